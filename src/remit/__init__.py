@@ -1,0 +1,1 @@
+"""Remit: an open, self-hosted platform for managed agents."""

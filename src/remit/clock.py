@@ -1,0 +1,52 @@
+"""Time, as everything in Remit sees it. Tests use `remit.testing.clock.FakeClock`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall time for records, monotonic time for limits, and a way to wait that tests can drive."""
+
+    def now_us(self) -> int:
+        """Microseconds since the epoch, UTC. May jump; never use it to measure a lease."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; cancellation is normal."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now_us(self) -> int:
+        return time.time_ns() // 1000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def rfc3339(time_us: int) -> str:
+    """Microseconds since the epoch as RFC 3339 in UTC, always with six decimals and `Z`."""
+    moment = datetime.fromtimestamp(time_us // 1_000_000, tz=UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_us % 1_000_000:06d}Z"
+
+
+def parse_rfc3339(text: str) -> int:
+    """The inverse of `rfc3339`; a time without zone is UTC. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    whole = int(moment.replace(microsecond=0).timestamp())
+    return whole * 1_000_000 + moment.microsecond

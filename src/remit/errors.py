@@ -1,0 +1,149 @@
+"""Every expected failure, named after its condition. HTTP-free: `server/errors.py` maps them once.
+
+Each carries a message that is safe to show to the caller: what happened, to which id, and what to do about it.
+Internals are logged where the error is raised, never put into the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class RemitError(Exception):
+    """Base of all expected failures. `code` is the stable `error.details.error_code` of the wire, where there is one."""
+
+    code: str | None = None
+
+    def __init__(
+        self, message: str, *, code: str | None = None, details: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+        self.details: Mapping[str, object] = details or {}
+
+
+# What the caller sent.
+class InvalidRequest(RemitError):
+    """A field is unknown, of the wrong type, out of range or not supported. The message names it and the mend."""
+
+
+class TooLarge(RemitError):
+    """The body or one part of it exceeds a named limit."""
+
+
+class Unauthenticated(RemitError):
+    """No key, or one that is unknown, revoked or expired."""
+
+
+class Forbidden(RemitError):
+    """The key is valid but lacks the scope."""
+
+
+class NotFound(RemitError):
+    """No such thing in this workspace (another workspace's id is the same answer)."""
+
+
+class Conflict(RemitError):
+    """The thing changed meanwhile, or its name is taken. Deterministic: repeating the call does not help."""
+
+
+class WrongState(RemitError):
+    """The thing exists but its state refuses this (archive while running, approve after the end)."""
+
+
+class RateLimited(RemitError):
+    """A queue or rate limit of ours is full; try again after `retry_after_seconds`."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+# The store.
+class LeaseLost(RemitError):
+    """The epoch is stale: another worker owns the stream. Stop at once; append nothing more."""
+
+
+class SequenceConflict(RemitError):
+    """`expected_seq` is not the head: fold again and decide anew."""
+
+
+class StoreUnavailable(RemitError):
+    """The store cannot commit (disk full, I/O error). Nothing of the append is durable."""
+
+
+class DataFolderBusy(RemitError):
+    """Another process owns the data folder; its API socket is `socket_path`."""
+
+    def __init__(self, message: str, *, socket_path: str) -> None:
+        super().__init__(message)
+        self.socket_path = socket_path
+
+
+# Money.
+class HoldRefused(RemitError):
+    """`spent + held + granted + amount` would exceed the cap, or the account is stopped. Nothing was appended."""
+
+    code = "budget_reached"
+
+
+class Unpriced(RemitError):
+    """The model has no price, so it cannot serve a dollar budget. The message shows the line that adds one."""
+
+    code = "model_not_budgetable"
+
+
+# Models.
+class ModelUnavailable(RemitError):
+    """No provider can serve this model id (no key, no such provider). The message names the ways to get one."""
+
+
+class ModelCallFailed(RemitError):
+    """A provider refused or broke off a call.
+
+    `reason` tells the retry policy what to do; `billed` tells the ledger: "no" (refused before any work),
+    or "unknown" (cut, time-out, crash), which is settled at the hold and marked `assumed`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str,
+        billed: str,
+        is_retryable: bool,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        """overloaded | rate_limited | invalid | authentication | billing | unavailable | cut | timeout | garbage"""
+        self.billed = billed
+        self.is_retryable = is_retryable
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TurnInterrupted(RemitError):
+    """A person said stop; what was under way has been cut and recorded."""
+
+
+# Sandboxes.
+class SandboxUnavailable(RemitError):
+    """No sandbox can be made here. The message names the exact mend."""
+
+
+class SandboxLost(RemitError):
+    """The sandbox died or can no longer be reached; what ran in it may have had effects."""
+
+
+class SandboxRefused(RemitError):
+    """The sandbox refused the request itself (stale epoch, path outside the allowed roots, limit exceeded)."""
+
+
+class VerifierUnavailable(RemitError):
+    """A verifier cannot run (its program is not in the image, no model for the grader). Nothing was spent."""
+
+
+class BlobMissing(RemitError):
+    """A blob named by the log is not in the blob store."""

@@ -1,0 +1,38 @@
+"""Ids: a prefix and 128 bits, time-ordered, from injected sources of time and randomness."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from remit.clock import Clock
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
+
+
+class Ids:
+    """Makes ids such as `sesn_01k…`: 48 bits of milliseconds, then 80 random bits, in 26 characters.
+
+    Two ids of the same millisecond are ordered too: the random part then counts up.
+    """
+
+    def __init__(self, clock: Clock, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._last = 0
+
+    def new(self, prefix: str) -> str:
+        """Return a new id with this prefix."""
+        value = (self._clock.now_us() // 1000) << 80 | int.from_bytes(self._random_bytes(10), "big")
+        if value >> 80 <= self._last >> 80:
+            value = self._last + 1
+        self._last = value
+        return f"{prefix}_{_encode(value)}"
+
+
+def _encode(value: int) -> str:
+    characters: list[str] = []
+    for _ in range(26):
+        characters.append(_ALPHABET[value & 31])
+        value >>= 5
+    return "".join(reversed(characters))

@@ -1,0 +1,597 @@
+"""Every Protocol of Remit, with its contract in words. Read this first.
+
+General contract. Everything is async and may be called concurrently unless it says otherwise. Cancellation is normal:
+a cancelled call may or may not have happened, and repeating it with the same id or key is safe. Only exceptions of
+`remit.errors` leave an implementation; foreign ones are translated there, with `from`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from remit.values import (
+    Account,
+    Append,
+    Appended,
+    CallAttempt,
+    CallEnded,
+    CallStatus,
+    Checkpoint,
+    EventRow,
+    ExecRequest,
+    ExecResult,
+    FileRead,
+    GrantRow,
+    HandlerResult,
+    HoldRow,
+    ImageInfo,
+    JsonValue,
+    KeyRow,
+    Lease,
+    LiveItem,
+    ModelDelta,
+    ModelInfo,
+    ModelRequest,
+    ModelResponse,
+    NewStream,
+    OutboxItem,
+    Page,
+    Principal,
+    Probe,
+    Purpose,
+    Rate,
+    Resource,
+    SandboxCapabilities,
+    SandboxSpec,
+    ShellRequest,
+    StreamFilter,
+    StreamHead,
+    StreamKind,
+    ToolContext,
+    ToolResult,
+    ToolUse,
+    Tree,
+    TurnEnd,
+    TurnView,
+    Verdict,
+    VerifyRequest,
+    Visibility,
+)
+
+# --------------------------------------------------------------------------------------------------- stores
+
+
+class SessionStore(Protocol):
+    """Durable keeper of streams: logs, accounts, outbox, wakes. Dumb: it fences, numbers, adds up and refuses;
+    what an event means is not its business. Every method that takes a stream id sees only the principal's workspace
+    (another workspace's id raises NotFound)."""
+
+    async def create_stream(self, principal: Principal, stream: NewStream, append: Append) -> Appended:
+        """Make a stream and its first append in one transaction. Idempotent by stream id: if it exists, the result has
+        `is_duplicate` and nothing is done. Raises HoldRefused, StoreUnavailable."""
+        ...
+
+    async def append(self, principal: Principal, append: Append) -> Appended:
+        """One transaction: all of it or nothing; durable when this returns; rows are numbered in call order.
+
+        Checks in this order: the stream exists (NotFound); the first event's key is new (else a duplicate: no error,
+        nothing done); the epoch is the stream's (LeaseLost); `expected_seq` is the head (SequenceConflict); every
+        effect fits (HoldRefused). An append may have no events (effects or summary alone need an epoch or
+        expected_seq). With neither epoch nor expected_seq every event must have a key.
+        """
+        ...
+
+    async def read(
+        self,
+        principal: Principal,
+        stream_id: str,
+        *,
+        after_seq: int = 0,
+        limit: int = 1000,
+        visibility: Visibility | None = None,
+    ) -> Sequence[EventRow]:
+        """Rows in order of seq. Sees every append that returned before the call. Raises NotFound."""
+        ...
+
+    async def read_before(
+        self,
+        principal: Principal,
+        stream_id: str,
+        *,
+        before_seq: int,
+        limit: int,
+        visibility: Visibility | None = None,
+    ) -> Sequence[EventRow]:
+        """Rows with seq < before_seq, newest first."""
+        ...
+
+    async def find_events(self, principal: Principal, stream_id: str, event_id: str) -> Sequence[EventRow]:
+        """The rows with this event id (a receipt and its public row share one), by seq; empty if none."""
+        ...
+
+    async def head(self, principal: Principal, stream_id: str) -> StreamHead:
+        """The stream's row. Raises NotFound."""
+        ...
+
+    async def list_streams(
+        self, principal: Principal, filter: StreamFilter, page: Page
+    ) -> Sequence[StreamHead]:
+        """Streams by (created_at, id)."""
+        ...
+
+    async def delete_stream(self, principal: Principal, stream_id: str, *, expected_seq: int) -> None:
+        """Remove events, checkpoint and summary; accounts and grants stay (a parent's money depends on them).
+        Afterwards the stream is NotFound. Raises SequenceConflict."""
+        ...
+
+    async def accounts(self, principal: Principal, stream_id: str) -> Sequence[Account]:
+        """The stream's accounts, sorted by (purpose, unit)."""
+        ...
+
+    async def holds(
+        self, principal: Principal, stream_id: str, *, only_open: bool = False
+    ) -> Sequence[HoldRow]:
+        """The stream's holds in order of creation."""
+        ...
+
+    async def grants(self, principal: Principal, stream_id: str) -> Sequence[GrantRow]:
+        """Both directions, in order of creation."""
+        ...
+
+    async def claim(
+        self,
+        owner: str,
+        *,
+        kinds: Sequence[StreamKind],
+        lease_seconds: float,
+        limit: int,
+        stream_id: str | None = None,
+    ) -> Sequence[Lease]:
+        """Take leases on due streams (wake_at <= now, no live lease), oldest wake first; the epoch goes up by one.
+        With `stream_id`: only that one. Never hands the same stream to two owners. Crosses workspaces (workers only)."""
+        ...
+
+    async def renew(self, leases: Sequence[Lease], *, lease_seconds: float) -> Sequence[str]:
+        """Extend; returns the stream ids that are lost (their epoch has moved on)."""
+        ...
+
+    async def release(self, lease: Lease, *, seen_seq: int, wake_at_us: int | None) -> None:
+        """Give up the lease. If rows after `seen_seq` exist the stream is due at once, else at `wake_at_us`
+        (None: when something is appended). A stale epoch is ignored."""
+        ...
+
+    async def wake(self, principal: Principal, stream_id: str, *, at_us: int) -> None:
+        """Make the stream due at this time or earlier."""
+        ...
+
+    async def next_wake_us(self, kinds: Sequence[StreamKind]) -> int | None:
+        """When the earliest unleased wake is due; None if there is none."""
+        ...
+
+    async def raise_epochs(self) -> None:
+        """Only for a store that one process owns exclusively, at start: the former owner is dead, so every epoch goes
+        up by one, every lease ends, and interrupted streams are due again at once."""
+        ...
+
+    async def outbox_due(self, limit: int) -> Sequence[tuple[int, str, OutboxItem]]:
+        """Undelivered items, oldest first: (position, workspace id, item)."""
+        ...
+
+    async def outbox_done(self, positions: Sequence[int]) -> None:
+        """Forget delivered items."""
+        ...
+
+    async def put_checkpoint(self, principal: Principal, checkpoint: Checkpoint) -> None:
+        """Keep the newest fold; losing it is harmless."""
+        ...
+
+    async def checkpoint(self, principal: Principal, stream_id: str) -> Checkpoint | None:
+        """The stored fold, if any."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, then close. Further calls raise StoreUnavailable."""
+        ...
+
+
+class Catalog(Protocol):
+    """Durable keeper of resources, keys and blob references. `kind` and `id` name a resource within a workspace."""
+
+    async def create(self, principal: Principal, resource: Resource) -> None:
+        """Insert version 1. Raises Conflict when the id is taken."""
+        ...
+
+    async def retrieve(
+        self, principal: Principal, kind: str, id: str, version: int | None = None
+    ) -> Resource:
+        """The current or the given version. Raises NotFound."""
+        ...
+
+    async def update(
+        self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
+    ) -> None:
+        """Replace the current row if its version is `expected_version` (else Conflict). With `is_new_version` the
+        resource's version is one more and the former one stays retrievable."""
+        ...
+
+    async def list(
+        self,
+        principal: Principal,
+        kind: str,
+        page: Page,
+        *,
+        include_archived: bool = False,
+        created_after_us: int | None = None,
+        created_before_us: int | None = None,
+    ) -> Sequence[Resource]:
+        """Current versions by (created_at, id); bounds exclusive."""
+        ...
+
+    async def versions(self, principal: Principal, kind: str, id: str, page: Page) -> Sequence[Resource]:
+        """All versions, newest first unless `is_ascending`; the page position is (version, id)."""
+        ...
+
+    async def delete(self, principal: Principal, kind: str, id: str) -> None:
+        """Remove all versions. Raises NotFound."""
+        ...
+
+    async def put_key(self, key: KeyRow) -> None:
+        """Insert or replace by id."""
+        ...
+
+    async def resolve_key(self, sha256: str) -> KeyRow | None:
+        """The key with this hash, also when revoked or expired (the caller decides)."""
+        ...
+
+    async def list_keys(self, workspace_id: str) -> Sequence[KeyRow]:
+        """Keys of a workspace, oldest first."""
+        ...
+
+    async def reference_blobs(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
+        """Note that `owner_id` (a stream or resource) needs these blobs. Idempotent."""
+        ...
+
+    async def drop_references(self, principal: Principal, owner_id: str) -> Sequence[str]:
+        """Forget an owner's references; returns the digests that nobody in any workspace needs any more."""
+        ...
+
+    async def has_reference(self, principal: Principal, digest: str) -> bool:
+        """Whether this workspace may read the blob."""
+        ...
+
+    async def close(self) -> None:
+        """See SessionStore.close."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Bytes by sha256 (lower-case hex). Durable when `put` returns; immutable; shared by all workspaces (who may read is
+    the catalog's references)."""
+
+    async def put(self, content: bytes | AsyncIterator[bytes], *, size_bytes_max: int | None = None) -> str:
+        """Store and return the digest. Raises TooLarge (nothing kept), StoreUnavailable."""
+        ...
+
+    async def read(self, digest: str) -> bytes:
+        """The whole blob. Raises BlobMissing."""
+        ...
+
+    def stream(self, digest: str) -> AsyncIterator[bytes]:
+        """The blob in pieces. Raises BlobMissing at the first."""
+        ...
+
+    async def has(self, digests: Sequence[str]) -> frozenset[str]:
+        """Those that are there."""
+        ...
+
+    async def remove(self, digests: Sequence[str]) -> None:
+        """Forget; missing ones are no error."""
+        ...
+
+
+class LiveBus(Protocol):
+    """Hints and live-only frames. Lossy by contract: readers close gaps from the log."""
+
+    def publish(self, item: LiveItem) -> None:
+        """Never blocks, never raises. Only after what it tells of is durable."""
+        ...
+
+    def subscribe(
+        self, stream_id: str, *, limit: int = 1000
+    ) -> AbstractAsyncContextManager[LiveSubscription]:
+        """Registered when entered. `stream_id="*"`: hints of all streams (without frames)."""
+        ...
+
+    def subscriber_count(self, stream_id: str) -> int:
+        """How many readers this process has for the stream."""
+        ...
+
+
+class LiveSubscription(Protocol):
+    """One reader's bounded queue. When it overflows, items are dropped and `is_lagging` is set: read the log."""
+
+    is_lagging: bool
+
+    async def next(self) -> LiveItem:
+        """Wait for the next item."""
+        ...
+
+    def drain(self) -> Sequence[LiveItem]:
+        """What is there now, without waiting."""
+        ...
+
+
+class Dispatcher(Protocol):
+    """Turns wakes into runs of the handler. At least once, may be late or twice: the lease decides who works."""
+
+    def hint(self, stream_id: str) -> None:
+        """Something is due now. May be lost; `wake_at` in the store is the truth."""
+        ...
+
+
+# --------------------------------------------------------------------------------------------------- models
+
+
+class ModelProvider(Protocol):
+    """One protocol of one vendor. Knows nothing of money, retries or sessions."""
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
+        """Make one call: deltas, then exactly one ModelResponse, last. Raises ModelCallFailed. Closing the iterator
+        aborts the call. No retries inside. Ids of tool_use blocks are the provider's."""
+        ...
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """What this provider can serve now; empty when it has no key or cannot be reached."""
+        ...
+
+    async def count_tokens(self, request: ModelRequest) -> int | None:
+        """Exact input tokens, where the provider can tell for nothing; None otherwise."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections."""
+        ...
+
+
+class Prices(Protocol):
+    """What models cost."""
+
+    def rate(self, model: str) -> Rate | None:
+        """None: unpriced. `local/` and `scripted/` are zero unless overridden."""
+        ...
+
+
+class CallRecorder(Protocol):
+    """Who makes a call durable: holds go in with the start, settlements with the end. One recorder per call site;
+    implemented by a turn (session stream), by a grader (session stream, verification accounts)."""
+
+    purpose: Purpose
+
+    async def accounts(self) -> Sequence[Account]:
+        """The accounts that bind this call: this stream, this purpose."""
+        ...
+
+    async def started(self, attempt: CallAttempt) -> None:
+        """Append the start with its holds. Raises HoldRefused (nothing was appended), LeaseLost."""
+        ...
+
+    async def finished(self, attempt: CallAttempt, ended: CallEnded) -> None:
+        """Append the end with its settlements. Called exactly once per started attempt unless the process dies."""
+        ...
+
+    def delta(self, attempt: CallAttempt, text: str) -> None:
+        """Live only."""
+        ...
+
+
+# ------------------------------------------------------------------------------------------------- sandboxes
+
+
+class SandboxProvider(Protocol):
+    """Makes sandboxes of one kind."""
+
+    def capabilities(self) -> SandboxCapabilities:
+        """What is promised; constant."""
+        ...
+
+    async def image(self, toolchains: Sequence[str] = ()) -> ImageInfo:
+        """The image with these toolchain folders, made at first use (seconds), then cached. Raises SandboxUnavailable
+        (a toolchain that is no folder, cannot be read by the sandbox's user, or lies where a secret could)."""
+        ...
+
+    async def probe(self) -> Sequence[Probe]:
+        """Make a real sandbox and look; under 5 s; never raises. For `remit doctor` and at start."""
+        ...
+
+    async def create(self, spec: SandboxSpec) -> Sandbox:
+        """A running sandbox with the tree in /workspace. Raises SandboxUnavailable, BlobMissing. The caller owns it and
+        must destroy it; if this process dies, no process of it stays behind unless `survives_server`."""
+        ...
+
+    async def attach(self, key: str) -> Sandbox | None:
+        """A sandbox that lives on from before, by its spec's key; None if there is none."""
+        ...
+
+    async def close(self) -> None:
+        """Destroy all sandboxes and helper processes."""
+        ...
+
+
+class Sandbox(Protocol):
+    """A live isolated machine. Every operation may raise SandboxLost (then only `destroy` is useful) or SandboxRefused
+    (a stale epoch, a path outside the roots). A command's own failure is a result, never an exception. Paths are
+    absolute inside the sandbox; symlinks are resolved inside it, so nothing outside can be reached."""
+
+    id: str
+    key: str
+
+    async def shell(self, request: ShellRequest) -> ExecResult:
+        """Run in the one persistent bash (cwd, variables, background processes stay). One at a time: callers queue.
+        Ends when the command ends, not at pipe EOF. On time-out the shell and its children are killed and a new shell
+        is started in /workspace; the result says so."""
+        ...
+
+    async def restart_shell(self, *, epoch: int) -> None:
+        """Kill the shell and its children; start afresh."""
+        ...
+
+    async def exec(self, request: ExecRequest) -> ExecResult:
+        """Run one program by itself; its leftover children are killed when it ends. Concurrent."""
+        ...
+
+    async def read_file(self, path: str, *, epoch: int, offset: int = 0, limit: int = 262_144) -> FileRead:
+        """Raises SandboxRefused with a message for the model when the path is missing, a directory, or no regular file."""
+        ...
+
+    async def write_file(self, path: str, content: bytes, *, epoch: int, mode: int | None = None) -> None:
+        """Atomic replace; makes parent folders. Keeps the mode of an existing file unless given."""
+        ...
+
+    async def glob(self, pattern: str, path: str, *, epoch: int, limit: int = 200) -> Sequence[str]:
+        """Absolute paths, newest first. `**` recurses; never leaves `path`."""
+        ...
+
+    async def grep(
+        self,
+        pattern: str,
+        path: str,
+        *,
+        epoch: int,
+        output_bytes_max: int = 102_400,
+        include: str | None = None,
+    ) -> str:
+        """`path:line:text` lines (Python regular expressions). A bad pattern raises SandboxRefused."""
+        ...
+
+    async def tree(self, root: str = "/workspace", previous: Tree | None = None) -> Tree:
+        """Manifest of the files under root (without read-only mounts). Hashes of files whose size and mtime are as in
+        `previous` are taken from there."""
+        ...
+
+    def fetch(self, root: str, paths: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
+        """Contents of regular files by relative path. A file that changed meanwhile yields what it is now; one that is
+        gone is left out."""
+        ...
+
+    async def call_status(self, call_id: str) -> CallStatus:
+        """What became of a shell or exec call (after a crash of ours)."""
+        ...
+
+    async def interrupt(self, call_id: str) -> None:
+        """Kill what that call runs; its result has exit_code None. Unknown ids are no error."""
+        ...
+
+    async def wait_lost(self) -> None:
+        """Return when the sandbox has died (never after destroy)."""
+        ...
+
+    async def destroy(self) -> None:
+        """Kill everything, remove its files. Idempotent."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------- tools, harness
+
+
+class Toolset(Protocol):
+    """Tools the model may call; each runs against a live sandbox."""
+
+    def definitions(self) -> Sequence[dict[str, JsonValue]]:
+        """`{name, description, input_schema}` of every tool, in a fixed order."""
+        ...
+
+    def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
+        """What is wrong with the input, for the model; None if it is fine."""
+        ...
+
+    async def run(self, use: ToolUse, context: ToolContext, sandbox: Sandbox) -> ToolResult:
+        """Run one use. A tool's own failure is an error result. Raises SandboxLost."""
+        ...
+
+
+class Harness(Protocol):
+    """The loop around a model; stateless between turns; a guest of the platform.
+
+    Contract: act only through `turn`; return when the model has nothing more to do or something must be waited for.
+    May be cancelled at any await, and run again on a later view of the same log: what a view shows as done is done.
+    Exceptions of Turn's methods must be let through.
+    """
+
+    name: str
+    version: str
+
+    async def run(self, turn: Turn) -> TurnEnd:
+        """Carry the turn on from what the log says until it ends."""
+        ...
+
+
+class Turn(Protocol):
+    """All a harness gets: the log's view, the model, the tools, and notes.
+
+    Every method may raise: TurnInterrupted (a person said stop), HoldRefused (the budget is reached), LeaseLost,
+    ModelCallFailed (retries are used up), StoreUnavailable. A harness lets them through.
+    """
+
+    @property
+    def view(self) -> TurnView:
+        """What the log says now."""
+        ...
+
+    async def take_input(self) -> TurnView:
+        """Consume waiting input (messages that came meanwhile), as at the start of every step."""
+        ...
+
+    async def call_model(self, request: ModelRequest) -> ModelResponse:
+        """One model call: held, streamed, recorded, settled, retried. Its tool uses appear in the next view."""
+        ...
+
+    async def run_tools(self, uses: Sequence[ToolUse]) -> TurnView:
+        """Run uses (concurrently where safe) and record their results. Uses that are already answered are skipped."""
+        ...
+
+    async def say_to_model(self, text: str) -> TurnView:
+        """Add a private user-role note to the history (a reminder of the harness, not shown as a user's message)."""
+        ...
+
+    async def note(self, name: str, value: JsonValue) -> TurnView:
+        """Keep a small value in the log for later turns of this harness."""
+        ...
+
+
+# --------------------------------------------------------------------------------------------------- verifying
+
+
+class Verifier(Protocol):
+    """Something outside the agent's reach that says whether an outcome holds."""
+
+    type: str
+
+    async def check(
+        self, principal: Principal, verifier: dict[str, JsonValue], *, toolchains: Sequence[str] = ()
+    ) -> None:
+        """Refuse a specification that cannot run here (VerifierUnavailable, InvalidRequest), before anything is spent."""
+        ...
+
+    def is_priced(self, verifier: dict[str, JsonValue]) -> bool:
+        """Whether running it costs money (a grader) or not (a command)."""
+        ...
+
+    async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict:
+        """Judge a tree. `recorder` is given to priced ones. Raises HoldRefused, ModelCallFailed, SandboxUnavailable,
+        SandboxLost: none of these is a verdict."""
+        ...
+
+
+# ------------------------------------------------------------------------------------------------- orchestrator
+
+
+class StreamHandler(Protocol):
+    """What a worker runs for streams of one kind."""
+
+    kind: StreamKind
+
+    async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
+        """Carry the stream on as far as it goes now. Must be safe to cut at any await and to run again."""
+        ...
