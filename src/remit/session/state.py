@@ -136,6 +136,8 @@ class SessionState:
     """Tool uses without a result, by event id, in the model's order."""
     history: History = field(default_factory=History)
     needs_model: bool = False
+    may_resume: bool = False
+    """The budget was changed while idle(budget_reached): the turn goes on by itself."""
     last_stop_reason: str | None = None
     last_stop_details: JsonObject | None = None
     turn: TurnCounters = field(default_factory=TurnCounters)
@@ -225,7 +227,7 @@ def _updated(state: SessionState, row: EventRow, body: JsonObject) -> None:
     if "budget" in body:
         state.budget = cast("JsonObject | None", body["budget"])
         if state.stop_reason is not None and state.stop_reason.get("type") == "budget_reached":
-            state.needs_model = True
+            state.may_resume = True
     state.updated_at = str(body["processed_at"])
 
 
@@ -243,6 +245,7 @@ def _running(state: SessionState, row: EventRow, body: JsonObject) -> None:
     if state.status == "idle":
         state.turn = TurnCounters()
     state.status = "running"
+    state.may_resume = False
     state.stop_reason = state.stop_details = None
     state.updated_at = str(body["processed_at"])
     if state.running_since_us is None:

@@ -1,0 +1,59 @@
+"""Facts of the environment for the first prompt, from the image's description and the input's manifest.
+
+Never from a live sandbox: the first token must not wait for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from remit.values import ReadOnlyTree, Tree, TreeEntry
+
+LISTED_MAX = 60
+"""Paths named in the prompt."""
+LINE_MAX = 160
+
+
+def describe_environment(image: str, tree: Tree | None, mounts: Sequence[ReadOnlyTree]) -> str:
+    """A short text: what runs here, what the working tree holds, what is read-only."""
+    lines = ["Facts about this environment:", f"- Machine: {image}", "- Network: none."]
+    files = [entry for entry in tree.entries if entry.kind != "dir"] if tree is not None else []
+    if not files:
+        lines.append("- /workspace is empty.")
+    else:
+        size = sum(entry.size for entry in files)
+        lines.append(f"- /workspace holds {len(files)} files, {_readable(size)}:")
+        lines.extend(f"  {line[:LINE_MAX]}" for line in _listing(files))
+    if any(mount.path == "/workspace/.git" for mount in mounts):
+        lines.append(
+            "- /workspace/.git is the project's history, read-only: git log, diff and status work, commit does not."
+        )
+    return "\n".join(lines)
+
+
+def _listing(files: Sequence[TreeEntry]) -> list[str]:
+    if len(files) <= LISTED_MAX:
+        return [f"{entry.path} ({_readable(entry.size)})" for entry in files]
+    folders: dict[str, list[int]] = {}
+    top: list[str] = []
+    for entry in files:
+        head, slash, _ = entry.path.partition("/")
+        if slash:
+            folders.setdefault(head + "/", []).append(entry.size)
+        else:
+            top.append(f"{entry.path} ({_readable(entry.size)})")
+    grouped = [
+        f"{name} ({len(sizes)} files, {_readable(sum(sizes))})" for name, sizes in sorted(folders.items())
+    ]
+    lines = grouped + top
+    if len(lines) > LISTED_MAX:
+        lines = [*lines[:LISTED_MAX], f"and {len(lines) - LISTED_MAX} more at the top level"]
+    return lines
+
+
+def _readable(size: int) -> str:
+    if size < 1024:
+        return f"{size} B"
+    if size < 1024 * 1024:
+        return f"{size / 1024:.1f} KB"
+    return f"{size / (1024 * 1024):.1f} MB"

@@ -1,0 +1,94 @@
+"""What a session should do next: a pure decision over the fold, carried out by the orchestrator.
+
+The same log always gives the same move, so a worker that takes over after a crash goes on exactly where the log ends.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from remit.session.state import INPUT_TYPES_ANSWERING, INPUT_TYPES_STARTING, SessionState
+from remit.values import Value
+
+
+class Rest(Value, frozen=True, kw_only=True):
+    """Nothing to do until something is appended."""
+
+
+class TakeInput(Value, frozen=True, kw_only=True):
+    """Consume these pending events, in this order, without a turn (late answers, interrupts of an idle session)."""
+
+    event_ids: tuple[str, ...]
+
+
+class StartTurn(Value, frozen=True, kw_only=True):
+    """Go from idle to running and consume these."""
+
+    event_ids: tuple[str, ...]
+
+
+class CarryOn(Value, frozen=True, kw_only=True):
+    """A turn is under way: let the harness go on."""
+
+
+class StopTurn(Value, frozen=True, kw_only=True):
+    """A person said stop: close what is open, consume the interrupts, go idle."""
+
+    event_ids: tuple[str, ...]
+
+
+class WaitAgain(Value, frozen=True, kw_only=True):
+    """Some answers came while idle(requires_action), others are missing: consume and re-emit idle."""
+
+    event_ids: tuple[str, ...]
+
+
+Move = Rest | TakeInput | StartTurn | CarryOn | StopTurn | WaitAgain
+
+
+def next_move(state: SessionState) -> Move:
+    """Decide. The caller has already closed what a crash left open."""
+    interrupts = _pending(state, frozenset({"user.interrupt"}))
+    match state.status:
+        case "terminated":
+            return Rest()
+        case "running" | "rescheduling":
+            return StopTurn(event_ids=interrupts) if interrupts else CarryOn()
+        case "idle":
+            return _move_when_idle(state, interrupts)
+
+
+def _move_when_idle(state: SessionState, interrupts: tuple[str, ...]) -> Move:
+    reason = (state.stop_reason or {}).get("type")
+    if interrupts:
+        return StopTurn(event_ids=interrupts) if state.tool_uses else TakeInput(event_ids=interrupts)
+    if reason == "budget_reached":
+        if state.may_resume:
+            return StartTurn(event_ids=_pending(state, None))
+        answers = _pending(state, INPUT_TYPES_ANSWERING)
+        return TakeInput(event_ids=answers) if answers else Rest()
+    answers = _pending(state, INPUT_TYPES_ANSWERING)
+    if reason == "requires_action":
+        if not answers:
+            return Rest()
+        return StartTurn(event_ids=answers) if _resolves_all(state, answers) else WaitAgain(event_ids=answers)
+    if _pending(state, INPUT_TYPES_STARTING):
+        return StartTurn(event_ids=_pending(state, None))
+    return TakeInput(event_ids=answers) if answers else Rest()
+
+
+def _pending(state: SessionState, types: frozenset[str] | None) -> tuple[str, ...]:
+    return tuple(id for id, event in state.pending.items() if types is None or event["type"] in types)
+
+
+def _resolves_all(state: SessionState, answer_ids: tuple[str, ...]) -> bool:
+    answered = {
+        str(state.pending[id].get("tool_use_id") or state.pending[id].get("custom_tool_use_id"))
+        for id in answer_ids
+    }
+    return set(state.blocking) <= answered
+
+
+def idle_reason(state: SessionState) -> Literal["requires_action", "end_turn"]:
+    """Why a turn that the harness ended goes idle."""
+    return "requires_action" if state.blocking else "end_turn"

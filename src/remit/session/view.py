@@ -1,0 +1,68 @@
+"""The log's view for a harness: the next model request and what is open, made from the fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from remit.session.policy import tool_definitions
+from remit.session.state import SessionState
+from remit.values import JsonObject, ModelRequest, TurnView
+
+OUTPUT_TOKENS_MAX = 16_384
+"""Asked of a model per call; the ledger may make it smaller."""
+
+WORKING_RULES = """\
+You work in a sandbox. Its working tree is /workspace; tools act there. Nothing you do reaches the user's own machine.
+How to work:
+- Look before you change: read the files that matter, and prefer small, exact edits to rewrites.
+- Before you finish, check your work by running it (the tests, the program, the command you were given) and read what \
+it prints. Do not say something works unless you saw it work.
+- Do not weaken, skip or delete checks to make them pass: they are restored and run again where you cannot reach.
+- If the same step fails twice in the same way, change your approach.
+- Independent tool calls may be made together in one step.
+When the work is done, stop and say in a few sentences what you changed and how you checked it."""
+
+
+def view(state: SessionState, builtin_tools: Sequence[JsonObject]) -> TurnView:
+    """What the log says now."""
+    return TurnView(
+        request=request(state, builtin_tools),
+        open_tool_uses=tuple(
+            open_use.use
+            for open_use in state.tool_uses.values()
+            if not open_use.is_custom and open_use.permission == "allow"
+        ),
+        blocking_event_ids=state.blocking,
+        needs_model=state.needs_model and not state.tool_uses,
+        last_stop_reason=state.last_stop_reason,
+        steps=state.turn.steps,
+        repeats=state.turn.repeats,
+        has_verified=state.turn.has_verified,
+        has_changed_files=state.turn.has_changed_files,
+        notes=state.notes,
+    )
+
+
+def request(state: SessionState, builtin_tools: Sequence[JsonObject]) -> ModelRequest:
+    """The next model call, as the log has it."""
+    model = cast("JsonObject", state.agent["model"])
+    effort = cast("JsonObject | None", model.get("effort"))
+    return ModelRequest(
+        model=str(model["id"]),
+        system=system_prompt(state, has_builtin_tools=bool(tool_definitions(state.agent, builtin_tools))),
+        messages=state.history.encode(),
+        tools=tool_definitions(state.agent, builtin_tools),
+        max_tokens=OUTPUT_TOKENS_MAX,
+        effort=cast("str | None", effort.get("type")) if effort else None,
+    )
+
+
+def system_prompt(state: SessionState, *, has_builtin_tools: bool) -> str:
+    """The agent's own prompt, then how to work here, then facts of the environment (recorded once in the log)."""
+    parts = [str(state.agent["system"])] if state.agent.get("system") else []
+    if has_builtin_tools:
+        parts.append(WORKING_RULES)
+    if state.facts:
+        parts.append(state.facts)
+    return "\n\n".join(parts)
