@@ -310,6 +310,17 @@ class GrantRow(Value, frozen=True, kw_only=True):
     child_stream_id: str | None
 
 
+class RateTier(Value, frozen=True, kw_only=True):
+    """Rates of the whole call once its input (cached tokens included) exceeds `above_input_tokens`."""
+
+    above_input_tokens: int
+    input: int
+    output: int
+    cache_read: int
+    cache_write_5m: int
+    cache_write_1h: int
+
+
 class Rate(Value, frozen=True, kw_only=True):
     """Prices of a model in nano-dollars per token; `source` says where they come from."""
 
@@ -322,6 +333,8 @@ class Rate(Value, frozen=True, kw_only=True):
     input_dearest: int = 0
     """The dearest input rate that can apply (long-context tiers, cache writes)."""
     output_dearest: int = 0
+    tiers: tuple[RateTier, ...] = ()
+    """Long-context rates, smallest threshold first."""
 
 
 class Usage(Value, frozen=True, kw_only=True):
@@ -379,6 +392,8 @@ class ModelResponse(Value, frozen=True, kw_only=True):
     usage: Usage
     model: str
     """What the provider says it served."""
+    is_usage_known: bool = True
+    """False: the provider reported no usage, so the cost is assumed to be the hold."""
     provider_id: str | None = None
     stop_details: JsonObject | None = None
 
@@ -611,6 +626,8 @@ class TurnView(Value, frozen=True, kw_only=True):
     has_verified: bool = False
     """Since the last change to a file in this turn, the agent ran a command (a check) that succeeded."""
     has_changed_files: bool = False
+    reminders: dict[str, int] = {}
+    """What was said with `Turn.say_to_model` in this turn: name to the value of `steps` then."""
     notes: dict[str, JsonValue] = {}
     """What this harness left with `Turn.note`, newest value per name."""
 
