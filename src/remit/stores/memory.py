@@ -1,0 +1,607 @@
+"""Stores in memory: for tests, and the oracle that every durable store is compared with."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+
+import msgspec
+
+from remit.clock import Clock
+from remit.errors import Conflict, LeaseLost, NotFound, SequenceConflict, StoreUnavailable
+from remit.ledger.accounts import (
+    AccountKey,
+    GrantKey,
+    HoldKey,
+    LedgerRows,
+    account_key,
+    apply_effects,
+    grant_key,
+    hold_key,
+    rows_needed,
+)
+from remit.stores.append_rules import require_valid_append, require_valid_creation
+from remit.values import (
+    Account,
+    Append,
+    Appended,
+    Checkpoint,
+    EventRow,
+    GrantRow,
+    HoldRow,
+    KeyRow,
+    Lease,
+    NewEvent,
+    NewStream,
+    OutboxItem,
+    Page,
+    Principal,
+    Resource,
+    StreamFilter,
+    StreamHead,
+    StreamKind,
+    Visibility,
+)
+
+
+class _Stream:
+    """Everything about one stream."""
+
+    def __init__(self, head: StreamHead) -> None:
+        self.head = head
+        self.rows: list[EventRow] = []
+        self.keys: dict[str, tuple[int, int]] = {}
+        """Key → first and last seq of the append that brought it."""
+        self.public_ids: set[str] = set()
+        self.created_seq = 0
+        """Last seq of the first append."""
+        self.accounts: dict[AccountKey, Account] = {}
+        self.holds: dict[HoldKey, HoldRow] = {}
+        self.grants: dict[GrantKey, GrantRow] = {}
+        self.checkpoint: Checkpoint | None = None
+        self.is_deleted = False
+
+    def due_us(self) -> int | None:
+        """When the stream may be claimed: at its wake, or, while it is leased, when the lease lapses."""
+        return self.head.wake_at_us if self.head.owner is None else self.head.lease_until_us
+
+
+class MemorySessionStore:
+    """`SessionStore` in memory. Atomic because no method awaits in the middle."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._streams: dict[str, _Stream] = {}
+        self._outbox: dict[int, tuple[str, OutboxItem]] = {}
+        self._outbox_position = 0
+        self._is_closed = False
+
+    # ------------------------------------------------------------------------------------------- appends
+
+    async def create_stream(self, principal: Principal, stream: NewStream, append: Append) -> Appended:
+        self._require_open()
+        require_valid_creation(stream, append)
+        if stream.stream_id in self._streams:
+            existing = self._find(principal, stream.stream_id)
+            return self._duplicate(existing, 1, existing.created_seq)
+        now_us = self._clock.now_us()
+        created = _Stream(
+            StreamHead(
+                workspace_id=principal.workspace_id,
+                stream_id=stream.stream_id,
+                kind=stream.kind,
+                parent_stream_id=stream.parent_stream_id,
+                seq=0,
+                epoch=0,
+                owner=None,
+                lease_until_us=0,
+                wake_at_us=None,
+                created_at_us=now_us,
+                summary=stream.summary,
+            )
+        )
+        appended = self._carry_out(created, append, now_us)
+        created.created_seq = appended.head_seq
+        self._streams[stream.stream_id] = created
+        return appended
+
+    async def append(self, principal: Principal, append: Append) -> Appended:
+        self._require_open()
+        require_valid_append(append)
+        stream = self._find(principal, append.stream_id)
+        if append.events and append.events[0].key is not None:
+            first_time = stream.keys.get(append.events[0].key)
+            if first_time is not None:
+                return self._duplicate(stream, *first_time)
+        if append.epoch is not None and append.epoch != stream.head.epoch:
+            raise LeaseLost(
+                f"{append.stream_id!r} is at epoch {stream.head.epoch}, not {append.epoch}: another worker owns it."
+            )
+        if append.expected_seq is not None and append.expected_seq != stream.head.seq:
+            raise SequenceConflict(
+                f"{append.stream_id!r} is at position {stream.head.seq}, not {append.expected_seq}: read it again."
+            )
+        return self._carry_out(stream, append, self._clock.now_us())
+
+    def _carry_out(self, stream: _Stream, append: Append, now_us: int) -> Appended:
+        """Everything that can refuse comes first, so that a refusal leaves nothing."""
+        head = stream.head
+        self._require_new_names(stream, append.events)
+        seq = head.seq + len(append.events)
+        needed = rows_needed(append.effects)
+        changed = apply_effects(
+            LedgerRows(
+                accounts=tuple(stream.accounts.values()),
+                holds=tuple(stream.holds[key] for key in needed.holds if key in stream.holds),
+                grants=tuple(stream.grants[key] for key in needed.grants if key in stream.grants),
+            ),
+            append.effects,
+            stream_id=head.stream_id,
+            seq=seq,
+            now_us=now_us,
+        )
+        rows = tuple(
+            _event_row(head, event, seq=head.seq + number, now_us=now_us)
+            for number, event in enumerate(append.events, start=1)
+        )
+        stream.rows.extend(rows)
+        for event in append.events:
+            if event.key is not None:
+                stream.keys[event.key] = (head.seq + 1, seq)
+            if event.visibility == "public":
+                stream.public_ids.add(event.event_id)
+        stream.accounts.update((account_key(row), row) for row in changed.accounts)
+        stream.holds.update((hold_key(row), row) for row in changed.holds)
+        stream.grants.update((grant_key(row), row) for row in changed.grants)
+        for item in append.outbox:
+            self._outbox_position += 1
+            self._outbox[self._outbox_position] = (head.workspace_id, item)
+        wake_at_us = head.wake_at_us
+        if append.wake_at_us is not None and not _is_told_by_rows(head, append, now_us):
+            wake_at_us = _earlier(wake_at_us, append.wake_at_us)
+        stream.head = msgspec.structs.replace(
+            head, seq=seq, wake_at_us=wake_at_us, summary=append.summary or head.summary
+        )
+        return Appended(rows=rows, head_seq=seq)
+
+    @staticmethod
+    def _require_new_names(stream: _Stream, events: Sequence[NewEvent]) -> None:
+        keys: set[str] = set()
+        public_ids: set[str] = set()
+        for event in events:
+            if event.key is not None:
+                if event.key in stream.keys or event.key in keys:
+                    raise Conflict(f"Key {event.key!r} is used already in {stream.head.stream_id!r}.")
+                keys.add(event.key)
+            if event.visibility == "public":
+                if event.event_id in stream.public_ids or event.event_id in public_ids:
+                    raise Conflict(
+                        f"{stream.head.stream_id!r} has a public event {event.event_id!r} already."
+                    )
+                public_ids.add(event.event_id)
+
+    @staticmethod
+    def _duplicate(stream: _Stream, first_seq: int, last_seq: int) -> Appended:
+        return Appended(
+            rows=tuple(stream.rows[first_seq - 1 : last_seq]), head_seq=stream.head.seq, is_duplicate=True
+        )
+
+    # --------------------------------------------------------------------------------------------- reads
+
+    async def read(
+        self,
+        principal: Principal,
+        stream_id: str,
+        *,
+        after_seq: int = 0,
+        limit: int = 1000,
+        visibility: Visibility | None = None,
+    ) -> Sequence[EventRow]:
+        self._require_open()
+        rows = self._find(principal, stream_id).rows[max(0, after_seq) :]
+        return [row for row in rows if visibility is None or row.visibility == visibility][:limit]
+
+    async def read_before(
+        self,
+        principal: Principal,
+        stream_id: str,
+        *,
+        before_seq: int,
+        limit: int,
+        visibility: Visibility | None = None,
+    ) -> Sequence[EventRow]:
+        self._require_open()
+        rows = self._find(principal, stream_id).rows[: max(0, before_seq - 1)]
+        return [row for row in reversed(rows) if visibility is None or row.visibility == visibility][:limit]
+
+    async def find_events(self, principal: Principal, stream_id: str, event_id: str) -> Sequence[EventRow]:
+        self._require_open()
+        return [row for row in self._find(principal, stream_id).rows if row.event_id == event_id]
+
+    async def head(self, principal: Principal, stream_id: str) -> StreamHead:
+        self._require_open()
+        return self._find(principal, stream_id).head
+
+    async def list_streams(
+        self, principal: Principal, filter: StreamFilter, page: Page
+    ) -> Sequence[StreamHead]:
+        self._require_open()
+        heads = [
+            stream.head
+            for stream in self._streams.values()
+            if not stream.is_deleted
+            and stream.head.workspace_id == principal.workspace_id
+            and _matches(filter, stream.head)
+        ]
+        heads.sort(key=_stream_position, reverse=not page.is_ascending)
+        return [head for head in heads if _is_after(page, _stream_position(head))][: page.limit]
+
+    async def accounts(self, principal: Principal, stream_id: str) -> Sequence[Account]:
+        self._require_open()
+        accounts = self._find(principal, stream_id, with_deleted=True).accounts.values()
+        return sorted(accounts, key=lambda account: (account.purpose, account.unit))
+
+    async def holds(
+        self, principal: Principal, stream_id: str, *, only_open: bool = False
+    ) -> Sequence[HoldRow]:
+        self._require_open()
+        holds = self._find(principal, stream_id, with_deleted=True).holds.values()
+        return [hold for hold in holds if not only_open or hold.state == "open"]
+
+    async def grants(self, principal: Principal, stream_id: str) -> Sequence[GrantRow]:
+        self._require_open()
+        return list(self._find(principal, stream_id, with_deleted=True).grants.values())
+
+    async def delete_stream(self, principal: Principal, stream_id: str, *, expected_seq: int) -> None:
+        self._require_open()
+        stream = self._find(principal, stream_id)
+        if stream.head.seq != expected_seq:
+            raise SequenceConflict(
+                f"{stream_id!r} is at position {stream.head.seq}, not {expected_seq}: read it again."
+            )
+        stream.is_deleted = True
+        stream.rows.clear()
+        stream.keys.clear()
+        stream.public_ids.clear()
+        stream.checkpoint = None
+
+    # -------------------------------------------------------------------------------- wakes and leases
+
+    async def claim(
+        self,
+        owner: str,
+        *,
+        kinds: Sequence[StreamKind],
+        lease_seconds: float,
+        limit: int,
+        stream_id: str | None = None,
+    ) -> Sequence[Lease]:
+        self._require_open()
+        now_us = self._clock.now_us()
+        due: list[tuple[int, str]] = []
+        for stream in self._streams.values():
+            due_us = stream.due_us()
+            if due_us is None or due_us > now_us or stream.is_deleted or stream.head.kind not in kinds:
+                continue
+            if stream_id is None or stream.head.stream_id == stream_id:
+                due.append((due_us, stream.head.stream_id))
+        due.sort()
+        return [self._lease(self._streams[id], owner, now_us, lease_seconds) for _, id in due[:limit]]
+
+    @staticmethod
+    def _lease(stream: _Stream, owner: str, now_us: int, lease_seconds: float) -> Lease:
+        stream.head = msgspec.structs.replace(
+            stream.head,
+            epoch=stream.head.epoch + 1,
+            owner=owner,
+            lease_until_us=now_us + round(lease_seconds * 1_000_000),
+            wake_at_us=None,
+        )
+        return Lease(
+            workspace_id=stream.head.workspace_id,
+            stream_id=stream.head.stream_id,
+            kind=stream.head.kind,
+            epoch=stream.head.epoch,
+            owner=owner,
+            until_us=stream.head.lease_until_us,
+        )
+
+    async def renew(self, leases: Sequence[Lease], *, lease_seconds: float) -> Sequence[str]:
+        self._require_open()
+        until_us = self._clock.now_us() + round(lease_seconds * 1_000_000)
+        lost: list[str] = []
+        for lease in leases:
+            stream = self._leased(lease)
+            if stream is None:
+                lost.append(lease.stream_id)
+            else:
+                stream.head = msgspec.structs.replace(stream.head, lease_until_us=until_us)
+        return lost
+
+    async def release(self, lease: Lease, *, seen_seq: int, wake_at_us: int | None) -> None:
+        self._require_open()
+        stream = self._leased(lease)
+        if stream is None:
+            return
+        if stream.head.seq > seen_seq:
+            wake_at_us = self._clock.now_us()
+        stream.head = msgspec.structs.replace(
+            stream.head, owner=None, lease_until_us=0, wake_at_us=_earlier(stream.head.wake_at_us, wake_at_us)
+        )
+
+    async def wake(self, principal: Principal, stream_id: str, *, at_us: int) -> None:
+        self._require_open()
+        stream = self._find(principal, stream_id)
+        stream.head = msgspec.structs.replace(stream.head, wake_at_us=_earlier(stream.head.wake_at_us, at_us))
+
+    async def next_wake_us(self, kinds: Sequence[StreamKind]) -> int | None:
+        self._require_open()
+        now_us = self._clock.now_us()
+        return min(
+            (
+                due_us
+                for stream in self._streams.values()
+                if not stream.is_deleted
+                and stream.head.kind in kinds
+                and (due_us := stream.due_us()) is not None
+                and (stream.head.owner is None or due_us <= now_us)
+            ),
+            default=None,
+        )
+
+    async def raise_epochs(self) -> None:
+        self._require_open()
+        now_us = self._clock.now_us()
+        for stream in self._streams.values():
+            head = stream.head
+            wake_at_us = head.wake_at_us if head.owner is None else _earlier(head.wake_at_us, now_us)
+            stream.head = msgspec.structs.replace(
+                head, epoch=head.epoch + 1, owner=None, lease_until_us=0, wake_at_us=wake_at_us
+            )
+
+    # ------------------------------------------------------------------------------ outbox, checkpoints
+
+    async def outbox_due(self, limit: int) -> Sequence[tuple[int, str, OutboxItem]]:
+        self._require_open()
+        return [(position, workspace_id, item) for position, (workspace_id, item) in self._outbox.items()][
+            :limit
+        ]
+
+    async def outbox_done(self, positions: Sequence[int]) -> None:
+        self._require_open()
+        for position in positions:
+            self._outbox.pop(position, None)
+
+    async def put_checkpoint(self, principal: Principal, checkpoint: Checkpoint) -> None:
+        self._require_open()
+        stream = self._find(principal, checkpoint.stream_id)
+        stored = stream.checkpoint
+        if stored is None or (stored.version, stored.seq) <= (checkpoint.version, checkpoint.seq):
+            stream.checkpoint = checkpoint
+
+    async def checkpoint(self, principal: Principal, stream_id: str) -> Checkpoint | None:
+        self._require_open()
+        return self._find(principal, stream_id).checkpoint
+
+    async def close(self) -> None:
+        self._is_closed = True
+
+    # ------------------------------------------------------------------------------------------- helpers
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailable("The store is closed.")
+
+    def _find(self, principal: Principal, stream_id: str, *, with_deleted: bool = False) -> _Stream:
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.head.workspace_id != principal.workspace_id:
+            raise NotFound(f"No stream {stream_id!r} in this workspace.")
+        if stream.is_deleted and not with_deleted:
+            raise NotFound(f"No stream {stream_id!r} in this workspace.")
+        return stream
+
+    def _leased(self, lease: Lease) -> _Stream | None:
+        """The stream, if this lease is still the one it has."""
+        stream = self._streams.get(lease.stream_id)
+        if stream is None or stream.is_deleted:
+            return None
+        is_current = stream.head.epoch == lease.epoch and stream.head.owner == lease.owner
+        return stream if is_current else None
+
+
+class MemoryCatalog:
+    """`Catalog` in memory."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._resources: dict[tuple[str, str, str], list[Resource]] = {}
+        """(workspace, kind, id) → versions, oldest first."""
+        self._keys: dict[str, KeyRow] = {}
+        self._references: dict[tuple[str, str], dict[str, None]] = {}
+        """(workspace, owner) → digests."""
+        self._is_closed = False
+
+    async def create(self, principal: Principal, resource: Resource) -> None:
+        self._require_open()
+        key = (principal.workspace_id, resource.kind, resource.id)
+        if key in self._resources:
+            raise Conflict(f"{resource.kind} {resource.id!r} exists already.")
+        self._resources[key] = [
+            msgspec.structs.replace(resource, workspace_id=principal.workspace_id, version=1)
+        ]
+
+    async def retrieve(
+        self, principal: Principal, kind: str, id: str, version: int | None = None
+    ) -> Resource:
+        self._require_open()
+        versions = self._find(principal, kind, id)
+        if version is None:
+            return versions[-1]
+        for resource in versions:
+            if resource.version == version:
+                return resource
+        raise NotFound(f"{kind} {id!r} has no version {version}.")
+
+    async def update(
+        self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
+    ) -> None:
+        self._require_open()
+        versions = self._find(principal, resource.kind, resource.id)
+        current = versions[-1]
+        if current.version != expected_version:
+            raise Conflict(
+                f"{resource.kind} {resource.id!r} is at version {current.version}, not {expected_version}: "
+                "read it again."
+            )
+        updated = msgspec.structs.replace(
+            resource,
+            workspace_id=principal.workspace_id,
+            version=expected_version + 1 if is_new_version else expected_version,
+            created_at_us=current.created_at_us,
+        )
+        if is_new_version:
+            versions.append(updated)
+        else:
+            versions[-1] = updated
+
+    async def list(
+        self,
+        principal: Principal,
+        kind: str,
+        page: Page,
+        *,
+        include_archived: bool = False,
+        created_after_us: int | None = None,
+        created_before_us: int | None = None,
+    ) -> Sequence[Resource]:
+        self._require_open()
+        found = [
+            versions[-1]
+            for (workspace_id, its_kind, _), versions in self._resources.items()
+            if workspace_id == principal.workspace_id
+            and its_kind == kind
+            and (include_archived or versions[-1].archived_at_us is None)
+            and _is_between(versions[-1].created_at_us, created_after_us, created_before_us)
+        ]
+        found.sort(key=_resource_position, reverse=not page.is_ascending)
+        return [row for row in found if _is_after(page, _resource_position(row))][: page.limit]
+
+    async def versions(self, principal: Principal, kind: str, id: str, page: Page) -> Sequence[Resource]:
+        self._require_open()
+        versions = builtins.list(self._find(principal, kind, id))
+        if not page.is_ascending:
+            versions.reverse()
+        return [row for row in versions if _is_after(page, (row.version, row.id))][: page.limit]
+
+    async def delete(self, principal: Principal, kind: str, id: str) -> None:
+        self._require_open()
+        self._find(principal, kind, id)
+        del self._resources[principal.workspace_id, kind, id]
+
+    async def put_key(self, key: KeyRow) -> None:
+        self._require_open()
+        for other in self._keys.values():
+            if other.sha256 == key.sha256 and other.id != key.id:
+                raise Conflict(f"Another key than {key.id!r} has this hash.")
+        self._keys[key.id] = key
+
+    async def resolve_key(self, sha256: str) -> KeyRow | None:
+        self._require_open()
+        return next((key for key in self._keys.values() if key.sha256 == sha256), None)
+
+    async def list_keys(self, workspace_id: str) -> Sequence[KeyRow]:
+        self._require_open()
+        keys = [key for key in self._keys.values() if key.workspace_id == workspace_id]
+        return sorted(keys, key=lambda key: (key.created_at_us, key.id))
+
+    async def reference_blobs(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
+        self._require_open()
+        self._references.setdefault((principal.workspace_id, owner_id), {}).update(dict.fromkeys(digests))
+
+    async def drop_references(self, principal: Principal, owner_id: str) -> Sequence[str]:
+        self._require_open()
+        dropped = self._references.pop((principal.workspace_id, owner_id), {})
+        needed = {digest for digests in self._references.values() for digest in digests}
+        return sorted(digest for digest in dropped if digest not in needed)
+
+    async def has_reference(self, principal: Principal, digest: str) -> bool:
+        self._require_open()
+        return any(
+            workspace_id == principal.workspace_id and digest in digests
+            for (workspace_id, _), digests in self._references.items()
+        )
+
+    async def close(self) -> None:
+        self._is_closed = True
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailable("The catalog is closed.")
+
+    def _find(self, principal: Principal, kind: str, id: str) -> builtins.list[Resource]:
+        versions = self._resources.get((principal.workspace_id, kind, id))
+        if versions is None:
+            raise NotFound(f"No {kind} {id!r} in this workspace.")
+        return versions
+
+
+def _event_row(head: StreamHead, event: NewEvent, *, seq: int, now_us: int) -> EventRow:
+    return EventRow(
+        workspace_id=head.workspace_id,
+        stream_id=head.stream_id,
+        seq=seq,
+        event_id=event.event_id,
+        type=event.type,
+        visibility=event.visibility,
+        schema_version=event.schema_version,
+        created_at_us=now_us,
+        body=event.body,
+        thread_id=event.thread_id,
+    )
+
+
+def _is_told_by_rows(head: StreamHead, append: Append, now_us: int) -> bool:
+    """While a stream is leased, `release` learns of new rows by their positions; a wake for now would only cause a
+    useless turn when the holder has seen them already."""
+    return (
+        head.owner is not None
+        and bool(append.events)
+        and append.wake_at_us is not None
+        and append.wake_at_us <= now_us
+    )
+
+
+def _earlier(first_us: int | None, second_us: int | None) -> int | None:
+    if first_us is None or second_us is None:
+        return second_us if first_us is None else first_us
+    return min(first_us, second_us)
+
+
+def _is_between(time_us: int, after_us: int | None, before_us: int | None) -> bool:
+    return (after_us is None or time_us > after_us) and (before_us is None or time_us < before_us)
+
+
+def _stream_position(head: StreamHead) -> tuple[int, str]:
+    return head.created_at_us, head.stream_id
+
+
+def _resource_position(resource: Resource) -> tuple[int, str]:
+    return resource.created_at_us, resource.id
+
+
+def _is_after(page: Page, position: tuple[int, str]) -> bool:
+    if page.position is None:
+        return True
+    return position > page.position if page.is_ascending else position < page.position
+
+
+def _matches(filter: StreamFilter, head: StreamHead) -> bool:
+    return (
+        head.kind == filter.kind
+        and (not filter.statuses or head.summary.status in filter.statuses)
+        and (filter.agent_id is None or head.summary.agent_id == filter.agent_id)
+        and (filter.agent_version is None or head.summary.agent_version == filter.agent_version)
+        and (filter.parent_stream_id is None or head.parent_stream_id == filter.parent_stream_id)
+        and (filter.include_archived or head.summary.archived_at_us is None)
+        and _is_between(head.created_at_us, filter.created_after_us, filter.created_before_us)
+    )
