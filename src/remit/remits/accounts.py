@@ -1,0 +1,301 @@
+"""A remit's money: workspace → remit → session by grants, and back at the end.
+
+Every grant takes its parent's side first and every return its child's, each idempotent by the grant's id, so a crash
+between the two holds too much for a while and never too little. Nothing here keeps state: each call reads what stands
+in the ledger and does what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from remit.errors import HoldRefused, NotFound, SequenceConflict
+from remit.interfaces import SessionStore
+from remit.remits.events import Amount, Budget, GrantNote
+from remit.remits.money import parse_usd
+from remit.values import (
+    Account,
+    Append,
+    Effect,
+    GrantClose,
+    GrantGiveBack,
+    GrantIn,
+    GrantOut,
+    GrantRow,
+    NewEvent,
+    NewStream,
+    OpenAccount,
+    Principal,
+    Purpose,
+    StreamSummary,
+    Unit,
+    Value,
+)
+
+UNITS: tuple[Unit, ...] = ("nano_usd", "tokens")
+PURPOSES: tuple[Purpose, ...] = ("work", "verification")
+GIVE_BACK_ATTEMPTS_MAX = 20
+
+
+class StillHeld(Value, frozen=True, kw_only=True):
+    """Money of a session is still held by something under way; ask again later."""
+
+    session_id: str
+
+
+def budget_amount(budget: Budget, unit: Unit) -> int | None:
+    """The cap in a unit; None when the budget does not name it."""
+    if unit == "tokens":
+        return budget.tokens
+    return None if budget.usd is None else parse_usd(budget.usd)
+
+
+def reserved_amount(reserve: Amount, unit: Unit) -> int:
+    """What the forecast sets aside for verification in a unit."""
+    return reserve.tokens if unit == "tokens" else parse_usd(reserve.usd) or 0
+
+
+def grant_id_of(stream_id: str) -> str:
+    """The grant that fills a stream's accounts: one id for all its units and purposes."""
+    return f"grant_{stream_id}"
+
+
+def remit_grants(remit_id: str, budget: Budget, reserve: Amount) -> tuple[GrantNote, ...]:
+    """The budget split into work and verification, as the workspace grants it."""
+    notes: list[GrantNote] = []
+    for unit in UNITS:
+        total = budget_amount(budget, unit)
+        if total is None:
+            continue
+        for_verification = min(total, reserved_amount(reserve, unit))
+        amounts: dict[Purpose, int] = {"work": total - for_verification, "verification": for_verification}
+        for purpose, amount in amounts.items():
+            notes.append(GrantNote(grant_id=grant_id_of(remit_id), unit=unit, purpose=purpose, amount=amount))
+    return tuple(notes)
+
+
+def session_grants(session_id: str, accounts: Sequence[Account]) -> tuple[GrantNote, ...]:
+    """Everything the remit has left goes to its working session."""
+    return tuple(
+        GrantNote(
+            grant_id=grant_id_of(session_id),
+            unit=account.unit,
+            purpose=account.purpose,
+            amount=account.remaining or 0,
+        )
+        for account in accounts
+        if account.cap is not None
+    )
+
+
+def opening_effects(granted: Sequence[GrantNote]) -> tuple[Effect, ...]:
+    """Accounts of a stream that lives on grants: empty where a grant will come, without a cap elsewhere (the budget
+    does not name that unit, but it is booked)."""
+    capped = {note.unit for note in granted}
+    return tuple(
+        OpenAccount(unit=unit, purpose=purpose, cap=0 if unit in capped else None)
+        for unit in UNITS
+        for purpose in PURPOSES
+    )
+
+
+def grants_in(notes: Sequence[GrantNote]) -> tuple[Effect, ...]:
+    """The child's side."""
+    return tuple(GrantIn(grant_id=n.grant_id, unit=n.unit, purpose=n.purpose, amount=n.amount) for n in notes)
+
+
+def grants_out(notes: Sequence[GrantNote], child_stream_id: str) -> tuple[Effect, ...]:
+    """The parent's side."""
+    return tuple(
+        GrantOut(
+            grant_id=n.grant_id,
+            unit=n.unit,
+            purpose=n.purpose,
+            amount=n.amount,
+            child_stream_id=child_stream_id,
+        )
+        for n in notes
+    )
+
+
+def workspace_stream_id(principal: Principal) -> str:
+    """The stream whose accounts are the workspace's: it has the workspace's own id."""
+    return principal.workspace_id
+
+
+async def grant_from_workspace(
+    store: SessionStore, principal: Principal, notes: Sequence[GrantNote], child_stream_id: str
+) -> None:
+    """Debit the workspace, once however often this is called. Raises HoldRefused when the workspace has a cap."""
+    if not notes:
+        return
+    stream_id = workspace_stream_id(principal)
+    await _create_workspace_stream(store, principal, stream_id)
+    event = _keyed("account.granted", f"grant:{notes[0].grant_id}", notes)
+    await store.append(
+        principal,
+        Append(stream_id=stream_id, events=(event,), effects=grants_out(notes, child_stream_id)),
+    )
+
+
+async def _create_workspace_stream(store: SessionStore, principal: Principal, stream_id: str) -> None:
+    stream = NewStream(stream_id=stream_id, kind="workspace", summary=StreamSummary(status="open"))
+    effects = tuple(OpenAccount(unit=unit, purpose=purpose) for unit in UNITS for purpose in PURPOSES)
+    created = NewEvent(
+        event_id=f"wevt_{stream_id}",
+        type="workspace.opened",
+        visibility="private",
+        body=msgspec.json.encode({"id": f"wevt_{stream_id}", "type": "workspace.opened"}),
+        key="workspace.opened",
+    )
+    await store.create_stream(
+        principal, stream, Append(stream_id=stream_id, events=(created,), effects=effects)
+    )
+
+
+async def close_session_grants(
+    store: SessionStore, principal: Principal, remit_id: str, session_id: str, *, epoch: int
+) -> StillHeld | None:
+    """Take back what the session did not spend, then book what it did. Raises LeaseLost."""
+    open_out = [
+        grant
+        for grant in await store.grants(principal, remit_id)
+        if grant.direction == "out" and grant.state == "open" and grant.child_stream_id == session_id
+    ]
+    if not open_out:
+        return None
+    if not await _give_back_from_session(store, principal, session_id):
+        return StillHeld(session_id=session_id)
+    spent = await _spent_by_session(store, principal, session_id, open_out)
+    effects = tuple(
+        GrantClose(grant_id=g.grant_id, unit=g.unit, purpose=g.purpose, spent=amount)
+        for g, amount in zip(open_out, spent, strict=True)
+    )
+    await store.append(principal, Append(stream_id=remit_id, epoch=epoch, effects=effects))
+    return None
+
+
+async def _give_back_from_session(store: SessionStore, principal: Principal, session_id: str) -> bool:
+    """False while something in the session still holds money."""
+    for _ in range(GIVE_BACK_ATTEMPTS_MAX):
+        try:
+            head = await store.head(principal, session_id)
+            accounts = await store.accounts(principal, session_id)
+            effects = _give_backs(accounts, await store.grants(principal, session_id))
+        except NotFound:
+            return True  # never made, or deleted: what it spent is decided by _spent_by_session
+        if any(account.held or account.granted for account in accounts):
+            return False
+        if not effects:
+            return True
+        try:
+            await store.append(
+                principal, Append(stream_id=session_id, expected_seq=head.seq, effects=effects)
+            )
+        except (SequenceConflict, HoldRefused):
+            continue  # the session went on meanwhile: look again
+        return True
+    return False
+
+
+def _give_backs(accounts: Sequence[Account], grants: Sequence[GrantRow]) -> tuple[Effect, ...]:
+    left = {(a.unit, a.purpose): max(0, (a.cap or 0) - a.spent - a.held - a.granted) for a in accounts}
+    effects: list[Effect] = []
+    for grant in grants:
+        if grant.direction == "in" and grant.state == "open":
+            amount = min(grant.amount, left[grant.unit, grant.purpose])
+            left[grant.unit, grant.purpose] -= amount
+            effects.append(
+                GrantGiveBack(grant_id=grant.grant_id, unit=grant.unit, purpose=grant.purpose, amount=amount)
+            )
+    return tuple(effects)
+
+
+async def _spent_by_session(
+    store: SessionStore, principal: Principal, session_id: str, open_out: Sequence[GrantRow]
+) -> list[int]:
+    try:
+        await store.head(principal, session_id)
+        accounts = await store.accounts(principal, session_id)
+        grants = await store.grants(principal, session_id)
+    except NotFound:
+        # What a deleted session spent cannot be read any more: all of it, so that the remit never counts too little.
+        return [grant.amount for grant in open_out]
+    return [spent_of_grant(accounts, grants, out) for out in open_out]
+
+
+def spent_of_grant(accounts: Sequence[Account], grants: Sequence[GrantRow], grant: GrantRow) -> int:
+    """What a child spent of a closed grant: what it kept, and what it spent above its cap."""
+    kept = next(
+        (
+            g.spent or 0
+            for g in grants
+            if g.direction == "in"
+            and (g.grant_id, g.unit, g.purpose) == (grant.grant_id, grant.unit, grant.purpose)
+        ),
+        grant.amount,
+    )
+    account = next(a for a in accounts if (a.unit, a.purpose) == (grant.unit, grant.purpose))
+    return kept + max(0, account.spent - (account.cap or 0))
+
+
+async def return_to_workspace(
+    store: SessionStore, principal: Principal, remit_id: str, *, epoch: int
+) -> None:
+    """Give back what the remit did not spend, then book the rest with the workspace. Raises LeaseLost."""
+    accounts = await store.accounts(principal, remit_id)
+    effects = _give_backs(accounts, await store.grants(principal, remit_id))
+    if effects:
+        await store.append(principal, Append(stream_id=remit_id, epoch=epoch, effects=effects))
+        accounts = await store.accounts(principal, remit_id)
+    grants = [g for g in await store.grants(principal, remit_id) if g.direction == "in"]
+    for grant_id in dict.fromkeys(grant.grant_id for grant in grants):
+        ours = [grant for grant in grants if grant.grant_id == grant_id]
+        closes = tuple(
+            GrantClose(
+                grant_id=grant_id,
+                unit=grant.unit,
+                purpose=grant.purpose,
+                spent=spent_of_grant(accounts, grants, grant),
+            )
+            for grant in ours
+        )
+        notes = [GrantNote(grant_id=grant_id, unit=c.unit, purpose=c.purpose, amount=c.spent) for c in closes]
+        event = _keyed("account.grant_closed", f"close:{grant_id}", notes)
+        stream_id = workspace_stream_id(principal)
+        await store.append(principal, Append(stream_id=stream_id, events=(event,), effects=closes))
+
+
+def _keyed(type: str, key: str, notes: Sequence[GrantNote]) -> NewEvent:
+    event_id = f"wevt_{key.replace(':', '_')}"
+    body = msgspec.json.encode({"id": event_id, "type": type, "grants": list(notes)})
+    return NewEvent(event_id=event_id, type=type, visibility="private", body=body, key=key)
+
+
+class Totals(Value, frozen=True, kw_only=True):
+    """Money of a remit over its whole tree, by unit."""
+
+    spent: dict[Unit, int]
+    held: dict[Unit, int]
+
+
+def totals(
+    remit_accounts: Sequence[Account],
+    remit_grants: Sequence[GrantRow],
+    session_accounts: Sequence[Account],
+) -> Totals:
+    """What is spent and held now. A child's spending counts once: by its own accounts until its grant is closed (or
+    where there was none, in a unit the budget does not name), by the parent's afterwards."""
+    spent: dict[Unit, int] = dict.fromkeys(UNITS, 0)
+    held: dict[Unit, int] = dict.fromkeys(UNITS, 0)
+    booked = {(g.unit, g.purpose) for g in remit_grants if g.direction == "out" and g.state == "closed"}
+    for account in remit_accounts:
+        spent[account.unit] += account.spent
+        held[account.unit] += account.held
+    for account in session_accounts:
+        held[account.unit] += account.held
+        if (account.unit, account.purpose) not in booked:
+            spent[account.unit] += account.spent
+    return Totals(spent=spent, held=held)

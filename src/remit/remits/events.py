@@ -1,0 +1,301 @@
+"""The rows of a remit's stream: their bodies, and how they are encoded and decoded. See design/log.md."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from remit.values import EventRow, JsonObject, JsonValue, NewEvent, Purpose, Unit, Value, Verdict, Visibility
+
+EndStatus = Literal["satisfied", "unsatisfied", "budget_reached", "stopped"]
+
+
+class Budget(Value, frozen=True, kw_only=True):
+    """The cap: dollars as a decimal string, tokens as a number; at least one of them."""
+
+    usd: str | None = None
+    tokens: int | None = None
+
+
+class Amount(Value, frozen=True, kw_only=True):
+    """Dollars and tokens side by side; dollars as a decimal string."""
+
+    usd: str = "0"
+    tokens: int = 0
+
+
+class Range(Value, frozen=True, kw_only=True):
+    """Three figures of a forecast."""
+
+    low: JsonValue
+    likely: JsonValue
+    high: JsonValue
+
+
+class ProtectedFile(Value, frozen=True, kw_only=True):
+    """A file of the input that the agent may not change."""
+
+    path: str
+    sha256: str
+
+
+class HarnessRef(Value, frozen=True, kw_only=True):
+    """A harness by name and version."""
+
+    name: str
+    version: str
+
+
+class AgentRef(Value, frozen=True, kw_only=True):
+    """The agent version that works, with the pair that is compared: harness and model."""
+
+    id: str
+    version: int
+    name: str
+    model: str
+    harness: HarnessRef
+
+
+class GrantNote(Value, frozen=True, kw_only=True):
+    """A grant as decided in the log, so that both sides of it can be repeated."""
+
+    grant_id: str
+    unit: Unit
+    purpose: Purpose
+    amount: int
+
+
+class RemitEvent(Value, frozen=True, kw_only=True, tag_field="type"):
+    """What every row's body has."""
+
+    id: str = ""
+    processed_at: str | None = None
+
+
+class RemitCreated(RemitEvent, frozen=True, kw_only=True, tag="remit.created"):
+    """The whole of what was asked for."""
+
+    outcome: str
+    verifiers: tuple[JsonObject, ...]
+    budget: Budget
+    agent: AgentRef
+    model: str
+    max_iterations: int
+    input_id: str | None = None
+    tree_digest: str | None = None
+    history_digest: str | None = None
+    input_bytes: int = 0
+    protect: tuple[str, ...] = ()
+    unprotect: tuple[str, ...] = ()
+    toolchains: tuple[str, ...] = ()
+    metadata: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    protected: tuple[ProtectedFile, ...] = ()
+
+
+class RemitForecast(RemitEvent, frozen=True, kw_only=True, tag="remit.forecast"):
+    """What it will probably cost, and what is set aside for verification."""
+
+    usd: Range | None = None
+    tokens: Range | None = None
+    basis: str = ""
+    verification_reserve: Amount = Amount()
+    notes: tuple[str, ...] = ()
+
+
+class RemitApproved(RemitEvent, frozen=True, kw_only=True, tag="remit.approved"):
+    """Consent was given."""
+
+    actor: str = ""
+    reason: str | None = None
+
+
+class RemitDeclined(RemitEvent, frozen=True, kw_only=True, tag="remit.declined"):
+    """Consent was refused."""
+
+    actor: str = ""
+    reason: str | None = None
+
+
+class RemitFunded(RemitEvent, frozen=True, kw_only=True, tag="remit.funded"):
+    """The workspace's grants arrived; private, in the same append as their effects."""
+
+    grants: tuple[GrantNote, ...] = ()
+
+
+class RemitFundingRefused(RemitEvent, frozen=True, kw_only=True, tag="remit.funding_refused"):
+    """The workspace cannot grant the budget; private."""
+
+    message: str = ""
+
+
+class InitialVerificationStarted(
+    RemitEvent, frozen=True, kw_only=True, tag="remit.initial_verification_started"
+):
+    """The verifiers that cost nothing begin to look at the input."""
+
+    verification_id: str
+
+
+class InitialVerificationEnded(RemitEvent, frozen=True, kw_only=True, tag="remit.initial_verification_ended"):
+    """What they said; `vacuous` are indexes of verifiers that were green before any work."""
+
+    verdicts: tuple[Verdict, ...] = ()
+    vacuous: tuple[int, ...] = ()
+    error: str | None = None
+    """Why no verdict could be had; the remit then stops."""
+
+
+class RemitSessionCreated(RemitEvent, frozen=True, kw_only=True, tag="remit.session_created"):
+    """The working session is decided; it exists after this row, not before."""
+
+    session_id: str
+    grants: tuple[GrantNote, ...] = ()
+
+
+class RemitWorking(RemitEvent, frozen=True, kw_only=True, tag="remit.working"):
+    """The working session exists and has its outcome."""
+
+    session_id: str
+
+
+class RemitIterationEnded(RemitEvent, frozen=True, kw_only=True, tag="remit.iteration_ended"):
+    """One evaluation of the working session, copied."""
+
+    iteration: int
+    result: str
+    verdicts: tuple[Verdict, ...] = ()
+    tampered: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    session_id: str = ""
+    evaluation_event_id: str = ""
+    explanation: str = ""
+
+
+class RemitInterrupted(RemitEvent, frozen=True, kw_only=True, tag="remit.interrupted"):
+    """A person said stop; everything is kept."""
+
+    actor: str = ""
+    session_event_id: str | None = None
+    """The interrupt in the working session that it stands for, when it did not come through the remit."""
+
+
+class RemitResumed(RemitEvent, frozen=True, kw_only=True, tag="remit.resumed"):
+    """A person said go on."""
+
+    actor: str = ""
+
+
+class RemitVerificationRepeated(RemitEvent, frozen=True, kw_only=True, tag="remit.verification_repeated"):
+    """The answer to `verify`; its id is the request's."""
+
+    verdicts: tuple[Verdict, ...] = ()
+    verified: bool = False
+    tree_digest: str | None = None
+    error: str | None = None
+
+
+class ChangedFile(Value, frozen=True, kw_only=True):
+    """One path that differs between the input and the result."""
+
+    path: str
+    kind: str
+    """added | modified | removed"""
+    base_sha256: str | None
+    sha256: str | None
+    mode: int | None
+    target: str | None = None
+    """Of a symlink; then there is no sha256."""
+
+
+class DeliverableFile(Value, frozen=True, kw_only=True):
+    """One downloadable file of the result; its content is the blob of this hash."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+class RemitDeliverablesReady(RemitEvent, frozen=True, kw_only=True, tag="remit.deliverables_ready"):
+    """What is handed over."""
+
+    tree_digest: str | None
+    changed: tuple[ChangedFile, ...] = ()
+    removed: tuple[str, ...] = ()
+    files: tuple[DeliverableFile, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class RemitEnded(RemitEvent, frozen=True, kw_only=True, tag="remit.ended"):
+    """The end, as two facts and a sum."""
+
+    status: EndStatus
+    completed: bool
+    verified: bool
+    vacuous: tuple[str, ...] = ()
+    tampered: tuple[str, ...] = ()
+    spent: Amount = Amount()
+    session_ids: tuple[str, ...] = ()
+    explanation: str = ""
+
+
+class Command(Value, frozen=True, kw_only=True):
+    """What a person asks of a remit: carried by `input.received`."""
+
+    id: str
+    type: str
+    """remit.approve | remit.decline | remit.interrupt | remit.resume | remit.verify"""
+    actor: str = ""
+    reason: str | None = None
+
+
+class InputReceived(RemitEvent, frozen=True, kw_only=True, tag="input.received"):
+    """A command, not yet consumed; its row has the command's id."""
+
+    event: Command
+
+
+class ChildIdled(RemitEvent, frozen=True, kw_only=True, tag="child.idled"):
+    """The working session came to rest: a reason to look at its log, which is the truth."""
+
+    session_id: str = ""
+
+
+AnyEvent = (
+    RemitCreated
+    | RemitForecast
+    | RemitApproved
+    | RemitDeclined
+    | RemitFunded
+    | RemitFundingRefused
+    | InitialVerificationStarted
+    | InitialVerificationEnded
+    | RemitSessionCreated
+    | RemitWorking
+    | RemitIterationEnded
+    | RemitInterrupted
+    | RemitResumed
+    | RemitVerificationRepeated
+    | RemitDeliverablesReady
+    | RemitEnded
+    | InputReceived
+    | ChildIdled
+)
+
+_PRIVATE = (RemitFunded, RemitFundingRefused, InputReceived, ChildIdled)
+_decoder = msgspec.json.Decoder(AnyEvent)
+_encoder = msgspec.json.Encoder()
+
+
+def encode_event(event: AnyEvent, *, key: str | None = None) -> NewEvent:
+    """The row to append for an event that has its id (and, when public, `processed_at`)."""
+    assert event.id, "an event needs its id before it is encoded"
+    visibility: Visibility = "private" if isinstance(event, _PRIVATE) else "public"
+    name = str(type(event).__struct_config__.tag)
+    body = _encoder.encode(event)
+    return NewEvent(event_id=event.id, type=name, visibility=visibility, body=body, key=key)
+
+
+def decode_event(row: EventRow) -> AnyEvent:
+    """The event of a row of a remit's stream. Raises msgspec.DecodeError on a body this code cannot know."""
+    return _decoder.decode(row.body)

@@ -1,0 +1,222 @@
+"""What the log of a remit means: a pure fold. Any prefix folds, and folding in parts gives the same as at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec.structs import replace
+
+from remit.remits.events import (
+    AnyEvent,
+    ChildIdled,
+    Command,
+    InitialVerificationEnded,
+    InitialVerificationStarted,
+    InputReceived,
+    RemitApproved,
+    RemitCreated,
+    RemitDeclined,
+    RemitDeliverablesReady,
+    RemitEnded,
+    RemitForecast,
+    RemitFunded,
+    RemitFundingRefused,
+    RemitInterrupted,
+    RemitIterationEnded,
+    RemitResumed,
+    RemitSessionCreated,
+    RemitVerificationRepeated,
+    RemitWorking,
+    decode_event,
+)
+from remit.values import EventRow, Value
+
+Consent = Literal["awaiting", "given", "declined"]
+Status = Literal[
+    "awaiting_consent",
+    "verifying_input",
+    "working",
+    "interrupted",
+    "satisfied",
+    "unsatisfied",
+    "budget_reached",
+    "stopped",
+]
+KNOWN_TYPES = frozenset(
+    str(kind.__struct_config__.tag)
+    for kind in (
+        RemitCreated,
+        RemitForecast,
+        RemitApproved,
+        RemitDeclined,
+        RemitFunded,
+        RemitFundingRefused,
+        InitialVerificationStarted,
+        InitialVerificationEnded,
+        RemitSessionCreated,
+        RemitWorking,
+        RemitIterationEnded,
+        RemitInterrupted,
+        RemitResumed,
+        RemitVerificationRepeated,
+        RemitDeliverablesReady,
+        RemitEnded,
+        InputReceived,
+        ChildIdled,
+    )
+)
+
+
+class RemitState(Value, frozen=True, kw_only=True):
+    """A remit as its log has it."""
+
+    seq: int = 0
+    """The last row taken into account."""
+    created_at_us: int = 0
+    last_processed_at: str = ""
+    """`processed_at` of the newest public row; the next one is not earlier."""
+    created: RemitCreated | None = None
+    forecast: RemitForecast | None = None
+    consent: Consent = "awaiting"
+    decline_reason: str | None = None
+    funding: RemitFunded | None = None
+    funding_refusal: str | None = None
+    initial_started: InitialVerificationStarted | None = None
+    initial: InitialVerificationEnded | None = None
+    session: RemitSessionCreated | None = None
+    is_working: bool = False
+    """The working session exists."""
+    iterations: tuple[RemitIterationEnded, ...] = ()
+    is_interrupted: bool = False
+    last_resume_id: str | None = None
+    noted_interrupts: frozenset[str] = frozenset()
+    """Interrupts of the working session that stand in this log already."""
+    pending: tuple[Command, ...] = ()
+    """Commands to consume, oldest first; the first one always means something in this state."""
+    repeated: RemitVerificationRepeated | None = None
+    deliverables: RemitDeliverablesReady | None = None
+    ended: RemitEnded | None = None
+    ended_at_us: int | None = None
+
+    @property
+    def status(self) -> Status:
+        """The one word for where it stands."""
+        if self.ended is not None:
+            return self.ended.status
+        if self.is_interrupted:
+            return "interrupted"
+        if self.consent == "awaiting":
+            return "awaiting_consent"
+        return "working" if self.session is not None else "verifying_input"
+
+    @property
+    def vacuous(self) -> tuple[int, ...]:
+        """Indexes of verifiers that were green before any work."""
+        return self.initial.vacuous if self.initial is not None else ()
+
+    @property
+    def session_ids(self) -> tuple[str, ...]:
+        """Sessions that worked or work on it."""
+        return (self.session.session_id,) if self.session is not None else ()
+
+    @property
+    def tampered(self) -> tuple[str, ...]:
+        """Protected files that were changed or removed in any iteration, in order of first sight."""
+        return _unique(path for iteration in self.iterations for path in iteration.tampered)
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """New files left out of verification in any iteration, in order of first sight."""
+        return _unique(path for iteration in self.iterations for path in iteration.added)
+
+
+def fold(rows: Iterable[EventRow], state: RemitState | None = None) -> RemitState:
+    """Take rows into account, in order. Types that are not known (of a later version) change nothing but `seq`."""
+    current = state or RemitState()
+    for row in rows:
+        current = apply(current, row)
+    return current
+
+
+def apply(state: RemitState, row: EventRow) -> RemitState:
+    """The state after one more row."""
+    state = replace(state, seq=row.seq, created_at_us=state.created_at_us or row.created_at_us)
+    if row.type not in KNOWN_TYPES:
+        return state
+    event = decode_event(row)
+    if event.processed_at is not None:
+        state = replace(state, last_processed_at=max(state.last_processed_at, event.processed_at))
+    state = _change(state, event, row)
+    if row.visibility == "public":
+        state = replace(state, pending=tuple(c for c in state.pending if c.id != row.event_id))
+    return _drop_pointless(state)
+
+
+def _change(state: RemitState, event: AnyEvent, row: EventRow) -> RemitState:
+    match event:
+        case RemitCreated():
+            return replace(state, created=event)
+        case RemitForecast():
+            return replace(state, forecast=event)
+        case RemitApproved():
+            return replace(state, consent="given")
+        case RemitDeclined():
+            return replace(state, consent="declined", decline_reason=event.reason)
+        case RemitFunded():
+            return replace(state, funding=event)
+        case RemitFundingRefused():
+            return replace(state, funding_refusal=event.message)
+        case InitialVerificationStarted():
+            return replace(state, initial_started=event)
+        case InitialVerificationEnded():
+            return replace(state, initial=event)
+        case RemitSessionCreated():
+            return replace(state, session=event)
+        case RemitWorking():
+            return replace(state, is_working=True)
+        case RemitIterationEnded():
+            return replace(state, iterations=(*state.iterations, event))
+        case RemitInterrupted():
+            noted = state.noted_interrupts
+            if event.session_event_id is not None:
+                noted = noted | {event.session_event_id}
+            return replace(state, is_interrupted=True, noted_interrupts=noted)
+        case RemitResumed():
+            return replace(state, is_interrupted=False, last_resume_id=event.id)
+        case RemitVerificationRepeated():
+            return replace(state, repeated=event)
+        case RemitDeliverablesReady():
+            return replace(state, deliverables=event)
+        case RemitEnded():
+            return replace(state, ended=event, ended_at_us=row.created_at_us, is_interrupted=False)
+        case InputReceived():
+            return replace(state, pending=(*state.pending, event.event))
+        case ChildIdled():
+            return state
+
+
+def is_pointless(state: RemitState, command: Command) -> bool:
+    """A command that changes nothing here (approve twice, interrupt after the end): it is consumed by being read."""
+    match command.type:
+        case "remit.approve" | "remit.decline":
+            return state.consent != "awaiting" or state.ended is not None
+        case "remit.interrupt":
+            return state.is_interrupted or state.ended is not None
+        case "remit.resume":
+            return not state.is_interrupted or state.ended is not None
+        case "remit.verify":
+            return False
+        case _:
+            return True
+
+
+def _drop_pointless(state: RemitState) -> RemitState:
+    pending = state.pending
+    while pending and is_pointless(state, pending[0]):
+        pending = pending[1:]
+    return state if len(pending) == len(state.pending) else replace(state, pending=pending)
+
+
+def _unique(items: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(items))

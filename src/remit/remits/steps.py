@@ -1,0 +1,238 @@
+"""What a remit should do next: a pure decision over its own log and its working session's.
+
+The same logs always give the same step, so whoever takes over after a crash goes on exactly where the logs end.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from remit.remits.events import Command, EndStatus
+from remit.remits.state import RemitState
+from remit.remits.work import Evaluation, Work
+from remit.values import Value, Verdict
+
+
+class Rest(Value, frozen=True, kw_only=True):
+    """Nothing to do until something is appended."""
+
+    why: Literal["consent", "interrupted", "session", "ended"]
+
+
+class Answer(Value, frozen=True, kw_only=True):
+    """Consume approve, decline, interrupt or resume: append its public event."""
+
+    command: Command
+
+
+class RepeatVerification(Value, frozen=True, kw_only=True):
+    """Run the verifiers again on what there is now."""
+
+    command: Command
+
+
+class Fund(Value, frozen=True, kw_only=True):
+    """Take the budget from the workspace: its side first, then ours."""
+
+
+class VerifyInput(Value, frozen=True, kw_only=True):
+    """Let the verifiers that cost nothing look at the input."""
+
+
+class DecideSession(Value, frozen=True, kw_only=True):
+    """Give the working session its id and its grants, before it exists."""
+
+
+class OpenSession(Value, frozen=True, kw_only=True):
+    """Make the session that was decided."""
+
+    session_id: str
+
+
+class CopyIterations(Value, frozen=True, kw_only=True):
+    """Copy evaluations of the session that this log does not have."""
+
+    evaluations: tuple[Evaluation, ...]
+
+
+class NoteInterruption(Value, frozen=True, kw_only=True):
+    """Someone interrupted the session itself: the remit is interrupted too."""
+
+    session_event_id: str
+
+
+class ReopenOutcome(Value, frozen=True, kw_only=True):
+    """Give the session its outcome again, after an interruption."""
+
+    resume_id: str
+    max_iterations: int
+
+
+class PrepareDeliverables(Value, frozen=True, kw_only=True):
+    """Write down what is handed over."""
+
+    tree_digest: str | None
+
+
+class End(Value, frozen=True, kw_only=True):
+    """Give back what is left and say how it ended."""
+
+    status: EndStatus
+    completed: bool
+    verified: bool
+    explanation: str
+
+
+Step = (
+    Rest
+    | Answer
+    | RepeatVerification
+    | Fund
+    | VerifyInput
+    | DecideSession
+    | OpenSession
+    | CopyIterations
+    | NoteInterruption
+    | ReopenOutcome
+    | PrepareDeliverables
+    | End
+)
+
+
+def next_step(state: RemitState, work: Work | None) -> Step:
+    """Decide. `work` is the working session, once it exists."""
+    if state.pending:
+        command = state.pending[0]
+        return (
+            RepeatVerification(command=command) if command.type == "remit.verify" else Answer(command=command)
+        )
+    if state.ended is not None:
+        return Rest(why="ended")
+    if state.consent == "declined":
+        return _stopped(state.decline_reason or "The forecast was declined.")
+    if work is not None and (news := _not_copied(state, work)):
+        return CopyIterations(evaluations=news)
+    if state.is_interrupted:
+        return Rest(why="interrupted")
+    if state.consent == "awaiting":
+        return Rest(why="consent")
+    return _step_before_work(state) if work is None else _step_of_work(state, work)
+
+
+def _step_before_work(state: RemitState) -> Step:
+    if state.funding is None:
+        if state.funding_refusal is not None:
+            return _ended("budget_reached", state.funding_refusal)
+        return Fund()
+    if state.initial is None:
+        return VerifyInput()
+    if state.initial.error is not None:
+        return _stopped(state.initial.error)
+    if state.session is None:
+        return DecideSession()
+    return OpenSession(session_id=state.session.session_id)
+
+
+def _step_of_work(state: RemitState, work: Work) -> Step:
+    if not work.is_resting or (work.stop_reason == "requires_action" and not work.is_terminated):
+        return Rest(why="session")
+    if _is_interruption(work):
+        return _step_after_interruption(state, work)
+    end = _end_of_work(state, work)
+    if state.deliverables is None:
+        return PrepareDeliverables(tree_digest=work.tree_digest)
+    return end
+
+
+def _is_interruption(work: Work) -> bool:
+    return not work.is_terminated and work.last_result == "interrupted"
+
+
+def _step_after_interruption(state: RemitState, work: Work) -> Step:
+    if state.last_resume_id is not None and reopening_id(state.last_resume_id) not in work.input_ids:
+        left = max_iterations_left(state)
+        return ReopenOutcome(resume_id=state.last_resume_id, max_iterations=left)
+    return NoteInterruption(session_event_id=work.last_interrupt_id or "")
+
+
+def max_iterations_left(state: RemitState) -> int:
+    """How many iterations a reopened outcome may have: at least one, so that resuming is worth it."""
+    assert state.created is not None, "a session works for a remit that was created"
+    used = sum(1 for iteration in state.iterations if iteration.result == "needs_revision")
+    return max(1, state.created.max_iterations - used)
+
+
+def reopening_id(resume_id: str) -> str:
+    """The id of the outcome event that a resume puts into the session."""
+    return "sevt_" + resume_id.partition("_")[2]
+
+
+def _not_copied(state: RemitState, work: Work) -> tuple[Evaluation, ...]:
+    copied = {iteration.evaluation_event_id for iteration in state.iterations}
+    return tuple(evaluation for evaluation in work.evaluations if evaluation.event_id not in copied)
+
+
+def _end_of_work(state: RemitState, work: Work) -> End:
+    """`satisfied` needs a verifier that was not green before; completed is another fact than verified."""
+    result = work.last_result
+    completed = (
+        work.stop_reason == "end_turn"
+        and not work.is_terminated
+        and result in ("satisfied", "failed", "max_iterations_reached")
+    )
+    if result == "satisfied":
+        judged = work.judged
+        verified = judged is not None and is_verified(state, judged.verdicts)
+        status: EndStatus = "satisfied" if verified else "unsatisfied"
+        return End(
+            status=status, completed=completed, verified=verified, explanation=_why_satisfied(state, verified)
+        )
+    if work.is_terminated or work.stop_reason == "retries_exhausted":
+        return _stopped(work.error_message or "The working session ended with an error.")
+    if work.stop_reason == "budget_reached":
+        return _ended("budget_reached", "The budget is reached: the next call does not fit what is left.")
+    if result in ("needs_revision", "max_iterations_reached", "failed"):
+        return End(
+            status="unsatisfied",
+            completed=completed,
+            verified=False,
+            explanation=_last_explanation(work, result),
+        )
+    if work.stop_reason == "refusal":
+        return _stopped("The model refused to go on.")
+    return _stopped("The working session came to rest without an evaluation of its outcome.")
+
+
+def is_verified(state: RemitState, verdicts: tuple[Verdict, ...]) -> bool:
+    """Every verifier passed on untampered inputs, and at least one was not green before any work."""
+    assert state.created is not None, "verdicts belong to a remit that was created"
+    count = len(state.created.verifiers)
+    return (
+        len(verdicts) == count
+        and all(verdict.passed and not verdict.tampered for verdict in verdicts)
+        and len(state.vacuous) < count
+    )
+
+
+def _why_satisfied(state: RemitState, verified: bool) -> str:
+    if verified:
+        return "Every verifier passed on untampered inputs."
+    assert state.created is not None, "checked by is_verified"
+    if len(state.vacuous) >= len(state.created.verifiers):
+        return (
+            "Every verifier that passed was already green before any work, so it proves nothing. "
+            "Add a verifier that fails on the input."
+        )
+    return "The verdicts do not show that every verifier passed on untampered inputs."
+
+
+def _last_explanation(work: Work, result: str) -> str:
+    return work.evaluations[-1].explanation or f"The last evaluation ended as {result}."
+
+
+def _stopped(explanation: str) -> End:
+    return _ended("stopped", explanation)
+
+
+def _ended(status: EndStatus, explanation: str) -> End:
+    return End(status=status, completed=False, verified=False, explanation=explanation)
