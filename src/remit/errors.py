@@ -124,10 +124,6 @@ class ModelCallFailed(RemitError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class TurnInterrupted(RemitError):
-    """A person said stop; what was under way has been cut and recorded."""
-
-
 # Sandboxes.
 class SandboxUnavailable(RemitError):
     """No sandbox can be made here. The message names the exact mend."""

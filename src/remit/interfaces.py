@@ -530,7 +530,8 @@ class Harness(Protocol):
 class Turn(Protocol):
     """All a harness gets: the log's view, the model, the tools, and notes.
 
-    Every method may raise: TurnInterrupted (a person said stop), HoldRefused (the budget is reached), LeaseLost,
+    When a person says stop the harness is cancelled at its next await; what was under way is cut and recorded for it.
+    Every method may raise: HoldRefused (the budget is reached), LeaseLost,
     ModelCallFailed (retries are used up), StoreUnavailable. A harness lets them through.
     """
 
@@ -551,7 +552,7 @@ class Turn(Protocol):
         """Run uses (concurrently where safe) and record their results. Uses that are already answered are skipped."""
         ...
 
-    async def say_to_model(self, text: str) -> TurnView:
+    async def say_to_model(self, name: str, text: str) -> TurnView:
         """Add a private user-role note to the history (a reminder of the harness, not shown as a user's message)."""
         ...
 

@@ -605,6 +605,8 @@ class ToolResult(Value, frozen=True, kw_only=True):
 
     content: tuple[JsonObject, ...]
     is_error: bool = False
+    offloaded_to: str | None = None
+    """File in the sandbox that has the whole output, of which `content` is only a preview."""
 
 
 class TurnView(Value, frozen=True, kw_only=True):

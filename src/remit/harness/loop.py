@@ -28,15 +28,15 @@ class BuiltInLoop:
     async def run(self, turn: Turn) -> TurnEnd:
         while True:
             view = await turn.take_input()
-            match next_step(view, steps_max=self._steps_max):
+            step = next_step(view, steps_max=self._steps_max)
+            match step:
                 case Ask():
                     await turn.call_model(view.request)
                 case RunTools(uses=uses):
                     await turn.run_tools(uses)
                 case Remind(name=name, text=text):
-                    await turn.note(name, view.steps)
-                    await turn.say_to_model(text)
+                    await turn.say_to_model(name, text)
                 case End(end=end):
                     return end
-                case never:
-                    assert_never(never)
+                case _:
+                    assert_never(step)

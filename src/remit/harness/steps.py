@@ -19,7 +19,7 @@ class RunTools(Value, frozen=True):
 
 
 class Remind(Value, frozen=True):
-    """Tell the model something; `name` keeps it from being said twice."""
+    """Tell the model something; `name` keeps it from being said at every step."""
 
     name: str
     text: str
@@ -67,14 +67,10 @@ def next_step(view: TurnView, *, steps_max: int) -> Step:
 
 
 def _is_due(view: TurnView, name: str) -> bool:
-    """Not said since the model last spoke, so that one reminder per step is the most."""
-    said_at = view.notes.get(name)
-    return (
-        not isinstance(said_at, int)
-        or said_at < view.steps - _QUIET_STEPS.get(name, 0)
-        or said_at > view.steps
-    )
+    """Not said in this turn, or long enough ago."""
+    said_at = view.reminders.get(name)
+    return said_at is None or view.steps - said_at > _QUIET_STEPS[name]
 
 
-_QUIET_STEPS = {"verify_reminder": 2, "loop_reminder": 3, "cut_reminder": 0}
+_QUIET_STEPS = {"verify_reminder": 3, "loop_reminder": 3, "cut_reminder": 0}
 """Steps for which a reminder is not repeated."""

@@ -96,6 +96,7 @@ class TurnCounters:
     last_exchange: str = ""
     has_changed_files: bool = False
     has_verified: bool = False
+    reminders: dict[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass
@@ -431,6 +432,7 @@ def _count_exchange(state: SessionState, use: ToolUse, content: list[JsonObject]
 def _model_note(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.history.add_user([_text(str(body["text"]))])
     state.needs_model = True
+    state.turn.reminders[str(body["name"])] = state.turn.steps
 
 
 def _harness_note(state: SessionState, row: EventRow, body: JsonObject) -> None:

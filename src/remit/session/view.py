@@ -40,6 +40,7 @@ def view(state: SessionState, builtin_tools: Sequence[JsonObject]) -> TurnView:
         repeats=state.turn.repeats,
         has_verified=state.turn.has_verified,
         has_changed_files=state.turn.has_changed_files,
+        reminders=state.turn.reminders,
         notes=state.notes,
     )
 
