@@ -51,6 +51,8 @@ class PlannedCall(Value, frozen=True, kw_only=True):
     request: ModelRequest
     holds: tuple[Hold, ...]
     input_tokens_max: int
+    nano_usd_max: int | None
+    """None: the model has no price."""
 
 
 class WorstCase(NamedTuple):
@@ -127,8 +129,7 @@ def plan_call(
 ) -> PlannedCall:
     """The call as it fits the accounts, made smaller where it must be. Raises HoldRefused when that would be useless,
     Unpriced when a dollar cap meets a model without a price."""
-    if rate is None and any(account.unit == "nano_usd" and account.cap is not None for account in accounts):
-        raise unpriced(request.model)
+    require_price(request.model, rate, accounts)
     max_tokens = _affordable_max_tokens(request, rate, accounts, input_tokens_max=input_tokens_max)
     stopped = next((account for account in accounts if account.is_stopped), None)
     if stopped is not None or max_tokens < min(request.max_tokens, MAX_TOKENS_MIN):
@@ -138,7 +139,14 @@ def plan_call(
         request=msgspec.structs.replace(request, max_tokens=max_tokens),
         holds=_holds(worst, accounts, call_id=call_id, purpose=purpose),
         input_tokens_max=input_tokens_max,
+        nano_usd_max=worst.nano_usd,
     )
+
+
+def require_price(model: str, rate: Rate | None, accounts: Sequence[Account]) -> None:
+    """Raises Unpriced when a dollar cap meets a model without a price."""
+    if rate is None and any(account.unit == "nano_usd" and account.cap is not None for account in accounts):
+        raise unpriced(model)
 
 
 def _affordable_max_tokens(

@@ -1,0 +1,129 @@
+"""Which provider serves a model id."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+from remit.errors import ModelUnavailable
+from remit.interfaces import ModelProvider
+from remit.ledger.prices import split_model_id
+from remit.values import ModelInfo, Value
+
+# What `remit do` uses when no --model is given: the current middle model of each vendor that genai-prices lists
+# (November 2026), dear enough to be useful and cheap enough not to surprise. In order of preference.
+DEFAULT_MODELS: tuple[tuple[str, str], ...] = (("anthropic", "claude-sonnet-5-5"), ("openai", "gpt-6.1-sol"))
+
+ALIAS_DEPTH_MAX = 8
+
+WAYS_TO_GET_A_MODEL = (
+    "set ANTHROPIC_API_KEY (or REMIT_ANTHROPIC_API_KEY) for claude-…; "
+    "set OPENAI_API_KEY (or REMIT_OPENAI_API_KEY) for gpt-…; "
+    "set REMIT_OPENAI_BASE_URL, such as http://127.0.0.1:11434/v1, for a model server of your own (local/NAME); "
+    "scripted/… exists only for demos and is never used on its own"
+)
+
+
+class Route(Value, frozen=True, kw_only=True):
+    """Where a call goes."""
+
+    provider: ModelProvider
+    provider_name: str
+    provider_model: str
+    """The provider's own id."""
+
+    @property
+    def priced_as(self) -> str:
+        """The id to look a price up by."""
+        return f"{self.provider_name}/{self.provider_model}"
+
+
+class Router:
+    """Maps model ids and aliases to providers. An id is `provider/model`, or bare where its form or a provider's own
+    list says whose it is. Aliases come first, so an operator may serve `claude-…` with a model of their own."""
+
+    def __init__(self, providers: Mapping[str, ModelProvider], *, aliases: Mapping[str, str]) -> None:
+        self._providers = dict(providers)
+        self._aliases = dict(aliases)
+
+    async def resolve(self, model: str) -> Route:
+        """Raises ModelUnavailable, whose message names every way to get a model."""
+        provider_name, name = split_model_id(self._unalias(model))
+        if provider_name in self._providers:
+            return self._route(provider_name, name)
+        if provider_name is None:
+            # A bare id of no known form: whoever lists it.
+            for candidate, provider in self._providers.items():
+                if any(info.id == name for info in await provider.models()):
+                    return self._route(candidate, name)
+        else:
+            # An id with a slash may be a provider's own (a Hugging Face name on a local server).
+            whole = f"{provider_name}/{name}"
+            for candidate, provider in self._providers.items():
+                if "/" in model and any(info.id == whole for info in await provider.models()):
+                    return self._route(candidate, whole)
+        raise ModelUnavailable(f"no provider can serve the model {model!r}: {WAYS_TO_GET_A_MODEL}.")
+
+    async def models(self) -> list[ModelInfo]:
+        """Every model that can be called now, by the id that `resolve` takes; aliases last."""
+        listed: list[ModelInfo] = []
+        for provider_name, provider in self._providers.items():
+            for info in await provider.models():
+                is_bare = split_model_id(info.id) == (provider_name, info.id)
+                model_id = info.id if is_bare else f"{provider_name}/{info.id}"
+                listed.append(msgspec.structs.replace(info, id=model_id, provider=provider_name))
+        by_id = {info.id: info for info in listed}
+        for alias, target in self._aliases.items():
+            if target in by_id:
+                listed.append(msgspec.structs.replace(by_id[target], id=alias))
+        return listed
+
+    async def default_model(self) -> str:
+        """The model to use when none is named; never a scripted one. Raises ModelUnavailable."""
+        for provider_name, model in DEFAULT_MODELS:
+            if provider_name in self._providers:
+                return model
+        for provider_name, provider in self._providers.items():
+            if provider_name == "scripted":
+                continue
+            if served := await provider.models():
+                return f"{provider_name}/{served[0].id}"
+        raise ModelUnavailable(f"no model is configured: {WAYS_TO_GET_A_MODEL}.")
+
+    async def close(self) -> None:
+        """Close every provider."""
+        for provider in self._distinct():
+            await provider.close()
+
+    def _distinct(self) -> Sequence[ModelProvider]:
+        return list({id(provider): provider for provider in self._providers.values()}.values())
+
+    def _unalias(self, model: str) -> str:
+        for _ in range(ALIAS_DEPTH_MAX):
+            if model not in self._aliases:
+                return model
+            model = self._aliases[model]
+        raise ModelUnavailable(
+            f"the aliases of the settings go round in a circle at {model!r}; mend [aliases]"
+        )
+
+    def _route(self, provider_name: str, provider_model: str) -> Route:
+        return Route(
+            provider=self._providers[provider_name],
+            provider_name=provider_name,
+            provider_model=provider_model,
+        )
+
+
+def is_local_url(url: str) -> bool:
+    """Whether a base URL is this machine: only then may what it serves be called `local/` and cost nothing."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
