@@ -1,1 +1,24 @@
 """Remit: an open, self-hosted platform for managed agents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from remit.client.client import AsyncClient as AsyncClient
+    from remit.client.sync import Client as Client
+
+__all__ = ["AsyncClient", "Client"]
+
+
+def __getattr__(name: str) -> object:
+    """Load the client on first use: `import remit` is paid by every module of the platform."""
+    if name == "AsyncClient":
+        from remit.client.client import AsyncClient
+
+        return AsyncClient
+    if name == "Client":
+        from remit.client.sync import Client
+
+        return Client
+    raise AttributeError(f"module 'remit' has no attribute {name!r}")

@@ -1,0 +1,203 @@
+"""The API's resources as the client offers them. Answers are the server's JSON, unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Literal
+from urllib.parse import quote
+
+from remit.client.http import Http
+from remit.client.stream import EventStream, JsonObject
+
+Order = Literal["asc", "desc"]
+
+
+class Inputs:
+    """`/v1/remits/inputs`: what a remit's working tree starts as."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def upload(self, tar: AsyncIterable[bytes]) -> JsonObject:
+        """Send a tar while it is made; answers the input with its id."""
+        return await self._http.upload("/v1/remits/inputs", tar, "application/x-tar")
+
+
+class Remits:
+    """`/v1/remits`: outcomes with budgets."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def create(
+        self,
+        *,
+        outcome: str,
+        budget: Mapping[str, object],
+        verifiers: Sequence[Mapping[str, object]] | None = None,
+        rubric: str | None = None,
+        input_id: str | None = None,
+        agent: str | None = None,
+        model: str | None = None,
+        max_iterations: int | None = None,
+        protect: Sequence[str] | None = None,
+        unprotect: Sequence[str] | None = None,
+        toolchains: Sequence[str] | None = None,
+        consent: Literal["required", "given"] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> JsonObject:
+        """Make a remit; it waits for `approve` unless `consent="given"`. What is None is not sent."""
+        fields: dict[str, object] = {
+            "outcome": outcome,
+            "budget": budget,
+            "verifiers": verifiers,
+            "rubric": rubric,
+            "input_id": input_id,
+            "agent": agent,
+            "model": model,
+            "max_iterations": max_iterations,
+            "protect": protect,
+            "unprotect": unprotect,
+            "toolchains": toolchains,
+            "consent": consent,
+            "metadata": metadata,
+        }
+        return await self._http.post("/v1/remits", _given(fields))
+
+    async def retrieve(self, remit_id: str) -> JsonObject:
+        """The remit as it is now."""
+        return await self._http.get(_path("/v1/remits", remit_id))
+
+    def list(
+        self, *, statuses: Sequence[str] | None = None, order: Order | None = None
+    ) -> AsyncGenerator[JsonObject]:
+        """Every remit, page by page."""
+        return self._http.pages(
+            "/v1/remits", {"statuses": list(statuses) if statuses else None, "order": order}
+        )
+
+    def events(self, remit_id: str, *, order: Order | None = None) -> AsyncGenerator[JsonObject]:
+        """Its events so far, page by page."""
+        return self._http.pages(_path("/v1/remits", remit_id, "events"), {"order": order})
+
+    def stream(self, remit_id: str, *, after: str | None = "0") -> EventStream:
+        """Its events as they come, to its end."""
+        return self._http.stream(_path("/v1/remits", remit_id, "events/stream"), after=after)
+
+    async def approve(self, remit_id: str) -> JsonObject:
+        """Say yes to the forecast: work begins and money is spent."""
+        return await self._http.post(_path("/v1/remits", remit_id, "approve"))
+
+    async def decline(self, remit_id: str, *, reason: str | None = None) -> JsonObject:
+        """Say no to the forecast; the remit ends as `stopped`."""
+        return await self._http.post(_path("/v1/remits", remit_id, "decline"), _given({"reason": reason}))
+
+    async def interrupt(self, remit_id: str) -> JsonObject:
+        """Stop where it is and keep everything."""
+        return await self._http.post(_path("/v1/remits", remit_id, "interrupt"))
+
+    async def resume(self, remit_id: str) -> JsonObject:
+        """Go on after an interrupt."""
+        return await self._http.post(_path("/v1/remits", remit_id, "resume"))
+
+    async def verify(self, remit_id: str) -> JsonObject:
+        """Run the verifiers again on the result; answers when they are done."""
+        return await self._http.post(_path("/v1/remits", remit_id, "verify"), is_long=True)
+
+    async def check(self, remit_id: str) -> JsonObject:
+        """Check what must always hold of its logs and accounts."""
+        return await self._http.get(_path("/v1/remits", remit_id, "check"))
+
+    async def receipt(self, remit_id: str) -> JsonObject:
+        """Every call, hold, settlement, tool time and verification."""
+        return await self._http.get(_path("/v1/remits", remit_id, "receipt"))
+
+    async def deliverables(self, remit_id: str) -> JsonObject:
+        """The files it hands over, and the paths it changed."""
+        return await self._http.get(_path("/v1/remits", remit_id, "deliverables"))
+
+    def download(self, remit_id: str, name: str) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
+        """One deliverable's bytes: `async with client.remits.download(id, name) as chunks`."""
+        return self._http.bytes(_path("/v1/remits", remit_id, f"deliverables/{quote(name, safe='')}"))
+
+
+class Agents:
+    """`/v1/agents`."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def create(self, **fields: object) -> JsonObject:
+        """Make an agent; the fields are the API's (`name`, `model`, `system`, `tools` …)."""
+        return await self._http.post("/v1/agents", fields)
+
+    async def retrieve(self, agent_id: str) -> JsonObject:
+        """The agent's newest version."""
+        return await self._http.get(_path("/v1/agents", agent_id))
+
+    def list(self) -> AsyncGenerator[JsonObject]:
+        """Every agent that is not archived."""
+        return self._http.pages("/v1/agents", {})
+
+
+class Environments:
+    """`/v1/environments`."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def create(self, **fields: object) -> JsonObject:
+        """Make an environment; the fields are the API's."""
+        return await self._http.post("/v1/environments", fields)
+
+    async def retrieve(self, environment_id: str) -> JsonObject:
+        """One environment."""
+        return await self._http.get(_path("/v1/environments", environment_id))
+
+    def list(self) -> AsyncGenerator[JsonObject]:
+        """Every environment that is not archived."""
+        return self._http.pages("/v1/environments", {})
+
+
+class Sessions:
+    """`/v1/sessions` and their events."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def create(self, **fields: object) -> JsonObject:
+        """Make a session; the fields are the API's (`agent`, `environment_id`, `title` …)."""
+        return await self._http.post("/v1/sessions", fields)
+
+    async def retrieve(self, session_id: str) -> JsonObject:
+        """The session as it is now."""
+        return await self._http.get(_path("/v1/sessions", session_id))
+
+    def list(self) -> AsyncGenerator[JsonObject]:
+        """Every session that is not archived."""
+        return self._http.pages("/v1/sessions", {})
+
+    def events(self, session_id: str, *, order: Order | None = None) -> AsyncGenerator[JsonObject]:
+        """Its events so far, page by page."""
+        return self._http.pages(_path("/v1/sessions", session_id, "events"), {"order": order})
+
+    async def send(self, session_id: str, events: Sequence[Mapping[str, object]]) -> JsonObject:
+        """Send events; all are taken or none."""
+        return await self._http.post(_path("/v1/sessions", session_id, "events"), {"events": list(events)})
+
+    def stream(self, session_id: str, *, after: str | None = None) -> EventStream:
+        """Its events as they come."""
+        return self._http.stream(_path("/v1/sessions", session_id, "events/stream"), after=after)
+
+    async def check(self, session_id: str) -> JsonObject:
+        """Check what must always hold of its log and accounts."""
+        return await self._http.get(_path("/v1/sessions", session_id, "check"))
+
+
+def _path(collection: str, id: str, rest: str = "") -> str:
+    return f"{collection}/{quote(id, safe='')}" + (f"/{rest}" if rest else "")
+
+
+def _given(fields: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}
