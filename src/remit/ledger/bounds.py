@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from remit.errors import HoldRefused
+from remit.ledger.accounts import describe_amount
 from remit.ledger.prices import unpriced
 from remit.values import (
     Account,
@@ -22,7 +23,6 @@ from remit.values import (
     Purpose,
     Rate,
     RateTier,
-    Unit,
     Value,
 )
 
@@ -201,23 +201,14 @@ def _refusal(
             )
         elif account.remaining is not None and needed is not None and needed > account.remaining:
             reasons.append(
-                f"its worst case is {amount_text(needed, account.unit)} and "
-                f"{amount_text(account.remaining, account.unit)} remain"
+                f"its worst case is {describe_amount(needed, account.unit)} and "
+                f"{describe_amount(account.remaining, account.unit)} remain"
             )
     return HoldRefused(
         f"the call to {request.model!r} was not made: {'; '.join(reasons)} "
         f"(at most {input_tokens_max} input and {smallest} output tokens). Raise the budget to go on.",
         details=details,
     )
-
-
-def amount_text(amount: int, unit: Unit) -> str:
-    """An amount for people: `$0.0132` or `5120 tokens`."""
-    if unit == "tokens":
-        return f"{amount} tokens"
-    dollars, rest = divmod(amount, 1_000_000_000)
-    digits = f"{rest:09d}".rstrip("0").ljust(2, "0")
-    return f"${dollars}.{digits}"
 
 
 class _Media(NamedTuple):
