@@ -1,0 +1,120 @@
+"""A git folder as an input: which of its files count, and its history without anything of the user's machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from remit.cli.failure import CommandFailed
+
+GIT_SECONDS_MAX = 600.0
+
+# A repository may be someone else's: nothing in its configuration may run a program, and nothing is written to it.
+_CAUTION = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.untrackedCache=false")
+_INHERITED_NAMES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+_GITLINK_MODE = b"160000"
+_CONFIG = "[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = false\n"
+_SHA256_CONFIG = "[extensions]\n\tobjectformat = sha256\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitFiles:
+    """What git says of a folder."""
+
+    paths: tuple[str, ...]
+    """Tracked and unignored files, also those that were deleted since."""
+    submodules: tuple[str, ...]
+    nested: tuple[str, ...]
+    """Untracked repositories inside."""
+    has_commit: bool
+
+
+def is_installed() -> bool:
+    """Whether there is a git to ask."""
+    return shutil.which("git") is not None
+
+
+def is_root(folder: Path) -> bool:
+    """Whether the folder itself (not one above it) is a git working tree."""
+    return (folder / ".git").exists()
+
+
+def is_inside(folder: Path) -> bool:
+    """Whether the folder lies in a git working tree."""
+    result = _run(folder, "rev-parse", "--is-inside-work-tree")
+    return result.returncode == 0 and result.stdout.strip() == b"true"
+
+
+def list_files(folder: Path) -> GitFiles:
+    """Ask git which files count. Raises CommandFailed with git's own words."""
+    staged = _run_checked(folder, "ls-files", "--stage", "-z")
+    submodules = {
+        os.fsdecode(entry.split(b"\t", 1)[1])
+        for entry in staged.split(b"\0")
+        if entry.startswith(_GITLINK_MODE)
+    }
+    listed = _run_checked(
+        folder, "ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate", "-z"
+    )
+    paths = {os.fsdecode(path) for path in listed.split(b"\0") if path} - submodules
+    nested = {path for path in paths if path.endswith("/")}
+    head = _run(folder, "rev-parse", "--quiet", "--verify", "HEAD^{commit}")
+    return GitFiles(
+        paths=tuple(sorted(paths - nested)),
+        submodules=tuple(sorted(submodules)),
+        nested=tuple(sorted(nested)),
+        has_commit=head.returncode == 0,
+    )
+
+
+def copy_history(folder: Path, target: Path) -> None:
+    """Make a clean `.git` at `target`: branches, tags and their commits; an index of HEAD; no remotes, hooks or
+    configuration of the user. Reads the folder, writes only to the target."""
+    # --no-local packs what can be reached; the default would link the user's own object files.
+    _run_checked(
+        folder, "clone", "--quiet", "--bare", "--no-local", "--template=", "--", str(folder), str(target)
+    )
+    object_format = _run_checked(folder, "rev-parse", "--show-object-format").decode().strip()
+    is_sha256 = object_format == "sha256"
+    config = _CONFIG.format(version=1 if is_sha256 else 0) + (_SHA256_CONFIG if is_sha256 else "")
+    (target / "config").write_text(config, encoding="utf-8")
+    for name in ("hooks", "branches", "FETCH_HEAD", "description"):
+        _remove(target / name)
+    _run_checked(target, f"--git-dir={target}", "read-tree", "HEAD")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {name: value for name, value in os.environ.items() if name not in _INHERITED_NAMES}
+    environment |= {
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_NO_LAZY_FETCH": "1",
+        "LC_ALL": "C",
+    }
+    return subprocess.run(
+        ["git", *_CAUTION, *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=GIT_SECONDS_MAX,
+        check=False,
+    )
+
+
+def _run_checked(folder: Path, *arguments: str) -> bytes:
+    result = _run(folder, *arguments)
+    if result.returncode != 0:
+        reason = result.stderr.decode(errors="replace").strip() or f"exit code {result.returncode}"
+        raise CommandFailed(f"git could not read {str(folder)!r}: {reason}")
+    return result.stdout

@@ -1,0 +1,114 @@
+"""What the words of a command line mean. Pure: text in, values or BadUsage out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from remit.cli.failure import BadUsage
+
+CONSENT_ABOVE_USD_DEFAULT = Decimal("1.00")
+"""REMIT_CONSENT_ABOVE_USD: a forecast up to this is not asked about."""
+
+_NUMBER = r"[0-9][0-9_]*(?:\.[0-9]+)?|\.[0-9]+"
+_USD = re.compile(rf"\$?\s*(?P<amount>{_NUMBER})\s*(?:usd|\$|dollars?)?", re.IGNORECASE)
+_TOKENS = re.compile(rf"(?P<amount>{_NUMBER})\s*(?P<scale>[km]?)\s*(?:tokens?|tok)", re.IGNORECASE)
+_SCALES = {"": 1, "k": 1_000, "m": 1_000_000}
+_USD_MEND = "Write dollars as `--budget 2` or `--budget 0.50`, tokens as `--budget 50000tokens`; give it twice for both."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What may be spent; at least one of the two is given."""
+
+    usd: Decimal | None = None
+    tokens: int | None = None
+
+    def to_wire(self) -> dict[str, object]:
+        """As the API takes it."""
+        fields: dict[str, object] = {}
+        if self.usd is not None:
+            fields["usd"] = f"{self.usd:f}"
+        if self.tokens is not None:
+            fields["tokens"] = self.tokens
+        return fields
+
+
+def parse_budget(texts: Sequence[str]) -> Budget:
+    """`2`, `$2`, `2usd`, `50000tokens`, `50k tokens`; one of each kind, together or separated by commas."""
+    usd: Decimal | None = None
+    tokens: int | None = None
+    for part in [part.strip() for text in texts for part in text.split(",")]:
+        if match := _TOKENS.fullmatch(part):
+            if tokens is not None:
+                raise BadUsage("The budget names tokens twice.", mend=_USD_MEND)
+            tokens = _whole_tokens(part, match)
+        elif match := _USD.fullmatch(part):
+            if usd is not None:
+                raise BadUsage("The budget names dollars twice.", mend=_USD_MEND)
+            usd = _positive_usd(part, match)
+        else:
+            raise BadUsage(f"The budget {part!r} is neither dollars nor tokens.", mend=_USD_MEND)
+    if usd is None and tokens is None:
+        raise BadUsage("There is no budget.", mend=_USD_MEND)
+    return Budget(usd=usd, tokens=tokens)
+
+
+def _whole_tokens(part: str, match: re.Match[str]) -> int:
+    amount = Decimal(match["amount"].replace("_", "")) * _SCALES[match["scale"].lower()]
+    if amount != amount.to_integral_value() or amount <= 0:
+        raise BadUsage(f"The budget {part!r} is not a whole number of tokens above zero.", mend=_USD_MEND)
+    return int(amount)
+
+
+def _positive_usd(part: str, match: re.Match[str]) -> Decimal:
+    amount = Decimal(match["amount"].replace("_", ""))
+    if amount <= 0:
+        raise BadUsage(f"The budget {part!r} is not above zero.", mend=_USD_MEND)
+    if amount != round(amount, 9):
+        raise BadUsage(f"The budget {part!r} has more than nine decimals.", mend=_USD_MEND)
+    return amount
+
+
+def consent_above_usd(environment: Mapping[str, str]) -> Decimal:
+    """The threshold above which a forecast is asked about."""
+    text = environment.get("REMIT_CONSENT_ABOVE_USD")
+    if text is None:
+        return CONSENT_ABOVE_USD_DEFAULT
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise BadUsage(
+            f"REMIT_CONSENT_ABOVE_USD is {text!r}, which is no amount of dollars.",
+            mend="Set it to a number such as 1.00, or unset it.",
+        )
+    return amount
+
+
+def needs_question(forecast: Mapping[str, object], budget: Mapping[str, object], above_usd: Decimal) -> bool:
+    """Whether what is at stake asks for a yes: the forecast's high end, or the budget where that is lower.
+    Without a forecast in dollars there is nothing to compare, so the answer is yes."""
+    high = decimal_of(_field(forecast.get("usd"), "high"))
+    if high is None:
+        return True
+    cap = decimal_of(budget.get("usd"))
+    return (high if cap is None else min(high, cap)) > above_usd
+
+
+def decimal_of(value: object) -> Decimal | None:
+    """A decimal of the wire, or None where there is none."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() else None
+
+
+def _field(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]: JSON

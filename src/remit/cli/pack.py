@@ -1,0 +1,332 @@
+"""A folder as a remit's input: which files go, what is refused, and the tar that is made while it is sent."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+import tempfile
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio.to_thread
+
+from remit.cli import history
+from remit.cli.failure import BadUsage, CommandFailed
+
+INPUT_BYTES_MAX = 2 << 30
+MEMBERS_MAX = 200_000
+READ_BYTES = 1 << 20
+NAMED_MAX = 10
+"""How many paths a message names before it says how many more there are."""
+HEAVY_BYTES = 50 << 20
+"""A top-level folder from this size on is named, so that an environment is not sent unnoticed."""
+
+_FILES = "files"
+_HISTORY = "git"
+_BLOCK = tarfile.BLOCKSIZE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One path to send."""
+
+    path: str
+    source: Path
+    status: os.stat_result
+    target: str | None = None
+    """Of a symlink."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of content."""
+        return self.status.st_size if stat.S_ISREG(self.status.st_mode) else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputPlan:
+    """What will be sent of a folder, and what a person should know about it."""
+
+    folder: Path
+    members: tuple[Member, ...]
+    has_history: bool
+    notes: tuple[str, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of content, without history."""
+        return sum(member.size for member in self.members)
+
+    @property
+    def files(self) -> int:
+        """Files and symlinks."""
+        return sum(1 for member in self.members if not stat.S_ISDIR(member.status.st_mode))
+
+
+@dataclass
+class _Survey:
+    """What is found while walking; refusals are collected so that all are named at once."""
+
+    folder: Path
+    members: list[Member] = field(default_factory=list[Member])
+    special: list[str] = field(default_factory=list[str])
+    escaping: list[str] = field(default_factory=list[str])
+    unreadable: list[str] = field(default_factory=list[str])
+    plain_folders: dict[str, bool] = field(default_factory=dict[str, bool])
+
+    def add(self, path: str) -> None:
+        """Take a path as a member, or note why it cannot be one. A path that is gone is left out."""
+        source = self.folder / path
+        try:
+            status = source.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if stat.S_ISLNK(status.st_mode):
+            target = source.readlink().as_posix()
+            if _escapes(self.folder, path, target):
+                self.escaping.append(f"{path} -> {target}")
+            else:
+                self.members.append(Member(path=path, source=source, status=status, target=target))
+        elif stat.S_ISREG(status.st_mode):
+            if os.access(source, os.R_OK):
+                self.members.append(Member(path=path, source=source, status=status))
+            else:
+                self.unreadable.append(path)
+        elif stat.S_ISDIR(status.st_mode):
+            self.members.append(Member(path=path, source=source, status=status))
+        else:
+            self.special.append(path)
+
+    def has_plain_parents(self, path: str) -> bool:
+        """Whether every folder above is a real one; git lists what it tracked, also where a symlink stands now."""
+        parent = path.rpartition("/")[0]
+        if not parent:
+            return True
+        if parent not in self.plain_folders:
+            is_plain = (self.folder / parent).is_dir() and not (self.folder / parent).is_symlink()
+            self.plain_folders[parent] = is_plain and self.has_plain_parents(parent)
+        return self.plain_folders[parent]
+
+    def refuse(self) -> None:
+        """Raise BadUsage for everything that cannot be sent."""
+        if self.special:
+            raise BadUsage(
+                f"The input has sockets, devices or pipes: {_named(self.special)}.",
+                mend="Remove them, or let git ignore them.",
+            )
+        if self.escaping:
+            raise BadUsage(
+                f"The input has symlinks that point outside of it: {_named(self.escaping)}.",
+                mend="Make them relative and pointing inside, replace them by files, or let git ignore them.",
+            )
+        if self.unreadable:
+            raise BadUsage(
+                f"The input has files that cannot be read: {_named(self.unreadable)}.",
+                mend="Give read permission, or let git ignore them.",
+            )
+        if len(self.members) > MEMBERS_MAX:
+            raise BadUsage(
+                f"The input has {len(self.members):,} files; at most {MEMBERS_MAX:,} can be sent.",
+                mend="Choose a smaller folder, or let git ignore what is not needed.",
+            )
+
+
+def plan_input(folder: Path) -> InputPlan:
+    """Look at a folder; reads names and sizes only. Raises BadUsage naming what cannot be sent."""
+    if not folder.is_dir():
+        raise BadUsage(
+            f"The input {str(folder)!r} is not a folder.", mend="Give an existing folder to --input."
+        )
+    folder = folder.resolve()
+    if history.is_installed() and history.is_inside(folder):
+        plan = _plan_git(folder)
+    else:
+        plan = _plan_plain(folder)
+    if plan.size_bytes > INPUT_BYTES_MAX:
+        raise BadUsage(
+            f"The input has {human_bytes(plan.size_bytes)}; at most {human_bytes(INPUT_BYTES_MAX)} can be sent.",
+            mend="Choose a smaller folder, or let git ignore what is not needed.",
+        )
+    return plan
+
+
+@asynccontextmanager
+async def packed(plan: InputPlan) -> AsyncGenerator[AsyncGenerator[bytes]]:
+    """The plan as a tar stream, to be read once. The folder is only read; history is made in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="remit-input-") as temporary:
+        extra: tuple[Member, ...] = ()
+        if plan.has_history:
+            target = Path(temporary) / "git"
+            await anyio.to_thread.run_sync(history.copy_history, plan.folder, target)
+            survey = _Survey(target)
+            for path in _walk(target, []):
+                survey.add(path)
+            survey.refuse()
+            extra = tuple(survey.members)
+        async with aclosing(_stream(_tar(plan.members, extra))) as chunks:
+            yield chunks
+
+
+def human_bytes(count: int) -> str:
+    """A size for people: `1.4 MB`."""
+    amount = float(count)
+    for unit in ("bytes", "kB", "MB"):
+        if amount < 1000:
+            return f"{count} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+def _plan_git(folder: Path) -> InputPlan:
+    found = history.list_files(folder)
+    survey = _Survey(folder)
+    for path in found.paths:
+        if survey.has_plain_parents(path):
+            survey.add(path)
+    survey.refuse()
+    notes: list[str] = []
+    if found.submodules:
+        notes.append(f"submodules are not included: {_named(found.submodules)}")
+    if found.nested:
+        notes.append(f"repositories inside are not included: {_named(found.nested)}")
+    is_root = history.is_root(folder)
+    if not is_root:
+        notes.append("part of a git repository: its history is not included")
+    elif not found.has_commit:
+        notes.append("the git repository has no commit yet: there is no history")
+    return InputPlan(
+        folder=folder,
+        members=tuple(survey.members),
+        has_history=is_root and found.has_commit,
+        notes=tuple(notes),
+    )
+
+
+def _plan_plain(folder: Path) -> InputPlan:
+    survey = _Survey(folder)
+    histories: list[str] = []
+    for path in _walk(folder, histories):
+        survey.add(path)
+    survey.refuse()
+    notes = [f"{name} is {human_bytes(size)}" for name, size in _heavy_folders(survey.members)]
+    if histories:
+        notes.append(f"not included: {_named(histories)}")
+    return InputPlan(folder=folder, members=tuple(survey.members), has_history=False, notes=tuple(notes))
+
+
+def _walk(folder: Path, histories: list[str]) -> Iterator[str]:
+    """Every path below, folders before what is in them; the folders named `.git` are put aside."""
+
+    def refuse(error: OSError) -> None:
+        raise BadUsage(
+            f"The folder {str(error.filename)!r} cannot be read: {error.strerror}.",
+            mend="Give read permission.",
+        ) from error
+
+    for root, folders, files in os.walk(folder, onerror=refuse):
+        base = Path(root).relative_to(folder).as_posix()
+        prefix = "" if base == "." else f"{base}/"
+        if ".git" in folders or ".git" in files:
+            histories.append(f"{prefix}.git")
+        folders[:] = sorted(name for name in folders if name != ".git")
+        yield from (f"{prefix}{name}" for name in folders)
+        yield from (f"{prefix}{name}" for name in sorted(files) if name != ".git")
+
+
+def _heavy_folders(members: Iterable[Member]) -> list[tuple[str, int]]:
+    sizes: dict[str, int] = {}
+    for member in members:
+        top, slash, _ = member.path.partition("/")
+        if slash:
+            sizes[top] = sizes.get(top, 0) + member.size
+    heavy = [(name, size) for name, size in sizes.items() if size >= HEAVY_BYTES]
+    return sorted(heavy, key=lambda item: -item[1])
+
+
+def _escapes(folder: Path, path: str, target: str) -> bool:
+    """Whether a symlink leads out, as it is written or as it resolves now. Absolute ones mean another place there."""
+    if target.startswith("/"):
+        return True
+    written = os.path.normpath(f"{path}/../{target}")
+    if written == ".." or written.startswith("../"):
+        return True
+    resolved = Path(os.path.realpath(folder / path))
+    return not resolved.is_relative_to(folder)
+
+
+async def _stream(tar: Generator[bytes]) -> AsyncGenerator[bytes]:
+    """The tar in pieces of about READ_BYTES, each made in a thread."""
+    try:
+        while chunk := await anyio.to_thread.run_sync(_take, tar):
+            yield chunk
+    finally:
+        tar.close()
+
+
+def _take(tar: Iterator[bytes]) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for part in tar:
+        parts.append(part)
+        size += len(part)
+        if size >= READ_BYTES:
+            break
+    return b"".join(parts)
+
+
+def _tar(files: Iterable[Member], history_files: Iterable[Member]) -> Generator[bytes]:
+    for prefix, members in ((_FILES, files), (_HISTORY, history_files)):
+        for member in members:
+            info = _header(prefix, member)
+            yield info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+            if info.size:
+                yield from _content(member)
+                yield b"\0" * (-info.size % _BLOCK)
+    yield b"\0" * (2 * _BLOCK)
+
+
+def _header(prefix: str, member: Member) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(f"{prefix}/{member.path}")
+    info.mode = stat.S_IMODE(member.status.st_mode) & 0o777
+    info.mtime = int(member.status.st_mtime)
+    if stat.S_ISDIR(member.status.st_mode):
+        info.type = tarfile.DIRTYPE
+    elif member.target is not None:
+        info.type, info.linkname = tarfile.SYMTYPE, member.target
+    else:
+        info.size = member.size
+    return info
+
+
+def _content(member: Member) -> Generator[bytes]:
+    """Exactly the planned bytes: the header has been written by then."""
+    left = member.size
+    try:
+        # O_NOFOLLOW: a file that has become a symlink since must not lead elsewhere.
+        descriptor = os.open(member.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise _changed(member) from error
+    try:
+        while left:
+            chunk = os.read(descriptor, min(left, READ_BYTES))
+            if not chunk:
+                raise _changed(member)
+            left -= len(chunk)
+            yield chunk
+    finally:
+        os.close(descriptor)
+
+
+def _changed(member: Member) -> CommandFailed:
+    return CommandFailed(
+        f"{member.path!r} changed while the input was read; nothing was started.",
+        mend="Run the command again.",
+    )
+
+
+def _named(paths: Iterable[str]) -> str:
+    names = [repr(path) for path in paths]
+    more = len(names) - NAMED_MAX
+    return ", ".join(names[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
