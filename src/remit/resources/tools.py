@@ -1,0 +1,121 @@
+"""An agent's tools: what was asked for, resolved to what holds for every tool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from remit.errors import InvalidRequest
+from remit.schema.tools import (
+    AGENT_TOOLSET,
+    BUILTIN_TOOLS,
+    WEB_TOOLS,
+    AgentToolsetParams,
+    CustomToolParams,
+    McpToolsetParams,
+    PermissionPolicy,
+    ToolConfigParams,
+    ToolParams,
+)
+from remit.schema.wire import not_supported
+from remit.values import JsonObject, JsonValue
+
+_WEB_SETTINGS = ("allowed_domains", "blocked_domains", "max_content_tokens", "url_sources", "user_location")
+
+
+def resolve_tools(tools: Sequence[ToolParams], *, field: str = "tools") -> list[JsonObject]:
+    """The wire's resolved form. Raises InvalidRequest naming the entry."""
+    resolved: list[JsonObject] = []
+    names: set[str] = set()
+    for index, tool in enumerate(tools):
+        place = f"{field}[{index}]"
+        match tool:
+            case AgentToolsetParams():
+                if any(entry["type"] == AGENT_TOOLSET for entry in resolved):
+                    raise InvalidRequest(f"`{place}`: the built-in toolset is there twice; keep one.")
+                resolved.append(_resolve_toolset(tool, place))
+            case CustomToolParams():
+                _check_custom_tool(tool, names, place)
+                names.add(tool.name)
+                resolved.append(_resolve_custom_tool(tool))
+            case McpToolsetParams():
+                raise not_supported(
+                    place, "MCP toolsets are", "Remove it, or offer the tool as a custom one."
+                )
+    return resolved
+
+
+def _check_custom_tool(tool: CustomToolParams, names: set[str], place: str) -> None:
+    if tool.name in names:
+        raise InvalidRequest(f"`{place}.name`: {tool.name!r} is there twice; names are unique.")
+    if tool.name in BUILTIN_TOOLS:
+        raise InvalidRequest(f"`{place}.name`: {tool.name!r} is a built-in tool; choose another name.")
+    if tool.name.startswith("mcp__"):
+        raise InvalidRequest(f"`{place}.name`: the prefix mcp__ is reserved; choose another name.")
+    if tool.input_schema.get("type") != "object":
+        raise InvalidRequest(f'`{place}.input_schema.type`: must be "object".')
+
+
+def _resolve_custom_tool(tool: CustomToolParams) -> JsonObject:
+    return {
+        "type": "custom",
+        "name": tool.name,
+        "description": tool.description,
+        "input_schema": tool.input_schema,
+    }
+
+
+def _resolve_toolset(toolset: AgentToolsetParams, place: str) -> JsonObject:
+    default = toolset.default_config
+    is_enabled = default is None or default.enabled is not False
+    policy = _policy(default.permission_policy if default else None, f"{place}.default_config") or {
+        "type": "always_allow"
+    }
+    entries: dict[str, ToolConfigParams] = {}
+    for index, entry in enumerate(toolset.configs or ()):
+        where = f"{place}.configs[{index}]"
+        _check_entry(entry, where, is_enabled=is_enabled)
+        if entry.name in entries:
+            raise InvalidRequest(f"`{where}.name`: {entry.name!r} is there twice; keep one.")
+        entries[entry.name] = entry
+    configs: list[JsonValue] = []
+    for name in BUILTIN_TOOLS:
+        entry = entries.get(name)
+        own_policy = _policy(entry.permission_policy, f"{place}.configs ({name})") if entry else None
+        own_enabled = entry.enabled if entry and entry.enabled is not None else is_enabled
+        configs.append(
+            {
+                "type": name,
+                "name": name,
+                "enabled": own_enabled and name not in WEB_TOOLS,
+                "permission_policy": own_policy or policy,
+            }
+        )
+    return {
+        "type": AGENT_TOOLSET,
+        "default_config": {"enabled": is_enabled, "permission_policy": policy},
+        "configs": configs,
+    }
+
+
+def _check_entry(entry: ToolConfigParams, place: str, *, is_enabled: bool) -> None:
+    if entry.type is not None and entry.type != entry.name:
+        raise InvalidRequest(
+            f"`{place}.type`: must equal `name` ({entry.name!r}); correct it or leave it out."
+        )
+    for setting in _WEB_SETTINGS:
+        if getattr(entry, setting) is not None:
+            raise not_supported(f"{place}.{setting}", "settings of web tools are", "Remove it.")
+    if entry.name in WEB_TOOLS and (entry.enabled if entry.enabled is not None else is_enabled):
+        raise not_supported(
+            f"{place}.name", f"{entry.name} is", 'Remove the entry, or give it `"enabled": false`.'
+        )
+
+
+def _policy(policy: PermissionPolicy | None, place: str) -> JsonObject | None:
+    if policy is None:
+        return None
+    if policy.type == "auto":
+        raise not_supported(
+            f"{place}.permission_policy", "the policy auto is", "Use always_allow or always_ask."
+        )
+    return {"type": policy.type}

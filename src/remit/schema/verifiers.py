@@ -1,0 +1,38 @@
+"""Verifiers as they are asked for: by an outcome of a session or of a remit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from remit.schema.wire import Params
+
+VERIFIERS_MAX = 16
+RUBRIC_LENGTH_MAX = 262_144
+TIMEOUT_SECONDS_DEFAULT = 600
+TIMEOUT_SECONDS_MAX = 3_600
+
+Glob = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+Globs = Annotated[list[Glob], msgspec.Meta(max_length=64)]
+RubricText = Annotated[str, msgspec.Meta(min_length=1, max_length=RUBRIC_LENGTH_MAX)]
+
+
+class CommandVerifier(Params, frozen=True, tag="command"):
+    """Passes when the command exits with 0 in a fresh sandbox."""
+
+    command: Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
+    timeout_seconds: Annotated[int, msgspec.Meta(ge=1, le=TIMEOUT_SECONDS_MAX)] = TIMEOUT_SECONDS_DEFAULT
+    protect: Globs = msgspec.field(default_factory=list[str])
+    unprotect: Globs = msgspec.field(default_factory=list[str])
+
+
+class RubricVerifier(Params, frozen=True, tag="rubric", omit_defaults=True):
+    """Passes when a model, in its own context, finds the rubric fulfilled."""
+
+    rubric: RubricText
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+
+
+VerifierParams = CommandVerifier | RubricVerifier
+VerifierList = Annotated[list[VerifierParams], msgspec.Meta(min_length=1, max_length=VERIFIERS_MAX)]

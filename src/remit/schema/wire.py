@@ -1,0 +1,85 @@
+"""What all requests have in common: strict structs, one decoder, and messages that name the field and the mend."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from remit.errors import InvalidRequest
+
+Json = Any  # Any: JSON of any shape; a recursive alias cannot be decoded into
+JsonMap = dict[str, Any]  # Any: as above
+
+METADATA_PAIRS_MAX = 16
+
+MetadataKey = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, msgspec.Meta(max_length=512)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], msgspec.Meta(max_length=METADATA_PAIRS_MAX)]
+MetadataPatch = dict[MetadataKey, MetadataValue | None]
+"""Merged per key; null (and, for environments, an empty string) deletes the key."""
+
+Order = Literal["asc", "desc"]
+
+T = TypeVar("T")
+
+
+class Params(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """Base of everything a caller sends: an unknown field is refused by name."""
+
+
+def decode(body: bytes, type: type[T]) -> T:
+    """Read a request body. Raises InvalidRequest."""
+    if not body.strip():
+        raise InvalidRequest("The request body is empty; send a JSON object.")
+    try:
+        return msgspec.json.decode(body, type=type)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The request body is not valid JSON: {error}. Send a JSON object.") from error
+    except RecursionError as error:
+        raise InvalidRequest("The request body is nested too deeply; flatten it.") from error
+
+
+def convert(value: object, type: type[T], *, what: str) -> T:
+    """Read a value that is already decoded (a query, a stored body). Raises InvalidRequest naming `what`."""
+    try:
+        return msgspec.convert(value, type)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error), root=what) from error
+
+
+_AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<place>`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`$")
+_MISSING = re.compile(r"^Object missing required field `(?P<name>.*)`$")
+
+
+def _refusal(message: str, *, root: str = "body") -> InvalidRequest:
+    found = _AT.match(message)
+    assert found is not None  # the pattern ends in .*
+    what, path = found["what"], (found["path"] or "").removeprefix(".")
+    if found["place"]:
+        path = f"{path} (a key)"
+    unknown, missing = _UNKNOWN.match(what), _MISSING.match(what)
+    if unknown is not None:
+        field = _join(path, unknown["name"])
+        text = f"`{field}`: there is no such field; remove it or correct its name."
+    elif missing is not None:
+        field = _join(path, missing["name"])
+        text = f"`{field}` is required; add it."
+    else:
+        field = path or root
+        text = f"`{field}`: {what[:1].lower()}{what[1:]}."
+    code = "invalid_metadata" if field.startswith("metadata") else None
+    return InvalidRequest(text, code=code)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def not_supported(field: str, what: str, mend: str) -> InvalidRequest:
+    """A part of the wire that this release does not serve; said by name, never ignored."""
+    return InvalidRequest(f"`{field}`: {what} not in this release. {mend}", code="not_supported")
