@@ -274,6 +274,10 @@ class BlobStore(Protocol):
         """Store and return the digest. Raises TooLarge (nothing kept), StoreUnavailable."""
         ...
 
+    async def put_many(self, contents: Sequence[bytes]) -> Sequence[str]:
+        """Store several with one durability barrier; the digests in the order given."""
+        ...
+
     async def read(self, digest: str) -> bytes:
         """The whole blob. Raises BlobMissing."""
         ...
@@ -383,6 +387,18 @@ class CallRecorder(Protocol):
 
     def delta(self, attempt: CallAttempt, text: str) -> None:
         """Live only."""
+        ...
+
+
+class ModelCaller(Protocol):
+    """The gateway, as harnesses and graders see it."""
+
+    async def call(
+        self, principal: Principal, request: ModelRequest, recorder: CallRecorder
+    ) -> ModelResponse:
+        """One model call: planned against the recorder's accounts, held, streamed, settled, retried.
+        Raises HoldRefused (the call was not made), Unpriced, ModelUnavailable, ModelCallFailed (retries are used up),
+        LeaseLost. When cancelled the call is cut and settled as assumed before the cancellation goes on."""
         ...
 
 
@@ -506,6 +522,10 @@ class Toolset(Protocol):
         """What is wrong with the input, for the model; None if it is fine."""
         ...
 
+    def is_concurrent(self, name: str) -> bool:
+        """Whether uses of this tool may run beside others (it only reads)."""
+        ...
+
     async def run(self, use: ToolUse, context: ToolContext, sandbox: Sandbox) -> ToolResult:
         """Run one use. A tool's own failure is an error result. Raises SandboxLost."""
         ...
@@ -595,4 +615,8 @@ class StreamHandler(Protocol):
 
     async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
         """Carry the stream on as far as it goes now. Must be safe to cut at any await and to run again."""
+        ...
+
+    async def forget(self, stream_id: str) -> None:
+        """The stream is deleted or another worker owns it: keep nothing of it in memory, destroy what runs for it."""
         ...

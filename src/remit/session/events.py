@@ -25,7 +25,7 @@ def consumed(event: JsonObject, processed_at_us: int) -> NewEvent:
     )
 
 
-def private(ids: Ids, type: str, *, key: str | None = None, **fields: JsonValue) -> NewEvent:
+def private(ids: Ids, type: str, fields: JsonObject, *, key: str | None = None) -> NewEvent:
     """A row the wire does not show."""
     event_id = ids.new("sevt")
     body = {"id": event_id, "type": type, **fields}

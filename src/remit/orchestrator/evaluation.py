@@ -1,0 +1,172 @@
+"""The outcome loop of a session: when a turn ends by itself and an outcome is open, its verifiers judge a snapshot.
+
+Here, and in no harness, so that the built-in loop and every guest are verified alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+
+from remit.errors import RemitError, SandboxLost, SandboxUnavailable, VerifierUnavailable
+from remit.interfaces import BlobStore
+from remit.orchestrator.held import EMPTY_TREE, HeldSandboxes, input_mounts, input_tree_digest, toolchains
+from remit.orchestrator.recorder import SessionRecorder
+from remit.orchestrator.writer import SessionWriter
+from remit.session import events
+from remit.session.state import Outcome
+from remit.values import JsonObject, JsonValue, NewEvent, Verdict
+from remit.verifiers.composition import Verifiers
+
+HEARTBEAT_SECONDS = 15.0
+OUTPUT_SHOWN_MAX = 12_000
+"""Characters of one verifier's output that go back to the agent."""
+
+
+class Evaluation:
+    """Runs one evaluation at a time of one session."""
+
+    def __init__(self, *, verifiers: Verifiers, sandboxes: HeldSandboxes, blobs: BlobStore) -> None:
+        self._verifiers = verifiers
+        self._sandboxes = sandboxes
+        self._blobs = blobs
+
+    async def run(self, writer: SessionWriter) -> None:
+        """Judge the work and append the result. Raises HoldRefused, ModelCallFailed when a grader cannot be paid or
+        reached: none of these is a verdict, and the evaluation stays open."""
+        outcome = writer.state.outcome
+        assert outcome is not None
+        if outcome.evaluation_start_id is None:
+            await writer.append(self._span(writer, "start", outcome))
+        recorder = SessionRecorder(writer, "verification")
+        async with asyncio.TaskGroup() as group:
+            heartbeat = group.create_task(self._heartbeat(writer, outcome))
+            try:
+                verdicts, failure = await self._judge(writer, outcome, recorder)
+            finally:
+                heartbeat.cancel()
+        await self._conclude(writer, outcome, verdicts, failure, recorder)
+
+    async def _judge(
+        self, writer: SessionWriter, outcome: Outcome, recorder: SessionRecorder
+    ) -> tuple[Sequence[Verdict], RemitError | None]:
+        state = writer.state
+        try:
+            digest = await self._tree_digest(writer)
+            verdicts = await self._verifiers.verify_all(
+                principal=writer.principal,
+                stream_id=state.session_id,
+                verification_id=f"{outcome.evaluation_start_id}:{writer.epoch}",
+                verifiers=outcome_verifiers(outcome.event),
+                tree_digest=digest,
+                input_tree_digest=input_tree_digest(state.created),
+                mounts=input_mounts(state.created),
+                toolchains=toolchains(state.created),
+                outcome=str(outcome.event["description"]),
+                recorder=recorder,
+            )
+        except (SandboxUnavailable, SandboxLost, VerifierUnavailable) as error:
+            return (), error
+        return verdicts, None
+
+    async def _tree_digest(self, writer: SessionWriter) -> str:
+        try:
+            digest = await self._sandboxes.snapshot(writer)
+        except SandboxLost as error:
+            await self._sandboxes.announce_loss(writer, error.message)
+            digest = await self._sandboxes.snapshot(writer)
+        return digest if digest is not None else await self._blobs.put(EMPTY_TREE.encode())
+
+    async def _conclude(
+        self,
+        writer: SessionWriter,
+        outcome: Outcome,
+        verdicts: Sequence[Verdict],
+        failure: RemitError | None,
+        recorder: SessionRecorder,
+    ) -> None:
+        has_passed = failure is None and all(verdict.passed for verdict in verdicts)
+        is_last = outcome.iteration + 1 >= outcome.max_iterations
+        if failure is not None:
+            result, explanation = "failed", f"The work could not be judged: {failure.message}"
+        elif has_passed:
+            result, explanation = "satisfied", _summaries(verdicts)
+        else:
+            result = "max_iterations_reached" if is_last else "needs_revision"
+            explanation = _summaries([verdict for verdict in verdicts if not verdict.passed])
+        fields: JsonObject = {
+            "outcome_id": outcome.id,
+            "verification_id": outcome.evaluation_start_id,
+            "iteration": outcome.iteration,
+            "result": result,
+            "verdicts": [cast("JsonValue", msgspec.to_builtins(verdict)) for verdict in verdicts],
+        }
+        # After the last iteration the wire gives the agent one turn to acknowledge; work for a parent needs none.
+        if result == "needs_revision" or (
+            result == "max_iterations_reached" and not writer.state.parent_stream_id
+        ):
+            fields["feedback"] = feedback(verdicts, is_last=is_last)
+        end = writer.public(
+            "span.outcome_evaluation_end",
+            outcome_id=outcome.id,
+            outcome_evaluation_start_id=outcome.evaluation_start_id or "",
+            iteration=outcome.iteration,
+            result=result,
+            explanation=explanation,
+            usage=events.model_usage(recorder.usage),
+        )
+        await writer.append(writer.private("outcome.verified", **fields), end)
+
+    async def _heartbeat(self, writer: SessionWriter, outcome: Outcome) -> None:
+        while True:
+            await writer.clock.sleep(HEARTBEAT_SECONDS)
+            await writer.append(self._span(writer, "ongoing", outcome))
+
+    @staticmethod
+    def _span(writer: SessionWriter, phase: str, outcome: Outcome) -> NewEvent:
+        return writer.public(
+            f"span.outcome_evaluation_{phase}", outcome_id=outcome.id, iteration=outcome.iteration
+        )
+
+
+def outcome_verifiers(event: JsonObject) -> list[JsonObject]:
+    """The verifiers of a `user.define_outcome`: Remit's own field, else its rubric given to a grader."""
+    given = cast("list[JsonObject] | None", event.get("verifiers"))
+    if given:
+        return given
+    rubric = cast("JsonObject", event["rubric"])
+    return [{"type": "rubric", "rubric": rubric["content"]}]
+
+
+def feedback(verdicts: Sequence[Verdict], *, is_last: bool) -> str:
+    """What the agent is told about a failed evaluation."""
+    parts = ["<system>", "Your work was checked where you cannot reach, and it is not done yet."]
+    for verdict in verdicts:
+        if verdict.passed:
+            continue
+        parts.append(f"\nFailed: {verdict.summary}")
+        if verdict.tampered:
+            parts.append(
+                "Protected files were changed or removed: "
+                + ", ".join(verdict.tampered)
+                + ". They are restored for "
+                "every check, so changing them cannot help. Undo that and solve the task itself."
+            )
+        if verdict.added:
+            parts.append("These added files are left out of the check: " + ", ".join(verdict.added) + ".")
+        if verdict.output:
+            parts.append(verdict.output[-OUTPUT_SHOWN_MAX:])
+    parts.append(
+        "\nThere will be no further check. Say briefly what is missing."
+        if is_last
+        else "\nRevise the work until this passes."
+    )
+    parts.append("</system>")
+    return "\n".join(parts)
+
+
+def _summaries(verdicts: Sequence[Verdict]) -> str:
+    return "; ".join(verdict.summary for verdict in verdicts)

@@ -1,0 +1,248 @@
+"""The sandboxes this worker holds for its sessions: made when a tool first needs one, snapshotted off the turn's path,
+released when idle, replaced and announced when lost."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import msgspec
+
+from remit.clock import Clock, rfc3339
+from remit.errors import SandboxLost
+from remit.interfaces import BlobStore, Catalog, Sandbox, SandboxProvider
+from remit.orchestrator.writer import SessionWriter
+from remit.values import JsonObject, JsonValue, ReadOnlyTree, SandboxSpec, Tree, TreeEntry
+
+WORKING_TREE = "/workspace"
+FETCH_BATCH_BYTES = 16 << 20
+EMPTY_TREE = Tree(entries=())
+
+
+@dataclass
+class Held:
+    """One live sandbox and what is known of its working tree."""
+
+    sandbox: Sandbox
+    tree: Tree | None = None
+    """The last snapshot's, to spare hashing what did not change."""
+    last_used: float = 0.0
+    snapshot_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+def input_mounts(created: JsonObject) -> tuple[ReadOnlyTree, ...]:
+    """The read-only trees of a session's input."""
+    given = cast("JsonObject | None", created.get("input")) or {}
+    return tuple(
+        msgspec.convert(mount, ReadOnlyTree) for mount in cast("list[JsonValue]", given.get("mounts") or [])
+    )
+
+
+def input_tree_digest(created: JsonObject) -> str | None:
+    """The tree a session started from."""
+    given = cast("JsonObject | None", created.get("input")) or {}
+    return cast("str | None", given.get("tree_digest"))
+
+
+def toolchains(created: JsonObject) -> tuple[str, ...]:
+    """The operator's toolchain folders of a session."""
+    return tuple(cast("list[str]", created.get("toolchains") or []))
+
+
+class HeldSandboxes:
+    """Keeps at most one sandbox per session."""
+
+    def __init__(
+        self,
+        *,
+        provider: SandboxProvider,
+        blobs: BlobStore,
+        catalog: Catalog,
+        clock: Clock,
+        idle_seconds: float,
+    ) -> None:
+        self.provider = provider
+        self.idle_seconds = idle_seconds
+        self._blobs = blobs
+        self._catalog = catalog
+        self._clock = clock
+        self._held: dict[str, Held] = {}
+
+    def get(self, session_id: str) -> Sandbox | None:
+        """The live sandbox, if this worker has one."""
+        held = self._held.get(session_id)
+        return held.sandbox if held is not None else None
+
+    def idle_at(self, session_id: str) -> float | None:
+        """Monotonic time at which the sandbox is due for release; None if there is none."""
+        held = self._held.get(session_id)
+        return held.last_used + self.idle_seconds if held is not None else None
+
+    async def ensure(self, writer: SessionWriter) -> Sandbox:
+        """The session's sandbox, made now if need be. Raises SandboxUnavailable, BlobMissing."""
+        held = self._held.get(writer.session_id)
+        if held is None:
+            held = await self._start(writer)
+        held.last_used = self._clock.monotonic()
+        return held.sandbox
+
+    async def _start(self, writer: SessionWriter) -> Held:
+        state = writer.state
+        digest = (
+            state.snapshot.tree_digest if state.snapshot is not None else input_tree_digest(state.created)
+        )
+        image = await self.provider.image(toolchains(state.created))
+        sandbox = await self.provider.create(
+            SandboxSpec(
+                key=f"{writer.session_id}:{writer.epoch}:{state.seq}",
+                epoch=writer.epoch,
+                tree_digest=digest,
+                mounts=input_mounts(state.created),
+                toolchains=toolchains(state.created),
+            )
+        )
+        capabilities = self.provider.capabilities()
+        try:
+            await writer.append(
+                writer.private(
+                    "sandbox.started",
+                    sandbox_id=sandbox.id,
+                    key=sandbox.key,
+                    provider=capabilities.provider,
+                    isolation=capabilities.isolation,
+                    image_digest=image.digest,
+                    tree_digest=digest,
+                )
+            )
+        except BaseException:
+            await asyncio.shield(sandbox.destroy())
+            raise
+        tree = await self._read_tree(digest)
+        held = self._held[writer.session_id] = Held(sandbox=sandbox, tree=tree)
+        return held
+
+    async def _read_tree(self, digest: str | None) -> Tree | None:
+        return msgspec.json.decode(await self._blobs.read(digest), type=Tree) if digest is not None else None
+
+    async def attach(self, writer: SessionWriter) -> Sandbox | None:
+        """A sandbox that the log knows and that lives on from before a crash."""
+        record = writer.state.sandbox
+        if record is None:
+            return None
+        sandbox = self.get(writer.session_id)
+        if sandbox is None and self.provider.capabilities().survives_server:
+            sandbox = await self.provider.attach(str(record.body.get("key")))
+            if sandbox is not None:
+                held = Held(sandbox=sandbox, last_used=self._clock.monotonic())
+                self._held[writer.session_id] = held
+        return sandbox if sandbox is not None and sandbox.id == record.sandbox_id else None
+
+    async def announce_loss(self, writer: SessionWriter, reason: str) -> None:
+        """Write down what was lost and where the next sandbox will start from."""
+        await self.drop(writer.session_id)
+        state = writer.state
+        restored: JsonObject | None = None
+        if state.snapshot is not None:
+            restored = {"tree_digest": state.snapshot.tree_digest, "taken_at": state.snapshot.taken_at}
+        elif (digest := input_tree_digest(state.created)) is not None:
+            restored = {"tree_digest": digest, "taken_at": None}
+        uses: list[JsonValue] = [use_id for _, use_id in state.changes_since_snapshot]
+        await writer.append(
+            writer.public(
+                "session.sandbox_lost",
+                reason=reason,
+                restored_from=restored,
+                lost={"tool_use_ids": uses, "shell": True, "processes": True},
+            )
+        )
+
+    async def snapshot(self, writer: SessionWriter) -> str | None:
+        """Make the working tree durable and say so in the log; returns the digest. One at a time per session.
+        Without a sandbox the last snapshot (or the input) still holds. Raises SandboxLost."""
+        held = self._held.get(writer.session_id)
+        if held is None:
+            state = writer.state
+            return (
+                state.snapshot.tree_digest if state.snapshot is not None else input_tree_digest(state.created)
+            )
+        async with held.snapshot_lock:
+            covers_seq = writer.state.seq
+            last = writer.state.snapshot
+            if last is not None and last.covers_seq >= covers_seq:
+                return last.tree_digest
+            tree = await held.sandbox.tree(WORKING_TREE, held.tree)
+            tree, size = await self._store_files(held, tree)
+            digest = await self._blobs.put(tree.encode())
+            files = [entry.sha256 for entry in tree.entries if entry.sha256 is not None]
+            await self._catalog.reference_blobs(writer.principal, writer.session_id, [digest, *files])
+            held.tree = tree
+            await writer.append(
+                writer.private(
+                    "snapshot.taken",
+                    tree_digest=digest,
+                    sandbox_id=held.sandbox.id,
+                    covers_seq=covers_seq,
+                    files=len(files),
+                    bytes=size,
+                    taken_at=rfc3339(self._clock.now_us()),
+                )
+            )
+            return digest
+
+    async def _store_files(self, held: Held, tree: Tree) -> tuple[Tree, int]:
+        """Store what the last tree did not have. A file that changes while it is fetched is taken as fetched; one that
+        vanishes is left out."""
+        known = {entry.sha256 for entry in held.tree.entries} if held.tree is not None else set[str | None]()
+        wanted = {
+            entry.path: entry for entry in tree.entries if entry.kind == "file" and entry.sha256 not in known
+        }
+        fetched: dict[str, tuple[str, int]] = {}
+        batch: list[bytes] = []
+        total = 0
+        async for path, content in held.sandbox.fetch(WORKING_TREE, list(wanted)):
+            fetched[path] = (hashlib.sha256(content).hexdigest(), len(content))
+            batch.append(content)
+            total += len(content)
+            if sum(map(len, batch)) >= FETCH_BATCH_BYTES:
+                await self._blobs.put_many(batch)
+                batch = []
+        if batch:
+            await self._blobs.put_many(batch)
+        entries: list[TreeEntry] = []
+        for entry in tree.entries:
+            if entry.path not in wanted:
+                entries.append(entry)
+            elif entry.path in fetched:
+                sha256, size = fetched[entry.path]
+                is_same = sha256 == entry.sha256
+                entries.append(
+                    entry if is_same else msgspec.structs.replace(entry, sha256=sha256, size=size, mtime_ns=0)
+                )
+        return Tree(entries=tuple(entries)), total
+
+    async def release(self, writer: SessionWriter) -> None:
+        """Snapshot, then let the sandbox go."""
+        try:
+            digest = await self.snapshot(writer)
+        except SandboxLost as error:
+            await self.announce_loss(writer, error.message)
+            return
+        sandbox = self.get(writer.session_id)
+        if sandbox is None:
+            return
+        await writer.append(writer.private("sandbox.released", sandbox_id=sandbox.id, tree_digest=digest))
+        await self.drop(writer.session_id)
+
+    async def drop(self, session_id: str) -> None:
+        """Destroy without a word (lost, deleted, or another worker owns the session)."""
+        held = self._held.pop(session_id, None)
+        if held is not None:
+            await held.sandbox.destroy()
+
+    async def close(self, session_ids: Sequence[str] | None = None) -> None:
+        """Destroy all; the log's snapshots remain."""
+        for session_id in list(self._held) if session_ids is None else session_ids:
+            await self.drop(session_id)

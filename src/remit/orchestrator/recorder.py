@@ -1,0 +1,180 @@
+"""Makes a session's model calls durable: the hold with the start, the settlement with the end."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+
+from remit.orchestrator.writer import SessionWriter
+from remit.session import events
+from remit.session.policy import Policy
+from remit.session.state import add_usage
+from remit.values import (
+    Account,
+    CallAttempt,
+    CallEnded,
+    Hold,
+    JsonObject,
+    JsonValue,
+    NewEvent,
+    Purpose,
+    Settle,
+    Usage,
+)
+
+
+class SessionRecorder:
+    """A CallRecorder on a session's stream. Calls for `work` speak: their text and tool uses become public events.
+    Calls for `verification` (graders) are recorded and paid, and say nothing."""
+
+    def __init__(
+        self, writer: SessionWriter, purpose: Purpose, policies: dict[str, Policy] | None = None
+    ) -> None:
+        self.purpose: Purpose = purpose
+        self.usage = Usage()
+        """Of all finished attempts of this recorder."""
+        self._writer = writer
+        self._policies = policies or {}
+        self._message_id = ""
+        self._span_id = ""
+        self._deltas = 0
+
+    async def accounts(self) -> Sequence[Account]:
+        accounts = await self._writer.store.accounts(self._writer.principal, self._writer.session_id)
+        return [account for account in accounts if account.purpose == self.purpose]
+
+    async def started(self, attempt: CallAttempt) -> None:
+        writer = self._writer
+        new: list[NewEvent] = [
+            writer.private(
+                "model.started",
+                call_id=attempt.call_id,
+                number=attempt.number,
+                model=attempt.request.model,
+                provider=attempt.provider,
+                thread_id=writer.state.thread_id,
+                request_digest=hashlib.sha256(msgspec.json.encode(attempt.request)).hexdigest(),
+                max_tokens=attempt.request.max_tokens,
+                purpose=self.purpose,
+                holds=[cast("JsonValue", msgspec.to_builtins(hold)) for hold in attempt.holds],
+            )
+        ]
+        if self.purpose == "work" and not self._span_id:
+            span = writer.public("span.model_request_start")
+            self._span_id = span.event_id
+            new.append(span)
+        self._message_id = writer.ids.new("sevt")
+        self._deltas = 0
+        await writer.append(*new, effects=attempt.holds)
+
+    async def finished(self, attempt: CallAttempt, ended: CallEnded) -> None:
+        writer = self._writer
+        response = ended.response
+        fields: dict[str, JsonValue] = {
+            "call_id": attempt.call_id,
+            "number": attempt.number,
+            "error_reason": ended.error_reason,
+            "error_message": ended.error_message,
+            "will_retry": ended.will_retry,
+            "is_assumed": ended.is_assumed,
+            "is_overrun": ended.is_overrun,
+            "cost_nano_usd": ended.cost_nano_usd,
+            "usage": cast("JsonValue", msgspec.to_builtins(ended.usage)),
+            "model": response.model if response else attempt.request.model,
+        }
+        speech: list[NewEvent] = []
+        if response is not None:
+            fields |= {
+                "content": list[JsonValue](response.content),
+                "stop_reason": response.stop_reason,
+                "stop_details": response.stop_details,
+                "provider_id": response.provider_id,
+            }
+            if self.purpose == "work":
+                speech, tool_use_ids = self._speak(response.content)
+                fields["tool_use_ids"] = cast("JsonValue", tool_use_ids)
+        self.usage = add_usage(self.usage, ended.usage)
+        new = [writer.private("model.ended", **fields), *speech]
+        if self.purpose == "work" and not ended.will_retry:
+            new.append(
+                writer.public(
+                    "span.model_request_end",
+                    model_request_start_id=self._span_id,
+                    is_error=response is None,
+                    model_usage=events.model_usage(ended.usage),
+                )
+            )
+        await writer.append(*new, effects=ended.settlements)
+
+    def delta(self, attempt: CallAttempt, text: str) -> None:
+        if self.purpose != "work" or not text:
+            return
+        if self._deltas == 0:
+            start: JsonObject = {
+                "type": "event_start",
+                "event": {"type": "agent.message", "id": self._message_id},
+            }
+            self._writer.live("event_start", msgspec.json.encode(start))
+        delta: JsonObject = {
+            "type": "event_delta",
+            "event_id": self._message_id,
+            "delta": {"type": "content_delta", "index": 0, "content": {"type": "text", "text": text}},
+        }
+        self._deltas += 1
+        self._writer.live("event_delta", msgspec.json.encode(delta))
+
+    def _speak(self, content: Sequence[JsonObject]) -> tuple[list[NewEvent], dict[str, str]]:
+        """The public events of a response, and the event id of each tool use by the model's id."""
+        writer = self._writer
+        speech: list[NewEvent] = []
+        tool_use_ids: dict[str, str] = {}
+        text = "".join(str(block["text"]) for block in content if block["type"] == "text")
+        if any(block["type"] in ("thinking", "redacted_thinking") for block in content):
+            speech.append(writer.public("agent.thinking"))
+        if text:
+            block: JsonObject = {"type": "text", "text": text}
+            speech.append(events.public(self._message_id, "agent.message", writer.stamp(), content=[block]))
+        for block in content:
+            if block["type"] == "tool_use":
+                event = self._tool_use(block)
+                tool_use_ids[str(block["id"])] = event.event_id
+                speech.append(event)
+        return speech, tool_use_ids
+
+    def _tool_use(self, block: JsonObject) -> NewEvent:
+        name = str(block["name"])
+        policy = self._policies.get(name, "off")
+        if policy == "custom":
+            return self._writer.public("agent.custom_tool_use", name=name, input=block["input"])
+        if policy == "off":
+            return self._writer.public(
+                "agent.tool_use", name=name, input=block["input"], evaluated_permission="deny"
+            )
+        return self._writer.public(
+            "agent.tool_use",
+            name=name,
+            input=block["input"],
+            evaluated_permission=policy,
+            evaluation={"type": f"always_{policy}"},
+        )
+
+
+def assumed_settlements(started: JsonObject) -> tuple[Settle, ...]:
+    """Settle what a call left open: nobody knows its cost, so it is taken to have used its whole hold."""
+    holds = [msgspec.convert(hold, Hold) for hold in cast("list[JsonObject]", started["holds"])]
+    return tuple(
+        Settle(hold_id=hold.hold_id, unit=hold.unit, amount=hold.amount, is_assumed=True) for hold in holds
+    )
+
+
+def assumed_cost(started: JsonObject) -> int | None:
+    """The dollars such a call is taken to have cost; None when it was unpriced."""
+    amounts = [
+        cast("int", hold["amount"])
+        for hold in cast("list[JsonObject]", started["holds"])
+        if hold["unit"] == "nano_usd"
+    ]
+    return amounts[0] if amounts else None

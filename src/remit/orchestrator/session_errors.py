@@ -1,0 +1,33 @@
+"""Failures of a turn as the wire's `session.error`, in words for people."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from remit.errors import ModelCallFailed, ModelUnavailable, RemitError
+from remit.values import JsonObject
+
+RetryStatus = Literal["retrying", "exhausted", "terminal"]
+
+_TYPES_BY_REASON = {
+    "overloaded": "model_overloaded_error",
+    "rate_limited": "model_rate_limited_error",
+    "billing": "billing_error",
+}
+
+
+def session_error(error: RemitError, retry_status: RetryStatus) -> JsonObject:
+    """The `error` of a `session.error` event."""
+    if isinstance(error, ModelCallFailed):
+        return error_body(error.reason, error.message, retry_status)
+    type = "model_request_failed_error" if isinstance(error, ModelUnavailable) else "unknown_error"
+    return {"type": type, "message": error.message, "retry_status": {"type": retry_status}}
+
+
+def error_body(reason: str | None, message: str | None, retry_status: RetryStatus) -> JsonObject:
+    """The same for a failed attempt, by the gateway's reason."""
+    return {
+        "type": _TYPES_BY_REASON.get(reason or "", "model_request_failed_error"),
+        "message": message or "the model call failed",
+        "retry_status": {"type": retry_status},
+    }

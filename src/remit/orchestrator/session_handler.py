@@ -1,0 +1,101 @@
+"""Sessions as the worker sees them: one wake is one `SessionRun` over a kept fold."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import msgspec
+
+from remit.clock import Clock
+from remit.errors import InvalidRequest
+from remit.ids import Ids
+from remit.interfaces import BlobStore, Harness, LiveBus, ModelCaller, SessionStore, Toolset
+from remit.orchestrator.evaluation import Evaluation
+from remit.orchestrator.held import HeldSandboxes, input_mounts, input_tree_digest, toolchains
+from remit.orchestrator.session_run import SessionRun
+from remit.orchestrator.writer import SessionWriter
+from remit.session.facts import describe_environment
+from remit.session.state import SessionState
+from remit.values import HandlerResult, JsonObject, Lease, StreamKind, Tree
+
+STATES_KEPT = 256
+"""Folds kept between wakes; a session beyond that is replayed."""
+
+
+class SessionHandler:
+    """A StreamHandler for sessions."""
+
+    kind: StreamKind = "session"
+
+    def __init__(
+        self,
+        *,
+        store: SessionStore,
+        bus: LiveBus,
+        blobs: BlobStore,
+        clock: Clock,
+        ids: Ids,
+        harnesses: Mapping[str, Harness],
+        gateway: ModelCaller,
+        toolset: Toolset,
+        sandboxes: HeldSandboxes,
+        evaluation: Evaluation,
+        reader_wait_seconds: float,
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._blobs = blobs
+        self._clock = clock
+        self._ids = ids
+        self._harnesses = harnesses
+        self._gateway = gateway
+        self._toolset = toolset
+        self._sandboxes = sandboxes
+        self._evaluation = evaluation
+        self._reader_wait_seconds = reader_wait_seconds
+        self._states: OrderedDict[str, SessionState] = OrderedDict()
+
+    async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
+        state = self._states.pop(lease.stream_id, None) or SessionState()
+        writer = SessionWriter(
+            store=self._store, bus=self._bus, clock=self._clock, ids=self._ids, lease=lease, state=state
+        )
+        await writer.catch_up()
+        result = await SessionRun(
+            writer=writer,
+            harness=self._harness(state),
+            gateway=self._gateway,
+            toolset=self._toolset,
+            sandboxes=self._sandboxes,
+            evaluation=self._evaluation,
+            bus=self._bus,
+            describe=self._describe,
+            reader_wait_seconds=self._reader_wait_seconds,
+        ).go()
+        self._states[lease.stream_id] = state
+        if len(self._states) > STATES_KEPT:
+            self._states.popitem(last=False)
+        return result
+
+    async def forget(self, stream_id: str) -> None:
+        """The stream is deleted or owned by another worker: keep nothing of it."""
+        self._states.pop(stream_id, None)
+        await self._sandboxes.drop(stream_id)
+
+    def _harness(self, state: SessionState) -> Harness:
+        wanted = cast("JsonObject", state.agent.get("harness") or {"name": "remit", "version": "1"})
+        harness = self._harnesses.get(str(wanted["name"]))
+        if harness is None or harness.version != wanted["version"]:
+            offered = ", ".join(f"{one.name} {one.version}" for one in self._harnesses.values())
+            raise InvalidRequest(
+                f"the agent's harness {wanted['name']} {wanted['version']} is not installed here (there are: {offered})"
+            )
+        return harness
+
+    async def _describe(self, state: SessionState) -> str:
+        image = await self._sandboxes.provider.image(toolchains(state.created))
+        digest = input_tree_digest(state.created)
+        tree = msgspec.json.decode(await self._blobs.read(digest), type=Tree) if digest is not None else None
+        return describe_environment(image.description, tree, input_mounts(state.created))

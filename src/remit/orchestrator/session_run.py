@@ -1,0 +1,416 @@
+"""One wake of a session: from what a crash left open to where there is nothing more to do.
+
+The decisions are pure (`session/moves.py`); this file carries them out, one durable append after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, assert_never, cast
+
+import structlog
+
+from remit.errors import (
+    HoldRefused,
+    LeaseLost,
+    RemitError,
+    SandboxLost,
+    StoreUnavailable,
+)
+from remit.interfaces import Harness, LiveBus, ModelCaller, Toolset
+from remit.orchestrator.evaluation import Evaluation
+from remit.orchestrator.held import HeldSandboxes
+from remit.orchestrator.recorder import assumed_cost, assumed_settlements
+from remit.orchestrator.session_errors import session_error
+from remit.orchestrator.snapshots import SnapshotTaker
+from remit.orchestrator.turn import (
+    MAY_HAVE_RUN,
+    SessionTurn,
+    consume,
+    error_result,
+    interrupted_result,
+    tool_result,
+)
+from remit.orchestrator.writer import SessionWriter
+from remit.session import events
+from remit.session.moves import CarryOn, Rest, StartTurn, StopTurn, TakeInput, WaitAgain, next_move
+from remit.session.state import SessionState
+from remit.values import (
+    HandlerResult,
+    JsonObject,
+    JsonValue,
+    NewEvent,
+    OutboxItem,
+    Settle,
+    StreamSummary,
+    ToolResult,
+    TurnEnd,
+    Usage,
+)
+
+logger = structlog.get_logger(__name__)
+
+READER_POLL_SECONDS = 0.01
+
+
+class SessionRun:
+    """Drives one session under one lease."""
+
+    def __init__(
+        self,
+        *,
+        writer: SessionWriter,
+        harness: Harness,
+        gateway: ModelCaller,
+        toolset: Toolset,
+        sandboxes: HeldSandboxes,
+        evaluation: Evaluation,
+        bus: LiveBus,
+        describe: Callable[[SessionState], Awaitable[str]],
+        reader_wait_seconds: float,
+    ) -> None:
+        self._writer = writer
+        self._harness = harness
+        self._sandboxes = sandboxes
+        self._evaluation = evaluation
+        self._bus = bus
+        self._describe = describe
+        self._reader_wait_seconds = reader_wait_seconds
+        self._turn = SessionTurn(
+            writer=writer,
+            gateway=gateway,
+            toolset=toolset,
+            sandboxes=sandboxes,
+            snapshot_soon=self._snapshot_soon,
+        )
+        self._snapshots = SnapshotTaker(self._take_snapshot)
+        self._interrupt_came = asyncio.Event()
+
+    @property
+    def _state(self) -> SessionState:
+        return self._writer.state
+
+    async def go(self) -> HandlerResult:
+        """Work until there is nothing to do; then say when to wake again."""
+        async with asyncio.TaskGroup() as group:
+            background = [group.create_task(self._watch_input()), group.create_task(self._snapshots.run())]
+            try:
+                await self._recover()
+                seen_seq = await self._work_until_rest()
+            finally:
+                for task in background:
+                    task.cancel()
+        return HandlerResult(seen_seq=seen_seq, wake_at_us=self._next_wake_us())
+
+    async def _work_until_rest(self) -> int:
+        """Returns the last row that was taken into account; what comes later wakes the session again."""
+        while True:
+            await self._drive()
+            await self._release_if_idle()
+            await self._snapshots.settled()
+            await self._writer.catch_up()
+            if next_move(self._state) == Rest():
+                return self._state.seq
+
+    # ------------------------------------------------------------------------------------------ recovery
+
+    async def _recover(self) -> None:
+        """Close what a crash left open. Nothing here when the last wake ended well."""
+        await self._close_open_calls()
+        sandbox = await self._sandboxes.attach(self._writer)
+        started = [use for use in self._state.tool_uses.values() if use.is_started]
+        for open_use in started:
+            result, is_unknown = error_result(MAY_HAVE_RUN), True
+            if sandbox is not None:
+                status = await sandbox.call_status(open_use.use.id)
+                if status.state == "finished" and status.result is not None:
+                    text = status.result.output.decode(errors="replace")
+                    result, is_unknown = ToolResult(content=({"type": "text", "text": text},)), False
+                elif status.state == "running":
+                    await sandbox.interrupt(open_use.use.id)
+            await self._writer.append(
+                tool_result(self._writer, open_use.use, result, may_have_run=is_unknown)
+            )
+        if self._state.sandbox is not None and sandbox is None:
+            await self._sandboxes.announce_loss(self._writer, "it ended with the server that ran it")
+
+    async def _close_open_calls(self) -> None:
+        new: list[NewEvent] = []
+        settlements: list[Settle] = []
+        for call_id, call in self._state.open_calls.items():
+            settlements.extend(assumed_settlements(call.body))
+            new.append(
+                self._writer.private(
+                    "model.ended",
+                    call_id=call_id,
+                    number=call.body["number"],
+                    error_reason="crashed",
+                    error_message="the server ended during the call",
+                    will_retry=False,
+                    is_assumed=True,
+                    is_overrun=False,
+                    cost_nano_usd=assumed_cost(call.body),
+                    usage={},
+                    model=call.body["model"],
+                )
+            )
+        if self._state.open_span_id is not None:
+            new.append(
+                self._writer.public(
+                    "span.model_request_end",
+                    model_request_start_id=self._state.open_span_id,
+                    is_error=True,
+                    model_usage=events.model_usage(Usage()),
+                )
+            )
+        if new:
+            await self._writer.append(*new, effects=settlements)
+
+    # -------------------------------------------------------------------------------------------- moves
+
+    async def _drive(self) -> None:
+        while True:
+            await self._writer.catch_up()
+            self._interrupt_came.clear()
+            move = next_move(self._state)
+            match move:
+                case Rest():
+                    return
+                case TakeInput(event_ids=ids):
+                    await self._writer.append(*consume(self._writer, ids))
+                case StartTurn(event_ids=ids):
+                    await self._start_turn(ids)
+                case WaitAgain(event_ids=ids):
+                    await self._writer.append(*consume(self._writer, ids))
+                    await self._go_idle({"type": "requires_action"})
+                case StopTurn(event_ids=ids):
+                    await self._stop_turn(ids)
+                case CarryOn():
+                    await self._until_interrupted(self._carry_on())
+                case _:
+                    assert_never(move)
+
+    async def _start_turn(self, event_ids: tuple[str, ...]) -> None:
+        await self._wait_for_reader()
+        writer = self._writer
+        running = [
+            writer.public("session.status_running"),
+            writer.public("session.thread_status_running", **self._thread()),
+        ]
+        await writer.append(*running, *consume(writer, event_ids), summary=self._summary("running"))
+
+    async def _carry_on(self) -> None:
+        """Let the harness work, then decide what its end means."""
+        try:
+            await self._describe_environment()
+            end = await self._harness.run(self._turn)
+            await self._after_harness(end)
+        except HoldRefused as error:
+            logger.info("budget_reached", session_id=self._writer.session_id, detail=error.message)
+            await self._go_idle({"type": "budget_reached"})
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except RemitError as error:
+            await self._fail_turn(session_error(error, "exhausted"))
+        except Exception:
+            logger.exception("turn_failed", session_id=self._writer.session_id)
+            await self._fail_turn(
+                {
+                    "type": "unknown_error",
+                    "message": "The platform failed during this turn; the server's log has the details.",
+                    "retry_status": {"type": "exhausted"},
+                }
+            )
+
+    async def _after_harness(self, end: TurnEnd) -> None:
+        await self._writer.catch_up()
+        state = self._state
+        match end.reason:
+            case "requires_action":
+                if state.blocking and next_move(state) == CarryOn():
+                    await self._go_idle({"type": "requires_action"})
+            case "refusal":
+                await self._go_idle({"type": "refusal"}, details=state.last_stop_details)
+            case "step_limit":
+                await self._fail_turn(
+                    {
+                        "type": "tool_use_limit_reached_error",
+                        "message": "The turn reached its limit of model calls. Send a message to go on.",
+                        "retry_status": {"type": "exhausted"},
+                    }
+                )
+            case "end_turn":
+                if state.pending or state.needs_model:
+                    return
+                if state.outcome is not None:
+                    await self._evaluation.run(self._writer)
+                else:
+                    await self._go_idle({"type": "end_turn"})
+            case _:
+                assert_never(end.reason)
+
+    async def _stop_turn(self, event_ids: tuple[str, ...]) -> None:
+        """Close what is open, consume the interrupts, go idle. Messages that came after them start a new turn."""
+        writer, state = self._writer, self._state
+        new = [tool_result(writer, use.use, interrupted_result(use)) for use in state.tool_uses.values()]
+        if state.outcome is not None:
+            new.append(
+                writer.public(
+                    "span.outcome_evaluation_end",
+                    outcome_id=state.outcome.id,
+                    outcome_evaluation_start_id=state.outcome.evaluation_start_id or "",
+                    iteration=state.outcome.iteration,
+                    result="interrupted",
+                    explanation="Interrupted by a person.",
+                    usage=events.model_usage(Usage()),
+                )
+            )
+        new.extend(consume(writer, event_ids))
+        await writer.append(*new)
+        await self._go_idle({"type": "end_turn"})
+
+    async def _fail_turn(self, error: JsonObject) -> None:
+        """The turn is dead: say why, answer what is open, flush the queue, go idle."""
+        writer, state = self._writer, self._state
+        closed = [
+            tool_result(writer, use.use, error_result("Not run: the platform could not carry it out."))
+            for use in state.tool_uses.values()
+        ]
+        flushed = [id for id, event in state.pending.items() if event["type"] != "user.interrupt"]
+        new = [writer.public("session.error", error=error), *closed, *consume(writer, flushed)]
+        await writer.append(*new)
+        await self._go_idle({"type": "retries_exhausted"})
+
+    async def _go_idle(self, reason: JsonObject, *, details: JsonObject | None = None) -> None:
+        """One append ends the turn: thread idle, usage, session idle; a parent is told with it."""
+        writer, state = self._writer, self._state
+        if reason["type"] == "requires_action":
+            reason = {**reason, "event_ids": list[JsonValue](state.blocking)}
+        digest = await self._final_snapshot() if state.parent_stream_id is not None else None
+        usage = events.usage_snapshot(
+            state.usage,
+            cost_nano_usd=state.cost_nano_usd,
+            active_seconds=state.active_seconds(writer.clock.now_us()),
+        )
+        idle = writer.public("session.status_idle", stop_reason=reason, stop_details=details)
+        await writer.append(
+            writer.public(
+                "session.thread_status_idle", **self._thread(), stop_reason=reason, stop_details=details
+            ),
+            writer.public("session.usage", usage=usage, budget=state.budget),
+            idle,
+            summary=self._summary("idle"),
+            outbox=self._tell_parent(idle, reason, digest),
+        )
+
+    def _tell_parent(
+        self, idle: NewEvent, reason: JsonObject, tree_digest: str | None
+    ) -> tuple[OutboxItem, ...]:
+        state = self._state
+        if state.parent_stream_id is None:
+            return ()
+        body: JsonObject = {
+            "session_id": state.session_id,
+            "status": "idle",
+            "stop_reason": reason,
+            "outcome": cast("JsonValue", state.outcome_evaluations[-1])
+            if state.outcome_evaluations
+            else None,
+            "tree_digest": tree_digest,
+        }
+        event = events.private(
+            self._writer.ids, "child.idled", body, key=f"child:{state.session_id}:{idle.event_id}"
+        )
+        return (OutboxItem(target_stream_id=state.parent_stream_id, event=event),)
+
+    # --------------------------------------------------------------------------------------- surroundings
+
+    async def _describe_environment(self) -> None:
+        if self._state.facts is None and self._turn.view.request.tools:
+            text = await self._describe(self._state)
+            await self._writer.append(self._writer.private("environment.described", text=text))
+
+    async def _wait_for_reader(self) -> None:
+        """Programs that send first and stream afterwards exist: give the reader a moment."""
+        if not self._state.created.get("waits_for_reader"):
+            return
+        clock = self._writer.clock
+        until = clock.monotonic() + self._reader_wait_seconds
+        while self._bus.subscriber_count(self._writer.session_id) <= 1 and clock.monotonic() < until:
+            await clock.sleep(READER_POLL_SECONDS)
+
+    async def _watch_input(self) -> None:
+        """See what others append while a turn runs, so that an interrupt stops it at once."""
+        async with self._bus.subscribe(self._writer.session_id) as subscription:
+            while True:
+                news = [await subscription.next(), *subscription.drain()]
+                is_new = any(item.rows and item.rows[-1].seq > self._state.seq for item in news)
+                if is_new or subscription.is_lagging:
+                    await self._writer.catch_up()
+                if self._state.is_interrupt_pending:
+                    self._interrupt_came.set()
+
+    async def _until_interrupted(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`; cancel it when an interrupt comes (what it had under way closes itself)."""
+        working = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._interrupt_came.wait())
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            if not working.done():
+                working.cancel()
+            await asyncio.gather(working, stopping, return_exceptions=True)
+        if not working.cancelled():
+            working.result()
+
+    # ------------------------------------------------------------------------------------------ snapshots
+
+    def _snapshot_soon(self) -> None:
+        self._snapshots.want()
+
+    async def _take_snapshot(self) -> None:
+        try:
+            await self._sandboxes.snapshot(self._writer)
+        except (SandboxLost, LeaseLost) as error:
+            # The turn itself meets the same condition and deals with it.
+            logger.info("snapshot_missed", session_id=self._writer.session_id, detail=error.message)
+
+    async def _final_snapshot(self) -> str | None:
+        try:
+            return await self._sandboxes.snapshot(self._writer)
+        except SandboxLost as error:
+            await self._sandboxes.announce_loss(self._writer, error.message)
+            return await self._sandboxes.snapshot(self._writer)
+
+    async def _release_if_idle(self) -> None:
+        due = self._sandboxes.idle_at(self._writer.session_id)
+        if due is not None and self._state.status != "running" and self._writer.clock.monotonic() >= due:
+            await self._sandboxes.release(self._writer)
+
+    def _next_wake_us(self) -> int | None:
+        due = self._sandboxes.idle_at(self._writer.session_id)
+        if due is None:
+            return None
+        clock = self._writer.clock
+        return clock.now_us() + int(max(0.0, due - clock.monotonic()) * 1_000_000) + 1
+
+    def _thread(self) -> JsonObject:
+        return {
+            "session_thread_id": self._state.thread_id,
+            "agent_name": str(self._state.agent.get("name") or ""),
+        }
+
+    def _summary(self, status: str) -> StreamSummary:
+        return summary_of(self._state, status)
+
+
+def summary_of(state: SessionState, status: str) -> StreamSummary:
+    """The columns a session is listed by."""
+    return StreamSummary(
+        status=status,
+        title=state.title,
+        agent_id=cast("str | None", state.agent.get("id")),
+        agent_version=cast("int | None", state.agent.get("version")),
+    )

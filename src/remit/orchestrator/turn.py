@@ -1,0 +1,208 @@
+"""What a harness gets: `SessionTurn` is the Turn of a session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import msgspec
+
+from remit.errors import SandboxLost
+from remit.interfaces import ModelCaller, Sandbox, Toolset
+from remit.orchestrator.held import HeldSandboxes
+from remit.orchestrator.recorder import SessionRecorder
+from remit.orchestrator.writer import SessionWriter
+from remit.session import events
+from remit.session.policy import tool_policies
+from remit.session.state import CHANGING_TOOLS, INPUT_TYPES_ANSWERING, OpenToolUse
+from remit.session.view import view
+from remit.values import (
+    JsonObject,
+    JsonValue,
+    ModelRequest,
+    ModelResponse,
+    NewEvent,
+    ToolContext,
+    ToolResult,
+    ToolUse,
+    TurnView,
+)
+
+MAY_HAVE_RUN = (
+    "The platform lost contact while this ran. It may have run completely, partly or not at all, and it was not "
+    "repeated. Look at the state of things before you decide whether to do it again."
+)
+STAMPED_AT_RECEIPT = frozenset({"user.define_outcome", "user.custom_tool_result"})
+
+
+class SessionTurn:
+    """See interfaces.Turn."""
+
+    def __init__(
+        self,
+        *,
+        writer: SessionWriter,
+        gateway: ModelCaller,
+        toolset: Toolset,
+        sandboxes: HeldSandboxes,
+        snapshot_soon: Callable[[], None],
+    ) -> None:
+        self._writer = writer
+        self._gateway = gateway
+        self._toolset = toolset
+        self._sandboxes = sandboxes
+        self._snapshot_soon = snapshot_soon
+        self._builtins = list(toolset.definitions())
+        self._names = [str(tool["name"]) for tool in self._builtins]
+
+    @property
+    def view(self) -> TurnView:
+        return view(self._writer.state, self._builtins)
+
+    async def take_input(self) -> TurnView:
+        state = self._writer.state
+        takes_all = not state.tool_uses
+        ids = [
+            id
+            for id, event in state.pending.items()
+            if event["type"] != "user.interrupt" and (takes_all or event["type"] in INPUT_TYPES_ANSWERING)
+        ]
+        new = consume(self._writer, ids)
+        if new:
+            await self._writer.append(*new)
+        await self._answer_denied()
+        return self.view
+
+    async def call_model(self, request: ModelRequest) -> ModelResponse:
+        policies = tool_policies(self._writer.state.agent, self._names)
+        recorder = SessionRecorder(self._writer, "work", policies)
+        return await self._gateway.call(self._writer.principal, request, recorder)
+
+    async def run_tools(self, uses: Sequence[ToolUse]) -> TurnView:
+        waiting = [use for use in uses if use.id in self._writer.state.tool_uses]
+        together: list[ToolUse] = []
+        for use in waiting:
+            if self._toolset.is_concurrent(use.name):
+                together.append(use)
+                continue
+            await self._run_together(together)
+            together = []
+            await self._run_one(use)
+        await self._run_together(together)
+        if any(use.name in CHANGING_TOOLS for use in waiting):
+            self._snapshot_soon()
+        return self.view
+
+    async def say_to_model(self, name: str, text: str) -> TurnView:
+        await self._writer.append(self._writer.private("model.note", name=name, text=text))
+        return self.view
+
+    async def note(self, name: str, value: JsonValue) -> TurnView:
+        await self._writer.append(self._writer.private("harness.note", name=name, value=value))
+        return self.view
+
+    async def _run_together(self, uses: Sequence[ToolUse]) -> None:
+        if len(uses) == 1:
+            await self._run_one(uses[0])
+        elif uses:
+            async with asyncio.TaskGroup() as group:
+                for use in uses:
+                    group.create_task(self._run_one(use))
+
+    async def _run_one(self, use: ToolUse) -> None:
+        wrong = self._toolset.check_input(use.name, use.input)
+        if wrong is not None:
+            await self._writer.append(tool_result(self._writer, use, error_result(wrong)))
+            return
+        sandbox = await self._sandboxes.ensure(self._writer)
+        await self._writer.append(
+            self._writer.private("tool.started", tool_use_id=use.id, name=use.name, sandbox_id=sandbox.id)
+        )
+        started = self._writer.clock.monotonic()
+        try:
+            result = await self._run_in(sandbox, use)
+        except SandboxLost as error:
+            await self._writer.append(
+                tool_result(self._writer, use, error_result(MAY_HAVE_RUN), may_have_run=True)
+            )
+            await self._sandboxes.announce_loss(self._writer, error.message)
+            return
+        duration_us = int((self._writer.clock.monotonic() - started) * 1_000_000)
+        await self._writer.append(
+            tool_result(self._writer, use, result),
+            self._writer.private("tool.measured", tool_use_id=use.id, duration_us=duration_us),
+        )
+
+    async def _run_in(self, sandbox: Sandbox, use: ToolUse) -> ToolResult:
+        context = ToolContext(
+            session_id=self._writer.session_id,
+            thread_id=self._writer.state.thread_id,
+            epoch=self._writer.epoch,
+        )
+        try:
+            return await self._toolset.run(use, context, sandbox)
+        except asyncio.CancelledError:
+            await asyncio.shield(sandbox.interrupt(use.id))
+            raise
+
+    async def _answer_denied(self) -> None:
+        denied = [
+            open_use for open_use in self._writer.state.tool_uses.values() if open_use.permission == "deny"
+        ]
+        if denied:
+            await self._writer.append(
+                *(tool_result(self._writer, use.use, error_result(self._refusal(use))) for use in denied)
+            )
+
+    def _refusal(self, open_use: OpenToolUse) -> str:
+        if open_use.denial is not None:
+            words = f" They said: {open_use.denial}" if open_use.denial else ""
+            return f"A person refused this call; it was not run.{words}"
+        shown = ", ".join(tool_names(self._writer.state.agent, self._names)) or "none"
+        return f"There is no tool {open_use.use.name!r} for you; it was not run. Your tools: {shown}."
+
+
+def tool_names(agent: JsonObject, builtin_names: Sequence[str]) -> list[str]:
+    """Names of the tools an agent may call."""
+    return [name for name, policy in tool_policies(agent, builtin_names).items() if policy != "off"]
+
+
+def interrupted_result(open_use: OpenToolUse) -> ToolResult:
+    """What a tool use gets that a person cut off."""
+    if open_use.is_started:
+        return error_result(
+            "Interrupted by a person while it ran; it may have had effects. Look before you repeat it."
+        )
+    return error_result("Interrupted by a person before it ran.")
+
+
+def consume(writer: SessionWriter, event_ids: Sequence[str]) -> list[NewEvent]:
+    """The public rows that consume these pending inputs."""
+    new: list[NewEvent] = []
+    for event_id in event_ids:
+        event = writer.state.pending[event_id]
+        received_us = writer.state.received_at_us[event_id]
+        is_stamped = event["type"] in STAMPED_AT_RECEIPT
+        at_us = max(received_us, writer.state.last_processed_us) if is_stamped and not new else writer.stamp()
+        new.append(events.consumed(event, at_us))
+    return new
+
+
+def error_result(text: str) -> ToolResult:
+    """An error for the model to read."""
+    return ToolResult(content=({"type": "text", "text": text},), is_error=True)
+
+
+def tool_result(
+    writer: SessionWriter, use: ToolUse, result: ToolResult, *, may_have_run: bool = False
+) -> NewEvent:
+    """The public row of a result."""
+    fields: dict[str, JsonValue] = {
+        "tool_use_id": use.id,
+        "content": [cast("JsonValue", msgspec.to_builtins(block)) for block in result.content],
+        "is_error": result.is_error,
+    }
+    if may_have_run:
+        fields["may_have_run"] = True
+    return writer.public("agent.tool_result", **fields)

@@ -1,0 +1,216 @@
+"""A worker: claims what is due, keeps its leases, runs the handler for the stream's kind, delivers the outbox.
+
+Leases give liveness, the epoch gives safety: a worker that cannot renew stops by itself before its lease can be taken,
+and whatever it still tries to append is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from remit.clock import Clock
+from remit.errors import LeaseLost, NotFound, StoreUnavailable
+from remit.interfaces import LiveBus, SessionStore, StreamHandler
+from remit.values import Append, Lease, LiveItem, Principal, StreamKind
+
+logger = structlog.get_logger(__name__)
+
+LEASE_SECONDS = 5.0
+RENEW_SECONDS = 1.5
+FENCE_SECONDS = 4.0
+"""After this long without a successful renewal a worker stops what it does."""
+POLL_SECONDS = 1.0
+"""The reconciler: how late a wake may be whose hint was lost."""
+CLAIM_BATCH = 32
+OUTBOX_BATCH = 100
+RETRY_SECONDS = 5.0
+"""A handler that failed is tried again after this long."""
+
+
+@dataclass
+class Running:
+    """A stream this worker is working on."""
+
+    lease: Lease
+    task: asyncio.Task[None] | None = None
+    renewed_at: float = 0.0
+    is_fenced: bool = False
+
+
+class Worker:
+    """Runs until cancelled. At most `streams_max` streams at once."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        store: SessionStore,
+        bus: LiveBus,
+        clock: Clock,
+        handlers: Sequence[StreamHandler],
+        streams_max: int = 256,
+    ) -> None:
+        self._name = name
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._handlers: Mapping[StreamKind, StreamHandler] = {handler.kind: handler for handler in handlers}
+        self._streams_max = streams_max
+        self._running: dict[str, Running] = {}
+        self._due = asyncio.Event()
+        self._outbox_due = asyncio.Event()
+
+    def hint(self, stream_id: str) -> None:
+        """See interfaces.Dispatcher."""
+        self._due.set()
+
+    @property
+    def active(self) -> int:
+        """How many streams are being worked on."""
+        return len(self._running)
+
+    async def run(self) -> None:
+        """Work until cancelled; on the way out, leases of what was cut are left to expire (or to the next start)."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_leases())
+            group.create_task(self._deliver_outbox())
+            await self._claim_and_run(group)
+
+    # ------------------------------------------------------------------------------------------- claiming
+
+    async def _claim_and_run(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            self._due.clear()
+            room = min(CLAIM_BATCH, self._streams_max - len(self._running))
+            leases: Sequence[Lease] = ()
+            if room > 0:
+                leases = await self._store.claim(
+                    self._name, kinds=list(self._handlers), lease_seconds=LEASE_SECONDS, limit=room
+                )
+            for lease in leases:
+                running = self._running[lease.stream_id] = Running(
+                    lease=lease, renewed_at=self._clock.monotonic()
+                )
+                running.task = group.create_task(self._run_one(running))
+            if not leases:
+                await self._wait_until_due()
+
+    async def _wait_until_due(self) -> None:
+        next_us = await self._store.next_wake_us(list(self._handlers))
+        seconds = POLL_SECONDS
+        if next_us is not None:
+            seconds = min(seconds, max(0.0, (next_us - self._clock.now_us()) / 1_000_000))
+        if seconds == 0.0 and len(self._running) >= self._streams_max:
+            seconds = POLL_SECONDS
+        await _first_of(self._due.wait(), self._clock.sleep(seconds))
+
+    async def _run_one(self, running: Running) -> None:
+        lease = running.lease
+        handler = self._handlers[lease.kind]
+        wake_at_us: int | None = None
+        seen_seq: int | None = None
+        try:
+            result = await handler.run(lease, lambda: running.is_fenced)
+            seen_seq, wake_at_us = result.seen_seq, result.wake_at_us
+        except* (LeaseLost, NotFound) as errors:
+            # Another worker owns the stream, or it was deleted: nothing here is ours any more.
+            logger.info(
+                "stream_left", stream_id=lease.stream_id, reasons=[str(one) for one in errors.exceptions]
+            )
+            await handler.forget(lease.stream_id)
+        except* StoreUnavailable:
+            raise
+        except* Exception:
+            logger.exception("handler_failed", stream_id=lease.stream_id, kind=lease.kind)
+            await handler.forget(lease.stream_id)
+            wake_at_us = self._clock.now_us() + int(RETRY_SECONDS * 1_000_000)
+        finally:
+            self._running.pop(lease.stream_id, None)
+            if running.is_fenced:
+                await handler.forget(lease.stream_id)
+        if running.is_fenced:
+            return
+        if seen_seq is None:
+            head_seq = await self._head_seq(lease)
+            if head_seq is None or wake_at_us is None:
+                return
+            seen_seq = head_seq
+        with contextlib.suppress(NotFound):
+            await self._store.release(lease, seen_seq=seen_seq, wake_at_us=wake_at_us)
+        self._due.set()
+        self._outbox_due.set()
+
+    async def _head_seq(self, lease: Lease) -> int | None:
+        try:
+            return (await self._store.head(_principal(lease.workspace_id, self._name), lease.stream_id)).seq
+        except NotFound:
+            return None
+
+    # --------------------------------------------------------------------------------------------- leases
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await self._clock.sleep(RENEW_SECONDS)
+            held = list(self._running.values())
+            if not held:
+                continue
+            asked_at = self._clock.monotonic()
+            lost = set(await self._store.renew([one.lease for one in held], lease_seconds=LEASE_SECONDS))
+            for one in held:
+                if one.lease.stream_id in lost:
+                    self._fence(one)
+                else:
+                    one.renewed_at = asked_at
+            for one in held:
+                if self._clock.monotonic() - one.renewed_at > FENCE_SECONDS:
+                    self._fence(one)
+
+    def _fence(self, running: Running) -> None:
+        running.is_fenced = True
+        if running.task is not None:
+            running.task.cancel()
+
+    # --------------------------------------------------------------------------------------------- outbox
+
+    async def _deliver_outbox(self) -> None:
+        """Append what became due in other streams. The item's key makes a repeated delivery harmless."""
+        while True:
+            self._outbox_due.clear()
+            due = await self._store.outbox_due(OUTBOX_BATCH)
+            for _, workspace_id, item in due:
+                try:
+                    appended = await self._store.append(
+                        _principal(workspace_id, self._name),
+                        Append(
+                            stream_id=item.target_stream_id,
+                            events=(item.event,),
+                            wake_at_us=self._clock.now_us(),
+                        ),
+                    )
+                except NotFound:
+                    continue
+                self._bus.publish(LiveItem(stream_id=item.target_stream_id, rows=appended.rows))
+            if due:
+                await self._store.outbox_done([position for position, _, _ in due])
+                self._due.set()
+            else:
+                await _first_of(self._outbox_due.wait(), self._clock.sleep(POLL_SECONDS))
+
+
+def _principal(workspace_id: str, name: str) -> Principal:
+    return Principal(workspace_id=workspace_id, actor=name, kind="worker")
+
+
+async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

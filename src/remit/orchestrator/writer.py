@@ -1,0 +1,118 @@
+"""The one writer of a session: appends under its lease's epoch and keeps the fold up to date.
+
+Rows from outside may come between two appends; they are folded in their place, so the state always equals the fold of
+the log up to `state.seq`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from remit.clock import Clock
+from remit.ids import Ids
+from remit.interfaces import LiveBus, SessionStore
+from remit.session import events
+from remit.session.state import SessionState, fold
+from remit.values import (
+    Append,
+    Effect,
+    EventRow,
+    JsonValue,
+    Lease,
+    LiveItem,
+    NewEvent,
+    OutboxItem,
+    Principal,
+    StreamSummary,
+)
+
+READ_PAGE = 2000
+
+
+class SessionWriter:
+    """Append and fold. Every append may raise LeaseLost (stop at once), HoldRefused, StoreUnavailable."""
+
+    def __init__(
+        self, *, store: SessionStore, bus: LiveBus, clock: Clock, ids: Ids, lease: Lease, state: SessionState
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.ids = ids
+        self.lease = lease
+        self.state = state
+        self.principal = Principal(workspace_id=lease.workspace_id, actor=lease.owner, kind="worker")
+        self._bus = bus
+        self._lock = asyncio.Lock()
+        self._stamp_us = 0
+
+    @property
+    def session_id(self) -> str:
+        return self.lease.stream_id
+
+    @property
+    def epoch(self) -> int:
+        return self.lease.epoch
+
+    def stamp(self) -> int:
+        """A processed_at that never goes back. Append without an await in between."""
+        self._stamp_us = max(self.clock.now_us(), self._stamp_us, self.state.last_processed_us)
+        return self._stamp_us
+
+    def public(self, type: str, /, **fields: JsonValue) -> NewEvent:
+        """A public event of now, with a new id."""
+        return events.public(self.ids.new("sevt"), type, self.stamp(), **fields)
+
+    def private(self, type: str, /, **fields: JsonValue) -> NewEvent:
+        """A private row."""
+        return events.private(self.ids, type, fields)
+
+    async def append(
+        self,
+        *new: NewEvent,
+        effects: Sequence[Effect] = (),
+        outbox: Sequence[OutboxItem] = (),
+        summary: StreamSummary | None = None,
+    ) -> Sequence[EventRow]:
+        """Make rows durable, fold them, tell the readers."""
+        async with self._lock:
+            appended = await self.store.append(
+                self.principal,
+                Append(
+                    stream_id=self.session_id,
+                    events=new,
+                    epoch=self.epoch,
+                    effects=tuple(effects),
+                    outbox=tuple(outbox),
+                    summary=summary,
+                ),
+            )
+            if appended.rows and appended.rows[0].seq == self.state.seq + 1:
+                fold(appended.rows, self.state)
+            else:
+                await self._catch_up()
+        if appended.rows:
+            self._bus.publish(LiveItem(stream_id=self.session_id, rows=appended.rows))
+        return appended.rows
+
+    async def catch_up(self) -> None:
+        """Fold what others appended."""
+        async with self._lock:
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        while True:
+            rows = await self.store.read(
+                self.principal, self.session_id, after_seq=self.state.seq, limit=READ_PAGE
+            )
+            fold(rows, self.state)
+            if len(rows) < READ_PAGE:
+                return
+
+    def live(self, frame_type: str, frame: bytes) -> None:
+        """Show a frame that is not durable."""
+        self._bus.publish(
+            LiveItem(
+                stream_id=self.session_id, frame=frame, frame_type=frame_type, thread_id=self.state.thread_id
+            )
+        )
