@@ -1,0 +1,93 @@
+"""Which images may go to a model. Pure: looks at the first bytes only.
+
+A provider refuses a request with an image it cannot take, and would refuse every later one of the same history, so
+what is too large must be refused here.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+IMAGE_BYTES_MAX = 3_750_000
+"""5 MB once encoded as base64."""
+IMAGE_SIDE_PIXELS_MAX = 2000
+"""What providers take in a request with many images."""
+
+
+@dataclass(frozen=True)
+class ImageKind:
+    """A recognised image; the size is None where the header does not tell."""
+
+    media_type: str
+    width: int | None
+    height: int | None
+
+
+def recognise_image(content: bytes) -> ImageKind | None:
+    """The kind of image these bytes begin, or None."""
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _sized("image/png", _unpack(">II", content, 16))
+    if content.startswith((b"GIF87a", b"GIF89a")):
+        return _sized("image/gif", _unpack("<HH", content, 6))
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return _sized("image/webp", _webp_size(content))
+    if content.startswith(b"\xff\xd8\xff"):
+        return _sized("image/jpeg", _jpeg_size(content))
+    return None
+
+
+def why_refused(image: ImageKind, size_bytes: int) -> str | None:
+    """What keeps this image from a model, in words for the model; None if nothing."""
+    if size_bytes > IMAGE_BYTES_MAX:
+        return f"has {size_bytes:,} bytes; at most {IMAGE_BYTES_MAX:,} can be shown. Make a smaller copy."
+    if image.width is None or image.height is None:
+        return f"looks like {image.media_type} but its header cannot be read, so it is not shown."
+    if not 0 < max(image.width, image.height) <= IMAGE_SIDE_PIXELS_MAX or not min(image.width, image.height):
+        return (
+            f"is {image.width} x {image.height} pixels; a side may have 1 to {IMAGE_SIDE_PIXELS_MAX}. "
+            "Make a smaller copy."
+        )
+    return None
+
+
+def _sized(media_type: str, size: tuple[int, int] | None) -> ImageKind:
+    return ImageKind(media_type, *(size or (None, None)))
+
+
+def _unpack(form: str, content: bytes, offset: int) -> tuple[int, int] | None:
+    try:
+        first, second = struct.unpack_from(form, content, offset)
+    except struct.error:
+        return None
+    return first, second
+
+
+def _webp_size(content: bytes) -> tuple[int, int] | None:
+    match content[12:16]:
+        case b"VP8X" if len(content) >= 30:
+            return (
+                int.from_bytes(content[24:27], "little") + 1,
+                int.from_bytes(content[27:30], "little") + 1,
+            )
+        case b"VP8L" if len(content) >= 25:
+            bits = int.from_bytes(content[21:25], "little")
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8 " if (size := _unpack("<HH", content, 26)) is not None:
+            return size[0] & 0x3FFF, size[1] & 0x3FFF
+        case _:
+            return None
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 9 <= len(content) and content[at] == 0xFF:
+        marker = content[at + 1]
+        if marker == 0xFF:  # padding
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            size = _unpack(">HH", content, at + 5)
+            return None if size is None else (size[1], size[0])
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return None

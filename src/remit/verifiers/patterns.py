@@ -1,0 +1,306 @@
+"""The shipped list of what is a test, a test's configuration, or a thing that decides how tests run.
+
+Written like a .gitignore: a name without a slash matches in every folder, a leading slash means the root, a trailing one
+a folder with all that is in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+
+import pathspec
+
+from remit.errors import InvalidRequest
+
+ANY_LANGUAGE = """
+tests/
+test/
+/spec/
+__tests__/
+__mocks__/
+__snapshots__/
+testdata/
+test_data/
+e2e/
+run_tests*
+run-tests*
+runtests*
+test.sh
+tests.sh
+Makefile
+makefile
+GNUmakefile
+justfile
+Justfile
+.justfile
+Taskfile.yml
+Taskfile.yaml
+.env.test
+codecov.yml
+.codecov.yml
+"""
+PYTHON = """
+test_*.py
+*_test.py
+tests.py
+conftest.py
+pytest.ini
+.pytest.ini
+pytest.toml
+.pytest.toml
+tox.ini
+tox.toml
+setup.cfg
+pyproject.toml
+noxfile.py
+.coveragerc
+.python-version
+sitecustomize.py
+usercustomize.py
+sitecustomize/
+usercustomize/
+pyvenv.cfg
+*.pth
+*.dist-info/
+*.egg-info/
+*.egg-link
+site-packages/
+/.venv/
+/venv/
+/pytest.py
+/pytest/
+/_pytest/
+/py.py
+/pluggy/
+/pluggy.py
+/iniconfig/
+/unittest/
+/unittest.py
+/doctest.py
+/coverage/
+/hypothesis/
+/mock.py
+/nose2/
+"""
+JAVASCRIPT = """
+*.test.js
+*.test.jsx
+*.test.ts
+*.test.tsx
+*.test.mjs
+*.test.cjs
+*.test.mts
+*.test.cts
+*.test.vue
+*.spec.js
+*.spec.jsx
+*.spec.ts
+*.spec.tsx
+*.spec.mjs
+*.spec.cjs
+*.spec.mts
+*.spec.cts
+*.snap
+*.cy.js
+*.cy.ts
+cypress/
+package.json
+jest.config.*
+jest.setup.*
+jest.preset.*
+vitest.config.*
+vitest.setup.*
+vitest.workspace.*
+vite.config.*
+karma.conf.*
+cypress.config.*
+playwright.config.*
+wdio.conf.*
+ava.config.*
+babel.config.*
+.babelrc
+.babelrc.*
+.mocharc.*
+.nycrc
+.nycrc.*
+.c8rc.json
+.npmrc
+.yarnrc
+.yarnrc.yml
+.pnp.*
+deno.json
+deno.jsonc
+bunfig.toml
+node_modules/
+"""
+COMPILED = """
+*_test.go
+go.mod
+go.work
+Cargo.toml
+.cargo/
+rust-toolchain
+rust-toolchain.toml
+build.rs
+*_test.rs
+*_tests.rs
+src/tests.rs
+benches/
+*Test.java
+*Tests.java
+*TestCase.java
+*IT.java
+*Test.kt
+*Tests.kt
+*Spec.kt
+*Test.scala
+*Spec.scala
+*Test.groovy
+*Spec.groovy
+pom.xml
+.mvn/
+build.gradle
+build.gradle.kts
+settings.gradle
+settings.gradle.kts
+gradle.properties
+gradle/wrapper/
+gradlew
+mvnw
+build.sbt
+*Tests.cs
+*Test.cs
+*.Tests/
+*.Test/
+*.runsettings
+Directory.Build.props
+Directory.Build.targets
+*_test.c
+*_test.cc
+*_test.cpp
+*_unittest.cc
+*_unittest.cpp
+test_*.c
+test_*.cc
+test_*.cpp
+CMakeLists.txt
+CTestConfig.cmake
+CTestCustom.cmake
+CTestTestfile.cmake
+meson.build
+*Tests.swift
+*Test.swift
+Package.swift
+*_test.dart
+pubspec.yaml
+dart_test.yaml
+*_test.zig
+build.zig
+"""
+SCRIPTING = """
+*_spec.rb
+*_test.rb
+test_*.rb
+spec_helper.rb
+rails_helper.rb
+test_helper.rb
+.rspec
+Rakefile
+Gemfile
+.bundle/
+*Test.php
+*Cest.php
+*.phpt
+phpunit.xml
+phpunit.xml.dist
+phpunit.dist.xml
+composer.json
+codeception.yml
+*_test.exs
+test_helper.exs
+mix.exs
+*_test.erl
+*_SUITE.erl
+rebar.config
+*_spec.lua
+.busted
+*.bats
+*.t
+test-*.R
+DESCRIPTION
+*_test.jl
+runtests.jl
+*_test.clj
+deps.edn
+project.clj
+*Spec.hs
+*.cabal
+*_test.ml
+dune
+"""
+
+SHIPPED: tuple[str, ...] = tuple(
+    line for group in (ANY_LANGUAGE, PYTHON, JAVASCRIPT, COMPILED, SCRIPTING) for line in group.split()
+)
+
+DERIVED: tuple[str, ...] = ("__pycache__/", "*.pyc", "*.pyo", ".pytest_cache/")
+"""What an interpreter makes of sources by itself. Bytecode beside a protected source would run in its place, so what was
+not in the input like this never reaches a verification."""
+
+
+class ProtectedPatterns:
+    """The shipped list with what a person added and released. Releasing wins."""
+
+    def __init__(self, *, protect: Sequence[str] = (), unprotect: Sequence[str] = ()) -> None:
+        """Raises InvalidRequest for a glob that is none."""
+        self.protect = tuple(protect)
+        self.unprotect = tuple(unprotect)
+        self._shipped = _one_expression(SHIPPED)
+        self._derived = _one_expression(DERIVED)
+        self._protect = _spec(self.protect, field="protect")
+        self._unprotect = _spec(self.unprotect, field="unprotect")
+
+    def why(self, path: str, *, is_folder: bool = False) -> str | None:
+        """Why this path is protected, or None."""
+        subject = f"{path}/" if is_folder else path
+        if self.is_released(path, is_folder=is_folder):
+            return None
+        if self._shipped.match(subject):
+            return "a test or its configuration"
+        return "--protect" if self._protect.match_file(subject) else None
+
+    def is_released(self, path: str, *, is_folder: bool = False) -> bool:
+        """Whether a person released this path."""
+        return self._unprotect.match_file(f"{path}/" if is_folder else path)
+
+    def is_derived(self, path: str, *, is_folder: bool = False) -> bool:
+        """Whether this is bytecode or a cache."""
+        return self._derived.match(f"{path}/" if is_folder else path) is not None
+
+
+def _spec(globs: Sequence[str], *, field: str) -> pathspec.GitIgnoreSpec:
+    for glob in globs:
+        if not glob.strip() or glob.startswith(("!", "#")):
+            raise InvalidRequest(
+                f"{field}: {glob!r} is no glob: it must not be empty or begin with ! or #. Write it like a line of a "
+                ".gitignore, e.g. 'tests/' or 'src/**/*_test.py'."
+            )
+    try:
+        return pathspec.GitIgnoreSpec.from_lines(globs)
+    except ValueError as error:
+        raise InvalidRequest(f"{field}: not a glob: {error}") from error
+
+
+@functools.cache
+def _one_expression(globs: tuple[str, ...]) -> re.Pattern[str]:
+    """All globs as one regular expression: with some 200 of them, ten times faster than one after the other."""
+    parts: list[str] = []
+    for pattern in pathspec.GitIgnoreSpec.from_lines(globs).patterns:
+        expression = getattr(pattern, "regex", None)
+        assert isinstance(expression, re.Pattern)
+        text: object = expression.pattern  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - getattr
+        assert isinstance(text, str)
+        parts.append(re.sub(r"\(\?P<\w+>", "(?:", text))
+    return re.compile("|".join(parts))

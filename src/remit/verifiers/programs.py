@@ -1,0 +1,178 @@
+"""Which programs a command needs, so that a missing one is refused before anything is spent. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from remit.verifiers.shell_words import SimpleCommand, Word, parse_commands
+
+BUILTINS = frozenset(
+    [
+        ".",
+        ":",
+        "[",
+        "alias",
+        "bg",
+        "bind",
+        "break",
+        "builtin",
+        "caller",
+        "cd",
+        "compgen",
+        "complete",
+        "continue",
+        "declare",
+        "dirs",
+        "disown",
+        "echo",
+        "enable",
+        "eval",
+        "exit",
+        "export",
+        "false",
+        "fc",
+        "fg",
+        "getopts",
+        "hash",
+        "help",
+        "history",
+        "jobs",
+        "kill",
+        "let",
+        "local",
+        "logout",
+        "mapfile",
+        "popd",
+        "printf",
+        "pushd",
+        "pwd",
+        "read",
+        "readarray",
+        "readonly",
+        "return",
+        "set",
+        "shift",
+        "shopt",
+        "source",
+        "suspend",
+        "test",
+        "times",
+        "trap",
+        "true",
+        "type",
+        "typeset",
+        "ulimit",
+        "umask",
+        "unalias",
+        "unset",
+        "wait",
+    ]
+)
+_WRAPPERS = frozenset({"command", "env", "exec", "nice", "nohup", "setsid", "stdbuf", "timeout", "xargs"})
+_VALUE_OPTIONS = {
+    "env": ("-u", "-C", "-S"),
+    "nice": ("-n",),
+    "timeout": ("-k", "-s"),
+    "xargs": ("-n", "-I", "-P", "-L", "-d", "-a", "-s"),
+}
+PYTHONS = re.compile(r"python(3(\.\d+)?)?$|pypy3?$")
+TOOL_MODULES = frozenset(
+    [
+        "behave",
+        "black",
+        "coverage",
+        "flake8",
+        "hypothesis",
+        "isort",
+        "mypy",
+        "nose2",
+        "nox",
+        "pylint",
+        "pyright",
+        "pytest",
+        "robot",
+        "ruff",
+        "tox",
+        "xdoctest",
+    ]
+)
+"""Python modules that are programs of the image when named with -m; any other may be the work's own."""
+_TREE_PROGRAM = re.compile(r"(^|/)(\.?venv|\.?virtualenv|env|node_modules/\.bin|\.tox|\.nox)/")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a command runs. `modules`: (interpreter, module) of `python -m` with a tool's name."""
+
+    programs: tuple[str, ...] = ()
+    modules: tuple[tuple[str, str], ...] = ()
+    tree_programs: tuple[str, ...] = ()
+    """Programs and interpreters named inside the working tree, which a verifier must not use."""
+    is_understood: bool = True
+
+
+def needs_of(text: str) -> Needs:
+    """What can be told of a command line; with `is_understood` false nothing is claimed."""
+    commands = parse_commands(text)
+    if commands is None:
+        return Needs(is_understood=False)
+    programs: dict[str, None] = {}
+    modules: dict[tuple[str, str], None] = {}
+    tree_programs: dict[str, None] = {}
+    for command in commands:
+        unwrapped, wrappers = unwrap(command)
+        programs.update(dict.fromkeys(wrappers))
+        if unwrapped is None or not unwrapped[0].is_literal:
+            continue
+        name = unwrapped[0].text
+        if _TREE_PROGRAM.search(name) and not name.startswith("/usr/"):
+            tree_programs[name] = None
+        elif "/" not in name and name not in BUILTINS:
+            programs[name] = None
+        if PYTHONS.fullmatch(name) and (module := python_module(unwrapped)) is not None:
+            modules[name, module] = None
+    return Needs(tuple(programs), tuple(modules), tuple(tree_programs))
+
+
+def unwrap(command: SimpleCommand) -> tuple[tuple[Word, ...] | None, tuple[str, ...]]:
+    """The words from the real program on, behind `env`, `timeout 5` and the like (None: not to be told), and the
+    wrappers that are programs themselves."""
+    words = list(command.words)
+    wrappers: list[str] = []
+    while words and words[0].text in _WRAPPERS:
+        wrapper = words.pop(0).text
+        if wrapper not in ("command", "exec"):
+            wrappers.append(wrapper)
+        while words and (words[0].text.startswith("-") or (wrapper == "env" and "=" in words[0].text)):
+            option = words.pop(0).text
+            if wrapper == "command" and option in ("-v", "-V"):
+                return None, tuple(wrappers)
+            takes_value = {"env": ("-u", "-C", "-S"), "nice": ("-n",), "timeout": ("-k", "-s")}
+            if (option in takes_value.get(wrapper, ()) and words) or (
+                wrapper == "xargs" and option in ("-n", "-I", "-P", "-L", "-d", "-a", "-s") and words
+            ):
+                words.pop(0)
+        if wrapper == "timeout" and words:
+            words.pop(0)
+    return (tuple(words) if words else None), tuple(wrappers)
+
+
+def python_module(words: Sequence[Word]) -> str | None:
+    """The tool module of `python -m module`, if it is one that must come from the image."""
+    texts = [word.text for word in words[1:]]
+    for index, text in enumerate(texts):
+        if text == "-m" and index + 1 < len(texts):
+            module = texts[index + 1].partition(".")[0]
+            return module if module in TOOL_MODULES and module not in sys.stdlib_module_names else None
+        if not text.startswith("-") or text == "-c":
+            return None
+    return None
+
+
+def basename(word: str) -> str:
+    """The name a program is known by."""
+    return posixpath.basename(word)

@@ -1,0 +1,283 @@
+"""Which files are protected, and the tree that a verifier gets."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from remit.errors import InvalidRequest
+from remit.values import Tree, TreeEntry
+from remit.verifiers.named_files import named_checks
+from remit.verifiers.patterns import ProtectedPatterns
+from remit.verifiers.protected import Judged, judge_tree, protected_paths
+
+
+def tree(**files: str) -> Tree:
+    """A tree from path=content; `-> x` is a symlink. Keyword names need `**{}` for slashes."""
+    entries: dict[str, TreeEntry] = {}
+    for path, content in files.items():
+        parts = path.split("/")
+        for depth in range(1, len(parts)):
+            folder = "/".join(parts[:depth])
+            entries[folder] = TreeEntry(path=folder, kind="dir", mode=0o755)
+        if content.startswith("-> "):
+            entries[path] = TreeEntry(path=path, kind="symlink", target=content[3:])
+        else:
+            digest = hashlib.sha256(content.encode()).hexdigest()
+            entries[path] = TreeEntry(path=path, kind="file", sha256=digest, size=len(content))
+    return Tree(entries=tuple(entries[path] for path in sorted(entries)))
+
+
+def judge(before: Tree, after: Tree, command: str = "pytest -q", unprotect: tuple[str, ...] = ()) -> Judged:
+    return judge_tree(
+        before,
+        after,
+        protected_paths(before, command, (), unprotect),
+        ProtectedPatterns(unprotect=unprotect),
+    )
+
+
+def files_of(judged: Judged) -> set[str]:
+    return {entry.path for entry in judged.tree.entries if entry.kind != "dir"}
+
+
+def entry_of(some: Tree, path: str) -> TreeEntry:
+    return next(entry for entry in some.entries if entry.path == path)
+
+
+def paths(before: Tree, command: str, **options: tuple[str, ...]) -> list[str]:
+    return [file.path for file in protected_paths(before, command, **options)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "tests/test_a.py",
+        "tests/data/golden.json",
+        "pkg/conftest.py",
+        "pyproject.toml",
+        "setup.cfg",
+        "deep/er/pytest.ini",
+        "sitecustomize.py",
+        "a.pth",
+        "x.dist-info/entry_points.txt",
+        "pytest.py",
+        "src/app.test.ts",
+        "package.json",
+        "pkg/thing_test.go",
+        "src/test/java/ThingTest.java",
+        "spec/models/user_spec.rb",
+        "Makefile",
+    ],
+)
+def test_tests_and_their_configuration_are_protected_in_many_languages(path: str) -> None:
+    assert ProtectedPatterns().why(path) == "a test or its configuration"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["src/app.py", "contest.py", "latest/x.go", "docs/testing.md", "src/spec/openapi.json", "README.md"],
+)
+def test_ordinary_sources_are_not_protected(path: str) -> None:
+    assert ProtectedPatterns().why(path) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "checks"),
+    [
+        ("python check.py", ["check.py"]),
+        ("./check.sh --strict", ["check.sh"]),
+        ("cd sub && bash go.sh", ["sub/go.sh"]),
+        ("python solution.py < given.txt", ["given.txt", "solution.py"]),
+        ("python fizz.py | diff - expected.txt", ["expected.txt"]),
+        ("mypy --config-file=strict.ini app.py", ["strict.ini"]),
+        ("python -m pytest checks/verify.py::test_x", ["checks/verify.py"]),
+        ("timeout 60 python3 /workspace/check.py", ["check.py"]),
+        ("ruff check app.py", []),
+        ("python -m py_compile app.py", []),
+        ("test -f out.txt && grep -q done notes.txt", []),
+        ("python -c 'import app'", []),
+        ('test "$(python main.py)" = 42', []),
+        ("python ../outside.py", []),
+    ],
+)
+def test_a_named_file_is_the_check_when_the_command_runs_it_and_the_work_when_it_is_pointed_at(
+    command: str, checks: list[str]
+) -> None:
+    assert list(named_checks(command)) == checks
+
+
+def test_a_command_that_cannot_be_told_apart_protects_every_file_it_names() -> None:
+    before = tree(**{"a.py": "1", "want.txt": "2", "other.py": "3"})
+    assert paths(before, "diff <(python a.py) want.txt") == ["a.py", "want.txt"]
+
+
+def test_a_named_directory_protects_only_what_matches_in_it() -> None:
+    before = tree(**{"checks/test_a.py": "1", "checks/helper.py": "2"})
+    assert paths(before, "pytest checks") == ["checks/test_a.py"]
+
+
+def test_a_named_file_says_so_in_its_reason() -> None:
+    (only,) = protected_paths(tree(**{"check.py": "1", "app.py": "2"}), "python check.py", (), ())
+    assert (only.path, only.reason) == ("check.py", "named in the command")
+
+
+def test_protect_adds_and_unprotect_releases() -> None:
+    before = tree(**{"golden/a.txt": "1", "tests/test_a.py": "2", "check.py": "3"})
+    assert paths(before, "python check.py", protect=("golden/",), unprotect=("tests/", "check.py")) == [
+        "golden/a.txt"
+    ]
+
+
+@pytest.mark.parametrize("glob", ["", "  ", "!x", "# no"])
+def test_a_glob_that_would_be_ignored_is_refused(glob: str) -> None:
+    with pytest.raises(InvalidRequest, match="protect"):
+        ProtectedPatterns(protect=(glob,))
+
+
+def test_a_changed_test_is_tampered_and_restored() -> None:
+    before = tree(**{"app.py": "bad", "tests/test_a.py": "assert app"})
+    after = tree(**{"app.py": "good", "tests/test_a.py": "assert True"})
+    judged = judge(before, after)
+    assert judged.tampered == ("tests/test_a.py",)
+    assert entry_of(judged.tree, "tests/test_a.py") == entry_of(before, "tests/test_a.py")
+    assert entry_of(judged.tree, "app.py") == entry_of(after, "app.py")
+
+
+def test_a_removed_test_is_tampered_and_restored_with_its_folder() -> None:
+    judged = judge(tree(**{"tests/test_a.py": "x"}), tree(**{"app.py": "1"}))
+    assert judged.tampered == ("tests/test_a.py",)
+    assert files_of(judged) == {"app.py", "tests/test_a.py"}
+    assert entry_of(judged.tree, "tests").kind == "dir"
+
+
+def test_a_test_whose_mode_changed_is_tampered() -> None:
+    before = tree(**{"tests/run.sh": "x"})
+    after = Tree(
+        entries=tuple(
+            entry if entry.kind == "dir" else TreeEntry(**{**_fields(entry), "mode": 0o755})
+            for entry in before.entries
+        )
+    )
+    assert judge(before, after).tampered == ("tests/run.sh",)
+
+
+def _fields(entry: TreeEntry) -> dict[str, object]:
+    return {name: getattr(entry, name) for name in entry.__struct_fields__}
+
+
+def test_times_do_not_matter() -> None:
+    before = tree(**{"tests/test_a.py": "x"})
+    after = Tree(entries=tuple(TreeEntry(**{**_fields(entry), "mtime_ns": 7}) for entry in before.entries))
+    assert judge(before, after).tampered == ()
+
+
+@pytest.mark.parametrize("stand_in", ["-> elsewhere", "a file"])
+def test_a_folder_replaced_by_a_link_or_a_file_is_put_back(stand_in: str) -> None:
+    before = tree(**{"pkg/tests/test_a.py": "x", "pkg/app.py": "1"})
+    after = tree(**{"pkg/tests": stand_in, "elsewhere/test_a.py": "assert True", "pkg/app.py": "1"})
+    judged = judge(before, after)
+    assert judged.tampered == ("pkg/tests/test_a.py",)
+    assert entry_of(judged.tree, "pkg/tests").kind == "dir"
+    assert files_of(judged) == {"pkg/tests/test_a.py", "pkg/app.py"}
+    assert set(judged.added) >= {"elsewhere/test_a.py"}
+
+
+def test_a_test_replaced_by_a_folder_is_put_back_as_a_file() -> None:
+    judged = judge(tree(**{"tests/data": "x"}), tree(**{"tests/data/inner.txt": "y"}))
+    assert judged.tampered == ("tests/data",)
+    assert files_of(judged) == {"tests/data"}
+
+
+def test_added_tests_and_configuration_are_left_out_and_named() -> None:
+    before = tree(**{"app.py": "1", "tests/test_a.py": "x"})
+    after = tree(
+        **{
+            "app.py": "2",
+            "tests/test_a.py": "x",
+            "conftest.py": "cheat",
+            "tests/test_b.py": "y",
+            "new.py": "3",
+        }
+    )
+    judged = judge(before, after)
+    assert judged.added == ("conftest.py", "tests/test_b.py")
+    assert judged.tampered == ()
+    assert files_of(judged) == {"app.py", "tests/test_a.py", "new.py"}
+
+
+def test_an_added_link_named_like_a_test_folder_is_left_out() -> None:
+    judged = judge(tree(**{"app.py": "1"}), tree(**{"app.py": "1", "fake/x.py": "y", "tests": "-> fake"}))
+    assert judged.added == ("tests",)
+
+
+def test_released_additions_are_taken_over() -> None:
+    judged = judge(tree(**{"app.py": "1"}), tree(**{"tests/new/test_b.py": "y"}), unprotect=("tests/new/",))
+    assert judged.added == ()
+    assert files_of(judged) == {"tests/new/test_b.py"}
+    assert entry_of(judged.tree, "tests").kind == "dir"
+
+
+def test_bytecode_that_was_not_in_the_input_never_reaches_a_verification() -> None:
+    before = tree(**{"app.py": "1", "tests/test_a.py": "x", "old/__pycache__/a.pyc": "same"})
+    after = tree(
+        **{
+            "app.py": "1",
+            "tests/test_a.py": "x",
+            "tests/__pycache__/test_a.cpython-311.pyc": "forged",
+            "old/__pycache__/a.pyc": "same",
+        }
+    )
+    judged = judge(before, after)
+    assert files_of(judged) == {"app.py", "tests/test_a.py", "old/__pycache__/a.pyc"}
+    assert (judged.added, judged.tampered) == ((), ())
+
+
+def test_what_a_protected_link_points_to_is_protected_too() -> None:
+    before = tree(**{"tests/data.json": "-> ../real/data.json", "real/data.json": "1", "real/other": "2"})
+    assert paths(before, "pytest") == ["real/data.json", "tests/data.json"]
+    after = tree(**{"tests/data.json": "-> ../real/data.json", "real/data.json": "cheat", "real/other": "3"})
+    judged = judge(before, after)
+    assert judged.tampered == ("real/data.json",)
+    assert entry_of(judged.tree, "real/data.json") == entry_of(before, "real/data.json")
+
+
+def test_a_link_to_a_folder_protects_what_is_reached_through_it() -> None:
+    before = tree(**{"tests": "-> checks", "checks/a.py": "1", "checks/b.txt": "2", "app.py": "3"})
+    assert paths(before, "pytest") == ["checks/a.py", "checks/b.txt", "tests"]
+
+
+def test_a_link_turned_into_a_file_is_tampered() -> None:
+    before = tree(**{"tests/data.json": "-> ../real.json", "real.json": "1"})
+    after = tree(**{"tests/data.json": "mine", "real.json": "1"})
+    judged = judge(before, after)
+    assert judged.tampered == ("tests/data.json",)
+    assert entry_of(judged.tree, "tests/data.json").kind == "symlink"
+
+
+def test_links_that_lead_nowhere_out_or_in_circles_are_no_trouble() -> None:
+    before = tree(
+        **{
+            "tests/a": "-> b",
+            "tests/b": "-> a",
+            "tests/out": "-> ../../etc/passwd",
+            "tests/abs": "-> /etc/passwd",
+        }
+    )
+    assert paths(before, "pytest") == ["tests/a", "tests/abs", "tests/b", "tests/out"]
+
+
+def test_an_absolute_link_into_the_working_tree_is_followed() -> None:
+    before = tree(**{"tests/a": "-> /workspace/real/a", "real/a": "1"})
+    assert paths(before, "pytest") == ["real/a", "tests/a"]
+
+
+def test_a_tree_without_folder_entries_is_judged_alike() -> None:
+    whole = tree(**{"a/tests/x.py": "1", "a/check.py": "2"})
+    bare = Tree(entries=tuple(entry for entry in whole.entries if entry.kind != "dir"))
+    assert paths(bare, "python a/check.py") == ["a/check.py", "a/tests/x.py"]
+    assert judge(bare, tree(**{"a": "a file now"}), command="python a/check.py").tampered == (
+        "a/check.py",
+        "a/tests/x.py",
+    )
