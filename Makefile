@@ -1,0 +1,60 @@
+# The doors to this repository: `make demo`, `make test`, `make check`, `make accept`.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+MODEL ?=
+PYTEST_ARGS ?=
+
+.PHONY: demo test check accept format lint types layers bench-turn clean help
+
+help:
+	@echo "make demo [MODEL=ID]   real remits on a scripted model, in under a minute"
+	@echo "make test              set up and run all tests"
+	@echo "make check             format, lint, types, layers, fast tests (about a minute)"
+	@echo "make accept            one script per promise of the first release, in a fresh clone"
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Remit needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing Remit into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location -c constraints.txt -e . 2>$(VENV)/install.log || { cat $(VENV)/install.log; exit 1; }
+	@touch $@
+
+$(DEV_STAMP): $(STAMP)
+	@echo "installing the test tools into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location -c constraints.txt -e '.[dev]' 2>$(VENV)/install.log || { cat $(VENV)/install.log; exit 1; }
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/python scripts/demo.py $(if $(MODEL),--model "$(MODEL)")
+
+test: $(DEV_STAMP)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(DEV_STAMP) lint types layers
+	@$(BIN)/python -m pytest -q -m "not slow" $(PYTEST_ARGS)
+
+lint: $(DEV_STAMP)
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+
+types: $(DEV_STAMP)
+	@$(BIN)/pyright
+
+layers: $(DEV_STAMP)
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+format: $(DEV_STAMP)
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+accept: $(STAMP)
+	@$(BIN)/python scripts/accept/run.py
+
+bench-turn: $(DEV_STAMP)
+	@$(BIN)/python scripts/bench_turn.py
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,164 @@
+"""Settings: one table, read from flags, then REMIT_* variables, then DATA/remit.toml, then the defaults below."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast
+
+from remit.errors import InvalidRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One row of the table."""
+
+    variables: tuple[str, ...]
+    """Environment variables, the first that is set wins."""
+    parse: Callable[[str], object]
+    meaning: str
+    is_secret: bool = False
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("expected true or false")
+
+
+def _folders(text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(os.pathsep) if part)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if value < 0:
+        raise ValueError("must not be negative")
+    return value
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "data": Setting(variables=("REMIT_DATA",), parse=Path, meaning="The data folder; its owner serves the API."),
+    "model": Setting(variables=("REMIT_MODEL",), parse=str, meaning="The model when none is named."),
+    "anthropic_api_key": Setting(
+        variables=("REMIT_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY"),
+        parse=str,
+        meaning="Key of the Anthropic provider.",
+        is_secret=True,
+    ),
+    "anthropic_base_url": Setting(
+        variables=("REMIT_ANTHROPIC_BASE_URL",), parse=str, meaning="Where the Anthropic protocol is spoken."
+    ),
+    "openai_api_key": Setting(
+        variables=("REMIT_OPENAI_API_KEY", "OPENAI_API_KEY"),
+        parse=str,
+        meaning="Key of the OpenAI-compatible provider.",
+        is_secret=True,
+    ),
+    "openai_base_url": Setting(
+        variables=("REMIT_OPENAI_BASE_URL",),
+        parse=str,
+        meaning="An OpenAI-compatible server (vLLM, Ollama, llama.cpp …).",
+    ),
+    "scripted": Setting(
+        variables=("REMIT_SCRIPTED",), parse=Path, meaning="Folder of scripts (NAME.json) served as `scripted/NAME`."
+    ),
+    "unsafe_local": Setting(
+        variables=("REMIT_UNSAFE_LOCAL",), parse=_boolean, meaning="Run tools without any isolation. Said everywhere."
+    ),
+    "toolchains": Setting(
+        variables=("REMIT_TOOLCHAINS",),
+        parse=_folders,
+        meaning="Folders every sandbox may read besides the image (a virtual environment), separated by `:`.",
+    ),
+    "runtime": Setting(
+        variables=("REMIT_RUNTIME",),
+        parse=Path,
+        meaning="Where live sandboxes and the image stand; outside any home when the server is root.",
+    ),
+    "sandbox_idle_seconds": Setting(
+        variables=("REMIT_SANDBOX_IDLE_SECONDS",), parse=_positive, meaning="How long an idle sandbox is kept."
+    ),
+    "reader_wait_seconds": Setting(
+        variables=("REMIT_READER_WAIT_SECONDS",),
+        parse=_positive,
+        meaning="How long a turn of an API-created session waits for a first reader.",
+    ),
+}
+"""Every setting that a flag or a variable can set. Tables of the file only: [prices."MODEL"], [aliases]."""
+
+
+def _no_table() -> dict[str, Any]:  # Any: TOML as tomllib gives it
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a process runs with."""
+
+    data: Path = field(default_factory=lambda: Path.home() / ".remit")
+    model: str | None = None
+    anthropic_api_key: str | None = field(default=None, repr=False)
+    anthropic_base_url: str = "https://api.anthropic.com"
+    openai_api_key: str | None = field(default=None, repr=False)
+    openai_base_url: str | None = None
+    scripted: Path | None = None
+    unsafe_local: bool = False
+    toolchains: tuple[str, ...] = ()
+    runtime: Path | None = None
+    sandbox_idle_seconds: float = 300.0
+    reader_wait_seconds: float = 0.3
+    prices: Mapping[str, Any] = field(default_factory=_no_table)
+    aliases: Mapping[str, str] = field(default_factory=_no_table)
+
+
+def load_settings(environment: Mapping[str, str] | None = None, **flags: object) -> Settings:
+    """Settings from flags, environment and file, in this order. Raises InvalidRequest that names the setting."""
+    variables = os.environ if environment is None else environment
+    chosen: dict[str, object] = {}
+    for name, setting in SETTINGS.items():
+        for variable in setting.variables:
+            text = variables.get(variable)
+            if text:
+                chosen[name] = _parse(setting, text, where=variable)
+                break
+    chosen |= {name: value for name, value in flags.items() if value is not None}
+    data = cast("Path", chosen.get("data") or Settings().data)
+    for name, value in _read_file(data / "remit.toml").items():
+        chosen.setdefault(name, value)
+    unknown = set(chosen) - {one.name for one in fields(Settings)}
+    if unknown:
+        raise InvalidRequest(f"unknown setting {sorted(unknown)[0]!r}; see `docs/settings.md`")
+    chosen["data"] = Path(cast("Path", chosen.get("data") or data)).expanduser().absolute()
+    return Settings(**cast("dict[str, Any]", chosen))
+
+
+def _parse(setting: Setting, text: str, *, where: str) -> object:
+    try:
+        return setting.parse(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{where}={text!r} is not usable: {error}") from error
+
+
+def _read_file(path: Path) -> dict[str, object]:
+    try:
+        table = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{path} is not valid TOML: {error}") from error
+    chosen: dict[str, object] = {}
+    for name, value in table.items():
+        if name in ("prices", "aliases"):
+            chosen[name] = value
+        elif name in SETTINGS and name != "data":
+            text = os.pathsep.join(cast("list[str]", value)) if isinstance(value, list) else str(value)
+            chosen[name] = _parse(SETTINGS[name], text, where=f"{path}: {name}")
+        else:
+            raise InvalidRequest(f"{path}: unknown setting {name!r}; see `docs/settings.md`")
+    return chosen
