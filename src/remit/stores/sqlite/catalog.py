@@ -1,0 +1,271 @@
+"""`Catalog` on SQLite."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+
+import apsw
+import msgspec
+
+from remit.errors import Conflict, NotFound
+from remit.stores.sqlite.database import Database
+from remit.stores.sqlite.rows import KEY_COLUMNS, RESOURCE_COLUMNS, key, resource
+from remit.values import KeyRow, Page, Principal, Resource
+
+_INSERT_RESOURCE = """
+INSERT INTO resources (workspace_id, kind, id, version, is_current, name, body, created_at_us, updated_at_us,
+                       archived_at_us)
+VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?)
+"""
+
+_REPLACE_RESOURCE = """
+UPDATE resources SET name = ?, body = ?, updated_at_us = ?, archived_at_us = ?
+WHERE workspace_id = ? AND kind = ? AND id = ? AND version = ?
+"""
+
+_CURRENT = """
+SELECT version, created_at_us FROM resources
+WHERE workspace_id = ? AND kind = ? AND id = ? AND is_current = 1
+"""
+
+_PUT_KEY = """
+INSERT INTO keys (id, sha256, kind, name, scopes, workspace_id, created_at_us, expires_at_us, revoked_at_us)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET
+    sha256 = excluded.sha256, kind = excluded.kind, name = excluded.name, scopes = excluded.scopes,
+    workspace_id = excluded.workspace_id, created_at_us = excluded.created_at_us,
+    expires_at_us = excluded.expires_at_us, revoked_at_us = excluded.revoked_at_us
+"""
+
+
+class SqliteCatalog:
+    """`Catalog` in one SQLite file."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # ----------------------------------------------------------------------------------------- resources
+
+    async def create(self, principal: Principal, resource: Resource) -> None:
+        def run(cursor: apsw.Cursor) -> None:
+            name = (principal.workspace_id, resource.kind, resource.id)
+            if cursor.execute(_CURRENT, name).fetchone() is not None:
+                raise Conflict(f"{resource.kind} {resource.id!r} exists already.")
+            _insert(cursor, principal, resource, version=1, created_at_us=resource.created_at_us)
+
+        await self._database.write(run)
+
+    async def retrieve(
+        self, principal: Principal, kind: str, id: str, version: int | None = None
+    ) -> Resource:
+        def run(cursor: apsw.Cursor) -> Resource:
+            row = cursor.execute(
+                f"SELECT {RESOURCE_COLUMNS} FROM resources WHERE workspace_id = ?1 AND kind = ?2 AND id = ?3 "
+                "AND (version = ?4 OR (?4 IS NULL AND is_current = 1))",
+                (principal.workspace_id, kind, id, version),
+            ).fetchone()
+            if row is not None:
+                return resource(row)
+            _require_resource(cursor, principal, kind, id)
+            raise NotFound(f"{kind} {id!r} has no version {version}.")
+
+        return self._database.read(run)
+
+    async def update(
+        self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
+    ) -> None:
+        def run(cursor: apsw.Cursor) -> None:
+            name = (principal.workspace_id, resource.kind, resource.id)
+            current = cursor.execute(_CURRENT, name).fetchone()
+            if current is None:
+                raise _no_such_resource(resource.kind, resource.id)
+            version, created_at_us = current
+            if version != expected_version:
+                raise Conflict(
+                    f"{resource.kind} {resource.id!r} is at version {version}, not {expected_version}: read it again."
+                )
+            if is_new_version:
+                cursor.execute(
+                    "UPDATE resources SET is_current = 0 WHERE workspace_id = ? AND kind = ? AND id = ? AND version = ?",
+                    (*name, version),
+                )
+                _insert(cursor, principal, resource, version=version + 1, created_at_us=created_at_us)
+            else:
+                cursor.execute(
+                    _REPLACE_RESOURCE,
+                    (
+                        resource.name,
+                        resource.body,
+                        resource.updated_at_us,
+                        resource.archived_at_us,
+                        *name,
+                        version,
+                    ),
+                )
+
+        await self._database.write(run)
+
+    async def list(
+        self,
+        principal: Principal,
+        kind: str,
+        page: Page,
+        *,
+        include_archived: bool = False,
+        created_after_us: int | None = None,
+        created_before_us: int | None = None,
+    ) -> Sequence[Resource]:
+        conditions = ["workspace_id = ?", "kind = ?", "is_current = 1"]
+        values: builtins.list[str | int] = [principal.workspace_id, kind]
+        if not include_archived:
+            conditions.append("archived_at_us IS NULL")
+        if created_after_us is not None:
+            conditions.append("created_at_us > ?")
+            values.append(created_after_us)
+        if created_before_us is not None:
+            conditions.append("created_at_us < ?")
+            values.append(created_before_us)
+        return await self._read_page("created_at_us", conditions, values, page)
+
+    async def versions(self, principal: Principal, kind: str, id: str, page: Page) -> Sequence[Resource]:
+        self._database.read(lambda cursor: _require_resource(cursor, principal, kind, id))
+        return await self._read_page(
+            "version", ["workspace_id = ?", "kind = ?", "id = ?"], [principal.workspace_id, kind, id], page
+        )
+
+    async def delete(self, principal: Principal, kind: str, id: str) -> None:
+        def run(cursor: apsw.Cursor) -> None:
+            _require_resource(cursor, principal, kind, id)
+            cursor.execute(
+                "DELETE FROM resources WHERE workspace_id = ? AND kind = ? AND id = ?",
+                (principal.workspace_id, kind, id),
+            )
+
+        await self._database.write(run)
+
+    async def _read_page(
+        self, column: str, conditions: Sequence[str], values: Sequence[str | int], page: Page
+    ) -> builtins.list[Resource]:
+        position: tuple[int | str, ...] = ()
+        if page.position is not None:
+            conditions = [*conditions, f"({column}, id) {'>' if page.is_ascending else '<'} (?, ?)"]
+            position = page.position
+        direction = "ASC" if page.is_ascending else "DESC"
+        statement = (
+            f"SELECT {RESOURCE_COLUMNS} FROM resources WHERE {' AND '.join(conditions)} "
+            f"ORDER BY {column} {direction}, id {direction} LIMIT ?"
+        )
+
+        def run(cursor: apsw.Cursor) -> builtins.list[Resource]:
+            return [resource(row) for row in cursor.execute(statement, (*values, *position, page.limit))]
+
+        return await self._database.read_in_thread(run)
+
+    # ---------------------------------------------------------------------------------------------- keys
+
+    async def put_key(self, key: KeyRow) -> None:
+        def run(cursor: apsw.Cursor) -> None:
+            values = (
+                key.id,
+                key.sha256,
+                key.kind,
+                key.name,
+                msgspec.json.encode(key.scopes).decode(),
+                key.workspace_id,
+                key.created_at_us,
+                key.expires_at_us,
+                key.revoked_at_us,
+            )
+            try:
+                cursor.execute(_PUT_KEY, values)
+            except apsw.ConstraintError as error:
+                raise Conflict(f"Another key than {key.id!r} has this hash.") from error
+
+        await self._database.write(run)
+
+    async def resolve_key(self, sha256: str) -> KeyRow | None:
+        def run(cursor: apsw.Cursor) -> KeyRow | None:
+            row = cursor.execute(f"SELECT {KEY_COLUMNS} FROM keys WHERE sha256 = ?", (sha256,)).fetchone()
+            return None if row is None else key(row)
+
+        return self._database.read(run)
+
+    async def list_keys(self, workspace_id: str) -> Sequence[KeyRow]:
+        def run(cursor: apsw.Cursor) -> builtins.list[KeyRow]:
+            found = cursor.execute(
+                f"SELECT {KEY_COLUMNS} FROM keys WHERE workspace_id = ? ORDER BY created_at_us, id",
+                (workspace_id,),
+            )
+            return [key(row) for row in found]
+
+        return await self._database.read_in_thread(run)
+
+    # --------------------------------------------------------------------------------- blob references
+
+    async def reference_blobs(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
+        def run(cursor: apsw.Cursor) -> None:
+            cursor.executemany(
+                "INSERT INTO blob_references (workspace_id, owner_id, digest) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                [(principal.workspace_id, owner_id, digest) for digest in digests],
+            )
+
+        await self._database.write(run)
+
+    async def drop_references(self, principal: Principal, owner_id: str) -> Sequence[str]:
+        def run(cursor: apsw.Cursor) -> builtins.list[str]:
+            dropped = cursor.execute(
+                "DELETE FROM blob_references WHERE workspace_id = ? AND owner_id = ? RETURNING digest",
+                (principal.workspace_id, owner_id),
+            ).fetchall()
+            return sorted(
+                digest
+                for (digest,) in dropped
+                if cursor.execute(
+                    "SELECT 1 FROM blob_references WHERE digest = ? LIMIT 1", (digest,)
+                ).fetchone()
+                is None
+            )
+
+        return await self._database.write(run)
+
+    async def has_reference(self, principal: Principal, digest: str) -> bool:
+        def run(cursor: apsw.Cursor) -> bool:
+            row = cursor.execute(
+                "SELECT 1 FROM blob_references WHERE digest = ? AND workspace_id = ? LIMIT 1",
+                (digest, principal.workspace_id),
+            ).fetchone()
+            return row is not None
+
+        return self._database.read(run)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+def _insert(
+    cursor: apsw.Cursor, principal: Principal, resource: Resource, *, version: int, created_at_us: int
+) -> None:
+    cursor.execute(
+        _INSERT_RESOURCE,
+        (
+            principal.workspace_id,
+            resource.kind,
+            resource.id,
+            version,
+            resource.name,
+            resource.body,
+            created_at_us,
+            resource.updated_at_us,
+            resource.archived_at_us,
+        ),
+    )
+
+
+def _require_resource(cursor: apsw.Cursor, principal: Principal, kind: str, id: str) -> None:
+    if cursor.execute(_CURRENT, (principal.workspace_id, kind, id)).fetchone() is None:
+        raise _no_such_resource(kind, id)
+
+
+def _no_such_resource(kind: str, id: str) -> NotFound:
+    return NotFound(f"No {kind} {id!r} in this workspace.")

@@ -1,0 +1,63 @@
+"""Opening SQLite databases: durability settings and numbered, forward-only migrations."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import apsw
+
+from remit.errors import StoreUnavailable
+
+_BUSY_TIMEOUT_MS = 5_000
+_PAGE_BYTES = 8_192
+_WAL_BYTES_KEPT_MAX = 64 << 20
+
+
+def open_writer(path: Path, *, vfs: str | None) -> apsw.Connection:
+    """The connection that writes: WAL, and every commit is on the disk when it returns."""
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
+    connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+    connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT_MAX}")
+    return connection
+
+
+def open_reader(path: Path, *, vfs: str | None) -> apsw.Connection:
+    """A connection that only reads; in WAL it waits for nobody."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+    return connection
+
+
+def migrations(database: str) -> list[str]:
+    """The scripts of a database, oldest first; script n brings a schema from version n-1 to n."""
+    folder = resources.files("remit.stores.sqlite").joinpath("migrations", database)
+    scripts = sorted(
+        (entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda e: e.name
+    )
+    return [script.read_text("utf-8") for script in scripts]
+
+
+def migrate(connection: apsw.Connection, scripts: list[str]) -> None:
+    """Bring the schema to the newest version. Raises StoreUnavailable when the file is of a newer Remit."""
+    version = schema_version(connection)
+    if version > len(scripts):
+        raise StoreUnavailable(
+            f"{connection.filename!r} has schema version {version}, but this Remit knows only {len(scripts)}: "
+            "start the newer Remit that wrote it."
+        )
+    for number, script in enumerate(scripts[version:], start=version + 1):
+        with connection:
+            connection.execute(script)
+            connection.execute(f"PRAGMA user_version = {number}")
+
+
+def schema_version(connection: apsw.Connection) -> int:
+    """How many migrations the file has had."""
+    row = connection.execute("PRAGMA user_version").fetchone()
+    assert row is not None
+    return int(row[0])

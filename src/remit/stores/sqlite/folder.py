@@ -1,0 +1,35 @@
+"""The data folder's databases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from remit.clock import Clock
+from remit.stores.sqlite.catalog import SqliteCatalog
+from remit.stores.sqlite.database import Database
+from remit.stores.sqlite.session_store import SqliteSessionStore
+
+SESSIONS_FILE = "sessions.db"
+CATALOG_FILE = "catalog.db"
+
+
+async def open_session_store(folder: Path, clock: Clock, *, vfs: str | None = None) -> SqliteSessionStore:
+    """Open or make `sessions.db`. `vfs` names another SQLite file layer (one that encrypts, or injects faults)."""
+    database = await Database.open(folder / SESSIONS_FILE, schema="sessions", vfs=vfs)
+    return SqliteSessionStore(database, clock)
+
+
+async def open_catalog(folder: Path, *, vfs: str | None = None) -> SqliteCatalog:
+    """Open or make `catalog.db`."""
+    return SqliteCatalog(await Database.open(folder / CATALOG_FILE, schema="catalog", vfs=vfs))
+
+
+async def open_sqlite(folder: Path, clock: Clock) -> tuple[SqliteSessionStore, SqliteCatalog]:
+    """Open or make both. The caller owns the folder (see `owner.DataFolderLock`) and closes both."""
+    sessions = await open_session_store(folder, clock)
+    try:
+        catalog = await open_catalog(folder)
+    except BaseException:
+        await sessions.close()
+        raise
+    return sessions, catalog

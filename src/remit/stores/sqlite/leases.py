@@ -1,0 +1,152 @@
+"""Wakes and leases as SQL.
+
+A stream is due at its wake; while it is leased, when the lease lapses. A claim takes the wake away, so that one that
+comes while the holder works is a new one, and is kept when the holder releases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+
+from remit.stores.sqlite.appends import no_such_stream
+from remit.values import Lease, StreamKind
+
+_DUE_WAKES = """
+SELECT wake_at_us, stream_id FROM streams
+WHERE wake_at_us <= ?1 AND owner IS NULL AND deleted_at_us IS NULL
+  AND kind IN (SELECT value FROM json_each(?2))
+ORDER BY wake_at_us, stream_id LIMIT ?3
+"""
+
+_LAPSED_LEASES = """
+SELECT lease_until_us, stream_id FROM streams
+WHERE lease_until_us <= ?1 AND owner IS NOT NULL AND deleted_at_us IS NULL
+  AND kind IN (SELECT value FROM json_each(?2))
+ORDER BY lease_until_us, stream_id LIMIT ?3
+"""
+
+_DUE_STREAM = """
+SELECT 0, stream_id FROM streams
+WHERE stream_id = ?3 AND deleted_at_us IS NULL AND kind IN (SELECT value FROM json_each(?2))
+  AND (CASE WHEN owner IS NULL THEN wake_at_us ELSE lease_until_us END) <= ?1
+"""
+
+_TAKE = """
+UPDATE streams SET epoch = epoch + 1, owner = ?, lease_until_us = ?, wake_at_us = NULL WHERE stream_id = ?
+RETURNING workspace_id, kind, epoch
+"""
+
+_RENEW = """
+UPDATE streams SET lease_until_us = ?
+WHERE stream_id = ? AND epoch = ? AND owner = ? AND deleted_at_us IS NULL
+RETURNING stream_id
+"""
+
+_RELEASE = """
+UPDATE streams SET
+    owner = NULL,
+    lease_until_us = 0,
+    wake_at_us = (
+        SELECT min(at_us) FROM (
+            SELECT wake_at_us AS at_us
+            UNION ALL SELECT CASE WHEN head_seq > ?4 THEN ?5 ELSE ?6 END
+        )
+    )
+WHERE stream_id = ?1 AND epoch = ?2 AND owner = ?3 AND deleted_at_us IS NULL
+"""
+
+_WAKE = """
+UPDATE streams SET wake_at_us = min(ifnull(wake_at_us, ?3), ?3)
+WHERE stream_id = ?1 AND workspace_id = ?2 AND deleted_at_us IS NULL
+RETURNING stream_id
+"""
+
+_NEXT_WAKE = """
+SELECT min(due_us) FROM (
+    SELECT min(wake_at_us) AS due_us FROM streams
+    WHERE wake_at_us IS NOT NULL AND owner IS NULL AND deleted_at_us IS NULL
+      AND kind IN (SELECT value FROM json_each(?2))
+    UNION ALL
+    SELECT min(lease_until_us) FROM streams
+    WHERE lease_until_us <= ?1 AND owner IS NOT NULL AND deleted_at_us IS NULL
+      AND kind IN (SELECT value FROM json_each(?2))
+)
+"""
+
+_RAISE_EPOCHS = """
+UPDATE streams SET
+    epoch = epoch + 1,
+    owner = NULL,
+    lease_until_us = 0,
+    wake_at_us = CASE WHEN owner IS NULL THEN wake_at_us ELSE min(ifnull(wake_at_us, ?1), ?1) END
+"""
+
+
+def claim(
+    cursor: apsw.Cursor,
+    owner: str,
+    *,
+    kinds: Sequence[StreamKind],
+    until_us: int,
+    limit: int,
+    stream_id: str | None,
+    now_us: int,
+) -> list[Lease]:
+    """Lease due streams, oldest first."""
+    if stream_id is None:
+        values = (now_us, _json_array(kinds), limit)
+        due = sorted([*cursor.execute(_DUE_WAKES, values), *cursor.execute(_LAPSED_LEASES, values)])
+    else:
+        due = list(cursor.execute(_DUE_STREAM, (now_us, _json_array(kinds), stream_id)))
+    leases: list[Lease] = []
+    for _, due_stream_id in due[:limit]:
+        ((workspace_id, kind, epoch),) = cursor.execute(_TAKE, (owner, until_us, due_stream_id)).fetchall()
+        leases.append(
+            Lease(
+                workspace_id=workspace_id,
+                stream_id=due_stream_id,
+                kind=kind,
+                epoch=epoch,
+                owner=owner,
+                until_us=until_us,
+            )
+        )
+    return leases
+
+
+def renew(cursor: apsw.Cursor, leases: Sequence[Lease], *, until_us: int) -> list[str]:
+    """Extend leases; the ids of those that are lost."""
+    return [
+        lease.stream_id
+        for lease in leases
+        if not cursor.execute(_RENEW, (until_us, lease.stream_id, lease.epoch, lease.owner)).fetchall()
+    ]
+
+
+def release(cursor: apsw.Cursor, lease: Lease, *, seen_seq: int, wake_at_us: int | None, now_us: int) -> None:
+    """End a lease, if it still stands."""
+    cursor.execute(_RELEASE, (lease.stream_id, lease.epoch, lease.owner, seen_seq, now_us, wake_at_us))
+
+
+def wake(cursor: apsw.Cursor, workspace_id: str, stream_id: str, *, at_us: int) -> None:
+    """Make due at this time or earlier. Raises NotFound."""
+    if not cursor.execute(_WAKE, (stream_id, workspace_id, at_us)).fetchall():
+        raise no_such_stream(stream_id)
+
+
+def next_wake_us(cursor: apsw.Cursor, kinds: Sequence[StreamKind], *, now_us: int) -> int | None:
+    """The earliest time at which something can be claimed, live leases left out."""
+    row = cursor.execute(_NEXT_WAKE, (now_us, _json_array(kinds))).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def raise_epochs(cursor: apsw.Cursor, *, now_us: int) -> None:
+    """Fence off every former holder."""
+    cursor.execute(_RAISE_EPOCHS, (now_us,))
+
+
+def _json_array(kinds: Sequence[StreamKind]) -> str:
+    return "[" + ",".join(f'"{kind}"' for kind in kinds) + "]"

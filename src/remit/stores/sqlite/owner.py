@@ -1,0 +1,58 @@
+"""Exclusive ownership of a data folder, proven by an OS lock that dies with its process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from remit.errors import DataFolderBusy
+
+LOCK_FILE = "lock"
+SOCKET_FILE = "api.sock"
+
+
+class DataFolderLock:
+    """Whoever holds it knows that the former owner is dead, however it died."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Make the folder if need be (readable by its owner only) and lock it. Raises DataFolderBusy."""
+        assert self._descriptor is None, "acquired already"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise DataFolderBusy(
+                f"Another process owns the data folder {str(self._folder)!r}. Use its API at "
+                f"{str(self._folder / SOCKET_FILE)!r}, or stop it first.",
+                socket_path=str(self._folder / SOCKET_FILE),
+            ) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let go. Without effect when not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> DataFolderLock:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()

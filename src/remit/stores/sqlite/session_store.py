@@ -1,0 +1,352 @@
+"""`SessionStore` on SQLite: every write is an operation of the writer, every read one of the readers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+import msgspec
+
+from remit.clock import Clock
+from remit.stores.append_rules import require_valid_append, require_valid_creation
+from remit.stores.sqlite import leases as lease_rows
+from remit.stores.sqlite.appends import (
+    append_to_stream,
+    create_stream,
+    no_such_stream,
+    position_conflict,
+)
+from remit.stores.sqlite.database import Database
+from remit.stores.sqlite.ledger_rows import load_accounts, load_grants, load_holds
+from remit.stores.sqlite.rows import EVENT_COLUMNS, HEAD_COLUMNS, event_row, stream_head
+from remit.values import (
+    Account,
+    Append,
+    Appended,
+    Checkpoint,
+    EventRow,
+    GrantRow,
+    HoldRow,
+    Lease,
+    NewEvent,
+    NewStream,
+    OutboxItem,
+    Page,
+    Principal,
+    StreamFilter,
+    StreamHead,
+    StreamKind,
+    Visibility,
+)
+
+ROWS_READ_AT_ONCE_MAX = 100
+"""Reads of at most so many rows run on the caller's loop; longer ones go to a thread."""
+
+_READ_AFTER = f"""
+SELECT {EVENT_COLUMNS} FROM events
+WHERE stream_id = ?1 AND seq > ?2 AND (?3 IS NULL OR visibility = ?3) ORDER BY seq LIMIT ?4
+"""
+
+_READ_BEFORE = f"""
+SELECT {EVENT_COLUMNS} FROM events
+WHERE stream_id = ?1 AND seq < ?2 AND (?3 IS NULL OR visibility = ?3) ORDER BY seq DESC LIMIT ?4
+"""
+
+_PUT_CHECKPOINT = """
+INSERT INTO checkpoints (stream_id, workspace_id, seq, version, body) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (stream_id) DO UPDATE SET seq = excluded.seq, version = excluded.version, body = excluded.body
+WHERE (checkpoints.version, checkpoints.seq) <= (excluded.version, excluded.seq)
+"""
+
+
+class SqliteSessionStore:
+    """`SessionStore` in one SQLite file."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    # ------------------------------------------------------------------------------------------- appends
+
+    async def create_stream(self, principal: Principal, stream: NewStream, append: Append) -> Appended:
+        require_valid_creation(stream, append)
+        workspace_id = principal.workspace_id
+        return await self._database.write(
+            lambda cursor: create_stream(cursor, workspace_id, stream, append, self._clock.now_us())
+        )
+
+    async def append(self, principal: Principal, append: Append) -> Appended:
+        require_valid_append(append)
+        workspace_id = principal.workspace_id
+        return await self._database.write(
+            lambda cursor: append_to_stream(cursor, workspace_id, append, self._clock.now_us())
+        )
+
+    async def delete_stream(self, principal: Principal, stream_id: str, *, expected_seq: int) -> None:
+        def run(cursor: apsw.Cursor) -> None:
+            head = _head(cursor, principal, stream_id)
+            if head.seq != expected_seq:
+                raise position_conflict(stream_id, head.seq, expected_seq)
+            cursor.execute(
+                "UPDATE streams SET deleted_at_us = ?, owner = NULL, wake_at_us = NULL, title = NULL, agent_id = NULL "
+                "WHERE stream_id = ?",
+                (self._clock.now_us(), stream_id),
+            )
+            for table in ("events", "event_keys", "checkpoints"):
+                cursor.execute(f"DELETE FROM {table} WHERE stream_id = ?", (stream_id,))
+
+        await self._database.write(run)
+
+    # --------------------------------------------------------------------------------------------- reads
+
+    async def read(
+        self,
+        principal: Principal,
+        stream_id: str,
+        *,
+        after_seq: int = 0,
+        limit: int = 1000,
+        visibility: Visibility | None = None,
+    ) -> Sequence[EventRow]:
+        return await self._read_rows(_READ_AFTER, principal, stream_id, after_seq, visibility, limit)
+
+    async def read_before(
+        self,
+        principal: Principal,
+        stream_id: str,
+        *,
+        before_seq: int,
+        limit: int,
+        visibility: Visibility | None = None,
+    ) -> Sequence[EventRow]:
+        return await self._read_rows(_READ_BEFORE, principal, stream_id, before_seq, visibility, limit)
+
+    async def _read_rows(
+        self,
+        statement: str,
+        principal: Principal,
+        stream_id: str,
+        seq: int,
+        visibility: Visibility | None,
+        limit: int,
+    ) -> list[EventRow]:
+        def run(cursor: apsw.Cursor) -> list[EventRow]:
+            _require_stream(cursor, principal, stream_id)
+            found = cursor.execute(statement, (stream_id, seq, visibility, limit))
+            return [event_row(principal.workspace_id, stream_id, row) for row in found]
+
+        if limit <= ROWS_READ_AT_ONCE_MAX:
+            return self._database.read(run)
+        return await self._database.read_in_thread(run)
+
+    async def find_events(self, principal: Principal, stream_id: str, event_id: str) -> Sequence[EventRow]:
+        def run(cursor: apsw.Cursor) -> list[EventRow]:
+            _require_stream(cursor, principal, stream_id)
+            found = cursor.execute(
+                f"SELECT {EVENT_COLUMNS} FROM events WHERE stream_id = ? AND event_id = ? ORDER BY seq",
+                (stream_id, event_id),
+            )
+            return [event_row(principal.workspace_id, stream_id, row) for row in found]
+
+        return self._database.read(run)
+
+    async def head(self, principal: Principal, stream_id: str) -> StreamHead:
+        return self._database.read(lambda cursor: _head(cursor, principal, stream_id))
+
+    async def list_streams(
+        self, principal: Principal, filter: StreamFilter, page: Page
+    ) -> Sequence[StreamHead]:
+        statement, values = _list_statement(principal, filter, page)
+
+        def run(cursor: apsw.Cursor) -> list[StreamHead]:
+            return [stream_head(row) for row in cursor.execute(statement, values)]
+
+        return await self._database.read_in_thread(run)
+
+    async def accounts(self, principal: Principal, stream_id: str) -> Sequence[Account]:
+        def run(cursor: apsw.Cursor) -> Sequence[Account]:
+            _require_stream(cursor, principal, stream_id, with_deleted=True)
+            return load_accounts(cursor, stream_id)
+
+        return self._database.read(run)
+
+    async def holds(
+        self, principal: Principal, stream_id: str, *, only_open: bool = False
+    ) -> Sequence[HoldRow]:
+        def run(cursor: apsw.Cursor) -> Sequence[HoldRow]:
+            _require_stream(cursor, principal, stream_id, with_deleted=True)
+            return load_holds(cursor, stream_id, only_open=only_open)
+
+        if only_open:
+            return self._database.read(run)
+        return await self._database.read_in_thread(run)
+
+    async def grants(self, principal: Principal, stream_id: str) -> Sequence[GrantRow]:
+        def run(cursor: apsw.Cursor) -> Sequence[GrantRow]:
+            _require_stream(cursor, principal, stream_id, with_deleted=True)
+            return load_grants(cursor, stream_id)
+
+        return await self._database.read_in_thread(run)
+
+    # --------------------------------------------------------------------------------- wakes and leases
+
+    async def claim(
+        self,
+        owner: str,
+        *,
+        kinds: Sequence[StreamKind],
+        lease_seconds: float,
+        limit: int,
+        stream_id: str | None = None,
+    ) -> Sequence[Lease]:
+        def run(cursor: apsw.Cursor) -> list[Lease]:
+            now_us = self._clock.now_us()
+            return lease_rows.claim(
+                cursor,
+                owner,
+                kinds=kinds,
+                until_us=now_us + round(lease_seconds * 1_000_000),
+                limit=limit,
+                stream_id=stream_id,
+                now_us=now_us,
+            )
+
+        return await self._database.write(run)
+
+    async def renew(self, leases: Sequence[Lease], *, lease_seconds: float) -> Sequence[str]:
+        def run(cursor: apsw.Cursor) -> list[str]:
+            until_us = self._clock.now_us() + round(lease_seconds * 1_000_000)
+            return lease_rows.renew(cursor, leases, until_us=until_us)
+
+        return await self._database.write(run)
+
+    async def release(self, lease: Lease, *, seen_seq: int, wake_at_us: int | None) -> None:
+        await self._database.write(
+            lambda cursor: lease_rows.release(
+                cursor, lease, seen_seq=seen_seq, wake_at_us=wake_at_us, now_us=self._clock.now_us()
+            )
+        )
+
+    async def wake(self, principal: Principal, stream_id: str, *, at_us: int) -> None:
+        await self._database.write(
+            lambda cursor: lease_rows.wake(cursor, principal.workspace_id, stream_id, at_us=at_us)
+        )
+
+    async def next_wake_us(self, kinds: Sequence[StreamKind]) -> int | None:
+        return self._database.read(
+            lambda cursor: lease_rows.next_wake_us(cursor, kinds, now_us=self._clock.now_us())
+        )
+
+    async def raise_epochs(self) -> None:
+        await self._database.write(
+            lambda cursor: lease_rows.raise_epochs(cursor, now_us=self._clock.now_us())
+        )
+
+    # ------------------------------------------------------------------------------ outbox, checkpoints
+
+    async def outbox_due(self, limit: int) -> Sequence[tuple[int, str, OutboxItem]]:
+        def run(cursor: apsw.Cursor) -> list[tuple[int, str, OutboxItem]]:
+            found = cursor.execute(
+                "SELECT position, workspace_id, target_stream_id, event FROM outbox ORDER BY position LIMIT ?",
+                (limit,),
+            )
+            return [
+                (position, workspace_id, OutboxItem(target_stream_id=target, event=_decode_event(event)))
+                for position, workspace_id, target, event in found
+            ]
+
+        return self._database.read(run)
+
+    async def outbox_done(self, positions: Sequence[int]) -> None:
+        def run(cursor: apsw.Cursor) -> None:
+            for position in positions:
+                cursor.execute("DELETE FROM outbox WHERE position = ?", (position,))
+
+        await self._database.write(run)
+
+    async def put_checkpoint(self, principal: Principal, checkpoint: Checkpoint) -> None:
+        def run(cursor: apsw.Cursor) -> None:
+            _require_stream(cursor, principal, checkpoint.stream_id)
+            cursor.execute(
+                _PUT_CHECKPOINT,
+                (
+                    checkpoint.stream_id,
+                    principal.workspace_id,
+                    checkpoint.seq,
+                    checkpoint.version,
+                    checkpoint.body,
+                ),
+            )
+
+        await self._database.write(run)
+
+    async def checkpoint(self, principal: Principal, stream_id: str) -> Checkpoint | None:
+        def run(cursor: apsw.Cursor) -> Checkpoint | None:
+            _require_stream(cursor, principal, stream_id)
+            row = cursor.execute(
+                "SELECT seq, version, body FROM checkpoints WHERE stream_id = ?", (stream_id,)
+            ).fetchone()
+            if row is None:
+                return None
+            return Checkpoint(stream_id=stream_id, seq=row[0], version=row[1], body=row[2])
+
+        return self._database.read(run)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+def _require_stream(
+    cursor: apsw.Cursor, principal: Principal, stream_id: str, *, with_deleted: bool = False
+) -> None:
+    row = cursor.execute(
+        "SELECT deleted_at_us FROM streams WHERE stream_id = ? AND workspace_id = ?",
+        (stream_id, principal.workspace_id),
+    ).fetchone()
+    if row is None or (row[0] is not None and not with_deleted):
+        raise no_such_stream(stream_id)
+
+
+def _head(cursor: apsw.Cursor, principal: Principal, stream_id: str) -> StreamHead:
+    row = cursor.execute(
+        f"SELECT {HEAD_COLUMNS} FROM streams WHERE stream_id = ? AND workspace_id = ? AND deleted_at_us IS NULL",
+        (stream_id, principal.workspace_id),
+    ).fetchone()
+    if row is None:
+        raise no_such_stream(stream_id)
+    return stream_head(row)
+
+
+def _list_statement(
+    principal: Principal, filter: StreamFilter, page: Page
+) -> tuple[str, list[str | int | None]]:
+    conditions = ["workspace_id = ?", "kind = ?", "deleted_at_us IS NULL"]
+    values: list[str | int | None] = [principal.workspace_id, filter.kind]
+    if filter.statuses:
+        conditions.append(f"status IN ({', '.join('?' * len(filter.statuses))})")
+        values.extend(filter.statuses)
+    if not filter.include_archived:
+        conditions.append("archived_at_us IS NULL")
+    for condition, value in (
+        ("agent_id = ?", filter.agent_id),
+        ("agent_version = ?", filter.agent_version),
+        ("parent_stream_id = ?", filter.parent_stream_id),
+        ("created_at_us > ?", filter.created_after_us),
+        ("created_at_us < ?", filter.created_before_us),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    if page.position is not None:
+        conditions.append(f"(created_at_us, stream_id) {'>' if page.is_ascending else '<'} (?, ?)")
+        values.extend(page.position)
+    direction = "ASC" if page.is_ascending else "DESC"
+    statement = (
+        f"SELECT {HEAD_COLUMNS} FROM streams WHERE {' AND '.join(conditions)} "
+        f"ORDER BY created_at_us {direction}, stream_id {direction} LIMIT ?"
+    )
+    return statement, [*values, page.limit]
+
+
+def _decode_event(encoded: bytes) -> NewEvent:
+    return msgspec.msgpack.decode(encoded, type=NewEvent)
