@@ -1,0 +1,199 @@
+"""The live sandboxes of one provider: made once per key, started through the spawner, removed with their folders."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
+from remit.ids import Ids
+from remit.interfaces import BlobStore
+from remit.sandboxes.connection import Connection
+from remit.sandboxes.folders import RuntimeFolder, remove_tree
+from remit.sandboxes.guest_sandbox import GuestSandbox
+from remit.sandboxes.restore import read_tree, write_tree
+from remit.sandboxes.spawner import Spawner, control_pair
+from remit.values import JsonObject, SandboxSpec
+
+_log = structlog.get_logger()
+
+CREATE_SECONDS = 5.0
+"""From the launch to the daemon's first answer; restoring the tree is not counted."""
+
+
+class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How to start one sandbox."""
+
+    argv: Sequence[str]
+    start: JsonObject
+    """What execd is told first."""
+    output_bytes_max: int
+    environment: Mapping[str, str] = {}
+    descriptors: Sequence[int] = ()
+    """Given to the program as 4, 5, … and closed here afterwards."""
+    read_only_paths: Sequence[str] = ()
+    uid: int | None = None
+    gid: int | None = None
+    mend: str = ""
+    """What to do when it does not come up."""
+
+
+class Fleet:
+    """Makes, finds and ends sandboxes; `plan` knows how one is launched from its folder."""
+
+    def __init__(
+        self,
+        *,
+        folder: RuntimeFolder,
+        blobs: BlobStore,
+        ids: Ids,
+        plan: Callable[[SandboxSpec, Path], Awaitable[LaunchPlan]],
+        owner: Callable[[], tuple[int, int] | None],
+        disown: Callable[[tuple[int, int]], None],
+    ) -> None:
+        self._folder = folder
+        self._blobs = blobs
+        self._ids = ids
+        self._plan = plan
+        self._owner = owner
+        self._disown = disown
+        self._spawner = Spawner()
+        self._live: dict[str, _Berth] = {}
+        self._making: dict[str, asyncio.Lock] = {}
+
+    async def create(self, spec: SandboxSpec) -> GuestSandbox:
+        """See `interfaces.SandboxProvider.create`."""
+        async with self._making.setdefault(spec.key, asyncio.Lock()):
+            berth = self._live.get(spec.key)
+            if berth is not None and not berth.is_lost:
+                return berth.sandbox
+            if berth is not None:
+                await self._leave(berth)
+            return await self._make(spec)
+
+    def find(self, key: str) -> GuestSandbox | None:
+        """The live sandbox with this key."""
+        berth = self._live.get(key)
+        return None if berth is None or berth.is_lost else berth.sandbox
+
+    async def close(self) -> None:
+        """Destroy all of them, end the spawner, remove the folder."""
+        for berth in list(self._live.values()):
+            await berth.sandbox.destroy()
+        await self._spawner.close()
+        await asyncio.to_thread(self._folder.close)
+
+    async def _make(self, spec: SandboxSpec) -> GuestSandbox:
+        id = self._ids.new("sbx")
+        try:
+            own = await asyncio.to_thread(self._folder.open)
+            folder = own / id
+            owner = self._owner()
+        except OSError as error:
+            raise SandboxUnavailable(f"the sandbox folder cannot be made: {error}") from error
+        try:
+            await self._fill(spec, folder, owner)
+            plan = await self._plan(spec, folder)
+            sandbox, ended = await self._launch(id, spec, plan)
+        except BaseException:
+            await asyncio.shield(self._abandon(id, folder, owner))
+            raise
+        self._live[spec.key] = _Berth(sandbox, folder, owner, ended)
+        return sandbox
+
+    async def _fill(self, spec: SandboxSpec, folder: Path, owner: tuple[int, int] | None) -> None:
+        def make() -> None:
+            folder.mkdir(mode=0o711)
+            folder.chmod(0o711)
+            for name in ("workspace", "outputs"):
+                (folder / name).mkdir(mode=0o755)
+                if owner is not None:
+                    os.chown(folder / name, *owner)
+
+        await asyncio.to_thread(make)
+        if spec.tree_digest is not None:
+            tree = await read_tree(self._blobs, spec.tree_digest)
+            await write_tree(self._blobs, tree, folder / "workspace", owner)
+
+    async def _launch(
+        self, id: str, spec: SandboxSpec, plan: LaunchPlan
+    ) -> tuple[GuestSandbox, asyncio.Future[int]]:
+        ours, theirs = control_pair()
+        descriptors = [theirs, *plan.descriptors]
+        try:
+            ended = await self._spawner.launch(
+                id,
+                plan.argv,
+                descriptors=descriptors,
+                environment=plan.environment,
+                uid=plan.uid,
+                gid=plan.gid,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        connection = await Connection.open(id, ours)
+        try:
+            async with asyncio.timeout(CREATE_SECONDS):
+                await connection.call(
+                    "start", plan.start | {"epoch": spec.epoch}, patience_seconds=CREATE_SECONDS
+                )
+        except (SandboxLost, SandboxRefused, TimeoutError) as error:
+            connection.close()
+            raise SandboxUnavailable(f"the sandbox did not come up. {plan.mend}".rstrip()) from error
+        except BaseException:
+            connection.close()
+            raise
+        sandbox = GuestSandbox(
+            id=id,
+            key=spec.key,
+            connection=connection,
+            output_bytes_max=plan.output_bytes_max,
+            read_only_paths=plan.read_only_paths,
+            destroy=self._destroy,
+        )
+        # Its process is gone but something still holds the socket: that, too, is a lost sandbox.
+        ended.add_done_callback(lambda _: connection.close())
+        return sandbox, ended
+
+    async def _abandon(self, id: str, folder: Path, owner: tuple[int, int] | None) -> None:
+        await self._spawner.kill(id)
+        await asyncio.to_thread(remove_tree, folder)
+        if owner is not None:
+            self._disown(owner)
+
+    async def _destroy(self, sandbox: GuestSandbox) -> None:
+        berth = self._live.get(sandbox.key)
+        if berth is not None and berth.sandbox is sandbox:
+            await self._leave(berth)
+
+    async def _leave(self, berth: _Berth) -> None:
+        self._live.pop(berth.sandbox.key, None)
+        await asyncio.shield(self._abandon(berth.sandbox.id, berth.folder, berth.owner))
+
+
+class _Berth:
+    def __init__(
+        self,
+        sandbox: GuestSandbox,
+        folder: Path,
+        owner: tuple[int, int] | None,
+        ended: asyncio.Future[int],
+    ) -> None:
+        self.sandbox = sandbox
+        self.folder = folder
+        self.owner = owner
+        self._ended = ended
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its process has ended."""
+        return self._ended.done()

@@ -1,0 +1,187 @@
+"""Commands under way: programs of their own, the persistent shell, searches; and what became of finished ones."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from . import jsons
+from .capture import Capture
+from .processes import exit_code, start_root
+
+_PIECE_BYTES = 65_536
+_FIONREAD = 0x541B
+_DESCRIPTORS_MAX = 65_536
+_REMEMBERED_CALLS = 512
+_REMEMBERED_BYTES = 16 << 20
+
+
+class Ended:
+    """How a command ended, ready to be sent any number of times."""
+
+    def __init__(self, capture: Capture, *, code: int | None, is_timed_out: bool, seconds: float) -> None:
+        self.output = capture.render()
+        self.header: dict[str, Any] = {
+            "exit_code": code,
+            "is_timed_out": is_timed_out,
+            "is_truncated": capture.is_truncated,
+            "output_bytes_total": capture.total,
+            "duration_seconds": round(seconds, 6),
+        }
+
+
+class Call:
+    """One command: who waits for it, how much it has said, when it must be over."""
+
+    def __init__(self, call_id: str, timeout_seconds: float, output_bytes_max: int) -> None:
+        self.call_id = call_id
+        self.capture = Capture(output_bytes_max)
+        self.started = time.monotonic()
+        self.timeout_seconds = timeout_seconds
+        self.waiters: list[int] = []
+        """Request ids that get the result."""
+        self.cut: str | None = None
+        """`timeout` or `interrupt`: why it was killed."""
+
+    @property
+    def deadline(self) -> float:
+        """When its time is up (monotonic)."""
+        return self.started + self.timeout_seconds
+
+    def ended(self, code: int | None) -> Ended:
+        """The result."""
+        return Ended(
+            self.capture,
+            code=None if self.cut else code,
+            is_timed_out=self.cut == "timeout",
+            seconds=time.monotonic() - self.started,
+        )
+
+
+class Memory:
+    """Results of finished calls, newest kept, bounded in number and bytes."""
+
+    def __init__(self) -> None:
+        self._ended: dict[str, Ended] = {}
+        self._bytes = 0
+
+    def keep(self, call_id: str, ended: Ended) -> None:
+        """Remember a result; the oldest make room."""
+        self._ended[call_id] = ended
+        self._bytes += len(ended.output)
+        while len(self._ended) > _REMEMBERED_CALLS or (
+            self._bytes > _REMEMBERED_BYTES and len(self._ended) > 1
+        ):
+            self._bytes -= len(self._ended.pop(next(iter(self._ended))).output)
+
+    def find(self, call_id: str) -> Ended | None:
+        """The result, if it is still known."""
+        return self._ended.get(call_id)
+
+
+class Program:
+    """A root process and the pipe its output comes through."""
+
+    def __init__(self, pid: int, output: int, call: Call) -> None:
+        self.pid = pid
+        self.output = output
+        self.call = call
+
+    @classmethod
+    def start(
+        cls,
+        call: Call,
+        argv: list[str],
+        *,
+        environment: Mapping[str, str],
+        working_directory: str,
+        limits: Mapping[str, int],
+        stdin: bytes,
+    ) -> Program:
+        """Run argv; its stdin is a file in memory, so nobody has to feed it."""
+        with os.fdopen(os.memfd_create("stdin", os.MFD_CLOEXEC), "wb") as file:
+            file.write(stdin)
+            file.flush()
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            pid = start_root(
+                argv,
+                environment=environment,
+                working_directory=working_directory,
+                limits=limits,
+                stdin=file.fileno(),
+                output=writer,
+            )
+        os.close(writer)
+        os.set_blocking(reader, False)
+        return cls(pid, reader, call)
+
+    @classmethod
+    def fork(cls, call: Call, work: Callable[[], bytes]) -> Program:
+        """Run a function of ours in a child; its output is `work`'s, or an error with exit code 1 (refused)."""
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setsid()
+                # A copy of the daemon's descriptors would keep its closed pipes alive in its epoll set.
+                os.closerange(3, writer)
+                os.closerange(writer + 1, _DESCRIPTORS_MAX)
+                write_all(writer, work())
+                os._exit(0)
+            except Exception as error:  # the child must never run the parent's code; the parent reports it
+                write_all(writer, str(error).encode("utf-8", "replace"))
+            os._exit(1)
+        os.close(writer)
+        os.set_blocking(reader, False)
+        return cls(pid, reader, call)
+
+    def read(self) -> bool:
+        """Take a piece of output; False at its end."""
+        try:
+            piece = os.read(self.output, _PIECE_BYTES)
+        except BlockingIOError:
+            return True
+        self.call.capture.add(piece)
+        return bool(piece)
+
+    def drain(self) -> None:
+        """Take what was said up to now, and not more: whoever still holds the pipe may go on for ever."""
+        drain(self.output, self.call.capture)
+
+    def end(self, status: int) -> Ended:
+        """The process is gone: take its last words, close the pipe."""
+        self.drain()
+        os.close(self.output)
+        return self.call.ended(exit_code(status))
+
+
+def drain(descriptor: int, capture: Capture) -> None:
+    """Read as many bytes as the pipe holds now."""
+    count = bytearray(4)
+    fcntl.ioctl(descriptor, _FIONREAD, count)
+    left = int.from_bytes(count, "little")
+    while left > 0:
+        try:
+            piece = os.read(descriptor, min(left, _PIECE_BYTES))
+        except BlockingIOError:
+            return
+        if not piece:
+            return
+        capture.add(piece)
+        left -= len(piece)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write everything to a blocking descriptor."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def encoded(value: Any) -> bytes:
+    """A search's result as it goes through the pipe."""
+    return jsons.dumps(value)

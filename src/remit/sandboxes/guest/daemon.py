@@ -1,0 +1,435 @@
+"""execd: the daemon inside a sandbox. One thread, one epoll loop, the only process the host speaks with.
+
+It is PID 1 of a bubblewrap sandbox (so nothing inside can kill, stop or trace it) and an ordinary process in an
+unsafe-local one. Start-up time is part of every cold start, so only light modules are imported.
+"""
+
+from __future__ import annotations
+
+import _signal as signal  # see processes.py
+import os
+import select
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+from . import jsons
+from .calls import Call, Ended, Memory, Program, encoded
+from .files import read_file, write_file
+from .frames import FrameReader, pack
+from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl
+from .paths import Paths, Refused
+from .processes import kill_all, kill_below, kill_leftovers
+from .shell import COMMAND_BYTES_MAX, Shell
+from .trees import TreeReader, fetch
+
+_READ_BYTES = 1 << 20
+_SEARCH_SECONDS = 30.0
+_SEARCH_BYTES_MAX = 8 << 20
+_STEP_SECONDS = 0.02
+
+Answer = tuple[dict[str, Any], bytes]
+
+
+class Daemon:
+    """Serves one control connection until it ends, then kills everything and leaves."""
+
+    def __init__(self, control: int) -> None:
+        os.set_inheritable(control, False)
+        os.set_blocking(control, False)
+        prctl(PR_SET_DUMPABLE, 0)
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        self._control = control
+        self._reader = FrameReader()
+        self._outgoing = bytearray()
+        self._poll = select.epoll()
+        self._poll.register(control, select.EPOLLIN)
+        self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _nothing)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._poll.register(self._wake, select.EPOLLIN)
+        os.umask(0o022)
+        self._epoch = 0
+        self._programs: dict[int, Program] = {}
+        self._outputs: dict[int, Program] = {}
+        self._shell: Shell | None = None
+        self._memory = Memory()
+        self._walks: list[tuple[int, Generator[Any, None, None]]] = []
+        self._is_open = True
+
+    def serve(self) -> None:
+        """Work until the host closes the connection."""
+        while self._is_open:
+            timeout = 0.0 if self._walks else self._seconds_left()
+            for descriptor, events in self._poll.poll(timeout):
+                self._on_event(descriptor, events)
+            self._step_walks()
+            self._cut_overdue()
+            self._flush()
+        for pid in self._roots():
+            kill_below(pid)
+        kill_leftovers(())
+
+    # ------------------------------------------------------------------------------------------------ events
+
+    def _on_event(self, descriptor: int, events: int) -> None:
+        shell = self._shell
+        if descriptor == self._control:
+            if events & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
+                self._receive()
+        elif descriptor == self._wake:
+            os.read(self._wake, 4096)
+            self._reap()
+        elif descriptor in self._outputs:
+            if not self._outputs[descriptor].read():
+                self._poll.unregister(descriptor)
+                del self._outputs[descriptor]
+        elif shell is not None and descriptor == shell.output:
+            if not shell.read_output():
+                self._poll.unregister(descriptor)
+        elif shell is not None and descriptor == shell.script:
+            if not shell.send():
+                self._poll.unregister(descriptor)
+        elif shell is not None and descriptor == shell.status:
+            ended = shell.read_status()
+            if ended is not None:
+                self._shell_ended(shell, ended)
+            elif events & select.EPOLLHUP:
+                self._poll.unregister(descriptor)
+
+    def _receive(self) -> None:
+        try:
+            data = os.read(self._control, _READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._is_open = False
+            return
+        for header, payload in self._reader.feed(data):
+            self._handle(jsons.loads(header), payload)
+
+    def _handle(self, request: dict[str, Any], payload: bytes) -> None:
+        number: int = request["id"]
+        try:
+            epoch = request.get("epoch")
+            if epoch is not None:
+                if epoch < self._epoch:
+                    raise Refused(f"epoch {epoch} is stale; {self._epoch} has been seen")
+                self._epoch = epoch
+            operation: Callable[[int, dict[str, Any], bytes], Answer | None] = getattr(
+                self, "do_" + request["op"]
+            )
+            answer = operation(number, request, payload)
+        except Refused as error:
+            self._answer(number, {"refused": str(error)})
+        except OSError as error:
+            self._answer(number, {"failed": f"{request['op']}: {error}"})
+        else:
+            if answer is not None:
+                self._answer(number, *answer)
+
+    def _answer(self, number: int, header: dict[str, Any], payload: bytes = b"") -> None:
+        self._outgoing += pack(jsons.dumps({"id": number} | header), payload)
+
+    def _flush(self) -> None:
+        try:
+            while self._outgoing:
+                del self._outgoing[: os.write(self._control, memoryview(self._outgoing)[:_READ_BYTES])]
+        except BlockingIOError:
+            self._poll.modify(self._control, select.EPOLLIN | select.EPOLLOUT)
+            return
+        except OSError:
+            self._is_open = False
+            return
+        self._poll.modify(self._control, select.EPOLLIN)
+
+    # -------------------------------------------------------------------------------------------- operations
+
+    def do_start(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
+        self._environment: dict[str, str] = request["environment"]
+        self._limits: dict[str, int] = request["limits"]
+        self._file_bytes_max: int = request["file_bytes_max"]
+        self._paths = Paths(request["prefixes"], request["roots"])
+        self._trees = TreeReader(self._paths)
+        os.environ.clear()
+        os.environ.update(self._environment)
+        os.makedirs(self._environment["HOME"], exist_ok=True)
+        self._shell = Shell(request["shell"], self._environment, self._paths.real("/workspace"), self._limits)
+        self._start_shell(self._shell)
+        return {"pid": os.getpid()}, b""
+
+    def do_ping(self, _number: int, _request: dict[str, Any], _payload: bytes) -> Answer:
+        return {}, b""
+
+    def do_shell(self, number: int, request: dict[str, Any], payload: bytes) -> Answer | None:
+        command = payload.decode("utf-8", "surrogateescape")
+        if "\0" in command or len(payload) > COMMAND_BYTES_MAX:
+            raise Refused(f"a command has no NUL bytes and at most {COMMAND_BYTES_MAX} bytes")
+        known = self._known(request["call_id"])
+        if known is not None or self._joined(number, request["call_id"]):
+            return known
+        assert self._shell is not None
+        call = Call(request["call_id"], request["timeout_seconds"], request["output_bytes_max"])
+        call.waiters.append(number)
+        self._shell.waiting.append((call, command))
+        self._next_command(self._shell)
+        return None
+
+    def do_restart_shell(self, _number: int, _request: dict[str, Any], _payload: bytes) -> Answer:
+        shell = self._shell
+        assert shell is not None
+        if shell.pid:
+            if shell.call is not None:
+                shell.call.cut = "interrupt"
+            self._kill_root(shell.pid)
+        return {}, b""
+
+    def do_exec(self, number: int, request: dict[str, Any], payload: bytes) -> Answer | None:
+        known = self._known(request["call_id"])
+        if known is not None or self._joined(number, request["call_id"]):
+            return known
+        call = Call(request["call_id"], request["timeout_seconds"], request["output_bytes_max"])
+        call.waiters.append(number)
+        program = Program.start(
+            call,
+            request["argv"],
+            environment=self._environment | request["environment"],
+            working_directory=self._paths.real(request["working_directory"]),
+            limits=self._limits,
+            stdin=payload,
+        )
+        self._add(program)
+        return None
+
+    def do_read(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
+        size, content = read_file(self._paths, request["path"], request["offset"], request["limit"])
+        return {"size": size}, content
+
+    def do_write(self, _number: int, request: dict[str, Any], payload: bytes) -> Answer:
+        write_file(self._paths, request["path"], payload, request["mode"], self._file_bytes_max)
+        return {}, b""
+
+    def do_glob(self, number: int, request: dict[str, Any], _payload: bytes) -> None:
+        def work() -> bytes:
+            from .search import glob  # in the child only: its imports are heavy
+
+            return encoded(glob(self._paths, request["pattern"], request["path"], request["limit"]))
+
+        self._search(number, work)
+
+    def do_grep(self, number: int, request: dict[str, Any], _payload: bytes) -> None:
+        def work() -> bytes:
+            from .search import grep  # in the child only: its imports are heavy
+
+            return grep(
+                self._paths,
+                request["pattern"],
+                request["path"],
+                request["include"],
+                request["output_bytes_max"],
+            ).encode("utf-8", "replace")
+
+        self._search(number, work)
+
+    def do_tree(self, number: int, request: dict[str, Any], payload: bytes) -> None:
+        previous = {row[0]: row[1:] for row in jsons.loads(payload)} if payload else {}
+        self._walks.append((number, self._trees.tree(request["root"], request["skip"], previous)))
+
+    def do_fetch(self, _number: int, request: dict[str, Any], payload: bytes) -> Answer:
+        parts, content = fetch(self._paths, request["root"], jsons.loads(payload), request["offset"])
+        return {"parts": parts}, content
+
+    def do_call_status(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
+        ended = self._memory.find(request["call_id"])
+        if ended is not None:
+            return {"state": "finished"} | ended.header, ended.output
+        return {"state": "running" if self._running(request["call_id"]) else "unknown"}, b""
+
+    def do_interrupt(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
+        call_id = request["call_id"]
+        shell = self._shell
+        assert shell is not None
+        for program in list(self._programs.values()):
+            if program.call.call_id == call_id:
+                program.call.cut = "interrupt"
+                self._kill_root(program.pid)
+        if shell.call is not None and shell.call.call_id == call_id:
+            shell.call.cut = "interrupt"
+            self._kill_root(shell.pid)
+        for waiting in list(shell.waiting):
+            if waiting[0].call_id == call_id:
+                shell.waiting.remove(waiting)
+                waiting[0].cut = "interrupt"
+                self._finish(waiting[0], waiting[0].ended(None))
+        return {}, b""
+
+    # ------------------------------------------------------------------------------------------------- calls
+
+    def _known(self, call_id: str) -> Answer | None:
+        ended = self._memory.find(call_id)
+        return None if ended is None else (ended.header, ended.output)
+
+    def _joined(self, number: int, call_id: str) -> bool:
+        """Whether the call runs already; then this request gets its result too."""
+        call = self._running(call_id)
+        if call is None:
+            return False
+        call.waiters.append(number)
+        return True
+
+    def _running(self, call_id: str) -> Call | None:
+        calls = [program.call for program in self._programs.values()]
+        if self._shell is not None:
+            calls += [call for call, _ in self._shell.waiting]
+            calls += [self._shell.call] if self._shell.call else []
+        return next((call for call in calls if call.call_id == call_id), None)
+
+    def _search(self, number: int, work: Callable[[], bytes]) -> None:
+        call = Call("", _SEARCH_SECONDS, _SEARCH_BYTES_MAX)
+        call.waiters.append(number)
+        self._add(Program.fork(call, work))
+
+    def _add(self, program: Program) -> None:
+        self._programs[program.pid] = program
+        self._outputs[program.output] = program
+        self._poll.register(program.output, select.EPOLLIN)
+
+    def _finish(self, call: Call, ended: Ended) -> None:
+        if call.call_id:
+            self._memory.keep(call.call_id, ended)
+            for number in call.waiters:
+                self._answer(number, ended.header, ended.output)
+            return
+        code = ended.header["exit_code"]
+        if code == 0 and not ended.header["is_truncated"]:
+            header: dict[str, Any] = {}
+        elif code == 1:
+            header = {"refused": ended.output.decode("utf-8", "replace")}
+        elif call.cut:
+            header = {"refused": f"the search took longer than {_SEARCH_SECONDS:g} s; narrow it"}
+        else:
+            header = {"refused": "the search was killed inside the sandbox, or its result was too large"}
+        for number in call.waiters:
+            self._answer(number, header, b"" if header else ended.output)
+
+    # ------------------------------------------------------------------------------------------------- shell
+
+    def _start_shell(self, shell: Shell) -> None:
+        shell.start()
+        self._poll.register(shell.output, select.EPOLLIN)
+        self._poll.register(shell.status, select.EPOLLIN)
+
+    def _next_command(self, shell: Shell) -> None:
+        if shell.call is not None or not shell.waiting:
+            return
+        if not shell.pid:
+            self._start_shell(shell)
+        call, command = shell.waiting.popleft()
+        shell.begin(call, command, time.monotonic())
+        if shell.send():
+            self._poll.register(shell.script, select.EPOLLOUT)
+
+    def _shell_ended(self, shell: Shell, ended: Ended) -> None:
+        assert shell.call is not None
+        call, shell.call = shell.call, None
+        self._finish(call, ended)
+        self._next_command(shell)
+
+    # --------------------------------------------------------------------------------------------- processes
+
+    def _roots(self) -> list[int]:
+        return [*self._programs, *([self._shell.pid] if self._shell and self._shell.pid else [])]
+
+    def _reap(self) -> None:
+        """Collect what has died; answer for the roots; kill what they left behind, before anyone is answered."""
+        dead: list[tuple[int, int]] = []
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            dead.append((pid, status))
+        roots = frozenset(self._roots())
+        ended = [(pid, status) for pid, status in dead if pid in roots]
+        if not ended:
+            return
+        alive = roots - {pid for pid, _ in ended}
+        if not kill_leftovers(alive):
+            self._kill_everything()
+        for pid, status in ended:
+            self._root_ended(pid, status)
+
+    def _root_ended(self, pid: int, status: int) -> None:
+        shell = self._shell
+        if shell is not None and pid == shell.pid:
+            result = shell.end(status)  # closing its descriptors takes them out of the poll
+            if result is not None:
+                self._shell_ended(shell, result)
+            else:
+                self._next_command(shell)
+            return
+        program = self._programs.pop(pid)
+        self._outputs.pop(program.output, None)
+        self._finish(program.call, program.end(status))
+
+    def _kill_root(self, pid: int) -> None:
+        if not kill_below(pid):
+            self._kill_everything()
+
+    def _kill_everything(self) -> None:
+        """A fork bomb outran us. As PID 1 one call ends it, with everything else in the sandbox."""
+        if os.getpid() == 1:
+            kill_all()
+
+    def _seconds_left(self) -> float | None:
+        deadlines = [program.call.deadline for program in self._programs.values() if not program.call.cut]
+        if self._shell is not None and self._shell.call is not None and not self._shell.call.cut:
+            deadlines.append(self._shell.call.deadline)
+        if not deadlines:
+            return None
+        return max(0.0, min(deadlines) - time.monotonic())
+
+    def _cut_overdue(self) -> None:
+        now = time.monotonic()
+        for program in list(self._programs.values()):
+            if not program.call.cut and program.call.deadline <= now:
+                program.call.cut = "timeout"
+                self._kill_root(program.pid)
+        shell = self._shell
+        if shell is not None and shell.call is not None:
+            if not shell.call.cut and shell.call.deadline <= now:
+                shell.call.cut = "timeout"
+                self._kill_root(shell.pid)
+
+    # ------------------------------------------------------------------------------------------------- walks
+
+    def _step_walks(self) -> None:
+        """Give each tree under way a slice of time."""
+        for number, walk in list(self._walks):
+            until = time.monotonic() + _STEP_SECONDS
+            try:
+                step = next(walk)
+                while step is None and time.monotonic() < until:
+                    step = next(walk)
+            except Refused as error:
+                self._walks.remove((number, walk))
+                self._answer(number, {"refused": str(error)})
+                continue
+            if step is not None:
+                entries, left_out = step
+                self._walks.remove((number, walk))
+                self._answer(number, {"left_out": left_out}, jsons.dumps(entries))
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    """SIGCHLD needs a handler, or the wake-up descriptor stays silent."""
+
+
+def main(control: int) -> None:
+    """Serve the host on this descriptor."""
+    Daemon(control).serve()

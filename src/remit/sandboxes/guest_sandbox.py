@@ -1,0 +1,228 @@
+"""A sandbox in which execd runs; the same for every provider that can start it and hand over its control socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Literal
+
+import msgspec
+import structlog
+
+from remit.sandboxes.connection import ANSWER_SECONDS, Answer, Connection
+from remit.values import (
+    CallStatus,
+    ExecRequest,
+    ExecResult,
+    FileRead,
+    JsonObject,
+    JsonValue,
+    ShellRequest,
+    Tree,
+    TreeEntry,
+)
+
+_log = structlog.get_logger()
+
+_FETCH_PATHS_MAX = 500
+
+
+class _Row(msgspec.Struct, array_like=True, frozen=True):
+    path: str
+    kind: Literal["file", "dir", "symlink"]
+    mode: int
+    size: int
+    mtime_ns: int
+    sha256: str | None
+    target: str | None
+
+
+class GuestSandbox:
+    """Implements `interfaces.Sandbox` over a connection."""
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        key: str,
+        connection: Connection,
+        output_bytes_max: int,
+        read_only_paths: Sequence[str],
+        destroy: Callable[[GuestSandbox], Awaitable[None]],
+    ) -> None:
+        self.id = id
+        self.key = key
+        self._connection = connection
+        self._output_bytes_max = output_bytes_max
+        self._read_only_paths = tuple(read_only_paths)
+        self._destroy = destroy
+        self._walked: set[str] = set()
+        self._is_destroyed = False
+
+    async def shell(self, request: ShellRequest) -> ExecResult:
+        """See `interfaces.Sandbox`."""
+        fields: JsonObject = {
+            "call_id": request.call_id,
+            "epoch": request.epoch,
+            "timeout_seconds": request.timeout_seconds,
+            "output_bytes_max": min(request.output_bytes_max, self._output_bytes_max),
+        }
+        command = request.command.encode("utf-8", "surrogateescape")
+        return _result(
+            await self._call(
+                "shell", fields, command, patience_seconds=request.timeout_seconds + ANSWER_SECONDS
+            )
+        )
+
+    async def restart_shell(self, *, epoch: int) -> None:
+        """See `interfaces.Sandbox`."""
+        await self._call("restart_shell", {"epoch": epoch})
+
+    async def exec(self, request: ExecRequest) -> ExecResult:
+        """See `interfaces.Sandbox`."""
+        fields: JsonObject = {
+            "call_id": request.call_id,
+            "epoch": request.epoch,
+            "argv": list[JsonValue](request.argv),
+            "working_directory": request.working_directory,
+            "environment": dict[str, JsonValue](request.environment),
+            "timeout_seconds": request.timeout_seconds,
+            "output_bytes_max": min(request.output_bytes_max, self._output_bytes_max),
+        }
+        return _result(
+            await self._call(
+                "exec", fields, request.stdin, patience_seconds=request.timeout_seconds + ANSWER_SECONDS
+            )
+        )
+
+    async def read_file(self, path: str, *, epoch: int, offset: int = 0, limit: int = 262_144) -> FileRead:
+        """See `interfaces.Sandbox`."""
+        answer = await self._call("read", {"path": path, "epoch": epoch, "offset": offset, "limit": limit})
+        size = int(answer.header["size"])
+        content = answer.payload
+        return FileRead(content=content, size=size, is_truncated=offset + len(content) < size)
+
+    async def write_file(self, path: str, content: bytes, *, epoch: int, mode: int | None = None) -> None:
+        """See `interfaces.Sandbox`."""
+        await self._call("write", {"path": path, "epoch": epoch, "mode": mode}, content)
+
+    async def glob(self, pattern: str, path: str, *, epoch: int, limit: int = 200) -> Sequence[str]:
+        """See `interfaces.Sandbox`."""
+        answer = await self._call("glob", {"pattern": pattern, "path": path, "epoch": epoch, "limit": limit})
+        return msgspec.json.decode(answer.payload, type=list[str])
+
+    async def grep(
+        self,
+        pattern: str,
+        path: str,
+        *,
+        epoch: int,
+        output_bytes_max: int = 102_400,
+        include: str | None = None,
+    ) -> str:
+        """See `interfaces.Sandbox`."""
+        fields: JsonObject = {
+            "pattern": pattern,
+            "path": path,
+            "epoch": epoch,
+            "output_bytes_max": output_bytes_max,
+            "include": include,
+        }
+        return (await self._call("grep", fields)).payload.decode("utf-8", "replace")
+
+    async def tree(self, root: str = "/workspace", previous: Tree | None = None) -> Tree:
+        """See `interfaces.Sandbox`. After the first time the daemon itself remembers, more exactly than `previous`."""
+        known = b""
+        if previous is not None and root not in self._walked:
+            rows = [(e.path, e.size, e.mtime_ns, e.sha256) for e in previous.entries if e.kind == "file"]
+            known = msgspec.json.encode(rows)
+        skip = list[JsonValue](path for path in self._read_only_paths if path.startswith(root + "/"))
+        answer = await self._call("tree", {"root": root, "skip": skip}, known)
+        self._walked.add(root)
+        if answer.header["left_out"]:
+            _log.warning(
+                "sandbox_tree_left_out", sandbox_id=self.id, root=root, entries=answer.header["left_out"]
+            )
+        rows = msgspec.json.decode(answer.payload, type=list[_Row])
+        return Tree(
+            entries=tuple(
+                TreeEntry(
+                    path=row.path,
+                    kind=row.kind,
+                    mode=row.mode,
+                    size=row.size,
+                    mtime_ns=row.mtime_ns,
+                    sha256=row.sha256,
+                    target=row.target,
+                )
+                for row in rows
+            )
+        )
+
+    async def fetch(self, root: str, paths: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
+        """See `interfaces.Sandbox`."""
+        start = 0
+        pieces: list[bytes] = []
+        offset = 0
+        while start < len(paths):
+            batch = paths[start : start + _FETCH_PATHS_MAX]
+            answer = await self._call(
+                "fetch", {"root": root, "offset": offset}, msgspec.json.encode(list(batch))
+            )
+            at = 0
+            for index, size, is_end in answer.header["parts"]:
+                if size >= 0:
+                    pieces.append(answer.payload[at : at + size])
+                    at += size
+                if not is_end:
+                    offset += size
+                    break
+                if size >= 0:
+                    yield batch[index], b"".join(pieces)
+                pieces, offset = [], 0
+                start += 1
+
+    async def call_status(self, call_id: str) -> CallStatus:
+        """See `interfaces.Sandbox`."""
+        answer = await self._call("call_status", {"call_id": call_id})
+        state = answer.header["state"]
+        return CallStatus(state=state, result=_result(answer) if state == "finished" else None)
+
+    async def interrupt(self, call_id: str) -> None:
+        """See `interfaces.Sandbox`."""
+        await self._call("interrupt", {"call_id": call_id})
+
+    async def wait_lost(self) -> None:
+        """See `interfaces.Sandbox`."""
+        await self._connection.wait_lost()
+        if self._is_destroyed:
+            await asyncio.Event().wait()  # by contract: never after destroy
+
+    async def destroy(self) -> None:
+        """See `interfaces.Sandbox`."""
+        if not self._is_destroyed:
+            self._is_destroyed = True
+            self._connection.close()
+        await self._destroy(self)
+
+    async def _call(
+        self,
+        operation: str,
+        fields: JsonObject,
+        payload: bytes = b"",
+        *,
+        patience_seconds: float = ANSWER_SECONDS,
+    ) -> Answer:
+        return await self._connection.call(operation, fields, payload, patience_seconds=patience_seconds)
+
+
+def _result(answer: Answer) -> ExecResult:
+    header = answer.header
+    return ExecResult(
+        exit_code=header["exit_code"],
+        output=answer.payload,
+        is_timed_out=header["is_timed_out"],
+        is_truncated=header["is_truncated"],
+        output_bytes_total=header["output_bytes_total"],
+        duration_seconds=header["duration_seconds"],
+    )

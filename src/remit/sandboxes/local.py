@@ -1,0 +1,192 @@
+"""Provider "unsafe-local": execd in a folder of this machine, with no isolation at all.
+
+For `--unsafe-local` and for fast tests. File operations and working directories translate `/workspace` and
+`/mnt/session/outputs` to that folder and stay inside; in shell commands there is no such mount: the shell starts in
+the real folder, whose path is in `$WORKSPACE` (and `$OUTPUTS`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from remit.errors import RemitError, SandboxUnavailable
+from remit.ids import Ids
+from remit.interfaces import BlobStore
+from remit.sandboxes.fleet import Fleet, LaunchPlan
+from remit.sandboxes.folders import RuntimeFolder
+from remit.sandboxes.guest_sandbox import GuestSandbox
+from remit.sandboxes.restore import read_tree, write_tree
+from remit.values import (
+    ImageInfo,
+    JsonValue,
+    Probe,
+    SandboxCapabilities,
+    SandboxLimits,
+    SandboxSpec,
+    ShellRequest,
+)
+
+START_GUEST = "import sys; sys.path.insert(0, sys.argv[1]); from guest.daemon import main; main(3)"
+OPEN_FILES = 4096
+_SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
+
+
+class LocalProvider:
+    """Implements `interfaces.SandboxProvider` without isolation."""
+
+    def __init__(
+        self, runtime_dir: Path, blobs: BlobStore, ids: Ids, limits: SandboxLimits | None = None
+    ) -> None:
+        self._blobs = blobs
+        self._ids = ids
+        self._limits = limits or SandboxLimits()
+        self._fleet = Fleet(
+            folder=RuntimeFolder(runtime_dir, ids.new("local")),
+            blobs=blobs,
+            ids=ids,
+            plan=self._plan,
+            owner=_nobody,
+            disown=_no_owner,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def capabilities(self) -> SandboxCapabilities:
+        """See `interfaces.SandboxProvider`."""
+        return SandboxCapabilities(
+            provider="unsafe-local",
+            isolation="none",
+            survives_server=False,
+            has_network=True,
+            limits=("file_bytes", "memory_bytes", "output_bytes"),
+        )
+
+    async def image(self, toolchains: Sequence[str] = ()) -> ImageInfo:
+        """See `interfaces.SandboxProvider`. The host itself; the digest tells its programs apart, not their content."""
+        folders = _path(toolchains)
+        programs = await asyncio.to_thread(_programs, folders)
+        system = platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+        description = f"{system}, Python {platform.python_version()}, unsafe-local: no isolation"
+        digest = hashlib.sha256("\n".join([description, *folders, *programs]).encode()).hexdigest()
+        return ImageInfo(
+            digest=digest, description=description, programs=programs, toolchains=tuple(toolchains)
+        )
+
+    async def probe(self) -> Sequence[Probe]:
+        """See `interfaces.SandboxProvider`."""
+        try:
+            sandbox = await self.create(SandboxSpec(key=self._ids.new("probe"), epoch=0))
+            try:
+                await sandbox.shell(ShellRequest(call_id="probe", epoch=0, command="true", timeout_seconds=2))
+            finally:
+                await sandbox.destroy()
+        except RemitError as error:
+            return [Probe(name="unsafe-local", is_ok=False, detail=error.message)]
+        return [Probe(name="unsafe-local", is_ok=True, detail="commands run on this machine, unconfined")]
+
+    async def create(self, spec: SandboxSpec) -> GuestSandbox:
+        """See `interfaces.SandboxProvider`."""
+        return await self._fleet.create(spec)
+
+    async def attach(self, key: str) -> GuestSandbox | None:
+        """See `interfaces.SandboxProvider`."""
+        return self._fleet.find(key)
+
+    async def close(self) -> None:
+        """See `interfaces.SandboxProvider`."""
+        await self._fleet.close()
+
+    async def _plan(self, spec: SandboxSpec, folder: Path) -> LaunchPlan:
+        limits = spec.limits or self._limits
+        for mount in spec.mounts:
+            await self._mount(mount.path, mount.tree_digest, folder)
+        workspace, outputs = str(folder / "workspace"), str(folder / "outputs")
+        environment: dict[str, JsonValue] = {
+            "PATH": ":".join(_path(spec.toolchains)),
+            "HOME": str(folder / "home"),
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+            "WORKSPACE": workspace,
+            "OUTPUTS": outputs,
+            **spec.environment,
+        }
+        return LaunchPlan(
+            argv=[
+                os.path.realpath(sys.executable),
+                "-I",
+                "-S",
+                "-c",
+                START_GUEST,
+                str(Path(__file__).parent),
+            ],
+            start={
+                "environment": environment,
+                "limits": {
+                    "file_bytes": limits.file_bytes,
+                    "memory_bytes": limits.memory_bytes,
+                    "core_bytes": 0,
+                    "open_files": OPEN_FILES,
+                },
+                "file_bytes_max": limits.file_bytes,
+                "prefixes": [["/workspace", workspace], ["/mnt/session/outputs", outputs]],
+                "roots": [workspace, outputs, "/tmp"],
+                "shell": "/bin/bash",
+            },
+            output_bytes_max=limits.output_bytes,
+            read_only_paths=[mount.path for mount in spec.mounts],
+        )
+
+    async def _mount(self, path: str, tree_digest: str, folder: Path) -> None:
+        """Nothing can be mounted here: the tree is copied, without write permission."""
+        if not path.startswith("/workspace/") or ".." in path.split("/"):
+            raise SandboxUnavailable(f"unsafe-local can put a read-only tree only below /workspace: {path!r}")
+        target = folder / "workspace" / path.removeprefix("/workspace/")
+        await asyncio.to_thread(target.mkdir, parents=True)
+        tree = await read_tree(self._blobs, tree_digest)
+        await write_tree(self._blobs, tree, target, None)
+        await asyncio.to_thread(_take_write_permission, target)
+
+
+def _take_write_permission(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o555)
+    folder.chmod(0o555)
+
+
+def _path(toolchains: Sequence[str]) -> list[str]:
+    return [
+        *(f"{toolchain}/bin" for toolchain in toolchains),
+        str(Path(sys.executable).parent),
+        *_SYSTEM_PATH,
+    ]
+
+
+def _programs(folders: Sequence[str]) -> tuple[str, ...]:
+    names: set[str] = set()
+    for folder in folders:
+        if os.path.isdir(folder):
+            names.update(entry.name for entry in os.scandir(folder) if os.access(entry.path, os.X_OK))
+    return tuple(sorted(names))
+
+
+def _nobody() -> tuple[int, int] | None:
+    return None
+
+
+def _no_owner(_owner: tuple[int, int]) -> None:
+    raise AssertionError("an unsafe-local sandbox has no user of its own")

@@ -1,0 +1,158 @@
+"""The server's end of the spawner: a helper process that starts sandboxes, so that the server itself never forks.
+
+The helper is started on first use with an empty environment, and again when it has died (its sandboxes died with it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from remit.errors import SandboxUnavailable
+
+_PROCESS = Path(__file__).with_name("spawner_process.py")
+_MESSAGE_BYTES_MAX = 1 << 18
+_STOP_SECONDS = 5.0
+
+
+class _Report(msgspec.Struct, frozen=True):
+    id: str
+    ended: int | None = None
+    error: str | None = None
+
+
+class Spawner:
+    """Starts programs through the helper process and tells when they end."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._ended: dict[str, asyncio.Future[int]] = {}
+
+    async def launch(
+        self,
+        id: str,
+        argv: Sequence[str],
+        *,
+        descriptors: Sequence[int],
+        environment: Mapping[str, str],
+        uid: int | None = None,
+        gid: int | None = None,
+    ) -> asyncio.Future[int]:
+        """Start argv with these descriptors as 3, 4, …; the future is its exit code (-9: killed, 127: no such program).
+
+        Raises SandboxUnavailable.
+        """
+        control = self._started()
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._ended[id] = ended
+        message = {
+            "op": "launch",
+            "id": id,
+            "argv": list(argv),
+            "environment": dict(environment),
+            "uid": uid,
+            "gid": gid,
+        }
+        await self._send(control, message, descriptors)
+        return ended
+
+    async def kill(self, id: str) -> None:
+        """Kill the program and wait until it is gone. Unknown and ended ones are no error."""
+        ended = self._ended.get(id)
+        if ended is None or ended.done() or self._control is None:
+            return
+        with contextlib.suppress(SandboxUnavailable):  # then the helper has died, and the program with it
+            await self._send(self._control, {"op": "kill", "id": id})
+        await asyncio.wait({ended}, timeout=_STOP_SECONDS)
+
+    async def close(self) -> None:
+        """End the helper; it kills what it started."""
+        process, self._process = self._process, None
+        self._drop_control()
+        if process is not None:
+            deadline = asyncio.get_running_loop().time() + _STOP_SECONDS
+            while process.poll() is None and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(0.005)
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def _started(self) -> socket.socket:
+        if self._control is not None:
+            return self._control
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", str(_PROCESS), str(theirs.fileno())],
+                    env={},
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    cwd="/",
+                )
+            except OSError as error:
+                ours.close()
+                raise SandboxUnavailable(f"the spawner cannot be started: {error}") from error
+        ours.setblocking(False)
+        asyncio.get_running_loop().add_reader(ours, self._read, ours)
+        self._control = ours
+        return ours
+
+    async def _send(
+        self, control: socket.socket, message: dict[str, object], descriptors: Sequence[int] = ()
+    ) -> None:
+        data = msgspec.json.encode(message)
+        while True:
+            try:
+                socket.send_fds(control, [data], list(descriptors))
+                return
+            except BlockingIOError:
+                await asyncio.sleep(0.001)
+            except OSError as error:
+                self._drop_control()
+                raise SandboxUnavailable(f"the spawner has died: {error}; try again") from error
+
+    def _read(self, control: socket.socket) -> None:
+        try:
+            data = control.recv(_MESSAGE_BYTES_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._drop_control()
+            return
+        report = msgspec.json.decode(data, type=_Report)
+        ended = self._ended.pop(report.id, None)
+        if ended is not None and not ended.done():
+            ended.set_result(report.ended if report.ended is not None else 127)
+
+    def _drop_control(self) -> None:
+        """The helper is gone or going: everything it started has ended."""
+        if self._control is not None:
+            with contextlib.suppress(RuntimeError):  # the event loop may be closed already
+                asyncio.get_running_loop().remove_reader(self._control)
+            self._control.close()
+            self._control = None
+        waiting, self._ended = self._ended, {}
+        for ended in waiting.values():
+            if not ended.done():
+                ended.set_result(-9)
+
+
+def control_pair() -> tuple[socket.socket, int]:
+    """A control socket for a sandbox: our end, and the descriptor to hand over (and close)."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    return ours, theirs.detach()

@@ -1,0 +1,114 @@
+"""The process that forks. Standard library only; started by `spawner.py` with an empty environment.
+
+It holds nothing of the server's: no keys, no open files, no threads. Each message on its socket starts one program with
+exactly the descriptors that came along. When the socket ends (the server has died) it kills what it started and leaves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+from typing import Any  # messages are JSON
+
+MESSAGE_BYTES_MAX = 1 << 18
+DESCRIPTORS_MAX = 4
+_OPEN_FILES = 65_536
+
+
+def main(control_number: int) -> None:
+    """Serve until the server closes the socket."""
+    control = socket.socket(fileno=control_number)
+    control.set_inheritable(False)
+    os.setsid()  # Ctrl-C at the server's terminal is the server's business
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    children: dict[int, str] = {}
+    selector = selectors.DefaultSelector()
+    selector.register(control, selectors.EVENT_READ)
+    selector.register(reader, selectors.EVENT_READ)
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj == reader:
+                os.read(reader, 4096)
+                _reap(control, children)
+            elif not _serve(control, children):
+                for pid in children:
+                    os.kill(pid, signal.SIGKILL)
+                return
+
+
+def _serve(control: socket.socket, children: dict[int, str]) -> bool:
+    data, descriptors, _flags, _address = socket.recv_fds(control, MESSAGE_BYTES_MAX, DESCRIPTORS_MAX)
+    if not data:
+        return False
+    message = json.loads(data)
+    if message["op"] == "launch":
+        try:
+            pid = _launch(message, descriptors)
+        except OSError as error:
+            _tell(control, {"id": message["id"], "error": str(error)})
+        else:
+            children[pid] = message["id"]
+        for descriptor in descriptors:
+            os.close(descriptor)
+    elif message["op"] == "kill":
+        for pid, name in children.items():
+            if name == message["id"]:
+                os.kill(pid, signal.SIGKILL)
+    return True
+
+
+def _launch(message: dict[str, Any], descriptors: list[int]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        nothing = os.open("/dev/null", os.O_RDWR)
+        # First out of the way of the numbers they shall get, then there.
+        moved = [os.dup2(each, 100 + at) for at, each in enumerate([nothing, nothing, nothing, *descriptors])]
+        for at, each in enumerate(moved):
+            os.dup2(each, at, inheritable=True)
+        os.closerange(len(moved), _OPEN_FILES)
+        if message["uid"] is not None:
+            os.setgroups([])
+            os.setresgid(message["gid"], message["gid"], message["gid"])
+            os.setresuid(message["uid"], message["uid"], message["uid"])
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.chdir("/")
+        os.execve(message["argv"][0], message["argv"], message["environment"])
+    finally:
+        os._exit(127)
+
+
+def _reap(control: socket.socket, children: dict[int, str]) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        name = children.pop(pid, None)
+        if name is not None:
+            _tell(control, {"id": name, "ended": os.waitstatus_to_exitcode(status)})
+
+
+def _tell(control: socket.socket, message: dict[str, Any]) -> None:
+    try:
+        control.send(json.dumps(message).encode())
+    except OSError:
+        return  # the server is gone; the next read says so
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
