@@ -6,6 +6,7 @@ import apsw
 import msgspec
 
 from remit.errors import Conflict, LeaseLost, NotFound, SequenceConflict
+from remit.stores.sqlite.cursor import Cursor
 from remit.stores.sqlite.ledger_rows import apply_effects_in
 from remit.stores.sqlite.rows import EVENT_COLUMNS, event_row
 from remit.values import Append, Appended, EventRow, NewStream, StreamSummary
@@ -60,7 +61,7 @@ _INSERT_OUTBOX = "INSERT INTO outbox (workspace_id, target_stream_id, event) VAL
 
 
 def create_stream(
-    cursor: apsw.Cursor, workspace_id: str, stream: NewStream, append: Append, now_us: int
+    cursor: Cursor, workspace_id: str, stream: NewStream, append: Append, now_us: int
 ) -> Appended:
     """Make the stream with its first append, or say that it exists."""
     existing = cursor.execute(
@@ -90,7 +91,7 @@ def create_stream(
     return _carry_out(cursor, workspace_id, append, head_seq=seq, now_us=now_us)
 
 
-def append_to_stream(cursor: apsw.Cursor, workspace_id: str, append: Append, now_us: int) -> Appended:
+def append_to_stream(cursor: Cursor, workspace_id: str, append: Append, now_us: int) -> Appended:
     """One append, with all its checks, in the order of the contract."""
     if append.events and append.events[0].key is not None:
         known = cursor.execute(_FIND_KEY, (append.stream_id, workspace_id, append.events[0].key)).fetchone()
@@ -119,9 +120,7 @@ def position_conflict(stream_id: str, head_seq: int, expected_seq: int) -> Seque
     return SequenceConflict(f"{stream_id!r} is at position {head_seq}, not {expected_seq}: read it again.")
 
 
-def _carry_out(
-    cursor: apsw.Cursor, workspace_id: str, append: Append, *, head_seq: int, now_us: int
-) -> Appended:
+def _carry_out(cursor: Cursor, workspace_id: str, append: Append, *, head_seq: int, now_us: int) -> Appended:
     rows = _insert_events(cursor, workspace_id, append, head_seq=head_seq, now_us=now_us)
     if append.effects:
         apply_effects_in(cursor, workspace_id, append.stream_id, append.effects, seq=head_seq, now_us=now_us)
@@ -135,7 +134,7 @@ def _carry_out(
 
 
 def _insert_events(
-    cursor: apsw.Cursor, workspace_id: str, append: Append, *, head_seq: int, now_us: int
+    cursor: Cursor, workspace_id: str, append: Append, *, head_seq: int, now_us: int
 ) -> tuple[EventRow, ...]:
     stream_id = append.stream_id
     first_seq = head_seq - len(append.events) + 1
@@ -164,7 +163,7 @@ def _insert_events(
 
 
 def _duplicate(
-    cursor: apsw.Cursor, workspace_id: str, stream_id: str, head_seq: int, first_seq: int, last_seq: int
+    cursor: Cursor, workspace_id: str, stream_id: str, head_seq: int, first_seq: int, last_seq: int
 ) -> Appended:
     found = cursor.execute(
         f"SELECT {EVENT_COLUMNS} FROM events WHERE stream_id = ? AND seq BETWEEN ? AND ? ORDER BY seq",
@@ -174,9 +173,7 @@ def _duplicate(
     return Appended(rows=rows, head_seq=head_seq, is_duplicate=True)
 
 
-def _refusal(
-    cursor: apsw.Cursor, workspace_id: str, append: Append
-) -> NotFound | LeaseLost | SequenceConflict:
+def _refusal(cursor: Cursor, workspace_id: str, append: Append) -> NotFound | LeaseLost | SequenceConflict:
     row = cursor.execute(_WHY_NOT_MOVED, (append.stream_id, workspace_id)).fetchone()
     if row is None:
         return no_such_stream(append.stream_id)

@@ -9,6 +9,7 @@ import apsw
 import msgspec
 
 from remit.errors import Conflict, NotFound
+from remit.stores.sqlite.cursor import Cursor
 from remit.stores.sqlite.database import Database
 from remit.stores.sqlite.rows import KEY_COLUMNS, RESOURCE_COLUMNS, key, resource
 from remit.values import KeyRow, Page, Principal, Resource
@@ -48,7 +49,7 @@ class SqliteCatalog:
     # ----------------------------------------------------------------------------------------- resources
 
     async def create(self, principal: Principal, resource: Resource) -> None:
-        def run(cursor: apsw.Cursor) -> None:
+        def run(cursor: Cursor) -> None:
             name = (principal.workspace_id, resource.kind, resource.id)
             if cursor.execute(_CURRENT, name).fetchone() is not None:
                 raise Conflict(f"{resource.kind} {resource.id!r} exists already.")
@@ -59,7 +60,7 @@ class SqliteCatalog:
     async def retrieve(
         self, principal: Principal, kind: str, id: str, version: int | None = None
     ) -> Resource:
-        def run(cursor: apsw.Cursor) -> Resource:
+        def run(cursor: Cursor) -> Resource:
             row = cursor.execute(
                 f"SELECT {RESOURCE_COLUMNS} FROM resources WHERE workspace_id = ?1 AND kind = ?2 AND id = ?3 "
                 "AND (version = ?4 OR (?4 IS NULL AND is_current = 1))",
@@ -75,7 +76,7 @@ class SqliteCatalog:
     async def update(
         self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
     ) -> None:
-        def run(cursor: apsw.Cursor) -> None:
+        def run(cursor: Cursor) -> None:
             name = (principal.workspace_id, resource.kind, resource.id)
             current = cursor.execute(_CURRENT, name).fetchone()
             if current is None:
@@ -135,7 +136,7 @@ class SqliteCatalog:
         )
 
     async def delete(self, principal: Principal, kind: str, id: str) -> None:
-        def run(cursor: apsw.Cursor) -> None:
+        def run(cursor: Cursor) -> None:
             _require_resource(cursor, principal, kind, id)
             cursor.execute(
                 "DELETE FROM resources WHERE workspace_id = ? AND kind = ? AND id = ?",
@@ -157,7 +158,7 @@ class SqliteCatalog:
             f"ORDER BY {column} {direction}, id {direction} LIMIT ?"
         )
 
-        def run(cursor: apsw.Cursor) -> builtins.list[Resource]:
+        def run(cursor: Cursor) -> builtins.list[Resource]:
             return [resource(row) for row in cursor.execute(statement, (*values, *position, page.limit))]
 
         return await self._database.read_in_thread(run)
@@ -165,7 +166,7 @@ class SqliteCatalog:
     # ---------------------------------------------------------------------------------------------- keys
 
     async def put_key(self, key: KeyRow) -> None:
-        def run(cursor: apsw.Cursor) -> None:
+        def run(cursor: Cursor) -> None:
             values = (
                 key.id,
                 key.sha256,
@@ -185,14 +186,14 @@ class SqliteCatalog:
         await self._database.write(run)
 
     async def resolve_key(self, sha256: str) -> KeyRow | None:
-        def run(cursor: apsw.Cursor) -> KeyRow | None:
+        def run(cursor: Cursor) -> KeyRow | None:
             row = cursor.execute(f"SELECT {KEY_COLUMNS} FROM keys WHERE sha256 = ?", (sha256,)).fetchone()
             return None if row is None else key(row)
 
         return self._database.read(run)
 
     async def list_keys(self, workspace_id: str) -> Sequence[KeyRow]:
-        def run(cursor: apsw.Cursor) -> builtins.list[KeyRow]:
+        def run(cursor: Cursor) -> builtins.list[KeyRow]:
             found = cursor.execute(
                 f"SELECT {KEY_COLUMNS} FROM keys WHERE workspace_id = ? ORDER BY created_at_us, id",
                 (workspace_id,),
@@ -204,7 +205,7 @@ class SqliteCatalog:
     # --------------------------------------------------------------------------------- blob references
 
     async def reference_blobs(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
-        def run(cursor: apsw.Cursor) -> None:
+        def run(cursor: Cursor) -> None:
             cursor.executemany(
                 "INSERT INTO blob_references (workspace_id, owner_id, digest) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 [(principal.workspace_id, owner_id, digest) for digest in digests],
@@ -213,7 +214,7 @@ class SqliteCatalog:
         await self._database.write(run)
 
     async def drop_references(self, principal: Principal, owner_id: str) -> Sequence[str]:
-        def run(cursor: apsw.Cursor) -> builtins.list[str]:
+        def run(cursor: Cursor) -> builtins.list[str]:
             dropped = cursor.execute(
                 "DELETE FROM blob_references WHERE workspace_id = ? AND owner_id = ? RETURNING digest",
                 (principal.workspace_id, owner_id),
@@ -230,7 +231,7 @@ class SqliteCatalog:
         return await self._database.write(run)
 
     async def has_reference(self, principal: Principal, digest: str) -> bool:
-        def run(cursor: apsw.Cursor) -> bool:
+        def run(cursor: Cursor) -> bool:
             row = cursor.execute(
                 "SELECT 1 FROM blob_references WHERE digest = ? AND workspace_id = ? LIMIT 1",
                 (digest, principal.workspace_id),
@@ -244,7 +245,7 @@ class SqliteCatalog:
 
 
 def _insert(
-    cursor: apsw.Cursor, principal: Principal, resource: Resource, *, version: int, created_at_us: int
+    cursor: Cursor, principal: Principal, resource: Resource, *, version: int, created_at_us: int
 ) -> None:
     cursor.execute(
         _INSERT_RESOURCE,
@@ -262,7 +263,7 @@ def _insert(
     )
 
 
-def _require_resource(cursor: apsw.Cursor, principal: Principal, kind: str, id: str) -> None:
+def _require_resource(cursor: Cursor, principal: Principal, kind: str, id: str) -> None:
     if cursor.execute(_CURRENT, (principal.workspace_id, kind, id)).fetchone() is None:
         raise _no_such_resource(kind, id)
 

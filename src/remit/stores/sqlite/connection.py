@@ -8,6 +8,7 @@ from pathlib import Path
 import apsw
 
 from remit.errors import StoreUnavailable
+from remit.stores.sqlite.cursor import cursor_of
 
 _BUSY_TIMEOUT_MS = 5_000
 _PAGE_BYTES = 8_192
@@ -19,10 +20,11 @@ def open_writer(path: Path, *, vfs: str | None) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
     connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
-    connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT_MAX}")
+    cursor = cursor_of(connection)
+    cursor.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT_MAX}")
     return connection
 
 
@@ -52,12 +54,13 @@ def migrate(connection: apsw.Connection, scripts: list[str]) -> None:
         )
     for number, script in enumerate(scripts[version:], start=version + 1):
         with connection:
-            connection.execute(script)
-            connection.execute(f"PRAGMA user_version = {number}")
+            cursor = cursor_of(connection)
+            cursor.execute(script)
+            cursor.execute(f"PRAGMA user_version = {number}")
 
 
 def schema_version(connection: apsw.Connection) -> int:
     """How many migrations the file has had."""
-    row = connection.execute("PRAGMA user_version").fetchone()
+    row = cursor_of(connection).execute("PRAGMA user_version").fetchone()
     assert row is not None
     return int(row[0])

@@ -14,6 +14,7 @@ import structlog
 
 from remit.errors import StoreUnavailable
 from remit.stores.sqlite.connection import migrate, migrations, open_reader, open_writer
+from remit.stores.sqlite.cursor import Cursor, cursor_of
 from remit.stores.sqlite.writer import Writer
 
 READ_THREADS = 2
@@ -56,16 +57,16 @@ class Database:
             raise StoreUnavailable(f"The database {str(path)!r} cannot be opened: {error}.") from error
         return cls(path, Writer(connection), reader, vfs=vfs)
 
-    async def write(self, run: Callable[[apsw.Cursor], Result]) -> Result:
+    async def write(self, run: Callable[[Cursor], Result]) -> Result:
         """See Writer.write."""
         return await self._writer.write(run)
 
-    def read(self, run: Callable[[apsw.Cursor], Result]) -> Result:
+    def read(self, run: Callable[[Cursor], Result]) -> Result:
         """A read of well under a millisecond, at once."""
         self._writer.require_open()
         return self._translated(run, self._reader)
 
-    async def read_in_thread(self, run: Callable[[apsw.Cursor], Result]) -> Result:
+    async def read_in_thread(self, run: Callable[[Cursor], Result]) -> Result:
         """A read that may be long, off the loop."""
         self._writer.require_open()
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read_here, run)
@@ -77,16 +78,16 @@ class Database:
         for connection in (self._reader, *self._thread_readers):
             connection.close()
 
-    def _read_here(self, run: Callable[[apsw.Cursor], Result]) -> Result:
+    def _read_here(self, run: Callable[[Cursor], Result]) -> Result:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = open_reader(self._path, vfs=self._vfs)
             self._thread_readers.append(connection)
         return self._translated(run, connection)
 
-    def _translated(self, run: Callable[[apsw.Cursor], Result], connection: apsw.Connection) -> Result:
+    def _translated(self, run: Callable[[Cursor], Result], connection: apsw.Connection) -> Result:
         try:
-            return run(connection.cursor())
+            return run(cursor_of(connection))
         except apsw.Error as error:
             _log.exception("store.read_failed", database=str(self._path))
             raise StoreUnavailable(

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import apsw
-
 from remit.stores.sqlite.appends import no_such_stream
+from remit.stores.sqlite.cursor import Cursor
 from remit.values import Lease, StreamKind
 
 _DUE_WAKES = """
@@ -85,7 +84,7 @@ UPDATE streams SET
 
 
 def claim(
-    cursor: apsw.Cursor,
+    cursor: Cursor,
     owner: str,
     *,
     kinds: Sequence[StreamKind],
@@ -116,7 +115,7 @@ def claim(
     return leases
 
 
-def renew(cursor: apsw.Cursor, leases: Sequence[Lease], *, until_us: int) -> list[str]:
+def renew(cursor: Cursor, leases: Sequence[Lease], *, until_us: int) -> list[str]:
     """Extend leases; the ids of those that are lost."""
     return [
         lease.stream_id
@@ -125,25 +124,25 @@ def renew(cursor: apsw.Cursor, leases: Sequence[Lease], *, until_us: int) -> lis
     ]
 
 
-def release(cursor: apsw.Cursor, lease: Lease, *, seen_seq: int, wake_at_us: int | None, now_us: int) -> None:
+def release(cursor: Cursor, lease: Lease, *, seen_seq: int, wake_at_us: int | None, now_us: int) -> None:
     """End a lease, if it still stands."""
     cursor.execute(_RELEASE, (lease.stream_id, lease.epoch, lease.owner, seen_seq, now_us, wake_at_us))
 
 
-def wake(cursor: apsw.Cursor, workspace_id: str, stream_id: str, *, at_us: int) -> None:
+def wake(cursor: Cursor, workspace_id: str, stream_id: str, *, at_us: int) -> None:
     """Make due at this time or earlier. Raises NotFound."""
     if not cursor.execute(_WAKE, (stream_id, workspace_id, at_us)).fetchall():
         raise no_such_stream(stream_id)
 
 
-def next_wake_us(cursor: apsw.Cursor, kinds: Sequence[StreamKind], *, now_us: int) -> int | None:
+def next_wake_us(cursor: Cursor, kinds: Sequence[StreamKind], *, now_us: int) -> int | None:
     """The earliest time at which something can be claimed, live leases left out."""
     row = cursor.execute(_NEXT_WAKE, (now_us, _json_array(kinds))).fetchone()
     assert row is not None
     return row[0]
 
 
-def raise_epochs(cursor: apsw.Cursor, *, now_us: int) -> None:
+def raise_epochs(cursor: Cursor, *, now_us: int) -> None:
     """Fence off every former holder."""
     cursor.execute(_RAISE_EPOCHS, (now_us,))
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import apsw
-
 from remit.ledger.accounts import LedgerRows, RowsNeeded, apply_effects, rows_needed
+from remit.stores.sqlite.cursor import Cursor
 from remit.stores.sqlite.rows import (
     ACCOUNT_COLUMNS,
     GRANT_COLUMNS,
@@ -44,7 +43,7 @@ ON CONFLICT (stream_id, grant_id, unit, purpose, direction) DO UPDATE SET
 
 
 def apply_effects_in(
-    cursor: apsw.Cursor,
+    cursor: Cursor,
     workspace_id: str,
     stream_id: str,
     effects: Sequence[Effect],
@@ -63,7 +62,7 @@ def apply_effects_in(
         _put_grant(cursor, workspace_id, row)
 
 
-def load_accounts(cursor: apsw.Cursor, stream_id: str) -> tuple[Account, ...]:
+def load_accounts(cursor: Cursor, stream_id: str) -> tuple[Account, ...]:
     """By (purpose, unit): the order of the primary key."""
     found = cursor.execute(
         f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE stream_id = ? ORDER BY purpose, unit", (stream_id,)
@@ -71,7 +70,7 @@ def load_accounts(cursor: apsw.Cursor, stream_id: str) -> tuple[Account, ...]:
     return tuple(account(stream_id, row) for row in found)
 
 
-def load_holds(cursor: apsw.Cursor, stream_id: str, *, only_open: bool) -> tuple[HoldRow, ...]:
+def load_holds(cursor: Cursor, stream_id: str, *, only_open: bool) -> tuple[HoldRow, ...]:
     """In order of creation."""
     condition = "AND state = 'open'" if only_open else ""
     found = cursor.execute(
@@ -80,7 +79,7 @@ def load_holds(cursor: apsw.Cursor, stream_id: str, *, only_open: bool) -> tuple
     return tuple(hold(stream_id, row) for row in found)
 
 
-def load_grants(cursor: apsw.Cursor, stream_id: str) -> tuple[GrantRow, ...]:
+def load_grants(cursor: Cursor, stream_id: str) -> tuple[GrantRow, ...]:
     """In order of creation."""
     found = cursor.execute(
         f"SELECT {GRANT_COLUMNS} FROM grants WHERE stream_id = ? ORDER BY position", (stream_id,)
@@ -88,7 +87,7 @@ def load_grants(cursor: apsw.Cursor, stream_id: str) -> tuple[GrantRow, ...]:
     return tuple(grant(stream_id, row) for row in found)
 
 
-def _load(cursor: apsw.Cursor, stream_id: str, needed: RowsNeeded) -> LedgerRows:
+def _load(cursor: Cursor, stream_id: str, needed: RowsNeeded) -> LedgerRows:
     holds: list[HoldRow] = []
     for key in needed.holds:
         found = cursor.execute(
@@ -109,7 +108,7 @@ def _load(cursor: apsw.Cursor, stream_id: str, needed: RowsNeeded) -> LedgerRows
     return LedgerRows(accounts=load_accounts(cursor, stream_id), holds=tuple(holds), grants=tuple(grants))
 
 
-def _put_account(cursor: apsw.Cursor, workspace_id: str, row: Account) -> None:
+def _put_account(cursor: Cursor, workspace_id: str, row: Account) -> None:
     cursor.execute(
         _PUT_ACCOUNT,
         (
@@ -126,7 +125,7 @@ def _put_account(cursor: apsw.Cursor, workspace_id: str, row: Account) -> None:
     )
 
 
-def _put_hold(cursor: apsw.Cursor, workspace_id: str, row: HoldRow) -> None:
+def _put_hold(cursor: Cursor, workspace_id: str, row: HoldRow) -> None:
     cursor.execute(
         _PUT_HOLD,
         (
@@ -146,7 +145,7 @@ def _put_hold(cursor: apsw.Cursor, workspace_id: str, row: HoldRow) -> None:
     )
 
 
-def _put_grant(cursor: apsw.Cursor, workspace_id: str, row: GrantRow) -> None:
+def _put_grant(cursor: Cursor, workspace_id: str, row: GrantRow) -> None:
     cursor.execute(
         _PUT_GRANT,
         (

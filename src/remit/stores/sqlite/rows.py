@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
+from remit.stores.sqlite.cursor import Row
 from remit.values import Account, EventRow, GrantRow, HoldRow, KeyRow, Resource, StreamHead, StreamSummary
-
-Row = tuple[Any, ...]  # SQLite values: their types are those of the schema
 
 EVENT_COLUMNS = "seq, event_id, thread_id, type, visibility, schema_version, created_at_us, body"
 

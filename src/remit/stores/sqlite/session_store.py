@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import apsw
 import msgspec
 
 from remit.clock import Clock
@@ -16,6 +15,7 @@ from remit.stores.sqlite.appends import (
     no_such_stream,
     position_conflict,
 )
+from remit.stores.sqlite.cursor import Cursor
 from remit.stores.sqlite.database import Database
 from remit.stores.sqlite.ledger_rows import load_accounts, load_grants, load_holds
 from remit.stores.sqlite.rows import EVENT_COLUMNS, HEAD_COLUMNS, event_row, stream_head
@@ -83,7 +83,7 @@ class SqliteSessionStore:
         )
 
     async def delete_stream(self, principal: Principal, stream_id: str, *, expected_seq: int) -> None:
-        def run(cursor: apsw.Cursor) -> None:
+        def run(cursor: Cursor) -> None:
             head = _head(cursor, principal, stream_id)
             if head.seq != expected_seq:
                 raise position_conflict(stream_id, head.seq, expected_seq)
@@ -130,7 +130,7 @@ class SqliteSessionStore:
         visibility: Visibility | None,
         limit: int,
     ) -> list[EventRow]:
-        def run(cursor: apsw.Cursor) -> list[EventRow]:
+        def run(cursor: Cursor) -> list[EventRow]:
             _require_stream(cursor, principal, stream_id)
             found = cursor.execute(statement, (stream_id, seq, visibility, limit))
             return [event_row(principal.workspace_id, stream_id, row) for row in found]
@@ -140,7 +140,7 @@ class SqliteSessionStore:
         return await self._database.read_in_thread(run)
 
     async def find_events(self, principal: Principal, stream_id: str, event_id: str) -> Sequence[EventRow]:
-        def run(cursor: apsw.Cursor) -> list[EventRow]:
+        def run(cursor: Cursor) -> list[EventRow]:
             _require_stream(cursor, principal, stream_id)
             found = cursor.execute(
                 f"SELECT {EVENT_COLUMNS} FROM events WHERE stream_id = ? AND event_id = ? ORDER BY seq",
@@ -158,13 +158,13 @@ class SqliteSessionStore:
     ) -> Sequence[StreamHead]:
         statement, values = _list_statement(principal, filter, page)
 
-        def run(cursor: apsw.Cursor) -> list[StreamHead]:
+        def run(cursor: Cursor) -> list[StreamHead]:
             return [stream_head(row) for row in cursor.execute(statement, values)]
 
         return await self._database.read_in_thread(run)
 
     async def accounts(self, principal: Principal, stream_id: str) -> Sequence[Account]:
-        def run(cursor: apsw.Cursor) -> Sequence[Account]:
+        def run(cursor: Cursor) -> Sequence[Account]:
             _require_stream(cursor, principal, stream_id, with_deleted=True)
             return load_accounts(cursor, stream_id)
 
@@ -173,7 +173,7 @@ class SqliteSessionStore:
     async def holds(
         self, principal: Principal, stream_id: str, *, only_open: bool = False
     ) -> Sequence[HoldRow]:
-        def run(cursor: apsw.Cursor) -> Sequence[HoldRow]:
+        def run(cursor: Cursor) -> Sequence[HoldRow]:
             _require_stream(cursor, principal, stream_id, with_deleted=True)
             return load_holds(cursor, stream_id, only_open=only_open)
 
@@ -182,7 +182,7 @@ class SqliteSessionStore:
         return await self._database.read_in_thread(run)
 
     async def grants(self, principal: Principal, stream_id: str) -> Sequence[GrantRow]:
-        def run(cursor: apsw.Cursor) -> Sequence[GrantRow]:
+        def run(cursor: Cursor) -> Sequence[GrantRow]:
             _require_stream(cursor, principal, stream_id, with_deleted=True)
             return load_grants(cursor, stream_id)
 
@@ -199,7 +199,7 @@ class SqliteSessionStore:
         limit: int,
         stream_id: str | None = None,
     ) -> Sequence[Lease]:
-        def run(cursor: apsw.Cursor) -> list[Lease]:
+        def run(cursor: Cursor) -> list[Lease]:
             now_us = self._clock.now_us()
             return lease_rows.claim(
                 cursor,
@@ -214,7 +214,7 @@ class SqliteSessionStore:
         return await self._database.write(run)
 
     async def renew(self, leases: Sequence[Lease], *, lease_seconds: float) -> Sequence[str]:
-        def run(cursor: apsw.Cursor) -> list[str]:
+        def run(cursor: Cursor) -> list[str]:
             until_us = self._clock.now_us() + round(lease_seconds * 1_000_000)
             return lease_rows.renew(cursor, leases, until_us=until_us)
 
@@ -245,7 +245,7 @@ class SqliteSessionStore:
     # ------------------------------------------------------------------------------ outbox, checkpoints
 
     async def outbox_due(self, limit: int) -> Sequence[tuple[int, str, OutboxItem]]:
-        def run(cursor: apsw.Cursor) -> list[tuple[int, str, OutboxItem]]:
+        def run(cursor: Cursor) -> list[tuple[int, str, OutboxItem]]:
             found = cursor.execute(
                 "SELECT position, workspace_id, target_stream_id, event FROM outbox ORDER BY position LIMIT ?",
                 (limit,),
@@ -258,14 +258,14 @@ class SqliteSessionStore:
         return self._database.read(run)
 
     async def outbox_done(self, positions: Sequence[int]) -> None:
-        def run(cursor: apsw.Cursor) -> None:
+        def run(cursor: Cursor) -> None:
             for position in positions:
                 cursor.execute("DELETE FROM outbox WHERE position = ?", (position,))
 
         await self._database.write(run)
 
     async def put_checkpoint(self, principal: Principal, checkpoint: Checkpoint) -> None:
-        def run(cursor: apsw.Cursor) -> None:
+        def run(cursor: Cursor) -> None:
             _require_stream(cursor, principal, checkpoint.stream_id)
             cursor.execute(
                 _PUT_CHECKPOINT,
@@ -281,7 +281,7 @@ class SqliteSessionStore:
         await self._database.write(run)
 
     async def checkpoint(self, principal: Principal, stream_id: str) -> Checkpoint | None:
-        def run(cursor: apsw.Cursor) -> Checkpoint | None:
+        def run(cursor: Cursor) -> Checkpoint | None:
             _require_stream(cursor, principal, stream_id)
             row = cursor.execute(
                 "SELECT seq, version, body FROM checkpoints WHERE stream_id = ?", (stream_id,)
@@ -297,7 +297,7 @@ class SqliteSessionStore:
 
 
 def _require_stream(
-    cursor: apsw.Cursor, principal: Principal, stream_id: str, *, with_deleted: bool = False
+    cursor: Cursor, principal: Principal, stream_id: str, *, with_deleted: bool = False
 ) -> None:
     row = cursor.execute(
         "SELECT deleted_at_us FROM streams WHERE stream_id = ? AND workspace_id = ?",
@@ -307,7 +307,7 @@ def _require_stream(
         raise no_such_stream(stream_id)
 
 
-def _head(cursor: apsw.Cursor, principal: Principal, stream_id: str) -> StreamHead:
+def _head(cursor: Cursor, principal: Principal, stream_id: str) -> StreamHead:
     row = cursor.execute(
         f"SELECT {HEAD_COLUMNS} FROM streams WHERE stream_id = ? AND workspace_id = ? AND deleted_at_us IS NULL",
         (stream_id, principal.workspace_id),

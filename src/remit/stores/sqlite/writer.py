@@ -18,6 +18,7 @@ import apsw
 import structlog
 
 from remit.errors import RateLimited, StoreUnavailable
+from remit.stores.sqlite.cursor import Cursor, cursor_of
 
 QUEUED_OPERATIONS_MAX = 20_000
 BATCH_OPERATIONS_MAX = 1_000
@@ -32,7 +33,7 @@ class _Operation(Generic[Result]):
 
     __slots__ = ("error", "future", "loop", "result", "run")
 
-    def __init__(self, run: Callable[[apsw.Cursor], Result], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, run: Callable[[Cursor], Result], loop: asyncio.AbstractEventLoop) -> None:
         self.run = run
         self.loop = loop
         self.future: asyncio.Future[Result] = loop.create_future()
@@ -45,7 +46,7 @@ class Writer:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._cursor = connection.cursor()
+        self._cursor = cursor_of(connection)
         self._name = connection.filename
         self._queue: queue.SimpleQueue[_Operation[Any] | None] = queue.SimpleQueue()  # None: close
         self._accepting = threading.Lock()
@@ -61,7 +62,7 @@ class Writer:
         if self._is_closed:
             raise StoreUnavailable("The store is closed.")
 
-    async def write(self, run: Callable[[apsw.Cursor], Result]) -> Result:
+    async def write(self, run: Callable[[Cursor], Result]) -> Result:
         """Run in the next transaction; returns when it is durable. What `run` raises undoes only what it did.
 
         Raises RateLimited when too much is queued, StoreUnavailable when the commit fails.

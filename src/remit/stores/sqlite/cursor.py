@@ -1,0 +1,29 @@
+"""What we use of an apsw cursor, with types: its own stubs leave the values of rows and bindings open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, cast
+
+import apsw
+
+Row = tuple[Any, ...]  # SQLite values: their types are those of the schema
+
+
+class Cursor(Protocol):
+    """Runs statements on one connection."""
+
+    def execute(self, statements: str, bindings: Sequence[object] | None = None) -> Cursor: ...
+
+    def executemany(self, statements: str, sequenceofbindings: Iterable[Sequence[object]]) -> Cursor: ...
+
+    def fetchone(self) -> Row | None: ...
+
+    def fetchall(self) -> list[Row]: ...
+
+    def __iter__(self) -> Iterator[Row]: ...
+
+
+def cursor_of(connection: apsw.Connection) -> Cursor:
+    """A new cursor."""
+    return cast("Cursor", connection.cursor())  # narrower than apsw's: see above
