@@ -1,0 +1,59 @@
+"""Which agent a session runs: a stored version, with the parts that this session overrides."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from remit.errors import InvalidRequest
+from remit.interfaces import Catalog
+from remit.resources import environments
+from remit.resources.agent_config import refuse_servers_and_skills, resolve_model
+from remit.resources.agents import Agents, decode_config, snapshot, usable_agent
+from remit.resources.tools import resolve_tools
+from remit.schema.agents import AgentConfig
+from remit.schema.sessions import AgentReference, AgentWithOverrides
+from remit.values import JsonObject, Principal, Resource
+
+
+async def resolve_session_agent(
+    agents: Agents, principal: Principal, reference: str | AgentReference | AgentWithOverrides
+) -> JsonObject:
+    """The snapshot a session keeps. Raises NotFound, InvalidRequest, WrongState."""
+    match reference:
+        case str():
+            return snapshot(await usable_agent(agents, principal, reference, None))
+        case AgentReference():
+            return snapshot(await usable_agent(agents, principal, reference.id, reference.version))
+        case AgentWithOverrides():
+            resource = await usable_agent(agents, principal, reference.id, reference.version)
+            return snapshot(resource, _overridden(decode_config(resource), reference))
+
+
+async def usable_environment(catalog: Catalog, principal: Principal, environment_id: str) -> Resource:
+    """An environment that a new session may use. Raises NotFound, WrongState."""
+    resource = await catalog.retrieve(principal, environments.KIND, environment_id)
+    if resource.archived_at_us is not None:
+        raise environments.archived(environment_id)
+    return resource
+
+
+def _overridden(config: AgentConfig, overrides: AgentWithOverrides) -> AgentConfig:
+    refuse_servers_and_skills(
+        None if overrides.mcp_servers is UNSET else overrides.mcp_servers,
+        None if overrides.skills is UNSET else overrides.skills,
+        field="agent.",
+    )
+    changed = config
+    if overrides.model is None:
+        raise InvalidRequest(
+            "`agent.model`: a session needs a model; leave it out to use the agent's.",
+            code="agent_model_required",
+        )
+    if overrides.model is not UNSET:
+        changed = replace(changed, model=resolve_model(overrides.model, field="agent.model"))
+    if overrides.system is not UNSET:
+        changed = replace(changed, system=overrides.system or None)
+    if overrides.tools is not UNSET:
+        changed = replace(changed, tools=resolve_tools(overrides.tools or (), field="agent.tools"))
+    return changed

@@ -1,0 +1,159 @@
+"""Changes that a route decides about a session at rest: update, archive, delete.
+
+Each function looks at the fold and returns the append that makes the change, under `expected_seq`; when somebody was
+quicker the store refuses it and the caller decides anew on the new fold. Public rows of a session at work are its
+worker's alone, so these are refused while it is running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from msgspec import UNSET
+
+from remit.clock import rfc3339
+from remit.errors import InvalidRequest, WrongState
+from remit.ids import Ids
+from remit.resources.agent_config import refuse_servers_and_skills
+from remit.resources.budgets import budget_body, change_budget
+from remit.resources.metadata import merge_metadata
+from remit.resources.session_wire import is_busy
+from remit.resources.tools import resolve_tools
+from remit.schema.sessions import SessionUpdate
+from remit.schema.wire import not_supported
+from remit.session.events import private, public
+from remit.session.state import SessionState
+from remit.values import Account, Append, Effect, JsonObject, NewEvent, StreamHead, StreamSummary
+
+
+def update(
+    state: SessionState, params: SessionUpdate, accounts: Sequence[Account], *, ids: Ids, now_us: int
+) -> Append | None:
+    """None when nothing would change. Raises InvalidRequest, WrongState."""
+    if params.vault_ids is not UNSET and params.vault_ids:
+        raise not_supported("vault_ids", "vaults are", "Remove it.")
+    if state.archived_at is not None or state.status == "terminated":
+        raise WrongState(f"Session {state.session_id!r} is {_ended(state)} and cannot be changed.")
+    if is_busy(state):
+        raise WrongState(
+            f"Session {state.session_id!r} is running; send user.interrupt or wait until it is idle, then update it."
+        )
+    changes, effects = _changes(state, params, accounts)
+    if not changes:
+        return None
+    events: list[NewEvent] = []
+    if changes.get("metadata") == {}:
+        # The wire has no word for "cleared": session.updated carries metadata only when it is not empty.
+        del changes["metadata"]
+        events.append(private(ids, "session.metadata_cleared", {}))
+    processed_at_us = max(now_us, state.last_processed_us)
+    events.append(public(ids.new("sevt"), "session.updated", processed_at_us, **changes))
+    goes_on = "budget" in changes and (state.stop_reason or {}).get("type") == "budget_reached"
+    return Append(
+        stream_id=state.session_id,
+        events=tuple(events),
+        expected_seq=state.seq,
+        effects=effects,
+        wake_at_us=now_us if goes_on else None,
+        summary=_summary(state, title=cast("str | None", changes.get("title", state.title))),
+    )
+
+
+def archive(state: SessionState, head: StreamHead, *, ids: Ids, now_us: int) -> Append | None:
+    """None when it is archived already. Raises WrongState."""
+    if state.archived_at is not None:
+        return None
+    _check_removable(state, head, "archived")
+    at_us = max(now_us, state.last_processed_us)
+    events: list[NewEvent] = []
+    if state.status != "terminated":
+        events = [
+            public(
+                ids.new("sevt"),
+                "session.thread_status_terminated",
+                at_us,
+                session_thread_id=state.thread_id,
+                agent_name=state.agent["name"],
+            ),
+            public(ids.new("sevt"), "session.status_terminated", at_us),
+        ]
+    events.append(private(ids, "session.archived", {"archived_at": rfc3339(at_us)}))
+    return Append(
+        stream_id=state.session_id,
+        events=tuple(events),
+        expected_seq=state.seq,
+        summary=_summary(state, title=state.title, status="terminated", archived_at_us=at_us),
+    )
+
+
+def delete(state: SessionState, head: StreamHead, *, ids: Ids, now_us: int) -> Append | None:
+    """The last event, so that open streams learn of it; None when it is there already. Raises WrongState."""
+    if state.is_deleted:
+        return None
+    _check_removable(state, head, "deleted")
+    at_us = max(now_us, state.last_processed_us)
+    return Append(
+        stream_id=state.session_id,
+        events=(public(ids.new("sevt"), "session.deleted", at_us),),
+        expected_seq=state.seq,
+    )
+
+
+def _check_removable(state: SessionState, head: StreamHead, what: str) -> None:
+    if is_busy(state):
+        raise WrongState(
+            f"Session {state.session_id!r} is running and cannot be {what}; send user.interrupt and wait until it is idle."
+        )
+    if head.parent_stream_id is not None:
+        raise WrongState(
+            f"Session {state.session_id!r} works for {head.parent_stream_id!r}, whose proof it holds; it cannot be {what}."
+        )
+
+
+def _changes(
+    state: SessionState, params: SessionUpdate, accounts: Sequence[Account]
+) -> tuple[JsonObject, tuple[Effect, ...]]:
+    changes: JsonObject = {}
+    effects: tuple[Effect, ...] = ()
+    if params.title is not UNSET and params.title != state.title:
+        changes["title"] = params.title
+    if params.metadata is not UNSET:
+        metadata = merge_metadata(cast("dict[str, str]", state.metadata), params.metadata)
+        if metadata != state.metadata:
+            changes["metadata"] = cast("JsonObject", metadata)
+    if params.agent is not UNSET:
+        servers = params.agent.mcp_servers
+        refuse_servers_and_skills(None if servers is UNSET else servers, None, field="agent.")
+        if params.agent.tools is not UNSET:
+            tools = resolve_tools(params.agent.tools or (), field="agent.tools")
+            if tools != state.agent.get("tools"):
+                changes["agent"] = {**state.agent, "tools": list(tools)}
+    if params.budget is not UNSET:
+        budget = budget_body(params.budget) if params.budget is not None else None
+        if state.budget is None and budget is not None:
+            raise InvalidRequest(
+                f"`budget`: session {state.session_id!r} was created without one (or it was removed); "
+                "create a new session with a budget.",
+                code="budget_create_only",
+            )
+        if budget != state.budget:
+            effects = change_budget(params.budget, accounts)
+            changes["budget"] = budget
+    return changes, effects
+
+
+def _summary(
+    state: SessionState, *, title: str | None, status: str | None = None, archived_at_us: int | None = None
+) -> StreamSummary:
+    return StreamSummary(
+        status=status or state.status,
+        title=title,
+        agent_id=str(state.agent["id"]),
+        agent_version=cast("int", state.agent["version"]),
+        archived_at_us=archived_at_us,
+    )
+
+
+def _ended(state: SessionState) -> str:
+    return "archived" if state.archived_at is not None else "terminated"

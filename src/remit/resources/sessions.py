@@ -1,0 +1,76 @@
+"""Making a session: its first rows, whoever starts it (a route, a remit, a flow)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from remit.clock import rfc3339
+from remit.ids import Ids
+from remit.session.events import private, received
+from remit.values import Append, Effect, JsonObject, JsonValue, NewStream, StreamSummary
+
+
+def new_session(
+    *,
+    ids: Ids,
+    now_us: int,
+    session_id: str,
+    agent: JsonObject,
+    environment_id: str,
+    environment_config: JsonObject,
+    effects: Sequence[Effect],
+    events: Sequence[JsonObject] = (),
+    title: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    budget: JsonObject | None = None,
+    parent_stream_id: str | None = None,
+    input: JsonObject | None = None,
+    toolchains: Sequence[str] = (),
+    waits_for_reader: bool = False,
+) -> tuple[NewStream, Append]:
+    """The stream and its first append, for `SessionStore.create_stream`; nothing is done yet.
+
+    `agent` is a snapshot (`resources.agents.snapshot`), `events` are inputs with their ids
+    (`resources.inbound.stored_events`), `effects` open the accounts or bring grants, `input` is
+    `{"tree_digest", "mounts"}`. With events the session is due at once. Creating it twice with one id is harmless.
+    """
+    created = private(
+        ids,
+        "session.created",
+        {
+            "session": {
+                "title": title,
+                "metadata": dict[str, JsonValue](metadata or {}),
+                "budget": budget,
+                "created_at": rfc3339(now_us),
+            },
+            "agent": agent,
+            "thread_id": ids.new("sthr"),
+            "environment_id": environment_id,
+            "config": environment_config,
+            "input": input,
+            "toolchains": list[JsonValue](toolchains),
+            "parent": parent_stream_id,
+            "waits_for_reader": waits_for_reader,
+        },
+    )
+    receipts = tuple(received(event, key=str(event["id"])) for event in events)
+    stream = NewStream(
+        stream_id=session_id,
+        kind="session",
+        parent_stream_id=parent_stream_id,
+        summary=StreamSummary(
+            status="running" if receipts else "idle",
+            title=title,
+            agent_id=str(agent["id"]),
+            agent_version=cast("int", agent["version"]),
+        ),
+    )
+    append = Append(
+        stream_id=session_id,
+        events=(created, *receipts),
+        effects=tuple(effects),
+        wake_at_us=now_us if receipts else None,
+    )
+    return stream, append
