@@ -378,6 +378,9 @@ class ModelRequest(Value, frozen=True, kw_only=True):
     """Ask the provider to cache the prefix, where it can."""
 
 
+StopReason = Literal["end_turn", "tool_use", "max_tokens", "stop_sequence", "refusal"]
+
+
 class ModelDelta(Value, frozen=True, kw_only=True):
     """A piece of text while the call runs; never durable."""
 
@@ -388,7 +391,7 @@ class ModelResponse(Value, frozen=True, kw_only=True):
     """A finished call. `content` are canonical blocks: text, thinking (with signature), tool_use {id, name, input}."""
 
     content: tuple[JsonObject, ...]
-    stop_reason: Literal["end_turn", "tool_use", "max_tokens", "stop_sequence", "refusal"]
+    stop_reason: StopReason
     usage: Usage
     model: str
     """What the provider says it served."""

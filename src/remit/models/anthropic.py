@@ -1,0 +1,327 @@
+"""Anthropic Messages over HTTP, streamed. The canonical form is this protocol's, so little is translated."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+
+import msgspec
+
+from remit.errors import ModelCallFailed
+from remit.models.http import ModelEndpoint, ModelTimeouts, error_failure
+from remit.models.sse import SseEvent
+from remit.values import (
+    JsonObject,
+    JsonValue,
+    ModelDelta,
+    ModelInfo,
+    ModelRequest,
+    ModelResponse,
+    StopReason,
+    Usage,
+)
+
+ANTHROPIC_BASE_URL = "https://api.anthropic.com"
+API_VERSION = "2023-06-01"
+
+CONTEXT_TOKENS_DEFAULT = 200_000
+OUTPUT_TOKENS_DEFAULT = 32_000
+MODELS_PER_PAGE = 1000
+
+_CACHE_MARK: JsonObject = {"type": "ephemeral"}
+_STOP_REASONS: dict[str, StopReason] = {
+    "end_turn": "end_turn",
+    "tool_use": "tool_use",
+    "max_tokens": "max_tokens",
+    "model_context_window_exceeded": "max_tokens",
+    "stop_sequence": "stop_sequence",
+    "refusal": "refusal",
+}
+
+
+class AnthropicProvider:
+    """Anthropic, or a server that speaks its protocol; implements `interfaces.ModelProvider`."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None,
+        base_url: str = ANTHROPIC_BASE_URL,
+        timeouts: ModelTimeouts | None = None,
+        name: str = "anthropic",
+    ) -> None:
+        headers = {"anthropic-version": API_VERSION}
+        if api_key is not None:
+            headers["x-api-key"] = api_key
+        self._endpoint = ModelEndpoint(
+            name=name,
+            base_url=base_url.rstrip("/").removesuffix("/v1"),
+            headers=headers,
+            timeouts=timeouts or ModelTimeouts(),
+        )
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
+        """One call to /v1/messages."""
+        answer = _Answer(self._endpoint)
+        events = self._endpoint.events("/v1/messages", _body(request))
+        async with aclosing(events):
+            async for event in events:
+                text = answer.take(event)
+                if text:
+                    yield ModelDelta(text=text)
+                if answer.is_complete:
+                    break
+        yield answer.response()
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """What the endpoint lists."""
+        listed = await self._endpoint.ask("GET", f"/v1/models?limit={MODELS_PER_PAGE}")
+        data = listed.get("data") if isinstance(listed, dict) else None
+        return [
+            ModelInfo(
+                id=model_id,
+                display_name=str(entry.get("display_name") or model_id),
+                context_tokens=_integer(entry.get("max_input_tokens")) or CONTEXT_TOKENS_DEFAULT,
+                max_output_tokens=_integer(entry.get("max_tokens")) or OUTPUT_TOKENS_DEFAULT,
+                provider=self._endpoint.name,
+            )
+            for entry in (data if isinstance(data, list) else [])
+            if isinstance(entry, dict) and isinstance(model_id := entry.get("id"), str)
+        ]
+
+    async def count_tokens(self, request: ModelRequest) -> int | None:
+        """The endpoint's own count, which costs nothing."""
+        body = _body(request)
+        counted = await self._endpoint.ask(
+            "POST",
+            "/v1/messages/count_tokens",
+            {
+                key: body[key]
+                for key in ("model", "messages", "system", "tools", "tool_choice")
+                if key in body
+            },
+        )
+        tokens = counted.get("input_tokens") if isinstance(counted, dict) else None
+        return tokens if isinstance(tokens, int) else None
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._endpoint.close()
+
+
+# ------------------------------------------------------------------------------------------ the request
+
+
+def _body(request: ModelRequest) -> JsonObject:
+    messages = [_message(message) for message in request.messages]
+    is_marked = request.is_cached and b'"cache_control"' not in msgspec.json.encode(
+        [request.messages, request.tools]
+    )
+    body: JsonObject = {"model": request.model, "max_tokens": request.max_tokens, "stream": True}
+    if request.system:
+        system: JsonObject = {"type": "text", "text": request.system}
+        body["system"] = [{**system, "cache_control": _CACHE_MARK} if is_marked else system]
+    if is_marked and messages:
+        messages[-1] = _marked(messages[-1])
+    body["messages"] = list(messages)
+    if request.tools:
+        body["tools"] = list(request.tools)
+    if request.tool_choice is not None:
+        body["tool_choice"] = request.tool_choice
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.effort is not None:
+        body["output_config"] = {"effort": request.effort}
+    if request.stop_sequences:
+        body["stop_sequences"] = list(request.stop_sequences)
+    return body
+
+
+def _message(message: JsonObject) -> JsonObject:
+    """The message as it is, but for thinking that another provider's model did: without its own signature the API
+    refuses it, and it is of no use to this model."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    kept = [block for block in content if not _is_foreign_thinking(block)]
+    return message if len(kept) == len(content) else {**message, "content": kept}
+
+
+def _is_foreign_thinking(block: JsonValue) -> bool:
+    return isinstance(block, dict) and block.get("type") == "thinking" and not block.get("signature")
+
+
+def _marked(message: JsonObject) -> JsonObject:
+    """The message with a cache mark on its last block that may carry one: the prefix up to here is kept 5 minutes."""
+    content = message.get("content")
+    blocks: list[JsonValue] = (
+        [{"type": "text", "text": content}] if isinstance(content, str) and content else []
+    )
+    if isinstance(content, list):
+        blocks = list(content)
+    for index in range(len(blocks) - 1, -1, -1):
+        block = blocks[index]
+        if isinstance(block, dict) and block.get("type") not in ("thinking", "redacted_thinking"):
+            blocks[index] = {**block, "cache_control": _CACHE_MARK}
+            return {**message, "content": blocks}
+    return message
+
+
+# ------------------------------------------------------------------------------------------ the answer
+
+
+class _Answer:
+    """One answer, as its events come in."""
+
+    def __init__(self, endpoint: ModelEndpoint) -> None:
+        self._endpoint = endpoint
+        self._message: JsonObject = {}
+        self._blocks: dict[int, JsonObject] = {}
+        self._partial_inputs: dict[int, list[str]] = {}
+        self._usage: JsonObject = {}
+        self._has_final_usage = False
+        self._stop_reason: str | None = None
+        self._stop_details: JsonObject | None = None
+        self.is_complete = False
+
+    def take(self, event: SseEvent) -> str | None:
+        """Take one event in; the text it brought. Raises ModelCallFailed."""
+        try:
+            data: JsonValue = msgspec.json.decode(event.data)
+        except msgspec.DecodeError as error:
+            raise self._garbage("an event that is no JSON") from error
+        if not isinstance(data, dict):
+            raise self._garbage("an event that is no object")
+        match data.get("type"):
+            case "message_start":
+                self._message = _object(data.get("message"))
+                self._usage |= _given(_object(self._message.get("usage")))
+            case "content_block_start":
+                self._blocks[self._index(data)] = dict(_object(data.get("content_block")))
+            case "content_block_delta":
+                return self._take_delta(self._index(data), _object(data.get("delta")))
+            case "message_delta":
+                self._take_end(_object(data.get("delta")), data.get("usage"))
+            case "message_stop":
+                self.is_complete = True
+            case "error":
+                raise error_failure(self._endpoint, data.get("error"), is_begun=bool(self._message))
+            case _:
+                pass  # ping, content_block_stop, and kinds of a later version, which the protocol says to pass over
+        return None
+
+    def response(self) -> ModelResponse:
+        """The whole answer. Raises ModelCallFailed when it was cut."""
+        if not self.is_complete or self._stop_reason is None:
+            raise self._endpoint.failure("broke off the answer", reason="cut", billed="unknown")
+        stop_reason = _STOP_REASONS.get(self._stop_reason)
+        if stop_reason is None:
+            raise self._garbage(f"the unknown stop reason {self._stop_reason!r}")
+        is_cut = stop_reason == "max_tokens"
+        blocks = [self._finished_block(index, is_cut=is_cut) for index in sorted(self._blocks)]
+        return ModelResponse(
+            content=tuple(block for block in blocks if block is not None),
+            stop_reason=stop_reason,
+            usage=_usage(self._usage),
+            model=str(self._message.get("model") or ""),
+            is_usage_known=self._has_final_usage and _integer(self._usage.get("input_tokens")) is not None,
+            provider_id=str(self._message["id"]) if self._message.get("id") else None,
+            stop_details=self._stop_details,
+        )
+
+    def _take_delta(self, index: int, delta: JsonObject) -> str | None:
+        block = self._blocks.get(index)
+        if block is None:
+            raise self._garbage(f"a piece of block {index}, which was never begun")
+        kind = delta.get("type")
+        match kind:
+            case "text_delta":
+                text = str(delta.get("text") or "")
+                block["text"] = str(block.get("text") or "") + text
+                return text
+            case "thinking_delta":
+                block["thinking"] = str(block.get("thinking") or "") + str(delta.get("thinking") or "")
+            case "signature_delta":
+                block["signature"] = str(block.get("signature") or "") + str(delta.get("signature") or "")
+            case "input_json_delta":
+                self._partial_inputs.setdefault(index, []).append(str(delta.get("partial_json") or ""))
+            case "citations_delta":
+                citations = block.get("citations")
+                block["citations"] = [
+                    *(citations if isinstance(citations, list) else []),
+                    delta.get("citation"),
+                ]
+            case _:
+                raise self._garbage(f"a piece of the unknown kind {kind!r}")
+        return None
+
+    def _take_end(self, delta: JsonObject, usage: JsonValue) -> None:
+        stop_reason = delta.get("stop_reason")
+        self._stop_reason = stop_reason if isinstance(stop_reason, str) else None
+        details = delta.get("stop_details")
+        self._stop_details = details if isinstance(details, dict) else None
+        if isinstance(usage, dict):
+            self._usage |= _given(usage)
+            self._has_final_usage = _integer(usage.get("output_tokens")) is not None
+
+    def _finished_block(self, index: int, *, is_cut: bool) -> JsonObject | None:
+        """The block with its input parsed; None for a tool use that the token limit cut in the middle."""
+        block = self._blocks[index]
+        if index not in self._partial_inputs:
+            return block
+        encoded = "".join(self._partial_inputs[index])
+        try:
+            parsed: JsonValue = msgspec.json.decode(encoded) if encoded else {}
+        except msgspec.DecodeError as error:
+            if is_cut:
+                return None
+            raise self._garbage("a tool input that is no JSON") from error
+        return {**block, "input": parsed}
+
+    def _index(self, data: JsonObject) -> int:
+        index = data.get("index")
+        if not isinstance(index, int):
+            raise self._garbage("a block without an index")
+        return index
+
+    def _garbage(self, what: str) -> ModelCallFailed:
+        return self._endpoint.failure(f"sent {what}", reason="garbage", billed="unknown")
+
+
+def _usage(reported: JsonObject) -> Usage:
+    """What was used. The top level leaves some iterations out (compaction), so their sum counts where it is more."""
+    top = _plain_usage(reported)
+    iterations = reported.get("iterations")
+    total = Usage()
+    for iteration in iterations if isinstance(iterations, list) else []:
+        part = _plain_usage(_object(iteration))
+        total = Usage(
+            **{name: getattr(total, name) + getattr(part, name) for name in Usage.__struct_fields__}
+        )
+    return total if total.total_tokens > top.total_tokens else top
+
+
+def _plain_usage(reported: JsonObject) -> Usage:
+    by_ttl = _object(reported.get("cache_creation"))
+    written_1h = _integer(by_ttl.get("ephemeral_1h_input_tokens")) or 0
+    written = _integer(reported.get("cache_creation_input_tokens")) or 0
+    written_5m = _integer(by_ttl.get("ephemeral_5m_input_tokens")) or 0
+    return Usage(
+        input_tokens=_integer(reported.get("input_tokens")) or 0,
+        output_tokens=_integer(reported.get("output_tokens")) or 0,
+        cache_read_input_tokens=_integer(reported.get("cache_read_input_tokens")) or 0,
+        cache_creation_5m_input_tokens=max(written_5m, written - written_1h),
+        cache_creation_1h_input_tokens=written_1h,
+    )
+
+
+def _given(fields: JsonObject) -> JsonObject:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _object(value: JsonValue) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _integer(value: JsonValue) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,240 @@
+"""OpenAI Chat Completions over HTTP, streamed: OpenAI itself, and every server that speaks its protocol (Ollama,
+LM Studio, llama.cpp, vLLM)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from urllib.parse import urlsplit
+
+import msgspec
+
+from remit.errors import ModelCallFailed
+from remit.models.http import ModelEndpoint, ModelTimeouts, error_failure
+from remit.models.openai_request import chat_body
+from remit.models.sse import SseEvent
+from remit.models.tool_call_recovery import recover_tool_calls
+from remit.values import (
+    JsonObject,
+    JsonValue,
+    ModelDelta,
+    ModelInfo,
+    ModelRequest,
+    ModelResponse,
+    StopReason,
+    Usage,
+)
+
+OPENAI_BASE_URL = "https://api.openai.com/v1"
+OPENAI_HOSTS = ("api.openai.com", "eu.api.openai.com", "us.api.openai.com")
+
+# The protocol's list of models does not say how much they hold.
+CONTEXT_TOKENS_DEFAULT = 128_000
+CONTEXT_TOKENS_DEFAULT_LOCAL = 32_768
+OUTPUT_TOKENS_DEFAULT = 16_384
+OUTPUT_TOKENS_DEFAULT_LOCAL = 8_192
+
+UNPARSED_INPUT = "unparsed_arguments"
+"""Where arguments that are no JSON object go, so that the tool refuses them by name and the model can mend them."""
+
+_STOP_REASONS: dict[str, StopReason] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+
+
+class OpenAIChatProvider:
+    """Chat Completions; implements `interfaces.ModelProvider`."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None,
+        base_url: str = OPENAI_BASE_URL,
+        timeouts: ModelTimeouts | None = None,
+        name: str = "openai",
+    ) -> None:
+        self._is_openai = urlsplit(base_url).hostname in OPENAI_HOSTS
+        self._endpoint = ModelEndpoint(
+            name=name,
+            base_url=base_url,
+            headers={} if api_key is None else {"authorization": f"Bearer {api_key}"},
+            timeouts=timeouts or ModelTimeouts(),
+        )
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
+        """One call to /chat/completions."""
+        answer = _Answer(self._endpoint)
+        events = self._endpoint.events("/chat/completions", chat_body(request, is_openai=self._is_openai))
+        async with aclosing(events):
+            async for event in events:
+                if event.data == "[DONE]":
+                    break
+                text = answer.take(event)
+                if text:
+                    yield ModelDelta(text=text)
+        yield answer.response(request, recovers_calls=not self._is_openai)
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """What the endpoint lists."""
+        listed = await self._endpoint.ask("GET", "/models")
+        data = listed.get("data") if isinstance(listed, dict) else None
+        return [
+            ModelInfo(
+                id=model_id,
+                display_name=model_id,
+                context_tokens=CONTEXT_TOKENS_DEFAULT if self._is_openai else CONTEXT_TOKENS_DEFAULT_LOCAL,
+                max_output_tokens=OUTPUT_TOKENS_DEFAULT if self._is_openai else OUTPUT_TOKENS_DEFAULT_LOCAL,
+                provider=self._endpoint.name,
+            )
+            for entry in (data if isinstance(data, list) else [])
+            if isinstance(entry, dict) and isinstance(model_id := entry.get("id"), str)
+        ]
+
+    async def count_tokens(self, request: ModelRequest) -> int | None:
+        """The protocol cannot tell."""
+        return None
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._endpoint.close()
+
+
+class _Call:
+    """A tool call, as its pieces come in."""
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+
+class _Answer:
+    """One answer, as its chunks come in."""
+
+    def __init__(self, endpoint: ModelEndpoint) -> None:
+        self._endpoint = endpoint
+        self._id = ""
+        self._model = ""
+        self._texts: list[str] = []
+        self._is_refused = False
+        self._calls: dict[int, _Call] = {}
+        self._finish_reason: str | None = None
+        self._usage: JsonObject | None = None
+
+    def take(self, event: SseEvent) -> str | None:
+        """Take one chunk in; the text it brought. Raises ModelCallFailed."""
+        try:
+            chunk: JsonValue = msgspec.json.decode(event.data)
+        except msgspec.DecodeError as error:
+            raise self._garbage("a chunk that is no JSON") from error
+        if not isinstance(chunk, dict):
+            raise self._garbage("a chunk that is no object")
+        if chunk.get("error") is not None:
+            is_begun = bool(self._id or self._texts or self._calls)
+            raise error_failure(self._endpoint, chunk["error"], is_begun=is_begun)
+        self._id = self._id or str(chunk.get("id") or "")
+        self._model = self._model or str(chunk.get("model") or "")
+        if isinstance(usage := chunk.get("usage"), dict):
+            self._usage = usage
+        choices = chunk.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(choice, dict):
+            return None
+        if isinstance(finish_reason := choice.get("finish_reason"), str):
+            self._finish_reason = finish_reason
+        delta = choice.get("delta")
+        return self._take_delta(delta) if isinstance(delta, dict) else None
+
+    def response(self, request: ModelRequest, *, recovers_calls: bool) -> ModelResponse:
+        """The whole answer. Raises ModelCallFailed when it was cut."""
+        if self._finish_reason is None:
+            raise self._endpoint.failure("broke off the answer", reason="cut", billed="unknown")
+        stop_reason = _STOP_REASONS.get(self._finish_reason)
+        if stop_reason is None:
+            raise self._garbage(f"the unknown finish_reason {self._finish_reason!r}")
+        text = "".join(self._texts)
+        uses = self._tool_uses(is_cut=stop_reason == "max_tokens")
+        if recovers_calls and not uses and request.tools and stop_reason == "end_turn":
+            recovered = recover_tool_calls(text, frozenset(str(tool.get("name")) for tool in request.tools))
+            text = recovered.text
+            uses = [self._use(index, "", call.name, call.input) for index, call in enumerate(recovered.calls)]
+        if self._is_refused:
+            stop_reason = "refusal"
+        elif uses and stop_reason == "end_turn":
+            stop_reason = "tool_use"  # several servers say "stop" after a call
+        texts: list[JsonObject] = [{"type": "text", "text": text}] if text else []
+        return ModelResponse(
+            content=(*texts, *uses),
+            stop_reason=stop_reason,
+            usage=Usage() if self._usage is None else _usage(self._usage),
+            model=self._model or request.model,
+            is_usage_known=self._usage is not None,
+            provider_id=self._id or None,
+        )
+
+    def _take_delta(self, delta: JsonObject) -> str | None:
+        calls = delta.get("tool_calls")
+        for piece in calls if isinstance(calls, list) else []:
+            if isinstance(piece, dict):
+                self._take_call(piece)
+        if isinstance(refusal := delta.get("refusal"), str) and refusal:
+            self._is_refused = True
+            self._texts.append(refusal)
+            return refusal
+        # Reasoning (`reasoning_content`) is not kept: nothing can be done with it later, see openai_request.
+        if isinstance(text := delta.get("content"), str) and text:
+            self._texts.append(text)
+            return text
+        return None
+
+    def _take_call(self, piece: JsonObject) -> None:
+        index = piece.get("index")
+        call = self._calls.setdefault(index if isinstance(index, int) else len(self._calls), _Call())
+        function = piece.get("function")
+        call.id = call.id or str(piece.get("id") or "")
+        if isinstance(function, dict):
+            call.name = call.name or str(function.get("name") or "")
+            call.arguments.append(str(function.get("arguments") or ""))
+
+    def _tool_uses(self, *, is_cut: bool) -> list[JsonObject]:
+        """The calls as blocks; one that the token limit cut in the middle is not there."""
+        uses: list[JsonObject] = []
+        for index, call in sorted(self._calls.items()):
+            written = "".join(call.arguments)
+            try:
+                arguments: JsonValue = msgspec.json.decode(written) if written.strip() else {}
+            except msgspec.DecodeError:
+                if is_cut:
+                    continue
+                arguments = written
+            known: JsonObject = arguments if isinstance(arguments, dict) else {UNPARSED_INPUT: arguments}
+            uses.append(self._use(index, call.id, call.name, known))
+        return uses
+
+    def _use(self, index: int, call_id: str, name: str, input: JsonObject) -> JsonObject:
+        # Some servers give no ids; ours must be unique in the conversation.
+        return {"type": "tool_use", "id": call_id or f"call_{self._id}_{index}", "name": name, "input": input}
+
+    def _garbage(self, what: str) -> ModelCallFailed:
+        return self._endpoint.failure(f"sent {what}", reason="garbage", billed="unknown")
+
+
+def _usage(reported: JsonObject) -> Usage:
+    """`prompt_tokens` is the whole prompt; what came from or went to the cache is told apart here."""
+    details = reported.get("prompt_tokens_details")
+    cached = _integer(details.get("cached_tokens")) if isinstance(details, dict) else 0
+    written = _integer(details.get("cache_write_tokens")) if isinstance(details, dict) else 0
+    return Usage(
+        input_tokens=max(0, _integer(reported.get("prompt_tokens")) - cached - written),
+        output_tokens=_integer(reported.get("completion_tokens")),
+        cache_read_input_tokens=cached,
+        cache_creation_5m_input_tokens=written,
+    )
+
+
+def _integer(value: JsonValue) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

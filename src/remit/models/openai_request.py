@@ -1,0 +1,186 @@
+"""A canonical request in the words of Chat Completions. What has no words there is refused by name."""
+
+from __future__ import annotations
+
+import msgspec
+
+from remit.models.http import refused
+from remit.values import JsonObject, JsonValue, ModelRequest
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+
+_THINKING = ("thinking", "redacted_thinking")
+"""Left out: the protocol has no place for a model's earlier reasoning, and its vendors say not to send it back."""
+
+
+def chat_body(request: ModelRequest, *, is_openai: bool) -> JsonObject:
+    """The body of POST /chat/completions. Servers of one's own know only the older names of some fields."""
+    messages: list[JsonValue] = []
+    if request.system:
+        messages.append({"role": "system", "content": request.system})
+    for message in request.messages:
+        messages.extend(_messages(message))
+    body: JsonObject = {
+        "model": request.model,
+        "messages": messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_completion_tokens" if is_openai else "max_tokens": request.max_tokens,
+    }
+    if is_openai:
+        # A project's default may be the priority tier, at twice the price the call is held at.
+        body["service_tier"] = "default"
+    if request.tools:
+        body["tools"] = [_tool(tool) for tool in request.tools]
+    if request.tool_choice is not None:
+        body |= _tool_choice(request.tool_choice)
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.effort is not None:
+        if request.effort not in EFFORTS:
+            raise refused(
+                f"effort {request.effort!r} has no counterpart here; use one of {', '.join(EFFORTS)}"
+            )
+        body["reasoning_effort"] = request.effort
+    if request.stop_sequences:
+        body["stop"] = list(request.stop_sequences)
+    return body
+
+
+def _tool(tool: JsonObject) -> JsonObject:
+    if "input_schema" not in tool:
+        raise refused(
+            f"the tool {tool.get('name') or tool.get('type')!r} has no input_schema: it exists only at Anthropic"
+        )
+    function: JsonObject = {"name": tool["name"], "parameters": tool["input_schema"]}
+    if "description" in tool:
+        function["description"] = tool["description"]
+    if "strict" in tool:
+        function["strict"] = tool["strict"]
+    return {"type": "function", "function": function}
+
+
+def _tool_choice(choice: JsonObject) -> JsonObject:
+    kind = choice.get("type")
+    translated: JsonObject = {}
+    match kind:
+        case "auto" | "none":
+            translated["tool_choice"] = kind
+        case "any":
+            translated["tool_choice"] = "required"
+        case "tool":
+            translated["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
+        case _:
+            raise refused(f"tool_choice {kind!r} is unknown; use auto, any, tool or none")
+    if choice.get("disable_parallel_tool_use"):
+        translated["parallel_tool_calls"] = False
+    return translated
+
+
+def _messages(message: JsonObject) -> list[JsonObject]:
+    role, content = message.get("role"), message.get("content")
+    blocks: JsonValue = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if not isinstance(blocks, list):
+        raise refused(f"a message of {role!r} has no content")
+    known: list[JsonObject] = []
+    for block in blocks:
+        if not isinstance(block, dict):
+            raise refused(f"a message of {role!r} has content that is no block")
+        known.append(block)
+    match role:
+        case "user":
+            return _user(known)
+        case "assistant":
+            return [_assistant(known)]
+        case "system":
+            return [{"role": "system", "content": "\n".join(_text(block) for block in known)}]
+        case _:
+            raise refused(f"the role {role!r} is unknown; use user, assistant or system")
+
+
+def _user(blocks: list[JsonObject]) -> list[JsonObject]:
+    """Tool results first, each a message of its own (the protocol wants them right after the calls), then the rest.
+    Images of a tool result go into the user's message: a tool's message holds only text."""
+    results: list[JsonObject] = []
+    parts: list[JsonValue] = []
+    for block in blocks:
+        if block.get("type") != "tool_result":
+            parts.append(_part(block))
+            continue
+        texts, media = _tool_result(block)
+        results.append({"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": texts})
+        parts.extend(media)
+    if not parts:
+        return results
+    only = parts[0]
+    if len(parts) == 1 and isinstance(only, dict) and only.get("type") == "text":
+        return [*results, {"role": "user", "content": only["text"]}]
+    return [*results, {"role": "user", "content": parts}]
+
+
+def _tool_result(block: JsonObject) -> tuple[str, list[JsonValue]]:
+    content = block.get("content")
+    inner: JsonValue = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    texts: list[str] = ["The tool failed:"] if block.get("is_error") else []
+    media: list[JsonValue] = []
+    for part in inner if isinstance(inner, list) else []:
+        if isinstance(part, dict) and part.get("type") == "text":
+            texts.append(_text(part))
+        elif isinstance(part, dict):
+            texts.append(f"(The {part.get('type')} of this result follows in the next message.)")
+            media.append(_part(part))
+    return "\n".join(texts), media
+
+
+def _part(block: JsonObject) -> JsonObject:
+    kind, source = block.get("type"), block.get("source")
+    if kind == "text":
+        return {"type": "text", "text": _text(block)}
+    if kind in ("image", "document") and isinstance(source, dict):
+        match kind, source.get("type"):
+            case "image", "base64":
+                return {"type": "image_url", "image_url": {"url": _data_url(source)}}
+            case "image", "url":
+                return {"type": "image_url", "image_url": {"url": source.get("url")}}
+            case "document", "text":
+                return {"type": "text", "text": str(source.get("data") or "")}
+            case "document", "base64":
+                name = str(block.get("title") or "document.pdf")
+                return {"type": "file", "file": {"filename": name, "file_data": _data_url(source)}}
+            case _:
+                raise refused(
+                    f"a {kind} from {source.get('type')!r} cannot be sent over Chat Completions; send it as base64"
+                )
+    raise refused(f"a block of type {kind!r} cannot be sent over Chat Completions")
+
+
+def _assistant(blocks: list[JsonObject]) -> JsonObject:
+    texts: list[str] = []
+    calls: list[JsonValue] = []
+    for block in blocks:
+        match block.get("type"):
+            case "text":
+                texts.append(_text(block))
+            case "tool_use":
+                arguments = msgspec.json.encode(block.get("input")).decode()
+                function: JsonObject = {"name": block.get("name"), "arguments": arguments}
+                calls.append({"id": block.get("id"), "type": "function", "function": function})
+            case kind if kind in _THINKING:
+                continue
+            case kind:
+                raise refused(f"a block of type {kind!r} cannot be sent over Chat Completions")
+    message: JsonObject = {"role": "assistant", "content": "\n".join(texts) if texts or not calls else None}
+    if calls:
+        message["tool_calls"] = calls
+    return message
+
+
+def _text(block: JsonObject) -> str:
+    text = block.get("text")
+    if not isinstance(text, str):
+        raise refused(f"a block of type {block.get('type')!r} stands where only text can be sent")
+    return text
+
+
+def _data_url(source: JsonObject) -> str:
+    return f"data:{source.get('media_type')};base64,{source.get('data')}"
