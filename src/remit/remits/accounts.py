@@ -185,7 +185,7 @@ async def _give_back_from_session(store: SessionStore, principal: Principal, ses
             accounts = await store.accounts(principal, session_id)
             effects = _give_backs(accounts, await store.grants(principal, session_id))
         except NotFound:
-            return True  # never made, or deleted: what it spent is decided by _spent_by_session
+            return True  # never made, or deleted: _spent_by_session decides what it spent
         if any(account.held or account.granted for account in accounts):
             return False
         if not effects:
@@ -217,28 +217,22 @@ async def _spent_by_session(
     store: SessionStore, principal: Principal, session_id: str, open_out: Sequence[GrantRow]
 ) -> list[int]:
     try:
-        await store.head(principal, session_id)
         accounts = await store.accounts(principal, session_id)
         grants = await store.grants(principal, session_id)
     except NotFound:
-        # What a deleted session spent cannot be read any more: all of it, so that the remit never counts too little.
-        return [grant.amount for grant in open_out]
+        return [0 for _ in open_out]  # decided and never made
     return [spent_of_grant(accounts, grants, out) for out in open_out]
 
 
 def spent_of_grant(accounts: Sequence[Account], grants: Sequence[GrantRow], grant: GrantRow) -> int:
-    """What a child spent of a closed grant: what it kept, and what it spent above its cap."""
-    kept = next(
-        (
-            g.spent or 0
-            for g in grants
-            if g.direction == "in"
-            and (g.grant_id, g.unit, g.purpose) == (grant.grant_id, grant.unit, grant.purpose)
-        ),
-        grant.amount,
-    )
+    """What a child spent of a grant: what it kept, and what it spent above its cap. A grant that the child could not
+    give back (it was deleted) counts with what its account ever spent or held."""
     account = next(a for a in accounts if (a.unit, a.purpose) == (grant.unit, grant.purpose))
-    return kept + max(0, account.spent - (account.cap or 0))
+    name = (grant.grant_id, grant.unit, grant.purpose)
+    own = next(g for g in grants if g.direction == "in" and (g.grant_id, g.unit, g.purpose) == name)
+    if own.state == "open":
+        return account.spent + account.held
+    return (own.spent or 0) + max(0, account.spent - (account.cap or 0))
 
 
 async def return_to_workspace(
@@ -299,3 +293,18 @@ def totals(
         if (account.unit, account.purpose) not in booked:
             spent[account.unit] += account.spent
     return Totals(spent=spent, held=held)
+
+
+async def read_totals(
+    store: SessionStore, principal: Principal, remit_id: str, session_ids: Sequence[str]
+) -> Totals:
+    """The totals as they stand in the ledger."""
+    of_sessions: list[Account] = []
+    for session_id in session_ids:
+        try:
+            of_sessions += await store.accounts(principal, session_id)
+        except NotFound:
+            continue  # decided and not made yet, or deleted
+    return totals(
+        await store.accounts(principal, remit_id), await store.grants(principal, remit_id), of_sessions
+    )

@@ -37,7 +37,10 @@ class ProtectedFile(Value, frozen=True, kw_only=True):
     """A file of the input that the agent may not change."""
 
     path: str
-    sha256: str
+    reason: str
+    sha256: str | None = None
+    target: str | None = None
+    """Of a symlink."""
 
 
 class HarnessRef(Value, frozen=True, kw_only=True):

@@ -89,7 +89,7 @@ class RemitState(Value, frozen=True, kw_only=True):
     """The working session exists."""
     iterations: tuple[RemitIterationEnded, ...] = ()
     is_interrupted: bool = False
-    last_resume_id: str | None = None
+    resume_ids: tuple[str, ...] = ()
     noted_interrupts: frozenset[str] = frozenset()
     """Interrupts of the working session that stand in this log already."""
     pending: tuple[Command, ...] = ()
@@ -183,7 +183,7 @@ def _change(state: RemitState, event: AnyEvent, row: EventRow) -> RemitState:
                 noted = noted | {event.session_event_id}
             return replace(state, is_interrupted=True, noted_interrupts=noted)
         case RemitResumed():
-            return replace(state, is_interrupted=False, last_resume_id=event.id)
+            return replace(state, is_interrupted=False, resume_ids=(*state.resume_ids, event.id))
         case RemitVerificationRepeated():
             return replace(state, repeated=event)
         case RemitDeliverablesReady():

@@ -109,7 +109,7 @@ def next_step(state: RemitState, work: Work | None) -> Step:
     if state.ended is not None:
         return Rest(why="ended")
     if state.consent == "declined":
-        return _stopped(state.decline_reason or "The forecast was declined.")
+        return stopped(state.decline_reason or "The forecast was declined.")
     if work is not None and (news := _not_copied(state, work)):
         return CopyIterations(evaluations=news)
     if state.is_interrupted:
@@ -127,7 +127,7 @@ def _step_before_work(state: RemitState) -> Step:
     if state.initial is None:
         return VerifyInput()
     if state.initial.error is not None:
-        return _stopped(state.initial.error)
+        return stopped(state.initial.error)
     if state.session is None:
         return DecideSession()
     return OpenSession(session_id=state.session.session_id)
@@ -149,9 +149,9 @@ def _is_interruption(work: Work) -> bool:
 
 
 def _step_after_interruption(state: RemitState, work: Work) -> Step:
-    if state.last_resume_id is not None and reopening_id(state.last_resume_id) not in work.input_ids:
-        left = max_iterations_left(state)
-        return ReopenOutcome(resume_id=state.last_resume_id, max_iterations=left)
+    last_resume_id = state.resume_ids[-1] if state.resume_ids else None
+    if last_resume_id is not None and reopening_id(last_resume_id) not in work.input_ids:
+        return ReopenOutcome(resume_id=last_resume_id, max_iterations=max_iterations_left(state))
     return NoteInterruption(session_event_id=work.last_interrupt_id or "")
 
 
@@ -188,7 +188,7 @@ def _end_of_work(state: RemitState, work: Work) -> End:
             status=status, completed=completed, verified=verified, explanation=_why_satisfied(state, verified)
         )
     if work.is_terminated or work.stop_reason == "retries_exhausted":
-        return _stopped(work.error_message or "The working session ended with an error.")
+        return stopped(work.error_message or "The working session ended with an error.")
     if work.stop_reason == "budget_reached":
         return _ended("budget_reached", "The budget is reached: the next call does not fit what is left.")
     if result in ("needs_revision", "max_iterations_reached", "failed"):
@@ -199,8 +199,8 @@ def _end_of_work(state: RemitState, work: Work) -> End:
             explanation=_last_explanation(work, result),
         )
     if work.stop_reason == "refusal":
-        return _stopped("The model refused to go on.")
-    return _stopped("The working session came to rest without an evaluation of its outcome.")
+        return stopped("The model refused to go on.")
+    return stopped("The working session came to rest without an evaluation of its outcome.")
 
 
 def is_verified(state: RemitState, verdicts: tuple[Verdict, ...]) -> bool:
@@ -230,7 +230,8 @@ def _last_explanation(work: Work, result: str) -> str:
     return work.evaluations[-1].explanation or f"The last evaluation ended as {result}."
 
 
-def _stopped(explanation: str) -> End:
+def stopped(explanation: str) -> End:
+    """The end of a remit that could not be carried through."""
     return _ended("stopped", explanation)
 
 

@@ -7,9 +7,8 @@ from typing import cast
 
 import msgspec
 
-from remit.remits.events import RemitCreated
 from remit.session.state import fold as fold_session
-from remit.values import EventRow, JsonObject, Value, Verdict
+from remit.values import EventRow, JsonObject, JsonValue, Value, Verdict
 
 SAME_APPEND_ROWS_MAX = 8
 
@@ -43,6 +42,8 @@ class Work(Value, frozen=True, kw_only=True):
     last_interrupt_id: str | None = None
     error_message: str | None = None
     """Of the last error the session reported."""
+    outcome_event: JsonObject = msgspec.field(default_factory=dict[str, JsonValue])
+    """The remit's outcome as the session received it first; empty before that."""
 
     @property
     def judged(self) -> Evaluation | None:
@@ -52,10 +53,12 @@ class Work(Value, frozen=True, kw_only=True):
         )
 
 
-def read_work(rows: Sequence[EventRow], created: RemitCreated) -> Work:
-    """Fold the session's rows."""
+def read_work(rows: Sequence[EventRow], reopening_ids: frozenset[str]) -> Work:
+    """Fold the session's rows. The remit's outcome is the first one the session received; `reopening_ids` are the
+    events that gave it again."""
     state = fold_session(rows)
-    ours = _evaluations(rows, list(created.verifiers))
+    outcome_event = _first_outcome(rows)
+    ours = _evaluations(rows, reopening_ids | {str(outcome_event.get("id"))})
     last_outcome_id = ours.outcome_ids[-1] if ours.outcome_ids else None
     is_terminated = state.status == "terminated"
     stop_reason = str(state.stop_reason["type"]) if state.stop_reason else None
@@ -75,6 +78,7 @@ def read_work(rows: Sequence[EventRow], created: RemitCreated) -> Work:
             (row.event_id for row in reversed(rows) if row.type == "user.interrupt"), None
         ),
         error_message=_last_error(rows),
+        outcome_event=outcome_event,
     )
 
 
@@ -83,13 +87,22 @@ class _Evaluations(Value, frozen=True, kw_only=True):
     evaluations: tuple[Evaluation, ...]
 
 
-def _evaluations(rows: Sequence[EventRow], verifiers: list[JsonObject]) -> _Evaluations:
+def _first_outcome(rows: Sequence[EventRow]) -> JsonObject:
+    for row in rows:
+        if row.type == "input.received":
+            event = cast("JsonObject", _decode(row)["event"])
+            if event["type"] == "user.define_outcome":
+                return event
+    return {}
+
+
+def _evaluations(rows: Sequence[EventRow], outcome_event_ids: frozenset[str]) -> _Evaluations:
     outcome_ids: list[str] = []
     evaluations: list[Evaluation] = []
     verified = [(row.seq, _decode(row)) for row in rows if row.type == "outcome.verified"]
     for row in rows:
-        if row.type == "user.define_outcome" and (body := _decode(row)).get("verifiers") == verifiers:
-            outcome_ids.append(str(body["outcome_id"]))
+        if row.type == "user.define_outcome" and row.event_id in outcome_event_ids:
+            outcome_ids.append(str(_decode(row)["outcome_id"]))
         elif row.type == "span.outcome_evaluation_end":
             body = _decode(row)
             if str(body["outcome_id"]) in outcome_ids:

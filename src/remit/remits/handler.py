@@ -1,0 +1,388 @@
+"""Carries a remit on: reads the two logs, asks `next_step`, does that one thing, and looks again.
+
+Every step is safe to cut at any await: what it decides is in the log before it acts, what it makes elsewhere has an id
+that the log gave it, and what it repeats is recognised by that id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+import structlog
+
+from remit.clock import Clock, rfc3339
+from remit.errors import BlobMissing, HoldRefused, NotFound, RemitError, StoreUnavailable, WrongState
+from remit.ids import Ids
+from remit.interfaces import BlobStore, Catalog, Dispatcher, LiveBus, SandboxProvider, SessionStore
+from remit.remits import accounts
+from remit.remits.deliverables import GitInput, Handover, hand_over, read_tree
+from remit.remits.events import (
+    Amount,
+    Command,
+    InitialVerificationEnded,
+    InitialVerificationStarted,
+    RemitApproved,
+    RemitCreated,
+    RemitDeclined,
+    RemitDeliverablesReady,
+    RemitEnded,
+    RemitFunded,
+    RemitFundingRefused,
+    RemitInterrupted,
+    RemitIterationEnded,
+    RemitResumed,
+    RemitSessionCreated,
+    RemitVerificationRepeated,
+    RemitWorking,
+)
+from remit.remits.interruption import until_interrupted
+from remit.remits.log import RemitLog, read_rows
+from remit.remits.money import format_usd
+from remit.remits.state import RemitState
+from remit.remits.steps import (
+    Answer,
+    CopyIterations,
+    DecideSession,
+    End,
+    Fund,
+    NoteInterruption,
+    OpenSession,
+    PrepareDeliverables,
+    ReopenOutcome,
+    RepeatVerification,
+    Rest,
+    Step,
+    VerifyInput,
+    is_verified,
+    next_step,
+    reopening_id,
+    stopped,
+)
+from remit.remits.verification import judge_tree
+from remit.remits.views import verifier_text
+from remit.remits.work import Work, read_work
+from remit.remits.working_session import SessionOpener, forward_interrupt, reopen_outcome
+from remit.values import HandlerResult, Lease, StreamKind
+from remit.verifiers.composition import Verifiers
+
+logger = structlog.get_logger(__name__)
+
+STEPS_MAX = 200
+"""Per wake; a remit that is not done then is due again at once."""
+RETRY_SECONDS = 1.0
+"""When to look again while a session at its end still holds money, or the store had a hiccup."""
+
+
+class RemitHandler:
+    """The StreamHandler of remits."""
+
+    kind: StreamKind = "remit"
+
+    def __init__(
+        self,
+        *,
+        store: SessionStore,
+        catalog: Catalog,
+        blobs: BlobStore,
+        bus: LiveBus,
+        dispatcher: Dispatcher,
+        sandboxes: SandboxProvider,
+        verifiers: Verifiers,
+        sessions: SessionOpener,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._blobs = blobs
+        self._bus = bus
+        self._dispatcher = dispatcher
+        self._sandboxes = sandboxes
+        self._verifiers = verifiers
+        self._sessions = sessions
+        self._clock = clock
+        self._ids = ids
+
+    async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
+        """Carry the remit on as far as it goes now."""
+        log = RemitLog(store=self._store, bus=self._bus, clock=self._clock, ids=self._ids, lease=lease)
+        for _ in range(STEPS_MAX):
+            if is_fenced():
+                return HandlerResult(seen_seq=log.state.seq)
+            await log.catch_up()
+            work = await self._read_work(log)
+            step = next_step(log.state, work)
+            if isinstance(step, Rest):
+                return HandlerResult(seen_seq=log.state.seq)
+            logger.debug("remit_step", remit_id=log.remit_id, step=type(step).__name__)
+            if not await self._carry_out(step, log, work):
+                break
+        retry_at_us = self._clock.now_us() + round(RETRY_SECONDS * 1_000_000)
+        return HandlerResult(seen_seq=log.state.seq, wake_at_us=retry_at_us)
+
+    async def forget(self, stream_id: str) -> None:
+        """Nothing is kept between wakes."""
+
+    async def _read_work(self, log: RemitLog) -> Work | None:
+        """The working session; None before it exists, an ended one where it was deleted."""
+        session = log.state.session
+        if session is None or not log.state.is_working:
+            return None
+        try:
+            rows = await read_rows(self._store, log.principal, session.session_id)
+        except NotFound:
+            return Work(is_resting=True, is_terminated=True, error_message="The working session was deleted.")
+        return read_work(rows, frozenset(reopening_id(resume) for resume in log.state.resume_ids))
+
+    async def _carry_out(self, step: Step, log: RemitLog, work: Work | None) -> bool:
+        """Do one step. False: nothing more can be done now, look again later."""
+        match step:
+            case Rest():
+                pass
+            case Answer(command=command):
+                await self._answer(command, log, work)
+            case RepeatVerification(command=command):
+                await self._repeat_verification(command, log, work)
+            case Fund():
+                await self._fund(log)
+            case VerifyInput():
+                await self._verify_input(log)
+            case DecideSession():
+                await self._decide_session(log)
+            case OpenSession(session_id=session_id):
+                return await self._open_session(session_id, log)
+            case CopyIterations():
+                await self._copy_iterations(step, log)
+            case NoteInterruption(session_event_id=event_id):
+                await log.append(RemitInterrupted(actor="session", session_event_id=event_id))
+            case ReopenOutcome():
+                await self._reopen(step, log, work)
+            case PrepareDeliverables(tree_digest=digest):
+                await self._prepare_deliverables(digest, log)
+            case End():
+                return await self._end(step, log)
+            case _:
+                assert_never(step)
+        return True
+
+    # ---------------------------------------------------------------------------------------- commands
+
+    async def _answer(self, command: Command, log: RemitLog, work: Work | None) -> None:
+        """The public event has the command's id: that consumes it."""
+        match command.type:
+            case "remit.approve":
+                await log.append(RemitApproved(id=command.id, actor=command.actor, reason=command.reason))
+            case "remit.decline":
+                await log.append(RemitDeclined(id=command.id, actor=command.actor, reason=command.reason))
+            case "remit.resume":
+                await log.append(RemitResumed(id=command.id, actor=command.actor))
+            case _:
+                session = log.state.session
+                if session is not None and work is not None and not work.is_resting:
+                    await forward_interrupt(
+                        self._store,
+                        log.principal,
+                        session.session_id,
+                        command.id,
+                        now_us=self._clock.now_us(),
+                    )
+                    self._dispatcher.hint(session.session_id)
+                await log.append(RemitInterrupted(id=command.id, actor=command.actor))
+
+    async def _repeat_verification(self, command: Command, log: RemitLog, work: Work | None) -> None:
+        created = _created(log.state)
+        digest = work.tree_digest if work is not None and work.tree_digest else created.tree_digest
+        try:
+            judged = await judge_tree(
+                verifiers=self._verifiers,
+                blobs=self._blobs,
+                principal=log.principal,
+                remit_id=log.remit_id,
+                created=created,
+                verification_id=command.id,
+                tree_digest=digest,
+            )
+        except StoreUnavailable:
+            raise
+        except RemitError as error:
+            await log.append(
+                RemitVerificationRepeated(id=command.id, tree_digest=digest, error=error.message)
+            )
+            return
+        await log.append(
+            RemitVerificationRepeated(
+                id=command.id,
+                tree_digest=digest,
+                verdicts=judged.verdicts,
+                verified=is_verified(log.state, judged.verdicts),
+            )
+        )
+
+    # ------------------------------------------------------------------------------------- before work
+
+    async def _fund(self, log: RemitLog) -> None:
+        created, forecast = _created(log.state), log.state.forecast
+        reserve = forecast.verification_reserve if forecast is not None else Amount()
+        notes = accounts.remit_grants(log.remit_id, created.budget, reserve)
+        try:
+            await accounts.grant_from_workspace(self._store, log.principal, notes, log.remit_id)
+        except HoldRefused as error:
+            await log.append(RemitFundingRefused(message=error.message))
+            return
+        await log.append(RemitFunded(grants=notes), effects=accounts.grants_in(notes))
+
+    async def _verify_input(self, log: RemitLog) -> None:
+        if log.state.initial_started is None:
+            await log.append(InitialVerificationStarted(verification_id=self._ids.new("vrfy")))
+        ended = await until_interrupted(log, self._bus, lambda: self._judge_input(log))
+        if ended is not None:
+            await log.append(ended)
+
+    async def _judge_input(self, log: RemitLog) -> InitialVerificationEnded:
+        created, started = _created(log.state), log.state.initial_started
+        assert started is not None, "the intent is in the log"
+        try:
+            judged = await judge_tree(
+                verifiers=self._verifiers,
+                blobs=self._blobs,
+                principal=log.principal,
+                remit_id=log.remit_id,
+                created=created,
+                verification_id=started.verification_id,
+                tree_digest=created.tree_digest,
+            )
+        except StoreUnavailable:
+            raise
+        except RemitError as error:
+            message = f"The input could not be verified: {error.message}"
+            return InitialVerificationEnded(error=message)
+        return InitialVerificationEnded(verdicts=judged.verdicts, vacuous=judged.green)
+
+    # -------------------------------------------------------------------------------------- the session
+
+    async def _decide_session(self, log: RemitLog) -> None:
+        session_id = self._ids.new("sesn")
+        notes = accounts.session_grants(session_id, await self._store.accounts(log.principal, log.remit_id))
+        await log.append(
+            RemitSessionCreated(session_id=session_id, grants=notes),
+            effects=accounts.grants_out(notes, session_id),
+        )
+
+    async def _open_session(self, session_id: str, log: RemitLog) -> bool:
+        session = log.state.session
+        assert session is not None, "the session is decided in the log"
+        try:
+            await self._sessions.open(
+                log.principal, remit_id=log.remit_id, created=_created(log.state), session=session
+            )
+        except (NotFound, WrongState, BlobMissing) as error:
+            return await self._end(stopped(f"The working session could not start: {error.message}"), log)
+        await log.append(RemitWorking(session_id=session_id))
+        self._dispatcher.hint(session_id)
+        return True
+
+    async def _copy_iterations(self, step: CopyIterations, log: RemitLog) -> None:
+        first = len(log.state.iterations)
+        await log.append(
+            *(
+                RemitIterationEnded(
+                    iteration=first + i,
+                    result=evaluation.result,
+                    verdicts=evaluation.verdicts,
+                    tampered=tuple(path for v in evaluation.verdicts for path in v.tampered),
+                    added=tuple(path for v in evaluation.verdicts for path in v.added),
+                    session_id=log.state.session_ids[-1],
+                    evaluation_event_id=evaluation.event_id,
+                    explanation=evaluation.explanation,
+                )
+                for i, evaluation in enumerate(step.evaluations)
+            )
+        )
+
+    async def _reopen(self, step: ReopenOutcome, log: RemitLog, work: Work | None) -> None:
+        assert work is not None, "an interrupted session exists"
+        session_id = log.state.session_ids[-1]
+        await reopen_outcome(
+            self._store, log.principal, session_id, step, work.outcome_event, now_us=self._clock.now_us()
+        )
+        self._dispatcher.hint(session_id)
+
+    # ------------------------------------------------------------------------------------------ the end
+
+    async def _prepare_deliverables(self, tree_digest: str | None, log: RemitLog) -> None:
+        created = _created(log.state)
+        digest = tree_digest or created.tree_digest
+        try:
+            handover = await self._hand_over(digest, log)
+        except BlobMissing as error:
+            handover = Handover(changed=(), files=(), notes=(error.message,))
+        needed = [file.sha256 for file in handover.files]
+        needed += [file.sha256 for file in handover.changed if file.sha256 is not None]
+        if digest is not None:
+            needed.append(digest)
+        await self._catalog.reference_blobs(log.principal, log.remit_id, needed)
+        await log.append(
+            RemitDeliverablesReady(
+                tree_digest=digest,
+                changed=handover.changed,
+                removed=tuple(file.path for file in handover.changed if file.kind == "removed"),
+                files=handover.files,
+                notes=handover.notes,
+            )
+        )
+
+    async def _hand_over(self, digest: str | None, log: RemitLog) -> Handover:
+        created = _created(log.state)
+        git = None
+        if created.history_digest is not None and created.tree_digest is not None and digest is not None:
+            git = GitInput(
+                remit_id=log.remit_id,
+                epoch=log.lease.epoch,
+                input_digest=created.tree_digest,
+                result_digest=digest,
+                history_digest=created.history_digest,
+                message=f"{created.outcome.strip()[:2000]}\n\nRemit: {log.remit_id}",
+                date=rfc3339(log.state.created_at_us),
+                toolchains=created.toolchains,
+            )
+        return await hand_over(
+            blobs=self._blobs,
+            sandboxes=self._sandboxes,
+            base=await read_tree(self._blobs, created.tree_digest),
+            result=await read_tree(self._blobs, digest),
+            git=git,
+        )
+
+    async def _end(self, step: End, log: RemitLog) -> bool:
+        """Money first, session → remit → workspace, then the last word. False while the session still holds some."""
+        state = log.state
+        for session_id in state.session_ids:
+            held = await accounts.close_session_grants(
+                self._store, log.principal, log.remit_id, session_id, epoch=log.lease.epoch
+            )
+            if held is not None:
+                await self._store.wake(log.principal, session_id, at_us=self._clock.now_us())
+                self._dispatcher.hint(session_id)
+                return False
+        await accounts.return_to_workspace(self._store, log.principal, log.remit_id, epoch=log.lease.epoch)
+        spent = await accounts.read_totals(self._store, log.principal, log.remit_id, state.session_ids)
+        created = _created(state)
+        await log.append(
+            RemitEnded(
+                status=step.status,
+                completed=step.completed,
+                verified=step.verified,
+                vacuous=tuple(verifier_text(created.verifiers[i]) for i in state.vacuous),
+                tampered=state.tampered,
+                spent=Amount(usd=format_usd(spent.spent["nano_usd"]), tokens=spent.spent["tokens"]),
+                session_ids=state.session_ids,
+                explanation=step.explanation,
+            )
+        )
+        return True
+
+
+def _created(state: RemitState) -> RemitCreated:
+    assert state.created is not None, "the first row of a remit says what was asked for"
+    return state.created

@@ -1,0 +1,115 @@
+"""A remit as the API shows it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+
+from remit.clock import rfc3339
+from remit.remits.accounts import UNITS, Totals, budget_amount
+from remit.remits.events import Budget
+from remit.remits.money import format_usd
+from remit.remits.state import RemitState
+from remit.values import JsonObject, JsonValue, Unit
+
+
+def verifier_text(verifier: JsonObject) -> str:
+    """A verifier in one line, as people know it."""
+    if verifier.get("type") == "command":
+        return str(verifier["command"])
+    first_line = str(verifier.get("rubric") or verifier.get("type")).strip().splitlines()[:1]
+    return f"{verifier.get('type')}: {first_line[0][:80] if first_line else ''}"
+
+
+def amounts(by_unit: dict[Unit, int]) -> JsonObject:
+    """Dollars as a decimal string, tokens as a number."""
+    return {"usd": format_usd(by_unit["nano_usd"]), "tokens": by_unit["tokens"]}
+
+
+def caps(budget: Budget) -> JsonObject:
+    """The budget in the same form; null where it does not name a unit."""
+    by_unit = {unit: budget_amount(budget, unit) for unit in UNITS}
+    usd = by_unit["nano_usd"]
+    return {"usd": None if usd is None else format_usd(usd), "tokens": by_unit["tokens"]}
+
+
+def remit_view(remit_id: str, state: RemitState, totals: Totals) -> JsonObject:
+    """The remit object of docs/api.md, section 3."""
+    created, ended = state.created, state.ended
+    assert created is not None, "the first row of a remit says what was asked for"
+    ended_at = None if state.ended_at_us is None else rfc3339(state.ended_at_us)
+    return {
+        "id": remit_id,
+        "type": "remit",
+        "status": state.status,
+        "outcome": created.outcome,
+        "verifiers": list[JsonValue](created.verifiers),
+        "budget": caps(created.budget),
+        "input_id": created.input_id,
+        "agent": _plain(created.agent),
+        "model": created.model,
+        "max_iterations": created.max_iterations,
+        "protect": list[JsonValue](created.protect),
+        "unprotect": list[JsonValue](created.unprotect),
+        "toolchains": list[JsonValue](created.toolchains),
+        "protected": _plain(created.protected),
+        "forecast": forecast_view(state),
+        "spent": amounts(totals.spent),
+        "held": amounts(totals.held),
+        "cap": caps(created.budget),
+        "iterations": [
+            {
+                "iteration": i.iteration,
+                "result": i.result,
+                "explanation": i.explanation,
+                "verdicts": _plain(i.verdicts),
+            }
+            for i in state.iterations
+        ],
+        "completed": ended.completed if ended is not None else False,
+        "verified": ended.verified if ended is not None else False,
+        "vacuous": [verifier_text(created.verifiers[i]) for i in state.vacuous],
+        "tampered": list[JsonValue](state.tampered),
+        "added": list[JsonValue](state.added),
+        "session_ids": list[JsonValue](state.session_ids),
+        "explanation": ended.explanation if ended is not None else explain_waiting(state),
+        "metadata": dict[str, JsonValue](created.metadata),
+        "created_at": rfc3339(state.created_at_us),
+        "ended_at": ended_at,
+    }
+
+
+def forecast_view(state: RemitState) -> JsonValue:
+    """The forecast without the fields every event has."""
+    if state.forecast is None:
+        return None
+    plain = cast("JsonObject", _plain(state.forecast))
+    return {name: value for name, value in plain.items() if name not in ("id", "type", "processed_at")}
+
+
+def explain_waiting(state: RemitState) -> str:
+    """What a remit that has not ended is doing, in words."""
+    match state.status:
+        case "awaiting_consent":
+            return "Waiting for consent: nothing has been spent."
+        case "verifying_input":
+            return "The verifiers that cost nothing look at the input first."
+        case "interrupted":
+            return "Interrupted: everything is kept; resume goes on."
+        case _:
+            return "At work."
+
+
+def encode_iterations(state: RemitState) -> Sequence[JsonObject]:
+    """Verdicts by iteration, for the receipt; `iteration` is null for the run on the input."""
+    rows: list[JsonObject] = []
+    if state.initial is not None and state.initial.verdicts:
+        rows.append({"iteration": None, "verdicts": _plain(state.initial.verdicts)})
+    rows += [{"iteration": i.iteration, "verdicts": _plain(i.verdicts)} for i in state.iterations]
+    return rows
+
+
+def _plain(value: object) -> JsonValue:
+    return cast("JsonValue", msgspec.to_builtins(value))
