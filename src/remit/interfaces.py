@@ -70,7 +70,8 @@ class SessionStore(Protocol):
 
     async def create_stream(self, principal: Principal, stream: NewStream, append: Append) -> Appended:
         """Make a stream and its first append in one transaction. Idempotent by stream id: if it exists, the result has
-        `is_duplicate` and nothing is done. Raises HoldRefused, StoreUnavailable."""
+        `is_duplicate` and nothing is done. Raises HoldRefused, StoreUnavailable; NotFound when the id is that of a
+        deleted stream or another workspace's."""
         ...
 
     async def append(self, principal: Principal, append: Append) -> Appended:
@@ -78,8 +79,9 @@ class SessionStore(Protocol):
 
         Checks in this order: the stream exists (NotFound); the first event's key is new (else a duplicate: no error,
         nothing done); the epoch is the stream's (LeaseLost); `expected_seq` is the head (SequenceConflict); every
-        effect fits (HoldRefused). An append may have no events (effects or summary alone need an epoch or
-        expected_seq). With neither epoch nor expected_seq every event must have a key.
+        other key and every public event id is new (Conflict); every effect fits (HoldRefused). An append may have no
+        events (effects or summary alone need an epoch or expected_seq). With neither epoch nor expected_seq every
+        event must have a key.
         """
         ...
 
@@ -122,8 +124,8 @@ class SessionStore(Protocol):
         ...
 
     async def delete_stream(self, principal: Principal, stream_id: str, *, expected_seq: int) -> None:
-        """Remove events, checkpoint and summary; accounts and grants stay (a parent's money depends on them).
-        Afterwards the stream is NotFound. Raises SequenceConflict."""
+        """Remove events, checkpoint and summary; accounts, holds and grants stay readable (a parent's money depends on
+        them). For everything else the stream is NotFound afterwards, for ever. Raises SequenceConflict."""
         ...
 
     async def accounts(self, principal: Principal, stream_id: str) -> Sequence[Account]:
@@ -150,7 +152,8 @@ class SessionStore(Protocol):
         stream_id: str | None = None,
     ) -> Sequence[Lease]:
         """Take leases on due streams (wake_at <= now, no live lease), oldest wake first; the epoch goes up by one.
-        With `stream_id`: only that one. Never hands the same stream to two owners. Crosses workspaces (workers only)."""
+        With `stream_id`: only that one. Never hands the same stream to two owners. Crosses workspaces (workers only).
+        A claim takes the wake away; a stream whose lease lapses unreleased is due when it does."""
         ...
 
     async def renew(self, leases: Sequence[Lease], *, lease_seconds: float) -> Sequence[str]:
@@ -159,7 +162,8 @@ class SessionStore(Protocol):
 
     async def release(self, lease: Lease, *, seen_seq: int, wake_at_us: int | None) -> None:
         """Give up the lease. If rows after `seen_seq` exist the stream is due at once, else at `wake_at_us`
-        (None: when something is appended). A stale epoch is ignored."""
+        (None: when something is appended), or at an earlier wake that came while it was leased and that the rows do not
+        tell of. A stale epoch is ignored."""
         ...
 
     async def wake(self, principal: Principal, stream_id: str, *, at_us: int) -> None:
@@ -167,7 +171,7 @@ class SessionStore(Protocol):
         ...
 
     async def next_wake_us(self, kinds: Sequence[StreamKind]) -> int | None:
-        """When the earliest unleased wake is due; None if there is none."""
+        """When the earliest unleased wake is due (a lapsed lease counts as one); None if there is none."""
         ...
 
     async def raise_epochs(self) -> None:
@@ -275,7 +279,8 @@ class BlobStore(Protocol):
         ...
 
     async def put_many(self, contents: Sequence[bytes]) -> Sequence[str]:
-        """Store several with one durability barrier; the digests in the order given."""
+        """Store all with one durability barrier; the digests in the same order. For many small files: batches of some
+        ten megabytes. Raises StoreUnavailable (some may have been kept)."""
         ...
 
     async def read(self, digest: str) -> bytes:

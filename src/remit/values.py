@@ -104,7 +104,8 @@ class Appended(Value, frozen=True, kw_only=True):
     rows: tuple[EventRow, ...]
     head_seq: int
     is_duplicate: bool = False
-    """The first event's key was already there: nothing was done; `rows` are the rows of the first time."""
+    """The first event's key was already there: nothing was done; `rows` are the rows of the first time (all of that
+    append)."""
 
 
 class NewStream(Value, frozen=True, kw_only=True):
@@ -199,8 +200,9 @@ class Hold(Value, frozen=True, kw_only=True, tag="hold"):
 
 
 class Settle(Value, frozen=True, kw_only=True, tag="settle"):
-    """Close a hold: held -= its amount, spent += `amount`. Above the hold: booked in full, `overrun`, account stopped.
-    Settling a closed or unknown hold raises (programmer error)."""
+    """Close a hold: held -= its amount, spent += `amount`. Above the hold: booked in full, `overrun`, account stopped
+    (if it has a cap; without one there is nothing to protect). Settling a closed or unknown hold raises AssertionError
+    (a programmer's error, as are negative amounts and a grant repeated with another amount)."""
 
     hold_id: str
     unit: Unit
@@ -220,7 +222,8 @@ class GrantOut(Value, frozen=True, kw_only=True, tag="grant_out"):
 
 
 class GrantIn(Value, frozen=True, kw_only=True, tag="grant_in"):
-    """Child side, on the child's stream, second: cap += amount (from 0). Idempotent by id."""
+    """Child side of a grant, on the child's stream, second: cap += amount (from 0; opens the account if need be).
+    Lifts a stop once the cap covers everything again. Idempotent by id."""
 
     grant_id: str
     unit: Unit
@@ -230,7 +233,8 @@ class GrantIn(Value, frozen=True, kw_only=True, tag="grant_in"):
 
 class GrantGiveBack(Value, frozen=True, kw_only=True, tag="grant_give_back"):
     """Child side of closing, on the child's stream, first: cap -= amount. Refused when the rest would not cover
-    spent + held + granted. Idempotent by id."""
+    spent + held + granted; giving back 0 is never refused. Idempotent by id. The parent then closes with
+    `spent` = the grant - what was given back, since the child may still spend what it kept."""
 
     grant_id: str
     unit: Unit
@@ -249,7 +253,8 @@ class GrantClose(Value, frozen=True, kw_only=True, tag="grant_close"):
 
 
 class SetCap(Value, frozen=True, kw_only=True, tag="set_cap"):
-    """Change or remove (None) a cap. Refused (HoldRefused) when the new cap does not exceed spent + held + granted."""
+    """Change or remove (None) a cap. Refused (HoldRefused) when the new cap does not exceed spent + held + granted.
+    Lifts a stop: it is somebody's decision to go on."""
 
     unit: Unit
     purpose: Purpose

@@ -1,0 +1,204 @@
+"""Blobs in a directory: `ab/cdef…` by sha256.
+
+A blob is written under a temporary name, forced to the disk, then renamed: a name never shows half a blob. Many blobs
+at once share one barrier for the whole file system (`syncfs`), since one fsync per small file would take minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import functools
+import hashlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from remit.errors import BlobMissing, StoreUnavailable, TooLarge
+
+PIECE_BYTES = 1 << 20
+SYNCED_ONE_BY_ONE_MAX = 16
+"""Up to so many files or folders are forced to the disk each by itself; beyond, all with one barrier."""
+
+_TEMPORARY_FOLDER = "tmp"
+
+_log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
+
+
+class DirectoryBlobStore:
+    """`BlobStore` in a folder; several processes may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def put(self, content: bytes | AsyncIterator[bytes], *, size_bytes_max: int | None = None) -> str:
+        if isinstance(content, bytes):
+            _require_size(len(content), size_bytes_max)
+            return (await self.put_many([content]))[0]
+        return await self._put_pieces(content, size_bytes_max)
+
+    async def put_many(self, contents: Sequence[bytes]) -> Sequence[str]:
+        return await _in_thread(lambda: self._put_many(contents))
+
+    async def read(self, digest: str) -> bytes:
+        path = self._path(digest)
+        return await _in_thread(lambda: _read_blob(path, digest))
+
+    async def stream(self, digest: str) -> AsyncIterator[bytes]:
+        path = self._path(digest)
+        descriptor = await _in_thread(lambda: _open_blob(path, digest))
+        try:
+            while piece := await _in_thread(lambda: os.read(descriptor, PIECE_BYTES)):
+                yield piece
+        finally:
+            os.close(descriptor)
+
+    async def has(self, digests: Sequence[str]) -> frozenset[str]:
+        return await _in_thread(
+            lambda: frozenset(digest for digest in digests if self._path(digest).is_file())
+        )
+
+    async def remove(self, digests: Sequence[str]) -> None:
+        def run() -> None:
+            for digest in digests:
+                self._path(digest).unlink(missing_ok=True)
+
+        await _in_thread(run)
+
+    async def remove_leftovers(self) -> None:
+        """Delete what a crash left half written. Only while no other process uses the folder."""
+
+        def run() -> None:
+            folder = self._folder / _TEMPORARY_FOLDER
+            for leftover in folder.iterdir() if folder.is_dir() else ():
+                leftover.unlink(missing_ok=True)
+
+        await _in_thread(run)
+
+    # ------------------------------------------------------------------------------------------- writing
+
+    def _put_many(self, contents: Sequence[bytes]) -> list[str]:
+        digests = [hashlib.sha256(content).hexdigest() for content in contents]
+        written: dict[str, Path] = {}
+        try:
+            for digest, content in zip(digests, contents, strict=True):
+                if digest not in written and not self._path(digest).is_file():
+                    descriptor, written[digest] = self._make_temporary()
+                    try:
+                        _write_all(descriptor, content)
+                    finally:
+                        os.close(descriptor)
+            self._keep(written, digests)
+        finally:
+            _discard(written.values())
+        return digests
+
+    async def _put_pieces(self, pieces: AsyncIterator[bytes], size_bytes_max: int | None) -> str:
+        descriptor, path = await _in_thread(self._make_temporary)
+        try:
+            sha256 = hashlib.sha256()
+            size_bytes = 0
+            try:
+                async for piece in pieces:
+                    size_bytes += len(piece)
+                    _require_size(size_bytes, size_bytes_max)
+                    sha256.update(piece)
+                    await _in_thread(lambda piece=piece: _write_all(descriptor, piece))
+            finally:
+                os.close(descriptor)
+            digest = sha256.hexdigest()
+            await _in_thread(lambda: self._keep({digest: path}, [digest]))
+            return digest
+        finally:
+            _discard([path])
+
+    def _keep(self, written: dict[str, Path], digests: Iterable[str]) -> None:
+        """Make written files durable and give them their names. `digests` may include blobs that were there before:
+        their names may still be on the way to the disk on behalf of somebody else, so they share the barrier."""
+        self._sync(written.values())
+        folders: dict[Path, None] = {}
+        for digest in digests:
+            folder = self._path(digest).parent
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700, exist_ok=True)
+                folders[self._folder] = None
+            folders[folder] = None
+            if digest in written:
+                written[digest].replace(self._path(digest))
+        self._sync(folders)
+
+    def _sync(self, paths: Iterable[Path]) -> None:
+        """Return when these files or folders are on the disk."""
+        paths = list(paths)
+        syncfs = _syncfs() if len(paths) > SYNCED_ONE_BY_ONE_MAX else None
+        for path in paths if syncfs is None else [self._folder]:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if syncfs is None:
+                    os.fsync(descriptor)
+                elif syncfs(descriptor) != 0:
+                    number = ctypes.get_errno()
+                    raise OSError(number, os.strerror(number))
+            finally:
+                os.close(descriptor)
+
+    def _make_temporary(self) -> tuple[int, Path]:
+        folder = self._folder / _TEMPORARY_FOLDER
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=folder)
+        return descriptor, Path(name)
+
+    def _path(self, digest: str) -> Path:
+        if len(digest) != 64 or any(character not in "0123456789abcdef" for character in digest):
+            raise BlobMissing(f"{digest!r} is no sha256 in lower-case hex, so there is no such blob.")
+        return self._folder / digest[:2] / digest[2:]
+
+
+def _require_size(size_bytes: int, size_bytes_max: int | None) -> None:
+    if size_bytes_max is not None and size_bytes > size_bytes_max:
+        raise TooLarge(f"The content is larger than {size_bytes_max:,} bytes.")
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _open_blob(path: Path, digest: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise BlobMissing(f"Blob {digest!r} is not in the blob store.") from error
+
+
+def _read_blob(path: Path, digest: str) -> bytes:
+    with os.fdopen(_open_blob(path, digest), "rb") as file:
+        return file.read()
+
+
+def _discard(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+async def _in_thread(run: Callable[[], Result]) -> Result:
+    try:
+        return await asyncio.to_thread(run)
+    except OSError as error:
+        _log.exception("blobs.io_failed")
+        raise StoreUnavailable(
+            f"The blob store failed ({error.strerror or error}). Look at the disk of the data folder."
+        ) from error
+
+
+@functools.cache
+def _syncfs() -> Callable[[int], int] | None:
+    """The C library's `syncfs`; None where there is none (other systems than Linux)."""
+    return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
