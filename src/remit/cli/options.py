@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from typing import cast
 
 from remit.cli.failure import BadUsage
 
@@ -92,7 +93,8 @@ def consent_above_usd(environment: Mapping[str, str]) -> Decimal:
 def needs_question(forecast: Mapping[str, object], budget: Mapping[str, object], above_usd: Decimal) -> bool:
     """Whether what is at stake asks for a yes: the forecast's high end, or the budget where that is lower.
     Without a forecast in dollars there is nothing to compare, so the answer is yes."""
-    high = decimal_of(_field(forecast.get("usd"), "high"))
+    usd = forecast.get("usd")
+    high = decimal_of(cast("Mapping[str, object]", usd).get("high") if isinstance(usd, Mapping) else None)
     if high is None:
         return True
     cap = decimal_of(budget.get("usd"))
@@ -108,7 +110,3 @@ def decimal_of(value: object) -> Decimal | None:
     except InvalidOperation:
         return None
     return amount if amount.is_finite() else None
-
-
-def _field(value: object, name: str) -> object:
-    return value.get(name) if isinstance(value, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]: JSON

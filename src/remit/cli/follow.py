@@ -1,0 +1,205 @@
+"""Following a remit to its end or its interruption, through lost connections and changes of owner."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Literal
+
+import anyio
+import anyio.abc
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from remit.cli.connect import Connection
+from remit.cli.screens import Screen
+from remit.cli.view import View, fold_remit, fold_session, fold_snapshot
+from remit.client.errors import ApiError, ConnectionLost, NotFoundError
+from remit.client.stream import EventStream, JsonObject
+from remit.clock import Clock
+
+MONEY_SECONDS = 0.5
+"""At most so often is the money asked for while things happen."""
+QUEUE_EVENTS = 256
+SESSION_LOOKUPS_MAX = 60
+SESSION_LOOKUP_SECONDS = 0.25
+"""A session is named in the remit's log before it exists; so long a reader waits for it."""
+
+Ending = Literal["ended", "interrupted", "left"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Item:
+    """What a reader brings: an event of a stream, or the remit as retrieved."""
+
+    source: str
+    event: JsonObject | None = None
+    remit: JsonObject | None = None
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Broken:
+    """A reader cannot go on."""
+
+    error: Exception
+
+
+_Sender = MemoryObjectSendStream[_Item | _Broken]
+_Receiver = MemoryObjectReceiveStream[_Item | _Broken]
+
+
+class Follower:
+    """Follows one remit once. `interrupts_known` are those in its log that are not this one's end."""
+
+    def __init__(
+        self, connection: Connection, view: View, screen: Screen, clock: Clock, *, interrupts_known: int
+    ) -> None:
+        self._connection = connection
+        self._screen = screen
+        self._clock = clock
+        self._interrupts_left = interrupts_known
+        self._remit_id = view.remit_id
+        self._cursors: dict[str, str] = {}
+        self._happened = anyio.Event()
+        self._signals_seen = 0
+        self.view = view
+
+    async def run(self, *, is_interrupting: bool) -> Ending:
+        """Follow to the end. Ctrl-C interrupts the remit (a second one leaves), or only leaves."""
+        ending: Ending = "left"
+        with self._screen:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch_signals, tasks, is_interrupting)
+                ending = await self._follow()
+                tasks.cancel_scope.cancel()
+        return ending
+
+    async def _follow(self) -> Ending:
+        while True:
+            try:
+                return await self._follow_while_connected()
+            except ConnectionLost:
+                self._screen.say("the connection broke off; connecting again")
+                await self._connection.reopen()
+
+    async def _follow_while_connected(self) -> Ending:
+        """Raises ConnectionLost; what was seen until then is remembered by cursor."""
+        sender, receiver = anyio.create_memory_object_stream[_Item | _Broken](QUEUE_EVENTS)
+        result: Ending | Exception = "left"
+        async with sender, receiver, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._read_remit, sender)
+            for session_id in self.view.session_ids:
+                tasks.start_soon(self._read_session, sender, session_id)
+            if self._screen.wants_money:
+                tasks.start_soon(self._ask_money, sender)
+            result = await self._take_all(receiver, sender, tasks)
+            tasks.cancel_scope.cancel()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def _take_all(
+        self, receiver: _Receiver, sender: _Sender, tasks: anyio.abc.TaskGroup
+    ) -> Ending | Exception:
+        async for item in receiver:
+            if isinstance(item, _Broken):
+                return item.error
+            known = self.view.session_ids
+            ending = self._take(item)
+            if ending is not None:
+                return ending
+            for session_id in self.view.session_ids:
+                if session_id not in known:
+                    tasks.start_soon(self._read_session, sender, session_id)
+        raise AssertionError("the sender is open as long as the receiver")
+
+    def _take(self, item: _Item) -> Ending | None:
+        if item.remit is not None:
+            self.view = fold_snapshot(self.view, item.remit)
+            self._screen.changed(self.view)
+            return None
+        assert item.event is not None
+        if item.cursor is not None:
+            self._cursors[item.source] = item.cursor
+        if self._screen.wants_money:
+            self._happened.set()
+        if item.source != self._remit_id:
+            self.view = fold_session(self.view, item.event)
+            self._screen.session_event(item.event, self.view)
+            return None
+        self.view = fold_remit(self.view, item.event)
+        self._screen.remit_event(item.event, self.view)
+        return self._ending_of(item.event)
+
+    def _ending_of(self, event: JsonObject) -> Ending | None:
+        if event.get("type") == "remit.ended":
+            return "ended"
+        if event.get("type") == "remit.interrupted":
+            if not self._interrupts_left:
+                return "interrupted"
+            self._interrupts_left -= 1
+        return None
+
+    async def _read_remit(self, sender: _Sender) -> None:
+        stream = self._connection.client.remits.stream(self._remit_id, after=self._after(self._remit_id))
+        await self._read(sender, self._remit_id, stream)
+
+    async def _read_session(self, sender: _Sender, session_id: str) -> None:
+        client = self._connection.client
+        for _ in range(SESSION_LOOKUPS_MAX):
+            try:
+                await client.sessions.retrieve(session_id)
+                break
+            except NotFoundError:
+                await self._clock.sleep(SESSION_LOOKUP_SECONDS)
+            except (ConnectionLost, ApiError) as error:
+                await sender.send(_Broken(error=error))
+                return
+        else:
+            return  # the remit's own stream says how this ends
+        await self._read(
+            sender, session_id, client.sessions.stream(session_id, after=self._after(session_id))
+        )
+
+    async def _read(self, sender: _Sender, source: str, stream: EventStream) -> None:
+        try:
+            async with stream:
+                async for event in stream:
+                    await sender.send(_Item(source=source, event=event, cursor=stream.cursor))
+        except (ConnectionLost, ApiError) as error:
+            await sender.send(_Broken(error=error))
+
+    async def _ask_money(self, sender: _Sender) -> None:
+        while True:
+            try:
+                remit = await self._connection.client.remits.retrieve(self._remit_id)
+            except (ConnectionLost, ApiError) as error:
+                await sender.send(_Broken(error=error))
+                return
+            await sender.send(_Item(source=self._remit_id, remit=remit))
+            await self._clock.sleep(MONEY_SECONDS)
+            await self._happened.wait()
+            self._happened = anyio.Event()
+
+    def _after(self, source: str) -> str:
+        return self._cursors.get(source, "0")
+
+    async def _watch_signals(self, tasks: anyio.abc.TaskGroup, is_interrupting: bool) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                self._signals_seen += 1
+                if self._signals_seen > 1 or not is_interrupting:
+                    tasks.cancel_scope.cancel()
+                    return
+                self._screen.say("interrupting; everything is kept (Ctrl-C again leaves at once)")
+                tasks.start_soon(self._interrupt)  # not awaited: the second Ctrl-C must be heard meanwhile
+
+    async def _interrupt(self) -> None:
+        try:
+            await self._connection.client.remits.interrupt(self._remit_id)
+        except ApiError as error:
+            # It has just ended, say; the stream tells.
+            self._screen.say(error.message)
+        except ConnectionLost:
+            self._signals_seen = 0
+            self._screen.say("the server is gone; press Ctrl-C again when it is back")

@@ -1,0 +1,274 @@
+"""How a view is drawn: the live picture of a remit at work, its forecast, its end. Pure: values in, rich text out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from remit.cli import words
+from remit.cli.options import decimal_of
+from remit.cli.view import Step, VerdictView, View, verdicts_of
+
+STEPS_SHOWN = 8
+OUTPUT_LINES_SHOWN = 12
+BAR_CELLS = 28
+_NAME_CELLS = 9
+_LABEL_CELLS = 10
+_DASH = "–"
+
+_STATE_STYLES = {"running": "cyan", "done": "dim", "failed": "red", "unknown": "yellow"}
+_STATE_MARKS = {"running": "›", "done": "·", "failed": "✗", "unknown": "?"}
+
+
+def live(view: View, *, now: datetime) -> RenderableType:
+    """The one live picture: status, last steps, verdicts, money."""
+    parts: list[RenderableType] = [_head(view, now), Text(words.one_line(view.outcome), style="bold"), Text()]
+    steps = view.steps[-STEPS_SHOWN:]
+    parts.extend(_step(step, now) for step in steps)
+    if view.is_thinking:
+        parts.append(_line("›", "model", "thinking …", "cyan"))
+    if steps or view.is_thinking:
+        parts.append(Text())
+    verdicts = view.verdicts or view.initial
+    parts.extend(_verdict(verdict) for verdict in verdicts)
+    if verdicts:
+        parts.append(Text())
+    parts.append(_money_line(view))
+    return Group(*parts)
+
+
+def forecast(remit: words.Json, *, folder: str | None, input_notes: Sequence[str]) -> RenderableType:
+    """What is about to be done, and what it may cost."""
+    forecast = words.as_object(remit.get("forecast"))
+    agent = words.as_object(remit.get("agent"))
+    grid = _grid()
+    grid.add_row("outcome", Text(words.printable(str(remit.get("outcome", "")))))
+    if folder is not None:
+        grid.add_row("input", Text(folder))
+        for note in input_notes:
+            grid.add_row("", Text(note, style="dim"))
+    grid.add_row("agent", Text(_agent_text(agent)))
+    for number, verifier in enumerate(words.as_list(remit.get("verifiers"))):
+        grid.add_row(
+            "verified by" if number == 0 else "", Text(words.printable(words.verifier_text(verifier)))
+        )
+    protected = [str(path) for path in words.as_list(remit.get("protected"))] or [
+        str(glob) for glob in words.as_list(remit.get("protect"))
+    ]
+    if protected:
+        grid.add_row("protected", Text(", ".join(protected)))
+    grid.add_row(
+        "budget", Text(f"{words.money(words.as_object(remit.get('budget')))}, never more", style="bold")
+    )
+    grid.add_row("forecast", Text(_forecast_text(forecast)))
+    if forecast.get("basis"):
+        grid.add_row("", Text(f"from {words.one_line(str(forecast['basis']))}", style="dim"))
+    for note in words.as_list(forecast.get("notes")):
+        grid.add_row("", Text(words.printable(str(note)), style="dim"))
+    return grid
+
+
+def ending(remit: words.Json, receipt: words.Json) -> RenderableType:
+    """How a remit ended: completed and verified as two facts, the evidence, and what it cost."""
+    parts: list[RenderableType] = [_facts(remit), Text()]
+    verdicts = last_verdicts(remit)
+    vacuous = {words.verifier_text(entry) for entry in words.as_list(remit.get("vacuous"))}
+    for verdict in verdicts:
+        parts.append(_verdict(verdict, is_vacuous=verdict.verifier in vacuous))
+        if not verdict.passed and verdict.output.strip():
+            parts.append(Padding(Text(tail(verdict.output), style="dim"), (0, 0, 0, 4)))
+    parts.extend(_remarks(remit))
+    if verdicts:
+        parts.append(Text())
+    parts.append(_cost(remit, receipt))
+    return Group(*parts)
+
+
+def last_verdicts(remit: words.Json) -> tuple[VerdictView, ...]:
+    """The verdicts of the last evaluation."""
+    iterations = words.as_list(remit.get("iterations"))
+    return verdicts_of(iterations[-1].get("verdicts")) if iterations else ()
+
+
+def tail(output: str) -> str:
+    """The last lines of an output: that is where programs say what went wrong."""
+    lines = output.strip("\n").splitlines()
+    left_out = len(lines) - OUTPUT_LINES_SHOWN
+    shown = lines[-OUTPUT_LINES_SHOWN:]
+    return "\n".join(([f"… {words.counted(left_out, 'line')} above"] if left_out > 0 else []) + shown)
+
+
+def _head(view: View, now: datetime) -> RenderableType:
+    text = Text.assemble((words.status_text(view.status), "bold cyan" if not view.is_ended else "bold"))
+    if view.status == "working" and view.max_iterations:
+        number = min(view.iterations + 1, view.max_iterations)
+        text.append(f", iteration {number} of {view.max_iterations}", style="cyan")
+    grid = Table.grid(expand=True, padding=(0, 1))
+    grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_row(text, Text(f"{view.model or ''}  {_elapsed(view.created_at, now)}".strip(), style="dim"))
+    return grid
+
+
+def _step(step: Step, now: datetime) -> RenderableType:
+    style = _STATE_STYLES[step.state] if step.name != "says" else ""
+    took = words.duration_between(step.started_at, step.ended_at)
+    if step.state == "running" and step.started_at is not None:
+        took = max(0.0, (now - _time(step.started_at)).total_seconds())
+    note = "may have run" if step.state == "unknown" and step.name != "sandbox" else ""
+    if took is not None and took >= 1:
+        note = f"{note} {words.seconds(took)}".strip()
+    return _line(_STATE_MARKS[step.state], step.name, step.text, style, note)
+
+
+def _line(mark: str, name: str, text: str, style: str, note: str = "") -> RenderableType:
+    grid = Table.grid(expand=True, padding=(0, 1, 0, 0))
+    grid.add_column(width=1)
+    grid.add_column(width=_NAME_CELLS, no_wrap=True, overflow="ellipsis")
+    grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_row(
+        Text(mark, style=style), Text(name, style=style), Text(text, style=style), Text(note, style="dim")
+    )
+    return grid
+
+
+def _verdict(verdict: VerdictView, *, is_vacuous: bool = False) -> RenderableType:
+    mark, style = ("✓", "green") if verdict.passed else ("✗", "red")
+    text = Text.assemble((f"{mark} ", style), (verdict.verifier, "bold"))
+    if verdict.summary:
+        text.append(f"  {verdict.summary}", style="dim")
+    if is_vacuous:
+        text.append("  vacuous: it passed before any work, so it proves nothing", style="yellow")
+    return text
+
+
+def _money_line(view: View) -> RenderableType:
+    """The bar that says how much of the cap is spent and held, in the unit that binds."""
+    unit = "usd" if view.cap.get("usd") is not None else "tokens"
+    cap = decimal_of(view.cap.get(unit))
+    spent = decimal_of(view.spent.get(unit)) or 0
+    held = decimal_of(view.held.get(unit)) or 0
+    show = words.usd if unit == "usd" else words.count
+    text = Text("spent ", style="dim")
+    text.append(show(spent), style="bold")
+    text.append(f"  held {show(held)}  cap {show(cap)}", style="dim")
+    if unit == "tokens":
+        text.append(" tokens", style="dim")
+    elif view.cap.get("tokens") is not None:
+        text.append(
+            f"  ({words.count(view.spent.get('tokens'))} of {words.count(view.cap['tokens'])} tokens)",
+            style="dim",
+        )
+    if not cap:
+        return text
+    spent_cells = min(BAR_CELLS, round(float(spent / cap) * BAR_CELLS))
+    held_cells = min(BAR_CELLS - spent_cells, round(float(held / cap) * BAR_CELLS))
+    bar = Text.assemble(
+        ("█" * spent_cells, "green"),
+        ("▒" * held_cells, "yellow"),
+        ("·" * (BAR_CELLS - spent_cells - held_cells), "dim"),
+        "  ",
+    )
+    return bar + text
+
+
+def _facts(remit: words.Json) -> RenderableType:
+    grid = _grid()
+    completed, verified = remit.get("completed") is True, remit.get("verified") is True
+    status = words.status_text(str(remit.get("status", "")))
+    grid.add_row("completed", Text("yes", style="green") if completed else Text("no", style="red"))
+    answer = Text("yes", style="bold green") if verified else Text("no", style="bold red")
+    explanation = words.printable(str(remit.get("explanation") or ""))
+    if not verified:
+        answer.append(f"  {status}", style="")
+    if explanation:
+        answer.append(f"  {explanation}", style="dim")
+    grid.add_row("verified", answer)
+    return grid
+
+
+def _remarks(remit: words.Json) -> list[RenderableType]:
+    tampered = [words.printable(str(path)) for path in words.as_list(remit.get("tampered"))]
+    added = [words.printable(str(path)) for path in words.as_list(remit.get("added"))]
+    return [
+        *(Text(f"! tampered: {path} was protected and was changed", style="red") for path in tampered),
+        *(Text(f"· added: {path} was left out of the verification", style="yellow") for path in added),
+    ]
+
+
+def _cost(remit: words.Json, receipt: words.Json) -> RenderableType:
+    grid = _grid()
+    spent = words.as_object(remit.get("spent"))
+    budget = words.as_object(remit.get("budget"))
+    calls = words.as_list(receipt.get("calls"))
+    tool_seconds = sum(
+        float(tool.get("duration_seconds") or 0) for tool in words.as_list(receipt.get("tools"))
+    )
+    took = words.duration_between(remit.get("created_at"), remit.get("ended_at"))
+    parts = [
+        f"{words.exact_usd(spent.get('usd'))} and {words.count(spent.get('tokens'))} tokens"
+        f" of {words.money(budget)}",
+        words.counted(len(calls), "model call"),
+        f"{words.seconds(tool_seconds)} of tools",
+    ]
+    if took is not None:
+        parts.append(f"{words.seconds(took)} in all")
+    assumed = sum(1 for call in calls if call.get("state") == "assumed")
+    grid.add_row("spent", Text(", ".join(parts)))
+    if assumed:
+        grid.add_row(
+            "", Text(f"{words.counted(assumed, 'call')} of unknown cost, booked at the hold", style="yellow")
+        )
+    return grid
+
+
+def rows(pairs: Sequence[tuple[str, str]]) -> RenderableType:
+    """Labels and values, aligned."""
+    grid = _grid()
+    for label, value in pairs:
+        grid.add_row(label, Text(value))
+    return grid
+
+
+def _grid() -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True, min_width=_LABEL_CELLS)
+    grid.add_column(overflow="fold")
+    return grid
+
+
+def _agent_text(agent: words.Json) -> str:
+    harness = words.as_object(agent.get("harness"))
+    parts = [str(agent.get("model") or _DASH)]
+    if harness:
+        parts.append(f"in the harness {harness.get('name')} {harness.get('version')}")
+    if agent.get("name"):
+        parts.append(f"as {agent['name']} v{agent.get('version', 1)}")
+    return " ".join(parts)
+
+
+def _forecast_text(forecast: words.Json) -> str:
+    usd, tokens = words.as_object(forecast.get("usd")), words.as_object(forecast.get("tokens"))
+    parts: list[str] = []
+    if usd.get("likely") is not None:
+        parts.append(
+            f"likely {words.usd(usd['likely'])}, between {words.usd(usd.get('low'))} and {words.usd(usd.get('high'))}"
+        )
+    if tokens.get("likely") is not None:
+        parts.append(f"about {words.count(tokens['likely'])} tokens")
+    return "; ".join(parts) or "none: the price or the size of this is not known"
+
+
+def _elapsed(created_at: str | None, now: datetime) -> str:
+    return words.clock_seconds((now - _time(created_at)).total_seconds()) if created_at else ""
+
+
+def _time(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,154 @@
+"""Where a remit at work is shown: one live picture, plain lines, or JSON lines."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol, Self, TextIO
+
+import msgspec
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from remit.cli import render
+from remit.cli.lines import remit_lines, session_lines
+from remit.cli.view import View
+from remit.cli.words import Json
+
+LIVE_DRAWS_PER_SECOND = 4
+
+
+class Screen(Protocol):
+    """Told of every event once, in the order of its stream, with the view after it."""
+
+    wants_money: bool
+    """Whether `changed` should be called with what is spent and held as it changes."""
+
+    def remit_event(self, event: Json, view: View) -> None:
+        """An event of the remit's stream."""
+        ...
+
+    def session_event(self, event: Json, view: View) -> None:
+        """An event of a working session's stream."""
+        ...
+
+    def changed(self, view: View) -> None:
+        """The view changed without an event."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Something about the watching itself."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class LiveScreen:
+    """One picture that is drawn over and over, and gone at the end."""
+
+    wants_money = True
+
+    def __init__(self, console: Console, view: View) -> None:
+        self._view = view
+        self._console = console
+        self._live = Live(
+            console=console,
+            get_renderable=self._draw,
+            refresh_per_second=LIVE_DRAWS_PER_SECOND,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            vertical_overflow="crop",
+        )
+
+    def _draw(self) -> RenderableType:
+        return render.live(self._view, now=datetime.now(UTC))
+
+    def remit_event(self, event: Json, view: View) -> None:
+        self._view = view
+
+    def session_event(self, event: Json, view: View) -> None:
+        self._view = view
+
+    def changed(self, view: View) -> None:
+        self._view = view
+
+    def say(self, text: str) -> None:
+        self._console.print(Text(text, style="yellow"))
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+
+class LineScreen:
+    """One line for each thing worth knowing."""
+
+    wants_money = False
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def remit_event(self, event: Json, view: View) -> None:
+        for line in remit_lines(event):
+            self.say(line)
+
+    def session_event(self, event: Json, view: View) -> None:
+        for line in session_lines(event):
+            self.say(f"  {line}")
+
+    def changed(self, view: View) -> None:
+        return
+
+    def say(self, text: str) -> None:
+        print(text, file=self._file, flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return
+
+
+class JsonScreen(LineScreen):
+    """The events of the remit's stream, one JSON object a line; all else is kept off the output."""
+
+    def remit_event(self, event: Json, view: View) -> None:
+        print(msgspec.json.encode(event).decode(), file=self._file, flush=True)
+
+    def session_event(self, event: Json, view: View) -> None:
+        return
+
+    def say(self, text: str) -> None:
+        print(f"remit: {text}", file=sys.stderr, flush=True)
+
+
+def screen_for(console: Console, view: View, *, is_json: bool) -> Screen:
+    """The screen that fits: JSON if asked, live on a terminal, lines otherwise."""
+    if is_json:
+        return JsonScreen(sys.stdout)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return LiveScreen(console, view)
+    return LineScreen(sys.stdout)
