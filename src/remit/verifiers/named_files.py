@@ -50,8 +50,6 @@ _COMPARERS = frozenset(
 _JUDGES = _COMPARERS | {"grep", "egrep", "fgrep", "rg"}
 _CONFIGURATION = frozenset(
     [
-        "-c",
-        "-f",
         "--config",
         "--config-file",
         "--conf",
