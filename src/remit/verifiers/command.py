@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 from anyio import CancelScope, to_thread
 
-from remit.errors import BlobMissing, VerifierUnavailable
+from remit.errors import VerifierUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobStore, CallRecorder, Sandbox, SandboxProvider
 from remit.values import (
@@ -21,10 +21,10 @@ from remit.values import (
     Principal,
     SandboxCapabilities,
     SandboxSpec,
-    Tree,
     Verdict,
     VerifyRequest,
 )
+from remit.verifiers.exhibits import load_tree
 from remit.verifiers.output import clean, shorten
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.programs import needs_of
@@ -40,7 +40,6 @@ HASHES_REPORTED_MAX = 500
 _PROBE_SECONDS = 20.0
 _EPOCH = 0
 """A verification's sandbox is nobody's but this call's; there is no other writer to fence off."""
-_EMPTY = Tree(entries=())
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,8 @@ class CommandVerifier:
         """See Verifier."""
         specification = parse_command(request.verifier)
         patterns = ProtectedPatterns(protect=specification.protect, unprotect=specification.unprotect)
-        result_tree = await self._tree(request.tree_digest)
-        input_tree = await self._tree(request.input_tree_digest) if request.input_tree_digest else _EMPTY
+        result_tree = await load_tree(self._blobs, request.tree_digest)
+        input_tree = await load_tree(self._blobs, request.input_tree_digest)
         protected = await to_thread.run_sync(
             protected_paths, input_tree, specification.command, specification.protect, specification.unprotect
         )
@@ -125,13 +124,6 @@ class CommandVerifier:
                 capabilities=self._provider.capabilities(),
             )
         )
-
-    async def _tree(self, digest: str) -> Tree:
-        encoded = await self._blobs.read(digest)
-        try:
-            return msgspec.json.decode(encoded, type=Tree)
-        except msgspec.DecodeError as error:
-            raise BlobMissing(f"blob {digest!r} is no tree of files, so it cannot be verified.") from error
 
     async def _fresh_sandbox(self, request: VerifyRequest, tree_digest: str) -> Sandbox:
         """A sandbox that nothing has run in: what an interrupted try of the same verification left is removed first."""

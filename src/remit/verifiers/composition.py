@@ -1,0 +1,79 @@
+"""All verifiers of an outcome together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from remit.errors import InvalidRequest
+from remit.interfaces import CallRecorder, Verifier
+from remit.values import JsonObject, Principal, Verdict, VerifyRequest
+from remit.verifiers.specifications import VERIFIERS_MAX
+
+
+class Verifiers:
+    """Verifiers by the `type` of their specification."""
+
+    def __init__(self, by_type: Mapping[str, Verifier]) -> None:
+        self._by_type = dict(by_type)
+
+    async def check_all(
+        self, principal: Principal, verifiers: Sequence[JsonObject], toolchains: Sequence[str] = ()
+    ) -> None:
+        """Refuse what cannot run, before anything is spent. Raises InvalidRequest, VerifierUnavailable,
+        SandboxUnavailable."""
+        if not 1 <= len(verifiers) <= VERIFIERS_MAX:
+            raise InvalidRequest(f"verifiers: give 1 to {VERIFIERS_MAX}, not {len(verifiers)}.")
+        for index, verifier in enumerate(verifiers):
+            try:
+                await self._of(verifier).check(principal, verifier, toolchains=toolchains)
+            except InvalidRequest as error:
+                raise InvalidRequest(f"verifiers[{index}]: {error.message}", code=error.code) from error
+
+    def is_priced(self, verifier: JsonObject) -> bool:
+        """Whether running this verifier costs money. Raises InvalidRequest for an unknown type."""
+        return self._of(verifier).is_priced(verifier)
+
+    async def verify_all(
+        self, request: VerifyRequest, verifiers: Sequence[JsonObject], recorder: CallRecorder | None
+    ) -> tuple[Verdict, ...]:
+        """Verdicts in the order given. Those that cost nothing run first; one that costs runs only if those passed,
+        else its verdict is not passed, "not run: …". `request.verifier` is not looked at; each verifier's own
+        verification id is `<verification_id>.<index>`. Raises what `Verifier.verify` raises."""
+        verdicts: dict[int, Verdict] = {}
+        failed: Verdict | None = None
+        for index, verifier in self._cheapest_first(verifiers):
+            is_priced = self.is_priced(verifier)
+            if is_priced and failed is not None:
+                verdicts[index] = _not_run(verifier, failed)
+                continue
+            own = msgspec.structs.replace(
+                request, verifier=verifier, verification_id=f"{request.verification_id}.{index}"
+            )
+            verdict = await self._of(verifier).verify(own, recorder if is_priced else None)
+            verdicts[index] = verdict
+            if not is_priced and not verdict.passed:
+                failed = failed or verdict
+        return tuple(verdicts[index] for index in range(len(verifiers)))
+
+    def _cheapest_first(self, verifiers: Sequence[JsonObject]) -> list[tuple[int, JsonObject]]:
+        return sorted(enumerate(verifiers), key=lambda item: (self.is_priced(item[1]), item[0]))
+
+    def _of(self, verifier: JsonObject) -> Verifier:
+        kind = verifier.get("type")
+        found = self._by_type.get(kind) if isinstance(kind, str) else None
+        if found is None:
+            raise InvalidRequest(
+                f"type: {kind!r} is no verifier. There are: {', '.join(sorted(self._by_type))}."
+            )
+        return found
+
+
+def _not_run(verifier: JsonObject, failed: Verdict) -> Verdict:
+    return Verdict(
+        verifier=verifier,
+        passed=False,
+        summary=f"not run: another verifier did not pass ({failed.summary})",
+        evidence={"not_run": True},
+    )
