@@ -18,7 +18,7 @@ from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.writer import SessionWriter
 from remit.session import events
 from remit.session.state import Outcome
-from remit.values import JsonObject, JsonValue, NewEvent, Verdict
+from remit.values import JsonObject, JsonValue, NewEvent, Verdict, VerifyRequest
 from remit.verifiers.composition import Verifiers
 
 HEARTBEAT_SECONDS = 15.0
@@ -56,18 +56,18 @@ class Evaluation:
         state = writer.state
         try:
             digest = await self._tree_digest(writer)
-            verdicts = await self._verifiers.verify_all(
+            request = VerifyRequest(
                 principal=writer.principal,
                 stream_id=state.session_id,
-                verification_id=f"{outcome.evaluation_start_id}:{writer.epoch}",
-                verifiers=outcome_verifiers(outcome.event),
+                verification_id=f"{outcome.evaluation_start_id}.{writer.epoch}",
+                verifier={},
                 tree_digest=digest,
                 input_tree_digest=input_tree_digest(state.created),
                 mounts=input_mounts(state.created),
                 toolchains=toolchains(state.created),
                 outcome=str(outcome.event["description"]),
-                recorder=recorder,
             )
+            verdicts = await self._verifiers.verify_all(request, outcome_verifiers(outcome.event), recorder)
         except (SandboxUnavailable, SandboxLost, VerifierUnavailable) as error:
             return (), error
         return verdicts, None

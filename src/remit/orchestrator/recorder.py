@@ -8,7 +8,8 @@ from typing import cast
 
 import msgspec
 
-from remit.orchestrator.writer import SessionWriter
+from remit.orchestrator.session_errors import error_body
+from remit.orchestrator.writer import SessionWriter, thread_of
 from remit.session import events
 from remit.session.policy import Policy
 from remit.session.state import add_usage
@@ -66,6 +67,11 @@ class SessionRecorder:
             span = writer.public("span.model_request_start")
             self._span_id = span.event_id
             new.append(span)
+        elif self.purpose == "work":
+            new += [
+                writer.public("session.status_running"),
+                writer.public("session.thread_status_running", **thread_of(writer.state)),
+            ]
         self._message_id = writer.ids.new("sevt")
         self._deltas = 0
         await writer.append(*new, effects=attempt.holds)
@@ -98,7 +104,14 @@ class SessionRecorder:
                 fields["tool_use_ids"] = cast("JsonValue", tool_use_ids)
         self.usage = add_usage(self.usage, ended.usage)
         new = [writer.private("model.ended", **fields), *speech]
-        if self.purpose == "work" and not ended.will_retry:
+        if self.purpose == "work" and ended.will_retry:
+            error = error_body(ended.error_reason, ended.error_message, "retrying")
+            new += [
+                writer.public("session.error", error=error),
+                writer.public("session.thread_status_rescheduled", **thread_of(writer.state)),
+                writer.public("session.status_rescheduled"),
+            ]
+        elif self.purpose == "work":
             new.append(
                 writer.public(
                     "span.model_request_end",

@@ -32,7 +32,7 @@ from remit.orchestrator.turn import (
     interrupted_result,
     tool_result,
 )
-from remit.orchestrator.writer import SessionWriter
+from remit.orchestrator.writer import SessionWriter, thread_of
 from remit.session import events
 from remit.session.moves import CarryOn, Rest, StartTurn, StopTurn, TakeInput, WaitAgain, next_move
 from remit.session.state import SessionState
@@ -196,7 +196,7 @@ class SessionRun:
         writer = self._writer
         running = [
             writer.public("session.status_running"),
-            writer.public("session.thread_status_running", **self._thread()),
+            writer.public("session.thread_status_running", **thread_of(self._state)),
         ]
         await writer.append(*running, *consume(writer, event_ids), summary=self._summary("running"))
 
@@ -296,7 +296,10 @@ class SessionRun:
         idle = writer.public("session.status_idle", stop_reason=reason, stop_details=details)
         await writer.append(
             writer.public(
-                "session.thread_status_idle", **self._thread(), stop_reason=reason, stop_details=details
+                "session.thread_status_idle",
+                **thread_of(self._state),
+                stop_reason=reason,
+                stop_details=details,
             ),
             writer.public("session.usage", usage=usage, budget=state.budget),
             idle,
@@ -395,12 +398,6 @@ class SessionRun:
             return None
         clock = self._writer.clock
         return clock.now_us() + int(max(0.0, due - clock.monotonic()) * 1_000_000) + 1
-
-    def _thread(self) -> JsonObject:
-        return {
-            "session_thread_id": self._state.thread_id,
-            "agent_name": str(self._state.agent.get("name") or ""),
-        }
 
     def _summary(self, status: str) -> StreamSummary:
         return summary_of(self._state, status)

@@ -18,6 +18,7 @@ from remit.values import (
     Append,
     Effect,
     EventRow,
+    JsonObject,
     JsonValue,
     Lease,
     LiveItem,
@@ -116,3 +117,8 @@ class SessionWriter:
                 stream_id=self.session_id, frame=frame, frame_type=frame_type, thread_id=self.state.thread_id
             )
         )
+
+
+def thread_of(state: SessionState) -> JsonObject:
+    """The fields that every `session.thread_status_*` event of the primary thread carries."""
+    return {"session_thread_id": state.thread_id, "agent_name": str(state.agent.get("name") or "")}
