@@ -63,14 +63,14 @@ class AnthropicProvider:
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /v1/messages."""
         answer = _Answer(self._endpoint)
-        events = self._endpoint.events("/v1/messages", _body(request))
+        events = self._endpoint.events(
+            "/v1/messages", _body(request), is_last=lambda event: event.event == "message_stop"
+        )
         async with aclosing(events):
             async for event in events:
                 text = answer.take(event)
                 if text:
                     yield ModelDelta(text=text)
-                if answer.is_complete:
-                    break
         yield answer.response()
 
     async def models(self) -> Sequence[ModelInfo]:
@@ -182,7 +182,7 @@ class _Answer:
         self._has_final_usage = False
         self._stop_reason: str | None = None
         self._stop_details: JsonObject | None = None
-        self.is_complete = False
+        self._is_complete = False
 
     def take(self, event: SseEvent) -> str | None:
         """Take one event in; the text it brought. Raises ModelCallFailed."""
@@ -203,7 +203,7 @@ class _Answer:
             case "message_delta":
                 self._take_end(_object(data.get("delta")), data.get("usage"))
             case "message_stop":
-                self.is_complete = True
+                self._is_complete = True
             case "error":
                 raise error_failure(self._endpoint, data.get("error"), is_begun=bool(self._message))
             case _:
@@ -212,7 +212,7 @@ class _Answer:
 
     def response(self) -> ModelResponse:
         """The whole answer. Raises ModelCallFailed when it was cut."""
-        if not self.is_complete or self._stop_reason is None:
+        if not self._is_complete or self._stop_reason is None:
             raise self._endpoint.failure("broke off the answer", reason="cut", billed="unknown")
         stop_reason = _STOP_REASONS.get(self._stop_reason)
         if stop_reason is None:

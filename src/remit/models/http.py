@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ _T = TypeVar("_T")
 ERROR_BODY_BYTES_MAX = 64 << 10
 ERROR_TEXT_CHARS_MAX = 500
 ANSWER_BYTES_MAX = 16 << 20
+DRAIN_SECONDS = 0.25
 CONNECTIONS_MAX = 256
 KEEPALIVE_SECONDS = 20.0
 """Shorter than servers keep theirs: a call on a connection that the server just closed has an unknown cost."""
@@ -52,8 +53,11 @@ class ModelEndpoint:
         self._timeouts = timeouts
         self._client: httpx2.AsyncClient | None = None
 
-    async def events(self, path: str, body: JsonObject) -> AsyncGenerator[SseEvent, None]:
-        """POST and yield the events of the answer. Raises ModelCallFailed; closing the iterator aborts the call."""
+    async def events(
+        self, path: str, body: JsonObject, *, is_last: Callable[[SseEvent], bool]
+    ) -> AsyncGenerator[SseEvent, None]:
+        """POST and yield the events of the answer, up to the last. Raises ModelCallFailed; closing the iterator aborts
+        the call."""
         deadline = time.monotonic() + self._timeouts.total_seconds
         request = self._open().build_request("POST", self._base_url + path, content=_encode(body))
         response = await self._before(deadline, self._send(request))
@@ -65,6 +69,9 @@ class ModelEndpoint:
             while (piece := await self._before(deadline, self._next(pieces))) is not None:
                 for event in self._parse(parser, piece):
                     yield event
+                    if is_last(event):
+                        await self._drain(pieces)
+                        return
         finally:
             await response.aclose()
 
@@ -114,6 +121,15 @@ class ModelEndpoint:
             return await anext(pieces, None)
         except httpx2.HTTPError as error:
             raise self._broken(error) from error
+
+    async def _drain(self, pieces: AsyncIterator[bytes]) -> None:
+        """Read the end of a finished answer, so that the connection can serve the next call."""
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while await self._next(pieces) is not None:
+                    pass
+        except (TimeoutError, ModelCallFailed):
+            pass  # the answer is whole; only the connection is not used again
 
     async def _before(self, deadline: float, step: Coroutine[Any, Any, _T]) -> _T:
         try:

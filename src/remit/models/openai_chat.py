@@ -68,12 +68,12 @@ class OpenAIChatProvider:
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /chat/completions."""
         answer = _Answer(self._endpoint)
-        events = self._endpoint.events("/chat/completions", chat_body(request, is_openai=self._is_openai))
+        events = self._endpoint.events(
+            "/chat/completions", chat_body(request, is_openai=self._is_openai), is_last=_is_done
+        )
         async with aclosing(events):
             async for event in events:
-                if event.data == "[DONE]":
-                    break
-                text = answer.take(event)
+                text = None if _is_done(event) else answer.take(event)
                 if text:
                     yield ModelDelta(text=text)
         yield answer.response(request, recovers_calls=not self._is_openai)
@@ -221,6 +221,10 @@ class _Answer:
 
     def _garbage(self, what: str) -> ModelCallFailed:
         return self._endpoint.failure(f"sent {what}", reason="garbage", billed="unknown")
+
+
+def _is_done(event: SseEvent) -> bool:
+    return event.data == "[DONE]"
 
 
 def _usage(reported: JsonObject) -> Usage:

@@ -11,7 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -44,7 +44,7 @@ class ScriptedToolUse(_Part, frozen=True, kw_only=True):
     """A tool the scripted model asks for."""
 
     name: str
-    input: JsonObject
+    input: dict[str, Any]  # Any: JSON; msgspec cannot decode into a recursive alias
 
 
 class ScriptedFault(_Part, frozen=True, kw_only=True):
