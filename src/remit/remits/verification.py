@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from remit.interfaces import BlobStore
 from remit.remits.deliverables import HISTORY_PATH
 from remit.remits.events import RemitCreated
-from remit.values import JsonObject, Principal, ReadOnlyTree, Tree, Value, Verdict
+from remit.values import JsonObject, Principal, ReadOnlyTree, Tree, Value, Verdict, VerifyRequest
 from remit.verifiers.composition import Verifiers
 
 
@@ -54,16 +54,16 @@ async def judge_tree(
         return Judged(indexes=(), verdicts=())
     if tree_digest is None:
         tree_digest = await blobs.put(Tree(entries=()).encode())
-    verdicts = await verifiers.verify_all(
+    request = VerifyRequest(
         principal=principal,
         stream_id=remit_id,
         verification_id=verification_id,
-        verifiers=[created.verifiers[i] for i in indexes],
+        verifier={},
         tree_digest=tree_digest,
         input_tree_digest=created.tree_digest,
         mounts=history_mounts(created.history_digest),
         toolchains=created.toolchains,
         outcome=created.outcome,
-        recorder=None,
     )
-    return Judged(indexes=indexes, verdicts=tuple(verdicts))
+    verdicts = await verifiers.verify_all(request, [created.verifiers[i] for i in indexes], None)
+    return Judged(indexes=indexes, verdicts=verdicts)

@@ -3,25 +3,122 @@ the remit puts into it is ordinary input, keyed so that a repetition is recognis
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import cast
 
-from remit.errors import NotFound
-from remit.interfaces import SessionStore
+import msgspec
+from msgspec.structs import replace
+
+from remit.clock import Clock
+from remit.errors import Conflict, NotFound
+from remit.ids import Ids
+from remit.interfaces import Catalog, SessionStore
+from remit.remits.accounts import grants_in, opening_effects
 from remit.remits.events import RemitCreated, RemitSessionCreated
 from remit.remits.steps import ReopenOutcome, reopening_id
+from remit.remits.verification import history_mounts
+from remit.resources.agent_config import resolve_model
+from remit.resources.agents import Agents, decode_config, snapshot
+from remit.resources.environments import KIND as ENVIRONMENT_KIND
+from remit.resources.environments import Environments, resolve_config
+from remit.resources.environments import decode_config as decode_environment
+from remit.resources.inbound import stored_events
+from remit.resources.sessions import new_session
+from remit.schema.environments import EnvironmentConfig
+from remit.schema.events import UserDefineOutcome
+from remit.schema.wire import convert
 from remit.session import events
-from remit.values import Append, JsonObject, Principal
+from remit.values import Append, JsonObject, JsonValue, Principal, Resource
+
+ENVIRONMENT_ID = "env_remit"
+ENVIRONMENT_NAME = "remit"
+TITLE_LENGTH_MAX = 120
 
 
-class SessionOpener(Protocol):
-    """Makes the session that a remit's log has decided."""
+class SessionOpener:
+    """Makes the session that a remit's log has decided, by the rules every session obeys."""
+
+    def __init__(
+        self,
+        *,
+        store: SessionStore,
+        catalog: Catalog,
+        agents: Agents,
+        environments: Environments,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._agents = agents
+        self._environments = environments
+        self._clock = clock
+        self._ids = ids
 
     async def open(
         self, principal: Principal, *, remit_id: str, created: RemitCreated, session: RemitSessionCreated
     ) -> None:
         """Make it with its outcome, its input and the child's side of its grants, due at once; nothing if it exists.
-        Raises NotFound or WrongState when the agent is gone or archived."""
-        ...
+        Raises NotFound when the agent is gone."""
+        agent = await self._agents.retrieve(principal, created.agent.id, created.agent.version)
+        config = decode_config(agent)
+        config = replace(config, model=resolve_model(created.model, current=config.model))
+        environment = await self._environment(principal)
+        stream, append = new_session(
+            ids=self._ids,
+            now_us=self._clock.now_us(),
+            session_id=session.session_id,
+            agent=snapshot(agent, config),
+            environment_id=environment.id,
+            environment_config=decode_environment(environment).config,
+            effects=(*opening_effects(session.grants), *grants_in(session.grants)),
+            events=self._outcome(created),
+            title=created.outcome.strip()[:TITLE_LENGTH_MAX],
+            parent_stream_id=remit_id,
+            input=_input(created),
+            toolchains=created.toolchains,
+        )
+        await self._store.create_stream(principal, stream, append)
+
+    def _outcome(self, created: RemitCreated) -> Sequence[JsonObject]:
+        """The first event, read as any client's would be."""
+        given: JsonObject = {
+            "type": "user.define_outcome",
+            "description": created.outcome,
+            "verifiers": list[JsonValue](created.verifiers),
+            "max_iterations": created.max_iterations,
+        }
+        event = convert(given, UserDefineOutcome, what="outcome")
+        return stored_events(
+            [event], lambda _: self._ids.new("sevt"), lambda _: self._ids.new("outc"), field="initial_events"
+        )
+
+    async def _environment(self, principal: Principal) -> Resource:
+        """The workspace's own environment for remits, made at first use."""
+        now_us = self._clock.now_us()
+        body = msgspec.json.encode(EnvironmentConfig(name=ENVIRONMENT_NAME, config=resolve_config(None)))
+        resource = Resource(
+            workspace_id=principal.workspace_id,
+            kind=ENVIRONMENT_KIND,
+            id=ENVIRONMENT_ID,
+            version=1,
+            name=ENVIRONMENT_NAME,
+            body=body,
+            created_at_us=now_us,
+            updated_at_us=now_us,
+        )
+        try:
+            await self._catalog.create(principal, resource)
+        except Conflict:
+            return await self._environments.retrieve(principal, ENVIRONMENT_ID)
+        return resource
+
+
+def _input(created: RemitCreated) -> JsonObject | None:
+    if created.tree_digest is None:
+        return None
+    mounts = [cast("JsonValue", msgspec.to_builtins(m)) for m in history_mounts(created.history_digest)]
+    return {"tree_digest": created.tree_digest, "mounts": mounts}
 
 
 async def forward_interrupt(

@@ -1,0 +1,289 @@
+"""Making a remit: everything that can be refused is refused here, before anything is spent or written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+from msgspec.structs import replace
+
+from remit.clock import Clock
+from remit.errors import Conflict, Forbidden, InvalidRequest
+from remit.gateway.routing import Router
+from remit.ids import Ids
+from remit.interfaces import BlobStore, Catalog, Prices, SessionStore
+from remit.ledger.prices import unpriced
+from remit.remits.accounts import opening_effects, remit_grants
+from remit.remits.deliverables import read_tree
+from remit.remits.events import (
+    AgentRef,
+    Amount,
+    AnyEvent,
+    Budget,
+    HarnessRef,
+    ProtectedFile,
+    RemitApproved,
+    RemitCreated,
+    RemitForecast,
+)
+from remit.remits.forecast import forecast
+from remit.remits.log import encode_created, preview_created, summary_of
+from remit.remits.money import format_usd, parse_usd
+from remit.remits.verification import priced_verifiers
+from remit.resources.agent_config import Harnesses, resolve_create
+from remit.resources.agents import KIND as AGENT_KIND
+from remit.resources.agents import Agents, decode_config, usable_agent
+from remit.schema.agents import AgentConfig, AgentCreate
+from remit.schema.remits import BudgetParams, RemitCreate
+from remit.schema.tools import AgentToolsetParams
+from remit.schema.verifiers import CommandVerifier, RubricVerifier, VerifierParams
+from remit.values import Append, JsonObject, NewStream, Principal, Rate, Resource, Value
+from remit.verifiers.composition import Verifiers
+from remit.verifiers.exhibits import SHOWN_CHARACTERS_MAX
+from remit.verifiers.protected import protected_paths
+from remit.verifiers.rubric import ANSWER_TOKENS_MAX
+
+DEFAULT_AGENT_ID = "agent_remit_coder"
+DEFAULT_AGENT_NAME = "remit-coder"
+INPUT_KIND = "input"
+GRADER_INPUT_TOKENS = SHOWN_CHARACTERS_MAX + 20_000
+"""What a grader is shown besides the rubric and the outcome: contents, the list of files, its own rules."""
+OPERATOR_SCOPES = frozenset({"*", "operator"})
+
+
+class InputBody(Value, frozen=True, kw_only=True):
+    """What the catalog keeps of an upload."""
+
+    size_bytes: int
+    files: int
+    has_history: bool
+    tree_digest: str
+    history_digest: str | None = None
+
+
+class RemitCreation:
+    """Checks a request, makes its forecast, and writes the first rows."""
+
+    def __init__(
+        self,
+        *,
+        store: SessionStore,
+        catalog: Catalog,
+        blobs: BlobStore,
+        agents: Agents,
+        harnesses: Harnesses,
+        router: Router,
+        prices: Prices,
+        verifiers: Verifiers,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._blobs = blobs
+        self._agents = agents
+        self._harnesses = harnesses
+        self._router = router
+        self._prices = prices
+        self._verifiers = verifiers
+        self._clock = clock
+        self._ids = ids
+
+    async def create(self, principal: Principal, params: RemitCreate) -> str:
+        """The new remit's id. Raises InvalidRequest, NotFound, WrongState, Forbidden, ModelUnavailable, Unpriced,
+        VerifierUnavailable, SandboxUnavailable; then nothing was written."""
+        budget = read_budget(params.budget)
+        if not params.outcome.strip():
+            raise InvalidRequest("`outcome`: is blank; say what must be true when the work is done.")
+        if params.toolchains and not OPERATOR_SCOPES.intersection(principal.scopes):
+            raise Forbidden("`toolchains`: naming folders of the host needs a key with the `operator` scope.")
+        read_verifiers(params)
+        given = await self._input(principal, params.input_id)
+        agent, model = await self._agent(principal, params)
+        verifiers = _with_grader_model(read_verifiers(params), model)
+        rate = await self._rate(model)
+        await self._check_verifiers(principal, verifiers, budget, params.toolchains or ())
+        created = RemitCreated(
+            outcome=params.outcome,
+            verifiers=tuple(verifiers),
+            budget=budget,
+            agent=_agent_ref(agent, model),
+            model=model,
+            max_iterations=params.max_iterations,
+            input_id=params.input_id,
+            tree_digest=given.tree_digest if given is not None else None,
+            history_digest=given.history_digest if given is not None else None,
+            input_bytes=given.size_bytes if given is not None else 0,
+            protect=tuple(params.protect or ()),
+            unprotect=tuple(params.unprotect or ()),
+            toolchains=tuple(params.toolchains or ()),
+            metadata=dict(params.metadata or {}),
+            protected=await self._protected(given, verifiers),
+        )
+        expected = forecast(
+            model=model,
+            rate=rate,
+            budget=budget,
+            input_bytes=created.input_bytes,
+            priced_verifiers=len(priced_verifiers(self._verifiers, verifiers)),
+            verification_worst=await self._verification_worst(params.outcome, verifiers),
+        )
+        events: list[AnyEvent] = [created, expected]
+        if params.consent == "given":
+            events.append(RemitApproved(actor=principal.actor, reason="given at creation"))
+        return await self._write(principal, events, created)
+
+    async def _write(self, principal: Principal, events: Sequence[AnyEvent], created: RemitCreated) -> str:
+        remit_id = self._ids.new("remit")
+        now_us = self._clock.now_us()
+        digests = [d for d in (created.tree_digest, created.history_digest) if d is not None]
+        for digest in tuple(digests):
+            tree = await read_tree(self._blobs, digest)
+            digests += [entry.sha256 for entry in tree.entries if entry.sha256 is not None]
+        await self._catalog.reference_blobs(principal, remit_id, digests)
+        rows = encode_created(events, time_us=now_us, ids=self._ids)
+        grants = remit_grants(remit_id, created.budget, reserve=_reserve(events))
+        stream = NewStream(
+            stream_id=remit_id,
+            kind="remit",
+            summary=summary_of(preview_created(rows, principal.workspace_id)),
+        )
+        append = Append(stream_id=remit_id, events=rows, effects=opening_effects(grants), wake_at_us=now_us)
+        await self._store.create_stream(principal, stream, append)
+        return remit_id
+
+    async def _input(self, principal: Principal, input_id: str | None) -> InputBody | None:
+        if input_id is None:
+            return None
+        resource = await self._catalog.retrieve(principal, INPUT_KIND, input_id)
+        return msgspec.json.decode(resource.body, type=InputBody)
+
+    async def _agent(self, principal: Principal, params: RemitCreate) -> tuple[Resource, str]:
+        if params.agent is not None:
+            agent = await usable_agent(self._agents, principal, params.agent, None)
+            return agent, params.model or str(decode_config(agent).model["id"])
+        model = params.model or await self._router.default_model()
+        await self._router.resolve(model)
+        return await self._default_agent(principal, model), model
+
+    async def _default_agent(self, principal: Principal, model: str) -> Resource:
+        """The workspace's own agent for remits, made at first use through the rules every agent obeys."""
+        config = resolve_create(
+            AgentCreate(name=DEFAULT_AGENT_NAME, model=model, tools=[AgentToolsetParams()]), self._harnesses
+        )
+        now_us = self._clock.now_us()
+        resource = Resource(
+            workspace_id=principal.workspace_id,
+            kind=AGENT_KIND,
+            id=DEFAULT_AGENT_ID,
+            version=1,
+            name=config.name,
+            body=msgspec.json.encode(config),
+            created_at_us=now_us,
+            updated_at_us=now_us,
+        )
+        try:
+            await self._catalog.create(principal, resource)
+        except Conflict:
+            return await usable_agent(self._agents, principal, DEFAULT_AGENT_ID, None)
+        return resource
+
+    async def _rate(self, model: str) -> Rate | None:
+        route = await self._router.resolve(model)
+        return self._prices.rate(route.priced_as)
+
+    async def _check_verifiers(
+        self, principal: Principal, verifiers: Sequence[JsonObject], budget: Budget, toolchains: Sequence[str]
+    ) -> None:
+        await self._verifiers.check_all(principal, list(verifiers), toolchains=toolchains)
+        for verifier in priced_verifiers(self._verifiers, verifiers):
+            model = verifier.get("model")
+            if isinstance(model, str) and budget.usd is not None and await self._rate(model) is None:
+                raise unpriced(model)
+
+    async def _verification_worst(self, outcome: str, verifiers: Sequence[JsonObject]) -> Amount:
+        """What one run of every grader can come to, at the dearest rates."""
+        nano_usd = tokens = 0
+        for verifier in priced_verifiers(self._verifiers, verifiers):
+            input_tokens = len(f"{outcome}{verifier.get('rubric')}".encode()) + GRADER_INPUT_TOKENS
+            rate = await self._rate(str(verifier["model"]))
+            tokens += input_tokens + ANSWER_TOKENS_MAX
+            if rate is not None:
+                nano_usd += input_tokens * rate.input_dearest + ANSWER_TOKENS_MAX * rate.output_dearest
+        return Amount(usd=format_usd(nano_usd), tokens=tokens)
+
+    async def _protected(
+        self, given: InputBody | None, verifiers: Sequence[JsonObject]
+    ) -> tuple[ProtectedFile, ...]:
+        if given is None:
+            return ()
+        tree = await read_tree(self._blobs, given.tree_digest)
+        found: dict[str, ProtectedFile] = {}
+        for verifier in verifiers:
+            if verifier["type"] != "command":
+                continue
+            protect = cast("list[str]", verifier.get("protect") or [])
+            unprotect = cast("list[str]", verifier.get("unprotect") or [])
+            for file in protected_paths(tree, str(verifier["command"]), protect, unprotect):
+                found[file.path] = ProtectedFile(
+                    path=file.path, reason=file.reason, sha256=file.sha256, target=file.target
+                )
+        return tuple(found[path] for path in sorted(found))
+
+
+def read_budget(params: BudgetParams) -> Budget:
+    """At least one unit, and more than nothing of it."""
+    if params.usd is None and params.tokens is None:
+        raise InvalidRequest('`budget`: is empty; give {"usd": "2.00"}, {"tokens": 50000} or both.')
+    if params.usd is None:
+        return Budget(tokens=params.tokens)
+    nano_usd = parse_usd(params.usd)
+    if not nano_usd:
+        raise InvalidRequest('`budget.usd`: must be more than zero, such as "2.00".')
+    return Budget(usd=format_usd(nano_usd), tokens=params.tokens)
+
+
+def read_verifiers(params: RemitCreate) -> list[JsonObject]:
+    """The composition: what was given, the rubric as one more, and the remit's globs in every command."""
+    given: list[VerifierParams] = [
+        replace(
+            verifier,
+            protect=[*verifier.protect, *(params.protect or ())],
+            unprotect=[*verifier.unprotect, *(params.unprotect or ())],
+        )
+        if isinstance(verifier, CommandVerifier)
+        else verifier
+        for verifier in params.verifiers or ()
+    ]
+    if params.rubric is not None:
+        given.append(RubricVerifier(rubric=params.rubric))
+    if not given:
+        raise InvalidRequest(
+            "`verifiers`: is required (a command or a rubric that decides), or give `rubric`."
+        )
+    return cast("list[JsonObject]", msgspec.to_builtins(given))
+
+
+def _with_grader_model(verifiers: Sequence[JsonObject], model: str) -> list[JsonObject]:
+    """A rubric without a model is graded by the remit's own, in a context of its own."""
+    return [
+        {**verifier, "model": model} if verifier["type"] == "rubric" and "model" not in verifier else verifier
+        for verifier in verifiers
+    ]
+
+
+def _reserve(events: Sequence[AnyEvent]) -> Amount:
+    expected = next(event for event in events if isinstance(event, RemitForecast))
+    return expected.verification_reserve
+
+
+def _agent_ref(resource: Resource, model: str) -> AgentRef:
+    config: AgentConfig = decode_config(resource)
+    return AgentRef(
+        id=resource.id,
+        version=resource.version,
+        name=config.name,
+        model=model,
+        harness=HarnessRef(name=config.harness["name"], version=config.harness["version"]),
+    )

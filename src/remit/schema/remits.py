@@ -1,0 +1,63 @@
+"""Remits on the wire: what callers send. What is answered is in docs/api.md, sections 2 to 4."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from remit.schema.events import OUTCOME_ITERATIONS_DEFAULT, OUTCOME_ITERATIONS_MAX
+from remit.schema.verifiers import Globs, RubricText, VerifierList
+from remit.schema.wire import Metadata, Params
+
+OUTCOME_LENGTH_MAX = 100_000
+TOOLCHAINS_MAX = 16
+TOKENS_MAX = 10**15
+REMIT_STATUSES = (
+    "awaiting_consent",
+    "verifying_input",
+    "working",
+    "interrupted",
+    "satisfied",
+    "unsatisfied",
+    "budget_reached",
+    "stopped",
+)
+
+Toolchain = Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)]
+Toolchains = Annotated[list[Toolchain], msgspec.Meta(max_length=TOOLCHAINS_MAX)]
+
+
+class BudgetParams(Params, frozen=True):
+    """Dollars as a decimal string, tokens as a number, or both."""
+
+    usd: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$")] | None = None
+    tokens: Annotated[int, msgspec.Meta(ge=1, le=TOKENS_MAX)] | None = None
+
+
+class RemitCreate(Params, frozen=True):
+    """POST /v1/remits."""
+
+    outcome: Annotated[str, msgspec.Meta(min_length=1, max_length=OUTCOME_LENGTH_MAX)]
+    budget: BudgetParams
+    verifiers: VerifierList | None = None
+    rubric: RubricText | None = None
+    input_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
+    agent: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+    max_iterations: Annotated[int, msgspec.Meta(ge=1, le=OUTCOME_ITERATIONS_MAX)] = OUTCOME_ITERATIONS_DEFAULT
+    protect: Globs | None = None
+    unprotect: Globs | None = None
+    toolchains: Toolchains | None = None
+    consent: Literal["required", "given"] = "required"
+    metadata: Metadata | None = None
+
+
+class RemitAnswer(Params, frozen=True):
+    """POST approve, decline, interrupt, resume: a reason belongs to decline and may stand with approve."""
+
+    reason: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
+
+
+class NoParams(Params, frozen=True):
+    """A body without fields."""
