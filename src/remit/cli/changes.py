@@ -17,6 +17,7 @@ from remit.client.stream import JsonObject
 
 CHANGED_FILES = "files.tar"
 READ_BYTES = 1 << 20
+_LINK = "link to "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +26,10 @@ class Change:
 
     path: str
     kind: Literal["added", "modified", "removed"]
-    base_sha256: str | None
-    """Before; None for an added path."""
-    sha256: str | None
-    """After; None for a removed path."""
+    before: str | None
+    """Digest of what was there, as `digest_of` gives it; None for an added path."""
+    after: str | None
+    """Digest of what shall be there; None for a removed path."""
     mode: int
 
 
@@ -47,10 +48,16 @@ def _change(entry: JsonObject) -> Change:
     return Change(
         path=path,
         kind=entry["kind"],
-        base_sha256=entry.get("base_sha256"),
-        sha256=entry.get("sha256"),
+        before=_digest(entry.get("base_sha256"), entry.get("base_target")),
+        after=_digest(entry.get("sha256"), entry.get("target")),
         mode=int(entry.get("mode") or 0o644) & 0o777,
     )
+
+
+def _digest(sha256: object, target: object) -> str | None:
+    if isinstance(sha256, str):
+        return sha256
+    return _LINK + target if isinstance(target, str) else None
 
 
 async def download(client: AsyncClient, remit_id: str, name: str, target: Path) -> None:
@@ -90,16 +97,16 @@ def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, change: Change, t
         target.chmod(change.mode)
     else:
         raise CommandFailed(f"The result's {change.path!r} is neither a file nor a symlink.")
-    if change.sha256 is not None and digest_of(target) != change.sha256:
+    if digest_of(target) != change.after:
         raise CommandFailed(f"The result's {change.path!r} is not what its list says (another hash).")
 
 
 def digest_of(path: Path) -> str | None:
-    """The hash of what stands at a path: a file's content, a symlink's target; None if nothing does.
-    Anything else (a folder, a socket) has a digest equal to no file's."""
+    """What stands at a path: the hash of a file's content, or a symlink's target; None if nothing does.
+    Anything else (a folder, a socket) gives a word that equals no digest."""
     try:
         if path.is_symlink():
-            return hashlib.sha256(os.fsencode(path.readlink())).hexdigest()
+            return _LINK + os.fsdecode(path.readlink())
         if not path.exists():
             return None
         if not path.is_file():

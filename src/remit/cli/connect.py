@@ -179,10 +179,6 @@ async def open_this_platform(options: PlatformOptions) -> AsyncGenerator[Platfor
     """The real opener. The platform is loaded here, so that `remit --help` need not."""
     from remit.app import load_settings, open_platform
 
-    overrides: dict[str, object] = {}
-    if options.data is not None:
-        overrides["data"] = options.data
-    if options.is_unsafe_local:
-        overrides["unsafe_local"] = True
-    async with open_platform(load_settings(**overrides)) as platform:
+    settings = load_settings(data=options.data, unsafe_local=options.is_unsafe_local or None)
+    async with open_platform(settings) as platform:
         yield platform

@@ -37,7 +37,7 @@ def plan_landing(folder: Path, changes: Sequence[Change]) -> Landing:
         current = None if obstacle else digest_of(folder / change.path)
         if obstacle is not None:
             conflicts.append(f"{change.path}: {obstacle}")
-        elif current == change.sha256 and _has_mode(folder / change.path, change):
+        elif current == change.after and _has_mode(folder / change.path, change):
             done.append(change)
         elif current in _expected(change):
             steps.append(change)
@@ -94,7 +94,7 @@ def _swap(landing: Landing, new: Path, old: Path) -> None:
 
 
 def _expected(change: Change) -> tuple[str | None, str | None]:
-    return change.base_sha256, change.sha256
+    return change.before, change.after
 
 
 def _has_mode(path: Path, change: Change) -> bool:

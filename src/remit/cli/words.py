@@ -22,6 +22,7 @@ _STATUS = {
     "budget_reached": "budget reached",
     "stopped": "stopped",
 }
+RUBRIC_CELLS = 80
 _TELLING_INPUTS = ("command", "file_path", "path", "pattern", "query", "url")
 ENDED = frozenset({"satisfied", "unsatisfied", "budget_reached", "stopped"})
 
@@ -121,7 +122,7 @@ def verifier_text(verifier: object) -> str:
         case "command":
             return one_line(str(fields.get("command", "")))
         case "rubric":
-            return f"rubric: {one_line(str(fields.get('rubric', '')))}"
+            return f"rubric: {one_line(str(fields.get('rubric', '')))[:RUBRIC_CELLS]}"
         case None:
             return str(verifier)
         case other:
@@ -158,3 +159,15 @@ def message_text(content: object) -> str:
         return content
     blocks = [as_object(block) for block in as_list(content)]
     return "\n".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
+
+
+def decimal_is_positive(value: object) -> bool:
+    """Whether this is an amount above zero."""
+    amount = decimal_of(value)
+    return amount is not None and amount > 0
+
+
+def short_stream(stream_id: str) -> str:
+    """A stream's id, recognisable and short: prefix and end."""
+    prefix, _, rest = stream_id.partition("_")
+    return f"{prefix}…{rest[-6:]}" if len(rest) > 8 else stream_id

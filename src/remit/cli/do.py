@@ -1,0 +1,334 @@
+"""`remit do`: from an outcome and a budget to a verified result and a receipt."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from remit.cli import render, words
+from remit.cli.changes import changes_of
+from remit.cli.connect import Connection, Opener, PlatformOptions, connect
+from remit.cli.deliver import check_out, default_out, deliver
+from remit.cli.failure import (
+    EXIT_INTERRUPTED,
+    EXIT_NOT_VERIFIED,
+    EXIT_VERIFIED,
+    BadUsage,
+)
+from remit.cli.follow import Ending, Follower
+from remit.cli.options import Budget, consent_above_usd, needs_question
+from remit.cli.pack import InputPlan, human_bytes, packed, plan_input
+from remit.cli.screens import screen_for
+from remit.cli.view import View
+from remit.client.client import AsyncClient
+from remit.client.errors import NotFoundError
+from remit.client.stream import JsonObject
+from remit.clock import SystemClock
+
+INPUT_PATH = "remit.input_path"
+"""The metadata key under which a remit remembers the folder it came from, for `remit apply`."""
+RUBRIC_BYTES_MAX = 262_144
+AGENT_ID_PREFIX = "agent_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoOptions:
+    """The command line of `remit do`, understood."""
+
+    outcome: str
+    budget: Budget
+    folder: Path | None = None
+    commands: tuple[str, ...] = ()
+    rubric: Path | None = None
+    protect: tuple[str, ...] = ()
+    unprotect: tuple[str, ...] = ()
+    toolchains: tuple[Path, ...] = ()
+    model: str | None = None
+    agent: str | None = None
+    max_iterations: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How to go about it: asking, showing, writing."""
+
+    out: Path | None = None
+    is_yes: bool = False
+    is_json: bool = False
+
+
+async def do(
+    opener: Opener, platform: PlatformOptions, options: DoOptions, manner: Manner, console: Console
+) -> int:
+    """Carry an outcome out. Gives the exit code."""
+    check_out(manner.out, options.folder)
+    above_usd = consent_above_usd(os.environ)
+    rubric = _read_rubric(options.rubric)
+    toolchains = [_existing_folder(folder) for folder in options.toolchains]
+    if not options.commands and rubric is None:
+        raise BadUsage(
+            "Nothing says when the outcome is reached.",
+            mend='Give a command that passes when it is done: --verify "pytest -q"; or a text to judge by: --rubric FILE.',
+        )
+    plan = None if options.folder is None else await anyio.to_thread.run_sync(plan_input, options.folder)
+    async with connect(opener, platform) as connection:
+        client = connection.client
+        agent_id = await _agent_id(client, options.agent)
+        input_id = await _upload(client, plan)
+        remit = await client.remits.create(
+            outcome=options.outcome,
+            budget=options.budget.to_wire(),
+            verifiers=[{"type": "command", "command": command} for command in options.commands] or None,
+            rubric=rubric,
+            input_id=input_id,
+            agent=agent_id,
+            model=options.model,
+            max_iterations=options.max_iterations,
+            protect=list(options.protect) or None,
+            unprotect=list(options.unprotect) or None,
+            toolchains=toolchains or None,
+            consent="required",
+            metadata=None if plan is None else {INPUT_PATH: str(plan.folder)},
+        )
+        if not manner.is_json:
+            _print_forecast(console, remit, plan)
+        if not await _consent(connection, remit, manner, above_usd, console):
+            return EXIT_NOT_VERIFIED
+        return await _follow_to_the_end(connection, remit, manner, console, interrupts_known=0)
+
+
+async def resume(
+    opener: Opener, platform: PlatformOptions, remit_id: str, manner: Manner, console: Console
+) -> int:
+    """Go on with a remit that was interrupted, or whose process died; show the end of one that has ended."""
+    async with connect(opener, platform) as connection:
+        remit = await retrieve(connection.client, remit_id)
+        check_out(manner.out, _input_folder(remit))
+        interrupts = await _interrupts(connection.client, remit["id"])
+        if remit["status"] == "awaiting_consent":
+            if not manner.is_json:
+                _print_forecast(console, remit, None)
+            if not await _consent(connection, remit, manner, consent_above_usd(os.environ), console):
+                return EXIT_NOT_VERIFIED
+        elif remit["status"] == "interrupted":
+            await connection.client.remits.resume(remit["id"])
+        return await _follow_to_the_end(connection, remit, manner, console, interrupts_known=interrupts)
+
+
+async def watch(
+    opener: Opener, platform: PlatformOptions, remit_id: str, manner: Manner, console: Console
+) -> int:
+    """Watch a remit, whoever started it. Leaving does not interrupt it."""
+    async with connect(opener, platform) as connection:
+        remit = await retrieve(connection.client, remit_id)
+        interrupts = await _interrupts(connection.client, remit["id"])
+        if remit["status"] == "interrupted":
+            interrupts -= 1
+        ending, _ = await _follow(
+            connection, remit, manner, console, interrupts_known=interrupts, is_owner=False
+        )
+        if manner.is_json:
+            return EXIT_INTERRUPTED if ending == "left" else EXIT_VERIFIED
+        if ending == "left":
+            note = " It goes on when Remit next runs on this data folder." if connection.is_owner else ""
+            console.print(Text(f"Left; the remit was not interrupted.{note}"))
+            return EXIT_INTERRUPTED
+        if ending == "interrupted":
+            _print_interrupted(console, remit["id"])
+            return EXIT_VERIFIED
+        remit = await connection.client.remits.retrieve(remit["id"])
+        console.print(render.ending(remit, await connection.client.remits.receipt(remit["id"])))
+        return EXIT_VERIFIED
+
+
+async def retrieve(client: AsyncClient, remit_id: str) -> JsonObject:
+    """The remit by its id, or by the end of its id where that names one alone."""
+    try:
+        return await client.remits.retrieve(remit_id)
+    except NotFoundError:
+        matches = [remit async for remit in client.remits.list() if str(remit["id"]).endswith(remit_id)]
+        if len(matches) == 1:
+            return await client.remits.retrieve(matches[0]["id"])
+        what = "no remit" if not matches else f"{len(matches)} remits"
+        raise BadUsage(f"{remit_id!r} names {what}.", mend="`remit ls` shows the ids.") from None
+
+
+async def _follow_to_the_end(
+    connection: Connection, remit: JsonObject, manner: Manner, console: Console, *, interrupts_known: int
+) -> int:
+    ending, view = await _follow(
+        connection, remit, manner, console, interrupts_known=interrupts_known, is_owner=True
+    )
+    remit_id: str = remit["id"]
+    if ending != "ended":
+        if not manner.is_json:
+            _print_interrupted(console, remit_id)
+        elif ending == "left":
+            # Left without waiting: the log has no such event yet, and a reader needs a last line.
+            print(
+                msgspec.json.encode({"type": "remit.interrupted", "id": remit_id, "durable": False}).decode()
+            )
+        return EXIT_INTERRUPTED
+    await _hand_over(connection, remit_id, manner, console)
+    return EXIT_VERIFIED if view.verified else EXIT_NOT_VERIFIED
+
+
+async def _follow(
+    connection: Connection,
+    remit: JsonObject,
+    manner: Manner,
+    console: Console,
+    *,
+    interrupts_known: int,
+    is_owner: bool,
+) -> tuple[Ending, View]:
+    view = View(remit_id=remit["id"])
+    screen = screen_for(console, view, is_json=manner.is_json)
+    follower = Follower(connection, view, screen, SystemClock(), interrupts_known=interrupts_known)
+    ending = await follower.run(is_interrupting=is_owner)
+    return ending, follower.view
+
+
+async def _hand_over(connection: Connection, remit_id: str, manner: Manner, console: Console) -> None:
+    """Show the end and write the result. The last thing on the screen is the next command."""
+    remit = await connection.call(lambda client: client.remits.retrieve(remit_id))
+    if not manner.is_json:
+        receipt = await connection.call(lambda client: client.remits.receipt(remit_id))
+        console.print(render.ending(remit, receipt))
+    listing = await connection.call(lambda client: client.remits.deliverables(remit_id))
+    folder = _input_folder(remit)
+    pairs: list[tuple[str, str]] = []
+    if changes_of(listing) or manner.out is not None:
+        out = (manner.out or default_out(remit_id, folder)).absolute()
+        delivered = await connection.call(lambda client: deliver(client, remit_id, out))
+        extras = [name for name in delivered.names if name.startswith("result.")]
+        changed = words.counted(len(delivered.changes), "changed file")
+        pairs.append(("result", f"{_near(out)} ({', '.join([changed, *extras])})"))
+        next_command = f"remit apply {remit_id}" if folder is not None else f"remit receipt {remit_id}"
+    else:
+        pairs.append(("result", "no file was changed"))
+        next_command = f"remit receipt {remit_id}"
+    pairs.append(("next", next_command))
+    if not manner.is_json:
+        console.print(render.rows(pairs))
+
+
+async def _consent(
+    connection: Connection, remit: JsonObject, manner: Manner, above_usd: Decimal, console: Console
+) -> bool:
+    """The yes before anything is spent: given by --yes or below the threshold, else asked for."""
+    remit_id: str = remit["id"]
+    if not manner.is_yes and needs_question(remit.get("forecast") or {}, remit["budget"], above_usd):
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            await connection.client.remits.decline(remit_id, reason="there was no terminal to ask at")
+            raise BadUsage(
+                "This may cost more than is spent unasked, and there is no terminal to ask at. Nothing was spent.",
+                mend="Give --yes to consent, or raise REMIT_CONSENT_ABOVE_USD.",
+            )
+        if not await _ask(f"Spend up to {words.money(remit['budget'])} on this? [y/N] "):
+            await connection.client.remits.decline(remit_id, reason="declined at the terminal")
+            console.print("Declined. Nothing was spent.")
+            return False
+    await connection.client.remits.approve(remit_id)
+    return True
+
+
+async def _ask(question: str) -> bool:
+    """A question at the terminal; the event loop goes on meanwhile. The end of the input is a no."""
+    print(question, end="", file=sys.stderr, flush=True)
+    await anyio.wait_readable(sys.stdin)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+async def _upload(client: AsyncClient, plan: InputPlan | None) -> str | None:
+    if plan is None:
+        return None
+    async with packed(plan) as tar:
+        stored = await client.inputs.upload(tar)
+    return stored["id"]
+
+
+async def _agent_id(client: AsyncClient, agent: str | None) -> str | None:
+    """An agent by id or by name. Raises BadUsage when the name means none or several."""
+    if agent is None or agent.startswith(AGENT_ID_PREFIX):
+        return agent
+    found = [entry async for entry in client.agents.list() if entry.get("name") == agent]
+    if len(found) == 1:
+        return found[0]["id"]
+    if found:
+        ids = ", ".join(str(entry["id"]) for entry in found)
+        raise BadUsage(f"Several agents are named {agent!r}.", mend=f"Give one of their ids: {ids}.")
+    raise BadUsage(f"There is no agent named {agent!r}.", mend="Leave --agent away for the built-in one.")
+
+
+async def _interrupts(client: AsyncClient, remit_id: str) -> int:
+    return sum(
+        [1 async for event in client.remits.events(remit_id) if event.get("type") == "remit.interrupted"]
+    )
+
+
+def _input_folder(remit: JsonObject) -> Path | None:
+    path = words.as_object(remit.get("metadata")).get(INPUT_PATH)
+    return Path(path) if isinstance(path, str) else None
+
+
+def _print_forecast(console: Console, remit: JsonObject, plan: InputPlan | None) -> None:
+    notes: list[str] = []
+    folder: str | None = None
+    if plan is not None:
+        folder = f"{_near(plan.folder)} ({words.counted(plan.files, 'file')}, {human_bytes(plan.size_bytes)}"
+        folder += ", with its git history)" if plan.has_history else ")"
+        notes = list(plan.notes)
+    console.print(Text(remit["id"], style="dim"))
+    console.print(render.forecast(remit, folder=folder, input_notes=notes))
+    console.print()
+
+
+def _print_interrupted(console: Console, remit_id: str) -> None:
+    console.print(
+        render.rows([("interrupted", "everything is kept"), ("next", f"remit do --resume {remit_id}")])
+    )
+
+
+def _read_rubric(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadUsage(f"The rubric {str(path)!r} cannot be read: {error.strerror}.") from error
+    if len(content) > RUBRIC_BYTES_MAX:
+        raise BadUsage(
+            f"The rubric {str(path)!r} is larger than {human_bytes(RUBRIC_BYTES_MAX)}.", mend="Shorten it."
+        )
+    with suppress(UnicodeDecodeError):
+        text = content.decode("utf-8")
+        if text.strip():
+            return text
+        raise BadUsage(f"The rubric {str(path)!r} is empty.", mend="Write what must be true of the result.")
+    raise BadUsage(f"The rubric {str(path)!r} is not UTF-8 text.", mend="Give a text file.")
+
+
+def _existing_folder(folder: Path) -> str:
+    if not folder.is_dir():
+        raise BadUsage(
+            f"The toolchain {str(folder)!r} is not a folder.", mend="Name a folder, such as .venv."
+        )
+    return str(folder.resolve())
+
+
+def _near(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    with suppress(ValueError):
+        relative = path.resolve().relative_to(Path.cwd())
+        return f"./{relative}" if str(relative) != "." else "."
+    return str(path)

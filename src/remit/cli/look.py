@@ -1,0 +1,238 @@
+"""The commands that look at what is there, and the two that act on a result: `verify` and `apply`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import anyio.to_thread
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from remit.cli import render, words
+from remit.cli.changes import CHANGED_FILES, changes_of, download
+from remit.cli.connect import Connection, Opener, PlatformOptions, connect
+from remit.cli.do import INPUT_PATH, retrieve
+from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage
+from remit.cli.land import land, plan_landing
+from remit.cli.receipt import receipt_text
+from remit.cli.receipt_html import receipt_html
+from remit.cli.view import verdicts_of
+from remit.client.stream import JsonObject
+
+LISTED_MAX = 50
+
+
+async def list_remits(
+    opener: Opener, platform: PlatformOptions, console: Console, *, limit: int, is_json: bool
+) -> int:
+    """`remit ls`: newest first."""
+    async with connect(opener, platform) as connection:
+        found: list[JsonObject] = []
+        remits = connection.client.remits.list(order="desc")
+        async for remit in remits:
+            found.append(remit)
+            if len(found) == limit:
+                break
+        await remits.aclose()
+    if is_json:
+        for remit in found:
+            _print_json(remit)
+        return EXIT_VERIFIED
+    if not found:
+        console.print('There are no remits yet. Begin with: remit do "…" --input . --verify "…" --budget 1')
+        return EXIT_VERIFIED
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    for name in ("remit", "status", "verified", "spent"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("outcome", no_wrap=True, overflow="ellipsis", ratio=1)
+    for remit in found:
+        table.add_row(
+            str(remit["id"]),
+            words.status_text(str(remit["status"])),
+            _verified_text(remit),
+            _spent(remit),
+            Text(words.one_line(words.printable(str(remit["outcome"])))),
+        )
+    console.print(table)
+    return EXIT_VERIFIED
+
+
+async def show(
+    opener: Opener, platform: PlatformOptions, remit_id: str, console: Console, *, is_json: bool
+) -> int:
+    """`remit show`: one remit as it is now."""
+    async with connect(opener, platform) as connection:
+        remit = await retrieve(connection.client, remit_id)
+        if is_json:
+            _print_json(remit)
+            return EXIT_VERIFIED
+        receipt = await connection.client.remits.receipt(remit["id"])
+    folder = words.as_object(remit.get("metadata")).get(INPUT_PATH)
+    pairs = [("remit", str(remit["id"])), ("status", words.status_text(str(remit["status"])))]
+    if remit.get("session_ids"):
+        pairs.append(("sessions", ", ".join(map(str, remit["session_ids"]))))
+    console.print(render.rows(pairs))
+    console.print(render.forecast(remit, folder=folder if isinstance(folder, str) else None, input_notes=()))
+    console.print()
+    console.print(render.ending(remit, receipt))
+    return EXIT_VERIFIED
+
+
+async def receipt(
+    opener: Opener,
+    platform: PlatformOptions,
+    remit_id: str,
+    console: Console,
+    *,
+    html: Path | None,
+    is_json: bool,
+) -> int:
+    """`remit receipt`: on the screen, as JSON, or as one HTML file."""
+    async with connect(opener, platform) as connection:
+        remit = await retrieve(connection.client, remit_id)
+        found = await connection.client.remits.receipt(remit["id"])
+    if html is not None:
+        await anyio.Path(html).write_text(receipt_html(remit, found), encoding="utf-8")
+        console.print(Text(f"Written to {html}"))
+    elif is_json:
+        _print_json(found)
+    else:
+        console.print(receipt_text(found))
+    return EXIT_VERIFIED
+
+
+async def verify(
+    opener: Opener, platform: PlatformOptions, remit_id: str, console: Console, *, is_json: bool
+) -> int:
+    """`remit verify`: run the verifiers again on the result."""
+    async with connect(opener, platform) as connection:
+        remit = await retrieve(connection.client, remit_id)
+        answer = await connection.client.remits.verify(remit["id"])
+    if is_json:
+        _print_json(answer)
+    else:
+        for verdict in verdicts_of(answer.get("verdicts")):
+            mark, style = ("✓", "green") if verdict.passed else ("✗", "red")
+            console.print(
+                Text.assemble((f"{mark} ", style), verdict.verifier, (f"  {verdict.summary}", "dim"))
+            )
+            if not verdict.passed and verdict.output.strip():
+                console.print(Text(render.tail(verdict.output), style="dim"))
+        console.print(render.rows([("verified", "yes" if answer.get("verified") is True else "no")]))
+    return EXIT_VERIFIED if answer.get("verified") is True else EXIT_NOT_VERIFIED
+
+
+async def check(
+    opener: Opener, platform: PlatformOptions, remit_id: str | None, console: Console, *, is_json: bool
+) -> int:
+    """`remit check`: what must always hold, of one remit or (with None) of all."""
+    is_ok = True
+    async with connect(opener, platform) as connection:
+        ids = await _ids_to_check(connection, remit_id)
+        for id in ids:
+            answer = await connection.client.remits.check(id)
+            is_ok = is_ok and answer["ok"] is True
+            if is_json:
+                _print_json(answer)
+            else:
+                _print_check(console, answer)
+    if not is_json:
+        console.print(
+            Text(f"{words.counted(len(ids), 'remit')} checked: {'all is well' if is_ok else 'NOT well'}")
+        )
+    return EXIT_VERIFIED if is_ok else EXIT_NOT_VERIFIED
+
+
+async def doctor(opener: Opener, platform: PlatformOptions, console: Console, *, is_json: bool) -> int:
+    """`remit doctor`: what works on this machine, and the mend of what does not."""
+    async with connect(opener, platform) as connection:
+        answer = await connection.client.doctor()
+    if is_json:
+        _print_json(answer)
+    else:
+        for probe in map(words.as_object, answer["probes"]):
+            mark, style = ("✓", "green") if probe.get("ok") else ("✗", "red")
+            console.print(
+                Text.assemble(
+                    (f"{mark} ", style), (f"{probe.get('name')}", "bold"), f"  {probe.get('detail') or ''}"
+                )
+            )
+            if not probe.get("ok") and probe.get("mend"):
+                console.print(Text(f"    mend: {probe['mend']}", style="yellow"))
+    return EXIT_VERIFIED if answer.get("ok") is True else EXIT_NOT_VERIFIED
+
+
+async def apply(
+    opener: Opener, platform: PlatformOptions, remit_id: str, console: Console, *, to: Path | None
+) -> int:
+    """`remit apply`: land the result in the folder it came from."""
+    async with connect(opener, platform) as connection:
+        remit = await retrieve(connection.client, remit_id)
+        folder = _landing_folder(remit, to)
+        listing = await connection.client.remits.deliverables(remit["id"])
+        changes = changes_of(listing)
+        landing = await anyio.to_thread.run_sync(plan_landing, folder, changes)
+        if not changes:
+            console.print("The remit changed no file; there is nothing to apply.")
+            return EXIT_VERIFIED
+        if not landing.steps and not landing.conflicts:
+            console.print(Text(f"Already applied to {folder}."))
+            return EXIT_VERIFIED
+        with tempfile.TemporaryDirectory(prefix="remit-apply-") as temporary:
+            archive = Path(temporary) / CHANGED_FILES
+            if not landing.conflicts:
+                await download(connection.client, remit["id"], CHANGED_FILES, archive)
+            await anyio.to_thread.run_sync(land, landing, archive)
+    for change in landing.steps:
+        console.print(Text.assemble((f"{change.kind:>8}  ", "dim"), change.path))
+    console.print(Text(f"Applied {words.counted(len(landing.steps), 'change')} to {folder}."))
+    if remit.get("verified") is not True:
+        console.print(Text("Note: this result was not verified.", style="yellow"))
+    return EXIT_VERIFIED
+
+
+def _landing_folder(remit: JsonObject, to: Path | None) -> Path:
+    remembered = words.as_object(remit.get("metadata")).get(INPUT_PATH)
+    if to is None and not isinstance(remembered, str):
+        raise BadUsage("The remit had no input folder.", mend="Name the folder to write to: --to DIR.")
+    folder = to or Path(str(remembered))
+    if not folder.is_dir():
+        raise BadUsage(
+            f"The folder {str(folder)!r} does not exist.", mend="Name the folder to write to: --to DIR."
+        )
+    return folder.resolve()
+
+
+async def _ids_to_check(connection: Connection, remit_id: str | None) -> list[str]:
+    if remit_id is not None:
+        return [(await retrieve(connection.client, remit_id))["id"]]
+    return [remit["id"] async for remit in connection.client.remits.list()]
+
+
+def _print_check(console: Console, answer: JsonObject) -> None:
+    mark, style = ("✓", "green") if answer["ok"] else ("✗", "red")
+    checked = words.as_list(answer.get("checked"))
+    console.print(Text.assemble((f"{mark} ", style), str(answer["id"]), (f"  {len(checked)} rules", "dim")))
+    for violation in map(words.as_object, words.as_list(answer.get("violations"))):
+        where = f"{violation.get('stream_id')} at {violation.get('seq')}"
+        console.print(Text(f"    {violation.get('rule')}: {violation.get('message')} ({where})", style="red"))
+
+
+def _verified_text(remit: JsonObject) -> Text:
+    if remit["status"] not in words.ENDED:
+        return Text("–", style="dim")
+    return Text("yes", style="green") if remit.get("verified") else Text("no", style="red")
+
+
+def _spent(remit: JsonObject) -> str:
+    spent = words.as_object(remit.get("spent"))
+    if words.decimal_is_positive(spent.get("usd")) or not spent.get("tokens"):
+        return words.usd(spent.get("usd"))
+    return f"{words.count(spent['tokens'])} tok"
+
+
+def _print_json(value: JsonObject) -> None:
+    print(msgspec.json.encode(value).decode(), flush=True)

@@ -1,0 +1,163 @@
+"""A receipt as a readable page of text: every call with its hold and settlement, tools, verifications, accounts."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from remit.cli import render, words
+
+_STATE_STYLES = {"settled": "", "assumed": "yellow", "open": "cyan"}
+
+
+def receipt_text(receipt: words.Json) -> RenderableType:
+    """The whole receipt."""
+    parts: list[RenderableType] = [_summary(receipt), Text()]
+    calls = words.as_list(receipt.get("calls"))
+    if calls:
+        parts += [Text("model calls", style="bold"), _calls(receipt), Text()]
+    if words.as_list(receipt.get("tools")):
+        parts += [Text("tools", style="bold"), _tools(receipt), Text()]
+    if words.as_list(receipt.get("verifications")):
+        parts += [Text("verifications", style="bold"), _verifications(receipt), Text()]
+    if words.as_list(receipt.get("accounts")):
+        parts += [Text("accounts", style="bold"), _accounts(receipt)]
+    return Group(*parts)
+
+
+def tools_by_name(receipt: words.Json) -> list[tuple[str, int, float, int, int]]:
+    """Of each tool: name, uses, seconds, errors, uses that may have run."""
+    found: dict[str, list[words.Json]] = {}
+    for tool in map(words.as_object, words.as_list(receipt.get("tools"))):
+        found.setdefault(str(tool.get("name")), []).append(tool)
+    return [
+        (
+            name,
+            len(uses),
+            sum(float(use.get("duration_seconds") or 0) for use in uses),
+            sum(1 for use in uses if use.get("is_error")),
+            sum(1 for use in uses if use.get("may_have_run")),
+        )
+        for name, uses in sorted(found.items())
+    ]
+
+
+def amount_text(amount: object) -> str:
+    """A hold or settlement in both units: dollars and tokens."""
+    fields = words.as_object(amount)
+    parts = [words.nano_usd(fields["nano_usd"])] if fields.get("nano_usd") is not None else []
+    if fields.get("tokens") is not None:
+        parts.append(f"{words.count(fields['tokens'])} tok")
+    return " ".join(parts) or "–"
+
+
+def _summary(receipt: words.Json) -> RenderableType:
+    agent = words.as_object(receipt.get("agent"))
+    harness = words.as_object(agent.get("harness"))
+    spent, budget = words.as_object(receipt.get("spent")), words.as_object(receipt.get("budget"))
+    yes_no = {True: "yes", False: "no"}
+    pairs = [
+        ("receipt of", str(receipt.get("remit_id"))),
+        ("status", words.status_text(str(receipt.get("status")))),
+        ("completed", yes_no[receipt.get("completed") is True]),
+        ("verified", yes_no[receipt.get("verified") is True]),
+        ("agent", f"{agent.get('model')} in {harness.get('name')} {harness.get('version')}"),
+        ("image", str(receipt.get("image_digest") or "none was needed")),
+        ("budget", words.money(budget)),
+        ("spent", f"{words.exact_usd(spent.get('usd'))} and {words.count(spent.get('tokens'))} tokens"),
+    ]
+    held = words.as_object(receipt.get("held"))
+    if words.decimal_is_positive(held.get("usd")) or words.decimal_is_positive(held.get("tokens")):
+        pairs.append(
+            ("held", f"{words.exact_usd(held.get('usd'))} and {words.count(held.get('tokens'))} tokens")
+        )
+    for model, price in words.as_object(receipt.get("prices")).items():
+        pairs.append((f"price of {model}", f"from {words.as_object(price).get('source')}"))
+    return render.rows(pairs)
+
+
+def _table(*columns: tuple[str, bool]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    for name, is_number in columns:
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    return table
+
+
+def _calls(receipt: words.Json) -> RenderableType:
+    table = _table(
+        ("", True),
+        ("model", False),
+        ("for", False),
+        ("held", True),
+        ("settled", True),
+        ("state", False),
+        ("time", True),
+    )
+    for position, call in enumerate(map(words.as_object, words.as_list(receipt.get("calls"))), start=1):
+        state = str(call.get("state"))
+        took = words.duration_between(call.get("started_at"), call.get("ended_at"))
+        reason = f" ({call['error_reason']})" if call.get("error_reason") else ""
+        table.add_row(
+            str(position),
+            Text(str(call.get("served_model") or call.get("model"))),
+            str(call.get("purpose") or ""),
+            amount_text(call.get("held")),
+            amount_text(call.get("settled")),
+            Text(f"{state}{reason}", style=_STATE_STYLES.get(state, "red")),
+            "" if took is None else words.seconds(took),
+        )
+    return table
+
+
+def _tools(receipt: words.Json) -> RenderableType:
+    table = _table(("tool", False), ("uses", True), ("time", True), ("", False))
+    for name, uses, seconds, errors, unknown in tools_by_name(receipt):
+        notes = [words.counted(errors, "error")] if errors else []
+        if unknown:
+            notes.append(f"{unknown} may have run")
+        table.add_row(Text(name), str(uses), words.seconds(seconds), Text(", ".join(notes), style="yellow"))
+    return table
+
+
+def _verifications(receipt: words.Json) -> RenderableType:
+    table = _table(("iteration", True), ("verifier", False), ("", False), ("time", True))
+    for entry in map(words.as_object, words.as_list(receipt.get("verifications"))):
+        for verdict in render.verdicts_of(entry.get("verdicts")):
+            took = verdict.duration_seconds
+            answer = Text("passed", style="green") if verdict.passed else Text("failed", style="red")
+            table.add_row(
+                str(entry.get("iteration", "")),
+                Text(verdict.verifier),
+                answer,
+                "" if took is None else words.seconds(took),
+            )
+    return table
+
+
+def _accounts(receipt: words.Json) -> RenderableType:
+    table = _table(
+        ("stream", False),
+        ("for", False),
+        ("cap", True),
+        ("spent", True),
+        ("held", True),
+        ("granted", True),
+        ("", False),
+    )
+    for account in map(words.as_object, words.as_list(receipt.get("accounts"))):
+        show = words.nano_usd if account.get("unit") == "nano_usd" else _tokens
+        table.add_row(
+            words.short_stream(str(account.get("stream_id"))),
+            str(account.get("purpose")),
+            "none" if account.get("cap") is None else show(account["cap"]),
+            show(account.get("spent")),
+            show(account.get("held")),
+            show(account.get("granted")),
+            Text("stopped", style="yellow") if account.get("stopped") else "",
+        )
+    return table
+
+
+def _tokens(value: object) -> str:
+    return f"{words.count(value)} tok"

@@ -1,0 +1,197 @@
+"""A receipt as one self-contained HTML file: no script, nothing fetched, every value escaped where it is placed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from remit.cli import render, words
+from remit.cli.receipt import amount_text, tools_by_name
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_STYLE = """
+:root{color-scheme:light dark;--line:#d9d9de;--dim:#6b6b76;--yes:#17803d;--no:#b42318;--warn:#a15c07;--card:#fafafb}
+@media (prefers-color-scheme:dark){:root{--line:#34343b;--dim:#9a9aa5;--yes:#4cc38a;--no:#ff8a7a;--warn:#e7b15c;--card:#1d1d21}}
+*{box-sizing:border-box}
+body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2.5rem auto;padding:0 1.25rem}
+h1{font-size:1.5rem;margin:0 0 .25rem}h2{font-size:1rem;margin:2.25rem 0 .5rem}
+p.outcome{font-size:1.1rem;margin:.25rem 0 1.25rem;white-space:pre-wrap}
+.dim,th{color:var(--dim)}.yes{color:var(--yes)}.no{color:var(--no)}.warn{color:var(--warn)}
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(10rem,1fr));gap:.75rem;margin:1rem 0}
+.fact{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.6rem .9rem}
+.fact b{display:block;font-size:1.15rem;font-variant-numeric:tabular-nums}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
+th,td{text-align:left;padding:.35rem .9rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+th{font-weight:500}td.n,th.n{text-align:right}
+code,pre{font:.85em/1.45 ui-monospace,monospace}
+pre{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.75rem;overflow-x:auto;white-space:pre-wrap}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.25rem;margin:0}dt{color:var(--dim)}dd{margin:0;overflow-wrap:anywhere}
+"""
+
+
+class Html(str):
+    """Markup that is safe as it is; every other text is escaped when it is placed."""
+
+    __slots__ = ()
+
+
+def receipt_html(remit: words.Json, receipt: words.Json) -> str:
+    """The page."""
+    title = f"Receipt of {receipt.get('remit_id')}"
+    body = _join(
+        [
+            _tag("h1", "Receipt"),
+            _tag("div", str(receipt.get("remit_id")), "dim"),
+            _tag("p", str(remit.get("outcome") or ""), "outcome"),
+            _facts(receipt),
+            _details(remit, receipt),
+            _section("Evidence", _evidence(remit)),
+            _section("Model calls", _calls(receipt)),
+            _section("Tools", _tools(receipt)),
+            _section("Accounts", _accounts(receipt)),
+        ]
+    )
+    return (
+        "<!doctype html>\n"
+        f'<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
+    )
+
+
+def _facts(receipt: words.Json) -> Html:
+    spent, budget = words.as_object(receipt.get("spent")), words.as_object(receipt.get("budget"))
+    return _tag(
+        "div",
+        _join(
+            [
+                _fact("completed", *_yes_no(receipt.get("completed"))),
+                _fact("verified", *_yes_no(receipt.get("verified"))),
+                _fact("spent", words.exact_usd(spent.get("usd"))),
+                _fact("tokens", words.count(spent.get("tokens"))),
+                _fact("budget", words.money(budget)),
+            ]
+        ),
+        "facts",
+    )
+
+
+def _fact(name: str, value: str, style: str = "") -> Html:
+    return _tag("div", _join([_tag("span", name, "dim"), _tag("b", value, style)]), "fact")
+
+
+def _details(remit: words.Json, receipt: words.Json) -> Html:
+    agent = words.as_object(receipt.get("agent"))
+    harness = words.as_object(agent.get("harness"))
+    pairs = [
+        ("status", words.status_text(str(receipt.get("status")))),
+        ("agent", f"{agent.get('model')} in {harness.get('name')} {harness.get('version')}"),
+        ("image", str(receipt.get("image_digest") or "none was needed")),
+        ("began", str(remit.get("created_at") or "")),
+        ("ended", str(remit.get("ended_at") or "not yet")),
+    ]
+    if remit.get("explanation"):
+        pairs.append(("explanation", str(remit["explanation"])))
+    for model, price in words.as_object(receipt.get("prices")).items():
+        pairs.append((f"price of {model}", f"from {words.as_object(price).get('source')}"))
+    return _tag("dl", _join([_join([_tag("dt", name), _tag("dd", value)]) for name, value in pairs]))
+
+
+def _evidence(remit: words.Json) -> Html:
+    vacuous = {words.verifier_text(entry) for entry in words.as_list(remit.get("vacuous"))}
+    parts: list[Html] = []
+    for iteration in map(words.as_object, words.as_list(remit.get("iterations"))):
+        for verdict in render.verdicts_of(iteration.get("verdicts")):
+            word, style = ("passed", "yes") if verdict.passed else ("failed", "no")
+            head = [_tag("b", word, style), Html(" "), _tag("code", verdict.verifier), Html(" ")]
+            head.append(_tag("span", f"iteration {iteration.get('iteration')}  {verdict.summary}", "dim"))
+            if verdict.verifier in vacuous:
+                head.append(_tag("span", " vacuous: it passed before any work", "warn"))
+            parts.append(_tag("p", _join(head)))
+            if verdict.output.strip():
+                parts.append(_tag("pre", render.tail(verdict.output)))
+    tampered, added = words.as_list(remit.get("tampered")), words.as_list(remit.get("added"))
+    parts.extend(_tag("p", f"tampered: {path} was protected and was changed", "no") for path in tampered)
+    parts.extend(_tag("p", f"added: {path} was left out of the verification", "warn") for path in added)
+    return _join(parts)
+
+
+def _calls(receipt: words.Json) -> Html:
+    rows: list[list[Html]] = []
+    for position, call in enumerate(map(words.as_object, words.as_list(receipt.get("calls"))), start=1):
+        took = words.duration_between(call.get("started_at"), call.get("ended_at"))
+        state = str(call.get("state"))
+        reason = f" ({call['error_reason']})" if call.get("error_reason") else ""
+        rows.append(
+            [
+                _number(str(position)),
+                _cell(str(call.get("served_model") or call.get("model"))),
+                _cell(str(call.get("purpose") or "")),
+                _number(amount_text(call.get("held"))),
+                _number(amount_text(call.get("settled"))),
+                _tag("td", f"{state}{reason}", "" if state == "settled" else "warn"),
+                _number("" if took is None else words.seconds(took)),
+            ]
+        )
+    return _table(("#n", "model", "for", "held#n", "settled#n", "state", "time#n"), rows)
+
+
+def _tools(receipt: words.Json) -> Html:
+    rows = [
+        [
+            _cell(name),
+            _number(str(uses)),
+            _number(words.seconds(took)),
+            _number(str(errors)),
+            _number(str(unknown)),
+        ]
+        for name, uses, took, errors, unknown in tools_by_name(receipt)
+    ]
+    return _table(("tool", "uses#n", "time#n", "errors#n", "may have run#n"), rows)
+
+
+def _accounts(receipt: words.Json) -> Html:
+    rows: list[list[Html]] = []
+    for account in map(words.as_object, words.as_list(receipt.get("accounts"))):
+        show = words.nano_usd if account.get("unit") == "nano_usd" else words.count
+        cap = "none" if account.get("cap") is None else show(account["cap"])
+        numbers = [cap, *(show(account.get(name)) for name in ("spent", "held", "granted"))]
+        unit = "dollars" if account.get("unit") == "nano_usd" else "tokens"
+        names = [str(account.get("stream_id")), str(account.get("purpose")), unit]
+        rows.append([*map(_cell, names), *map(_number, numbers)])
+    return _table(("stream", "for", "unit", "cap#n", "spent#n", "held#n", "granted#n"), rows)
+
+
+def _section(title: str, content: Html) -> Html:
+    return _join([_tag("h2", title), _tag("div", content, "scroll")]) if content else Html("")
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Html]]) -> Html:
+    if not rows:
+        return Html("")
+    head = [_tag("th", name.removesuffix("#n"), "n" if name.endswith("#n") else "") for name in columns]
+    body = [_tag("tr", _join(row)) for row in rows]
+    return _tag("table", _join([_tag("thead", _tag("tr", _join(head))), _tag("tbody", _join(body))]))
+
+
+def _cell(text: str) -> Html:
+    return _tag("td", text)
+
+
+def _number(text: str) -> Html:
+    return _tag("td", text, "n")
+
+
+def _yes_no(value: object) -> tuple[str, str]:
+    return ("yes", "yes") if value is True else ("no", "no")
+
+
+def _tag(name: str, content: str, style: str = "") -> Html:
+    attribute = f' class="{style}"' if style else ""
+    inner = content if isinstance(content, Html) else escape(content)
+    return Html(f"<{name}{attribute}>{inner}</{name}>")
+
+
+def _join(parts: Sequence[Html]) -> Html:
+    return Html("".join(parts))
