@@ -60,6 +60,7 @@ class LedgerRecorder:
         self.endings: list[tuple[CallAttempt, CallEnded]] = []
         self.text = ""
         self.failure_of_start: Exception | None = None
+        self.failure_of_finish: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.is_appending = asyncio.Event()
 
@@ -75,11 +76,13 @@ class LedgerRecorder:
 
     async def finished(self, attempt: CallAttempt, ended: CallEnded) -> None:
         await anyio.lowlevel.checkpoint()
+        if self.failure_of_finish is not None:
+            raise self.failure_of_finish
         self._apply(ended.settlements)
         self.endings.append((attempt, ended))
 
     def delta(self, attempt: CallAttempt, text: str) -> None:
-        assert attempt is self.attempts[-1]
+        assert attempt in self.attempts
         self.text += text
 
     def account(self, unit: str) -> Account:
@@ -188,6 +191,47 @@ async def test_a_call_is_made_smaller_to_fit(clock: FakeClock) -> None:
     (attempt,) = recorder.attempts
     assert 256 <= attempt.request.max_tokens < 1000
     assert sum(hold.amount for hold in attempt.holds if hold.unit == "tokens") == 1000
+
+
+async def test_a_call_that_another_one_crowded_out_is_planned_anew(clock: FakeClock) -> None:
+    recorder = LedgerRecorder(tokens=2_000)
+    gateway = make_gateway(clock, Step(text="ok", delay_ms=1_000))
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(gateway.call, SOMEONE, ask(max_tokens=1_000), recorder)
+            tasks.start_soon(gateway.call, SOMEONE, ask(max_tokens=1_000), recorder)
+            await clock.wait_for_sleepers(2)
+            assert recorder.account("tokens").held == 2_000
+            await clock.advance(1)
+
+    first, second = recorder.attempts
+    assert first.request.max_tokens == 1_000
+    assert 256 <= second.request.max_tokens < 1_000
+
+
+async def test_a_lost_lease_at_the_end_stops_the_call(clock: FakeClock) -> None:
+    recorder = LedgerRecorder(usd=1)
+    recorder.failure_of_finish = LeaseLost("the epoch is stale")
+
+    with pytest.raises(LeaseLost):
+        await make_gateway(clock, Step(text="x", fault=fault("overloaded"))).call(SOMEONE, ask(), recorder)
+
+    assert len(recorder.attempts) == 1
+
+
+async def test_a_provider_that_asks_for_a_longer_pause_than_allowed_is_not_waited_for(
+    clock: FakeClock,
+) -> None:
+    recorder = LedgerRecorder(usd=1)
+    gateway = make_gateway(
+        clock, Step(text="x", fault=fault("rate_limited")), retries=RetrySettings(wait_seconds_max=0.5)
+    )
+
+    with pytest.raises(ModelCallFailed):
+        await gateway.call(SOMEONE, ask(), recorder)
+
+    assert not recorder.endings[-1][1].will_retry
 
 
 async def test_an_unpriced_model_cannot_serve_a_dollar_cap(clock: FakeClock) -> None:

@@ -17,6 +17,7 @@ from remit.values import ModelInfo, Value
 # (November 2026), dear enough to be useful and cheap enough not to surprise. In order of preference.
 DEFAULT_MODELS: tuple[tuple[str, str], ...] = (("anthropic", "claude-sonnet-5-5"), ("openai", "gpt-6.1-sol"))
 
+SCRIPTED = "scripted"
 ALIAS_DEPTH_MAX = 8
 
 WAYS_TO_GET_A_MODEL = (
@@ -51,20 +52,15 @@ class Router:
 
     async def resolve(self, model: str) -> Route:
         """Raises ModelUnavailable, whose message names every way to get a model."""
-        provider_name, name = split_model_id(self._unalias(model))
+        wanted = self._unalias(model)
+        provider_name, name = split_model_id(wanted)
         if provider_name in self._providers:
             return self._route(provider_name, name)
-        if provider_name is None:
-            # A bare id of no known form: whoever lists it.
-            for candidate, provider in self._providers.items():
-                if any(info.id == name for info in await provider.models()):
-                    return self._route(candidate, name)
-        else:
-            # An id with a slash may be a provider's own (a Hugging Face name on a local server).
-            whole = f"{provider_name}/{name}"
-            for candidate, provider in self._providers.items():
-                if "/" in model and any(info.id == whole for info in await provider.models()):
-                    return self._route(candidate, whole)
+        # An id that says nothing, or whose vendor is not configured: whoever lists it. Scripts are only played when
+        # asked for as `scripted/…`.
+        for candidate, provider in self._providers.items():
+            if candidate != SCRIPTED and any(info.id == wanted for info in await provider.models()):
+                return self._route(candidate, wanted)
         raise ModelUnavailable(f"no provider can serve the model {model!r}: {WAYS_TO_GET_A_MODEL}.")
 
     async def models(self) -> list[ModelInfo]:
@@ -76,8 +72,8 @@ class Router:
                 model_id = info.id if is_bare else f"{provider_name}/{info.id}"
                 listed.append(msgspec.structs.replace(info, id=model_id, provider=provider_name))
         by_id = {info.id: info for info in listed}
-        for alias, target in self._aliases.items():
-            if target in by_id:
+        for alias in self._aliases:
+            if (target := self._unalias(alias)) in by_id:
                 listed.append(msgspec.structs.replace(by_id[target], id=alias))
         return listed
 
@@ -87,7 +83,7 @@ class Router:
             if provider_name in self._providers:
                 return model
         for provider_name, provider in self._providers.items():
-            if provider_name == "scripted":
+            if provider_name == SCRIPTED:
                 continue
             if served := await provider.models():
                 return f"{provider_name}/{served[0].id}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -215,4 +215,4 @@ def _with_dearest(rates: dict[str, int], *, tiers: tuple[RateTier, ...], source:
 def _nano_usd_per_token(usd_per_million: Decimal) -> int:
     """Rounded up, so that no fraction of a nano-dollar is ever given away."""
     scaled = usd_per_million * NANO_USD_PER_USD / TOKENS_PER_PRICE
-    return -int(-scaled // 1)
+    return int(scaled.to_integral_value(rounding=ROUND_CEILING))
