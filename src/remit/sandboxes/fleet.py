@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -24,6 +25,7 @@ _log = structlog.get_logger()
 
 CREATE_SECONDS = 5.0
 """From the launch to the daemon's first answer; restoring the tree is not counted."""
+_COMPLAINT_BYTES_MAX = 4096
 
 
 class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,8 +41,8 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     read_only_paths: Sequence[str] = ()
     uid: int | None = None
     gid: int | None = None
-    mend: str = ""
-    """What to do when it does not come up."""
+    mend: Callable[[str], str]
+    """What to do when it does not come up, from what it said."""
 
 
 class Fleet:
@@ -52,7 +54,7 @@ class Fleet:
         folder: RuntimeFolder,
         blobs: BlobStore,
         ids: Ids,
-        plan: Callable[[SandboxSpec, Path], Awaitable[LaunchPlan]],
+        plan: Callable[[SandboxSpec, Path, tuple[int, int] | None], Awaitable[LaunchPlan]],
         owner: Callable[[], tuple[int, int] | None],
         disown: Callable[[tuple[int, int]], None],
     ) -> None:
@@ -62,13 +64,14 @@ class Fleet:
         self._plan = plan
         self._owner = owner
         self._disown = disown
-        self._spawner = Spawner()
+        self.spawner = Spawner()
         self._live: dict[str, _Berth] = {}
-        self._making: dict[str, asyncio.Lock] = {}
+        self._making: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def create(self, spec: SandboxSpec) -> GuestSandbox:
         """See `interfaces.SandboxProvider.create`."""
-        async with self._making.setdefault(spec.key, asyncio.Lock()):
+        lock = self._making.setdefault(spec.key, asyncio.Lock())
+        async with lock:
             berth = self._live.get(spec.key)
             if berth is not None and not berth.is_lost:
                 return berth.sandbox
@@ -85,7 +88,7 @@ class Fleet:
         """Destroy all of them, end the spawner, remove the folder."""
         for berth in list(self._live.values()):
             await berth.sandbox.destroy()
-        await self._spawner.close()
+        await self.spawner.close()
         await asyncio.to_thread(self._folder.close)
 
     async def _make(self, spec: SandboxSpec) -> GuestSandbox:
@@ -93,12 +96,12 @@ class Fleet:
         try:
             own = await asyncio.to_thread(self._folder.open)
             folder = own / id
-            owner = self._owner()
+            owner = await asyncio.to_thread(self._owner)
         except OSError as error:
             raise SandboxUnavailable(f"the sandbox folder cannot be made: {error}") from error
         try:
             await self._fill(spec, folder, owner)
-            plan = await self._plan(spec, folder)
+            plan = await self._plan(spec, folder, owner)
             sandbox, ended = await self._launch(id, spec, plan)
         except BaseException:
             await asyncio.shield(self._abandon(id, folder, owner))
@@ -108,8 +111,11 @@ class Fleet:
 
     async def _fill(self, spec: SandboxSpec, folder: Path, owner: tuple[int, int] | None) -> None:
         def make() -> None:
-            folder.mkdir(mode=0o711)
-            folder.chmod(0o711)
+            folder.mkdir(mode=0o700)
+            if owner is not None:
+                # Its user may pass; other people of the machine must not meet what it left (setuid bits, say).
+                os.chown(folder, 0, owner[1])
+                folder.chmod(0o710)
             for name in ("workspace", "outputs"):
                 (folder / name).mkdir(mode=0o755)
                 if owner is not None:
@@ -125,22 +131,26 @@ class Fleet:
     ) -> tuple[GuestSandbox, asyncio.Future[int]]:
         ours, theirs = control_pair()
         descriptors = [theirs, *plan.descriptors]
+        complaints = os.memfd_create("complaints", os.MFD_CLOEXEC)
         try:
-            ended = await self._spawner.launch(
+            ended = await self.spawner.launch(
                 id,
                 plan.argv,
                 descriptors=descriptors,
                 environment=plan.environment,
                 uid=plan.uid,
                 gid=plan.gid,
+                complaints=complaints,
             )
         except BaseException:
             ours.close()
+            os.close(complaints)
             raise
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         connection = await Connection.open(id, ours)
+        ended.add_done_callback(lambda _: connection.close())  # whatever still holds the socket
         try:
             async with asyncio.timeout(CREATE_SECONDS):
                 await connection.call(
@@ -148,10 +158,14 @@ class Fleet:
                 )
         except (SandboxLost, SandboxRefused, TimeoutError) as error:
             connection.close()
-            raise SandboxUnavailable(f"the sandbox did not come up. {plan.mend}".rstrip()) from error
+            said = os.pread(complaints, _COMPLAINT_BYTES_MAX, 0).decode("utf-8", "replace").strip()
+            _log.warning("sandbox_did_not_start", sandbox_id=id, said=said)
+            raise SandboxUnavailable(plan.mend(said)) from error
         except BaseException:
             connection.close()
             raise
+        finally:
+            os.close(complaints)
         sandbox = GuestSandbox(
             id=id,
             key=spec.key,
@@ -160,12 +174,10 @@ class Fleet:
             read_only_paths=plan.read_only_paths,
             destroy=self._destroy,
         )
-        # Its process is gone but something still holds the socket: that, too, is a lost sandbox.
-        ended.add_done_callback(lambda _: connection.close())
         return sandbox, ended
 
     async def _abandon(self, id: str, folder: Path, owner: tuple[int, int] | None) -> None:
-        await self._spawner.kill(id)
+        await self.spawner.kill(id)
         await asyncio.to_thread(remove_tree, folder)
         if owner is not None:
             self._disown(owner)

@@ -165,12 +165,11 @@ class GuestSandbox:
         pieces: list[bytes] = []
         offset = 0
         while start < len(paths):
-            batch = paths[start : start + _FETCH_PATHS_MAX]
-            answer = await self._call(
-                "fetch", {"root": root, "offset": offset}, msgspec.json.encode(list(batch))
-            )
+            batch = list(paths[start : start + _FETCH_PATHS_MAX])
+            answer = await self._call("fetch", {"root": root, "offset": offset}, msgspec.json.encode(batch))
             at = 0
-            for index, size, is_end in answer.header["parts"]:
+            parts: list[tuple[int, int, int]] = answer.header["parts"]
+            for index, size, is_end in parts:
                 if size >= 0:
                     pieces.append(answer.payload[at : at + size])
                     at += size

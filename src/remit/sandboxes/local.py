@@ -110,7 +110,7 @@ class LocalProvider:
         """See `interfaces.SandboxProvider`."""
         await self._fleet.close()
 
-    async def _plan(self, spec: SandboxSpec, folder: Path) -> LaunchPlan:
+    async def _plan(self, spec: SandboxSpec, folder: Path, _owner: tuple[int, int] | None) -> LaunchPlan:
         limits = spec.limits or self._limits
         for mount in spec.mounts:
             await self._mount(mount.path, mount.tree_digest, folder)
@@ -148,6 +148,7 @@ class LocalProvider:
             },
             output_bytes_max=limits.output_bytes,
             read_only_paths=[mount.path for mount in spec.mounts],
+            mend=lambda said: f"execd did not start: {said or 'it said nothing'}",
         )
 
     async def _mount(self, path: str, tree_digest: str, folder: Path) -> None:

@@ -45,8 +45,9 @@ class Spawner:
         environment: Mapping[str, str],
         uid: int | None = None,
         gid: int | None = None,
+        complaints: int | None = None,
     ) -> asyncio.Future[int]:
-        """Start argv with these descriptors as 3, 4, …; the future is its exit code (-9: killed, 127: no such program).
+        """Start argv with these descriptors as 3, 4, … and `complaints` as its standard error; the future is its exit code (-9: killed, 127: no such program).
 
         Raises SandboxUnavailable.
         """
@@ -60,8 +61,10 @@ class Spawner:
             "environment": dict(environment),
             "uid": uid,
             "gid": gid,
+            "has_complaints": complaints is not None,
         }
-        await self._send(control, message, descriptors)
+        given = [*descriptors, *([complaints] if complaints is not None else [])]
+        await self._send(control, message, given)
         return ended
 
     async def kill(self, id: str) -> None:
@@ -78,12 +81,11 @@ class Spawner:
         process, self._process = self._process, None
         self._drop_control()
         if process is not None:
-            deadline = asyncio.get_running_loop().time() + _STOP_SECONDS
-            while process.poll() is None and asyncio.get_running_loop().time() < deadline:
-                await asyncio.sleep(0.005)
-            if process.poll() is None:
+            try:
+                await asyncio.to_thread(process.wait, _STOP_SECONDS)
+            except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+                await asyncio.to_thread(process.wait)
 
     def _started(self) -> socket.socket:
         if self._control is not None:
@@ -111,7 +113,7 @@ class Spawner:
         return ours
 
     async def _send(
-        self, control: socket.socket, message: dict[str, object], descriptors: Sequence[int] = ()
+        self, control: socket.socket, message: Mapping[str, object], descriptors: Sequence[int] = ()
     ) -> None:
         data = msgspec.json.encode(message)
         while True:

@@ -75,7 +75,9 @@ def _launch(message: dict[str, Any], descriptors: list[int]) -> int:
         os.setsid()
         nothing = os.open("/dev/null", os.O_RDWR)
         # First out of the way of the numbers they shall get, then there.
-        moved = [os.dup2(each, 100 + at) for at, each in enumerate([nothing, nothing, nothing, *descriptors])]
+        complaints = descriptors.pop() if message["has_complaints"] else nothing
+        given = [nothing, nothing, complaints, *descriptors]
+        moved = [os.dup2(each, 100 + at) for at, each in enumerate(given)]
         for at, each in enumerate(moved):
             os.dup2(each, at, inheritable=True)
         os.closerange(len(moved), _OPEN_FILES)

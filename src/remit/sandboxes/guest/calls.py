@@ -5,12 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from . import jsons
 from .capture import Capture
 from .processes import exit_code, start_root
+
+TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 _PIECE_BYTES = 65_536
 _FIONREAD = 0x541B

@@ -6,29 +6,31 @@ unsafe-local one. Start-up time is part of every cold start, so only light modul
 
 from __future__ import annotations
 
-import _signal as signal  # see processes.py
 import os
 import select
 import time
-from collections.abc import Callable, Generator
-from typing import Any
 
 from . import jsons
 from .calls import Call, Ended, Memory, Program, encoded
 from .files import read_file, write_file
 from .frames import FrameReader, pack
-from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl
+from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl, signal
 from .paths import Paths, Refused
 from .processes import kill_all, kill_below, kill_leftovers
 from .shell import COMMAND_BYTES_MAX, Shell
 from .trees import TreeReader, fetch
 
+TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any
+
+    Answer = tuple[dict[str, Any], bytes]
+
 _READ_BYTES = 1 << 20
 _SEARCH_SECONDS = 30.0
 _SEARCH_BYTES_MAX = 8 << 20
 _STEP_SECONDS = 0.02
-
-Answer = tuple[dict[str, Any], bytes]
 
 
 class Daemon:
@@ -327,7 +329,7 @@ class Daemon:
             return
         if not shell.pid:
             self._start_shell(shell)
-        call, command = shell.waiting.popleft()
+        call, command = shell.waiting.pop(0)
         shell.begin(call, command, time.monotonic())
         if shell.send():
             self._poll.register(shell.script, select.EPOLLOUT)
@@ -401,10 +403,10 @@ class Daemon:
                 program.call.cut = "timeout"
                 self._kill_root(program.pid)
         shell = self._shell
-        if shell is not None and shell.call is not None:
-            if not shell.call.cut and shell.call.deadline <= now:
-                shell.call.cut = "timeout"
-                self._kill_root(shell.pid)
+        call = shell.call if shell is not None else None
+        if shell is not None and call is not None and not call.cut and call.deadline <= now:
+            call.cut = "timeout"
+            self._kill_root(shell.pid)
 
     # ------------------------------------------------------------------------------------------------- walks
 

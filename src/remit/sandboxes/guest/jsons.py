@@ -5,8 +5,10 @@ The C halves of the standard package are used directly; where an interpreter lac
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any  # JSON comes and goes untyped in the guest: it may not import msgspec
+TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 class _ScannerContext:
@@ -26,7 +28,7 @@ def _codec() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
         encode = _json.make_encoder(
             None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, True
         )
-        scan = _json.make_scanner(_ScannerContext())
+        scan = _json.make_scanner(_ScannerContext())  # pyright: ignore[reportArgumentType] - any object with these attributes
         assert scan('{"a":[1,null]}', 0)[0] == {"a": [1, None]}
         assert "".join(encode({"a": [1, None]}, 0)) == '{"a":[1,null]}'
     except (ImportError, AttributeError, TypeError, AssertionError):

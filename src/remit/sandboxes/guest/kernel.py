@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import _ctypes  # not ctypes: the wrapper costs 3 ms of the daemon's start-up
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # the wrapper costs 4 ms, for its enums
+
+__all__ = ["prctl", "signal"]
+
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36

@@ -7,13 +7,15 @@ the daemon that are no roots are therefore leftovers of an ended root, whatever 
 
 from __future__ import annotations
 
-import _signal as signal  # the signal module costs 4 ms of start-up for its enums
 import os
 import resource
 import time
-from collections.abc import Iterable, Mapping, Sequence
 
-from .kernel import PR_SET_CHILD_SUBREAPER, prctl
+from .kernel import PR_SET_CHILD_SUBREAPER, prctl, signal
+
+TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 _LIMITS = {
     "processes": resource.RLIMIT_NPROC,

@@ -8,12 +8,14 @@ script nor forge its own end; and `break`, `exit` and syntax errors mean what th
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Mapping
 
 from .calls import Call, Ended, drain
 from .capture import Capture
 from .processes import exit_code, start_root
+
+TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 STATUS_DESCRIPTOR = 199
 COMMAND_BYTES_MAX = 1 << 20
@@ -37,7 +39,7 @@ class Shell:
         self._status = bytearray()
         self._unsent = b""
         self.call: Call | None = None
-        self.waiting: deque[tuple[Call, str]] = deque()
+        self.waiting: list[tuple[Call, str]] = []
         self.pid = 0
         self.output = self.script = self.status = -1
 

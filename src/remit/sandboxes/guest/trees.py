@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any
 
 from .files import read_from
 from .paths import Paths, Refused
+
+TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from typing import Any
 
 ENTRIES_MAX = 500_000
 DEPTH_MAX = 256

@@ -1,0 +1,64 @@
+"""Where sandboxes lie on the host, and as whom they run.
+
+A server that is root gives every sandbox its own unprivileged user: root is not bound by RLIMIT_NPROC, and could read
+every file of the machine. Its folders then lie where that user can pass, outside any home.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from remit.errors import SandboxUnavailable
+
+UIDS = range(200_000, 265_536)
+"""Users (and groups) of sandboxes, when the server is root. Nobody else may use them."""
+_STATE = Path("/var/lib/remit")
+
+
+class Places:
+    """The folders of one provider and the users it has taken. Blocking."""
+
+    def __init__(self, runtime_dir: Path, *, is_root: bool | None = None) -> None:
+        self.is_root = os.geteuid() == 0 if is_root is None else is_root
+        if not self.is_root:
+            self.sandboxes = runtime_dir
+            self.images = runtime_dir / ".images"
+        else:
+            name = hashlib.sha256(str(runtime_dir.resolve()).encode()).hexdigest()[:12]
+            self.sandboxes = runtime_dir if _is_passable(runtime_dir) else _STATE / f"sandboxes-{name}"
+            self.images = _STATE / "images"
+        self._locks: dict[int, int] = {}
+
+    def take_owner(self) -> tuple[int, int] | None:
+        """A (uid, gid) that no live sandbox of any server has; None when sandboxes run as the server's own user."""
+        if not self.is_root:
+            return None
+        folder = _STATE / "uids"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        for uid in UIDS:
+            if uid in self._locks:
+                continue
+            lock = os.open(folder / str(uid), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                continue
+            self._locks[uid] = lock
+            return uid, uid
+        raise SandboxUnavailable(f"all {len(UIDS)} users for sandboxes are taken")
+
+    def give_back(self, owner: tuple[int, int]) -> None:
+        """The sandbox is gone; its user may serve another."""
+        os.close(self._locks.pop(owner[0]))
+
+
+def _is_passable(folder: Path) -> bool:
+    """Whether any user may pass through what exists of this path."""
+    resolved = folder.resolve()
+    existing = [path for path in (resolved, *resolved.parents) if path.exists()]
+    return all(path.stat().st_mode & stat.S_IXOTH for path in existing)

@@ -1,0 +1,276 @@
+"""Provider "bubblewrap": namespaces, no capabilities, a system-call filter, no network. No daemon and no root needed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from remit.errors import RemitError, SandboxUnavailable
+from remit.ids import Ids
+from remit.interfaces import BlobStore
+from remit.sandboxes.bubblewrap.places import Places
+from remit.sandboxes.bubblewrap.program import (
+    ISOLATION,
+    SYSTEM_BINDS,
+    Trial,
+    find_programs,
+    try_program,
+    unavailable,
+)
+from remit.sandboxes.fleet import Fleet, LaunchPlan
+from remit.sandboxes.folders import RuntimeFolder
+from remit.sandboxes.guest_sandbox import GuestSandbox
+from remit.sandboxes.image import Image, ImageBuilder
+from remit.sandboxes.mounts import MountCache
+from remit.sandboxes.seccomp import build_filter
+from remit.sandboxes.toolchain import INSIDE, PYTHON
+from remit.values import (
+    ExecRequest,
+    ImageInfo,
+    JsonValue,
+    Probe,
+    SandboxCapabilities,
+    SandboxLimits,
+    SandboxSpec,
+)
+
+_PROBE_SECONDS = 4.5
+_OPEN_FILES = 4096
+_SHM_BYTES = 64 << 20
+_SECCOMP_DESCRIPTOR = 4  # 3 is the control socket
+_START = f"import sys; sys.path.insert(0, '{INSIDE}'); from guest.daemon import main; main(3)"
+_HOST_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", "/etc/localtime", "/etc/os-release")
+_ETC = ("passwd", "group", "hosts", "nsswitch.conf", "resolv.conf")
+
+
+class BubblewrapProvider:
+    """Implements `interfaces.SandboxProvider` with bubblewrap."""
+
+    def __init__(
+        self,
+        runtime_dir: Path,
+        blobs: BlobStore,
+        ids: Ids,
+        limits: SandboxLimits | None = None,
+        *,
+        images_dir: Path | None = None,
+        secret_folders: Sequence[Path] = (),
+    ) -> None:
+        self._ids = ids
+        self._limits = limits or SandboxLimits()
+        self._places = Places(runtime_dir)
+        images = images_dir or self._places.images
+        self._images_folder = images
+        self._builder = ImageBuilder(
+            images, is_shared=self._places.is_root, secret_folders=[self._places.sandboxes, *secret_folders]
+        )
+        folder = RuntimeFolder(self._places.sandboxes, ids.new("bwrap"))
+        self._mounts = MountCache(folder, blobs, is_shared=self._places.is_root)
+        self._fleet = Fleet(
+            folder=folder,
+            blobs=blobs,
+            ids=ids,
+            plan=self._plan,
+            owner=self._places.take_owner,
+            disown=self._places.give_back,
+        )
+        self._images: dict[tuple[str, ...], Image] = {}
+        self._program: str | None = None
+        self._preparing = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def capabilities(self) -> SandboxCapabilities:
+        """See `interfaces.SandboxProvider`."""
+        return SandboxCapabilities(
+            provider="bubblewrap",
+            isolation="namespaces",
+            survives_server=False,
+            has_network=False,
+            limits=("processes", "file_bytes", "memory_bytes", "tmp_bytes", "output_bytes"),
+        )
+
+    async def image(self, toolchains: Sequence[str] = ()) -> ImageInfo:
+        """See `interfaces.SandboxProvider`. Kept for the provider's life: a changed toolchain needs a restart."""
+        return (await self._image(tuple(toolchains))).info
+
+    async def probe(self) -> Sequence[Probe]:
+        """See `interfaces.SandboxProvider`."""
+        probes: list[Probe] = []
+        try:
+            image = await self.image()
+            probes.append(Probe(name="image", is_ok=True, detail=image.description))
+            has_git = "git" in image.programs
+            probes.append(
+                Probe(
+                    name="git",
+                    is_ok=has_git,
+                    detail="in the image" if has_git else "not in the image",
+                    mend=None if has_git else "apt install git",
+                )
+            )
+            async with asyncio.timeout(_PROBE_SECONDS):
+                probes.append(await self._probe_sandbox())
+        except RemitError as error:
+            probes.append(Probe(name="bubblewrap", is_ok=False, detail="no sandbox", mend=error.message))
+        except TimeoutError:
+            probes.append(
+                Probe(
+                    name="bubblewrap",
+                    is_ok=False,
+                    detail=f"no sandbox within {_PROBE_SECONDS:g} s",
+                    mend="the machine is overloaded, or a file system hangs; look at `dmesg` and try again",
+                )
+            )
+        return probes
+
+    async def create(self, spec: SandboxSpec) -> GuestSandbox:
+        """See `interfaces.SandboxProvider`."""
+        await self._working_program()
+        return await self._fleet.create(spec)
+
+    async def attach(self, key: str) -> GuestSandbox | None:
+        """See `interfaces.SandboxProvider`."""
+        return self._fleet.find(key)
+
+    async def close(self) -> None:
+        """See `interfaces.SandboxProvider`."""
+        await self._fleet.close()
+
+    async def _image(self, toolchains: tuple[str, ...]) -> Image:
+        async with self._preparing:
+            image = self._images.get(toolchains)
+            if image is None:
+                image = await asyncio.to_thread(self._builder.build, toolchains)
+                self._images[toolchains] = image
+            return image
+
+    async def _working_program(self) -> str:
+        async with self._preparing:
+            if self._program is not None:
+                return self._program
+            try:
+                programs = await asyncio.to_thread(
+                    find_programs, self._images_folder, is_shared=self._places.is_root
+                )
+                owner = await asyncio.to_thread(self._places.take_owner)
+            except OSError as error:
+                raise SandboxUnavailable(f"bwrap cannot be prepared: {error}") from error
+            trials: list[Trial] = []
+            try:
+                for program in programs:
+                    trials.append(await try_program(self._fleet.spawner, program, owner))
+                    if trials[-1].is_ok:
+                        self._program = program
+                        return program
+            finally:
+                if owner is not None:
+                    self._places.give_back(owner)
+            raise unavailable(trials)
+
+    async def _probe_sandbox(self) -> Probe:
+        sandbox = await self.create(SandboxSpec(key=self._ids.new("probe"), epoch=0))
+        try:
+            request = ExecRequest(
+                call_id="probe", epoch=0, argv=("python3", "-c", "print('ready')"), timeout_seconds=3
+            )
+            result = await sandbox.exec(request)
+        finally:
+            await sandbox.destroy()
+        is_ok = result.output == b"ready\n"
+        as_whom = "an own user each" if self._places.is_root else "this user"
+        return Probe(
+            name="bubblewrap",
+            is_ok=is_ok,
+            detail=f"{self._program}, sandboxes run as {as_whom}" if is_ok else repr(result.output[:500]),
+            mend=None if is_ok else f"remove {self._images_folder} so that the toolchain is made again",
+        )
+
+    async def _plan(self, spec: SandboxSpec, folder: Path, owner: tuple[int, int] | None) -> LaunchPlan:
+        limits = spec.limits or self._limits
+        program = await self._working_program()
+        image = await self._image(tuple(spec.toolchains))
+        mounts = [(mount.path, await self._mounts.folder(mount.tree_digest)) for mount in spec.mounts]
+        for path, _ in mounts:
+            _check_mount(path)
+        environment: dict[str, JsonValue] = {
+            "PATH": ":".join(image.path),
+            "HOME": "/tmp/home",
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+            "USER": "agent",
+            # The read-only history belongs to another user; without this git refuses to look at it.
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+            **spec.environment,
+        }
+        return LaunchPlan(
+            argv=_command(program, image, folder, limits, mounts),
+            descriptors=[await asyncio.to_thread(_filter_descriptor)],
+            uid=owner[0] if owner else None,
+            gid=owner[1] if owner else None,
+            start={
+                "environment": environment,
+                "limits": {
+                    "processes": limits.processes,
+                    "file_bytes": limits.file_bytes,
+                    "memory_bytes": limits.memory_bytes,
+                    "open_files": _OPEN_FILES,
+                    "core_bytes": 0,
+                },
+                "file_bytes_max": limits.file_bytes,
+                "prefixes": [],
+                "roots": ["/"],
+                "shell": "/bin/bash",
+            },
+            output_bytes_max=limits.output_bytes,
+            read_only_paths=[path for path, _ in mounts],
+            mend=lambda said: unavailable([Trial(program, False, said)]).message,
+        )
+
+
+def _command(
+    program: str, image: Image, folder: Path, limits: SandboxLimits, mounts: Sequence[tuple[str, Path]]
+) -> list[str]:
+    """The whole command line. The program itself gets an empty environment: PID 1 would show it to everyone inside."""
+    argv = [program, "--as-pid-1", *ISOLATION, *SYSTEM_BINDS]
+    for path in _HOST_FILES:
+        argv += ["--ro-bind-try", path, path]
+    for name in _ETC:
+        argv += ["--ro-bind", f"{image.binds[0].source}/etc/{name}", f"/etc/{name}"]
+    argv += ["--proc", "/proc", "--dev", "/dev"]
+    argv += ["--ro-bind-try", "/dev/null", "/proc/cmdline"]
+    argv += ["--size", str(limits.tmp_bytes), "--tmpfs", "/tmp"]
+    argv += ["--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"]
+    for bind in image.binds:
+        argv += ["--ro-bind", bind.source, bind.target]
+    argv += ["--bind", str(folder / "workspace"), "/workspace"]
+    argv += ["--bind", str(folder / "outputs"), "/mnt/session/outputs"]
+    for path, source in mounts:
+        argv += ["--ro-bind", str(source), path]
+    argv += ["--chdir", "/workspace", "--hostname", "sandbox", "--uid", "1000", "--gid", "1000"]
+    argv += ["--seccomp", str(_SECCOMP_DESCRIPTOR), "--remount-ro", "/"]
+    return [*argv, "--", PYTHON, "-I", "-S", "-c", _START]
+
+
+def _check_mount(path: str) -> None:
+    if os.path.normpath(path) != path or not path.startswith(("/workspace/", "/mnt/")):
+        raise SandboxUnavailable(f"a read-only tree goes below /workspace or /mnt, not to {path!r}")
+
+
+def _filter_descriptor() -> int:
+    descriptor = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+    os.write(descriptor, build_filter())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

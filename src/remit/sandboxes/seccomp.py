@@ -1,0 +1,181 @@
+"""The system-call filter of a sandbox, as a classic BPF program, for x86-64 and aarch64.
+
+A deny list: everything not named here is left to the other walls (no capabilities, own namespaces, read-only root).
+Other instruction sets (i386, x32) end the process, or the numbers below would not mean what they say.
+"""
+
+from __future__ import annotations
+
+import platform
+import struct
+from collections.abc import Mapping
+
+from remit.errors import SandboxUnavailable
+
+_EPERM = 1
+_ENOSYS = 38
+_EAFNOSUPPORT = 97
+
+_ALLOW = 0x7FFF0000
+_ERRNO = 0x00050000
+_KILL_PROCESS = 0x80000000
+
+_LOAD = 0x20
+_JUMP_EQUAL = 0x15
+_JUMP_GREATER_EQUAL = 0x35
+_JUMP_ANY_BIT = 0x45
+_RETURN = 0x06
+
+_NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
+_X32_BIT = 0x40000000
+
+_NEW_NAMESPACES = 0x7E020000
+"""CLONE_NEW{USER,NS,PID,NET,UTS,IPC,CGROUP}; TIME has the bits of the exit signal and exists for clone3 only."""
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+
+# name: (x86-64, aarch64); None where it does not exist
+_DENIED: Mapping[str, tuple[int | None, int | None]] = {
+    "acct": (163, 89),
+    "add_key": (248, 217),
+    "bpf": (321, 280),
+    "chroot": (161, 51),
+    "clock_adjtime": (305, 266),
+    "clock_settime": (227, 112),
+    "delete_module": (176, 106),
+    "fanotify_init": (300, 262),
+    "finit_module": (313, 273),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fsopen": (430, 430),
+    "fspick": (433, 433),
+    "init_module": (175, 105),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "io_uring_setup": (425, 425),
+    "ioperm": (173, None),
+    "iopl": (172, None),
+    "kcmp": (312, 272),
+    "kexec_file_load": (320, 294),
+    "kexec_load": (246, 104),
+    "keyctl": (250, 219),
+    "lookup_dcookie": (212, 18),
+    "migrate_pages": (256, 238),
+    "modify_ldt": (154, None),
+    "mount": (165, 40),
+    "mount_setattr": (442, 442),
+    "move_mount": (429, 429),
+    "move_pages": (279, 239),
+    "name_to_handle_at": (303, 264),
+    "nfsservctl": (180, 42),
+    "open_by_handle_at": (304, 265),
+    "open_tree": (428, 428),
+    "perf_event_open": (298, 241),
+    "pidfd_getfd": (438, 438),
+    "pivot_root": (155, 41),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "ptrace": (101, 117),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "reboot": (169, 142),
+    "request_key": (249, 218),
+    "setns": (308, 268),
+    "settimeofday": (164, 170),
+    "swapoff": (168, 225),
+    "swapon": (167, 224),
+    "sysfs": (139, None),
+    "syslog": (103, 116),
+    "umount2": (166, 39),
+    "unshare": (272, 97),
+    "userfaultfd": (323, 282),
+    "uselib": (134, None),
+    "ustat": (136, None),
+    "vhangup": (153, 58),
+}
+_CLONE = (56, 220)
+_CLONE3 = (435, 435)
+_SOCKET = (41, 198)
+_IOCTL = (16, 29)
+_ARCHES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
+
+
+def build_filter(machine: str | None = None) -> bytes:
+    """The program as bwrap's --seccomp takes it. Raises SandboxUnavailable on other machines."""
+    machine = machine or platform.machine()
+    if machine not in _ARCHES:
+        raise SandboxUnavailable(
+            f"there is no system-call filter for {machine!r}; bubblewrap sandboxes run on x86_64 and aarch64"
+        )
+    column, arch = _ARCHES[machine]
+    program = _Program()
+    program.load(_ARCH)
+    program.skip_if_equal(arch, 1)
+    program.end(_KILL_PROCESS)
+    program.load(_NUMBER)
+    if machine == "x86_64":
+        program.unless(_JUMP_GREATER_EQUAL, _X32_BIT, 1)
+        program.end(_KILL_PROCESS)
+    for numbers in _DENIED.values():
+        number = numbers[column]
+        if number is not None:
+            program.unless(_JUMP_EQUAL, number, 1)
+            program.end(_ERRNO | _EPERM)
+    # Its flags lie behind a pointer, which a filter cannot read; libc then falls back to clone.
+    program.unless(_JUMP_EQUAL, _CLONE3[column], 1)
+    program.end(_ERRNO | _ENOSYS)
+    program.unless(_JUMP_EQUAL, _CLONE[column], 4)
+    program.load(_ARGUMENTS)
+    program.unless(_JUMP_ANY_BIT, _NEW_NAMESPACES, 1)
+    program.end(_ERRNO | _EPERM)
+    program.end(_ALLOW)
+    program.unless(_JUMP_EQUAL, _IOCTL[column], 6)
+    program.load(_ARGUMENTS + 8)
+    program.unless(_JUMP_EQUAL, _TIOCSTI, 1)
+    program.end(_ERRNO | _EPERM)
+    program.unless(_JUMP_EQUAL, _TIOCLINUX, 1)
+    program.end(_ERRNO | _EPERM)
+    program.end(_ALLOW)
+    # Only families that a network namespace confines; netlink only for routes (protocol 0), which libc asks for.
+    program.unless(_JUMP_EQUAL, _SOCKET[column], 12)
+    program.load(_ARGUMENTS)
+    for family in (_AF_UNIX, _AF_INET, _AF_INET6):
+        program.unless(_JUMP_EQUAL, family, 1)
+        program.end(_ALLOW)
+    program.unless(_JUMP_EQUAL, _AF_NETLINK, 3)
+    program.load(_ARGUMENTS + 16)
+    program.unless(_JUMP_EQUAL, 0, 1)
+    program.end(_ALLOW)
+    program.end(_ERRNO | _EAFNOSUPPORT)
+    program.end(_ALLOW)
+    return program.code()
+
+
+class _Program:
+    """Instructions one after the other; jumps only go forward, by a count."""
+
+    def __init__(self) -> None:
+        self._code: list[bytes] = []
+
+    def load(self, offset: int) -> None:
+        """Put 32 bits of the call's data (low half of an argument, little-endian) into the accumulator."""
+        self._add(_LOAD, 0, 0, offset)
+
+    def unless(self, test: int, value: int, skipped: int) -> None:
+        """Skip that many instructions unless the test holds."""
+        self._add(test, 0, skipped, value)
+
+    def skip_if_equal(self, value: int, skipped: int) -> None:
+        """Skip that many instructions if the accumulator has this value."""
+        self._add(_JUMP_EQUAL, skipped, 0, value)
+
+    def end(self, answer: int) -> None:
+        """Answer the call."""
+        self._add(_RETURN, 0, 0, answer)
+
+    def code(self) -> bytes:
+        """The program."""
+        return b"".join(self._code)
+
+    def _add(self, code: int, if_true: int, if_false: int, value: int) -> None:
+        self._code.append(struct.pack("<HBBI", code, if_true, if_false, value))

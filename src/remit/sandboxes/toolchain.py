@@ -1,0 +1,202 @@
+"""The toolchain folder of the image: a copy of the running CPython with pip and pytest, made once, read-only, hashed.
+
+It lies outside any home, so that a sandbox's own unprivileged user can read it. In a sandbox it is at /opt/remit.
+"""
+
+from __future__ import annotations
+
+import compileall
+import hashlib
+import importlib.metadata
+import os
+import re
+import shutil
+import sys
+import sysconfig
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from remit.errors import SandboxUnavailable
+from remit.sandboxes.folders import remove_tree
+
+INSIDE = "/opt/remit"
+PYTHON = f"{INSIDE}/bin/python3"
+_DISTRIBUTIONS = ("pip", "pytest")
+_LEFT_OUT = shutil.ignore_patterns(
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idlelib",
+    "turtledemo",
+    "tkinter",
+    "config-*",
+    "*.opt-?.pyc",
+)
+_ETC = {
+    "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:1000:1000:agent:/tmp/home:/bin/bash\n",
+    "group": "root:x:0:\nagent:x:1000:\n",
+    "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+    "resolv.conf": "",
+}
+_LAUNCHERS = {
+    "pip": "from pip._internal.cli.main import main\nsys.exit(main())\n",
+    "pytest": "from pytest import console_main\nsys.exit(console_main())\n",
+}
+
+
+class Toolchain(msgspec.Struct, frozen=True, kw_only=True):
+    """A made toolchain folder."""
+
+    folder: Path
+    digest: str
+    """Over names and contents, without caches."""
+    packages: dict[str, str]
+    """Distributions in it, with versions."""
+
+    @property
+    def etc(self) -> Path:
+        """The few files of /etc that programs expect."""
+        return self.folder / "etc"
+
+
+def make_toolchain(images: Path) -> Toolchain:
+    """The toolchain for this interpreter and these packages, made below `images` if it is not there. Blocking.
+
+    Several processes may do so at once: each builds aside, the first rename wins. Raises SandboxUnavailable.
+    """
+    packages = {name: each.version for name, each in _distributions().items()}
+    identity = [sys.version, sys.base_prefix, repr(sorted(packages.items())), _source_digest()]
+    folder = images / f"toolchain-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
+    try:
+        if not (folder / "image.json").exists():
+            _build(images, folder, packages)
+        stored = msgspec.json.decode((folder / "image.json").read_bytes(), type=dict[str, str])
+    except (OSError, shutil.Error, msgspec.DecodeError) as error:
+        raise SandboxUnavailable(f"the toolchain cannot be made in {str(images)!r}: {error}") from error
+    return Toolchain(folder=folder, digest=stored["digest"], packages=packages)
+
+
+def _build(images: Path, folder: Path, packages: dict[str, str]) -> None:
+    images.mkdir(parents=True, exist_ok=True, mode=0o755)
+    new = images / f".new-{uuid.uuid4().hex}"
+    new.mkdir(mode=0o755)
+    try:
+        _copy_interpreter(new)
+        site = new / "lib" / f"python{_version()}" / "site-packages"
+        for distribution in _distributions().values():
+            _copy_distribution(distribution, site)
+        _write_launchers(new / "bin")
+        shutil.copytree(Path(__file__).parent / "guest", new / "guest", ignore=_LEFT_OUT)
+        (new / "etc").mkdir(mode=0o755)
+        for name, text in _ETC.items():
+            (new / "etc" / name).write_text(text)
+        compileall.compile_dir(new, quiet=2, maxlevels=20)
+        digest = _open_up_and_hash(new)
+        (new / "image.json").write_bytes(msgspec.json.encode({"digest": digest, **packages}))
+        (new / "image.json").chmod(0o644)
+        try:
+            new.rename(folder)
+        except OSError:
+            if not (folder / "image.json").exists():
+                raise
+    finally:
+        if new.exists():
+            remove_tree(new)
+
+
+def _copy_interpreter(new: Path) -> None:
+    version = _version()
+    library = new / "lib" / f"python{version}"
+    paths = sysconfig.get_paths(vars={"base": sys.base_prefix, "platbase": sys.base_exec_prefix})
+    shutil.copytree(paths["stdlib"], library, ignore=_LEFT_OUT, symlinks=False, ignore_dangling_symlinks=True)
+    platform_library = Path(paths["platstdlib"])
+    if platform_library != Path(paths["stdlib"]) and (platform_library / "lib-dynload").is_dir():
+        shutil.copytree(platform_library / "lib-dynload", library / "lib-dynload", dirs_exist_ok=True)
+    (library / "site-packages").mkdir(mode=0o755, exist_ok=True)
+    binaries = new / "bin"
+    binaries.mkdir(mode=0o755)
+    shutil.copy2(Path(sys.executable).resolve(), binaries / f"python{version}")
+    for name in ("python3", "python"):
+        (binaries / name).symlink_to(f"python{version}")
+    shared = sysconfig.get_config_var("INSTSONAME")
+    if sysconfig.get_config_var("Py_ENABLE_SHARED") and isinstance(shared, str):
+        source = Path(str(sysconfig.get_config_var("LIBDIR"))) / shared
+        if not source.is_relative_to("/usr"):  # there it is in the sandbox anyway
+            shutil.copy2(source, new / "lib" / shared)
+
+
+def _copy_distribution(distribution: importlib.metadata.Distribution, site: Path) -> None:
+    for file in distribution.files or ():
+        if ".." in file.parts or file.suffix == ".pyc":
+            continue
+        source = Path(str(distribution.locate_file(file)))
+        if source.is_file():
+            target = site / str(file)
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+            shutil.copy2(source, target)
+
+
+def _write_launchers(binaries: Path) -> None:
+    for name, code in _LAUNCHERS.items():
+        launcher = binaries / name
+        launcher.write_text(f"#!{PYTHON}\nimport sys\n\n{code}")
+        launcher.chmod(0o755)
+
+
+def _distributions() -> dict[str, importlib.metadata.Distribution]:
+    """pip and pytest with what they need, as installed beside Remit."""
+    found: dict[str, importlib.metadata.Distribution] = {}
+    waiting = list[str](_DISTRIBUTIONS)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        try:
+            found[name] = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # needed elsewhere only (its marker), or pip in an environment made without it
+        for requirement in found[name].requires or ():
+            if "extra ==" not in requirement:
+                match = re.match(r"[\w.-]+", requirement)
+                if match:
+                    waiting.append(match[0].lower())
+    return found
+
+
+def _source_digest() -> str:
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for path in sorted((Path(__file__).parent / "guest").glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _open_up_and_hash(folder: Path) -> str:
+    """Make everything readable by anyone and writable by nobody else; the hash of names and contents."""
+    digest = hashlib.sha256()
+    for path in _walk(folder):
+        if path.is_symlink():
+            digest.update(f"{path.relative_to(folder)} -> {path.readlink()}\n".encode())
+            continue
+        is_program = path.is_dir() or bool(path.stat().st_mode & 0o111)
+        path.chmod(0o755 if is_program else 0o644)
+        if path.is_file() and path.suffix != ".pyc":
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(folder)} {int(is_program)} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for name in sorted(os.listdir(folder)):
+        path = folder / name
+        yield path
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path)
+
+
+def _version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
