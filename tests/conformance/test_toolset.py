@@ -77,7 +77,9 @@ async def test_the_shell_remembers_until_it_is_restarted(sandbox: Sandbox) -> No
 async def test_a_time_out_kills_and_says_what_is_lost(sandbox: Sandbox) -> None:
     result = await call(sandbox, "bash", command="echo begun; sleep 60", timeout_ms=300)
     assert result.is_error
-    assert text(result).startswith("begun\n\n[timed out after 0.3 s")
+    assert text(result).startswith("begun\n")
+    assert "a new shell starts in /workspace" in text(result)
+    assert text(result).endswith("cmd > /tmp/cmd.log 2>&1 &]")
     assert text(await call(sandbox, "bash", command="echo again")) == "again"
 
 

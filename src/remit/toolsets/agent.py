@@ -126,11 +126,10 @@ async def _bash(input: BashInput, use: ToolUse, context: ToolContext, sandbox: S
 
 
 def _ending(result: ExecResult, timeout_ms: int) -> str | None:
-    """What to say of a command that did not end with 0."""
+    """What to say of a command that did not end with 0; what became of the shell stands in its output."""
     if result.is_timed_out:
         return (
-            f"[timed out after {timeout_ms / 1000:g} s and was killed; the shell starts afresh in /workspace, its variables "
-            "and background processes are gone. Run what takes long in the background and look at its log: "
+            f"[killed after {timeout_ms / 1000:g} s. Run what takes long in the background and look at its log: "
             "cmd > /tmp/cmd.log 2>&1 &]"
         )
     if result.exit_code is None:

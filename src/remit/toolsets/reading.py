@@ -76,9 +76,7 @@ class LinePicker:
                 self.is_full = True
                 return
             if len(text) > self._room:
-                text = (
-                    text[: self._room] + "[… the line goes on]\n"
-                )
+                text = text[: self._room] + "[… the line goes on]\n"
             self._kept.append(text)
             self._room -= len(text)
         self._line += 1
