@@ -77,7 +77,7 @@ def receipt(
         "budget": caps(created.budget),
         "spent": amounts(sums.spent),
         "held": amounts(sums.held),
-        "spent_exact": dict[str, JsonValue](sums.spent),
+        "spent_exact": {unit: sums.spent[unit] for unit in UNITS},
         "accounts": [_account(account) for b in books for account in b.accounts],
         "calls": list[JsonValue](calls),
         "tools": [tool for b in sessions for tool in _tools(b)],
