@@ -72,10 +72,12 @@ class Router:
                 model_id = info.id if is_bare else f"{provider_name}/{info.id}"
                 listed.append(msgspec.structs.replace(info, id=model_id, provider=provider_name))
         by_id = {info.id: info for info in listed}
-        for alias in self._aliases:
-            if (target := self._unalias(alias)) in by_id:
-                listed.append(msgspec.structs.replace(by_id[target], id=alias))
-        return listed
+        aliased = [
+            msgspec.structs.replace(by_id[target], id=alias)
+            for alias in self._aliases
+            if (target := self._unalias(alias)) in by_id
+        ]
+        return [*listed, *aliased]
 
     async def default_model(self) -> str:
         """The model to use when none is named; never a scripted one. Raises ModelUnavailable."""
