@@ -1,0 +1,82 @@
+"""/v1/agents"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from remit.resources.agents import agent_to_wire
+from remit.schema.agents import AgentCreate, AgentUpdate
+from remit.server.auth import principal_of
+from remit.server.listing import PAGING, read_page, resource_list
+from remit.server.requests import Query, json_response, read_nothing, read_params
+from remit.server.services import Services
+
+VERSION_MAX = 2**31
+
+
+class AgentRoutes:
+    """Create, retrieve, update, list, archive; versions."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._agents = services.agents
+
+    def routes(self) -> list[Route]:
+        """In the order of the API's documentation."""
+        return [
+            Route("/v1/agents", self.create, methods=["POST"]),
+            Route("/v1/agents", self.list, methods=["GET"]),
+            Route("/v1/agents/{agent_id}", self.retrieve, methods=["GET"]),
+            Route("/v1/agents/{agent_id}", self.update, methods=["POST", "PATCH"]),
+            Route("/v1/agents/{agent_id}/archive", self.archive, methods=["POST"]),
+            Route("/v1/agents/{agent_id}/versions", self.versions, methods=["GET"]),
+        ]
+
+    async def create(self, request: Request) -> Response:
+        Query(request)
+        params = await read_params(request, AgentCreate, bytes_max=self._services.settings.body_bytes_max)
+        return json_response(agent_to_wire(await self._agents.create(principal_of(request), params)))
+
+    async def retrieve(self, request: Request) -> Response:
+        query = Query(request, ("version",))
+        version = query.number("version", minimum=1, maximum=VERSION_MAX, default=0) or None
+        agent_id: str = request.path_params["agent_id"]
+        return json_response(
+            agent_to_wire(await self._agents.retrieve(principal_of(request), agent_id, version))
+        )
+
+    async def update(self, request: Request) -> Response:
+        Query(request)
+        params = await read_params(request, AgentUpdate, bytes_max=self._services.settings.body_bytes_max)
+        agent_id: str = request.path_params["agent_id"]
+        return json_response(
+            agent_to_wire(await self._agents.update(principal_of(request), agent_id, params))
+        )
+
+    async def archive(self, request: Request) -> Response:
+        Query(request)
+        await read_nothing(request)
+        agent_id: str = request.path_params["agent_id"]
+        return json_response(agent_to_wire(await self._agents.archive(principal_of(request), agent_id)))
+
+    async def list(self, request: Request) -> Response:
+        query = Query(request, (*PAGING, "include_archived", "created_at[gte]", "created_at[lte]"))
+        page = read_page(query, list="agents")
+        after_us, before_us = query.created_after_us(), query.created_before_us()
+        page.check_within(after_us, before_us)
+        resources = await self._agents.list(
+            principal_of(request),
+            page.query(),
+            include_archived=query.flag("include_archived"),
+            created_after_us=after_us,
+            created_before_us=before_us,
+        )
+        return resource_list(page, resources, agent_to_wire)
+
+    async def versions(self, request: Request) -> Response:
+        agent_id: str = request.path_params["agent_id"]
+        page = read_page(Query(request, PAGING), list=f"versions of {agent_id}")
+        resources = await self._agents.versions(principal_of(request), agent_id, page.query())
+        return resource_list(page, resources, agent_to_wire, lambda resource: (resource.version, resource.id))

@@ -1,0 +1,83 @@
+"""The ASGI application: every route behind one edge that knows who asks and answers every failure in one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.routing import Route, Router
+from starlette.types import Message, Receive, Scope, Send
+
+from remit.errors import RemitError
+from remit.server.agents import AgentRoutes
+from remit.server.auth import authenticate, remember_principal
+from remit.server.environments import EnvironmentRoutes
+from remit.server.errors import answer
+from remit.server.events import EventRoutes
+from remit.server.services import Services
+from remit.server.sessions import SessionRoutes
+
+_log = structlog.get_logger(__name__)
+
+
+def create_app(services: Services, extra_routes: Sequence[Route] = ()) -> App:
+    """Agents, environments, sessions and their events; `extra_routes` come under the same edge."""
+    routes = [
+        *AgentRoutes(services).routes(),
+        *EnvironmentRoutes(services).routes(),
+        *EventRoutes(services).routes(),
+        *SessionRoutes(services).routes(),
+        *extra_routes,
+    ]
+    return App(services, routes)
+
+
+class App:
+    """An ASGI application. `routes` are all there are."""
+
+    def __init__(self, services: Services, routes: Sequence[Route]) -> None:
+        self.routes = tuple(routes)
+        self._services = services
+        self._router = Router(routes=list(routes), redirect_slashes=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._router(scope, receive, send)
+            return
+        request_id = self._services.ids.new("req")
+        has_started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal has_started
+            if message["type"] == "http.response.start":
+                has_started = True
+                MutableHeaders(scope=message)["request-id"] = request_id
+            await send(message)
+
+        scope["app"] = self  # the router then raises for an unknown path instead of answering in plain text
+        scope["request_id"] = request_id
+        try:
+            principal = await authenticate(Headers(scope=scope), self._services.catalog, self._services.clock)
+            remember_principal(scope, principal)
+            await self._router(scope, receive, send_with_id)
+        except Exception as error:
+            if not isinstance(error, RemitError | HTTPException):
+                _log.exception("request_failed", request_id=request_id, path=scope["path"])
+            if has_started:
+                raise  # too late to answer: the server closes the connection
+            await _send_error(error, request_id, send_with_id)
+
+
+async def _send_error(error: Exception, request_id: str, send: Send) -> None:
+    status, body, headers = answer(error, request_id)
+    fields = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(name.encode(), value.encode()) for name, value in fields.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})

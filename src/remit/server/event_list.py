@@ -1,0 +1,175 @@
+"""Pages of a stream's events: public rows by position, then input that is still pending."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from remit.clock import parse_rfc3339
+from remit.interfaces import SessionStore
+from remit.schema.lists import EVENTS_LIMIT_DEFAULT, EVENTS_LIMIT_MAX
+from remit.server.cursors import EventsCursor, decode_events_cursor, encode
+from remit.server.requests import Query
+from remit.values import EventRow, JsonObject, Principal
+
+ROWS_PER_READ = 1000
+EVENT_PAGING = ("limit", "page", "order")
+SEQ_MAX = 2**62
+
+
+class EventFilter(NamedTuple):
+    """What is shown; bounds are exclusive and of `processed_at`."""
+
+    selects: Callable[[str], bool]
+    after_us: int | None = None
+    before_us: int | None = None
+
+    def matches(self, row: EventRow) -> bool:
+        """Rows are public here."""
+        if not self.selects(row.type):
+            return False
+        if self.after_us is None and self.before_us is None:
+            return True
+        at_us = parse_rfc3339(msgspec.json.decode(row.body, type=_Processed).processed_at)
+        return (self.after_us is None or at_us > self.after_us) and (
+            self.before_us is None or at_us < self.before_us
+        )
+
+    def matches_pending(self, event: JsonObject) -> bool:
+        """What has no time is in no range."""
+        return self.selects(str(event["type"])) and self.after_us is None and self.before_us is None
+
+
+class _Processed(msgspec.Struct):
+    processed_at: str
+
+
+class EventPage(NamedTuple):
+    """Encoded events and how to go on."""
+
+    items: list[bytes]
+    next_page: str | None
+
+
+class EventPaging(msgspec.Struct, frozen=True, kw_only=True):
+    """`limit`, `page` and `order` of one request."""
+
+    list: str
+    limit: int
+    is_ascending: bool
+    cursor: EventsCursor | None
+
+    @classmethod
+    def read(cls, query: Query, stream_id: str) -> EventPaging:
+        """Raises InvalidRequest."""
+        name = f"events of {stream_id}"
+        is_ascending = query.choice("order", ("asc", "desc"), default="asc") == "asc"
+        page = query.text("page")
+        return cls(
+            list=name,
+            limit=query.number("limit", minimum=1, maximum=EVENTS_LIMIT_MAX, default=EVENTS_LIMIT_DEFAULT),
+            is_ascending=is_ascending,
+            cursor=decode_events_cursor(page, list=name, is_ascending=is_ascending) if page else None,
+        )
+
+    def next(self, seq: int, pending_id: str | None) -> str:
+        """The cursor to go on from."""
+        return encode(
+            EventsCursor(list=self.list, is_ascending=self.is_ascending, seq=seq, pending_id=pending_id)
+        )
+
+
+async def list_events(
+    store: SessionStore,
+    principal: Principal,
+    stream_id: str,
+    paging: EventPaging,
+    shown: EventFilter,
+    pending: Sequence[JsonObject] = (),
+) -> EventPage:
+    """One page. Ascending: rows, then pending input; descending the other way round."""
+    waiting = [event for event in pending if shown.matches_pending(event)]
+    if paging.is_ascending:
+        return await _ascending(store, principal, stream_id, paging, shown, waiting)
+    return await _descending(store, principal, stream_id, paging, shown, waiting)
+
+
+async def _ascending(
+    store: SessionStore,
+    principal: Principal,
+    stream_id: str,
+    paging: EventPaging,
+    shown: EventFilter,
+    waiting: Sequence[JsonObject],
+) -> EventPage:
+    cursor = paging.cursor
+    seq = cursor.seq if cursor is not None else 0
+    found: list[EventRow] = []
+    while len(found) <= paging.limit:
+        rows = await store.read(principal, stream_id, after_seq=seq, limit=ROWS_PER_READ, visibility="public")
+        found.extend(row for row in rows if shown.matches(row))
+        if len(rows) < ROWS_PER_READ:
+            break
+        seq = rows[-1].seq
+    page = found[: paging.limit]
+    items = [row.body for row in page]
+    last_seq = page[-1].seq if page else (cursor.seq if cursor is not None else 0)
+    if len(found) > paging.limit:
+        return EventPage(items, paging.next(last_seq, None))
+    # An input that was consumed since the last page is among the rows now.
+    seen = {row.event_id for row in page}
+    rest = [
+        e for e in _after(waiting, cursor.pending_id if cursor is not None else None) if e["id"] not in seen
+    ]
+    room = rest[: paging.limit - len(items)]
+    items.extend(msgspec.json.encode(event) for event in room)
+    if len(room) < len(rest):
+        return EventPage(items, paging.next(last_seq, str(room[-1]["id"]) if room else None))
+    return EventPage(items, None)
+
+
+async def _descending(
+    store: SessionStore,
+    principal: Principal,
+    stream_id: str,
+    paging: EventPaging,
+    shown: EventFilter,
+    waiting: Sequence[JsonObject],
+) -> EventPage:
+    cursor = paging.cursor
+    newest_first = list(reversed(waiting))
+    if cursor is None:
+        rest = newest_first
+    else:
+        rest = list(_after(newest_first, cursor.pending_id)) if cursor.pending_id is not None else []
+    room = rest[: paging.limit]
+    items = [msgspec.json.encode(event) for event in room]
+    if len(room) < len(rest):
+        return EventPage(items, paging.next(SEQ_MAX, str(room[-1]["id"])))
+    before_seq = cursor.seq if cursor is not None else SEQ_MAX
+    wanted = paging.limit - len(items)
+    found: list[EventRow] = []
+    while len(found) <= wanted:
+        rows = await store.read_before(
+            principal, stream_id, before_seq=before_seq, limit=ROWS_PER_READ, visibility="public"
+        )
+        found.extend(row for row in rows if shown.matches(row))
+        if len(rows) < ROWS_PER_READ:
+            break
+        before_seq = rows[-1].seq
+    page = found[:wanted]
+    items.extend(row.body for row in page)
+    if len(found) > wanted:
+        last_seq = page[-1].seq if page else (cursor.seq if cursor is not None else SEQ_MAX)
+        return EventPage(items, paging.next(last_seq, None))
+    return EventPage(items, None)
+
+
+def _after(events: Sequence[JsonObject], id: str | None) -> Sequence[JsonObject]:
+    """Those behind the one with this id; all of them if it is gone (it was consumed)."""
+    for index, event in enumerate(events):
+        if event["id"] == id:
+            return events[index + 1 :]
+    return events

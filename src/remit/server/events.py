@@ -1,0 +1,256 @@
+"""/v1/sessions/{id}/events: send, list, stream; the same of the primary thread"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from remit.errors import Conflict, HoldRefused, InvalidRequest, SequenceConflict, WrongState
+from remit.ids import Ids
+from remit.resources.budgets import has_priced_verifier, reserve_for_graders
+from remit.resources.inbound import admit, stored_events, tool_use_references
+from remit.resources.session_wire import pending_events, with_receipt
+from remit.schema.events import EVENT_TYPES, STAMPED_ON_RECEIPT, InboundEvent, SendEvents
+from remit.schema.lists import encode_list
+from remit.server.auth import principal_of
+from remit.server.event_list import EVENT_PAGING, EventFilter, EventPaging, list_events
+from remit.server.outcomes import check_verifiers
+from remit.server.publishing import publish_received
+from remit.server.requests import (
+    CREATED_AT,
+    Query,
+    encoded_response,
+    json_response,
+    read_nothing,
+    read_params,
+)
+from remit.server.services import Services
+from remit.server.sessions import require_primary_thread
+from remit.server.sse import EventStream, every_type, stream_response
+from remit.session.events import received
+from remit.session.state import INPUT_TYPES_STARTING, SessionState
+from remit.values import Account, Append, Appended, JsonObject, Principal, StreamSummary
+
+LAST_TYPES = ("session.deleted",)
+IDEMPOTENCY_KEY_LENGTH_MAX = 255
+
+
+class EventRoutes:
+    """Send, list and stream events of sessions."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> list[Route]:
+        """In the order of the API's documentation."""
+        session, thread = "/v1/sessions/{session_id}", "/v1/sessions/{session_id}/threads/{thread_id}"
+        return [
+            Route(f"{session}/events", self.send, methods=["POST"]),
+            Route(f"{session}/events", self.list, methods=["GET"]),
+            Route(f"{session}/events/stream", self.stream, methods=["GET"]),
+            Route(f"{thread}/events", self.list_of_thread, methods=["GET"]),
+            Route(f"{thread}/stream", self.stream_of_thread, methods=["GET"]),
+            Route(f"{thread}/archive", self.archive_thread, methods=["POST"]),
+        ]
+
+    async def send(self, request: Request) -> Response:
+        Query(request)
+        services, principal = self._services, principal_of(request)
+        session_id: str = request.path_params["session_id"]
+        params = await read_params(request, SendEvents, bytes_max=services.settings.body_bytes_max)
+        new_id = _id_maker(services.ids, session_id, request.headers.get("idempotency-key"))
+        events = stored_events(
+            params.events, lambda index: new_id("sevt", index), lambda index: new_id("outc", index)
+        )
+        state, _ = await services.states.load(principal, session_id)
+        if "idempotency-key" in request.headers:
+            repeated = await self._answer_to_repeat(principal, state, events, new_id)
+            if repeated is not None:
+                return repeated
+        await check_verifiers(
+            services, principal, events, cast("Sequence[str]", state.created.get("toolchains") or ())
+        )
+        known = await self._known_types(principal, session_id, tool_use_references(params.events))
+        appended = await self._receive(principal, session_id, params.events, events, known)
+        shown = [
+            with_receipt(event, max(row.created_at_us, state.last_processed_us))
+            for event, row in zip(events, appended.rows, strict=True)
+        ]
+        return json_response({"data": shown})
+
+    async def list(self, request: Request) -> Response:
+        query = Query(request, (*EVENT_PAGING, *CREATED_AT, "types"))
+        types = query.texts("types", among=EVENT_TYPES, limit=len(EVENT_TYPES))
+        shown = EventFilter(
+            selects=types.__contains__ if types else every_type,
+            after_us=query.created_after_us(),
+            before_us=query.created_before_us(),
+        )
+        return await self._list(request, query, shown)
+
+    async def stream(self, request: Request) -> EventStream:
+        session_id: str = request.path_params["session_id"]
+        await self._services.states.load(principal_of(request), session_id)
+        return await stream_response(
+            self._services, request, session_id, last_types=LAST_TYPES, takes_deltas=True
+        )
+
+    async def list_of_thread(self, request: Request) -> Response:
+        await self._require_thread(request)
+        query = Query(request, ("limit", "page"))
+        return await self._list(request, query, EventFilter(selects=_is_of_thread))
+
+    async def stream_of_thread(self, request: Request) -> EventStream:
+        await self._require_thread(request)
+        return await stream_response(
+            self._services,
+            request,
+            request.path_params["session_id"],
+            last_types=LAST_TYPES,
+            selects=_is_of_thread,
+            takes_deltas=True,
+        )
+
+    async def archive_thread(self, request: Request) -> Response:
+        Query(request)
+        await read_nothing(request)
+        await self._require_thread(request)
+        raise WrongState("The primary thread ends with its session; archive the session instead.")
+
+    async def _require_thread(self, request: Request) -> None:
+        state, _ = await self._services.states.load(principal_of(request), request.path_params["session_id"])
+        require_primary_thread(state, request.path_params["thread_id"])
+
+    async def _list(self, request: Request, query: Query, shown: EventFilter) -> Response:
+        principal, session_id = principal_of(request), str(request.path_params["session_id"])
+        paging = EventPaging.read(query, session_id)
+        state, _ = await self._services.states.load(principal, session_id)
+        page = await list_events(
+            self._services.sessions, principal, session_id, paging, shown, pending_events(state)
+        )
+        return encoded_response(encode_list(page.items, page.next_page))
+
+    async def _receive(
+        self,
+        principal: Principal,
+        session_id: str,
+        params: Sequence[InboundEvent],
+        events: Sequence[JsonObject],
+        known: dict[str, str],
+    ) -> Appended:
+        """Admit and append, in one decision; again when the session moved on in between."""
+        services = self._services
+        echoes = {
+            str(event["id"]): with_receipt(event, 0)
+            for event in events
+            if event["type"] not in STAMPED_ON_RECEIPT
+        }
+        last_attempt = services.settings.decision_attempts_max - 1
+        for attempt in range(services.settings.decision_attempts_max):
+            accounts = await services.sessions.accounts(principal, session_id)
+            state, _ = await services.states.load(principal, session_id)
+            admit(state, params, known)
+            append = _receipt(state, events, accounts, now_us=services.clock.now_us())
+            try:
+                appended = await services.sessions.append(principal, append)
+            except SequenceConflict:
+                if attempt == last_attempt:
+                    raise
+                continue
+            except HoldRefused as error:
+                raise InvalidRequest(f"`events`: {error.message}", code=error.code) from error
+            publish_received(services, append, appended, echoes)
+            return appended
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _known_types(
+        self, principal: Principal, session_id: str, references: dict[str, str]
+    ) -> dict[str, str]:
+        known: dict[str, str] = {}
+        for event_id in references:
+            for row in await self._services.sessions.find_events(principal, session_id, event_id):
+                if row.visibility == "public":
+                    known[event_id] = row.type
+        return known
+
+    async def _answer_to_repeat(
+        self,
+        principal: Principal,
+        state: SessionState,
+        events: Sequence[JsonObject],
+        new_id: Callable[[str, int], str],
+    ) -> Response | None:
+        """What the first request with this Idempotency-Key was answered, if there was one."""
+        sessions, session_id = self._services.sessions, state.session_id
+        shown: list[JsonObject] = []
+        for index, event in enumerate(events):
+            rows = await sessions.find_events(principal, session_id, str(event["id"]))
+            if not rows and index == 0:
+                return None
+            stored = [cast("JsonObject", msgspec.json.decode(row.body)) for row in rows]
+            if not rows or stored[0].get("event") != event:
+                raise _is_other_body()
+            is_consumed = rows[-1].visibility == "public"
+            shown.append(stored[-1] if is_consumed else with_receipt(event, rows[0].created_at_us))
+        if await sessions.find_events(principal, session_id, new_id("sevt", len(events))):
+            raise _is_other_body()
+        return json_response({"data": shown})
+
+
+def _receipt(
+    state: SessionState, events: Sequence[JsonObject], accounts: Sequence[Account], *, now_us: int
+) -> Append:
+    """Input is always appended; while the session rests, only if it still rests as it was when the route decided."""
+    is_resting = state.status == "idle"
+    reason = (state.stop_reason or {}).get("type")
+    starts = (
+        is_resting
+        and reason not in ("requires_action", "budget_reached")
+        and any(event["type"] in INPUT_TYPES_STARTING for event in events)
+    )
+    return Append(
+        stream_id=state.session_id,
+        events=tuple(received(event, key=str(event["id"])) for event in events),
+        expected_seq=state.seq if is_resting else None,
+        effects=reserve_for_graders(accounts) if has_priced_verifier(events) else (),
+        wake_at_us=now_us,
+        summary=_running(state) if starts else None,
+    )
+
+
+def _running(state: SessionState) -> StreamSummary:
+    return StreamSummary(
+        status="running",
+        title=state.title,
+        agent_id=str(state.agent["id"]),
+        agent_version=cast("int", state.agent["version"]),
+    )
+
+
+def _id_maker(ids: Ids, session_id: str, idempotency_key: str | None) -> Callable[[str, int], str]:
+    """Fresh ids; with a key the same ids for the same key, so that a repeat is recognised by its first event."""
+    if idempotency_key is None:
+        return lambda prefix, index: ids.new(prefix)
+    if not 1 <= len(idempotency_key) <= IDEMPOTENCY_KEY_LENGTH_MAX:
+        raise InvalidRequest(f"`Idempotency-Key`: must have 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} characters.")
+
+    def derive(prefix: str, index: int) -> str:
+        digest = hashlib.sha256(f"{session_id}\n{idempotency_key}\n{index}".encode()).hexdigest()
+        return f"{prefix}_{digest[:32]}"
+
+    return derive
+
+
+def _is_of_thread(type: str) -> bool:
+    """A thread shows its own trace and status; what concerns the session as a whole stays on the session's stream."""
+    return not type.startswith("session.") or type.startswith(("session.thread_status_", "session.error"))
+
+
+def _is_other_body() -> Conflict:
+    return Conflict("`Idempotency-Key`: was used for other events in this session; use a new key.")

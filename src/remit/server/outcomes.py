@@ -1,0 +1,24 @@
+"""Outcomes at the edge: their verifiers are looked at before anything is stored or spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from remit.errors import VerifierUnavailable
+from remit.server.services import Services
+from remit.values import JsonObject, Principal
+
+
+async def check_verifiers(
+    services: Services, principal: Principal, events: Sequence[JsonObject], toolchains: Sequence[str] = ()
+) -> None:
+    """Raises VerifierUnavailable or InvalidRequest for an outcome that could not be judged here."""
+    for event in events:
+        for specification in cast("Sequence[JsonObject]", event.get("verifiers") or ()):
+            verifier = services.verifiers.get(str(specification["type"]))
+            if verifier is None:
+                raise VerifierUnavailable(
+                    f"`verifiers`: there is no verifier of type {specification['type']!r} here; use another type."
+                )
+            await verifier.check(principal, specification, toolchains=toolchains)

@@ -1,0 +1,37 @@
+"""What a route does after an append: tell live readers, and the dispatcher if something is due."""
+
+from __future__ import annotations
+
+import msgspec
+
+from remit.server.services import Services
+from remit.values import Append, Appended, JsonObject, LiveItem
+
+
+def publish(services: Services, append: Append, appended: Appended) -> None:
+    """Only once the append is durable; not for a duplicate."""
+    if appended.is_duplicate:
+        return
+    services.bus.publish(LiveItem(stream_id=append.stream_id, rows=appended.rows))
+    if append.wake_at_us is not None:
+        services.dispatcher.hint(append.stream_id)
+
+
+def publish_received(
+    services: Services, append: Append, appended: Appended, echoes: dict[str, JsonObject]
+) -> None:
+    """Like `publish`; queued inputs are echoed live, each with the row that received it."""
+    if appended.is_duplicate:
+        return
+    for row in appended.rows:
+        echo = echoes.get(row.event_id)
+        services.bus.publish(
+            LiveItem(
+                stream_id=append.stream_id,
+                rows=(row,),
+                frame=msgspec.json.encode(echo) if echo is not None else None,
+                frame_type=str(echo["type"]) if echo is not None else None,
+            )
+        )
+    if append.wake_at_us is not None:
+        services.dispatcher.hint(append.stream_id)

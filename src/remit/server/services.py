@@ -1,0 +1,54 @@
+"""What the routes are given: the adapters behind their Protocols, and the limits of the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from remit.clock import Clock
+from remit.ids import Ids
+from remit.interfaces import BlobStore, Catalog, Dispatcher, LiveBus, Prices, SessionStore, Verifier
+from remit.resources.agents import Agents
+from remit.resources.environments import Environments
+from remit.server.states import SessionStates
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """Limits and times of the HTTP edge."""
+
+    body_bytes_max: int = 32 << 20
+    """JSON bodies; uploads have their own limit."""
+    heartbeat_seconds: float = 15.0
+    """How often an event stream sends a comment, so that nobody in between thinks it dead."""
+    decision_attempts_max: int = 8
+    """How often a route decides anew when a session moved on under it."""
+    harnesses: Mapping[str, str] = field(default_factory=lambda: {"remit": "1"})
+    """Harnesses agents may name: name and version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything the HTTP server acts through; made by the composition root."""
+
+    clock: Clock
+    ids: Ids
+    sessions: SessionStore
+    catalog: Catalog
+    blobs: BlobStore
+    bus: LiveBus
+    dispatcher: Dispatcher
+    prices: Prices
+    verifiers: Mapping[str, Verifier]
+    """By type; an outcome that names another is refused."""
+    settings: ServerSettings = field(default_factory=ServerSettings)
+    states: SessionStates = field(init=False)
+    agents: Agents = field(init=False)
+    environments: Environments = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "states", SessionStates(self.sessions))
+        object.__setattr__(
+            self, "agents", Agents(self.catalog, self.clock, self.ids, self.settings.harnesses)
+        )
+        object.__setattr__(self, "environments", Environments(self.catalog, self.clock, self.ids))

@@ -1,0 +1,278 @@
+"""Server-sent events of any stream: replay from the log, then live, without a gap and without a duplicate.
+
+The reader is registered on the bus before the log is read and before the headers go out. From then on `position` is the
+last row accounted for; a hint that does not follow on it sends the reader to the log. A row's bytes are sent as they
+were encoded at append.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import anyio
+import msgspec
+import structlog
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from remit.errors import NotFound, RemitError
+from remit.interfaces import LiveSubscription
+from remit.schema.events import DELTA_TYPES, EVENT_DELTAS_MAX
+from remit.server.auth import principal_of
+from remit.server.errors import answer
+from remit.server.requests import Query
+from remit.server.services import Services
+from remit.server.stream_cursors import StreamCursors
+from remit.values import EventRow, LiveItem
+
+ROWS_PER_READ = 500
+WRITE_BYTES = 256 << 10
+"""Frames that are ready together are written together, up to about this much."""
+
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+_log = structlog.get_logger(__name__)
+
+Selects = Callable[[str], bool]
+"""Whether events of this type are shown."""
+
+
+def every_type(type: str) -> bool:
+    """Show all."""
+    return True
+
+
+async def stream_response(
+    services: Services,
+    request: Request,
+    stream_id: str,
+    *,
+    last_types: Collection[str],
+    selects: Selects = every_type,
+    takes_deltas: bool = False,
+) -> EventStream:
+    """The answer to a stream request: reads `after`, `Last-Event-ID` (which wins: it is newer when a browser reconnects)
+    and `event_deltas[]`. Ends after an event of `last_types`. Raises NotFound, InvalidRequest before any header."""
+    query = Query(request, ("after", "event_deltas") if takes_deltas else ("after",))
+    deltas = query.texts("event_deltas", among=DELTA_TYPES, limit=EVENT_DELTAS_MAX)
+    principal = principal_of(request)
+    await services.sessions.head(principal, stream_id)
+    after = request.headers.get("last-event-id") or query.text("after")
+    cursors = StreamCursors(stream_id)
+    after_seq = await cursors.resolve(after, services.sessions, principal) if after is not None else None
+    return EventStream(
+        services,
+        request,
+        stream_id,
+        cursors=cursors,
+        after_seq=after_seq,
+        last_types=frozenset(last_types),
+        selects=selects,
+        deltas=deltas,
+    )
+
+
+class EventStream:
+    """An ASGI response that follows one stream until its last event or until the reader leaves."""
+
+    def __init__(
+        self,
+        services: Services,
+        request: Request,
+        stream_id: str,
+        *,
+        cursors: StreamCursors,
+        after_seq: int | None,
+        last_types: frozenset[str],
+        selects: Selects,
+        deltas: frozenset[str],
+    ) -> None:
+        self._services = services
+        self._principal = principal_of(request)
+        self._request_id: str = request.scope["request_id"]
+        self._stream_id = stream_id
+        self._cursors = cursors
+        self._after_seq = after_seq
+        self._last_types = last_types
+        self._selects = selects
+        self._previews = Previews(deltas)
+        self._position = 0
+        self._is_over = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._services.bus.subscribe(self._stream_id) as subscription:
+            is_live_only = self._after_seq is None
+            head = await self._services.sessions.head(self._principal, self._stream_id)
+            self._position = head.seq if self._after_seq is None else self._after_seq
+            writer = Writer(send)
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            # A first byte at once: readers know that they are registered.
+            await writer.write([b": open\n\n"])
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_watch_for_disconnect, receive, tasks.cancel_scope)
+                tasks.start_soon(self._beat, writer)
+                if not is_live_only:
+                    await self._catch_up(writer)
+                await self._follow(subscription, writer)
+                await writer.close()
+                tasks.cancel_scope.cancel()
+
+    async def _follow(self, subscription: LiveSubscription, writer: Writer) -> None:
+        try:
+            while not self._is_over:
+                items = [await subscription.next(), *subscription.drain()]
+                is_lagging, subscription.is_lagging = subscription.is_lagging, False
+                await self._take(items, writer)
+                if is_lagging:
+                    self._previews.forget()
+                    await self._catch_up(writer)
+        except NotFound:
+            return  # deleted, and its last event was missed
+        except Exception as error:
+            # The headers are out: the failure goes as the stream's own error event, and the reader comes again.
+            if not isinstance(error, RemitError):
+                _log.exception("stream_failed", request_id=self._request_id, stream_id=self._stream_id)
+            body = answer(error, self._request_id).body
+            await writer.write([b"event: error\ndata: " + body + b"\n\n"])
+
+    async def _take(self, items: Sequence[LiveItem], writer: Writer) -> None:
+        frames: list[bytes] = []
+        for item in items:
+            last_seq = item.rows[-1].seq if item.rows else None
+            is_news = last_seq is None or last_seq > self._position
+            if item.rows and item.rows[0].seq <= self._position + 1:
+                self._add_rows(item.rows, frames)
+            elif item.rows or (item.frame is None and not item.is_deleted):
+                await writer.write(frames)
+                frames = []
+                await self._catch_up(writer)
+                self._position = max(self._position, last_seq or 0)
+            if item.frame is not None and is_news:
+                self._add_live(item, frames)
+            if item.is_deleted:
+                self._is_over = True
+            if self._is_over:
+                break
+        await writer.write(frames)
+
+    async def _catch_up(self, writer: Writer) -> None:
+        """Send every public row after `position` that is durable now."""
+        while not self._is_over:
+            rows = await self._services.sessions.read(
+                self._principal,
+                self._stream_id,
+                after_seq=self._position,
+                limit=ROWS_PER_READ,
+                visibility="public",
+            )
+            frames: list[bytes] = []
+            self._add_rows(rows, frames)
+            await writer.write(frames)
+            if len(rows) < ROWS_PER_READ:
+                return
+
+    def _add_rows(self, rows: Sequence[EventRow], frames: list[bytes]) -> None:
+        for row in rows:
+            if row.seq <= self._position or self._is_over:
+                continue
+            self._position = row.seq
+            if row.visibility != "public":
+                continue
+            self._previews.ended(row)
+            self._is_over = row.type in self._last_types
+            if self._selects(row.type):
+                frames.append(
+                    b"event: %b\nid: %b\ndata: %b\n\n"
+                    % (row.type.encode(), self._cursors.encode(row.seq), row.body)
+                )
+
+    def _add_live(self, item: LiveItem, frames: list[bytes]) -> None:
+        assert item.frame is not None
+        assert item.frame_type is not None  # a frame has a type
+        if item.frame_type in PREVIEW_TYPES:
+            if not self._previews.wants(item.frame_type, item.frame):
+                return
+        elif not self._selects(item.frame_type):
+            return
+        # No id: what is live only is no place to come back to.
+        frames.append(b"event: %b\ndata: %b\n\n" % (item.frame_type.encode(), item.frame))
+
+    async def _beat(self, writer: Writer) -> None:
+        while True:
+            await self._services.clock.sleep(self._services.settings.heartbeat_seconds)
+            await writer.write([b": heartbeat\n\n"])
+
+
+class Writer:
+    """Writes frames of concurrent tasks whole, many at a time."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._lock = anyio.Lock()
+
+    async def write(self, frames: Sequence[bytes]) -> None:
+        """Returns when the connection has taken them."""
+        async with self._lock:
+            start = size = 0
+            for index, frame in enumerate(frames):
+                size += len(frame)
+                if size >= WRITE_BYTES or index + 1 == len(frames):
+                    body = b"".join(frames[start : index + 1])
+                    await self._send({"type": "http.response.body", "body": body, "more_body": True})
+                    start, size = index + 1, 0
+
+    async def close(self) -> None:
+        """The end of the body."""
+        async with self._lock:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+PREVIEW_TYPES = frozenset({"event_start", "event_delta"})
+
+
+class _Named(msgspec.Struct):
+    type: str
+    id: str
+
+
+class _PreviewFrame(msgspec.Struct):
+    event: _Named | None = None
+    event_id: str | None = None
+
+
+class Previews:
+    """Which previews this reader follows: those whose start it saw, of the types it asked for."""
+
+    def __init__(self, types: frozenset[str]) -> None:
+        self._types = types
+        self._open: set[str] = set()
+
+    def wants(self, frame_type: str, frame: bytes) -> bool:
+        """Whether to pass this frame on."""
+        if not self._types:
+            return False
+        preview = msgspec.json.decode(frame, type=_PreviewFrame)
+        if frame_type == "event_start" and preview.event is not None and preview.event.type in self._types:
+            self._open.add(preview.event.id)
+            return True
+        return preview.event_id in self._open
+
+    def ended(self, row: EventRow) -> None:
+        """The event is there, or its model call ended without one."""
+        self._open.discard(row.event_id)
+        if row.type == "span.model_request_end":
+            self._open.clear()
+
+    def forget(self) -> None:
+        """Frames may have been lost: a preview with a hole is worse than none."""
+        self._open.clear()
+
+
+async def _watch_for_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()

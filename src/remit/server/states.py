@@ -1,0 +1,58 @@
+"""Folds of sessions that were asked for lately, so that a request reads only the rows that are new."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from remit.errors import NotFound
+from remit.interfaces import SessionStore
+from remit.session.state import SessionState, fold
+from remit.values import Principal, StreamHead
+
+STATES_MAX = 64
+ROWS_PER_READ = 1000
+
+
+class SessionStates:
+    """A bounded cache; losing it costs a replay.
+
+    A state is shared by concurrent requests and grows in place: decide on it without awaiting anything in between, and
+    put its `seq` into `expected_seq`.
+    """
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+        self._states: OrderedDict[tuple[str, str], SessionState] = OrderedDict()
+
+    async def load(self, principal: Principal, session_id: str) -> tuple[SessionState, StreamHead]:
+        """The fold of every row that was durable before the call. Raises NotFound, also for a deleted session."""
+        state, head = await self.load_any(principal, session_id)
+        if state.is_deleted:
+            raise _no_session(session_id)
+        return state, head
+
+    async def load_any(self, principal: Principal, session_id: str) -> tuple[SessionState, StreamHead]:
+        """The same, also when the deletion is recorded but not yet carried out."""
+        key = (principal.workspace_id, session_id)
+        try:
+            head = await self._store.head(principal, session_id)
+        except NotFound as error:
+            self._states.pop(key, None)
+            raise _no_session(session_id) from error
+        if head.kind != "session":
+            raise _no_session(session_id)
+        state = self._states.setdefault(key, SessionState())
+        self._states.move_to_end(key)
+        while len(self._states) > STATES_MAX:
+            self._states.popitem(last=False)
+        while state.seq < head.seq:
+            rows = await self._store.read(principal, session_id, after_seq=state.seq, limit=ROWS_PER_READ)
+            if not rows:
+                raise _no_session(session_id)
+            # Another request may have folded some of these rows while this one was reading.
+            fold((row for row in rows if row.seq > state.seq), state)
+        return state, head
+
+
+def _no_session(session_id: str) -> NotFound:
+    return NotFound(f"No session {session_id!r} in this workspace.")
