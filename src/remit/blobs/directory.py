@@ -61,12 +61,14 @@ class DirectoryBlobStore:
 
     async def has(self, digests: Sequence[str]) -> frozenset[str]:
         return await _in_thread(
-            lambda: frozenset(digest for digest in digests if self._path(digest).is_file())
+            lambda: frozenset(
+                digest for digest in digests if _is_sha256(digest) and self._path(digest).is_file()
+            )
         )
 
     async def remove(self, digests: Sequence[str]) -> None:
         def run() -> None:
-            for digest in digests:
+            for digest in filter(_is_sha256, digests):
                 self._path(digest).unlink(missing_ok=True)
 
         await _in_thread(run)
@@ -155,9 +157,13 @@ class DirectoryBlobStore:
         return descriptor, Path(name)
 
     def _path(self, digest: str) -> Path:
-        if len(digest) != 64 or any(character not in "0123456789abcdef" for character in digest):
+        if not _is_sha256(digest):
             raise BlobMissing(f"{digest!r} is no sha256 in lower-case hex, so there is no such blob.")
         return self._folder / digest[:2] / digest[2:]
+
+
+def _is_sha256(digest: str) -> bool:
+    return len(digest) == 64 and all(character in "0123456789abcdef" for character in digest)
 
 
 def _require_size(size_bytes: int, size_bytes_max: int | None) -> None:

@@ -1,0 +1,118 @@
+"""What every `BlobStore` must do. Use like `store_suite`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+from remit.errors import BlobMissing, TooLarge
+from remit.interfaces import BlobStore
+from remit.testing.store_checks.given import refused
+
+MakeBlobStore = Callable[[], AbstractAsyncContextManager[BlobStore]]
+BlobCheck = Callable[[MakeBlobStore], Awaitable[None]]
+
+_UNKNOWN = hashlib.sha256(b"unknown").hexdigest()
+
+
+async def check_what_is_put_is_read(make_blobs: MakeBlobStore) -> None:
+    async with make_blobs() as blobs:
+        for content in (b"", b"small", bytes(range(256)) * 20_000):
+            digest = await blobs.put(content)
+            assert digest == hashlib.sha256(content).hexdigest()
+            assert await blobs.read(digest) == content
+            assert b"".join([piece async for piece in blobs.stream(digest)]) == content
+
+
+async def check_pieces_are_put_as_one(make_blobs: MakeBlobStore) -> None:
+    async with make_blobs() as blobs:
+        digest = await blobs.put(_pieces(b"abc", b"", b"d" * 3_000_000, b"e"))
+        assert await blobs.read(digest) == b"abc" + b"d" * 3_000_000 + b"e"
+        assert await blobs.put(_pieces()) == hashlib.sha256(b"").hexdigest()
+
+
+async def check_what_is_too_large_is_not_kept(make_blobs: MakeBlobStore) -> None:
+    async with make_blobs() as blobs:
+        assert await blobs.put(b"1234", size_bytes_max=4)
+        assert await blobs.put(_pieces(b"12", b"35"), size_bytes_max=4)
+        digest = hashlib.sha256(b"12345").hexdigest()
+        with refused(TooLarge, "4"):
+            await blobs.put(b"12345", size_bytes_max=4)
+        with refused(TooLarge, "4"):
+            await blobs.put(_pieces(b"123", b"45", b"never asked for"), size_bytes_max=4)
+        assert await blobs.has([digest]) == frozenset()
+
+
+async def check_a_broken_upload_is_not_kept(make_blobs: MakeBlobStore) -> None:
+    async def breaks() -> AsyncGenerator[bytes, None]:
+        yield b"half"
+        raise ConnectionError("the caller is gone")
+
+    async with make_blobs() as blobs:
+        try:
+            await blobs.put(breaks())
+        except ConnectionError:
+            pass
+        else:
+            raise AssertionError("the caller's error did not come through")
+        assert await blobs.has([hashlib.sha256(b"half").hexdigest()]) == frozenset()
+
+
+async def check_many_are_put_in_their_order(make_blobs: MakeBlobStore) -> None:
+    async with make_blobs() as blobs:
+        contents = [b"%d" % (number % 300) for number in range(600)]
+        digests = await blobs.put_many(contents)
+        assert list(digests) == [hashlib.sha256(content).hexdigest() for content in contents]
+        assert await blobs.has(digests) == frozenset(digests)
+        for content, digest in zip(contents[::50], digests[::50], strict=True):
+            assert await blobs.read(digest) == content
+        assert list(await blobs.put_many([])) == []
+
+
+async def check_the_same_content_may_be_put_at_once_and_again(make_blobs: MakeBlobStore) -> None:
+    async with make_blobs() as blobs:
+        digests = await asyncio.gather(*(blobs.put(b"same") for _ in range(10)))
+        assert len(set(digests)) == 1
+        assert await blobs.put(_pieces(b"sa", b"me")) == digests[0]
+        assert await blobs.read(digests[0]) == b"same"
+
+
+async def check_only_those_that_are_there_are_there(make_blobs: MakeBlobStore) -> None:
+    async with make_blobs() as blobs:
+        first, second = await blobs.put_many([b"1", b"2"])
+        assert await blobs.has([first, second, _UNKNOWN]) == {first, second}
+        await blobs.remove([first, _UNKNOWN])
+        assert await blobs.has([first, second, _UNKNOWN]) == {second}
+        assert await blobs.put(b"1") == first
+        assert await blobs.read(first) == b"1"
+
+
+async def check_a_missing_blob_is_named(make_blobs: MakeBlobStore) -> None:
+    async with make_blobs() as blobs:
+        for digest in (_UNKNOWN, "../../etc/passwd", "A" * 64, ""):
+            with refused(BlobMissing, digest):
+                await blobs.read(digest)
+            with refused(BlobMissing, digest):
+                async for _ in blobs.stream(digest):
+                    raise AssertionError("a missing blob has no pieces")
+        assert await blobs.has(["../../etc/passwd"]) == frozenset()
+        await blobs.remove(["../../etc/passwd"])
+
+
+async def _pieces(*pieces: bytes) -> AsyncGenerator[bytes, None]:
+    for piece in pieces:
+        yield piece
+
+
+BLOB_CHECKS: list[BlobCheck] = [value for name, value in list(globals().items()) if name.startswith("check_")]
+
+
+async def run_blob_suite(make_blobs: MakeBlobStore) -> None:
+    """Run every check on a fresh store; the first failure is raised with the check's name."""
+    for check in BLOB_CHECKS:
+        try:
+            await check(make_blobs)
+        except AssertionError as error:
+            raise AssertionError(f"{check.__name__}: {error}") from error

@@ -1,0 +1,50 @@
+"""Every catalog does what the contract says."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from remit.interfaces import Catalog
+from remit.stores.memory import MemoryCatalog
+from remit.stores.sqlite.folder import open_catalog
+from remit.testing.catalog_suite import CATALOG_CHECKS, CatalogCheck, MakeCatalog, run_catalog_suite
+from remit.testing.clock import FakeClock
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def make_memory_catalog() -> AsyncGenerator[Catalog, None]:
+    yield MemoryCatalog(FakeClock())
+
+
+@asynccontextmanager
+async def make_sqlite_catalog() -> AsyncGenerator[Catalog, None]:
+    with tempfile.TemporaryDirectory() as folder:
+        catalog = await open_catalog(Path(folder))
+        try:
+            yield catalog
+        finally:
+            await catalog.close()
+
+
+def name_of(function: Callable[..., object]) -> str:
+    return function.__name__.removeprefix("check_").removeprefix("make_")
+
+
+@pytest.mark.parametrize("make_catalog", [make_memory_catalog, make_sqlite_catalog], ids=name_of)
+@pytest.mark.parametrize("check", CATALOG_CHECKS, ids=name_of)
+async def test_catalog(check: CatalogCheck, make_catalog: MakeCatalog) -> None:
+    with anyio.fail_after(10):
+        await check(make_catalog)
+
+
+async def test_the_whole_suite_runs_as_one_call() -> None:
+    with anyio.fail_after(10):
+        await run_catalog_suite(make_memory_catalog)
