@@ -1,0 +1,124 @@
+"""Records the golden logs: `python tests/replay/record.py` writes golden/session_v1.jsonl and its state.
+
+Run it only to add a file for a new schema version; the files of old versions are never written again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from remit.session.state import SessionState, fold
+from remit.values import EventRow, JsonObject, JsonValue
+from session_bench import PRINCIPAL, SessionBench, say, script, use
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
+ASKING_BASH: JsonObject = {
+    "type": "agent_toolset_20260401",
+    "default_config": {"enabled": True, "permission_policy": {"type": "always_allow"}},
+    "configs": [
+        {"type": "bash", "name": "bash", "enabled": True, "permission_policy": {"type": "always_ask"}}
+    ],
+}
+BOSS: JsonObject = {
+    "type": "custom",
+    "name": "boss",
+    "description": "Ask.",
+    "input_schema": {"type": "object"},
+}
+
+
+async def record(folder: Path) -> list[EventRow]:
+    """One session that has been through nearly everything a session can go through."""
+    steps = [
+        use("write", file_path="/workspace/a.txt", content="one\n"),
+        use("bash", command="cat a.txt"),
+        say("I wrote one."),
+        use("bash", command="rm -rf /workspace"),
+        use("boss", question="may I?"),
+        use("bash", command="echo two > a.txt"),
+        say("Now it is two."),
+    ]
+    rules: list[JsonValue] = [
+        {
+            "when": {"last_user_contains": "once more"},
+            "steps": [{"text": "recovered", "fault": {"kind": "overloaded", "times": 1}}],
+        },
+        {"when": {"last_user_contains": "slow"}, "steps": [{"text": "slow", "delay_ms": 60_000}]},
+    ]
+    bench = SessionBench(folder=folder, scripts={"script": {**script(*steps), "rules": rules}})
+    async with bench.running():
+        session_id = await bench.create(agent={"tools": [ASKING_BASH, BOSS]})
+        await bench.define_outcome(session_id, "a.txt says two", "grep -q two a.txt")
+        idles = 1
+        await bench.wait_idle(session_id, idles)
+        for result, more in (("allow", {}), ("deny", {"deny_message": "no"})):
+            waiting = (await bench.state(session_id)).blocking[0]
+            await bench.send(session_id, "user.tool_confirmation", tool_use_id=waiting, result=result, **more)
+            idles += 1
+            await bench.wait_idle(session_id, idles)
+        asked = (await bench.state(session_id)).blocking[0]
+        await bench.send(
+            session_id,
+            "user.custom_tool_result",
+            custom_tool_use_id=asked,
+            content=[{"type": "text", "text": "you may"}],
+        )
+        idles += 1
+        await bench.wait_idle(session_id, idles)
+        waiting = (await bench.state(session_id)).blocking[0]
+        await bench.send(session_id, "user.tool_confirmation", tool_use_id=waiting, result="allow")
+        idles += 1
+        await bench.wait_idle(session_id, idles)
+        await bench.say(session_id, "be slow")
+        await bench.wait_for(
+            session_id, "model.started", count=len(await bench.bodies(session_id, "model.started")) + 1
+        )
+        await bench.send(session_id, "user.interrupt")
+        idles += 1
+        await bench.wait_idle(session_id, idles)
+        await bench.say(session_id, "and once more")
+        idles += 1
+        await bench.wait_idle(session_id, idles)
+        await bench.send(session_id, "system.message", content=[{"type": "text", "text": "be brief"}])
+        idles += 1
+        await bench.wait_idle(session_id, idles)
+    rows = await bench.store.read(PRINCIPAL, session_id, limit=100_000)
+    await bench.close()
+    return list(rows)
+
+
+def encode_row(row: EventRow) -> bytes:
+    """One line: the row with its body as JSON, so that people can read a golden file."""
+    plain = cast("dict[str, object]", msgspec.to_builtins(row, builtin_types=(bytes,)))
+    return msgspec.json.encode({**plain, "body": msgspec.json.decode(row.body)})
+
+
+def decode_row(line: bytes) -> EventRow:
+    """The inverse; bodies are encoded anew, which a fold cannot see."""
+    plain = msgspec.json.decode(line)
+    body = msgspec.json.encode(plain.pop("body"))
+    return EventRow(**plain, body=body)
+
+
+def encode_state(state: SessionState) -> bytes:
+    """The state as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(state), indent=1)
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = await record(Path(folder))
+    (GOLDEN / "session_v1.jsonl").write_bytes(b"\n".join(map(encode_row, rows)) + b"\n")
+    (GOLDEN / "session_v1.state.json").write_bytes(encode_state(fold(rows)) + b"\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
