@@ -26,15 +26,17 @@ HELLO = ModelRequest(
     model="some-model", system="Be brief.", messages=({"role": "user", "content": "hello"},), max_tokens=100
 )
 
-MakeDriver = Callable[[ModelServer], ModelProvider]
+MakeDriver = Callable[..., ModelProvider]
 
 
-def anthropic_driver(server: ModelServer) -> ModelProvider:
-    return AnthropicProvider(api_key="sk-secret", base_url=server.url, timeouts=SHORT)
+def anthropic_driver(server: ModelServer, timeouts: ModelTimeouts = SHORT) -> ModelProvider:
+    return AnthropicProvider(api_key="sk-secret", base_url=server.url, timeouts=timeouts)
 
 
-def openai_driver(server: ModelServer) -> ModelProvider:
-    return OpenAIChatProvider(api_key="sk-secret", base_url=f"{server.url}/v1", timeouts=SHORT, name="local")
+def openai_driver(server: ModelServer, timeouts: ModelTimeouts = SHORT) -> ModelProvider:
+    return OpenAIChatProvider(
+        api_key="sk-secret", base_url=f"{server.url}/v1", timeouts=timeouts, name="local"
+    )
 
 
 @pytest.fixture(params=[anthropic_driver, openai_driver], ids=["anthropic", "openai_chat"])
@@ -136,6 +138,21 @@ async def test_an_answer_that_breaks_off_has_an_unknown_cost(
         failed = await failure(driver)
 
     assert (failed.reason, failed.billed, failed.is_retryable) == (reason, "unknown", True)
+
+
+async def test_an_answer_that_never_ends_is_given_up_though_it_is_never_silent(
+    make_driver: MakeDriver,
+) -> None:
+    impatient = ModelTimeouts(silence_seconds=5, total_seconds=0.1)
+    server = ModelServer([Answer(chunks=("x",) * 10_000, chunk_seconds=0.005)])
+    with anyio.fail_after(5):
+        async with server.serving():
+            driver = make_driver(server, impatient)
+            failed = await failure(driver)
+            await driver.close()
+
+    assert (failed.reason, failed.billed) == ("timeout", "unknown")
+    assert "longer than 0.1 s" in failed.message
 
 
 async def test_an_error_inside_the_stream_has_an_unknown_cost(make_driver: MakeDriver) -> None:

@@ -220,6 +220,20 @@ async def test_a_lost_lease_at_the_end_stops_the_call(clock: FakeClock) -> None:
     assert len(recorder.attempts) == 1
 
 
+async def test_a_cancellation_stays_one_when_its_end_cannot_be_recorded(clock: FakeClock) -> None:
+    recorder = LedgerRecorder(usd=1)
+    recorder.failure_of_finish = LeaseLost("the epoch is stale")
+    gateway = make_gateway(clock, Step(text="slow", delay_ms=60_000))
+
+    with anyio.fail_after(5):
+        task = asyncio.ensure_future(gateway.call(SOMEONE, ask(), recorder))
+        await clock.wait_for_sleepers(1)
+        task.cancel()
+        await asyncio.wait([task])
+
+    assert task.cancelled()
+
+
 async def test_a_provider_that_asks_for_a_longer_pause_than_allowed_is_not_waited_for(
     clock: FakeClock,
 ) -> None:

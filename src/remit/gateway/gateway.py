@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from remit.clock import Clock
-from remit.errors import HoldRefused, ModelCallFailed
+from remit.errors import HoldRefused, ModelCallFailed, RemitError
 from remit.gateway.routing import Route, Router
 from remit.ids import Ids
 from remit.interfaces import CallRecorder, Prices
@@ -180,7 +180,11 @@ class Gateway:
         except asyncio.CancelledError:
             # The request may have reached the provider: what it costs is not known.
             ended = _assumed(started, reason="interrupted", message="cut by an interrupt")
-            await _carry_through(recorder.finished(started.attempt, ended))
+            try:
+                await _carry_through(recorder.finished(started.attempt, ended))
+            except RemitError:
+                # Whoever owns the stream next finds the open hold and settles it the same way; we are to stop.
+                log.warning("model_call_end_not_recorded", call_id=started.attempt.call_id, exc_info=True)
             raise
         except Exception:
             log.exception("model_driver_broke", call_id=started.attempt.call_id, provider=route.provider_name)

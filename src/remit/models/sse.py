@@ -31,11 +31,13 @@ class SseParser:
     def feed(self, piece: bytes) -> list[SseEvent]:
         """Events that this piece completes. Raises SseTooLarge."""
         self._buffer += piece
-        *lines, rest = self._buffer.split(b"\n")
-        self._buffer = bytearray(rest)
-        taken = [self._take_line(bytes(line.rstrip(b"\r"))) for line in lines]
         if len(self._buffer) + self._data_bytes > EVENT_BYTES_MAX:
             raise SseTooLarge
+        if b"\n" not in piece:
+            return []
+        *lines, rest = self._buffer.split(b"\n")
+        self._buffer = rest
+        taken = [self._take_line(bytes(line.rstrip(b"\r"))) for line in lines]
         return [event for event in taken if event is not None]
 
     def _take_line(self, line: bytes) -> SseEvent | None:

@@ -37,6 +37,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What one request is answered with."""
 
     chunks: tuple[str, ...] = ()
+    chunk_seconds: float = 0.0
+    """A pause before every event: a server that is slow but never silent."""
     tool_uses: tuple[ServedToolUse, ...] = ()
     thinking: str | None = None
     signature: str = "c2lnbmF0dXJl"
@@ -147,6 +149,8 @@ class ModelServer:
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         )
         for event in events_of(request, answer):
+            if answer.chunk_seconds:
+                await asyncio.sleep(answer.chunk_seconds)
             await _write_chunk(writer, event)
         if answer.fault == "cut":
             return False
