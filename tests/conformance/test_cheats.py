@@ -9,12 +9,12 @@ from pathlib import Path
 
 import anyio
 import pytest
-from remit.sandboxes.bubblewrap import BubblewrapProvider
 
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.ids import Ids
 from remit.interfaces import Sandbox
+from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.testing.verifier_cases import BROKEN, MENDED, store_tree, verify_request
 from remit.values import SandboxSpec, ShellRequest, Verdict
 from remit.verifiers.command import CommandVerifier
@@ -117,8 +117,7 @@ async def test_a_new_conftest(court: Court) -> None:
 
 async def test_a_changed_configuration(court: Court) -> None:
     work = BROKEN | {"pyproject.toml": '[tool.pytest.ini_options]\naddopts = "--collect-only"\n'}
-    work |= {"tests/test_app.py": BROKEN["tests/test_app.py"], "app.py": BROKEN["app.py"]}
-    assert await court.unguarded(work | {"conftest.py": ""}, PYTEST) == 0
+    assert await court.unguarded(work, PYTEST) == 0
     verdict = await court.judge(BROKEN, work, PYTEST)
     assert (verdict.passed, verdict.tampered) == (False, ("pyproject.toml",))
 
@@ -220,11 +219,9 @@ async def test_work_that_rewrites_a_test_while_it_is_checked(court: Court) -> No
     work = start | {"app.py": rewrite + BROKEN["app.py"]}
     assert await court.unguarded(work, PYTEST) == 0
     verdict = await court.judge(start, work, PYTEST)
-    assert not verdict.passed
-    if (
-        verdict.evidence["exit_code"] == 0
-    ):  # where nothing kept the file from being written, it was noticed after
-        assert verdict.tampered == ("tests/test_app.py",)
+    assert verdict.evidence["exit_code"] == 0
+    assert (verdict.passed, verdict.tampered) == (False, ("tests/test_app.py",))
+    assert "rewritten while the command ran" in verdict.summary
 
 
 async def test_forged_bytecode_beside_a_test(court: Court) -> None:
@@ -245,3 +242,10 @@ async def test_forged_bytecode_beside_a_test(court: Court) -> None:
     work = start | {f"tests/__pycache__/rules.{tag}.pyc": bytecode}
     assert await court.unguarded(work, "python3 tests/check.py") == 0
     assert not (await court.judge(start, work, "python3 tests/check.py")).passed
+
+
+async def test_known_gap_work_that_ends_the_test_process_itself(court: Court) -> None:
+    """Work that runs inside the process that judges it can end that process with 0. No file is touched, so no command
+    verifier can tell; design/verification.md says what to do about it. When this fails the gap is closed: say so there."""
+    work = BROKEN | {"app.py": "import os\nos._exit(0)\n"}
+    assert (await court.judge(BROKEN, work, PYTEST)).passed

@@ -33,7 +33,7 @@ async def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     if request.param == "local":
         provider = LocalProvider(tmp_path / "run", blobs, ids)
     else:
-        from remit.sandboxes.bubblewrap import BubblewrapProvider
+        from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 
         provider = BubblewrapProvider(tmp_path / "run", blobs, ids)
     made = await provider.create(SandboxSpec(key="one", epoch=1))

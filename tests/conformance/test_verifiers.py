@@ -64,7 +64,7 @@ async def provider(
     if request.param == "local":
         made = LocalProvider(tmp_path / "run", blobs, ids)
     else:
-        from remit.sandboxes.bubblewrap import BubblewrapProvider
+        from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 
         made = BubblewrapProvider(tmp_path / "run", blobs, ids)
     try:

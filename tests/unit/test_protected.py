@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from remit.errors import InvalidRequest
 from remit.values import Tree, TreeEntry
@@ -281,3 +283,55 @@ def test_a_tree_without_folder_entries_is_judged_alike() -> None:
         "a/check.py",
         "a/tests/x.py",
     )
+
+
+PATHS = st.sampled_from(
+    [
+        "app.py",
+        "tests",
+        "tests/a.py",
+        "tests/deep/b.py",
+        "conftest.py",
+        "lib",
+        "lib/x.py",
+        "lib/tests/c.py",
+        "tests/deep",
+    ]
+)
+CONTENTS = st.sampled_from(["one", "two", "-> lib", "-> ../app.py", "-> /etc", "-> tests"])
+
+
+def _possible(files: dict[str, str]) -> dict[str, str]:
+    """Drop what lies below a file or a link."""
+    return {
+        path: text for path, text in files.items() if not any(path.startswith(f"{other}/") for other in files)
+    }
+
+
+TREES = st.dictionaries(PATHS, CONTENTS, max_size=6).map(lambda files: tree(**_possible(files)))
+
+
+@given(TREES, TREES)
+def test_whatever_the_work_did_protected_files_are_as_they_were(before: Tree, after: Tree) -> None:
+    protected = protected_paths(before, "pytest", (), ())
+    judged = judge_tree(before, after, protected, ProtectedPatterns())
+    got = {entry.path: entry for entry in judged.tree.entries}
+    assert [entry.path for entry in judged.tree.entries] == sorted(got)
+    for file in protected:
+        assert got[file.path] == entry_of(before, file.path)
+    for path in got:
+        parts = path.split("/")
+        assert all(got["/".join(parts[:depth])].kind == "dir" for depth in range(1, len(parts)))
+    known = {entry.path for entry in before.entries if entry.kind != "dir"}
+    assert not [
+        path
+        for path, entry in got.items()
+        if entry.kind != "dir" and path not in known and ProtectedPatterns().why(path)
+    ]
+
+
+@given(TREES)
+def test_untouched_work_is_taken_as_it_is(before: Tree) -> None:
+    judged = judge_tree(before, before, protected_paths(before, "pytest", (), ()), ProtectedPatterns())
+    assert (judged.tampered, judged.added) == ((), ())
+    assert judged.tree == before
