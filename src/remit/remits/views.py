@@ -37,6 +37,11 @@ def caps(budget: Budget) -> JsonObject:
 
 def remit_view(remit_id: str, state: RemitState, totals: Totals) -> JsonObject:
     """The remit object of docs/api.md, section 3."""
+    return {**remit_log_view(remit_id, state), "spent": amounts(totals.spent), "held": amounts(totals.held)}
+
+
+def remit_log_view(remit_id: str, state: RemitState) -> JsonObject:
+    """What the log alone decides of it: all but the money as it stands."""
     created, ended = state.created, state.ended
     assert created is not None, "the first row of a remit says what was asked for"
     ended_at = None if state.ended_at_us is None else rfc3339(state.ended_at_us)
@@ -56,8 +61,6 @@ def remit_view(remit_id: str, state: RemitState, totals: Totals) -> JsonObject:
         "toolchains": list[JsonValue](created.toolchains),
         "protected": _plain(created.protected),
         "forecast": forecast_view(state),
-        "spent": amounts(totals.spent),
-        "held": amounts(totals.held),
         "cap": caps(created.budget),
         "iterations": [
             {

@@ -57,7 +57,3 @@ class RemitAnswer(Params, frozen=True):
     """POST approve, decline, interrupt, resume: a reason belongs to decline and may stand with approve."""
 
     reason: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
-
-
-class NoParams(Params, frozen=True):
-    """A body without fields."""

@@ -1,0 +1,180 @@
+"""The invariant checker and the doctor over HTTP."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from remit.clock import parse_rfc3339
+from remit.errors import NotFound, RemitError
+from remit.gateway.routing import Router
+from remit.interfaces import SandboxProvider
+from remit.orchestrator.check import Expectations, check_stream
+from remit.remits import state as remit_state
+from remit.remits.log import summary_of
+from remit.remits.receipt import make_receipt
+from remit.remits.views import remit_log_view
+from remit.resources.session_wire import to_wire
+from remit.server.auth import principal_of
+from remit.server.remits import RemitRoutes
+from remit.server.requests import Query, json_response
+from remit.server.services import Services
+from remit.session.state import fold as fold_session
+from remit.values import (
+    EventRow,
+    JsonObject,
+    Principal,
+    Probe,
+    StreamKind,
+    StreamSummary,
+)
+
+FREE_BYTES_MIN = 1 << 30
+
+
+class CheckRoutes:
+    """`/check` of sessions and remits, and `/v1/doctor`."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        remits: RemitRoutes,
+        sandboxes: SandboxProvider,
+        router: Router,
+        data_folder: Path | None,
+    ) -> None:
+        self._services = services
+        self._remits = remits
+        self._sandboxes = sandboxes
+        self._router = router
+        self._data_folder = data_folder
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v1/sessions/{stream_id}/check", self.check_session, methods=["GET"]),
+            Route("/v1/remits/{stream_id}/check", self.check_remit, methods=["GET"]),
+            Route("/v1/doctor", self.doctor, methods=["GET"]),
+        ]
+
+    async def check_session(self, request: Request) -> Response:
+        return await self._check(request, "session")
+
+    async def check_remit(self, request: Request) -> Response:
+        return await self._check(request, "remit")
+
+    async def _check(self, request: Request, kind: StreamKind) -> Response:
+        Query(request)
+        services, principal = self._services, principal_of(request)
+        stream_id = str(request.path_params["stream_id"])
+        missing = NotFound(f"No {kind} {stream_id!r} in this workspace.")
+        try:
+            head = await services.sessions.head(principal, stream_id)
+        except NotFound as error:
+            raise missing from error
+        if head.kind != kind:
+            raise missing
+        report = await check_stream(
+            services.sessions,
+            principal,
+            stream_id,
+            now_us=services.clock.now_us(),
+            expectations=self.expectations(),
+        )
+        return json_response(report.to_wire())
+
+    def expectations(self) -> dict[StreamKind, Expectations]:
+        """What the checker compares with each kind's log."""
+        services = self._services
+
+        async def receipt(principal: Principal, remit_id: str) -> JsonObject:
+            return await make_receipt(services.sessions, principal, remit_id, services.prices)
+
+        async def serve_session(principal: Principal, session_id: str) -> JsonObject:
+            state, head = await services.states.load(principal, session_id)
+            return to_wire(state, head, now_us=services.clock.now_us())
+
+        return {
+            "remit": Expectations(
+                summarize=lambda rows: summary_of(remit_state.fold(rows)),
+                serve=self._remits.view,
+                derive=lambda rows: remit_log_view(rows[0].stream_id, remit_state.fold(rows)),
+                receipt=receipt,
+            ),
+            "session": Expectations(
+                summarize=_summarize_session, serve=serve_session, derive=_derive_session
+            ),
+        }
+
+    async def doctor(self, request: Request) -> Response:
+        Query(request)
+        probes = [
+            *await self._sandboxes.probe(),
+            await self._probe_store(),
+            *await self._probe_folder(),
+            await self._probe_models(),
+        ]
+        shown = [{"name": p.name, "ok": p.is_ok, "detail": p.detail, "mend": p.mend} for p in probes]
+        return json_response({"type": "doctor", "ok": all(p.is_ok for p in probes), "probes": shown})
+
+    async def _probe_store(self) -> Probe:
+        try:
+            await self._services.sessions.next_wake_us(["remit", "session"])
+        except RemitError as error:
+            return Probe(name="store", is_ok=False, detail=error.message, mend="Look at the server's log.")
+        return Probe(name="store", is_ok=True, detail="answers")
+
+    async def _probe_folder(self) -> Sequence[Probe]:
+        if self._data_folder is None:
+            return ()
+        try:
+            usage = await to_thread.run_sync(shutil.disk_usage, self._data_folder)
+        except OSError as error:
+            detail, mend = (
+                f"{self._data_folder}: {error.strerror}",
+                "Give a folder that can be read, with --data.",
+            )
+            return (Probe(name="data folder", is_ok=False, detail=detail, mend=mend),)
+        is_ok = usage.free >= FREE_BYTES_MIN
+        detail = f"{self._data_folder}: {usage.free >> 20} MiB free"
+        mend = None if is_ok else "Make room, or move the data folder with --data."
+        return (Probe(name="data folder", is_ok=is_ok, detail=detail, mend=mend),)
+
+    async def _probe_models(self) -> Probe:
+        try:
+            model = await self._router.default_model()
+            listed = await self._router.models()
+        except RemitError as error:
+            return Probe(name="models", is_ok=False, detail="no model can be called", mend=error.message)
+        return Probe(name="models", is_ok=True, detail=f"{model} by default; {len(listed)} listed")
+
+
+def _summarize_session(rows: Sequence[EventRow]) -> StreamSummary:
+    state = fold_session(rows)
+    version = state.agent.get("version")
+    return StreamSummary(
+        status=state.status,
+        title=state.title,
+        agent_id=str(state.agent.get("id")),
+        agent_version=version if isinstance(version, int) else None,
+        archived_at_us=parse_rfc3339(state.archived_at) if state.archived_at is not None else None,
+    )
+
+
+def _derive_session(rows: Sequence[EventRow]) -> JsonObject:
+    """What the log alone decides of a session, from a fresh fold."""
+    state = fold_session(rows)
+    return {
+        "title": state.title,
+        "metadata": dict(state.metadata),
+        "agent": state.agent,
+        "environment_id": state.environment_id,
+        "budget": state.budget,
+        "archived_at": state.archived_at,
+    }

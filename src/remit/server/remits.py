@@ -1,0 +1,254 @@
+"""/v1/remits: docs/api.md, section 2. A route appends and wakes; what happens then is the remit handler's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from remit.errors import InvalidRequest, NotFound, VerifierUnavailable, WrongState
+from remit.remits.accounts import read_totals
+from remit.remits.creation import RemitCreation
+from remit.remits.events import Command, InputReceived, RemitVerificationRepeated, decode_event, encode_event
+from remit.remits.log import read_rows
+from remit.remits.receipt import make_receipt
+from remit.remits.state import RemitState, fold, is_pointless
+from remit.remits.verification import priced_verifiers
+from remit.remits.views import remit_view
+from remit.schema.lists import encode_list
+from remit.schema.remits import REMIT_STATUSES, RemitAnswer, RemitCreate
+from remit.schema.wire import decode
+from remit.server.auth import principal_of
+from remit.server.event_list import EVENT_PAGING, EventFilter, EventPaging, list_events
+from remit.server.listing import PAGING, read_page
+from remit.server.publishing import publish
+from remit.server.requests import Query, encoded_response, json_response, read_body, read_nothing, read_params
+from remit.server.services import Services
+from remit.server.sse import every_type, stream_response
+from remit.values import Append, JsonObject, Principal, StreamFilter, StreamHead
+from remit.verifiers.composition import Verifiers
+
+LAST_TYPES = ("remit.ended",)
+VERIFY_SECONDS_MAX = 16 * 3_600.0
+"""As long as sixteen verifiers may take; after that the answer is only in the events."""
+VERIFY_POLL_SECONDS = 1.0
+PIECE_TYPES = {"files.tar": "application/x-tar", "result.patch": "text/x-diff"}
+
+
+class RemitRoutes:
+    """Create, retrieve, list, events, commands, receipt, deliverables."""
+
+    def __init__(self, services: Services, *, creation: RemitCreation, verifiers: Verifiers) -> None:
+        self._services = services
+        self._creation = creation
+        self._verifiers = verifiers
+
+    def routes(self) -> list[Route]:
+        """In the order of docs/api.md."""
+        one = "/v1/remits/{remit_id}"
+        return [
+            Route("/v1/remits", self.create, methods=["POST"]),
+            Route("/v1/remits", self.list, methods=["GET"]),
+            Route(one, self.retrieve, methods=["GET"]),
+            Route(f"{one}/events", self.events, methods=["GET"]),
+            Route(f"{one}/events/stream", self.stream, methods=["GET"]),
+            Route(f"{one}/approve", self._command("remit.approve", "approved"), methods=["POST"]),
+            Route(f"{one}/decline", self._command("remit.decline", "declined"), methods=["POST"]),
+            Route(f"{one}/interrupt", self._command("remit.interrupt", "interrupted"), methods=["POST"]),
+            Route(f"{one}/resume", self._command("remit.resume", "resumed"), methods=["POST"]),
+            Route(f"{one}/verify", self.verify, methods=["POST"]),
+            Route(f"{one}/receipt", self.receipt, methods=["GET"]),
+            Route(f"{one}/deliverables", self.deliverables, methods=["GET"]),
+            Route(f"{one}/deliverables/{{name}}", self.deliverable, methods=["GET"]),
+        ]
+
+    async def create(self, request: Request) -> Response:
+        Query(request)
+        principal = principal_of(request)
+        params = await read_params(request, RemitCreate, bytes_max=self._services.settings.body_bytes_max)
+        remit_id = await self._creation.create(principal, params)
+        self._services.dispatcher.hint(remit_id)
+        return json_response(await self.view(principal, remit_id))
+
+    async def retrieve(self, request: Request) -> Response:
+        Query(request)
+        return json_response(await self.view(principal_of(request), request.path_params["remit_id"]))
+
+    async def list(self, request: Request) -> Response:
+        query = Query(request, (*PAGING, "order", "statuses"))
+        is_ascending = query.choice("order", ("asc", "desc"), default="desc") == "asc"
+        page = read_page(query, list="remits", is_ascending=is_ascending)
+        principal = principal_of(request)
+        statuses = query.texts("statuses", among=REMIT_STATUSES, limit=len(REMIT_STATUSES))
+        heads = await self._services.sessions.list_streams(
+            principal, StreamFilter(kind="remit", statuses=tuple(sorted(statuses))), page.query()
+        )
+        shown = heads[: page.limit]
+        items = [msgspec.json.encode(await self.view(principal, head.stream_id)) for head in shown]
+        positions = [(head.created_at_us, head.stream_id) for head in heads]
+        return encoded_response(encode_list(items, page.next_page(positions)))
+
+    async def events(self, request: Request) -> Response:
+        query = Query(request, EVENT_PAGING)
+        principal = principal_of(request)
+        head = await self._head(principal, request.path_params["remit_id"])
+        page = await list_events(
+            self._services.sessions,
+            principal,
+            head.stream_id,
+            EventPaging.read(query, head.stream_id),
+            EventFilter(selects=every_type),
+        )
+        return encoded_response(encode_list(page.items, page.next_page))
+
+    async def stream(self, request: Request) -> ASGIApp:
+        head = await self._head(principal_of(request), request.path_params["remit_id"])
+        return await stream_response(self._services, request, head.stream_id, last_types=LAST_TYPES)
+
+    def _command(self, type: str, participle: str) -> Callable[[Request], object]:
+        async def route(request: Request) -> Response:
+            Query(request)
+            principal, remit_id = principal_of(request), str(request.path_params["remit_id"])
+            body = await read_body(request, bytes_max=1 << 16)
+            given = decode(body, RemitAnswer) if body.strip() else RemitAnswer()
+            if given.reason is not None and type not in ("remit.approve", "remit.decline"):
+                raise InvalidRequest("`reason`: belongs to approve and decline; remove it.")
+            state, head = await self._load(principal, remit_id)
+            if refusal := refuse_command(remit_id, state, type, participle):
+                raise refusal
+            command = Command(
+                id=self._services.ids.new("revt"), type=type, actor=principal.actor, reason=given.reason
+            )
+            if not is_pointless(state, command):
+                await self._append_command(principal, head, command)
+            return json_response(await self.view(principal, remit_id))
+
+        return route
+
+    async def _append_command(self, principal: Principal, head: StreamHead, command: Command) -> None:
+        services = self._services
+        received = InputReceived(id=command.id, event=command)
+        append = Append(
+            stream_id=head.stream_id,
+            events=(encode_event(received, key=command.id),),
+            wake_at_us=services.clock.now_us(),
+        )
+        publish(services, append, await services.sessions.append(principal, append))
+
+    async def verify(self, request: Request) -> Response:
+        Query(request)
+        await read_nothing(request)
+        services, principal = self._services, principal_of(request)
+        state, head = await self._load(principal, request.path_params["remit_id"])
+        created = state.created
+        assert created is not None, "the first row of a remit says what was asked for"
+        if state.session is None:
+            raise WrongState(f"Remit {head.stream_id!r} has no result yet; verify it once it has worked.")
+        if priced_verifiers(self._verifiers, created.verifiers):
+            raise WrongState(
+                f"Remit {head.stream_id!r} has a rubric, which costs money, and its budget is the session's (or given "
+                "back); only remits whose verifiers are commands can be verified again."
+            )
+        command = Command(id=services.ids.new("revt"), type="remit.verify", actor=principal.actor)
+        await self._append_command(principal, head, command)
+        answer = await self._wait_for(principal, head.stream_id, command.id)
+        if answer.error is not None:
+            raise VerifierUnavailable(f"The result could not be verified: {answer.error}")
+        verdicts = msgspec.to_builtins(answer.verdicts)
+        return json_response({"verdicts": verdicts, "verified": answer.verified})
+
+    async def _wait_for(
+        self, principal: Principal, remit_id: str, event_id: str
+    ) -> RemitVerificationRepeated:
+        services = self._services
+        with anyio.move_on_after(VERIFY_SECONDS_MAX):
+            async with services.bus.subscribe(remit_id) as subscription:
+                while True:
+                    for row in await services.sessions.find_events(principal, remit_id, event_id):
+                        event = decode_event(row) if row.visibility == "public" else None
+                        if isinstance(event, RemitVerificationRepeated):
+                            return event
+                    with anyio.move_on_after(VERIFY_POLL_SECONDS):
+                        await subscription.next()
+        raise WrongState(
+            f"The verification of {remit_id!r} has not ended; its answer will be the event {event_id!r}."
+        )
+
+    async def receipt(self, request: Request) -> Response:
+        Query(request)
+        principal = principal_of(request)
+        head = await self._head(principal, request.path_params["remit_id"])
+        services = self._services
+        return json_response(
+            await make_receipt(services.sessions, principal, head.stream_id, services.prices)
+        )
+
+    async def deliverables(self, request: Request) -> Response:
+        Query(request)
+        state, _ = await self._load(principal_of(request), request.path_params["remit_id"])
+        ready = state.deliverables
+        if ready is None:
+            raise WrongState("There are no deliverables yet; they are listed when the work has ended.")
+        data = [
+            {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256} for file in ready.files
+        ]
+        changed = msgspec.to_builtins(ready.changed)
+        return json_response({"data": data, "changed": changed, "notes": list(ready.notes)})
+
+    async def deliverable(self, request: Request) -> Response:
+        Query(request)
+        name = str(request.path_params["name"])
+        state, _ = await self._load(principal_of(request), request.path_params["remit_id"])
+        files = state.deliverables.files if state.deliverables is not None else ()
+        file = next((file for file in files if file.name == name), None)
+        if file is None:
+            there = ", ".join(file.name for file in files) or "none yet"
+            raise NotFound(f"There is no deliverable {name!r}; there are: {there}.")
+        return StreamingResponse(
+            self._services.blobs.stream(file.sha256),
+            media_type=PIECE_TYPES.get(name, "application/octet-stream"),
+            headers={"content-length": str(file.size_bytes)},
+        )
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    async def view(self, principal: Principal, remit_id: str) -> JsonObject:
+        """The remit object. Raises NotFound."""
+        state, _ = await self._load(principal, remit_id)
+        sums = await read_totals(self._services.sessions, principal, remit_id, state.session_ids)
+        return remit_view(remit_id, state, sums)
+
+    async def _load(self, principal: Principal, remit_id: str) -> tuple[RemitState, StreamHead]:
+        head = await self._head(principal, remit_id)
+        return fold(await read_rows(self._services.sessions, principal, remit_id)), head
+
+    async def _head(self, principal: Principal, remit_id: str) -> StreamHead:
+        try:
+            head = await self._services.sessions.head(principal, remit_id)
+        except NotFound as error:
+            raise _no_remit(remit_id) from error
+        if head.kind != "remit":
+            raise _no_remit(remit_id)
+        return head
+
+
+def refuse_command(remit_id: str, state: RemitState, type: str, participle: str) -> WrongState | None:
+    """Why a remit cannot be told this now; saying the same thing twice is fine."""
+    if state.ended is not None:
+        return WrongState(
+            f"Remit {remit_id!r} has ended ({state.status}) and cannot be {participle}; create a new one."
+        )
+    if type == "remit.approve" and state.consent == "declined":
+        return WrongState(f"Remit {remit_id!r} was declined and cannot be approved; create a new one.")
+    if type == "remit.decline" and state.consent == "given":
+        return WrongState(f"Remit {remit_id!r} was approved and cannot be declined; interrupt it instead.")
+    return None
+
+
+def _no_remit(remit_id: str) -> NotFound:
+    return NotFound(f"No remit {remit_id!r} in this workspace.")
