@@ -116,7 +116,7 @@ async def test_a_new_conftest(court: Court) -> None:
 
 
 async def test_a_changed_configuration(court: Court) -> None:
-    work = BROKEN | {"pyproject.toml": '[tool.pytest.ini_options]\naddopts = "--collect-only"\n'}
+    work = BROKEN | {"pyproject.toml": f'{BROKEN["pyproject.toml"]}addopts = "--collect-only"\n'}
     assert await court.unguarded(work, PYTEST) == 0
     verdict = await court.judge(BROKEN, work, PYTEST)
     assert (verdict.passed, verdict.tampered) == (False, ("pyproject.toml",))
