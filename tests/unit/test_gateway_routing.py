@@ -114,11 +114,28 @@ async def test_every_listed_id_leads_back_to_its_provider() -> None:
 
 
 async def test_the_default_comes_from_what_is_configured_and_is_never_scripted() -> None:
-    assert (await Router(ALL, aliases={}).default_model()).startswith("claude-")
-    assert (await Router({"openai": GPT, "local": LOCAL}, aliases={}).default_model()).startswith("gpt-")
+    unreachable = Listing()
+
+    assert (await Router({**ALL, "anthropic": unreachable}, aliases={}).default_model()).startswith("claude-")
+    assert (await Router({"openai": unreachable, "local": LOCAL}, aliases={}).default_model()).startswith(
+        "gpt-"
+    )
     assert await Router({"scripted": SCRIPTED, "local": LOCAL}, aliases={}).default_model() == "local/qwen"
     with pytest.raises(ModelUnavailable, match="ANTHROPIC_API_KEY"):
         await Router({"scripted": SCRIPTED}, aliases={}).default_model()
+
+
+async def test_a_dated_listing_still_serves_the_default() -> None:
+    dated = Listing("claude-haiku-1", "claude-sonnet-5-5-20260901")
+
+    assert await Router({"anthropic": dated}, aliases={}).default_model() == "claude-sonnet-5-5"
+
+
+async def test_a_server_without_the_usual_models_is_asked_for_by_name() -> None:
+    router = Router({"openai": Listing("mixtral", "qwen"), "scripted": SCRIPTED}, aliases={})
+
+    with pytest.raises(ModelUnavailable, match="--model, such as openai/mixtral, openai/qwen"):
+        await router.default_model()
 
 
 async def test_a_provider_under_two_names_is_closed_once_and_all_are_closed() -> None:

@@ -19,6 +19,7 @@ DEFAULT_MODELS: tuple[tuple[str, str], ...] = (("anthropic", "claude-sonnet-5-5"
 
 SCRIPTED = "scripted"
 ALIAS_DEPTH_MAX = 8
+NAMED_MODELS_MAX = 5
 
 WAYS_TO_GET_A_MODEL = (
     "set ANTHROPIC_API_KEY (or REMIT_ANTHROPIC_API_KEY) for claude-…; "
@@ -81,14 +82,25 @@ class Router:
 
     async def default_model(self) -> str:
         """The model to use when none is named; never a scripted one. Raises ModelUnavailable."""
+        served_instead: list[str] = []
         for provider_name, model in DEFAULT_MODELS:
-            if provider_name in self._providers:
-                return model
-        for provider_name, provider in self._providers.items():
-            if provider_name == SCRIPTED:
+            if provider_name not in self._providers:
                 continue
-            if served := await provider.models():
-                return f"{provider_name}/{served[0].id}"
+            served = [info.id for info in await self._providers[provider_name].models()]
+            # A vendor that lists nothing cannot be reached now: the call itself will say what is wrong.
+            if not served or any(each == model or each.startswith(f"{model}-") for each in served):
+                return model
+            served_instead += [f"{provider_name}/{each}" for each in served[:NAMED_MODELS_MAX]]
+        for provider_name, provider in self._providers.items():
+            if provider_name in (SCRIPTED, *(vendor for vendor, _ in DEFAULT_MODELS)):
+                continue
+            if listed := await provider.models():
+                return f"{provider_name}/{listed[0].id}"
+        if served_instead:
+            raise ModelUnavailable(
+                f"no model was named, and the usual ones are not served here; name one with --model, such as "
+                f"{', '.join(served_instead)}"
+            )
         raise ModelUnavailable(f"no model is configured: {WAYS_TO_GET_A_MODEL}.")
 
     async def close(self) -> None:

@@ -46,7 +46,7 @@ class AnthropicProvider:
         self,
         *,
         api_key: str | None,
-        base_url: str = ANTHROPIC_BASE_URL,
+        base_url: str | None = None,
         timeouts: ModelTimeouts | None = None,
         name: str = "anthropic",
     ) -> None:
@@ -55,7 +55,7 @@ class AnthropicProvider:
             headers["x-api-key"] = api_key
         self._endpoint = ModelEndpoint(
             name=name,
-            base_url=base_url.rstrip("/").removesuffix("/v1"),
+            base_url=(base_url or ANTHROPIC_BASE_URL).rstrip("/").removesuffix("/v1"),
             headers=headers,
             timeouts=timeouts or ModelTimeouts(),
         )

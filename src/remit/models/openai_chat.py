@@ -53,14 +53,14 @@ class OpenAIChatProvider:
         self,
         *,
         api_key: str | None,
-        base_url: str = OPENAI_BASE_URL,
+        base_url: str | None = None,
         timeouts: ModelTimeouts | None = None,
         name: str = "openai",
     ) -> None:
-        self._is_openai = urlsplit(base_url).hostname in OPENAI_HOSTS
+        self._is_openai = urlsplit(base_url or OPENAI_BASE_URL).hostname in OPENAI_HOSTS
         self._endpoint = ModelEndpoint(
             name=name,
-            base_url=base_url,
+            base_url=base_url or OPENAI_BASE_URL,
             headers={} if api_key is None else {"authorization": f"Bearer {api_key}"},
             timeouts=timeouts or ModelTimeouts(),
         )
