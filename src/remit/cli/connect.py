@@ -178,7 +178,9 @@ async def connect(
 async def open_this_platform(options: PlatformOptions) -> AsyncGenerator[Platform]:
     """The real opener. The platform is loaded here, so that `remit --help` need not."""
     from remit.app import load_settings, open_platform
+    from remit.cli.logs import log_to_file
 
     settings = load_settings(data=options.data, unsafe_local=options.is_unsafe_local or None)
+    log_to_file(settings.data)
     async with open_platform(settings) as platform:
         yield platform

@@ -14,6 +14,7 @@ from rich.text import Text
 from remit.cli import render, words
 from remit.cli.changes import CHANGED_FILES, changes_of, download
 from remit.cli.connect import Connection, Opener, PlatformOptions, connect
+from remit.cli.deliver import short_id
 from remit.cli.do import INPUT_PATH, retrieve
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage
 from remit.cli.land import land, plan_landing
@@ -50,8 +51,8 @@ async def list_remits(
     table.add_column("outcome", no_wrap=True, overflow="ellipsis", ratio=1)
     for remit in found:
         table.add_row(
-            str(remit["id"]),
-            words.status_text(str(remit["status"])),
+            short_id(remit["id"]) if console.is_terminal else str(remit["id"]),
+            str(remit["status"]).replace("_", " "),
             _verified_text(remit),
             _spent(remit),
             Text(words.one_line(words.printable(str(remit["outcome"])))),

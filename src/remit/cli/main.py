@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _EXIT_CODES = """Exit codes: 0 verified (for other commands: done), 1 not verified or failed, 2 bad usage,
 130 interrupted."""
 
+PIPED_CELLS = 160
+"""Columns of output that goes to no terminal: wide enough that nothing of use is cut."""
+
 Data = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="The data folder (REMIT_DATA, else ~/.remit).")
 ]
@@ -354,4 +357,5 @@ def _platform(data: Path | None, unsafe_local: bool) -> PlatformOptions:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_CELLS
+    return Console(highlight=False, markup=False, emoji=False, width=width)

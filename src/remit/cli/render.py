@@ -17,6 +17,7 @@ from remit.cli.view import Step, VerdictView, View, verdicts_of
 STEPS_SHOWN = 8
 OUTPUT_LINES_SHOWN = 12
 BAR_CELLS = 28
+PROTECTED_SHOWN = 6
 _NAME_CELLS = 9
 _LABEL_CELLS = 10
 _DASH = "–"
@@ -57,11 +58,9 @@ def forecast(remit: words.Json, *, folder: str | None, input_notes: Sequence[str
         grid.add_row(
             "verified by" if number == 0 else "", Text(words.printable(words.verifier_text(verifier)))
         )
-    protected = [str(path) for path in words.as_list(remit.get("protected"))] or [
-        str(glob) for glob in words.as_list(remit.get("protect"))
-    ]
+    protected = _protected(remit)
     if protected:
-        grid.add_row("protected", Text(", ".join(protected)))
+        grid.add_row("protected", Text(protected))
     grid.add_row(
         "budget", Text(f"{words.money(words.as_object(remit.get('budget')))}, never more", style="bold")
     )
@@ -241,6 +240,14 @@ def _grid() -> Table:
     grid.add_column(style="dim", no_wrap=True, min_width=_LABEL_CELLS)
     grid.add_column(overflow="fold")
     return grid
+
+
+def _protected(remit: words.Json) -> str:
+    """Files that may not change: those the server found, else the globs that were asked for."""
+    found = words.as_list(remit.get("protected")) or words.as_list(remit.get("protect"))
+    paths = [words.printable(str(words.as_object(entry).get("path") or entry)) for entry in found]
+    more = len(paths) - PROTECTED_SHOWN
+    return ", ".join(paths[:PROTECTED_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _agent_text(agent: words.Json) -> str:

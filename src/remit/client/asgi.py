@@ -89,7 +89,7 @@ class _Exchange(httpx2.AsyncByteStream):
                 await self._app(_scope_of(self._request), self._receive, self._send)
         except Exception as error:
             self._failure = error
-            if self._is_complete:
+            if self._is_complete and error is not self._request_error:
                 _logger.error("asgi_app_failed_after_its_response", exc_info=error)
         finally:
             self._ended.set()
@@ -100,6 +100,8 @@ class _Exchange(httpx2.AsyncByteStream):
     async def response(self) -> httpx2.Response:
         """Wait for the head of the answer."""
         await self._started.wait()
+        if self._request_error is not None:
+            raise self._request_error
         if not self._status:
             raise self._broken("ended without an answer")
         return httpx2.Response(self._status, headers=self._headers, stream=self, request=self._request)
@@ -121,8 +123,6 @@ class _Exchange(httpx2.AsyncByteStream):
             await self._ended.wait()
 
     def _broken(self, how: str) -> Exception:
-        if self._request_error is not None:
-            return self._request_error
         error = httpx2.RemoteProtocolError(f"the application {how}", request=self._request)
         error.__cause__ = self._failure
         return error
