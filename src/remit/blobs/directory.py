@@ -125,7 +125,7 @@ class DirectoryBlobStore:
         their names may still be on the way to the disk on behalf of somebody else, so they share the barrier."""
         self._sync(written.values())
         folders: dict[Path, None] = {}
-        for digest in digests:
+        for digest in dict.fromkeys(digests):
             folder = self._path(digest).parent
             if not folder.is_dir():
                 folder.mkdir(mode=0o700, exist_ok=True)
