@@ -12,14 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remit.clock import SystemClock
 from remit.errors import HoldRefused, LeaseLost, ModelCallFailed, ModelUnavailable, Unpriced
 from remit.gateway.gateway import Gateway, RetrySettings
 from remit.gateway.routing import Router
 from remit.ids import Ids
 from remit.ledger.accounts import HoldKey, LedgerRows, account_key, apply_effects, hold_key
 from remit.ledger.prices import PriceOverride, PriceTable
+from remit.models.anthropic import AnthropicProvider
 from remit.models.scripted import Script, ScriptedFault, ScriptedProvider, ScriptedUsage, Step
 from remit.testing.clock import FakeClock
+from remit.testing.model_server import Answer, ModelServer
 from remit.values import (
     Account,
     CallAttempt,
@@ -433,6 +436,37 @@ async def test_an_answer_without_usage_is_assumed_to_cost_its_hold(clock: FakeCl
     assert ended.is_assumed
     assert ended.response is response
     assert recorder.account("tokens").spent == attempt.holds[1].amount
+
+
+async def test_a_real_driver_is_paid_at_list_price_after_its_failures(clock: FakeClock) -> None:
+    recorder = LedgerRecorder(usd=1)
+    usage = Usage(input_tokens=100, output_tokens=10, cache_read_input_tokens=1_000)
+    server = ModelServer(
+        [
+            Answer(status=529, error_type="overloaded_error"),
+            Answer(chunks=("half",), fault="cut"),
+            Answer(chunks=("whole",), usage=usage),
+        ]
+    )
+    with anyio.fail_after(5):
+        async with server.serving():
+            driver = AnthropicProvider(api_key="k", base_url=server.url)
+            gateway = Gateway(
+                router=Router({"anthropic": driver}, aliases={}),
+                prices=PriceTable({}, clock=SystemClock()),
+                clock=clock,
+                ids=Ids(clock),
+                retries=RetrySettings(),
+            )
+            response = await run_until_done(clock, gateway, ask(model="claude-opus-5-5"), recorder)
+            await driver.close()
+
+    assert response.content[0]["text"] == "whole"
+    assert [ended.error_reason for _, ended in recorder.endings] == ["overloaded", "cut", None]
+    cut_hold = recorder.attempts[1].holds[0].amount
+    listed = 100 * 4_000 + 10 * 20_000 + 1_000 * 200
+    assert recorder.account("nano_usd").spent == cut_hold + listed
+    assert [request.body["model"] for request in server.requests] == ["claude-opus-5-5"] * 3
 
 
 async def test_a_model_that_nobody_serves_names_every_way_to_get_one(clock: FakeClock) -> None:
