@@ -16,7 +16,7 @@ import msgspec
 
 from remit.errors import SandboxUnavailable
 from remit.sandboxes.folders import remove_tree
-from remit.sandboxes.toolchain import INSIDE, Toolchain, make_toolchain
+from remit.sandboxes.toolchain import INSIDE, Toolchain, library_folder, make_toolchain
 from remit.values import ImageInfo
 
 _SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
@@ -90,9 +90,10 @@ class ImageBuilder:
         toolchain = make_toolchain(self._images)
         binds = [Bind(str(toolchain.folder), INSIDE)]
         prefix = Path(sys.base_prefix)
-        if not prefix.is_relative_to("/usr"):
-            # Where the interpreter was built to find its shared library, and where virtual environments point.
-            binds.append(Bind(str(toolchain.folder), str(prefix)))
+        # Where virtual environments point, and where the interpreter may look for its shared library.
+        for place in (prefix, library_folder().parent):
+            if not place.is_relative_to("/usr"):
+                binds.append(Bind(str(toolchain.folder), str(place)))
         digests: list[str] = []
         for folder in folders:
             digests.append(_manifest_digest(folder))

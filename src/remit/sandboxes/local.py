@@ -126,7 +126,7 @@ class LocalProvider:
         }
         return LaunchPlan(
             argv=[
-                os.path.realpath(sys.executable),
+                sys.executable,
                 "-I",
                 "-S",
                 "-c",

@@ -125,9 +125,29 @@ def _copy_interpreter(new: Path) -> None:
         (binaries / name).symlink_to(f"python{version}")
     shared = sysconfig.get_config_var("INSTSONAME")
     if sysconfig.get_config_var("Py_ENABLE_SHARED") and isinstance(shared, str):
-        source = Path(str(sysconfig.get_config_var("LIBDIR"))) / shared
-        if not source.is_relative_to("/usr"):  # there it is in the sandbox anyway
-            shutil.copy2(source, new / "lib" / shared)
+        folders = [library_folder(), Path(sys.base_prefix) / "lib"]
+        source = next((folder / shared for folder in folders if os.access(folder / shared, os.R_OK)), None)
+        if source is None:
+            raise SandboxUnavailable(f"{shared}, which this interpreter needs, is not in {folders[0]}")
+        shutil.copy2(source, new / "lib" / shared)
+        _make_relocatable(binaries / f"python{version}")
+
+
+def library_folder() -> Path:
+    """Where the interpreter looks for its shared library, if it has one."""
+    return Path(str(sysconfig.get_config_var("LIBDIR")))
+
+
+def _make_relocatable(binary: Path) -> None:
+    """Let a copied interpreter look for its library beside itself: overwrite the run path, where the new one fits.
+
+    Where it does not, the sandbox has the copy at the old place as well.
+    """
+    old = b"\0" + os.fsencode(library_folder()) + b"\0"
+    new = b"\0$ORIGIN/../lib\0"
+    content = binary.read_bytes()
+    if content.count(old) == 1 and len(new) <= len(old):
+        binary.write_bytes(content.replace(old, new.ljust(len(old), b"\0")))
 
 
 def _copy_distribution(distribution: importlib.metadata.Distribution, site: Path) -> None:
