@@ -1,0 +1,53 @@
+"""All routes of docs/api.md, put together: what `create_app` takes as `extra_routes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.routing import Route
+
+from remit.gateway.routing import Router
+from remit.interfaces import SandboxProvider
+from remit.remits.creation import RemitCreation
+from remit.remits.inputs import INPUT_BYTES_MAX, Inputs
+from remit.server.checks import CheckRoutes
+from remit.server.inputs import InputRoutes
+from remit.server.remits import RemitRoutes
+from remit.server.services import Services
+from remit.verifiers.composition import Verifiers
+
+
+def remit_routes(
+    services: Services,
+    *,
+    router: Router,
+    sandboxes: SandboxProvider,
+    verifiers: Verifiers,
+    data_folder: Path | None = None,
+    input_bytes_max: int = INPUT_BYTES_MAX,
+) -> list[Route]:
+    """Inputs first: their path would otherwise be taken for a remit's id."""
+    creation = RemitCreation(
+        store=services.sessions,
+        catalog=services.catalog,
+        blobs=services.blobs,
+        agents=services.agents,
+        harnesses=services.settings.harnesses,
+        router=router,
+        prices=services.prices,
+        verifiers=verifiers,
+        clock=services.clock,
+        ids=services.ids,
+    )
+    inputs = Inputs(
+        catalog=services.catalog,
+        blobs=services.blobs,
+        clock=services.clock,
+        ids=services.ids,
+        input_bytes_max=input_bytes_max,
+    )
+    remits = RemitRoutes(services, creation=creation, verifiers=verifiers)
+    checks = CheckRoutes(
+        services, remits=remits, sandboxes=sandboxes, router=router, data_folder=data_folder
+    )
+    return [*InputRoutes(inputs).routes(), *remits.routes(), *checks.routes()]
