@@ -32,7 +32,7 @@ class Court:
         self._provider = provider
         self._blobs = blobs
         self._ids = ids
-        self._verifier = CommandVerifier(provider=provider, blobs=blobs, ids=ids)
+        self._verifier = CommandVerifier(provider, blobs, ids)
 
     async def agent_sandbox(self, files: Files) -> Sandbox:
         """Where the agent worked; lives until the provider is closed."""
@@ -92,7 +92,9 @@ async def test_an_edited_test_fails_even_when_the_work_is_right(court: Court) ->
     work = MENDED | {"tests/test_app.py": "def test_double():\n    assert True\n"}
     verdict = await court.judge(BROKEN, work, PYTEST)
     assert (verdict.passed, verdict.evidence["exit_code"]) == (False, 0)
-    assert "tests/test_app.py" in verdict.output
+    assert (
+        verdict.summary == "tampered: tests/test_app.py changed or removed (exit code 0 with the originals)"
+    )
 
 
 async def test_a_removed_test(court: Court) -> None:

@@ -12,6 +12,7 @@ from anyio import CancelScope, to_thread
 from remit.errors import VerifierUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobStore, CallRecorder, Sandbox, SandboxProvider
+from remit.schema import verifiers as schema
 from remit.values import (
     ExecRequest,
     ExecResult,
@@ -29,7 +30,7 @@ from remit.verifiers.output import clean, shorten
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.programs import needs_of
 from remit.verifiers.protected import Judged, ProtectedFile, judge_tree, protected_paths
-from remit.verifiers.specifications import CommandSpecification, describe, parse_command
+from remit.verifiers.specifications import describe, parse_command
 
 OUTPUT_BYTES_MAX = 1 << 20
 OUTPUT_HEAD_CHARACTERS = 4_000
@@ -47,7 +48,7 @@ class _Run:
     """All that is known after the command ran."""
 
     request: VerifyRequest
-    specification: CommandSpecification
+    specification: schema.CommandVerifier
     protected: tuple[ProtectedFile, ...]
     judged: Judged
     tree_digest: str
@@ -62,7 +63,7 @@ class CommandVerifier:
 
     type = "command"
 
-    def __init__(self, *, provider: SandboxProvider, blobs: BlobStore, ids: Ids) -> None:
+    def __init__(self, provider: SandboxProvider, blobs: BlobStore, ids: Ids) -> None:
         self._provider = provider
         self._blobs = blobs
         self._ids = ids
@@ -141,7 +142,7 @@ class CommandVerifier:
             )
         )
 
-    async def _run(self, specification: CommandSpecification, sandbox: Sandbox) -> ExecResult:
+    async def _run(self, specification: schema.CommandVerifier, sandbox: Sandbox) -> ExecResult:
         return await sandbox.exec(
             ExecRequest(
                 call_id=self._ids.new("vrun"),
@@ -219,22 +220,12 @@ def _summary(run: _Run) -> str:
 
 
 def _report(run: _Run) -> str:
-    """What the agent is told: its tampering first, then the command's own words."""
+    """What the agent is told beside the lists of tampered and added files: the end of what the command said."""
     parts: list[str] = []
-    if run.judged.tampered:
-        parts.append(
-            "These files decide whether the work is right and must not be changed or removed; put them back as they were: "
-            f"{_listed(run.judged.tampered)}. The command ran with the originals."
-        )
     if run.rewritten:
         parts.append(
             f"These files were rewritten while the command ran, so its result proves nothing: {_listed(run.rewritten)}. "
             "The work must not touch them."
-        )
-    if run.judged.added:
-        parts.append(
-            "These new files look like tests or test configuration and were left out of the verification: "
-            f"{_listed(run.judged.added)}. The work must be right without them."
         )
     if run.ended.is_timed_out:
         parts.append("The command did not end in time and was killed.")

@@ -8,8 +8,8 @@ import msgspec
 
 from remit.errors import InvalidRequest
 from remit.interfaces import CallRecorder, Verifier
+from remit.schema.verifiers import VERIFIERS_MAX
 from remit.values import JsonObject, Principal, Verdict, VerifyRequest
-from remit.verifiers.specifications import VERIFIERS_MAX
 
 
 class Verifiers:

@@ -6,6 +6,7 @@ it stands between markers that the work cannot know.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Literal
@@ -13,7 +14,6 @@ from typing import Literal
 import msgspec
 
 from remit.errors import ModelCallFailed, VerifierUnavailable
-from remit.ids import Ids
 from remit.interfaces import BlobStore, CallRecorder, ModelCaller
 from remit.values import JsonObject, JsonValue, ModelRequest, ModelResponse, Principal, Verdict, VerifyRequest
 from remit.verifiers.exhibits import Exhibits, gather_exhibits, load_tree
@@ -61,12 +61,9 @@ class RubricVerifier:
 
     type = "rubric"
 
-    def __init__(
-        self, *, models: ModelCaller, blobs: BlobStore, ids: Ids, default_model: str | None = None
-    ) -> None:
+    def __init__(self, models: ModelCaller, blobs: BlobStore, default_model: str | None = None) -> None:
         self._models = models
         self._blobs = blobs
-        self._ids = ids
         self._default_model = default_model
 
     def is_priced(self, verifier: JsonObject) -> bool:
@@ -88,7 +85,7 @@ class RubricVerifier:
         before = await load_tree(self._blobs, request.input_tree_digest)
         after = await load_tree(self._blobs, request.tree_digest)
         exhibits = await gather_exhibits(self._blobs, before, after)
-        asked = _question(request.outcome, specification.rubric, exhibits, marker=self._ids.new("work"))
+        asked = _question(request.outcome, specification.rubric, exhibits, marker=_marker(request))
         messages: list[JsonObject] = [{"role": "user", "content": [{"type": "text", "text": asked}]}]
         for _ in range(ATTEMPTS_MAX):
             response = await self._models.call(
@@ -118,6 +115,12 @@ class RubricVerifier:
                 '{"type": "rubric", "rubric": "…", "model": "ID"}.'
             )
         return model
+
+
+def _marker(request: VerifyRequest) -> str:
+    """A line the work cannot contain on purpose: the verification's id is made after the work is done."""
+    secret = f"{request.verification_id} {request.tree_digest}".encode()
+    return f"work_{hashlib.sha256(secret).hexdigest()[:24]}"
 
 
 def _question(outcome: str, rubric: str, exhibits: Exhibits, *, marker: str) -> str:
