@@ -184,7 +184,7 @@ def consume(writer: SessionWriter, event_ids: Sequence[str]) -> list[NewEvent]:
         event = writer.state.pending[event_id]
         received_us = writer.state.received_at_us[event_id]
         is_stamped = event["type"] in STAMPED_AT_RECEIPT
-        at_us = max(received_us, writer.state.last_processed_us) if is_stamped and not new else writer.stamp()
+        at_us = writer.stamp_received(received_us) if is_stamped else writer.stamp()
         new.append(events.consumed(event, at_us))
     return new
 

@@ -60,6 +60,11 @@ class SessionWriter:
         self._stamp_us = max(self.clock.now_us(), self._stamp_us, self.state.last_processed_us)
         return self._stamp_us
 
+    def stamp_received(self, received_us: int) -> int:
+        """A processed_at of what is stamped at its receipt: that time, or the last row's if later."""
+        self._stamp_us = max(received_us, self._stamp_us, self.state.last_processed_us)
+        return self._stamp_us
+
     def public(self, type: str, /, **fields: JsonValue) -> NewEvent:
         """A public event of now, with a new id."""
         return events.public(self.ids.new("sevt"), type, self.stamp(), **fields)
