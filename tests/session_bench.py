@@ -27,7 +27,7 @@ from remit.models.scripted import ScriptedProvider, parse_script
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.session_handler import SessionHandler
-from remit.orchestrator.worker import Worker
+from remit.orchestrator.worker import Hints, Worker
 from remit.sandboxes.local import LocalProvider
 from remit.session import events
 from remit.session.state import SessionState, fold
@@ -89,6 +89,7 @@ class SessionBench:
         self.catalog = MemoryCatalog(self.clock)
         self.blobs = DirectoryBlobStore(folder / "blobs")
         self.bus = MemoryBus()
+        self.hints = Hints()
         self.sandboxes = sandboxes or LocalProvider(folder / "runtime", self.blobs, self.ids)
         self.scripted = ScriptedProvider(
             {name: parse_script(msgspec.json.encode(script), name=name) for name, script in scripts.items()},
@@ -128,7 +129,9 @@ class SessionBench:
             evaluation=Evaluation(verifiers=verifiers, sandboxes=self.held, blobs=self.blobs),
             reader_wait_seconds=0.0,
         )
-        return Worker(name=name, store=self.store, bus=self.bus, clock=self.clock, handlers=[handler])
+        return Worker(
+            name=name, store=self.store, bus=self.bus, clock=self.clock, hints=self.hints, handlers=[handler]
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[Worker]:
@@ -197,6 +200,7 @@ class SessionBench:
             ),
         )
         self.bus.publish(LiveItem(stream_id=session_id, rows=appended.rows))
+        self.hints.hint(session_id)
         return event_id
 
     async def say(self, session_id: str, text: str) -> str:

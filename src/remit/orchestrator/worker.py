@@ -43,6 +43,17 @@ class Running:
     is_fenced: bool = False
 
 
+class Hints:
+    """The in-process Dispatcher: tells the worker of this process that something is due."""
+
+    def __init__(self) -> None:
+        self.due = asyncio.Event()
+
+    def hint(self, stream_id: str) -> None:
+        """See interfaces.Dispatcher."""
+        self.due.set()
+
+
 class Worker:
     """Runs until cancelled. At most `streams_max` streams at once."""
 
@@ -53,6 +64,7 @@ class Worker:
         store: SessionStore,
         bus: LiveBus,
         clock: Clock,
+        hints: Hints,
         handlers: Sequence[StreamHandler],
         streams_max: int = 256,
     ) -> None:
@@ -63,12 +75,8 @@ class Worker:
         self._handlers: Mapping[StreamKind, StreamHandler] = {handler.kind: handler for handler in handlers}
         self._streams_max = streams_max
         self._running: dict[str, Running] = {}
-        self._due = asyncio.Event()
+        self._due = hints.due
         self._outbox_due = asyncio.Event()
-
-    def hint(self, stream_id: str) -> None:
-        """See interfaces.Dispatcher."""
-        self._due.set()
 
     @property
     def active(self) -> int:

@@ -49,7 +49,7 @@ DEFAULT_AGENT_NAME = "remit-coder"
 INPUT_KIND = "input"
 GRADER_INPUT_TOKENS = SHOWN_CHARACTERS_MAX + 20_000
 """What a grader is shown besides the rubric and the outcome: contents, the list of files, its own rules."""
-OPERATOR_SCOPES = frozenset({"*", "operator"})
+OPERATOR_SCOPE = "operator"
 
 
 class InputBody(Value, frozen=True, kw_only=True):
@@ -96,7 +96,7 @@ class RemitCreation:
         budget = read_budget(params.budget)
         if not params.outcome.strip():
             raise InvalidRequest("`outcome`: is blank; say what must be true when the work is done.")
-        if params.toolchains and not OPERATOR_SCOPES.intersection(principal.scopes):
+        if params.toolchains and OPERATOR_SCOPE not in principal.scopes:
             raise Forbidden("`toolchains`: naming folders of the host needs a key with the `operator` scope.")
         read_verifiers(params)
         given = await self._input(principal, params.input_id)
