@@ -260,7 +260,7 @@ async def check_interrupt_ends_a_call_without_an_exit_code(bench: Bench) -> None
                     hands.sandbox.exec(ExecRequest(call_id=kind, epoch=_EPOCH, argv=argv))
                 )
             while (await hands.sandbox.call_status(kind)).state != "running":
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # noqa: ASYNC110 - only the sandbox knows, and it is asked each time
             await hands.sandbox.interrupt(kind)
             result = await running
             assert (result.exit_code, result.is_timed_out) == (None, False)
