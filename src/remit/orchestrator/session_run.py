@@ -293,15 +293,15 @@ class SessionRun:
             cost_nano_usd=state.cost_nano_usd,
             active_seconds=state.active_seconds(writer.clock.now_us()),
         )
+        thread_idle = writer.public(
+            "session.thread_status_idle", **thread_of(self._state), stop_reason=reason, stop_details=details
+        )
+        used = writer.public("session.usage", usage=usage, budget=state.budget)
+        # Made last: events are stamped in the order in which they are made.
         idle = writer.public("session.status_idle", stop_reason=reason, stop_details=details)
         await writer.append(
-            writer.public(
-                "session.thread_status_idle",
-                **thread_of(self._state),
-                stop_reason=reason,
-                stop_details=details,
-            ),
-            writer.public("session.usage", usage=usage, budget=state.budget),
+            thread_idle,
+            used,
             idle,
             summary=self._summary("idle"),
             outbox=self._tell_parent(idle, reason, digest),
