@@ -1,0 +1,234 @@
+"""Remits in one process for tests: the session bench with the remit handler beside it, below HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tarfile
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import msgspec
+from session_bench import PRICES, PRINCIPAL, TIMEOUT_SECONDS, SessionBench
+
+from remit.clock import Clock
+from remit.gateway.routing import Router
+from remit.harness.loop import BuiltInLoop
+from remit.interfaces import SessionStore
+from remit.ledger.prices import PriceTable, parse_overrides
+from remit.orchestrator.check import CheckReport, Expectations, check_stream
+from remit.orchestrator.evaluation import Evaluation
+from remit.orchestrator.session_handler import SessionHandler
+from remit.orchestrator.worker import Worker
+from remit.remits.accounts import read_totals
+from remit.remits.creation import RemitCreation
+from remit.remits.events import Command, InputReceived, encode_event
+from remit.remits.handler import RemitHandler
+from remit.remits.inputs import Inputs
+from remit.remits.log import read_rows, summary_of
+from remit.remits.receipt import make_receipt
+from remit.remits.state import RemitState, fold
+from remit.remits.views import remit_log_view, remit_view
+from remit.remits.working_session import SessionOpener
+from remit.resources.agents import Agents
+from remit.resources.environments import Environments
+from remit.schema.remits import RemitCreate
+from remit.toolsets.agent import AgentToolset
+from remit.values import Append, JsonObject, LiveItem, Principal
+from remit.verifiers.command import CommandVerifier
+from remit.verifiers.composition import Verifiers
+from remit.verifiers.rubric import RubricVerifier
+
+HARNESSES = {"remit": "1"}
+
+
+class RemitBench:
+    """Remits by what is asked for; read back from their logs."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        scripts: Mapping[str, JsonObject],
+        store: SessionStore | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.sessions = SessionBench(folder=folder, scripts=scripts, store=store, clock=clock)
+        bench = self.sessions
+        self.store, self.catalog, self.blobs, self.bus = bench.store, bench.catalog, bench.blobs, bench.bus
+        self.clock, self.ids = bench.clock, bench.ids
+        self.prices = PriceTable(parse_overrides(PRICES), clock=bench.clock)
+        self.verifiers = Verifiers(
+            {
+                "command": CommandVerifier(bench.sandboxes, bench.blobs, bench.ids),
+                "rubric": RubricVerifier(bench.gateway, bench.blobs),
+            }
+        )
+        self.agents = Agents(bench.catalog, bench.clock, bench.ids, HARNESSES)
+        self.creation = RemitCreation(
+            store=bench.store,
+            catalog=bench.catalog,
+            blobs=bench.blobs,
+            agents=self.agents,
+            harnesses=HARNESSES,
+            router=Router({"scripted": bench.scripted}, aliases={}),
+            prices=self.prices,
+            verifiers=self.verifiers,
+            clock=bench.clock,
+            ids=bench.ids,
+        )
+        self.inputs = Inputs(catalog=bench.catalog, blobs=bench.blobs, clock=bench.clock, ids=bench.ids)
+
+    def worker(self, name: str = "worker_1", store: SessionStore | None = None) -> Worker:
+        """A worker for sessions and remits."""
+        bench, store = self.sessions, store or self.store
+        session_handler = SessionHandler(
+            store=store,
+            bus=bench.bus,
+            blobs=bench.blobs,
+            clock=bench.clock,
+            ids=bench.ids,
+            harnesses={"remit": BuiltInLoop()},
+            gateway=bench.gateway,
+            toolset=AgentToolset(),
+            sandboxes=bench.held,
+            evaluation=Evaluation(verifiers=self.verifiers, sandboxes=bench.held, blobs=bench.blobs),
+            reader_wait_seconds=0.0,
+        )
+        remit_handler = RemitHandler(
+            store=store,
+            catalog=bench.catalog,
+            blobs=bench.blobs,
+            bus=bench.bus,
+            dispatcher=bench.hints,
+            sandboxes=bench.sandboxes,
+            verifiers=self.verifiers,
+            sessions=SessionOpener(
+                store=store,
+                catalog=bench.catalog,
+                agents=self.agents,
+                environments=Environments(bench.catalog, bench.clock, bench.ids),
+                clock=bench.clock,
+                ids=bench.ids,
+            ),
+            clock=bench.clock,
+            ids=bench.ids,
+        )
+        return Worker(
+            name=name,
+            store=store,
+            bus=bench.bus,
+            clock=bench.clock,
+            hints=bench.hints,
+            handlers=[session_handler, remit_handler],
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[Worker]:
+        """A worker at work."""
+        worker = self.worker()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(worker.run())
+            try:
+                yield worker
+            finally:
+                task.cancel()
+
+    async def close(self) -> None:
+        await self.sessions.close()
+
+    async def upload(self, files: Mapping[str, str]) -> str:
+        """An input with these files; returns its id."""
+        return (await self.inputs.store(PRINCIPAL, in_pieces(tar_of(files)))).id
+
+    async def create(self, **fields: object) -> str:
+        """A remit with consent, unless said otherwise; returns its id."""
+        given = {"budget": {"usd": "1.00", "tokens": 1_000_000}, "consent": "given", **fields}
+        params = msgspec.convert(given, RemitCreate)
+        return await self.creation.create(PRINCIPAL, params)
+
+    async def command(self, remit_id: str, type: str) -> str:
+        """A command as the route appends it; returns its id."""
+        command = Command(id=self.ids.new("revt"), type=type, actor=PRINCIPAL.actor)
+        event = encode_event(InputReceived(id=command.id, event=command), key=command.id)
+        appended = await self.store.append(
+            PRINCIPAL, Append(stream_id=remit_id, events=(event,), wake_at_us=self.clock.now_us())
+        )
+        self.bus.publish(LiveItem(stream_id=remit_id, rows=appended.rows))
+        return command.id
+
+    async def state(self, remit_id: str) -> RemitState:
+        """The fold of what is durable now."""
+        return fold(await read_rows(self.store, PRINCIPAL, remit_id))
+
+    async def types(self, remit_id: str) -> list[str]:
+        """Types of the public rows, in order."""
+        rows = await read_rows(self.store, PRINCIPAL, remit_id)
+        return [row.type for row in rows if row.visibility == "public"]
+
+    async def view(self, remit_id: str) -> JsonObject:
+        """The remit object."""
+        state = await self.state(remit_id)
+        return remit_view(
+            remit_id, state, await read_totals(self.store, PRINCIPAL, remit_id, state.session_ids)
+        )
+
+    async def receipt(self, remit_id: str) -> JsonObject:
+        return await make_receipt(self.store, PRINCIPAL, remit_id, self.prices)
+
+    async def wait_for(self, remit_id: str, type: str, count: int = 1) -> RemitState:
+        """The state as soon as the count-th row of this type is durable."""
+        with anyio.fail_after(TIMEOUT_SECONDS):
+            async with self.bus.subscribe(remit_id) as subscription:
+                while True:
+                    rows = await read_rows(self.store, PRINCIPAL, remit_id)
+                    if sum(row.type == type for row in rows) >= count:
+                        return fold(rows)
+                    await subscription.next()
+
+    async def ended(self, remit_id: str) -> RemitState:
+        return await self.wait_for(remit_id, "remit.ended")
+
+    async def check(self, remit_id: str) -> CheckReport:
+        """The invariant checker over the remit and its sessions."""
+
+        async def receipt(principal: Principal, stream_id: str) -> JsonObject:
+            return await self.receipt(stream_id)
+
+        async def serve(principal: Principal, stream_id: str) -> JsonObject:
+            return await self.view(stream_id)
+
+        return await check_stream(
+            self.store,
+            PRINCIPAL,
+            remit_id,
+            now_us=self.clock.now_us(),
+            expectations={
+                "remit": Expectations(
+                    summarize=lambda rows: summary_of(fold(rows)),
+                    serve=serve,
+                    derive=lambda rows: remit_log_view(rows[0].stream_id, fold(rows)),
+                    receipt=receipt,
+                )
+            },
+        )
+
+
+def tar_of(files: Mapping[str, str]) -> bytes:
+    """A tar with these files below files/."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path, text in files.items():
+            info = tarfile.TarInfo(f"files/{path}")
+            content = text.encode()
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+async def in_pieces(content: bytes, size: int = 1000) -> AsyncIterator[bytes]:
+    """As a request body arrives."""
+    for start in range(0, len(content), size):
+        yield content[start : start + size]

@@ -1,0 +1,187 @@
+"""A remit from its creation to its end, with real handlers, a scripted model and real commands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from remit_bench import RemitBench
+from session_bench import PRINCIPAL, say, script, use
+
+pytestmark = pytest.mark.anyio
+
+SCRIPTS = {
+    "dear": script(use("write", file_path="/workspace/answer.txt", content="42\n"), say("Done.")),
+    "twice": script(
+        use("write", file_path="/workspace/answer.txt", content="41\n"),
+        say("Done."),
+        say("Done, I said."),  # the built-in loop asks once whether it was checked
+        use("write", file_path="/workspace/answer.txt", content="42\n"),
+        say("Now it is right."),
+    ),
+    "idle": script(say("I did nothing."), say("Still nothing."), say("No.")),
+}
+ANSWERS = [{"type": "command", "command": "grep -qx 42 answer.txt"}]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[RemitBench]:
+    bench = RemitBench(tmp_path, scripts=SCRIPTS)
+    yield bench
+    await bench.close()
+
+
+async def test_work_that_its_verifier_accepts_ends_satisfied_completed_and_verified(bench: RemitBench) -> None:
+    remit_id = await bench.create(outcome="Answer", verifiers=ANSWERS, model="scripted/dear")
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    assert state.ended is not None
+    assert (state.ended.status, state.ended.completed, state.ended.verified) == ("satisfied", True, True)
+    assert state.ended.vacuous == ()
+    assert await bench.types(remit_id) == [
+        "remit.created",
+        "remit.forecast",
+        "remit.approved",
+        "remit.initial_verification_started",
+        "remit.initial_verification_ended",
+        "remit.session_created",
+        "remit.working",
+        "remit.iteration_ended",
+        "remit.deliverables_ready",
+        "remit.ended",
+    ]
+
+
+async def test_money_that_was_not_spent_is_back_with_the_workspace(bench: RemitBench) -> None:
+    remit_id = await bench.create(outcome="Answer", verifiers=ANSWERS, model="scripted/dear")
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    session_id = state.session_ids[0]
+    for account in await bench.store.accounts(PRINCIPAL, session_id):
+        assert account.cap == account.spent
+    remit = {(a.unit, a.purpose): a for a in await bench.store.accounts(PRINCIPAL, remit_id)}
+    assert all(account.granted == 0 and account.cap == account.spent for account in remit.values())
+    workspace = {(a.unit, a.purpose): a for a in await bench.store.accounts(PRINCIPAL, "wrkspc_one")}
+    assert all(account.granted == 0 for account in workspace.values())
+    assert workspace["nano_usd", "work"].spent == remit["nano_usd", "work"].spent > 0
+
+
+async def test_the_receipt_adds_up_and_the_checker_finds_nothing(bench: RemitBench) -> None:
+    remit_id = await bench.create(outcome="Answer", verifiers=ANSWERS, model="scripted/dear")
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    receipt = await bench.receipt(remit_id)
+    assert state.ended is not None
+    assert receipt["spent"] == {"usd": state.ended.spent.usd, "tokens": state.ended.spent.tokens}
+    assert {call["state"] for call in receipt["calls"]} == {"settled"}  # type: ignore[union-attr, index, call-overload]
+    assert [tool["name"] for tool in receipt["tools"]] == ["write"]  # type: ignore[union-attr, index, call-overload]
+    report = await bench.check(remit_id)
+    assert [v.message for v in report.violations] == []
+    assert set(state.session_ids) < set(report.checked)
+
+
+async def test_a_failing_verifier_goes_back_as_a_revision(bench: RemitBench) -> None:
+    remit_id = await bench.create(outcome="Answer", verifiers=ANSWERS, model="scripted/twice")
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    assert [iteration.result for iteration in state.iterations] == ["needs_revision", "satisfied"]
+    assert [iteration.iteration for iteration in state.iterations] == [0, 1]
+    assert state.ended is not None
+    assert state.ended.verified
+
+
+async def test_iterations_that_are_used_up_end_unsatisfied(bench: RemitBench) -> None:
+    remit_id = await bench.create(
+        outcome="Answer", verifiers=ANSWERS, model="scripted/idle", max_iterations=2
+    )
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    assert state.ended is not None
+    assert (state.ended.status, state.ended.verified) == ("unsatisfied", False)
+    assert [i.result for i in state.iterations] == ["needs_revision", "max_iterations_reached"]
+    assert [v.message for v in (await bench.check(remit_id)).violations] == []
+
+
+async def test_a_verifier_that_was_green_before_proves_nothing(bench: RemitBench) -> None:
+    remit_id = await bench.create(
+        outcome="Answer", verifiers=[{"type": "command", "command": "true"}], model="scripted/dear"
+    )
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    assert state.ended is not None
+    assert (state.ended.status, state.ended.completed, state.ended.verified) == ("unsatisfied", True, False)
+    assert state.ended.vacuous == ("true",)
+    assert "already green" in state.ended.explanation
+
+
+async def test_a_call_that_does_not_fit_ends_with_budget_reached_and_nothing_over(bench: RemitBench) -> None:
+    remit_id = await bench.create(
+        outcome="Answer", verifiers=ANSWERS, model="scripted/dear", budget={"usd": "0.0001"}
+    )
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    assert state.ended is not None
+    assert state.ended.status == "budget_reached"
+    assert state.ended.spent.usd == "0"
+    assert [v.message for v in (await bench.check(remit_id)).violations] == []
+
+
+async def test_nothing_is_spent_without_consent_and_declining_stops(bench: RemitBench) -> None:
+    remit_id = await bench.create(
+        outcome="Answer", verifiers=ANSWERS, model="scripted/dear", consent="required"
+    )
+    async with bench.running():
+        await bench.command(remit_id, "remit.decline")
+        state = await bench.ended(remit_id)
+    assert state.ended is not None
+    assert (state.ended.status, state.session_ids, state.ended.spent.usd) == ("stopped", (), "0")
+
+
+async def test_an_approved_remit_works(bench: RemitBench) -> None:
+    remit_id = await bench.create(
+        outcome="Answer", verifiers=ANSWERS, model="scripted/dear", consent="required"
+    )
+    async with bench.running():
+        await bench.command(remit_id, "remit.approve")
+        await bench.command(remit_id, "remit.approve")
+        state = await bench.ended(remit_id)
+    assert state.ended is not None
+    assert state.ended.status == "satisfied"
+    assert (await bench.types(remit_id)).count("remit.approved") == 1
+
+
+async def test_an_interrupt_before_consent_is_kept_and_resumed(bench: RemitBench) -> None:
+    remit_id = await bench.create(outcome="Answer", verifiers=ANSWERS, model="scripted/dear")
+    await bench.command(remit_id, "remit.interrupt")
+    async with bench.running():
+        state = await bench.wait_for(remit_id, "remit.interrupted")
+        assert state.status == "interrupted"
+        await bench.command(remit_id, "remit.resume")
+        state = await bench.ended(remit_id)
+    assert state.ended is not None
+    assert state.ended.status == "satisfied"
+
+
+async def test_the_changed_files_are_handed_over_the_same_every_time(bench: RemitBench) -> None:
+    input_id = await bench.upload({"answer.txt": "0\n", "kept.txt": "same\n"})
+    remit_id = await bench.create(
+        outcome="Answer", verifiers=ANSWERS, model="scripted/dear", input_id=input_id
+    )
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    assert state.deliverables is not None
+    assert [(file.path, file.kind) for file in state.deliverables.changed] == [("answer.txt", "modified")]
+    assert [file.name for file in state.deliverables.files] == ["files.tar"]
+    assert await bench.catalog.has_reference(PRINCIPAL, state.deliverables.files[0].sha256)
+
+
+async def test_the_verifiers_can_be_run_again_on_the_result(bench: RemitBench) -> None:
+    remit_id = await bench.create(outcome="Answer", verifiers=ANSWERS, model="scripted/dear")
+    async with bench.running():
+        await bench.ended(remit_id)
+        command_id = await bench.command(remit_id, "remit.verify")
+        state = await bench.wait_for(remit_id, "remit.verification_repeated")
+    assert state.repeated is not None
+    assert (state.repeated.id, state.repeated.verified) == (command_id, True)
+    assert [v.message for v in (await bench.check(remit_id)).violations] == []
