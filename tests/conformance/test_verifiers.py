@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
+import msgspec
 import pytest
 
 from remit.blobs.directory import DirectoryBlobStore
@@ -196,6 +199,18 @@ async def test_the_sandbox_is_gone_afterwards(
     assert await provider.attach("verification:verif_1") is None
 
 
+async def test_a_verification_that_is_cut_leaves_no_sandbox(
+    verifier: CommandVerifier, blobs: DirectoryBlobStore, provider: SandboxProvider
+) -> None:
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(run, verifier, blobs, "sleep 600")
+            while await provider.attach("verification:verif_1") is None:
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+    assert await provider.attach("verification:verif_1") is None
+
+
 async def test_a_tree_that_is_not_there_is_no_verdict(verifier: CommandVerifier) -> None:
     request = verify_request(
         {"type": "command", "command": "true"}, tree_digest="0" * 64, input_tree_digest=None
@@ -240,6 +255,29 @@ async def test_a_missing_program_is_named_with_the_line_that_adds_it(
 ) -> None:
     with pytest.raises(VerifierUnavailable, match=r"'frobnicate'.*--toolchain DIR"):
         await check(verifier, command)
+
+
+@pytest.fixture
+def toolchain() -> Iterator[str]:
+    """A folder with a program `frobnicate` that any user can read: pytest's own folders are root's alone."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="remit-toolchain-") as folder:
+        Path(folder).chmod(0o755)
+        program = Path(folder) / "bin" / "frobnicate"
+        program.parent.mkdir(mode=0o755)
+        program.write_text("#!/bin/sh\necho frobnicated\n")
+        program.chmod(0o755)
+        yield folder
+
+
+async def test_a_toolchain_brings_the_missing_program(
+    verifier: CommandVerifier, blobs: DirectoryBlobStore, toolchain: str
+) -> None:
+    specification: JsonObject = {"type": "command", "command": "frobnicate"}
+    await verifier.check(PRINCIPAL, specification, toolchains=(toolchain,))
+    plain = verify_request(specification, tree_digest=await store_tree(blobs, {}), input_tree_digest=None)
+    assert (await verifier.verify(plain, None)).evidence["exit_code"] == 127
+    verdict = await verifier.verify(msgspec.structs.replace(plain, toolchains=(toolchain,)), None)
+    assert (verdict.passed, verdict.output) == (True, "frobnicated")
 
 
 async def test_a_missing_python_tool_is_named(verifier: CommandVerifier) -> None:
