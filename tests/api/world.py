@@ -79,6 +79,8 @@ class World:
     app: App
     clock: FakeClock
     dispatcher: HintList
+    lose_items: bool = False
+    """The bus loses what the worker publishes, as a bus may."""
     one: Principal = field(default_factory=lambda: Principal(workspace_id="wrkspc_one", actor="apikey_one"))
 
     @asynccontextmanager
@@ -121,8 +123,14 @@ class World:
             self.one, Append(stream_id=session_id, events=events, epoch=lease.epoch, summary=summary)
         )
         await store.release(lease, seen_seq=appended.head_seq, wake_at_us=None)
-        self.services.bus.publish(LiveItem(stream_id=session_id, rows=appended.rows))
+        if not self.lose_items:
+            self.services.bus.publish(LiveItem(stream_id=session_id, rows=appended.rows))
         return appended
+
+    def preview(self, session_id: str, type: str, **fields: Any) -> None:
+        """A live-only frame, as the worker publishes it while a model call runs."""
+        frame = msgspec.json.encode({"type": type, **fields})
+        self.services.bus.publish(LiveItem(stream_id=session_id, frame=frame, frame_type=type))
 
     def event(self, type: str, **fields: JsonValue) -> NewEvent:
         return public(self.services.ids.new("sevt"), type, self.clock.now_us(), **fields)
