@@ -17,8 +17,9 @@ from remit.orchestrator.held import EMPTY_TREE, HeldSandboxes, input_mounts, inp
 from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.writer import SessionWriter
 from remit.session import events
+from remit.session.events import Draft
 from remit.session.state import Outcome
-from remit.values import JsonObject, JsonValue, NewEvent, Verdict, VerifyRequest
+from remit.values import JsonObject, JsonValue, Verdict, VerifyRequest
 from remit.verifiers.composition import Verifiers
 
 HEARTBEAT_SECONDS = 15.0
@@ -126,7 +127,7 @@ class Evaluation:
             await writer.append(self._span(writer, "ongoing", outcome))
 
     @staticmethod
-    def _span(writer: SessionWriter, phase: str, outcome: Outcome) -> NewEvent:
+    def _span(writer: SessionWriter, phase: str, outcome: Outcome) -> Draft:
         return writer.public(
             f"span.outcome_evaluation_{phase}", outcome_id=outcome.id, iteration=outcome.iteration
         )

@@ -11,6 +11,7 @@ import msgspec
 from remit.orchestrator.session_errors import error_body
 from remit.orchestrator.writer import SessionWriter, thread_of
 from remit.session import events
+from remit.session.events import Draft
 from remit.session.policy import Policy
 from remit.session.state import add_usage
 from remit.values import (
@@ -49,7 +50,7 @@ class SessionRecorder:
 
     async def started(self, attempt: CallAttempt) -> None:
         writer = self._writer
-        new: list[NewEvent] = [
+        new: list[NewEvent | Draft] = [
             writer.private(
                 "model.started",
                 call_id=attempt.call_id,
@@ -91,7 +92,7 @@ class SessionRecorder:
             "usage": cast("JsonValue", msgspec.to_builtins(ended.usage)),
             "model": response.model if response else attempt.request.model,
         }
-        speech: list[NewEvent] = []
+        speech: list[Draft] = []
         if response is not None:
             fields |= {
                 "content": list[JsonValue](response.content),
@@ -139,17 +140,17 @@ class SessionRecorder:
         self._deltas += 1
         self._writer.live("event_delta", msgspec.json.encode(delta))
 
-    def _speak(self, content: Sequence[JsonObject]) -> tuple[list[NewEvent], dict[str, str]]:
+    def _speak(self, content: Sequence[JsonObject]) -> tuple[list[Draft], dict[str, str]]:
         """The public events of a response, and the event id of each tool use by the model's id."""
         writer = self._writer
-        speech: list[NewEvent] = []
+        speech: list[Draft] = []
         tool_use_ids: dict[str, str] = {}
         text = "".join(str(block["text"]) for block in content if block["type"] == "text")
         if any(block["type"] in ("thinking", "redacted_thinking") for block in content):
             speech.append(writer.public("agent.thinking"))
         if text:
             block: JsonObject = {"type": "text", "text": text}
-            speech.append(events.public(self._message_id, "agent.message", writer.stamp(), content=[block]))
+            speech.append(Draft(event_id=self._message_id, type="agent.message", fields={"content": [block]}))
         for block in content:
             if block["type"] == "tool_use":
                 event = self._tool_use(block)
@@ -157,7 +158,7 @@ class SessionRecorder:
                 speech.append(event)
         return speech, tool_use_ids
 
-    def _tool_use(self, block: JsonObject) -> NewEvent:
+    def _tool_use(self, block: JsonObject) -> Draft:
         name = str(block["name"])
         policy = self._policies.get(name, "off")
         if policy == "custom":

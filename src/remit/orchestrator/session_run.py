@@ -34,6 +34,7 @@ from remit.orchestrator.turn import (
 )
 from remit.orchestrator.writer import SessionWriter, thread_of
 from remit.session import events
+from remit.session.events import Draft
 from remit.session.moves import CarryOn, Rest, StartTurn, StopTurn, TakeInput, WaitAgain, next_move
 from remit.session.state import SessionState
 from remit.values import (
@@ -136,7 +137,7 @@ class SessionRun:
             await self._sandboxes.announce_loss(self._writer, "it ended with the server that ran it")
 
     async def _close_open_calls(self) -> None:
-        new: list[NewEvent] = []
+        new: list[NewEvent | Draft] = []
         settlements: list[Settle] = []
         for call_id, call in self._state.open_calls.items():
             settlements.extend(assumed_settlements(call.body))
@@ -308,7 +309,7 @@ class SessionRun:
         )
 
     def _tell_parent(
-        self, idle: NewEvent, reason: JsonObject, tree_digest: str | None
+        self, idle: Draft, reason: JsonObject, tree_digest: str | None
     ) -> tuple[OutboxItem, ...]:
         state = self._state
         if state.parent_stream_id is None:

@@ -14,6 +14,7 @@ from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.writer import SessionWriter
 from remit.session import events
+from remit.session.events import Draft
 from remit.session.policy import tool_policies
 from remit.session.state import CHANGING_TOOLS, INPUT_TYPES_ANSWERING, OpenToolUse
 from remit.session.view import view
@@ -22,7 +23,6 @@ from remit.values import (
     JsonValue,
     ModelRequest,
     ModelResponse,
-    NewEvent,
     ToolContext,
     ToolResult,
     ToolUse,
@@ -177,16 +177,20 @@ def interrupted_result(open_use: OpenToolUse) -> ToolResult:
     return error_result("Interrupted by a person before it ran.")
 
 
-def consume(writer: SessionWriter, event_ids: Sequence[str]) -> list[NewEvent]:
+def consume(writer: SessionWriter, event_ids: Sequence[str]) -> list[Draft]:
     """The public rows that consume these pending inputs."""
-    new: list[NewEvent] = []
-    for event_id in event_ids:
-        event = writer.state.pending[event_id]
-        received_us = writer.state.received_at_us[event_id]
-        is_stamped = event["type"] in STAMPED_AT_RECEIPT
-        at_us = writer.stamp_received(received_us) if is_stamped else writer.stamp()
-        new.append(events.consumed(event, at_us))
-    return new
+    state = writer.state
+    return [
+        events.consumed(
+            state.pending[event_id],
+            not_before_us=(
+                state.received_at_us[event_id]
+                if state.pending[event_id]["type"] in STAMPED_AT_RECEIPT
+                else None
+            ),
+        )
+        for event_id in event_ids
+    ]
 
 
 def error_result(text: str) -> ToolResult:
@@ -196,7 +200,7 @@ def error_result(text: str) -> ToolResult:
 
 def tool_result(
     writer: SessionWriter, use: ToolUse, result: ToolResult, *, may_have_run: bool = False
-) -> NewEvent:
+) -> Draft:
     """The public row of a result."""
     fields: dict[str, JsonValue] = {
         "tool_use_id": use.id,

@@ -13,6 +13,7 @@ from remit.clock import Clock
 from remit.ids import Ids
 from remit.interfaces import LiveBus, SessionStore
 from remit.session import events
+from remit.session.events import Draft
 from remit.session.state import SessionState, fold
 from remit.values import (
     Append,
@@ -45,7 +46,6 @@ class SessionWriter:
         self.principal = Principal(workspace_id=lease.workspace_id, actor=lease.owner, kind="worker")
         self._bus = bus
         self._lock = asyncio.Lock()
-        self._stamp_us = 0
 
     @property
     def session_id(self) -> str:
@@ -55,19 +55,9 @@ class SessionWriter:
     def epoch(self) -> int:
         return self.lease.epoch
 
-    def stamp(self) -> int:
-        """A processed_at that never goes back. Append without an await in between."""
-        self._stamp_us = max(self.clock.now_us(), self._stamp_us, self.state.last_processed_us)
-        return self._stamp_us
-
-    def stamp_received(self, received_us: int) -> int:
-        """A processed_at of what is stamped at its receipt: that time, or the last row's if later."""
-        self._stamp_us = max(received_us, self._stamp_us, self.state.last_processed_us)
-        return self._stamp_us
-
-    def public(self, type: str, /, **fields: JsonValue) -> NewEvent:
-        """A public event of now, with a new id."""
-        return events.public(self.ids.new("sevt"), type, self.stamp(), **fields)
+    def public(self, type: str, /, **fields: JsonValue) -> Draft:
+        """A public event with a new id, stamped when it is appended."""
+        return Draft(event_id=self.ids.new("sevt"), type=type, fields=fields)
 
     def private(self, type: str, /, **fields: JsonValue) -> NewEvent:
         """A private row."""
@@ -75,7 +65,7 @@ class SessionWriter:
 
     async def append(
         self,
-        *new: NewEvent,
+        *new: NewEvent | Draft,
         effects: Sequence[Effect] = (),
         outbox: Sequence[OutboxItem] = (),
         summary: StreamSummary | None = None,
@@ -86,7 +76,7 @@ class SessionWriter:
                 self.principal,
                 Append(
                     stream_id=self.session_id,
-                    events=new,
+                    events=self._stamped(new),
                     epoch=self.epoch,
                     effects=tuple(effects),
                     outbox=tuple(outbox),
@@ -100,6 +90,19 @@ class SessionWriter:
         if appended.rows:
             self._bus.publish(LiveItem(stream_id=self.session_id, rows=appended.rows))
         return appended.rows
+
+    def _stamped(self, new: Sequence[NewEvent | Draft]) -> tuple[NewEvent, ...]:
+        last_us = self.state.last_processed_us
+        now_us = self.clock.now_us()
+        rows: list[NewEvent] = []
+        for event in new:
+            if isinstance(event, Draft):
+                wanted_us = event.not_before_us if event.not_before_us is not None else now_us
+                last_us = max(last_us, wanted_us)
+                rows.append(event.encode(last_us))
+            else:
+                rows.append(event)
+        return tuple(rows)
 
     async def catch_up(self) -> None:
         """Fold what others appended."""

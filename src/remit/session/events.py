@@ -6,22 +6,36 @@ import msgspec
 
 from remit.clock import rfc3339
 from remit.ids import Ids
-from remit.values import JsonObject, JsonValue, NewEvent, Usage
+from remit.values import JsonObject, NewEvent, Usage, Value
 
 _encode = msgspec.json.Encoder().encode
 
 
-def public(event_id: str, type: str, processed_at_us: int, **fields: JsonValue) -> NewEvent:
-    """A wire event."""
-    body = {"id": event_id, "type": type, "processed_at": rfc3339(processed_at_us), **fields}
-    return NewEvent(event_id=event_id, type=type, visibility="public", body=_encode(body))
+class Draft(Value, frozen=True, kw_only=True):
+    """A public event that gets its `processed_at` when it is appended, so that time never goes back in a log."""
+
+    event_id: str
+    type: str
+    fields: JsonObject
+    not_before_us: int | None = None
+    """Of an input that is stamped at receipt; None: the time of the append."""
+
+    def encode(self, processed_at_us: int) -> NewEvent:
+        """The row."""
+        body = {
+            "id": self.event_id,
+            "type": self.type,
+            "processed_at": rfc3339(processed_at_us),
+            **self.fields,
+        }
+        return NewEvent(event_id=self.event_id, type=self.type, visibility="public", body=_encode(body))
 
 
-def consumed(event: JsonObject, processed_at_us: int) -> NewEvent:
+def consumed(event: JsonObject, *, not_before_us: int | None) -> Draft:
     """The public row of an input: the same event, same id, now processed."""
-    body = {**event, "processed_at": rfc3339(processed_at_us)}
-    return NewEvent(
-        event_id=str(event["id"]), type=str(event["type"]), visibility="public", body=_encode(body)
+    fields = {name: value for name, value in event.items() if name not in ("id", "type", "processed_at")}
+    return Draft(
+        event_id=str(event["id"]), type=str(event["type"]), fields=fields, not_before_us=not_before_us
     )
 
 
