@@ -6,7 +6,7 @@ import msgspec
 
 from remit.clock import rfc3339
 from remit.ids import Ids
-from remit.values import JsonObject, NewEvent, Usage, Value
+from remit.values import JsonObject, JsonValue, NewEvent, Usage, Value
 
 _encode = msgspec.json.Encoder().encode
 
@@ -29,6 +29,11 @@ class Draft(Value, frozen=True, kw_only=True):
             **self.fields,
         }
         return NewEvent(event_id=self.event_id, type=self.type, visibility="public", body=_encode(body))
+
+
+def public(event_id: str, type: str, processed_at_us: int, **fields: JsonValue) -> NewEvent:
+    """A public row of a known time, for changes that a route decides on an idle session."""
+    return Draft(event_id=event_id, type=type, fields=fields).encode(processed_at_us)
 
 
 def consumed(event: JsonObject, *, not_before_us: int | None) -> Draft:
