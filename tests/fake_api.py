@@ -59,6 +59,8 @@ class FakeApi:
     calls: list[str] = field(default_factory=list)
     stream_opens: list[str | None] = field(default_factory=list)
     disconnects: int = 0
+    is_dead: bool = False
+    """Every stream breaks off and no request is answered, as if the process were gone."""
     is_interrupted: anyio.Event = field(default_factory=anyio.Event)
     tasks: Any = None
 
@@ -98,7 +100,16 @@ class FakeApi:
         }
         self.append("remit.ended", **summary, spent=spent, session_ids=["sesn_1"], explanation="")
 
-    def asgi(self) -> Starlette:
+    def asgi(self) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if self.is_dead:
+                raise ConnectionResetError
+            await routes(scope, receive, send)
+
+        routes = self._routes()
+        return app
+
+    def _routes(self) -> Starlette:
         return Starlette(
             routes=[
                 Route("/v1/remits/inputs", self._upload, methods=["POST"]),
@@ -220,7 +231,7 @@ class FakeApi:
                         frame = (
                             f"event: {event['type']}\nid: c{position}\ndata: {json.dumps(event)}\n\n".encode()
                         )
-                        if self.cut_after is not None and sent == self.cut_after:
+                        if self.is_dead or (self.cut_after is not None and sent == self.cut_after):
                             yield frame[: len(frame) // 2]
                             return
                         yield frame
@@ -371,6 +382,10 @@ class FakeOpener:
     api: FakeApi
     folder: Path
     failures: list[Exception] = field(default_factory=list)
+    openings: int = 0
+
+    async def opened(self, number: int) -> None:
+        """What happens at each opening; for tests to override."""
 
     @asynccontextmanager
     async def __call__(self, options: object) -> AsyncGenerator[FakePlatform]:
@@ -378,5 +393,7 @@ class FakeOpener:
             raise self.failures.pop(0)
         async with anyio.create_task_group() as tasks:
             self.api.tasks = tasks
+            self.openings += 1
+            await self.opened(self.openings)
             yield FakePlatform(asgi=self.api.asgi(), api_key=KEY, socket_path=str(self.folder / "api.sock"))
             tasks.cancel_scope.cancel()

@@ -303,6 +303,33 @@ def test_the_second_ctrl_c_leaves_although_the_server_does_not_answer(
     }
 
 
+def test_when_the_owner_dies_in_the_middle_the_watcher_takes_over_and_sees_every_event_once(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api = FakeApi()
+
+    async def die(api: FakeApi) -> None:
+        api.append("remit.working")
+        while not api.stream_opens:
+            await anyio.lowlevel.checkpoint()
+        api.is_dead = True
+        api.remit_log.append(api.event("remit.resumed"))
+
+    async def live_again(api: FakeApi) -> None:
+        api.is_dead = False
+        await fix_it(api)
+
+    class SecondLife(FakeOpener):
+        async def opened(self, number: int) -> None:
+            if number == 2:
+                self.api.tasks.start_soon(live_again, self.api)
+
+    api.work = die
+    assert run(arguments("--json"), SecondLife(api, tmp_path)) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["id"] for line in lines] == [event["id"] for event in api.remit_log.events]
+
+
 def test_help_loads_neither_the_platform_nor_the_client() -> None:
     code = "import sys, remit.cli.main; print([m for m in sys.modules if m in {'httpx2','anyio','rich','msgspec'}])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

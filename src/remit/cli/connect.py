@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import anyio
+import anyio.abc
+
 from remit.cli.failure import CommandFailed
 from remit.client.asgi import ASGIApp
 from remit.client.client import AsyncClient
@@ -25,6 +28,8 @@ CONNECT_PAUSE_SECONDS = 0.25
 OWNER_CHANGES_MAX = 5
 STREAM_RECONNECTS_MAX = 1
 """Few: a lost socket most often means a dead owner, and then this process takes over."""
+CLOSE_SECONDS_MAX = 10.0
+"""How long a platform may take to close; then it is cut, which it survives by design."""
 KEY_FILE = "key"
 
 T = TypeVar("T")
@@ -61,18 +66,90 @@ Opener = Callable[[PlatformOptions], AbstractAsyncContextManager[Platform]]
 """Opens the platform in this process; raises DataFolderBusy when another process owns the folder."""
 
 
+class _Tenancy:
+    """One time of being connected, in a task of its own: a platform must be closed by the task that opened it, and
+    it must be possible to close it from inside other scopes. Shielded, so that closing is orderly; bounded by `close`.
+    """
+
+    def __init__(self, opener: Opener, options: PlatformOptions) -> None:
+        self._opener = opener
+        self._options = options
+        self._scope = anyio.CancelScope(shield=True)
+        self._is_ready = anyio.Event()
+        self._is_closing = anyio.Event()
+        self._is_closed = anyio.Event()
+        self._error: Exception | None = None
+        self._client: AsyncClient | None = None
+        self.is_owner = False
+
+    async def run(self) -> None:
+        """Connect, stay until `close`, leave. What goes wrong before it is ready is raised by `ready`."""
+        try:
+            with self._scope:
+                async with AsyncExitStack() as stack:
+                    self._client = await self._connect(stack)
+                    self._is_ready.set()
+                    await self._is_closing.wait()
+        except Exception as error:
+            if self._is_ready.is_set():
+                raise
+            self._error = error
+        finally:
+            self._is_ready.set()
+            self._is_closed.set()
+
+    async def ready(self) -> AsyncClient:
+        """The client, once there is one."""
+        await self._is_ready.wait()
+        if self._error is not None:
+            raise self._error
+        assert self._client is not None
+        return self._client
+
+    async def close(self) -> None:
+        """Leave, and wait until it is done. Idempotent."""
+        self._is_closing.set()
+        with anyio.CancelScope(shield=True):
+            if self._is_ready.is_set():
+                with anyio.move_on_after(CLOSE_SECONDS_MAX):
+                    await self._is_closed.wait()
+            self._scope.cancel()
+            await self._is_closed.wait()
+
+    async def _connect(self, stack: AsyncExitStack) -> AsyncClient:
+        try:
+            platform = await stack.enter_async_context(self._opener(self._options))
+        except DataFolderBusy as busy:
+            client = await stack.enter_async_context(_over_socket(Path(busy.socket_path)))
+            # An owner that is starting or dying has the lock but no socket: find out now.
+            await _probe(client)
+            return client
+        self.is_owner = True
+        return await stack.enter_async_context(
+            AsyncClient.in_process(
+                platform.asgi, api_key=platform.api_key, stream_reconnects_max=STREAM_RECONNECTS_MAX
+            )
+        )
+
+
 class Connection:
     """A client that can be made anew. Used by one task: `client` is replaced by `reopen`."""
 
-    def __init__(self, opener: Opener, options: PlatformOptions, clock: Clock) -> None:
+    def __init__(
+        self, opener: Opener, options: PlatformOptions, clock: Clock, tasks: anyio.abc.TaskGroup
+    ) -> None:
         self._opener = opener
         self._options = options
         self._clock = clock
-        self._stack = AsyncExitStack()
+        self._tasks = tasks
+        self._tenancy: _Tenancy | None = None
         self._client: AsyncClient | None = None
         self._reopens = 0
-        self.is_owner = False
+
+    @property
+    def is_owner(self) -> bool:
         """Whether the platform runs in this process."""
+        return self._tenancy is not None and self._tenancy.is_owner
 
     @property
     def client(self) -> AsyncClient:
@@ -86,8 +163,10 @@ class Connection:
         for attempt in range(CONNECTS_MAX):
             if attempt:
                 await self._clock.sleep(CONNECT_PAUSE_SECONDS)
+            self._tenancy = _Tenancy(self._opener, self._options)
+            self._tasks.start_soon(self._tenancy.run)
             try:
-                self._client = await self._connect()
+                self._client = await self._tenancy.ready()
                 return
             except ConnectionLost as error:
                 reason = error.message
@@ -118,26 +197,8 @@ class Connection:
     async def close(self) -> None:
         """Leave the platform."""
         self._client = None
-        await self._stack.aclose()
-
-    async def _connect(self) -> AsyncClient:
-        async with AsyncExitStack() as stack:
-            try:
-                platform = await stack.enter_async_context(self._opener(self._options))
-            except DataFolderBusy as busy:
-                client = await stack.enter_async_context(_over_socket(Path(busy.socket_path)))
-                # An owner that is starting or dying has the lock but no socket: find out now.
-                await _probe(client)
-                self.is_owner = False
-            else:
-                client = await stack.enter_async_context(
-                    AsyncClient.in_process(
-                        platform.asgi, api_key=platform.api_key, stream_reconnects_max=STREAM_RECONNECTS_MAX
-                    )
-                )
-                self.is_owner = True
-            self._stack = stack.pop_all()
-            return client
+        if self._tenancy is not None:
+            await self._tenancy.close()
 
 
 async def _probe(client: AsyncClient) -> None:
@@ -166,12 +227,13 @@ async def connect(
     opener: Opener, options: PlatformOptions, clock: Clock | None = None
 ) -> AsyncGenerator[Connection]:
     """A connection for the time of one command."""
-    connection = Connection(opener, options, clock or SystemClock())
-    await connection.open()
-    try:
-        yield connection
-    finally:
-        await connection.close()
+    async with anyio.create_task_group() as tasks:
+        connection = Connection(opener, options, clock or SystemClock(), tasks)
+        try:
+            await connection.open()
+            yield connection
+        finally:
+            await connection.close()
 
 
 @asynccontextmanager

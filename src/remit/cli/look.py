@@ -45,7 +45,7 @@ async def list_remits(
     if not found:
         console.print('There are no remits yet. Begin with: remit do "…" --input . --verify "…" --budget 1')
         return EXIT_VERIFIED
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False, expand=True)
     for name in ("remit", "status", "verified", "spent"):
         table.add_column(name, no_wrap=True)
     table.add_column("outcome", no_wrap=True, overflow="ellipsis", ratio=1)

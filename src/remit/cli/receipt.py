@@ -88,9 +88,9 @@ def _calls(receipt: words.Json) -> RenderableType:
     table = _table(
         ("", True),
         ("model", False),
-        ("for", False),
         ("held", True),
         ("settled", True),
+        ("tokens", True),
         ("state", False),
         ("time", True),
     )
@@ -98,16 +98,23 @@ def _calls(receipt: words.Json) -> RenderableType:
         state = str(call.get("state"))
         took = words.duration_between(call.get("started_at"), call.get("ended_at"))
         reason = f" ({call['error_reason']})" if call.get("error_reason") else ""
+        purpose = "" if call.get("purpose") == "work" else f" ({call.get('purpose')})"
         table.add_row(
             str(position),
-            Text(str(call.get("served_model") or call.get("model"))),
-            str(call.get("purpose") or ""),
-            amount_text(call.get("held")),
-            amount_text(call.get("settled")),
+            Text(f"{call.get('served_model') or call.get('model')}{purpose}"),
+            _binding(call.get("held")),
+            _binding(call.get("settled")),
+            words.count(words.as_object(call.get("settled")).get("tokens")),
             Text(f"{state}{reason}", style=_STATE_STYLES.get(state, "red")),
             "" if took is None else words.seconds(took),
         )
     return table
+
+
+def _binding(amount: object) -> str:
+    """An amount in dollars where the budget has dollars, else in tokens."""
+    fields = words.as_object(amount)
+    return amount_text({"nano_usd": fields["nano_usd"]} if fields.get("nano_usd") is not None else fields)
 
 
 def _tools(receipt: words.Json) -> RenderableType:

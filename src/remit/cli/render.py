@@ -35,9 +35,11 @@ def live(view: View, *, now: datetime) -> RenderableType:
         parts.append(_line("›", "model", "thinking …", "cyan"))
     if steps or view.is_thinking:
         parts.append(Text())
-    verdicts = view.verdicts or view.initial
-    parts.extend(_verdict(verdict) for verdict in verdicts)
-    if verdicts:
+    if view.verdicts:
+        parts.extend(_verdict(verdict) for verdict in view.verdicts)
+    else:
+        parts.extend(_before(verdict) for verdict in view.initial)
+    if view.verdicts or view.initial:
         parts.append(Text())
     parts.append(_money_line(view))
     return Group(*parts)
@@ -145,6 +147,13 @@ def _verdict(verdict: VerdictView, *, is_vacuous: bool = False) -> RenderableTyp
     if is_vacuous:
         text.append("  vacuous: it passed before any work, so it proves nothing", style="yellow")
     return text
+
+
+def _before(verdict: VerdictView) -> RenderableType:
+    """What a verifier said of the input: failing there is as it should be."""
+    if verdict.passed:
+        return Text(f"✓ {verdict.verifier}  passes before any work: vacuous", style="yellow")
+    return Text(f"· {verdict.verifier}  not yet", style="dim")
 
 
 def _money_line(view: View) -> RenderableType:

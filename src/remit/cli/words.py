@@ -39,7 +39,7 @@ def usd(value: object) -> str:
         return "–"
     if amount == 0:
         return "$0"
-    places = 2 if amount >= 1 else 4 if amount >= Decimal("0.0001") else 9
+    places = 2 if amount >= Decimal("0.1") else 4 if amount >= Decimal("0.0001") else 9
     return f"${amount.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP):f}"
 
 

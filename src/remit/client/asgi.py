@@ -16,7 +16,7 @@ import anyio
 import anyio.abc
 import httpx2
 
-DISCONNECT_GRACE_SECONDS = 5.0
+DISCONNECT_GRACE_SECONDS = 1.0
 """How long an application may go on after its client has left; then its task is cancelled."""
 
 Message = MutableMapping[str, Any]  # Any: ASGI messages are untyped by specification
