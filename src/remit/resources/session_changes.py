@@ -22,7 +22,7 @@ from remit.resources.session_wire import is_busy
 from remit.resources.tools import resolve_tools
 from remit.schema.sessions import SessionUpdate
 from remit.schema.wire import not_supported
-from remit.session.events import private, public
+from remit.session.events import Draft, private
 from remit.session.state import SessionState
 from remit.values import Account, Append, Effect, JsonObject, NewEvent, StreamHead, StreamSummary
 
@@ -48,7 +48,7 @@ def update(
         del changes["metadata"]
         events.append(private(ids, "session.metadata_cleared", {}))
     processed_at_us = max(now_us, state.last_processed_us)
-    events.append(public(ids.new("sevt"), "session.updated", processed_at_us, **changes))
+    events.append(_public(ids, "session.updated", changes, processed_at_us))
     goes_on = "budget" in changes and (state.stop_reason or {}).get("type") == "budget_reached"
     return Append(
         stream_id=state.session_id,
@@ -69,14 +69,13 @@ def archive(state: SessionState, head: StreamHead, *, ids: Ids, now_us: int) -> 
     events: list[NewEvent] = []
     if state.status != "terminated":
         events = [
-            public(
-                ids.new("sevt"),
+            _public(
+                ids,
                 "session.thread_status_terminated",
+                {"session_thread_id": state.thread_id, "agent_name": state.agent["name"]},
                 at_us,
-                session_thread_id=state.thread_id,
-                agent_name=state.agent["name"],
             ),
-            public(ids.new("sevt"), "session.status_terminated", at_us),
+            _public(ids, "session.status_terminated", {}, at_us),
         ]
     events.append(private(ids, "session.archived", {"archived_at": rfc3339(at_us)}))
     return Append(
@@ -95,9 +94,13 @@ def delete(state: SessionState, head: StreamHead, *, ids: Ids, now_us: int) -> A
     at_us = max(now_us, state.last_processed_us)
     return Append(
         stream_id=state.session_id,
-        events=(public(ids.new("sevt"), "session.deleted", at_us),),
+        events=(_public(ids, "session.deleted", {}, at_us),),
         expected_seq=state.seq,
     )
+
+
+def _public(ids: Ids, type: str, fields: JsonObject, at_us: int) -> NewEvent:
+    return Draft(event_id=ids.new("sevt"), type=type, fields=fields).encode(at_us)
 
 
 def _check_removable(state: SessionState, head: StreamHead, what: str) -> None:
