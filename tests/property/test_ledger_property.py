@@ -41,7 +41,7 @@ class TreeOfStreams(RuleBasedStateMachine):
     holds = Bundle("holds")
     streams = Bundle("streams")
 
-    @initialize(target=streams, cap=st.integers(min_value=0, max_value=200))
+    @initialize(target=streams, cap=st.integers(min_value=0, max_value=80))
     def root(self, cap: int) -> str:
         self.cap = cap
         self.rows: dict[str, LedgerRows] = {}
@@ -118,6 +118,18 @@ class TreeOfStreams(RuleBasedStateMachine):
         settled = sum(hold.settled or 0 for rows in self.rows.values() for hold in rows.holds)
         held = sum(hold.amount for rows in self.rows.values() for hold in rows.holds if hold.state == "open")
         assert settled + held <= self.cap
+
+    @invariant()
+    def a_childs_cap_is_what_came_in_and_did_not_go_back(self) -> None:
+        for stream, rows in self.rows.items():
+            if stream != "root":
+                came_in = sum(grant.amount for grant in rows.grants if grant.direction == "in")
+                went_back = sum(
+                    grant.amount - (grant.spent or 0)
+                    for grant in rows.grants
+                    if grant.direction == "in" and grant.state == "closed"
+                )
+                assert [account.cap for account in rows.accounts] == [came_in - went_back]
 
     @invariant()
     def rows_agree_with_their_account(self) -> None:

@@ -73,10 +73,12 @@ class Database:
 
     async def close(self) -> None:
         """Finish what was accepted, then close everything. Twice is once."""
-        await self._writer.close()
+        self._writer.stop_accepting()
         await asyncio.to_thread(self._threads.shutdown)
         for connection in (self._reader, *self._thread_readers):
             connection.close()
+        # The writer last: the last to close folds the write-ahead log into the file, which a reader cannot.
+        await self._writer.close()
 
     def _read_here(self, run: Callable[[Cursor], Result]) -> Result:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)

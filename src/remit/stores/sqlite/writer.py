@@ -78,12 +78,15 @@ class Writer:
             self._queue.put(operation)
         return await operation.future
 
+    def stop_accepting(self) -> None:
+        """From now on every call is refused; what was accepted goes on."""
+        with self._accepting:
+            self._is_closed = True
+
     async def close(self) -> None:
         """Finish what was accepted, then close the connection. Twice is once."""
-        with self._accepting:
-            if not self._is_closed:
-                self._is_closed = True
-                self._queue.put(None)
+        self.stop_accepting()
+        self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
@@ -105,7 +108,11 @@ class Writer:
             if batch:
                 self._commit(batch)
                 _tell(batch)
-        self._connection.close()
+        try:
+            self._connection.close()
+        except apsw.Error:
+            # What was acknowledged is in the write-ahead log; the next one to open the file folds it in.
+            _log.exception("store.close_failed", database=self._name)
 
     def _commit(self, batch: list[_Operation[Any]]) -> None:
         if self._failure is not None:
