@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from api.samples import HELLO, OUTCOME, new_session
 from api.world import World, make_world
+from remit.values import LiveItem
 
 pytestmark = pytest.mark.anyio
 
@@ -263,6 +264,28 @@ async def test_unknown_place_is_refused_before_the_stream_begins(world: World, p
         answer = await http.get(f"/v1/sessions/{session.id}/events/stream", params={"after": place})
     assert answer.status_code == 400
     assert "`after`" in answer.json()["error"]["message"]
+
+
+async def test_failing_store_is_said_on_the_stream_and_the_reader_can_come_again(world: World) -> None:
+    async with world.sdk() as client:
+        session = await new_session(client, initial_events=[HELLO])
+        await world.consume_all(session.id)
+        async with following(world, session.id) as reader:
+            await world.services.sessions.close()
+            # A bare hint sends the reader to the log, which is closed.
+            world.services.bus.publish(LiveItem(stream_id=session.id))
+            with anyio.fail_after(5):
+                rest = [frame async for frame in reader]
+    assert [frame.event for frame in rest] == ["error"]
+    assert rest[0].data["error"]["type"] == "api_error"
+
+
+async def test_head_request_does_not_follow_the_stream(world: World) -> None:
+    async with world.sdk() as client, world.http() as http:
+        session = await new_session(client)
+        with anyio.fail_after(5):
+            answer = await http.head(f"/v1/sessions/{session.id}/events/stream")
+    assert answer.status_code == 200
 
 
 async def test_cursor_of_another_session_is_refused(world: World) -> None:

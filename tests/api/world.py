@@ -21,7 +21,7 @@ from remit.ids import Ids
 from remit.ledger.prices import PriceTable
 from remit.server.app import App, create_app
 from remit.server.services import Services
-from remit.session.events import consumed, public
+from remit.session.events import Draft, consumed
 from remit.session.state import SessionState, fold
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.clock import FakeClock
@@ -133,7 +133,9 @@ class World:
         self.services.bus.publish(LiveItem(stream_id=session_id, frame=frame, frame_type=type))
 
     def event(self, type: str, **fields: JsonValue) -> NewEvent:
-        return public(self.services.ids.new("sevt"), type, self.clock.now_us(), **fields)
+        return Draft(event_id=self.services.ids.new("sevt"), type=type, fields=fields).encode(
+            self.clock.now_us()
+        )
 
     async def consume_all(self, session_id: str) -> None:
         """Start a turn with everything that waits."""
@@ -142,7 +144,10 @@ class World:
         await self.work(
             session_id,
             self.event("session.status_running"),
-            *(consumed(event, self.clock.now_us()) for event in state.pending.values()),
+            *(
+                consumed(event, not_before_us=None).encode(self.clock.now_us())
+                for event in state.pending.values()
+            ),
             status="running",
         )
 

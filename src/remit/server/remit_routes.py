@@ -47,7 +47,5 @@ def remit_routes(
         input_bytes_max=input_bytes_max,
     )
     remits = RemitRoutes(services, creation=creation, verifiers=verifiers)
-    checks = CheckRoutes(
-        services, remits=remits, sandboxes=sandboxes, router=router, data_folder=data_folder
-    )
+    checks = CheckRoutes(services, remits=remits, sandboxes=sandboxes, router=router, data_folder=data_folder)
     return [*InputRoutes(inputs).routes(), *remits.routes(), *checks.routes()]

@@ -104,8 +104,11 @@ class EventStream:
         self._is_over = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            await send({"type": "http.response.body", "body": b""})
+            return
         async with self._services.bus.subscribe(self._stream_id) as subscription:
-            is_live_only = self._after_seq is None
             head = await self._services.sessions.head(self._principal, self._stream_id)
             self._position = head.seq if self._after_seq is None else self._after_seq
             writer = Writer(send)
@@ -115,14 +118,13 @@ class EventStream:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_watch_for_disconnect, receive, tasks.cancel_scope)
                 tasks.start_soon(self._beat, writer)
-                if not is_live_only:
-                    await self._catch_up(writer)
                 await self._follow(subscription, writer)
                 await writer.close()
                 tasks.cancel_scope.cancel()
 
     async def _follow(self, subscription: LiveSubscription, writer: Writer) -> None:
         try:
+            await self._catch_up(writer)
             while not self._is_over:
                 items = [await subscription.next(), *subscription.drain()]
                 is_lagging, subscription.is_lagging = subscription.is_lagging, False

@@ -1,0 +1,191 @@
+"""Every failure has one shape, names what is wrong, and shows nothing of the inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api.samples import HELLO, new_session
+from api.world import KEY_ONE, World
+from remit.errors import RateLimited
+from remit.server.app import create_app
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A request that cannot be served, and what it is answered."""
+
+    method: str
+    path: str
+    status: int
+    type: str
+    says: str
+    body: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+INVALID, MISSING = "invalid_request_error", "not_found_error"
+
+BAD: list[Bad] = [
+    Bad("GET", "/v1/agents", 401, "authentication_error", "API key", headers={"authorization": "Bearer no"}),
+    Bad("GET", "/v1/agents", 401, "authentication_error", "Bearer", headers={"authorization": "Basic x"}),
+    Bad(
+        "GET",
+        "/v1/agents",
+        403,
+        "permission_error",
+        "anthropic-workspace-id",
+        headers={"anthropic-workspace-id": "wrkspc_two"},
+    ),
+    Bad("GET", "/v1/nothing", 404, MISSING, "path"),
+    Bad("GET", "/v1/agents/", 404, MISSING, "path"),
+    Bad("PUT", "/v1/agents", 405, INVALID, "POST"),
+    Bad("GET", "/v1/agents/agent_x", 404, MISSING, "agent_x"),
+    Bad("GET", "/v1/agents/%00%ff", 404, MISSING, ""),
+    Bad("GET", "/v1/sessions/sesn_x", 404, MISSING, "sesn_x"),
+    Bad("GET", "/v1/sessions/sesn_x/events", 404, MISSING, "sesn_x"),
+    Bad("GET", "/v1/sessions/sesn_x/events/stream", 404, MISSING, "sesn_x"),
+    Bad("DELETE", "/v1/environments/env_x", 404, MISSING, "env_x"),
+    Bad("GET", "/v1/agents?colour=red", 400, INVALID, "`colour`"),
+    Bad("GET", "/v1/agents?limit=0", 400, INVALID, "`limit`"),
+    Bad("GET", "/v1/agents?limit=101", 400, INVALID, "`limit`"),
+    Bad("GET", "/v1/agents?limit=ten", 400, INVALID, "`limit`"),
+    Bad("GET", "/v1/agents?limit=" + "9" * 5000, 400, INVALID, "`limit`"),
+    Bad("GET", "/v1/agents?limit=%D9%A3", 400, INVALID, "`limit`"),
+    Bad("GET", "/v1/agents?limit=1&limit=2", 400, INVALID, "`limit`"),
+    Bad("GET", "/v1/agents?page=nonsense", 400, INVALID, "`page`"),
+    Bad("GET", "/v1/agents?page=", 400, INVALID, "`page`"),
+    Bad("GET", "/v1/agents?include_archived=yes", 400, INVALID, "`include_archived`"),
+    Bad("GET", "/v1/agents?created_at[gte]=yesterday", 400, INVALID, "`created_at[gte]`"),
+    Bad("GET", "/v1/agents?created_at[gte]=2026-13-01T00:00:00Z", 400, INVALID, "`created_at[gte]`"),
+    Bad("GET", "/v1/agents?%ff=%ff", 400, INVALID, "UTF-8"),
+    Bad("GET", "/v1/sessions?order=up", 400, INVALID, "`order`"),
+    Bad("GET", "/v1/sessions?statuses[]=dead", 400, INVALID, "`statuses[]`"),
+    Bad("POST", "/v1/agents", 400, INVALID, "empty", b""),
+    Bad("POST", "/v1/agents", 400, INVALID, "JSON", b"{"),
+    Bad("POST", "/v1/agents", 400, INVALID, "JSON", b'{"name": "\xff", "model": "m"}'),
+    Bad("POST", "/v1/agents", 400, INVALID, "`body`", b"[]"),
+    Bad("POST", "/v1/agents", 400, INVALID, "", b"[" * 100_000),
+    Bad("POST", "/v1/agents", 400, INVALID, "`name`", b'{"name": null, "model": "m"}'),
+    Bad("POST", "/v1/agents?colour=red", 400, INVALID, "`colour`", b'{"name": "a", "model": "m"}'),
+    Bad("POST", "/v1/agents/agent_x", 400, INVALID, "`colour`", b'{"colour": 1}'),
+    Bad("POST", "/v1/agents/agent_x", 404, MISSING, "agent_x", b"{}"),
+    Bad("POST", "/v1/agents/agent_x/archive", 400, INVALID, "`force`", b'{"force": true}'),
+    Bad("POST", "/v1/agents", 413, "request_too_large", "33554432", headers={"content-length": "99999999"}),
+    Bad("POST", "/v1/sessions", 400, INVALID, "`agent`", b'{"environment_id": "e"}'),
+    Bad("POST", "/v1/sessions", 404, MISSING, "agent_x", b'{"agent": "agent_x", "environment_id": "e"}'),
+    Bad("POST", "/v1/sessions/sesn_x/events", 400, INVALID, "`events`", b'{"events": []}'),
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: f"{bad.method} {bad.path[:40]} {bad.status} {bad.says}")
+async def test_every_bad_request_gets_the_one_envelope(world: World, bad: Bad) -> None:
+    async with world.http() as http:
+        request = http.build_request(bad.method, bad.path, content=bad.body, headers=bad.headers)
+        answer = await http.send(request)
+    assert_envelope(answer, bad.status, bad.type)
+    assert bad.says in answer.json()["error"]["message"]
+
+
+def assert_envelope(answer: httpx2.Response, status: int, type: str) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    body: dict[str, Any] = answer.json()
+    assert body["type"] == "error"
+    assert body["error"]["type"] == type
+    assert body["error"]["message"]
+    assert set(body) == {"type", "error", "request_id"}
+    assert set(body["error"]) <= {"type", "message", "details"}
+    assert body["request_id"] == answer.headers["request-id"]
+    assert "Traceback" not in answer.text
+
+
+async def test_body_that_grows_too_large_is_refused_while_it_comes(world: World) -> None:
+    pieces = 0
+
+    async def endless() -> Any:
+        nonlocal pieces
+        while True:
+            pieces += 1
+            yield b" " * (1 << 20)
+
+    async with world.http() as http:
+        answer = await http.post("/v1/agents", content=endless())
+    assert_envelope(answer, 413, "request_too_large")
+    assert pieces <= 34
+
+
+async def test_request_without_a_key_is_refused_on_every_route(world: World) -> None:
+    async with world.http(key=None) as http:
+        for route in world.app.routes:
+            for method in route.methods or ():
+                answer = await http.request(method, route.path.replace("{", "x").replace("}", ""))
+                if method != "HEAD":
+                    assert_envelope(answer, 401, "authentication_error")
+
+
+async def test_either_header_carries_the_key(world: World) -> None:
+    async with world.http(key=None) as http:
+        for headers in ({"x-api-key": KEY_ONE}, {"authorization": f"Bearer {KEY_ONE}"}):
+            assert (await http.get("/v1/agents", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "says"),
+    [
+        ({"revoked_at_us": 1}, 401, "revoked"),
+        ({"expires_at_us": 1}, 401, "expired"),
+        ({"kind": "environment"}, 403, "environment"),
+    ],
+)
+async def test_key_that_no_longer_opens_says_why(
+    world: World, change: dict[str, Any], status: int, says: str
+) -> None:
+    (key,) = await world.services.catalog.list_keys("wrkspc_one")
+    await world.services.catalog.put_key(msgspec.structs.replace(key, **change))
+    async with world.http() as http:
+        answer = await http.get("/v1/agents")
+    assert answer.status_code == status
+    assert says in answer.json()["error"]["message"]
+
+
+async def test_our_own_failure_is_logged_and_tells_nothing_of_the_inside(world: World) -> None:
+    async def broken(request: Request) -> Response:
+        raise RuntimeError("the secret is 42")
+
+    async def busy(request: Request) -> Response:
+        raise RateLimited("Too many; wait.", retry_after_seconds=7)
+
+    world.app = create_app(
+        world.services,
+        [Route("/v1/broken", broken, methods=["GET"]), Route("/v1/busy", busy, methods=["GET"])],
+    )
+    with structlog.testing.capture_logs() as logs:
+        async with world.http() as http:
+            answer = await http.get("/v1/broken")
+            limited = await http.get("/v1/busy")
+    assert_envelope(answer, 500, "api_error")
+    assert "42" not in answer.text
+    assert [entry["event"] for entry in logs] == ["request_failed"]
+    assert logs[0]["request_id"] == answer.json()["request_id"]
+    assert_envelope(limited, 429, "rate_limit_error")
+    assert limited.headers["retry-after"] == "7"
+
+
+async def test_beta_query_and_unknown_betas_are_passed_over(world: World) -> None:
+    async with world.sdk() as client, world.http() as http:
+        session = await new_session(client, initial_events=[HELLO])
+        answer = await http.get(
+            f"/v1/sessions/{session.id}?beta=true", headers={"anthropic-beta": "managed-agents-2026-04-01"}
+        )
+    assert answer.status_code == 200
