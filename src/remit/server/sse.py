@@ -124,7 +124,8 @@ class EventStream:
 
     async def _follow(self, subscription: LiveSubscription, writer: Writer) -> None:
         try:
-            await self._catch_up(writer)
+            if self._after_seq is not None:
+                await self._catch_up(writer)
             while not self._is_over:
                 items = [await subscription.next(), *subscription.drain()]
                 is_lagging, subscription.is_lagging = subscription.is_lagging, False
@@ -133,7 +134,11 @@ class EventStream:
                     self._previews.forget()
                     await self._catch_up(writer)
         except NotFound:
-            return  # deleted, and its last event was missed
+            # Deleted before the log was read: what the bus still holds, the last event among it, is all there is.
+            frames: list[bytes] = []
+            for item in subscription.drain():
+                self._add_rows(item.rows, frames)
+            await writer.write(frames)
         except Exception as error:
             # The headers are out: the failure goes as the stream's own error event, and the reader comes again.
             if not isinstance(error, RemitError):
