@@ -18,7 +18,7 @@ from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.writer import SessionWriter
 from remit.session import events
 from remit.session.events import Draft
-from remit.session.state import Outcome
+from remit.session.state import Outcome, SessionState
 from remit.values import JsonObject, JsonValue, Verdict, VerifyRequest
 from remit.verifiers.composition import Verifiers
 
@@ -68,7 +68,9 @@ class Evaluation:
                 toolchains=toolchains(state.created),
                 outcome=str(outcome.event["description"]),
             )
-            verdicts = await self._verifiers.verify_all(request, outcome_verifiers(outcome.event), recorder)
+            verdicts = await self._verifiers.verify_all(
+                request, outcome_verifiers(outcome.event, default_model=_model_of(state)), recorder
+            )
         except (SandboxUnavailable, SandboxLost, VerifierUnavailable) as error:
             return (), error
         return verdicts, None
@@ -133,13 +135,23 @@ class Evaluation:
         )
 
 
-def outcome_verifiers(event: JsonObject) -> list[JsonObject]:
-    """The verifiers of a `user.define_outcome`: Remit's own field, else its rubric given to a grader."""
+def outcome_verifiers(event: JsonObject, *, default_model: str) -> list[JsonObject]:
+    """The verifiers of a `user.define_outcome`: Remit's own field, else its rubric given to a grader. A grader without
+    a model of its own is the agent's model, in another context."""
     given = cast("list[JsonObject] | None", event.get("verifiers"))
-    if given:
-        return given
-    rubric = cast("JsonObject", event["rubric"])
-    return [{"type": "rubric", "rubric": rubric["content"]}]
+    if not given:
+        rubric = cast("JsonObject", event["rubric"])
+        given = [{"type": "rubric", "rubric": rubric["content"]}]
+    return [
+        {**verifier, "model": verifier.get("model") or default_model}
+        if verifier["type"] == "rubric"
+        else verifier
+        for verifier in given
+    ]
+
+
+def _model_of(state: SessionState) -> str:
+    return str(cast("JsonObject", state.agent["model"])["id"])
 
 
 def feedback(verdicts: Sequence[Verdict], *, is_last: bool) -> str:

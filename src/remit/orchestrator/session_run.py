@@ -208,7 +208,7 @@ class SessionRun:
             end = await self._harness.run(self._turn)
             await self._after_harness(end)
         except HoldRefused as error:
-            logger.info("budget_reached", session_id=self._writer.session_id, detail=error.message)
+            await self._writer.append(self._writer.private("model.refused", message=error.message))
             await self._go_idle({"type": "budget_reached"})
         except (LeaseLost, StoreUnavailable):
             raise

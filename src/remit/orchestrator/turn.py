@@ -131,7 +131,12 @@ class SessionTurn:
         duration_us = int((self._writer.clock.monotonic() - started) * 1_000_000)
         await self._writer.append(
             tool_result(self._writer, use, result),
-            self._writer.private("tool.measured", tool_use_id=use.id, duration_us=duration_us),
+            self._writer.private(
+                "tool.measured",
+                tool_use_id=use.id,
+                duration_us=duration_us,
+                offloaded_to=result.offloaded_to,
+            ),
         )
 
     async def _run_in(self, sandbox: Sandbox, use: ToolUse) -> ToolResult:

@@ -190,7 +190,7 @@ def _end_of_work(state: RemitState, work: Work) -> End:
     if work.is_terminated or work.stop_reason == "retries_exhausted":
         return stopped(work.error_message or "The working session ended with an error.")
     if work.stop_reason == "budget_reached":
-        return _ended("budget_reached", "The budget is reached: the next call does not fit what is left.")
+        return _ended("budget_reached", work.refusal or "The budget is reached: the next call does not fit.")
     if result in ("needs_revision", "max_iterations_reached", "failed"):
         return End(
             status="unsatisfied",

@@ -42,6 +42,8 @@ class Work(Value, frozen=True, kw_only=True):
     last_interrupt_id: str | None = None
     error_message: str | None = None
     """Of the last error the session reported."""
+    refusal: str | None = None
+    """Why the last call that did not fit was not made, in figures."""
     outcome_event: JsonObject = msgspec.field(default_factory=dict[str, JsonValue])
     """The remit's outcome as the session received it first; empty before that."""
 
@@ -78,6 +80,9 @@ def read_work(rows: Sequence[EventRow], reopening_ids: frozenset[str]) -> Work:
             (row.event_id for row in reversed(rows) if row.type == "user.interrupt"), None
         ),
         error_message=_last_error(rows),
+        refusal=next(
+            (str(_decode(row)["message"]) for row in reversed(rows) if row.type == "model.refused"), None
+        ),
         outcome_event=outcome_event,
     )
 
