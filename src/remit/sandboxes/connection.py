@@ -68,6 +68,11 @@ class Connection(asyncio.Protocol):
         finally:
             self._waiting.pop(number, None)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has ended."""
+        return self._lost.is_set()
+
     async def wait_lost(self) -> None:
         """Return when the connection has ended."""
         await self._lost.wait()

@@ -177,7 +177,7 @@ class Fleet:
         return sandbox, ended
 
     async def _abandon(self, id: str, folder: Path, owner: tuple[int, int] | None) -> None:
-        await self.spawner.kill(id)
+        await self.spawner.end(id)
         await asyncio.to_thread(remove_tree, folder)
         if owner is not None:
             self._disown(owner)
@@ -189,6 +189,7 @@ class Fleet:
 
     async def _leave(self, berth: _Berth) -> None:
         self._live.pop(berth.sandbox.key, None)
+        berth.sandbox.disconnect()
         await asyncio.shield(self._abandon(berth.sandbox.id, berth.folder, berth.owner))
 
 
@@ -207,5 +208,5 @@ class _Berth:
 
     @property
     def is_lost(self) -> bool:
-        """Whether its process has ended."""
-        return self._ended.done()
+        """Whether its process has ended or can no longer be reached."""
+        return self._ended.done() or self.sandbox.is_lost

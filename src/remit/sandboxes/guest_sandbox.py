@@ -199,10 +199,18 @@ class GuestSandbox:
 
     async def destroy(self) -> None:
         """See `interfaces.Sandbox`."""
-        if not self._is_destroyed:
-            self._is_destroyed = True
-            self._connection.close()
+        self._is_destroyed = True
+        self.disconnect()
         await self._destroy(self)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it can no longer be reached."""
+        return self._connection.is_lost
+
+    def disconnect(self) -> None:
+        """Let go of the daemon; it kills everything and leaves."""
+        self._connection.close()
 
     async def _call(
         self,

@@ -91,9 +91,8 @@ class ImageBuilder:
         binds = [Bind(str(toolchain.folder), INSIDE)]
         prefix = Path(sys.base_prefix)
         # Where virtual environments point, and where the interpreter may look for its shared library.
-        for place in (prefix, library_folder().parent):
-            if not place.is_relative_to("/usr"):
-                binds.append(Bind(str(toolchain.folder), str(place)))
+        places = [place for place in (prefix, library_folder().parent) if not place.is_relative_to("/usr")]
+        binds += [Bind(str(toolchain.folder), str(place)) for place in places]
         digests: list[str] = []
         for folder in folders:
             digests.append(_manifest_digest(folder))

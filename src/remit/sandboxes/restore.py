@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,7 @@ from remit.values import Tree, TreeEntry
 
 _BATCH_FILES = 256
 _BATCH_BYTES = 16 << 20
+_WRITERS = 3
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -36,18 +37,30 @@ async def write_tree(blobs: BlobStore, tree: Tree, folder: Path, owner: tuple[in
     files = [entry for entry in tree.entries if entry.kind == "file"]
     try:
         await asyncio.to_thread(_write_folders, folder, tree.entries)
-        for batch in _batches(files):
-            if len(batch) == 1 and batch[0].size > _BATCH_BYTES:
-                await _write_large(blobs, folder, batch[0], owner)
-                continue
-            digests = list(dict.fromkeys(_digest(entry) for entry in batch))
-            contents = await asyncio.gather(*(blobs.read(digest) for digest in digests))
-            await asyncio.to_thread(
-                _write_files, folder, batch, dict(zip(digests, contents, strict=True)), owner
-            )
+        batches = iter(_batches(files))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_WRITERS):
+                    group.create_task(_write_batches(blobs, folder, batches, owner))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
         await asyncio.to_thread(_finish, folder, tree.entries, owner)
     except OSError as error:
         raise SandboxUnavailable(f"the working tree cannot be written: {error}") from error
+
+
+async def _write_batches(
+    blobs: BlobStore, folder: Path, batches: Iterator[list[TreeEntry]], owner: tuple[int, int] | None
+) -> None:
+    """Take batches until there are none: one writer reads blobs while another's thread writes files."""
+    for batch in batches:
+        if len(batch) == 1 and batch[0].size > _BATCH_BYTES:
+            await _write_large(blobs, folder, batch[0], owner)
+            continue
+        digests = list(dict.fromkeys(_digest(entry) for entry in batch))
+        contents = await asyncio.gather(*(blobs.read(digest) for digest in digests))
+        found = dict(zip(digests, contents, strict=True))
+        await asyncio.to_thread(_write_files, folder, batch, found, owner)
 
 
 def _check_paths(tree: Tree) -> None:

@@ -17,9 +17,11 @@ import msgspec
 
 from remit.errors import SandboxUnavailable
 
-_PROCESS = Path(__file__).with_name("spawner_process.py")
+_START = "import sys; sys.path.append(sys.argv[1]); from sandboxes.spawner_process import main; main(int(sys.argv[2]))"
+_PACKAGES = Path(__file__).parents[1]
 _MESSAGE_BYTES_MAX = 1 << 18
 _STOP_SECONDS = 5.0
+_LEAVE_SECONDS = 2.0
 
 
 class _Report(msgspec.Struct, frozen=True):
@@ -67,6 +69,15 @@ class Spawner:
         await self._send(control, message, given)
         return ended
 
+    async def end(self, id: str) -> None:
+        """Wait for a program whose control socket has been closed; kill it if it does not leave. Idempotent."""
+        ended = self._ended.get(id)
+        if ended is None:
+            return
+        done, _ = await asyncio.wait({ended}, timeout=_LEAVE_SECONDS)
+        if not done:
+            await self.kill(id)
+
     async def kill(self, id: str) -> None:
         """Kill the program and wait until it is gone. Unknown and ended ones are no error."""
         ended = self._ended.get(id)
@@ -97,7 +108,7 @@ class Spawner:
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(_PROCESS), str(theirs.fileno())],
+                    [sys.executable, "-I", "-S", "-c", _START, str(_PACKAGES), str(theirs.fileno())],
                     env={},
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,

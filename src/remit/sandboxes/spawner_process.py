@@ -1,7 +1,8 @@
 """The process that forks. Standard library only; started by `spawner.py` with an empty environment.
 
 It holds nothing of the server's: no keys, no open files, no threads. Each message on its socket starts one program with
-exactly the descriptors that came along. When the socket ends (the server has died) it kills what it started and leaves.
+exactly the descriptors that came along. When the socket ends (the server has died) the programs see the same on their
+own sockets and leave; what has not left after a moment is killed. It adopts what they leave behind, and kills that too.
 """
 
 from __future__ import annotations
@@ -12,18 +13,23 @@ import resource
 import selectors
 import signal
 import socket
-import sys
+import time
 from typing import Any  # messages are JSON
+
+from .guest.kernel import PR_SET_CHILD_SUBREAPER, prctl
+from .guest.processes import kill_leftovers
 
 MESSAGE_BYTES_MAX = 1 << 18
 DESCRIPTORS_MAX = 4
 _OPEN_FILES = 65_536
+_LEAVE_SECONDS = 2.0
 
 
 def main(control_number: int) -> None:
     """Serve until the server closes the socket."""
     control = socket.socket(fileno=control_number)
     control.set_inheritable(False)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     os.setsid()  # Ctrl-C at the server's terminal is the server's business
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -38,9 +44,18 @@ def main(control_number: int) -> None:
                 os.read(reader, 4096)
                 _reap(control, children)
             elif not _serve(control, children):
-                for pid in children:
-                    os.kill(pid, signal.SIGKILL)
+                _end_all(control, children)
                 return
+
+
+def _end_all(control: socket.socket, children: dict[int, str]) -> None:
+    until = time.monotonic() + _LEAVE_SECONDS
+    while children and time.monotonic() < until:
+        _reap(control, children)
+        time.sleep(0.005)
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+    kill_leftovers(())
 
 
 def _serve(control: socket.socket, children: dict[int, str]) -> bool:
@@ -102,6 +117,7 @@ def _reap(control: socket.socket, children: dict[int, str]) -> None:
             return
         name = children.pop(pid, None)
         if name is not None:
+            kill_leftovers(children)  # before the server hears of its end, and removes its files
             _tell(control, {"id": name, "ended": os.waitstatus_to_exitcode(status)})
 
 
@@ -110,7 +126,3 @@ def _tell(control: socket.socket, message: dict[str, Any]) -> None:
         control.send(json.dumps(message).encode())
     except OSError:
         return  # the server is gone; the next read says so
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

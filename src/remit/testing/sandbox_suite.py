@@ -259,8 +259,8 @@ async def check_interrupt_ends_a_call_without_an_exit_code(bench: Bench) -> None
                 running = asyncio.ensure_future(
                     hands.sandbox.exec(ExecRequest(call_id=kind, epoch=_EPOCH, argv=argv))
                 )
-            while (await hands.sandbox.call_status(kind)).state != "running":
-                await asyncio.sleep(0)  # noqa: ASYNC110 - only the sandbox knows, and it is asked each time
+            while (await hands.sandbox.call_status(kind)).state != "running":  # noqa: ASYNC110 - only it knows
+                await asyncio.sleep(0)
             await hands.sandbox.interrupt(kind)
             result = await running
             assert (result.exit_code, result.is_timed_out) == (None, False)

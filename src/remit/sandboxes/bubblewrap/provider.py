@@ -59,7 +59,10 @@ class BubblewrapProvider:
         *,
         images_dir: Path | None = None,
         secret_folders: Sequence[Path] = (),
+        programs: Sequence[str] | None = None,
     ) -> None:
+        """`images_dir`: where images are made; `secret_folders`: what no toolchain may contain (the data folder);
+        `programs`: the bwraps to try, instead of looking for them."""
         self._ids = ids
         self._limits = limits or SandboxLimits()
         self._places = Places(runtime_dir)
@@ -79,6 +82,7 @@ class BubblewrapProvider:
             disown=self._places.give_back,
         )
         self._images: dict[tuple[str, ...], Image] = {}
+        self._programs = programs
         self._program: str | None = None
         self._preparing = asyncio.Lock()
 
@@ -160,9 +164,11 @@ class BubblewrapProvider:
             if self._program is not None:
                 return self._program
             try:
-                programs = await asyncio.to_thread(
-                    find_programs, self._images_folder, is_shared=self._places.is_root
-                )
+                programs = self._programs
+                if programs is None:
+                    programs = await asyncio.to_thread(
+                        find_programs, self._images_folder, is_shared=self._places.is_root
+                    )
                 owner = await asyncio.to_thread(self._places.take_owner)
             except OSError as error:
                 raise SandboxUnavailable(f"bwrap cannot be prepared: {error}") from error

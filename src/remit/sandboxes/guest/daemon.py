@@ -12,8 +12,8 @@ import time
 
 from . import jsons
 from .calls import Call, Ended, Memory, Program, encoded
+from .control import Control
 from .files import read_file, write_file
-from .frames import FrameReader, pack
 from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl, signal
 from .paths import Paths, Refused
 from .processes import kill_all, kill_below, kill_leftovers
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     Answer = tuple[dict[str, Any], bytes]
 
-_READ_BYTES = 1 << 20
 _SEARCH_SECONDS = 30.0
 _SEARCH_BYTES_MAX = 8 << 20
 _STEP_SECONDS = 0.02
@@ -37,13 +36,9 @@ class Daemon:
     """Serves one control connection until it ends, then kills everything and leaves."""
 
     def __init__(self, control: int) -> None:
-        os.set_inheritable(control, False)
-        os.set_blocking(control, False)
         prctl(PR_SET_DUMPABLE, 0)
         prctl(PR_SET_CHILD_SUBREAPER, 1)
-        self._control = control
-        self._reader = FrameReader()
-        self._outgoing = bytearray()
+        self._control = Control(control)
         self._poll = select.epoll()
         self._poll.register(control, select.EPOLLIN)
         self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -52,23 +47,25 @@ class Daemon:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._poll.register(self._wake, select.EPOLLIN)
         os.umask(0o022)
+        self._wants_to_write = 0
         self._epoch = 0
         self._programs: dict[int, Program] = {}
         self._outputs: dict[int, Program] = {}
         self._shell: Shell | None = None
         self._memory = Memory()
         self._walks: list[tuple[int, Generator[Any, None, None]]] = []
-        self._is_open = True
 
     def serve(self) -> None:
         """Work until the host closes the connection."""
-        while self._is_open:
+        while self._control.is_open:
             timeout = 0.0 if self._walks else self._seconds_left()
             for descriptor, events in self._poll.poll(timeout):
                 self._on_event(descriptor, events)
             self._step_walks()
             self._cut_overdue()
             self._flush()
+        if os.getpid() == 1:
+            return  # the kernel ends the whole namespace with it
         for pid in self._roots():
             kill_below(pid)
         kill_leftovers(())
@@ -77,9 +74,10 @@ class Daemon:
 
     def _on_event(self, descriptor: int, events: int) -> None:
         shell = self._shell
-        if descriptor == self._control:
+        if descriptor == self._control.descriptor:
             if events & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
-                self._receive()
+                for request, payload in self._control.receive():
+                    self._handle(request, payload)
         elif descriptor == self._wake:
             os.read(self._wake, 4096)
             self._reap()
@@ -100,19 +98,6 @@ class Daemon:
             elif events & select.EPOLLHUP:
                 self._poll.unregister(descriptor)
 
-    def _receive(self) -> None:
-        try:
-            data = os.read(self._control, _READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._is_open = False
-            return
-        for header, payload in self._reader.feed(data):
-            self._handle(jsons.loads(header), payload)
-
     def _handle(self, request: dict[str, Any], payload: bytes) -> None:
         number: int = request["id"]
         try:
@@ -126,27 +111,19 @@ class Daemon:
             )
             answer = operation(number, request, payload)
         except Refused as error:
-            self._answer(number, {"refused": str(error)})
+            self._control.answer(number, {"refused": str(error)})
         except OSError as error:
-            self._answer(number, {"failed": f"{request['op']}: {error}"})
+            self._control.answer(number, {"failed": f"{request['op']}: {error}"})
         else:
             if answer is not None:
-                self._answer(number, *answer)
-
-    def _answer(self, number: int, header: dict[str, Any], payload: bytes = b"") -> None:
-        self._outgoing += pack(jsons.dumps({"id": number} | header), payload)
+                self._control.answer(number, *answer)
 
     def _flush(self) -> None:
-        try:
-            while self._outgoing:
-                del self._outgoing[: os.write(self._control, memoryview(self._outgoing)[:_READ_BYTES])]
-        except BlockingIOError:
-            self._poll.modify(self._control, select.EPOLLIN | select.EPOLLOUT)
-            return
-        except OSError:
-            self._is_open = False
-            return
-        self._poll.modify(self._control, select.EPOLLIN)
+        """Send answers; ask to be woken while there are more."""
+        more = select.EPOLLOUT if self._control.flush() else 0
+        if more != self._wants_to_write:
+            self._wants_to_write = more
+            self._poll.modify(self._control.descriptor, select.EPOLLIN | more)
 
     # -------------------------------------------------------------------------------------------- operations
 
@@ -303,7 +280,7 @@ class Daemon:
         if call.call_id:
             self._memory.keep(call.call_id, ended)
             for number in call.waiters:
-                self._answer(number, ended.header, ended.output)
+                self._control.answer(number, ended.header, ended.output)
             return
         code = ended.header["exit_code"]
         if code == 0 and not ended.header["is_truncated"]:
@@ -315,7 +292,7 @@ class Daemon:
         else:
             header = {"refused": "the search was killed inside the sandbox, or its result was too large"}
         for number in call.waiters:
-            self._answer(number, header, b"" if header else ended.output)
+            self._control.answer(number, header, b"" if header else ended.output)
 
     # ------------------------------------------------------------------------------------------------- shell
 
@@ -420,12 +397,12 @@ class Daemon:
                     step = next(walk)
             except Refused as error:
                 self._walks.remove((number, walk))
-                self._answer(number, {"refused": str(error)})
+                self._control.answer(number, {"refused": str(error)})
                 continue
             if step is not None:
                 entries, left_out = step
                 self._walks.remove((number, walk))
-                self._answer(number, {"left_out": left_out}, jsons.dumps(entries))
+                self._control.answer(number, {"left_out": left_out}, jsons.dumps(entries))
 
 
 def _nothing(_number: int, _frame: object) -> None:

@@ -1,0 +1,83 @@
+"""The system-call filter, run by a small interpreter of classic BPF."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from remit.errors import SandboxUnavailable
+from remit.sandboxes.seccomp import build_filter
+
+ALLOW, KILL = 0x7FFF0000, 0x80000000
+EPERM, ENOSYS, EAFNOSUPPORT = 0x00050001, 0x00050026, 0x00050061
+X86, ARM, I386 = 0xC000003E, 0xC00000B7, 0x40000003
+
+
+def answer(machine: str, arch: int, number: int, *arguments: int) -> int:
+    """What the filter says to a system call."""
+    program = list(struct.iter_unpack("<HBBI", build_filter(machine)))
+    data = struct.pack("<IIQ6Q", number, arch, 0, *arguments, *[0] * (6 - len(arguments)))
+    accumulator = at = 0
+    while True:
+        code, if_true, if_false, value = program[at]
+        at += 1
+        if code == 0x06:
+            return value
+        if code == 0x20:
+            (accumulator,) = struct.unpack_from("<I", data, value)
+            continue
+        tests = {0x15: accumulator == value, 0x35: accumulator >= value, 0x45: bool(accumulator & value)}
+        at += if_true if tests[code] else if_false
+
+
+@pytest.mark.parametrize(
+    ("machine", "arch", "numbers"),
+    [
+        ("x86_64", X86, {"ptrace": 101, "bpf": 321, "mount": 165, "unshare": 272, "keyctl": 250}),
+        ("aarch64", ARM, {"ptrace": 117, "bpf": 280, "mount": 40, "unshare": 97, "keyctl": 219}),
+    ],
+)
+def test_denied_calls_fail_with_eperm(machine: str, arch: int, numbers: dict[str, int]) -> None:
+    shared = {"io_uring_setup": 425, "fsopen": 430, "pidfd_getfd": 438}
+    for number in (numbers | shared).values():
+        assert answer(machine, arch, number) == EPERM
+
+
+@pytest.mark.parametrize(
+    ("machine", "arch", "clone", "socket", "ioctl", "read"),
+    [("x86_64", X86, 56, 41, 16, 0), ("aarch64", ARM, 220, 198, 29, 63)],
+)
+def test_arguments_decide_where_a_call_is_both_needed_and_dangerous(
+    machine: str, arch: int, clone: int, socket: int, ioctl: int, read: int
+) -> None:
+    assert answer(machine, arch, read) == ALLOW
+    assert answer(machine, arch, clone, 0x01200011) == ALLOW  # fork
+    assert answer(machine, arch, clone, 0x003D0F00) == ALLOW  # a thread
+    for namespace in (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000):
+        assert answer(machine, arch, clone, namespace | 17) == EPERM
+    assert answer(machine, arch, 435) == ENOSYS  # clone3: libc falls back
+    assert {family for family in range(64) if answer(machine, arch, socket, family, 1, 0) == ALLOW} == {
+        1,  # unix
+        2,  # inet
+        10,  # inet6
+        16,  # netlink, routes
+    }
+    assert answer(machine, arch, socket, 16, 3, 9) == EAFNOSUPPORT  # audit
+    assert answer(machine, arch, socket, 40, 1, 0) == EAFNOSUPPORT  # vsock
+    assert answer(machine, arch, ioctl, 0, 0x5401) == ALLOW
+    assert answer(machine, arch, ioctl, 0, 0x5412) == EPERM  # TIOCSTI
+    assert (
+        answer(machine, arch, ioctl, 0, 0xFFFFFFFF_00005412) == EPERM
+    )  # the kernel looks at the low half only
+
+
+def test_other_instruction_sets_end_the_process() -> None:
+    assert answer("x86_64", I386, 20) == KILL
+    assert answer("x86_64", X86, 0x40000000) == KILL  # x32
+    assert answer("aarch64", X86, 0) == KILL
+
+
+def test_other_machines_have_no_filter_and_say_so() -> None:
+    with pytest.raises(SandboxUnavailable, match="riscv64"):
+        build_filter("riscv64")
