@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from remit.clock import SystemClock
+from remit.ids import Ids
 from remit.interfaces import SessionStore
 from remit.stores.sqlite.folder import open_session_store
 from remit.values import Append, NewEvent, NewStream, Principal, StreamSummary
@@ -27,18 +28,16 @@ WARM_UP_SECONDS = 0.3
 
 
 async def write_stream(store: SessionStore, number: int, until: float, latencies: list[float]) -> None:
+    ids = Ids(SystemClock())
     stream_id = f"sesn_{number:026}"
-    head = await store.create_stream(
+    await store.create_stream(
         BENCH,
         NewStream(stream_id=stream_id, kind="session", summary=StreamSummary(status="running")),
         Append(stream_id=stream_id),
     )
-    seq = head.head_seq
     while (before := time.perf_counter()) < until:
-        event = NewEvent(
-            event_id=f"sevt_{number:013}{seq:013}", type="agent.message", visibility="public", body=BODY
-        )
-        seq = (await store.append(BENCH, Append(stream_id=stream_id, epoch=0, events=(event,)))).head_seq
+        event = NewEvent(event_id=ids.new("sevt"), type="agent.message", visibility="public", body=BODY)
+        await store.append(BENCH, Append(stream_id=stream_id, epoch=0, events=(event,)))
         latencies.append(time.perf_counter() - before)
 
 

@@ -11,7 +11,7 @@ from remit.errors import StoreUnavailable
 from remit.stores.sqlite.cursor import cursor_of
 
 _BUSY_TIMEOUT_MS = 5_000
-_PAGE_BYTES = 8_192
+_PAGE_BYTES = 4_096
 _WAL_BYTES_KEPT_MAX = 64 << 20
 
 

@@ -41,9 +41,10 @@ CREATE TABLE events (
     PRIMARY KEY (stream_id, seq)
 ) WITHOUT ROWID;
 
--- Finds an event by its id, and keeps ids of public rows unique: private rows differ by their seq.
+-- Finds an event by its id, and keeps ids of public rows unique: private rows differ by their seq. Ids come first because
+-- they are ordered by time: new entries of all streams share the last pages, and a commit writes few of them.
 CREATE UNIQUE INDEX events_by_id
-    ON events (stream_id, event_id, (CASE visibility WHEN 'public' THEN 0 ELSE seq END));
+    ON events (event_id, stream_id, (CASE visibility WHEN 'public' THEN 0 ELSE seq END));
 
 CREATE TABLE event_keys (
     stream_id TEXT NOT NULL,
