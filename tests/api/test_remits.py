@@ -1,0 +1,266 @@
+"""Remits over HTTP: the whole journey, and what is refused before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import msgspec
+import pytest
+
+from remit.client.asgi import StreamingASGITransport
+from remit.gateway.routing import Router
+from remit.server.app import create_app
+from remit.server.remit_routes import remit_routes
+from remit.server.services import Services
+from remit.values import KeyRow, Page, Principal, StreamFilter
+from remit_bench import RemitBench, tar_of
+from session_bench import PRINCIPAL, say, script, use
+
+pytestmark = pytest.mark.anyio
+
+SCRIPTS = {
+    "dear": script(use("write", file_path="/workspace/answer.txt", content="42\n"), say("Done.")),
+    "free": script(say("Done.")),
+}
+ASKED: dict[str, Any] = {
+    "outcome": "Answer",
+    "verifiers": [{"type": "command", "command": "grep -qx 42 answer.txt"}],
+    "model": "scripted/dear",
+    "budget": {"usd": "5.00"},
+}
+KEYS = {
+    "rk_one": ("wrkspc_one", ("*",)),
+    "rk_two": ("wrkspc_two", ("*",)),
+    "rk_plain": ("wrkspc_one", ("api",)),
+}
+
+
+@dataclass
+class World:
+    bench: RemitBench
+    app: Any  # Any: an ASGI application
+
+    def client(self, key: str = "rk_one") -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            transport=StreamingASGITransport(self.app),
+            base_url="http://remit",
+            headers={"authorization": f"Bearer {key}"},
+        )
+
+    async def remit_count(self) -> int:
+        return len(await self.bench.store.list_streams(PRINCIPAL, StreamFilter(kind="remit"), Page(limit=9)))
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    bench = RemitBench(tmp_path, scripts=SCRIPTS)
+    for key, (workspace_id, scopes) in KEYS.items():
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        await bench.catalog.put_key(
+            KeyRow(
+                id=f"apikey_{key}",
+                sha256=digest,
+                kind="api_key",
+                name=key,
+                scopes=scopes,
+                workspace_id=workspace_id,
+                created_at_us=0,
+            )
+        )
+    services = Services(
+        clock=bench.clock,
+        ids=bench.ids,
+        sessions=bench.store,
+        catalog=bench.catalog,
+        blobs=bench.blobs,
+        bus=bench.bus,
+        dispatcher=bench.sessions.hints,
+        prices=bench.prices,
+        verifiers=bench.verifiers,
+    )
+    routes = remit_routes(
+        services,
+        router=Router({"scripted": bench.sessions.scripted}, aliases={}),
+        sandboxes=bench.sessions.sandboxes,
+        verifiers=bench.verifiers,
+        data_folder=tmp_path,
+    )
+    yield World(bench, create_app(services, routes))
+    await bench.close()
+
+
+async def test_an_upload_a_forecast_consent_and_the_result(world: World) -> None:
+    async with world.client() as client, world.bench.running():
+        uploaded = await client.post(
+            "/v1/remits/inputs",
+            content=tar_of({"answer.txt": "0\n"}),
+            headers={"content-type": "application/x-tar"},
+        )
+        assert uploaded.status_code == 200, uploaded.text
+        created = (await client.post("/v1/remits", json={**ASKED, "input_id": uploaded.json()["id"]})).json()
+        assert created["status"] == "awaiting_consent"
+        assert created["forecast"]["usd"]["likely"] > "0"
+        assert created["spent"] == {"usd": "0", "tokens": 0}
+        path = f"/v1/remits/{created['id']}"
+        assert (await client.post(f"{path}/approve")).status_code == 200
+        await world.bench.ended(created["id"])
+        remit = (await client.get(path)).json()
+        assert (remit["status"], remit["completed"], remit["verified"]) == ("satisfied", True, True)
+        receipt = (await client.get(f"{path}/receipt")).json()
+        assert receipt["spent"] == remit["spent"]
+        check = (await client.get(f"{path}/check")).json()
+        assert (check["ok"], check["violations"]) == (True, [])
+        session = (await client.get(f"/v1/sessions/{remit['session_ids'][0]}/check")).json()
+        assert (session["ok"], session["violations"]) == (True, [])
+        listed = (await client.get(f"{path}/deliverables")).json()
+        assert [(file["path"], file["kind"]) for file in listed["changed"]] == [("answer.txt", "modified")]
+        content = (await client.get(f"{path}/deliverables/files.tar")).content
+        assert hashlib.sha256(content).hexdigest() == listed["data"][0]["sha256"]
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            member = tar.extractfile("answer.txt")
+            assert member is not None
+            assert member.read() == b"42\n"
+        verified = (await client.post(f"{path}/verify")).json()
+        assert verified["verified"] is True
+        assert verified["verdicts"][0]["passed"] is True
+
+
+async def test_the_stream_replays_from_the_beginning_and_ends_with_the_end(world: World) -> None:
+    async with world.client() as client, world.bench.running():
+        created = (await client.post("/v1/remits", json={**ASKED, "consent": "given"})).json()
+        types: list[str] = []
+        with anyio.fail_after(20):
+            async with client.stream("GET", f"/v1/remits/{created['id']}/events/stream?after=0") as response:
+                types = [line[7:] async for line in response.aiter_lines() if line.startswith("event: ")]
+        events = (await client.get(f"/v1/remits/{created['id']}/events")).json()["data"]
+    assert types[0] == "remit.created"
+    assert types[-1] == "remit.ended"
+    assert [event["type"] for event in events] == types
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"budget": {}}, "budget"),
+        ({"budget": {"usd": "0"}}, "budget.usd"),
+        ({"budget": {"usd": "two"}}, "budget.usd"),
+        ({"budget": {"tokens": 0}}, "budget.tokens"),
+        ({"outcome": " "}, "outcome"),
+        ({"outcome": 7}, "outcome"),
+        ({"verifiers": []}, "verifiers"),
+        ({"verifiers": None}, "verifiers"),
+        ({"max_iterations": 21}, "max_iterations"),
+        ({"surprise": 1}, "surprise"),
+        ({"consent": "later"}, "consent"),
+        ({"model": "nobody/serves-this"}, "nobody/serves-this"),
+        ({"model": None}, "model"),
+        ({"model": "scripted/free", "budget": {"usd": "1.00"}}, "--budget 50000tokens"),
+    ],
+)
+async def test_a_bad_request_is_a_400_that_names_the_field_and_leaves_nothing(
+    world: World, change: dict[str, object], named: str
+) -> None:
+    async with world.client() as client:
+        answer = await client.post("/v1/remits", json={**ASKED, **change})
+    assert answer.status_code == 400, answer.text
+    assert named in answer.json()["error"]["message"]
+    assert await world.remit_count() == 0
+
+
+async def test_a_program_that_the_image_lacks_is_refused_before_anything_is_spent(world: World) -> None:
+    verifiers = [{"type": "command", "command": "no-such-program-at-all --now"}]
+    async with world.client() as client:
+        answer = await client.post("/v1/remits", json={**ASKED, "verifiers": verifiers})
+    assert answer.status_code == 400, answer.text
+    assert "no-such-program-at-all" in answer.json()["error"]["message"]
+    assert await world.remit_count() == 0
+
+
+async def test_toolchains_need_the_operator_scope(world: World) -> None:
+    async with world.client("rk_plain") as client:
+        answer = await client.post("/v1/remits", json={**ASKED, "toolchains": ["/opt"]})
+    assert answer.status_code == 403
+
+
+async def test_unknown_ids_are_not_found(world: World) -> None:
+    async with world.client() as client:
+        assert (await client.post("/v1/remits", json={**ASKED, "input_id": "input_none"})).status_code == 404
+        assert (await client.post("/v1/remits", json={**ASKED, "agent": "agent_none"})).status_code == 404
+        assert (await client.get("/v1/remits/remit_none")).status_code == 404
+
+
+async def test_every_route_hides_another_workspaces_remit(world: World) -> None:
+    async with world.client() as client:
+        remit_id = (await client.post("/v1/remits", json=ASKED)).json()["id"]
+    async with world.client("rk_two") as other:
+        for method, path in [
+            ("GET", ""),
+            ("GET", "/events"),
+            ("GET", "/events/stream"),
+            ("POST", "/approve"),
+            ("POST", "/decline"),
+            ("POST", "/interrupt"),
+            ("POST", "/resume"),
+            ("POST", "/verify"),
+            ("GET", "/check"),
+            ("GET", "/receipt"),
+            ("GET", "/deliverables"),
+            ("GET", "/deliverables/files.tar"),
+        ]:
+            answer = await other.request(method, f"/v1/remits/{remit_id}{path}")
+            assert answer.status_code == 404, (method, path, answer.text)
+        assert (await other.get("/v1/remits")).json()["data"] == []
+    assert (await world.bench.state(remit_id)).pending == ()
+
+
+async def test_commands_in_the_wrong_state_are_refused_and_repeating_one_is_fine(world: World) -> None:
+    async with world.client() as client, world.bench.running():
+        remit_id = (await client.post("/v1/remits", json=ASKED)).json()["id"]
+        path = f"/v1/remits/{remit_id}"
+        assert (await client.post(f"{path}/verify")).status_code == 400
+        assert (await client.get(f"{path}/deliverables")).status_code == 400
+        assert (await client.post(f"{path}/resume")).status_code == 200
+        assert (await client.post(f"{path}/interrupt", json={"reason": "x"})).status_code == 400
+        assert (await client.post(f"{path}/decline", json={"reason": "too dear"})).status_code == 200
+        state = await world.bench.ended(remit_id)
+        assert (await client.post(f"{path}/approve")).status_code == 400
+    assert state.ended is not None
+    assert state.ended.explanation == "too dear"
+
+
+async def test_lists_page_and_filter_by_status(world: World) -> None:
+    async with world.client() as client:
+        ids = [(await client.post("/v1/remits", json=ASKED)).json()["id"] for _ in range(3)]
+        first = (await client.get("/v1/remits?limit=2")).json()
+        second = (await client.get(f"/v1/remits?limit=2&page={first['next_page']}")).json()
+        assert [remit["id"] for remit in first["data"] + second["data"]] == ids[::-1]
+        assert (await client.get("/v1/remits?statuses[]=working")).json()["data"] == []
+        assert (await client.get("/v1/remits?statuses[]=lazy")).status_code == 400
+        assert (await client.get("/v1/remits?colour=red")).status_code == 400
+
+
+async def test_the_doctor_names_what_is_missing(world: World) -> None:
+    async with world.client() as client:
+        answer = (await client.get("/v1/doctor")).json()
+    models = next(probe for probe in answer["probes"] if probe["name"] == "models")
+    assert models["ok"] is False
+    assert "ANTHROPIC_API_KEY" in models["mend"]
+    assert answer["ok"] is False
+
+
+async def test_a_rubric_without_a_model_is_graded_by_the_remits_own(world: World) -> None:
+    async with world.client() as client:
+        asked = {**ASKED, "verifiers": None, "rubric": "It is right."}
+        created = (await client.post("/v1/remits", json=asked)).json()
+    assert created["verifiers"] == [{"type": "rubric", "rubric": "It is right.", "model": "scripted/dear"}]
+    assert created["forecast"]["verification_reserve"]["usd"] > "0"
+    assert await world.bench.store.accounts(Principal(workspace_id="wrkspc_one", actor="x"), created["id"])
+    assert msgspec.json.encode(created)
