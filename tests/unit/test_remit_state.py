@@ -1,0 +1,225 @@
+"""The fold of a remit's log and the next step: any prefix folds, and every state has one step."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remit.remits.events import (
+    AgentRef,
+    AnyEvent,
+    Budget,
+    Command,
+    HarnessRef,
+    InitialVerificationEnded,
+    InitialVerificationStarted,
+    InputReceived,
+    RemitApproved,
+    RemitCreated,
+    RemitDeclined,
+    RemitDeliverablesReady,
+    RemitEnded,
+    RemitForecast,
+    RemitFunded,
+    RemitInterrupted,
+    RemitIterationEnded,
+    RemitResumed,
+    RemitSessionCreated,
+    RemitWorking,
+    encode_event,
+)
+from remit.remits.state import fold
+from remit.remits.steps import (
+    Answer,
+    CopyIterations,
+    End,
+    NoteInterruption,
+    PrepareDeliverables,
+    ReopenOutcome,
+    Rest,
+    next_step,
+    reopening_id,
+)
+from remit.remits.work import Evaluation, Work
+from remit.values import EventRow, Verdict
+
+CREATED = RemitCreated(
+    outcome="Answer",
+    verifiers=({"type": "command", "command": "true"}, {"type": "command", "command": "false"}),
+    budget=Budget(usd="1"),
+    agent=AgentRef(id="a", version=1, name="n", model="m", harness=HarnessRef(name="remit", version="1")),
+    model="m",
+    max_iterations=3,
+)
+BEFORE_WORK: tuple[AnyEvent, ...] = (
+    CREATED,
+    RemitForecast(),
+    RemitApproved(),
+    RemitFunded(),
+    InitialVerificationStarted(verification_id="v"),
+)
+WORKING: tuple[AnyEvent, ...] = (
+    *BEFORE_WORK,
+    InitialVerificationEnded(vacuous=(0,)),
+    RemitSessionCreated(session_id="sesn_1"),
+    RemitWorking(session_id="sesn_1"),
+)
+PASSED = Verdict(verifier={}, passed=True, summary="ok")
+SATISFIED = Evaluation(event_id="e1", outcome_id="o", result="satisfied", verdicts=(PASSED, PASSED))
+COPIED = RemitIterationEnded(iteration=0, result="satisfied", evaluation_event_id="e1")
+
+
+def rows(*events: AnyEvent) -> list[EventRow]:
+    made: list[EventRow] = []
+    for seq, event in enumerate(events, start=1):
+        new = encode_event(msgspec.structs.replace(event, id=event.id or f"revt_{seq}"))
+        made.append(
+            EventRow(
+                workspace_id="w",
+                stream_id="remit_1",
+                seq=seq,
+                event_id=new.event_id,
+                type=new.type,
+                visibility=new.visibility,
+                schema_version=1,
+                created_at_us=seq,
+                body=new.body,
+            )
+        )
+    return made
+
+
+def received(type: str, id: str) -> InputReceived:
+    return InputReceived(id=id, event=Command(id=id, type=type))
+
+
+KINDS = (
+    "remit.approve",
+    "remit.decline",
+    "remit.interrupt",
+    "remit.resume",
+    "remit.verify",
+    "remit.surprise",
+)
+events = st.one_of(
+    st.sampled_from(
+        [
+            *WORKING,
+            COPIED,
+            RemitDeclined(),
+            RemitInterrupted(),
+            RemitResumed(),
+            RemitDeliverablesReady(tree_digest=None),
+            RemitEnded(status="stopped", completed=False, verified=False),
+        ]
+    ),
+    st.builds(received, st.sampled_from(KINDS), st.uuids().map(lambda id: f"revt_{id}")),
+)
+
+
+@given(st.lists(events, max_size=30), st.integers(0, 30))
+def test_any_log_folds_and_in_two_parts_to_the_same(log: list[AnyEvent], cut: int) -> None:
+    made = rows(CREATED, *log)
+    whole = fold(made)
+    assert fold(made[cut:], fold(made[:cut])) == whole
+    assert whole.seq == len(made)
+    assert whole.status
+
+
+@given(st.lists(events, max_size=30))
+def test_every_state_has_a_next_step(log: list[AnyEvent]) -> None:
+    state = fold(rows(CREATED, *log))
+    work = Work(is_resting=True, stop_reason="end_turn", evaluations=(SATISFIED,), last_result="satisfied")
+    assert next_step(state, work if state.is_working else None) is not None
+
+
+def test_a_row_of_an_unknown_type_changes_nothing_but_the_position() -> None:
+    known = rows(*WORKING)
+    later = msgspec.structs.replace(
+        known[-1], seq=len(known) + 1, type="remit.invented", body=b"not even json"
+    )
+    assert msgspec.structs.replace(fold([*known, later]), seq=len(known)) == fold(known)
+
+
+def test_commands_that_mean_nothing_here_are_consumed_by_being_read() -> None:
+    state = fold(rows(*WORKING, received("remit.approve", "revt_a"), received("remit.resume", "revt_b")))
+    assert state.pending == ()
+
+
+def test_an_interrupt_that_follows_a_resume_is_not_lost() -> None:
+    log = [
+        *WORKING,
+        RemitInterrupted(),
+        received("remit.resume", "revt_a"),
+        received("remit.interrupt", "revt_b"),
+    ]
+    state = fold(rows(*log))
+    assert next_step(state, Work()) == Answer(command=Command(id="revt_a", type="remit.resume"))
+    state = fold(rows(*log, RemitResumed(id="revt_a")))
+    assert next_step(state, Work()) == Answer(command=Command(id="revt_b", type="remit.interrupt"))
+
+
+def test_a_session_at_work_is_waited_for() -> None:
+    assert next_step(fold(rows(*WORKING)), Work()) == Rest(why="session")
+
+
+def test_evaluations_are_copied_first_even_while_interrupted() -> None:
+    work = Work(is_resting=True, stop_reason="end_turn", evaluations=(SATISFIED,), last_result="satisfied")
+    assert next_step(fold(rows(*WORKING, RemitInterrupted())), work) == CopyIterations(
+        evaluations=(SATISFIED,)
+    )
+
+
+def test_an_interrupted_session_is_noted_kept_and_reopened_once() -> None:
+    cut = Evaluation(event_id="e1", outcome_id="o", result="interrupted")
+    work = Work(
+        is_resting=True,
+        stop_reason="end_turn",
+        evaluations=(cut,),
+        last_result="interrupted",
+        last_interrupt_id="sevt_i",
+    )
+    base = (*WORKING, COPIED)
+    assert next_step(fold(rows(*base)), work) == NoteInterruption(session_event_id="sevt_i")
+    resumed = fold(rows(*base, RemitInterrupted(), RemitResumed(id="revt_r")))
+    assert next_step(resumed, work) == ReopenOutcome(resume_id="revt_r", max_iterations=3)
+    again = msgspec.structs.replace(work, input_ids=frozenset({reopening_id("revt_r")}))
+    assert next_step(resumed, again) == NoteInterruption(session_event_id="sevt_i")
+
+
+def test_satisfied_by_a_verifier_that_was_red_before_is_verified() -> None:
+    ready = RemitDeliverablesReady(tree_digest=None)
+    work = Work(is_resting=True, stop_reason="end_turn", evaluations=(SATISFIED,), last_result="satisfied")
+    assert next_step(fold(rows(*WORKING, COPIED)), work) == PrepareDeliverables(tree_digest=None)
+    end = next_step(fold(rows(*WORKING, COPIED, ready)), work)
+    assert isinstance(end, End)
+    assert (end.status, end.completed, end.verified) == ("satisfied", True, True)
+
+
+def test_passing_on_tampered_files_is_never_verified() -> None:
+    tampered = msgspec.structs.replace(PASSED, tampered=("test_x.py",))
+    bad = msgspec.structs.replace(SATISFIED, verdicts=(PASSED, tampered))
+    work = Work(is_resting=True, stop_reason="end_turn", evaluations=(bad,), last_result="satisfied")
+    end = next_step(fold(rows(*WORKING, COPIED, RemitDeliverablesReady(tree_digest=None))), work)
+    assert isinstance(end, End)
+    assert (end.status, end.verified) == ("unsatisfied", False)
+
+
+def test_how_the_session_rests_decides_the_end() -> None:
+    state = fold(rows(*WORKING, RemitDeliverablesReady(tree_digest=None)))
+    for work, status in [
+        (Work(is_resting=True, stop_reason="budget_reached"), "budget_reached"),
+        (Work(is_resting=True, stop_reason="retries_exhausted", error_message="no"), "stopped"),
+        (Work(is_resting=True, is_terminated=True, stop_reason="end_turn"), "stopped"),
+        (Work(is_resting=True, stop_reason="refusal"), "stopped"),
+        (Work(is_resting=True, stop_reason="end_turn"), "stopped"),
+    ]:
+        end = next_step(state, work)
+        assert isinstance(end, End)
+        assert (end.status, end.completed, end.verified) == (status, False, False)
+
+
+def test_a_session_that_waits_for_a_person_is_waited_for() -> None:
+    work = Work(is_resting=True, stop_reason="requires_action")
+    assert next_step(fold(rows(*WORKING)), work) == Rest(why="session")
