@@ -62,7 +62,7 @@ from remit.remits.steps import (
 from remit.remits.verification import judge_tree
 from remit.remits.views import verifier_text
 from remit.remits.work import Work, read_work
-from remit.remits.working_session import SessionOpener, forward_interrupt, reopen_outcome
+from remit.remits.working_session import SessionInput, SessionOpener
 from remit.values import HandlerResult, Lease, StreamKind
 from remit.verifiers.composition import Verifiers
 
@@ -101,6 +101,7 @@ class RemitHandler:
         self._sandboxes = sandboxes
         self._verifiers = verifiers
         self._sessions = sessions
+        self._session_input = SessionInput(store=store, bus=bus, dispatcher=dispatcher, clock=clock)
         self._clock = clock
         self._ids = ids
 
@@ -180,14 +181,7 @@ class RemitHandler:
             case _:
                 session = log.state.session
                 if session is not None and work is not None and not work.is_resting:
-                    await forward_interrupt(
-                        self._store,
-                        log.principal,
-                        session.session_id,
-                        command.id,
-                        now_us=self._clock.now_us(),
-                    )
-                    self._dispatcher.hint(session.session_id)
+                    await self._session_input.interrupt(log.principal, session.session_id, command.id)
                 await log.append(RemitInterrupted(id=command.id, actor=command.actor))
 
     async def _repeat_verification(self, command: Command, log: RemitLog, work: Work | None) -> None:
@@ -303,10 +297,7 @@ class RemitHandler:
     async def _reopen(self, step: ReopenOutcome, log: RemitLog, work: Work | None) -> None:
         assert work is not None, "an interrupted session exists"
         session_id = log.state.session_ids[-1]
-        await reopen_outcome(
-            self._store, log.principal, session_id, step, work.outcome_event, now_us=self._clock.now_us()
-        )
-        self._dispatcher.hint(session_id)
+        await self._session_input.reopen(log.principal, session_id, step, work.outcome_event)
 
     # ------------------------------------------------------------------------------------------ the end
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from remit.clock import Clock
 from remit.errors import Conflict, NotFound
 from remit.ids import Ids
-from remit.interfaces import Catalog, SessionStore
+from remit.interfaces import Catalog, Dispatcher, LiveBus, SessionStore
 from remit.remits.accounts import grants_in, opening_effects
 from remit.remits.events import RemitCreated, RemitSessionCreated
 from remit.remits.steps import ReopenOutcome, reopening_id
@@ -28,7 +28,7 @@ from remit.schema.environments import EnvironmentConfig
 from remit.schema.events import UserDefineOutcome
 from remit.schema.wire import convert
 from remit.session import events
-from remit.values import Append, JsonObject, JsonValue, Principal, Resource
+from remit.values import Append, JsonObject, JsonValue, LiveItem, Principal, Resource
 
 ENVIRONMENT_ID = "env_remit"
 ENVIRONMENT_NAME = "remit"
@@ -121,47 +121,41 @@ def _input(created: RemitCreated) -> JsonObject | None:
     return {"tree_digest": created.tree_digest, "mounts": mounts}
 
 
-async def forward_interrupt(
-    store: SessionStore, principal: Principal, session_id: str, command_id: str, *, now_us: int
-) -> None:
-    """Interrupt the session, once per command. A session that is gone needs none."""
-    event: JsonObject = {"id": _event_id(command_id), "type": "user.interrupt"}
-    try:
-        await _put(store, principal, session_id, event, key=f"remit:{command_id}", now_us=now_us)
-    except NotFound:
-        return
+class SessionInput:
+    """What a remit says to its working session: appended like any client's, told to whoever works on it."""
 
+    def __init__(self, *, store: SessionStore, bus: LiveBus, dispatcher: Dispatcher, clock: Clock) -> None:
+        self._store = store
+        self._bus = bus
+        self._dispatcher = dispatcher
+        self._clock = clock
 
-async def reopen_outcome(
-    store: SessionStore,
-    principal: Principal,
-    session_id: str,
-    step: ReopenOutcome,
-    outcome_event: JsonObject,
-    *,
-    now_us: int,
-) -> None:
-    """Give the session its outcome again, with the iterations that are left."""
-    event: JsonObject = {
-        **outcome_event,
-        "id": reopening_id(step.resume_id),
-        "outcome_id": "outc_" + step.resume_id.partition("_")[2],
-        "max_iterations": step.max_iterations,
-    }
-    await _put(store, principal, session_id, event, key=f"remit:{step.resume_id}", now_us=now_us)
+    async def interrupt(self, principal: Principal, session_id: str, command_id: str) -> None:
+        """Interrupt the session, once per command. A session that is gone needs none."""
+        event: JsonObject = {"id": _event_id(command_id), "type": "user.interrupt"}
+        try:
+            await self._put(principal, session_id, event, key=f"remit:{command_id}")
+        except NotFound:
+            return
 
+    async def reopen(
+        self, principal: Principal, session_id: str, step: ReopenOutcome, outcome_event: JsonObject
+    ) -> None:
+        """Give the session its outcome again, with the iterations that are left."""
+        event: JsonObject = {
+            **outcome_event,
+            "id": reopening_id(step.resume_id),
+            "outcome_id": "outc_" + step.resume_id.partition("_")[2],
+            "max_iterations": step.max_iterations,
+        }
+        await self._put(principal, session_id, event, key=f"remit:{step.resume_id}")
 
-async def _put(
-    store: SessionStore,
-    principal: Principal,
-    session_id: str,
-    event: JsonObject,
-    *,
-    key: str,
-    now_us: int,
-) -> None:
-    row = events.received(event, key=key)
-    await store.append(principal, Append(stream_id=session_id, events=(row,), wake_at_us=now_us))
+    async def _put(self, principal: Principal, session_id: str, event: JsonObject, *, key: str) -> None:
+        row = events.received(event, key=key)
+        append = Append(stream_id=session_id, events=(row,), wake_at_us=self._clock.now_us())
+        appended = await self._store.append(principal, append)
+        self._bus.publish(LiveItem(stream_id=session_id, rows=appended.rows))
+        self._dispatcher.hint(session_id)
 
 
 def _event_id(command_id: str) -> str:
