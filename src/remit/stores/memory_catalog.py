@@ -1,0 +1,153 @@
+"""The catalog in memory: for tests, and the oracle that every durable catalog is compared with."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+
+import msgspec
+
+from remit.clock import Clock
+from remit.errors import Conflict, NotFound, StoreUnavailable
+from remit.stores.memory_pages import is_after, is_between
+from remit.values import KeyRow, Page, Principal, Resource
+
+
+class MemoryCatalog:
+    """`Catalog` in memory."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._resources: dict[tuple[str, str, str], list[Resource]] = {}
+        """(workspace, kind, id) → versions, oldest first."""
+        self._keys: dict[str, KeyRow] = {}
+        self._references: dict[tuple[str, str], dict[str, None]] = {}
+        """(workspace, owner) → digests."""
+        self._is_closed = False
+
+    async def create(self, principal: Principal, resource: Resource) -> None:
+        self._require_open()
+        key = (principal.workspace_id, resource.kind, resource.id)
+        if key in self._resources:
+            raise Conflict(f"{resource.kind} {resource.id!r} exists already.")
+        self._resources[key] = [
+            msgspec.structs.replace(resource, workspace_id=principal.workspace_id, version=1)
+        ]
+
+    async def retrieve(
+        self, principal: Principal, kind: str, id: str, version: int | None = None
+    ) -> Resource:
+        self._require_open()
+        versions = self._find(principal, kind, id)
+        if version is None:
+            return versions[-1]
+        for resource in versions:
+            if resource.version == version:
+                return resource
+        raise NotFound(f"{kind} {id!r} has no version {version}.")
+
+    async def update(
+        self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
+    ) -> None:
+        self._require_open()
+        versions = self._find(principal, resource.kind, resource.id)
+        current = versions[-1]
+        if current.version != expected_version:
+            raise Conflict(
+                f"{resource.kind} {resource.id!r} is at version {current.version}, not {expected_version}: "
+                "read it again."
+            )
+        updated = msgspec.structs.replace(
+            resource,
+            workspace_id=principal.workspace_id,
+            version=expected_version + 1 if is_new_version else expected_version,
+            created_at_us=current.created_at_us,
+        )
+        if is_new_version:
+            versions.append(updated)
+        else:
+            versions[-1] = updated
+
+    async def list(
+        self,
+        principal: Principal,
+        kind: str,
+        page: Page,
+        *,
+        include_archived: bool = False,
+        created_after_us: int | None = None,
+        created_before_us: int | None = None,
+    ) -> Sequence[Resource]:
+        self._require_open()
+        found = [
+            versions[-1]
+            for (workspace_id, its_kind, _), versions in self._resources.items()
+            if workspace_id == principal.workspace_id
+            and its_kind == kind
+            and (include_archived or versions[-1].archived_at_us is None)
+            and is_between(versions[-1].created_at_us, created_after_us, created_before_us)
+        ]
+        found.sort(key=_resource_position, reverse=not page.is_ascending)
+        return [row for row in found if is_after(page, _resource_position(row))][: page.limit]
+
+    async def versions(self, principal: Principal, kind: str, id: str, page: Page) -> Sequence[Resource]:
+        self._require_open()
+        versions = builtins.list(self._find(principal, kind, id))
+        if not page.is_ascending:
+            versions.reverse()
+        return [row for row in versions if is_after(page, (row.version, row.id))][: page.limit]
+
+    async def delete(self, principal: Principal, kind: str, id: str) -> None:
+        self._require_open()
+        self._find(principal, kind, id)
+        del self._resources[principal.workspace_id, kind, id]
+
+    async def put_key(self, key: KeyRow) -> None:
+        self._require_open()
+        for other in self._keys.values():
+            if other.sha256 == key.sha256 and other.id != key.id:
+                raise Conflict(f"Another key than {key.id!r} has this hash.")
+        self._keys[key.id] = key
+
+    async def resolve_key(self, sha256: str) -> KeyRow | None:
+        self._require_open()
+        return next((key for key in self._keys.values() if key.sha256 == sha256), None)
+
+    async def list_keys(self, workspace_id: str) -> Sequence[KeyRow]:
+        self._require_open()
+        keys = [key for key in self._keys.values() if key.workspace_id == workspace_id]
+        return sorted(keys, key=lambda key: (key.created_at_us, key.id))
+
+    async def reference_blobs(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
+        self._require_open()
+        self._references.setdefault((principal.workspace_id, owner_id), {}).update(dict.fromkeys(digests))
+
+    async def drop_references(self, principal: Principal, owner_id: str) -> Sequence[str]:
+        self._require_open()
+        dropped = self._references.pop((principal.workspace_id, owner_id), {})
+        needed = {digest for digests in self._references.values() for digest in digests}
+        return sorted(digest for digest in dropped if digest not in needed)
+
+    async def has_reference(self, principal: Principal, digest: str) -> bool:
+        self._require_open()
+        return any(
+            workspace_id == principal.workspace_id and digest in digests
+            for (workspace_id, _), digests in self._references.items()
+        )
+
+    async def close(self) -> None:
+        self._is_closed = True
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailable("The catalog is closed.")
+
+    def _find(self, principal: Principal, kind: str, id: str) -> builtins.list[Resource]:
+        versions = self._resources.get((principal.workspace_id, kind, id))
+        if versions is None:
+            raise NotFound(f"No {kind} {id!r} in this workspace.")
+        return versions
+
+
+def _resource_position(resource: Resource) -> tuple[int, str]:
+    return resource.created_at_us, resource.id
