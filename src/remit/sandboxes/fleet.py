@@ -159,6 +159,7 @@ class Fleet:
         except (SandboxLost, SandboxRefused, TimeoutError) as error:
             connection.close()
             said = os.pread(complaints, _COMPLAINT_BYTES_MAX, 0).decode("utf-8", "replace").strip()
+            said = said or str(error) or f"no answer within {CREATE_SECONDS:g} s"
             _log.warning("sandbox_did_not_start", sandbox_id=id, said=said)
             raise SandboxUnavailable(plan.mend(said)) from error
         except BaseException:

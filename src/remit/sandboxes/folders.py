@@ -43,6 +43,8 @@ class RuntimeFolder:
             remove_tree(self._path / self._owner)
             os.close(self._lock)
             self._lock = None
+            with contextlib.suppress(OSError):  # others are there
+                self._path.rmdir()
 
 
 def remove_tree(path: Path) -> None:

@@ -135,6 +135,7 @@ class LocalProvider:
             ],
             start={
                 "environment": environment,
+                "home": str(folder / "home"),
                 "limits": {
                     "file_bytes": limits.file_bytes,
                     "memory_bytes": limits.memory_bytes,

@@ -43,10 +43,6 @@ _ETC = {
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     "resolv.conf": "",
 }
-_LAUNCHERS = {
-    "pip": "from pip._internal.cli.main import main\nsys.exit(main())\n",
-    "pytest": "from pytest import console_main\nsys.exit(console_main())\n",
-}
 
 
 class Toolchain(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,10 +158,13 @@ def _copy_distribution(distribution: importlib.metadata.Distribution, site: Path
 
 
 def _write_launchers(binaries: Path) -> None:
-    for name, code in _LAUNCHERS.items():
-        launcher = binaries / name
-        launcher.write_text(f"#!{PYTHON}\nimport sys\n\n{code}")
-        launcher.chmod(0o755)
+    for distribution in _distributions().values():
+        for entry in distribution.entry_points:
+            if entry.group == "console_scripts" and entry.name in _DISTRIBUTIONS:
+                launcher = binaries / entry.name
+                code = f"from {entry.module} import {entry.attr} as main\n\nsys.exit(main())\n"
+                launcher.write_text(f"#!{PYTHON}\nimport sys\n\n{code}")
+                launcher.chmod(0o755)
 
 
 def _distributions() -> dict[str, importlib.metadata.Distribution]:

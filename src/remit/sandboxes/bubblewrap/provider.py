@@ -41,6 +41,7 @@ from remit.values import (
 _PROBE_SECONDS = 4.5
 _OPEN_FILES = 4096
 _SHM_BYTES = 64 << 20
+_HOME = "/tmp/home"
 _SECCOMP_DESCRIPTOR = 4  # 3 is the control socket
 _START = f"import sys; sys.path.insert(0, '{INSIDE}'); from guest.daemon import main; main(3)"
 _HOST_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", "/etc/localtime", "/etc/os-release")
@@ -211,7 +212,7 @@ class BubblewrapProvider:
             _check_mount(path)
         environment: dict[str, JsonValue] = {
             "PATH": ":".join(image.path),
-            "HOME": "/tmp/home",
+            "HOME": _HOME,
             "LANG": "C.UTF-8",
             "TERM": "dumb",
             "USER": "agent",
@@ -228,6 +229,7 @@ class BubblewrapProvider:
             gid=owner[1] if owner else None,
             start={
                 "environment": environment,
+                "home": _HOME,
                 "limits": {
                     "processes": limits.processes,
                     "file_bytes": limits.file_bytes,

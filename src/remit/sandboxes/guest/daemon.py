@@ -135,7 +135,7 @@ class Daemon:
         self._trees = TreeReader(self._paths)
         os.environ.clear()
         os.environ.update(self._environment)
-        os.makedirs(self._environment["HOME"], exist_ok=True)
+        os.makedirs(request["home"], exist_ok=True)
         self._shell = Shell(request["shell"], self._environment, self._paths.real("/workspace"), self._limits)
         self._start_shell(self._shell)
         return {"pid": os.getpid()}, b""

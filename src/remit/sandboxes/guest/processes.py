@@ -90,7 +90,13 @@ def start_root(
             hard = resource.getrlimit(_LIMITS[name])[1]
             bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.setrlimit(_LIMITS[name], (bound, bound))
-        os.chdir(working_directory)
+        try:
+            os.chdir(working_directory)
+        except OSError as error:
+            os.write(
+                2, f"working directory {working_directory}: {error.strerror}\n".encode("utf-8", "replace")
+            )
+            os._exit(126)
         os.execvpe(argv[0], list(argv), dict(environment))
     except FileNotFoundError:
         os.write(2, f"{argv[0]}: not found\n".encode("utf-8", "replace"))
