@@ -103,7 +103,7 @@ def test_with_json_the_output_is_the_remits_events_and_nothing_else(
     api = FakeApi(work=fix_it)
     assert run(arguments("--input", "project", "--json"), FakeOpener(api, tmp_path)) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert lines == api.remit_log.events
+    assert lines == [{**event, "remit_id": api.remit["id"]} for event in api.remit_log.events]
     assert lines[-1]["type"] == "remit.ended"
     assert lines[-1]["verified"] is True
 
@@ -298,7 +298,7 @@ def test_the_second_ctrl_c_leaves_although_the_server_does_not_answer(
     assert run(arguments("--json"), FakeOpener(DeafApi(work=press), tmp_path)) == 130
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {
         "type": "remit.interrupted",
-        "id": "remit_01k0000000000000000k3f9abcd",
+        "remit_id": "remit_01k0000000000000000k3f9abcd",
         "durable": False,
     }
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fake_api import verdict
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from fake_api import verdict
 from remit.cli import render, words
 from remit.cli.lines import remit_lines, session_lines
 from remit.cli.view import STEPS_KEPT, View, fold_remit, fold_session, fold_snapshot

@@ -30,7 +30,7 @@ from remit.cli.pack import InputPlan, human_bytes, packed, plan_input
 from remit.cli.screens import screen_for
 from remit.cli.view import View
 from remit.client.client import AsyncClient
-from remit.client.errors import NotFoundError
+from remit.client.errors import ConnectionLost, NotFoundError
 from remit.client.stream import JsonObject
 from remit.clock import SystemClock
 
@@ -175,7 +175,9 @@ async def _follow_to_the_end(
         elif ending == "left":
             # Left without waiting: the log has no such event yet, and a reader needs a last line.
             print(
-                msgspec.json.encode({"type": "remit.interrupted", "id": remit_id, "durable": False}).decode()
+                msgspec.json.encode(
+                    {"type": "remit.interrupted", "remit_id": remit_id, "durable": False}
+                ).decode()
             )
         return EXIT_INTERRUPTED
     await _hand_over(connection, remit_id, manner, console)
@@ -239,8 +241,19 @@ async def _consent(
             await connection.client.remits.decline(remit_id, reason="declined at the terminal")
             console.print("Declined. Nothing was spent.")
             return False
-    await connection.client.remits.approve(remit_id)
+    await _approve(connection, remit_id)
     return True
+
+
+async def _approve(connection: Connection, remit_id: str) -> None:
+    """Say yes once: where the connection breaks off meanwhile, look first whether the yes was heard."""
+    try:
+        await connection.client.remits.approve(remit_id)
+    except ConnectionLost:
+        await connection.reopen()
+        remit = await connection.client.remits.retrieve(remit_id)
+        if remit["status"] == "awaiting_consent":
+            await connection.client.remits.approve(remit_id)
 
 
 async def _ask(question: str) -> bool:
@@ -332,4 +345,6 @@ def _near(path: Path) -> str:
     with suppress(ValueError):
         relative = path.resolve().relative_to(Path.cwd())
         return f"./{relative}" if str(relative) != "." else "."
+    with suppress(ValueError):
+        return f"../{path.resolve().relative_to(Path.cwd().parent)}"
     return str(path)

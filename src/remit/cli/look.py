@@ -154,15 +154,7 @@ async def doctor(opener: Opener, platform: PlatformOptions, console: Console, *,
     if is_json:
         _print_json(answer)
     else:
-        for probe in map(words.as_object, answer["probes"]):
-            mark, style = ("✓", "green") if probe.get("ok") else ("✗", "red")
-            console.print(
-                Text.assemble(
-                    (f"{mark} ", style), (f"{probe.get('name')}", "bold"), f"  {probe.get('detail') or ''}"
-                )
-            )
-            if not probe.get("ok") and probe.get("mend"):
-                console.print(Text(f"    mend: {probe['mend']}", style="yellow"))
+        _print_probes(console, [words.as_object(probe) for probe in answer["probes"]])
     return EXIT_VERIFIED if answer.get("ok") is True else EXIT_NOT_VERIFIED
 
 
@@ -220,6 +212,19 @@ def _print_check(console: Console, answer: JsonObject) -> None:
     for violation in map(words.as_object, words.as_list(answer.get("violations"))):
         where = f"{violation.get('stream_id')} at {violation.get('seq')}"
         console.print(Text(f"    {violation.get('rule')}: {violation.get('message')} ({where})", style="red"))
+
+
+def _print_probes(console: Console, probes: list[words.Json]) -> None:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(2):
+        grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for probe in probes:
+        mark = Text("✓", style="green") if probe.get("ok") else Text("✗", style="red")
+        grid.add_row(mark, Text(str(probe.get("name")), style="bold"), Text(str(probe.get("detail") or "")))
+        if not probe.get("ok") and probe.get("mend"):
+            grid.add_row("", "", Text(f"mend: {probe['mend']}", style="yellow"))
+    console.print(grid)
 
 
 def _verified_text(remit: JsonObject) -> Text:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.exceptions import Abort, Exit, TyperException
@@ -277,8 +277,6 @@ def run(arguments: Sequence[str], opener: Opener | None = None) -> int:
     try:
         result: object = app(args=list(arguments), prog_name="remit", standalone_mode=False, obj=opener)
         return result if isinstance(result, int) else 0
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     except BaseException as error:
         return _explain(error)
 
@@ -293,7 +291,9 @@ def _explain(error: BaseException) -> int:
         case Exit():
             return error.exit_code
         case KeyboardInterrupt() | Abort():
-            return EXIT_INTERRUPTED
+            return _say(
+                "interrupted", "`remit ls` shows what there is; nothing of it is lost.", EXIT_INTERRUPTED
+            )
         case TyperException():
             return _say(
                 error.format_message(),
@@ -357,5 +357,15 @@ def _platform(data: Path | None, unsafe_local: bool) -> PlatformOptions:
 def _console() -> Console:
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_CELLS
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False, emoji=False)
+    from remit.cli.screens import TrimmedOutput
+
+    width = None if "COLUMNS" in os.environ else PIPED_CELLS
+    return Console(
+        file=cast("IO[str]", TrimmedOutput(sys.stdout)),
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=width,
+    )

@@ -102,8 +102,8 @@ def _calls(receipt: words.Json) -> RenderableType:
         table.add_row(
             str(position),
             Text(f"{call.get('served_model') or call.get('model')}{purpose}"),
-            _binding(call.get("held")),
-            _binding(call.get("settled")),
+            _binding(call.get("held"), receipt),
+            _binding(call.get("settled"), receipt),
             words.count(words.as_object(call.get("settled")).get("tokens")),
             Text(f"{state}{reason}", style=_STATE_STYLES.get(state, "red")),
             "" if took is None else words.seconds(took),
@@ -111,10 +111,10 @@ def _calls(receipt: words.Json) -> RenderableType:
     return table
 
 
-def _binding(amount: object) -> str:
-    """An amount in dollars where the budget has dollars, else in tokens."""
-    fields = words.as_object(amount)
-    return amount_text({"nano_usd": fields["nano_usd"]} if fields.get("nano_usd") is not None else fields)
+def _binding(amount: object, receipt: words.Json) -> str:
+    """An amount in the unit of the budget: dollars where it has dollars, else tokens."""
+    unit = "nano_usd" if words.as_object(receipt.get("budget")).get("usd") is not None else "tokens"
+    return amount_text({unit: words.as_object(amount).get(unit)})
 
 
 def _tools(receipt: words.Json) -> RenderableType:
@@ -153,6 +153,8 @@ def _accounts(receipt: words.Json) -> RenderableType:
         ("", False),
     )
     for account in map(words.as_object, words.as_list(receipt.get("accounts"))):
+        if not any(account.get(name) for name in ("cap", "spent", "held", "granted", "stopped")):
+            continue  # opened for every unit and purpose; what was never used says nothing
         show = words.nano_usd if account.get("unit") == "nano_usd" else _tokens
         table.add_row(
             words.short_stream(str(account.get("stream_id"))),

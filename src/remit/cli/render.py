@@ -68,7 +68,7 @@ def forecast(remit: words.Json, *, folder: str | None, input_notes: Sequence[str
     )
     grid.add_row("forecast", Text(_forecast_text(forecast)))
     if forecast.get("basis"):
-        grid.add_row("", Text(f"from {words.one_line(str(forecast['basis']))}", style="dim"))
+        grid.add_row("", Text(words.printable(words.one_line(str(forecast["basis"]))), style="dim"))
     for note in words.as_list(forecast.get("notes")):
         grid.add_row("", Text(words.printable(str(note)), style="dim"))
     return grid
@@ -220,8 +220,7 @@ def _cost(remit: words.Json, receipt: words.Json) -> RenderableType:
     )
     took = words.duration_between(remit.get("created_at"), remit.get("ended_at"))
     parts = [
-        f"{words.exact_usd(spent.get('usd'))} and {words.count(spent.get('tokens'))} tokens"
-        f" of {words.money(budget)}",
+        f"{_spent_text(spent)} of {words.money(budget)}",
         words.counted(len(calls), "model call"),
         f"{words.seconds(tool_seconds)} of tools",
     ]
@@ -234,6 +233,16 @@ def _cost(remit: words.Json, receipt: words.Json) -> RenderableType:
             "", Text(f"{words.counted(assumed, 'call')} of unknown cost, booked at the hold", style="yellow")
         )
     return grid
+
+
+def _spent_text(spent: words.Json) -> str:
+    """Dollars where there were any, and tokens always."""
+    tokens = f"{words.count(spent.get('tokens'))} tokens"
+    return (
+        f"{words.exact_usd(spent['usd'])} and {tokens}"
+        if words.decimal_is_positive(spent.get("usd"))
+        else tokens
+    )
 
 
 def rows(pairs: Sequence[tuple[str, str]]) -> RenderableType:
@@ -272,7 +281,7 @@ def _agent_text(agent: words.Json) -> str:
 def _forecast_text(forecast: words.Json) -> str:
     usd, tokens = words.as_object(forecast.get("usd")), words.as_object(forecast.get("tokens"))
     parts: list[str] = []
-    if usd.get("likely") is not None:
+    if usd.get("likely") is not None and words.decimal_is_positive(usd.get("high")):
         parts.append(
             f"likely {words.usd(usd['likely'])}, between {words.usd(usd.get('low'))} and {words.usd(usd.get('high'))}"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from datetime import UTC, datetime
 from types import TracebackType
@@ -18,6 +20,8 @@ from remit.cli.view import View
 from remit.cli.words import Json
 
 LIVE_DRAWS_PER_SECOND = 4
+
+_TRAILING = re.compile(r"[ \t]+(?=\n)")
 
 
 class Screen(Protocol):
@@ -136,13 +140,28 @@ class JsonScreen(LineScreen):
     """The events of the remit's stream, one JSON object a line; all else is kept off the output."""
 
     def remit_event(self, event: Json, view: View) -> None:
-        print(msgspec.json.encode(event).decode(), file=self._file, flush=True)
+        line = {**event, "remit_id": view.remit_id}
+        print(msgspec.json.encode(line).decode(), file=self._file, flush=True)
 
     def session_event(self, event: Json, view: View) -> None:
         return
 
     def say(self, text: str) -> None:
         print(f"remit: {text}", file=sys.stderr, flush=True)
+
+
+class TrimmedOutput(io.TextIOBase):
+    """Output that goes to no terminal, without the blanks by which tables are filled up."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        self._file.write(_TRAILING.sub("", text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def screen_for(console: Console, view: View, *, is_json: bool) -> Screen:
