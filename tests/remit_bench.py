@@ -11,7 +11,6 @@ from pathlib import Path
 
 import anyio
 import msgspec
-from session_bench import PRICES, PRINCIPAL, TIMEOUT_SECONDS, SessionBench
 
 from remit.clock import Clock
 from remit.gateway.routing import Router
@@ -40,6 +39,7 @@ from remit.values import Append, JsonObject, LiveItem, Principal
 from remit.verifiers.command import CommandVerifier
 from remit.verifiers.composition import Verifiers
 from remit.verifiers.rubric import RubricVerifier
+from session_bench import PRICES, PRINCIPAL, TIMEOUT_SECONDS, SessionBench
 
 HARNESSES = {"remit": "1"}
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from remit_bench import RemitBench
 from session_bench import PRINCIPAL, say, script, use
 
@@ -20,6 +21,11 @@ SCRIPTS = {
         use("write", file_path="/workspace/answer.txt", content="42\n"),
         say("Now it is right."),
     ),
+    "slow": script(
+        use("bash", command="sleep 30"),
+        use("write", file_path="/workspace/answer.txt", content="42\n"),
+        say("Done."),
+    ),
     "idle": script(say("I did nothing."), say("Still nothing."), say("No.")),
 }
 ANSWERS = [{"type": "command", "command": "grep -qx 42 answer.txt"}]
@@ -32,7 +38,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[RemitBench]:
     await bench.close()
 
 
-async def test_work_that_its_verifier_accepts_ends_satisfied_completed_and_verified(bench: RemitBench) -> None:
+async def test_work_that_its_verifier_accepts_ends_satisfied_completed_and_verified(
+    bench: RemitBench,
+) -> None:
     remit_id = await bench.create(outcome="Answer", verifiers=ANSWERS, model="scripted/dear")
     async with bench.running():
         state = await bench.ended(remit_id)
@@ -161,6 +169,38 @@ async def test_an_interrupt_before_consent_is_kept_and_resumed(bench: RemitBench
         state = await bench.ended(remit_id)
     assert state.ended is not None
     assert state.ended.status == "satisfied"
+
+
+async def test_an_interrupt_at_work_keeps_everything_and_resuming_goes_on_in_the_same_session(
+    bench: RemitBench,
+) -> None:
+    remit_id = await bench.create(outcome="Answer", verifiers=ANSWERS, model="scripted/slow")
+    async with bench.running():
+        working = await bench.wait_for(remit_id, "remit.working")
+        session_id = working.session_ids[0]
+        await bench.sessions.wait_for(session_id, "tool.started")
+        await bench.command(remit_id, "remit.interrupt")
+        await bench.wait_for(remit_id, "remit.interrupted")
+        await bench.sessions.wait_idle(session_id)
+        assert (await bench.state(remit_id)).ended is None
+        await bench.command(remit_id, "remit.resume")
+        state = await bench.ended(remit_id)
+    assert state.ended is not None
+    assert (state.ended.status, state.ended.verified, state.session_ids) == ("satisfied", True, (session_id,))
+    assert (await bench.types(remit_id)).count("remit.interrupted") == 1
+    assert [v.message for v in (await bench.check(remit_id)).violations] == []
+
+
+async def test_an_interrupt_while_the_input_is_verified_cuts_that_and_resuming_repeats_it(
+    bench: RemitBench,
+) -> None:
+    slow = [{"type": "command", "command": "test -e answer.txt || sleep 5; grep -qx 42 answer.txt"}]
+    remit_id = await bench.create(outcome="Answer", verifiers=slow, model="scripted/dear")
+    async with bench.running():
+        await bench.wait_for(remit_id, "remit.initial_verification_started")
+        await bench.command(remit_id, "remit.interrupt")
+        state = await bench.wait_for(remit_id, "remit.interrupted")
+    assert (state.status, state.initial) == ("interrupted", None)
 
 
 async def test_the_changed_files_are_handed_over_the_same_every_time(bench: RemitBench) -> None:
