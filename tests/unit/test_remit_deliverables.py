@@ -1,0 +1,148 @@
+"""What is handed over: changed files, and for a git input a patch and a bundle made inside a sandbox."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from remit.blobs.directory import DirectoryBlobStore
+from remit.clock import SystemClock
+from remit.ids import Ids
+from remit.remits.creation import InputBody
+from remit.remits.deliverables import (
+    GitInput,
+    changed_files,
+    hand_over,
+    read_tree,
+    without_leftovers,
+    write_tar,
+)
+from remit.remits.inputs import Inputs
+from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
+from remit.stores.memory_catalog import MemoryCatalog
+from remit.values import Principal, Tree, TreeEntry
+from remit_bench import in_pieces
+
+pytestmark = pytest.mark.anyio
+
+
+def entry(path: str, sha256: str = "a", **fields: object) -> TreeEntry:
+    return TreeEntry(path=path, kind="file", sha256=sha256, **fields)  # type: ignore[arg-type]
+
+
+def tree(*entries: TreeEntry) -> Tree:
+    return Tree(entries=entries)
+
+
+def test_changes_are_by_content_and_mode_and_not_by_time() -> None:
+    base = tree(entry("gone"), entry("mode"), entry("same"), entry("text"))
+    result = tree(entry("mode", mode=0o755), entry("new"), entry("same", mtime_ns=5), entry("text", "b"))
+    changed = [(file.path, file.kind) for file in changed_files(base, result)]
+    assert changed == [("gone", "removed"), ("mode", "modified"), ("new", "added"), ("text", "modified")]
+
+
+def test_what_running_leaves_behind_is_left_out_unless_it_was_there() -> None:
+    base = tree(entry("pkg/__pycache__/old.pyc"))
+    result = tree(
+        entry("build/out"),
+        entry("pkg/__pycache__/new.pyc"),
+        entry("pkg/__pycache__/old.pyc", "b"),
+        entry("pkg/x"),
+    )
+    kept, left_out = without_leftovers(changed_files(base, result), frozenset({"build/out"}))
+    assert [file.path for file in kept] == ["pkg/__pycache__/old.pyc", "pkg/x"]
+    assert left_out == 2
+
+
+async def test_the_same_changes_give_the_same_tar(tmp_path: Path) -> None:
+    blobs = DirectoryBlobStore(tmp_path)
+    digest = await blobs.put(b"hello")
+    changed = changed_files(tree(), tree(entry("a", digest, size=5)))
+    first = await write_tar(blobs, changed, {"a": 5})
+    assert first == await write_tar(blobs, changed, {"a": 5})
+    assert first.size_bytes == len(await blobs.read(first.sha256))
+
+
+@pytest.fixture
+async def sandboxes(tmp_path: Path) -> AsyncIterator[BubblewrapProvider]:
+    blobs = DirectoryBlobStore(tmp_path / "blobs")
+    provider = BubblewrapProvider(tmp_path / "runtime", blobs, Ids(SystemClock()))
+    yield provider
+    await provider.close()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main")
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+@pytest.mark.sandbox
+@pytest.mark.slow
+async def test_a_git_input_gives_a_patch_and_a_branch_that_apply(
+    tmp_path: Path, principal: Principal, sandboxes: BubblewrapProvider
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    git(project, "init", "-q")
+    (project / "code.py").write_text("x = 1\n")
+    (project / ".gitignore").write_text("*.log\n")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "first")
+    (project / "code.py").write_text("x = 2  # not committed\n")
+
+    blobs = DirectoryBlobStore(tmp_path / "blobs")
+    clock = SystemClock()
+    inputs = Inputs(catalog=MemoryCatalog(clock), blobs=blobs, clock=clock, ids=Ids(clock))
+    packed = tmp_path / "input.tar"
+    subprocess.run(
+        ["tar", "cf", packed, "--exclude=project/.git", "--transform=s,^project/,files/,", "project/code.py",
+         "project/.gitignore"], cwd=tmp_path, check=True
+    )  # fmt: skip
+    subprocess.run(
+        ["tar", "rf", packed, "--transform=s,^project/.git,git,", "project/.git"], cwd=tmp_path, check=True
+    )
+    resource = await inputs.store(principal, in_pieces(packed.read_bytes(), 65_536))
+    body = msgspec.json.decode(resource.body, type=InputBody)
+    base = await read_tree(blobs, body.tree_digest)
+    new, noise = await blobs.put_many([b"x = 3\n", b"noise"])
+    by_path = {one.path: one for one in base.entries}
+    by_path["code.py"] = entry("code.py", new, size=6)
+    by_path["run.log"] = entry("run.log", noise, size=5)
+    result = Tree(entries=tuple(by_path[path] for path in sorted(by_path)))
+    assert body.history_digest is not None
+    handover = await hand_over(
+        blobs=blobs,
+        sandboxes=sandboxes,
+        base=base,
+        result=result,
+        git=GitInput(
+            remit_id="remit_1",
+            epoch=1,
+            input_digest=body.tree_digest,
+            result_digest=await blobs.put(result.encode()),
+            history_digest=body.history_digest,
+            message="Make it three",
+            date="2026-01-01T00:00:00Z",
+        ),
+    )
+    assert [file.name for file in handover.files] == ["files.tar", "result.patch", "result.bundle"], (
+        handover.notes
+    )
+    assert [file.path for file in handover.changed] == ["code.py"]
+    (tmp_path / "result.patch").write_bytes(await blobs.read(handover.files[1].sha256))
+    (tmp_path / "result.bundle").write_bytes(await blobs.read(handover.files[2].sha256))
+    git(project, "apply", str(tmp_path / "result.patch"))
+    assert (project / "code.py").read_text() == "x = 3\n"
+    git(project, "fetch", "-q", str(tmp_path / "result.bundle"), "remit/remit_1")
+    assert git(project, "log", "--format=%s", "FETCH_HEAD").splitlines() == [
+        "Make it three",
+        "The input of remit_1, with changes that were not committed",
+        "first",
+    ]
