@@ -26,6 +26,12 @@ SCRIPTS = {
         use("write", file_path="/workspace/answer.txt", content="42\n"),
         say("Done."),
     ),
+    "grader": script(
+        say(
+            '{"criteria": [{"criterion": "right", "met": true, "explanation": ""}], '
+            '"explanation": "It is right.", "verdict": "pass"}'
+        )
+    ),
     "idle": script(say("I did nothing."), say("Still nothing."), say("No.")),
 }
 ANSWERS = [{"type": "command", "command": "grep -qx 42 answer.txt"}]
@@ -225,3 +231,39 @@ async def test_the_verifiers_can_be_run_again_on_the_result(bench: RemitBench) -
     assert state.repeated is not None
     assert (state.repeated.id, state.repeated.verified) == (command_id, True)
     assert [v.message for v in (await bench.check(remit_id)).violations] == []
+
+
+async def test_a_rubric_is_graded_and_paid_from_the_verification_account(bench: RemitBench) -> None:
+    rubric = {"type": "rubric", "rubric": "The answer is right.", "model": "scripted/grader"}
+    remit_id = await bench.create(
+        outcome="Answer",
+        verifiers=[*ANSWERS, rubric],
+        model="scripted/dear",
+        budget={"usd": "5", "tokens": 2_000_000},
+    )
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    assert state.ended is not None
+    assert (state.ended.status, state.ended.verified) == ("satisfied", True)
+    accounts = {(a.unit, a.purpose): a for a in await bench.store.accounts(PRINCIPAL, remit_id)}
+    assert accounts["tokens", "verification"].spent > 0
+    assert [v.message for v in (await bench.check(remit_id)).violations] == []
+
+
+async def test_two_remits_at_once_do_not_mix_their_money(bench: RemitBench) -> None:
+    ids = [
+        await bench.create(outcome=f"Answer {n}", verifiers=ANSWERS, model="scripted/dear") for n in range(4)
+    ]
+    async with bench.running():
+        for remit_id in ids:
+            await bench.ended(remit_id)
+    for remit_id in ids:
+        assert [v.message for v in (await bench.check(remit_id)).violations] == []
+    workspace = {(a.unit, a.purpose): a for a in await bench.store.accounts(PRINCIPAL, "wrkspc_one")}
+    spent = [
+        account.spent
+        for remit_id in ids
+        for account in await bench.store.accounts(PRINCIPAL, remit_id)
+        if (account.unit, account.purpose) == ("nano_usd", "work")
+    ]
+    assert workspace["nano_usd", "work"].spent == sum(spent)
