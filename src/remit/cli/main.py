@@ -330,10 +330,30 @@ def _exit_code_of(error: RemitError) -> int:
 
 
 def _say(message: str, mend: str | None, exit_code: int) -> int:
-    print(f"remit: {message}", file=sys.stderr)
+    print(_wrapped("remit: ", message), file=sys.stderr)
     if mend:
-        print(f"       {mend}", file=sys.stderr)
+        print(_wrapped("       ", mend), file=sys.stderr)
     return exit_code
+
+
+def _wrapped(label: str, text: str) -> str:
+    """Broken between words on a terminal; left as it is for a program that reads it."""
+    if not sys.stderr.isatty():
+        return label + text
+    import shutil
+    import textwrap
+
+    width = shutil.get_terminal_size().columns
+    first, *rest = text.splitlines() or [""]
+    wrapped = textwrap.fill(
+        first,
+        width,
+        initial_indent=label,
+        subsequent_indent=" " * len(label),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join([wrapped, *rest])
 
 
 def _run(command: Callable[[], Coroutine[Any, Any, int]]) -> int:
