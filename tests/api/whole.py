@@ -1,0 +1,58 @@
+"""The whole platform, as the composition root puts it together, on stores in memory and a folder for a sandbox."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from remit.app import Assembled, Parts, assemble, load_settings
+from remit.blobs.directory import DirectoryBlobStore
+from remit.bus.memory import MemoryBus
+from remit.clock import SystemClock
+from remit.ids import Ids
+from remit.ledger.prices import PriceTable
+from remit.models.scripted import ScriptedProvider
+from remit.sandboxes.local import LocalProvider
+from remit.stores.memory import MemoryCatalog, MemorySessionStore
+from remit.values import KeyRow
+
+
+@asynccontextmanager
+async def whole_platform(folder: Path) -> AsyncGenerator[Assembled]:
+    """With the keys `rk_one` and `rk_two` of two workspaces. The worker does not run unless the test runs it."""
+    clock = SystemClock()
+    ids = Ids(clock)
+    catalog = MemoryCatalog(clock)
+    blobs = DirectoryBlobStore(folder / "blobs")
+    sandboxes = LocalProvider(folder / "runtime", blobs, ids)
+    assembled = assemble(
+        Parts(
+            settings=load_settings({}, data=folder),
+            clock=clock,
+            ids=ids,
+            sessions=MemorySessionStore(clock),
+            catalog=catalog,
+            blobs=blobs,
+            bus=MemoryBus(),
+            sandboxes=sandboxes,
+            models={"scripted": ScriptedProvider({}, clock=clock)},
+            prices=PriceTable({}, clock=clock),
+        )
+    )
+    for number in ("one", "two"):
+        await catalog.put_key(
+            KeyRow(
+                id=f"apikey_{number}",
+                sha256=hashlib.sha256(f"rk_{number}".encode()).hexdigest(),
+                kind="api_key",
+                name=number,
+                scopes=("*",),
+                workspace_id=f"wrkspc_{number}",
+                created_at_us=clock.now_us(),
+            )
+        )
+    yield assembled
+    await assembled.held.close()
+    await sandboxes.close()
