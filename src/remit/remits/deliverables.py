@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from remit.errors import RemitError, SandboxLost, SandboxRefused, SandboxUnavailable
+from remit.errors import RemitError, SandboxLost, SandboxRefused, SandboxUnavailable, TooLarge
 from remit.interfaces import BlobStore, Sandbox, SandboxProvider
 from remit.remits.events import ChangedFile, DeliverableFile
 from remit.remits.git_script import GIT_SCRIPT
@@ -176,7 +176,7 @@ async def _git_files(blobs: BlobStore, sandboxes: SandboxProvider, git: GitInput
         return GitFiles(note=missing + error.message)
     try:
         return await _run_git(blobs, sandbox, git)
-    except (SandboxLost, SandboxRefused, GitFailed) as error:
+    except (SandboxLost, SandboxRefused, TooLarge, GitFailed) as error:
         return GitFiles(note=missing + error.message)
     finally:
         await sandbox.destroy()
