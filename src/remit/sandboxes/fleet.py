@@ -17,7 +17,7 @@ from remit.interfaces import BlobStore
 from remit.sandboxes.connection import Connection
 from remit.sandboxes.folders import RuntimeFolder, remove_tree
 from remit.sandboxes.guest_sandbox import GuestSandbox
-from remit.sandboxes.restore import read_tree, write_tree
+from remit.sandboxes.restore import read_tree, without, write_tree
 from remit.sandboxes.spawner import Spawner, control_pair
 from remit.values import JsonObject, SandboxSpec
 
@@ -123,7 +123,7 @@ class Fleet:
 
         await asyncio.to_thread(make)
         if spec.tree_digest is not None:
-            tree = await read_tree(self._blobs, spec.tree_digest)
+            tree = without(await read_tree(self._blobs, spec.tree_digest), spec.mounts)
             await write_tree(self._blobs, tree, folder / "workspace", owner)
 
     async def _launch(

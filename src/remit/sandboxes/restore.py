@@ -11,7 +11,7 @@ import msgspec
 
 from remit.errors import BlobMissing, SandboxUnavailable
 from remit.interfaces import BlobStore
-from remit.values import Tree, TreeEntry
+from remit.values import ReadOnlyTree, Tree, TreeEntry
 
 _BATCH_FILES = 256
 _BATCH_BYTES = 16 << 20
@@ -26,6 +26,25 @@ async def read_tree(blobs: BlobStore, digest: str) -> Tree:
         return msgspec.json.decode(content, type=Tree)
     except msgspec.DecodeError as error:
         raise BlobMissing(f"blob {digest!r} is not a tree: {error}") from error
+
+
+def without(tree: Tree, mounts: Sequence[ReadOnlyTree]) -> Tree:
+    """The tree without what lies at or below a read-only mount: a planted symlink there could lead the mount astray.
+
+    Raises SandboxUnavailable when a folder above the mount is something else.
+    """
+    entries = tree.entries
+    for mount in mounts:
+        if not mount.path.startswith("/workspace/"):
+            continue
+        inside = mount.path.removeprefix("/workspace/")
+        above = _ancestors(inside)
+        if any(entry.path in above and entry.kind != "dir" for entry in entries):
+            raise SandboxUnavailable(f"nothing can be mounted at {mount.path!r}: a folder above it is none")
+        entries = tuple(
+            entry for entry in entries if entry.path != inside and not entry.path.startswith(inside + "/")
+        )
+    return Tree(entries=entries)
 
 
 async def write_tree(blobs: BlobStore, tree: Tree, folder: Path, owner: tuple[int, int] | None) -> None:

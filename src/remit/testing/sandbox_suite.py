@@ -390,6 +390,14 @@ async def check_read_only_trees_can_be_read_and_are_no_part_of_the_tree(bench: B
             assert (await hands.shell("rm -rf .git")).exit_code != 0
 
 
+async def check_a_planted_link_does_not_lead_a_mount_astray(bench: Bench) -> None:
+    history = await store_tree(bench.blobs, {"HEAD": b"true\n"})
+    planted = await store_tree(bench.blobs, {"fake/HEAD": b"forged\n"}, {".git": "fake"})
+    mounts = msgspec.to_builtins([ReadOnlyTree(path="/workspace/.git", tree_digest=history)])
+    async with a_sandbox(bench, tree_digest=planted, mounts=mounts) as hands:
+        assert (await hands.shell("cat .git/HEAD fake/HEAD")).output == b"true\nforged\n"
+
+
 # ------------------------------------------------------------------------------------------------------ lifecycle
 
 

