@@ -15,7 +15,7 @@ from remit.errors import RemitError, SandboxLost, SandboxUnavailable, VerifierUn
 from remit.interfaces import BlobStore
 from remit.orchestrator.held import EMPTY_TREE, HeldSandboxes, input_mounts, input_tree_digest, toolchains
 from remit.orchestrator.recorder import SessionRecorder
-from remit.orchestrator.writer import SessionWriter
+from remit.orchestrator.writer import SessionWriter, tell_parent
 from remit.session import events
 from remit.session.events import Draft
 from remit.session.state import Outcome, SessionState
@@ -121,7 +121,11 @@ class Evaluation:
             explanation=explanation,
             usage=events.model_usage(recorder.usage),
         )
-        await writer.append(writer.private("outcome.verified", **fields), end)
+        await writer.append(
+            writer.private("outcome.verified", **fields),
+            end,
+            outbox=tell_parent(writer, "child.evaluated", end.event_id, {"result": result}),
+        )
 
     async def _heartbeat(self, writer: SessionWriter, outcome: Outcome) -> None:
         while True:

@@ -32,7 +32,7 @@ from remit.orchestrator.turn import (
     interrupted_result,
     tool_result,
 )
-from remit.orchestrator.writer import SessionWriter, thread_of
+from remit.orchestrator.writer import SessionWriter, tell_parent, thread_of
 from remit.session import events
 from remit.session.events import Draft
 from remit.session.moves import CarryOn, Rest, StartTurn, StopTurn, TakeInput, WaitAgain, next_move
@@ -42,7 +42,6 @@ from remit.values import (
     JsonObject,
     JsonValue,
     NewEvent,
-    OutboxItem,
     Settle,
     StreamSummary,
     ToolResult,
@@ -305,28 +304,18 @@ class SessionRun:
             used,
             idle,
             summary=self._summary("idle"),
-            outbox=self._tell_parent(idle, reason, digest),
+            outbox=tell_parent(
+                writer,
+                "child.idled",
+                idle.event_id,
+                {
+                    "status": "idle",
+                    "stop_reason": reason,
+                    "outcome": state.outcome_evaluations[-1] if state.outcome_evaluations else None,
+                    "tree_digest": digest,
+                },
+            ),
         )
-
-    def _tell_parent(
-        self, idle: Draft, reason: JsonObject, tree_digest: str | None
-    ) -> tuple[OutboxItem, ...]:
-        state = self._state
-        if state.parent_stream_id is None:
-            return ()
-        body: JsonObject = {
-            "session_id": state.session_id,
-            "status": "idle",
-            "stop_reason": reason,
-            "outcome": cast("JsonValue", state.outcome_evaluations[-1])
-            if state.outcome_evaluations
-            else None,
-            "tree_digest": tree_digest,
-        }
-        event = events.private(
-            self._writer.ids, "child.idled", body, key=f"child:{state.session_id}:{idle.event_id}"
-        )
-        return (OutboxItem(target_stream_id=state.parent_stream_id, event=event),)
 
     # --------------------------------------------------------------------------------------- surroundings
 

@@ -130,3 +130,15 @@ class SessionWriter:
 def thread_of(state: SessionState) -> JsonObject:
     """The fields that every `session.thread_status_*` event of the primary thread carries."""
     return {"session_thread_id": state.thread_id, "agent_name": str(state.agent.get("name") or "")}
+
+
+def tell_parent(
+    writer: SessionWriter, type: str, about_event_id: str, fields: JsonObject
+) -> tuple[OutboxItem, ...]:
+    """Word for the stream this session works for, if any; goes into the same append as what it tells of."""
+    parent = writer.state.parent_stream_id
+    if parent is None:
+        return ()
+    body: JsonObject = {"session_id": writer.session_id, **fields}
+    event = events.private(writer.ids, type, body, key=f"child:{writer.session_id}:{about_event_id}")
+    return (OutboxItem(target_stream_id=parent, event=event),)

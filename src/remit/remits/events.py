@@ -264,6 +264,12 @@ class ChildIdled(RemitEvent, frozen=True, kw_only=True, tag="child.idled"):
     session_id: str = ""
 
 
+class ChildEvaluated(RemitEvent, frozen=True, kw_only=True, tag="child.evaluated"):
+    """The working session was judged and may go on: likewise."""
+
+    session_id: str = ""
+
+
 AnyEvent = (
     RemitCreated
     | RemitForecast
@@ -283,9 +289,10 @@ AnyEvent = (
     | RemitEnded
     | InputReceived
     | ChildIdled
+    | ChildEvaluated
 )
 
-_PRIVATE = (RemitFunded, RemitFundingRefused, InputReceived, ChildIdled)
+_PRIVATE = (RemitFunded, RemitFundingRefused, InputReceived, ChildIdled, ChildEvaluated)
 _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 

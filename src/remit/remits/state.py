@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from remit.remits.events import (
     AnyEvent,
+    ChildEvaluated,
     ChildIdled,
     Command,
     InitialVerificationEnded,
@@ -63,6 +64,7 @@ KNOWN_TYPES = frozenset(
         RemitDeliverablesReady,
         RemitEnded,
         InputReceived,
+        ChildEvaluated,
         ChildIdled,
     )
 )
@@ -192,7 +194,7 @@ def _change(state: RemitState, event: AnyEvent, row: EventRow) -> RemitState:
             return replace(state, ended=event, ended_at_us=row.created_at_us, is_interrupted=False)
         case InputReceived():
             return replace(state, pending=(*state.pending, event.event))
-        case ChildIdled():
+        case ChildIdled() | ChildEvaluated():
             return state
 
 
