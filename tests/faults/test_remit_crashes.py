@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from remit_bench import RemitBench
-from session_bench import PRINCIPAL, say, script, use
 
 from remit.remits.state import RemitState
 from remit.testing.faulty_store import Crash, CrashPlan, FaultyStore
+from remit_bench import RemitBench
+from session_bench import PRINCIPAL, say, script, use
 
 pytestmark = pytest.mark.anyio
 
