@@ -26,7 +26,9 @@ async def authenticate(headers: Headers, catalog: Catalog, clock: Clock) -> Prin
     key = _presented_key(headers)
     row = await catalog.resolve_key(hash_key(key))
     if row is None:
-        raise Unauthenticated("The API key is unknown; check it, or make one with `remit keys create`.")
+        raise Unauthenticated(
+            "The API key is unknown; check it (the operator's stands in the file `key` of the data folder)."
+        )
     if row.revoked_at_us is not None:
         raise Unauthenticated(f"API key {row.id!r} is revoked; use another one.")
     if row.expires_at_us is not None and row.expires_at_us <= clock.now_us():
