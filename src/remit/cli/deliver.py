@@ -34,11 +34,13 @@ def short_id(remit_id: str) -> str:
     return remit_id[-ID_TAIL:]
 
 
-def check_out(folder: Path | None, input_folder: Path | None) -> None:
-    """Refuse, before anything is spent, an --out that could not be written at the end."""
+def check_out(folder: Path | None, input_folder: Path | None, remit_id: str | None = None) -> None:
+    """Refuse, before anything is spent, an --out that could not be written at the end. A remit that is resumed may
+    find its own result there: its process died after writing it."""
     if folder is None:
         return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    is_own = remit_id is not None and _remit_of(folder / RECEIPT) == remit_id
+    if folder.exists() and not is_own and (not folder.is_dir() or any(folder.iterdir())):
         raise BadUsage(f"--out {str(folder)!r} exists and is not an empty folder.", mend="Name a new folder.")
     if input_folder is not None and folder.resolve().is_relative_to(input_folder.resolve()):
         raise BadUsage(

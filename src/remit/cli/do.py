@@ -112,7 +112,7 @@ async def resume(
     """Go on with a remit that was interrupted, or whose process died; show the end of one that has ended."""
     async with connect(opener, platform) as connection:
         remit = await retrieve(connection.client, remit_id)
-        check_out(manner.out, _input_folder(remit))
+        check_out(manner.out, _input_folder(remit), remit["id"])
         interrupts = await _interrupts(connection.client, remit["id"])
         if remit["status"] == "awaiting_consent":
             if not manner.is_json:
