@@ -1,0 +1,303 @@
+"""`kill -9` at random instants of real `remit do` processes: each is resumed until its remit has ended, then checked.
+
+Real processes, SQLite, the ordinary sandbox; only the model is scripted. Ends with one line and exit code 0 when
+everything held, else with what did not and exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import fcntl
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from remit.clock import SystemClock
+from remit.stores.sqlite.folder import open_session_store
+from remit.values import Page, Principal, StreamFilter, StreamHead
+
+PRINCIPAL = Principal(workspace_id="wrkspc_default", actor="kill_test")
+PR_SET_CHILD_SUBREAPER = 36
+RUN_SECONDS_MAX = 60.0
+"""A process that is not done by then is stuck."""
+GONE_SECONDS = 5.0
+"""How long what a killed process left running may take to notice."""
+KILLS_PER_REMIT_MAX = 15
+"""So that the outcome is reached within its iterations and its budget; after that a remit is left in peace."""
+ANSWER = "42\n"
+PRICE = '[prices."scripted/story"]\ninput_per_million_usd = 3.0\noutput_per_million_usd = 15.0\n'
+BUSY = "sleep 0.1; cat answer.txt"
+
+
+def bash(command: str) -> dict[str, Any]:
+    return {"name": "bash", "input": {"command": command}}
+
+
+SCRIPT = {
+    "steps": [
+        {"text": "I look around.", "delay_ms": 100, "tool_uses": [bash(BUSY), bash("ls -la")]},
+        {
+            "text": "I try something.",
+            "delay_ms": 100,
+            "tool_uses": [
+                {
+                    "name": "edit",
+                    "input": {
+                        "file_path": "/workspace/answer.txt",
+                        "old_string": "unknown",
+                        "new_string": "41",
+                    },
+                }
+            ],
+        },
+        {"text": "That should be it.", "delay_ms": 100},
+    ],
+    "rules": [
+        {
+            # What a kill took from a revision is done again after the next feedback.
+            "when": {"last_user_contains": "is not done yet"},
+            "steps": [
+                {
+                    "text": "One more.",
+                    "delay_ms": 100,
+                    "tool_uses": [
+                        bash(BUSY),
+                        {"name": "write", "input": {"file_path": "/workspace/answer.txt", "content": ANSWER}},
+                    ],
+                },
+                {"text": "Now it is.", "delay_ms": 100},
+            ],
+        }
+    ],
+    "default": {"text": "Nothing more to do."},
+}
+
+
+class Broken(Exception):
+    """Something that must always hold did not."""
+
+
+class Victims:
+    """One data folder, and `remit do` processes on it that do not live long."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.kills: Counter[str] = Counter()
+        self.remits = 0
+        self._folder = folder
+        self._data = folder / "data"
+        self._input = folder / "input"
+        self._environment = {
+            **os.environ,
+            "REMIT_DATA": str(self._data),
+            "REMIT_SCRIPTED": str(folder / "scripts"),
+            "NO_COLOR": "1",
+        }
+        for made in (self._data, self._input, folder / "scripts"):
+            made.mkdir(mode=0o700)
+        (self._data / "remit.toml").write_text(PRICE)
+        (self._input / "answer.txt").write_text("unknown\n")
+        (folder / "scripts" / "story.json").write_text(json.dumps(SCRIPT))
+
+    # ---------------------------------------------------------------------------------------- processes
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A `remit` command in a process of its own; what it says goes to files, for a pipe would end with us."""
+        with (self._folder / "out").open("wb") as out, (self._folder / "err").open("wb") as err:
+            return subprocess.Popen(
+                [sys.executable, "-m", "remit.cli", *arguments],
+                env=self._environment,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+
+    def finish(self, process: subprocess.Popen[bytes], *, what: str) -> int:
+        """Its exit code."""
+        try:
+            code = process.wait(RUN_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise Broken(f"{what} was stuck for {RUN_SECONDS_MAX:.0f} s: {self.said()}") from None
+        self.require_gone(what)
+        return code
+
+    def said(self) -> str:
+        """The end of what the last command said."""
+        return (
+            (self._folder / "out").read_text()[-2000:] + (self._folder / "err").read_text()[-2000:]
+        ).strip()
+
+    def require_gone(self, what: str) -> None:
+        """Orphans of a dead process become our children: wait until the last one is gone."""
+        until = time.monotonic() + GONE_SECONDS
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                if time.monotonic() > until:
+                    raise Broken(f"{what} left processes behind: {descendants()}")
+                time.sleep(0.01)
+
+    def require_unlocked(self) -> None:
+        """The lock dies with its process, so that the next one need not wait."""
+        path = self._data / "lock"
+        if not path.exists():
+            return
+        with path.open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Broken("the data folder's lock outlived its owner") from None
+
+    # -------------------------------------------------------------------------------------------- remits
+
+    def newest(self) -> StreamHead | None:
+        """The remit that was made last, as the log has it; no platform is started to find out."""
+        if not (self._data / "sessions.db").exists():
+            return None
+        return asyncio.run(self._newest())
+
+    async def _newest(self) -> StreamHead | None:
+        store = await open_session_store(self._data, SystemClock())
+        try:
+            heads = await store.list_streams(PRINCIPAL, StreamFilter(kind="remit"), Page(limit=1))
+        finally:
+            await store.close()
+        return heads[0] if heads else None
+
+    def do(self, remit_id: str | None) -> subprocess.Popen[bytes]:
+        """Begin anew, or go on."""
+        common = ("--yes", "--json", "--out", str(self._out()))
+        if remit_id is not None:
+            return self.start("do", "--resume", remit_id, *common)
+        given = ("--input", str(self._input), "--verify", "grep -qx 42 answer.txt")
+        limits = ("--budget", "50", "--max-iterations", "20", "--model", "scripted/story")
+        return self.start("do", "find the answer", *given, *limits, *common)
+
+    def _out(self) -> Path:
+        return self._folder / f"result_{self.remits}"
+
+    def measure(self) -> float:
+        """How long a remit takes that nobody disturbs. The first run is not it: it makes the image."""
+        self.carry_out(kills_left=0, window=0.0)
+        started = time.monotonic()
+        self.carry_out(kills_left=0, window=0.0)
+        return time.monotonic() - started
+
+    def carry_out(self, *, kills_left: int, window: float) -> None:
+        """One remit to its end, through as many kills as come."""
+        known = self.newest()
+        before_id = known.stream_id if known is not None else None
+        remit_id: str | None = None
+        kills = 0
+        while True:
+            process = self.do(remit_id)
+            what = f"remit do{'' if remit_id is None else f' --resume {remit_id}'} (kill {kills})"
+            if kills < min(kills_left, KILLS_PER_REMIT_MAX):
+                try:
+                    process.wait(self.random.uniform(0.0, window))
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                    kills += 1
+                    self.require_unlocked()
+                    self.require_gone(what)
+                    head = self.newest()
+                    is_new = head is not None and head.stream_id != before_id
+                    remit_id = head.stream_id if head is not None and is_new else None
+                    status = head.summary.status if head is not None and is_new else "before the remit"
+                    self.kills[status] += 1
+                    continue
+            code = self.finish(process, what=what)
+            break
+        if code != 0:
+            raise Broken(f"{what} ended with {code}: {self.said()}")
+        self.require_result()
+        self.remits += 1
+
+    def require_result(self) -> None:
+        """The last line is the end, and the result is there, whole."""
+        last = json.loads((self._folder / "out").read_text().splitlines()[-1])
+        if (last["type"], last["status"], last["verified"]) != ("remit.ended", "satisfied", True):
+            raise Broken(f"the remit ended as {last}")
+        answer = (self._out() / "files" / "answer.txt").read_text()
+        if answer != ANSWER:
+            raise Broken(f"the result holds {answer!r}")
+        if (self._input / "answer.txt").read_text() != "unknown\n":
+            raise Broken("the input folder was touched")
+        json.loads((self._out() / "receipt.json").read_text())
+
+    def check(self) -> None:
+        """The invariant checker over every remit there is."""
+        if self.finish(self.start("check", "--all"), what="remit check --all") != 0:
+            raise Broken(self.said())
+
+
+def descendants() -> list[str]:
+    """Command lines of our children, for the message."""
+    found: list[str] = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == os.getpid():
+                found.append((status.parent / "cmdline").read_text().replace("\0", " ")[:200])
+        except OSError:
+            continue  # gone meanwhile
+    return found
+
+
+def adopt_orphans() -> None:
+    """Whatever a killed process leaves running becomes a child of this one, so that nothing can hide."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def main(kills: int, seed: int, folder: Path) -> None:
+    adopt_orphans()
+    victims = Victims(folder, seed)
+    started = time.monotonic()
+    window = victims.measure()
+    while (done := sum(victims.kills.values())) < kills:
+        victims.carry_out(kills_left=kills - done, window=window)
+    victims.check()
+    statuses = ", ".join(f"{count} {status}" for status, count in sorted(victims.kills.items()))
+    print(
+        f"{sum(victims.kills.values())} kills ({statuses}) over {victims.remits} remits of {window:.1f} s, all "
+        f"satisfied, verified and checked; seed {seed}; {time.monotonic() - started:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the data folder when something did not hold"
+    )
+    arguments = parser.parse_args()
+    scratch = Path(tempfile.mkdtemp(prefix="remit-kill-"))
+    try:
+        main(arguments.kills, arguments.seed, scratch)
+    except Broken as broken:
+        if arguments.keep:
+            print(f"kept: {scratch}", file=sys.stderr)
+        else:
+            shutil.rmtree(scratch)
+        sys.exit(f"seed {arguments.seed}: {broken}")
+    shutil.rmtree(scratch)
