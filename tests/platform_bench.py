@@ -177,7 +177,7 @@ class Life:
 
     async def settle(self) -> None:
         """Return when the worker has nothing in hand."""
-        while self.assembled.worker.active:
+        while self.assembled.worker.active:  # noqa: ASYNC110 the worker has no event for it
             await anyio.sleep(POLL_SECONDS)
 
 

@@ -271,12 +271,13 @@ def _model_providers(settings: Settings, clock: Clock) -> dict[str, ModelProvide
 async def _operator_key(data: Path, parts: Parts) -> str:
     """The key of whoever can read the data folder; made once, kept readable by its owner only."""
     path = data / KEY_FILE
-    if path.exists():
-        key = path.read_text().strip()
-    else:
+    key = path.read_text().strip() if path.exists() else ""
+    if not key:  # the first start, or one that was killed before the key reached the disk
         key = f"rk_{secrets.token_urlsafe(32)}"
-        path.touch(mode=0o600)
-        path.write_text(key + "\n")
+        new = path.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_text(key + "\n")
+        new.replace(path)
     digest = hashlib.sha256(key.encode()).hexdigest()
     if await parts.catalog.resolve_key(digest) is None:
         await parts.catalog.put_key(

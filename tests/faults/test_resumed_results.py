@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from fake_api import FakeApi, FakeOpener, verdict
+from remit.app import load_settings, open_platform
 from remit.cli.main import run
+from remit.client.client import AsyncClient
 
 
 async def end_well(api: FakeApi) -> None:
@@ -27,3 +29,25 @@ def test_a_resumed_remit_finds_its_own_result_in_the_out_folder_and_writes_it_ag
     assert run(["do", "--resume", api.remit["id"], *out], opener) == 0
     (tmp_path / "result" / "receipt.json").write_text('{"remit_id": "remit_another"}')
     assert run(["do", "--resume", api.remit["id"], *out], opener) == 2
+
+
+async def open_once(data: Path) -> tuple[str, int]:
+    """The operator's key of a platform on this folder, and how the API answers to it."""
+    settings = load_settings(
+        {"REMIT_DATA": str(data), "REMIT_RUNTIME": str(data / "runtime")}, unsafe_local=True
+    )
+    async with (
+        open_platform(settings) as platform,
+        AsyncClient.in_process(platform.asgi, api_key=platform.api_key) as client,
+    ):
+        return platform.api_key, len([one async for one in client.remits.list()])
+
+
+@pytest.mark.anyio
+async def test_a_key_file_that_a_killed_process_left_empty_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "key").touch(mode=0o600)
+    key, _ = await open_once(tmp_path)
+    assert len(key) > 20
+    assert (tmp_path / "key").read_text() == f"{key}\n"
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    assert await open_once(tmp_path) == (key, 0)
