@@ -43,7 +43,9 @@ def _positive(text: str) -> float:
 
 
 SETTINGS: Mapping[str, Setting] = {
-    "data": Setting(variables=("REMIT_DATA",), parse=Path, meaning="The data folder; its owner serves the API."),
+    "data": Setting(
+        variables=("REMIT_DATA",), parse=Path, meaning="The data folder; its owner serves the API."
+    ),
     "model": Setting(variables=("REMIT_MODEL",), parse=str, meaning="The model when none is named."),
     "anthropic_api_key": Setting(
         variables=("REMIT_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY"),
@@ -66,10 +68,14 @@ SETTINGS: Mapping[str, Setting] = {
         meaning="An OpenAI-compatible server (vLLM, Ollama, llama.cpp …).",
     ),
     "scripted": Setting(
-        variables=("REMIT_SCRIPTED",), parse=Path, meaning="Folder of scripts (NAME.json) served as `scripted/NAME`."
+        variables=("REMIT_SCRIPTED",),
+        parse=Path,
+        meaning="Folder of scripts (NAME.json) served as `scripted/NAME`.",
     ),
     "unsafe_local": Setting(
-        variables=("REMIT_UNSAFE_LOCAL",), parse=_boolean, meaning="Run tools without any isolation. Said everywhere."
+        variables=("REMIT_UNSAFE_LOCAL",),
+        parse=_boolean,
+        meaning="Run tools without any isolation. Said everywhere.",
     ),
     "toolchains": Setting(
         variables=("REMIT_TOOLCHAINS",),
@@ -82,7 +88,9 @@ SETTINGS: Mapping[str, Setting] = {
         meaning="Where live sandboxes and the image stand; outside any home when the server is root.",
     ),
     "sandbox_idle_seconds": Setting(
-        variables=("REMIT_SANDBOX_IDLE_SECONDS",), parse=_positive, meaning="How long an idle sandbox is kept."
+        variables=("REMIT_SANDBOX_IDLE_SECONDS",),
+        parse=_positive,
+        meaning="How long an idle sandbox is kept.",
     ),
     "reader_wait_seconds": Setting(
         variables=("REMIT_READER_WAIT_SECONDS",),
@@ -91,6 +99,9 @@ SETTINGS: Mapping[str, Setting] = {
     ),
 }
 """Every setting that a flag or a variable can set. Tables of the file only: [prices."MODEL"], [aliases]."""
+
+TABLES: Mapping[str, str] = {"prices": 'prices."MODEL"', "aliases": "aliases"}
+"""Those tables, and how their heads are written."""
 
 
 def _no_table() -> dict[str, Any]:  # Any: TOML as tomllib gives it
@@ -155,6 +166,8 @@ def _read_file(path: Path) -> dict[str, object]:
     chosen: dict[str, object] = {}
     for name, value in table.items():
         if name in ("prices", "aliases"):
+            if not isinstance(value, dict):
+                raise InvalidRequest(f"{path}: `{name}` must be a table, such as [{TABLES[name]}]")
             chosen[name] = value
         elif name in SETTINGS and name != "data":
             text = os.pathsep.join(cast("list[str]", value)) if isinstance(value, list) else str(value)
