@@ -49,7 +49,7 @@ BAD: list[Bad] = [
     ),
     Bad("GET", "/v1/nothing", 404, MISSING, "path"),
     Bad("GET", "/v1/agents/", 404, MISSING, "path"),
-    Bad("PUT", "/v1/agents", 405, INVALID, "POST"),
+    Bad("PUT", "/v1/agents", 405, INVALID, "GET, HEAD, POST"),
     Bad("GET", "/v1/agents/agent_x", 404, MISSING, "agent_x"),
     Bad("GET", "/v1/agents/%00%ff", 404, MISSING, ""),
     Bad("GET", "/v1/sessions/sesn_x", 404, MISSING, "sesn_x"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.routing import Route, Router
+from starlette.routing import Match, Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from remit.errors import RemitError
@@ -63,11 +63,18 @@ class App:
             remember_principal(scope, principal)
             await self._router(scope, receive, send_with_id)
         except Exception as error:
+            if isinstance(error, HTTPException) and error.status_code == 405:
+                error = HTTPException(405, headers={"Allow": ", ".join(self._methods(scope))})
             if not isinstance(error, RemitError | HTTPException):
                 _log.exception("request_failed", request_id=request_id, path=scope["path"])
             if has_started:
                 raise  # too late to answer: the server closes the connection
             await _send_error(error, request_id, send_with_id)
+
+    def _methods(self, scope: Scope) -> list[str]:
+        """What this path takes: each method has a route of its own, and the router knows of the first alone."""
+        fitting = (route for route in self.routes if route.matches(scope)[0] is not Match.NONE)
+        return sorted({method for route in fitting for method in route.methods or ()})
 
 
 async def _send_error(error: Exception, request_id: str, send: Send) -> None:
