@@ -218,6 +218,7 @@ async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
     clock = SystemClock()
     ids = Ids(clock)
     blobs = DirectoryBlobStore(settings.data / "blobs")
+    await blobs.remove_leftovers()
     sessions, catalog = await open_sqlite(settings.data, clock)
     stack.push_async_callback(sessions.close)
     stack.push_async_callback(catalog.close)

@@ -174,6 +174,8 @@ class HeldSandboxes:
             if last is not None and last.covers_seq >= covers_seq:
                 return last.tree_digest
             tree = await held.sandbox.tree(WORKING_TREE, held.tree)
+            if last is not None and tree == held.tree and not writer.state.changes_since_snapshot:
+                return last.tree_digest
             tree, size = await self._store_files(held, tree)
             digest = await self._blobs.put(tree.encode())
             files = [entry.sha256 for entry in tree.entries if entry.sha256 is not None]

@@ -18,7 +18,7 @@ from remit.errors import (
     SandboxLost,
     StoreUnavailable,
 )
-from remit.interfaces import Harness, LiveBus, ModelCaller, Toolset
+from remit.interfaces import Harness, LiveBus, LiveSubscription, ModelCaller, Toolset
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import assumed_cost, assumed_settlements
@@ -41,6 +41,7 @@ from remit.values import (
     HandlerResult,
     JsonObject,
     JsonValue,
+    LiveItem,
     NewEvent,
     Settle,
     StreamSummary,
@@ -52,6 +53,8 @@ from remit.values import (
 logger = structlog.get_logger(__name__)
 
 READER_POLL_SECONDS = 0.01
+INPUT_POLL_SECONDS = 2.0
+"""How late an interrupt may be seen when its hint was lost."""
 
 
 class SessionRun:
@@ -337,12 +340,22 @@ class SessionRun:
         """See what others append while a turn runs, so that an interrupt stops it at once."""
         async with self._bus.subscribe(self._writer.session_id) as subscription:
             while True:
-                news = [await subscription.next(), *subscription.drain()]
+                news = await self._next_news(subscription)
                 is_new = any(item.rows and item.rows[-1].seq > self._state.seq for item in news)
-                if is_new or subscription.is_lagging:
+                if is_new or not news or subscription.is_lagging:
+                    subscription.is_lagging = False
                     await self._writer.catch_up()
                 if self._state.is_interrupt_pending:
                     self._interrupt_came.set()
+
+    @staticmethod
+    async def _next_news(subscription: LiveSubscription) -> list[LiveItem]:
+        """What the bus brought; nothing after a while, since the bus may lose things and the log does not."""
+        try:
+            async with asyncio.timeout(INPUT_POLL_SECONDS):
+                return [await subscription.next(), *subscription.drain()]
+        except TimeoutError:
+            return []
 
     async def _until_interrupted(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work`; cancel it when an interrupt comes (what it had under way closes itself)."""

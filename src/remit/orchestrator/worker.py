@@ -88,6 +88,7 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_leases())
             group.create_task(self._deliver_outbox())
+            group.create_task(self._forget_deleted())
             await self._claim_and_run(group)
 
     # ------------------------------------------------------------------------------------------- claiming
@@ -209,6 +210,17 @@ class Worker:
                 self._due.set()
             else:
                 await _first_of(self._outbox_due.wait(), self._clock.sleep(POLL_SECONDS))
+
+    # ------------------------------------------------------------------------------------------- deletion
+
+    async def _forget_deleted(self) -> None:
+        """A deleted stream needs nothing any more; a sandbox that this misses goes when it has been idle for long."""
+        async with self._bus.subscribe("*") as subscription:
+            while True:
+                item = await subscription.next()
+                if item.is_deleted:
+                    for handler in self._handlers.values():
+                        await handler.forget(item.stream_id)
 
 
 def _principal(workspace_id: str, name: str) -> Principal:
