@@ -192,8 +192,10 @@ class RemitRoutes:
         Query(request)
         state, _ = await self._load(principal_of(request), request.path_params["remit_id"])
         ready = state.deliverables
-        if ready is None:
+        if ready is None and state.ended is None:
             raise WrongState("There are no deliverables yet; they are listed when the work has ended.")
+        if ready is None:  # it ended before anything was made: declined, or its input could not be verified
+            return json_response({"data": [], "changed": [], "notes": []})
         data = [
             {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256} for file in ready.files
         ]
