@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -148,7 +149,7 @@ class SessionTurn:
         try:
             return await self._toolset.run(use, context, sandbox)
         except asyncio.CancelledError:
-            await asyncio.shield(sandbox.interrupt(use.id))
+            await asyncio.shield(_interrupt(sandbox, use.id))
             raise
 
     async def _answer_denied(self) -> None:
@@ -166,6 +167,12 @@ class SessionTurn:
             return f"A person refused this call; it was not run.{words}"
         shown = ", ".join(tool_names(self._writer.state.agent, self._names)) or "none"
         return f"There is no tool {open_use.use.name!r} for you; it was not run. Your tools: {shown}."
+
+
+async def _interrupt(sandbox: Sandbox, use_id: str) -> None:
+    """Best effort: a sandbox that is lost has nothing to interrupt, and its loss must not stop us from stopping."""
+    with contextlib.suppress(SandboxLost):
+        await sandbox.interrupt(use_id)
 
 
 def tool_names(agent: JsonObject, builtin_names: Sequence[str]) -> list[str]:
