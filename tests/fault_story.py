@@ -1,16 +1,21 @@
-"""A remit that has everything in it, for whoever lets platforms die: what is asked for, what the model does, who
-watches, and what must be true afterwards however often the process died."""
+"""Remits for whoever lets platforms die: what is asked for, what the model does, who watches, and what must be true
+afterwards however often the process died. The stories themselves are at the end."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from platform_bench import WORKSPACE, Life, World, in_pieces, tar_of
+import anyio
+
+from platform_bench import POLL_SECONDS, WORKSPACE, Life, World, in_pieces, tar_of
 from remit.client.client import AsyncClient
+from remit.client.errors import BadRequestError
 from remit.values import Account, JsonObject
 
 NOTE_KEY = "story"
@@ -35,33 +40,6 @@ def write(path: str, content: str) -> JsonObject:
     return {"name": "write", "input": {"file_path": path, "content": content}}
 
 
-def long_script(ticks: Path) -> JsonObject:
-    """Two uses in one step, an overloaded call that is made again, an edit, a failing verifier, a revision. What a crash
-    took from the revision is done again after the next feedback."""
-    tick = tick_command(ticks)
-    return {
-        "steps": [
-            {"text": "I look around.", "tool_uses": [bash(tick), bash(tick)]},
-            {
-                "text": "I try something.",
-                "fault": {"kind": "overloaded", "times": 1},
-                "tool_uses": [edit("/workspace/answer.txt", "unknown", "41")],
-            },
-            {"text": "That should be it."},
-        ],
-        "rules": [
-            {
-                "when": {"last_user_contains": FEEDBACK},
-                "steps": [
-                    {"text": "One more.", "tool_uses": [bash(tick), write("/workspace/answer.txt", "42\n")]},
-                    {"text": "Now it is."},
-                ],
-            }
-        ],
-        "default": {"text": "Nothing more to do."},
-    }
-
-
 @dataclass
 class Customer:
     """Commissions one remit and waits for its end, from process to process. What it knows it knows for ever; an answer
@@ -69,17 +47,18 @@ class Customer:
 
     fields: dict[str, Any]
     files: dict[str, str]
+    ticks: Path
     input_id: str | None = None
     remit_id: str | None = None
-    consents: bool = True
     remit: JsonObject = field(default_factory=dict)
     report: JsonObject = field(default_factory=dict)
 
     async def work(self, life: Life, client: AsyncClient) -> None:
         """Until the remit has ended and the worker is at rest."""
         remit = await self.commission(client)
-        if remit["status"] == "awaiting_consent" and self.consents:
+        if remit["status"] == "awaiting_consent":
             await client.remits.approve(remit["id"])
+        await self.follow(client, remit["id"])
         await until(client, remit["id"], "remit.ended")
         await life.settle()
         self.remit = await client.remits.retrieve(remit["id"])
@@ -87,6 +66,9 @@ class Customer:
         for session_id in self.remit["session_ids"]:
             session_report = await client.sessions.check(session_id)
             self.report["violations"] += session_report["violations"]
+
+    async def follow(self, client: AsyncClient, remit_id: str) -> None:
+        """What this customer does while the remit works: nothing."""
 
     async def commission(self, client: AsyncClient) -> JsonObject:
         """The remit: known, found, or made."""
@@ -103,25 +85,24 @@ class Customer:
         return remit
 
 
-async def until(client: AsyncClient, remit_id: str, type: str, count: int = 1) -> JsonObject:
-    """The count-th event of this type, from the stream."""
+async def until(client: AsyncClient, remit_id: str, *types: str) -> JsonObject:
+    """The first event of one of these types, from the stream."""
     async with client.remits.stream(remit_id) as events:
         async for event in events:
-            count -= event["type"] == type
-            if count == 0:
+            if event["type"] in types:
                 return event
-    raise AssertionError(f"the stream ended before {type}")
+    raise AssertionError(f"the stream ended before {types}")
 
 
 # ------------------------------------------------------------------------------------ what must be true
 
 
-async def faults_of(world: World, customer: Customer, ticks: Path) -> list[str]:
+async def faults_of(world: World, customer: Customer) -> list[str]:
     """Everything that is wrong with how it ended; empty when nothing is."""
     wrong = [f"check: {one['rule']}: {one['message']}" for one in customer.report["violations"]]
     wrong += await _faults_of_logs(world)
     wrong += await _faults_of_accounts(world)
-    wrong += await _faults_of_effects(world, customer, ticks)
+    wrong += await _faults_of_effects(world, customer)
     return wrong
 
 
@@ -158,10 +139,10 @@ def _dollars(accounts: list[Account]) -> int:
     return sum(account.spent for account in accounts if account.unit == "nano_usd")
 
 
-async def _faults_of_effects(world: World, customer: Customer, ticks: Path) -> list[str]:
+async def _faults_of_effects(world: World, customer: Customer) -> list[str]:
     """Each use ran at most once, and if it is not said that it may have run, exactly once."""
     wrong: list[str] = []
-    drawn = [int(line) for line in ticks.read_text().split()]
+    drawn = [int(line) for line in customer.ticks.read_text().split()]
     reported: list[int] = []
     unknown = 0
     for session_id in customer.remit["session_ids"]:
@@ -181,9 +162,9 @@ async def _faults_of_effects(world: World, customer: Customer, ticks: Path) -> l
             found = re.search(r"ticket (\d+)", str(body["content"]))
             if found is not None:
                 reported.append(int(found.group(1)))
-            elif body.get("may_have_run"):
+            elif body.get("may_have_run") or "may have had effects" in str(body["content"]):
                 unknown += 1
-            else:
+            elif "before it ran" not in str(body["content"]):
                 wrong.append(f"{body['tool_use_id']} reports no effect: {body['content']}")
         started = Counter(body["tool_use_id"] for body in await world.bodies(session_id, "tool.started"))
         wrong += [f"{use_id} was started {n} times" for use_id, n in started.items() if n != 1]
@@ -192,3 +173,132 @@ async def _faults_of_effects(world: World, customer: Customer, ticks: Path) -> l
     if len(drawn) - len(reported) > unknown:
         wrong.append(f"{len(drawn)} effects, {len(reported)} reported, {unknown} may have run")
     return wrong
+
+
+# ---------------------------------------------------------------------------------------------- stories
+
+
+class Restless(Customer):
+    """Interrupts the first tool use while it runs, and has it go on. What a death left undone is asked for again."""
+
+    async def follow(self, client: AsyncClient, remit_id: str) -> None:
+        events = [event["type"] async for event in client.remits.events(remit_id)]
+        if "remit.interrupted" not in events:
+            await self._wait_for_effect(client, remit_id)
+            # A use that a crash cut cannot be interrupted: the work may have ended meanwhile.
+            with suppress(BadRequestError):
+                await client.remits.interrupt(remit_id)
+        await until(client, remit_id, "remit.interrupted", "remit.ended")
+        if (await client.remits.retrieve(remit_id))["status"] == "interrupted":
+            await client.remits.resume(remit_id)
+
+    async def _wait_for_effect(self, client: AsyncClient, remit_id: str) -> None:
+        while not self.ticks.read_text() and not (await client.remits.retrieve(remit_id))["ended_at"]:  # noqa: ASYNC110 a file
+            await anyio.sleep(POLL_SECONDS)
+
+
+@dataclass(frozen=True)
+class Story:
+    """One remit: the model's script, what is asked for, and how it must end."""
+
+    script: Callable[[Path], JsonObject]
+    fields: dict[str, Any]
+    files: dict[str, str]
+    ending: tuple[str, bool, bool]
+    """Status, completed, verified."""
+    customer: type[Customer] = Customer
+
+    async def open(self, folder: Path) -> tuple[World, Customer]:
+        """A world in which nothing has happened yet, and its customer."""
+        folder.mkdir()
+        ticks = folder / "ticks"
+        ticks.touch()
+        world = World(folder, scripts={"story": self.script(ticks)})
+        await world.open()
+        fields = {"outcome": "answer.txt holds the answer", "model": "scripted/story", **self.fields}
+        return world, self.customer(fields=fields, files=self.files, ticks=ticks)
+
+
+def _long(ticks: Path) -> JsonObject:
+    tick = tick_command(ticks)
+    return {
+        "steps": [
+            {"text": "I look around.", "tool_uses": [bash(tick), bash(tick)]},
+            {
+                "text": "I try something.",
+                "fault": {"kind": "overloaded", "times": 1},
+                "tool_uses": [edit("/workspace/answer.txt", "unknown", "41")],
+            },
+            {"text": "That should be it."},
+        ],
+        "rules": [_revision([bash(tick), write("/workspace/answer.txt", "42\n")])],
+        "default": {"text": "Nothing more to do."},
+    }
+
+
+def _revision(uses: list[JsonObject]) -> JsonObject:
+    """What a crash took from a revision is done again after the next feedback."""
+    steps = [{"text": "One more.", "tool_uses": uses}, {"text": "Now it is."}]
+    return {"when": {"last_user_contains": FEEDBACK}, "steps": steps}
+
+
+def _spendthrift(ticks: Path) -> JsonObject:
+    """It never comes to an end by itself."""
+    return {"default": {"text": "thinking " * 1500, "tool_uses": [bash(tick_command(ticks))]}}
+
+
+def _interruptible(ticks: Path) -> JsonObject:
+    fix = write("/workspace/answer.txt", "42\n")
+    return {
+        "steps": [
+            {"text": "This takes a while.", "tool_uses": [bash(f"{tick_command(ticks)}; sleep 60")]},
+            {"text": "Now quickly.", "tool_uses": [fix]},
+        ],
+        "rules": [_revision([fix])],
+        "default": {"text": "Done."},
+    }
+
+
+def _cheat(ticks: Path) -> JsonObject:
+    uses = [bash(tick_command(ticks)), write("/workspace/check.sh", "exit 0\n")]
+    return {"steps": [{"text": "I know a short cut.", "tool_uses": uses}], "default": {"text": "Done."}}
+
+
+ANSWERED = [{"type": "command", "command": "grep -qx 42 answer.txt"}]
+UNANSWERED = {"answer.txt": "unknown\n", "notes/readme.txt": "look for the answer\n"}
+# A call that a crash cut is paid at its worst case, so there is room for some.
+AMPLE = {"usd": "20.00", "tokens": 2_000_000}
+
+LONG = Story(
+    script=_long,
+    fields={"verifiers": ANSWERED, "max_iterations": 8, "budget": AMPLE},
+    files=UNANSWERED,
+    ending=("satisfied", True, True),
+)
+"""Two uses in one step, an overloaded call that is made again, an edit, a failing verifier, a revision."""
+
+DEAR = Story(
+    script=_spendthrift,
+    fields={"verifiers": ANSWERED, "budget": {"usd": "0.60"}},
+    files=UNANSWERED,
+    ending=("budget_reached", False, False),
+)
+
+INTERRUPTED = Story(
+    script=_interruptible,
+    fields={"verifiers": ANSWERED, "max_iterations": 8, "budget": AMPLE},
+    files=UNANSWERED,
+    ending=("satisfied", True, True),
+    customer=Restless,
+)
+
+CHEATED = Story(
+    script=_cheat,
+    fields={
+        "verifiers": [{"type": "command", "command": "bash check.sh"}],
+        "max_iterations": 1,
+        "budget": AMPLE,
+    },
+    files={**UNANSWERED, "check.sh": "grep -qx 42 answer.txt\n"},
+    ending=("unsatisfied", True, False),
+)
