@@ -29,6 +29,12 @@ class InvalidRequest(RemitError):
     """A field is unknown, of the wrong type, out of range or not supported. The message names it and the mend."""
 
 
+class NotServed(RemitError):
+    """A method of the wire that this version does not have. Repeating the call does not help."""
+
+    code = "not_supported"
+
+
 class TooLarge(RemitError):
     """The body or one part of it exceeds a named limit."""
 

@@ -20,6 +20,7 @@ from api.samples import HELLO
 from api.whole import whole_platform
 from remit.client.asgi import StreamingASGITransport
 from remit.server.app import App
+from remit.server.refused import is_refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -50,6 +51,7 @@ class Two:
         return [
             (method, route)
             for route in self.app.routes
+            if not is_refusal(route)
             for method in sorted((route.methods or set()) - {"HEAD"})
         ]
 

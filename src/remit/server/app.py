@@ -16,6 +16,7 @@ from remit.server.auth import authenticate, remember_principal
 from remit.server.environments import EnvironmentRoutes
 from remit.server.errors import answer
 from remit.server.events import EventRoutes
+from remit.server.refused import refusal_routes
 from remit.server.services import Services
 from remit.server.sessions import SessionRoutes
 
@@ -31,7 +32,7 @@ def create_app(services: Services, extra_routes: Sequence[Route] = ()) -> App:
         *SessionRoutes(services).routes(),
         *extra_routes,
     ]
-    return App(services, routes)
+    return App(services, [*routes, *refusal_routes(routes)])
 
 
 class App:

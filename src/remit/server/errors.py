@@ -31,6 +31,7 @@ class _Kind(NamedTuple):
 
 _KINDS: dict[type[RemitError], _Kind] = {
     errors.InvalidRequest: _Kind(400, "invalid_request_error"),
+    errors.NotServed: _Kind(400, "invalid_request_error", should_retry=False),
     errors.WrongState: _Kind(400, "invalid_request_error"),
     errors.TooLarge: _Kind(413, "request_too_large"),
     errors.Unauthenticated: _Kind(401, "authentication_error"),
