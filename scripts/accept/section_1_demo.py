@@ -14,7 +14,7 @@ IN_THIS_ORDER = (
     "revision",
     "kill -9",
     "restored",
-    "refused",
+    "not made",
     "tampered",
     "verified",
     "receipt",

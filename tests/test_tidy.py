@@ -1,0 +1,105 @@
+"""The habits of the code that a machine can look for."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "remit"
+LINES_MAX = 500
+LONG = {
+    # One contract, one table or one fold each: cut in two they would be harder to read.
+    "interfaces.py",
+    "values.py",
+    "session/state.py",
+    "stores/memory.py",
+}
+NAMES_WE_DO_NOT_USE = re.compile(r"(?i:managers?|helpers?|utils?|impl|misc|common)$")
+TEXT = {".py", ".md", ".toml", ".txt", ".sql", ".json", ".sh", ""}
+FORBIDDEN = {
+    "a place on somebody's machine": re.compile(r"(?<![\w.}])/(?:work|root|Users)/\w|/home/\w+/|/tmp/brief"),
+    "work that was left for later": re.compile(r"(?:#|//|--|\*)\s*(?:TODO|FIXME|XXX|HACK)\b"),
+}
+
+
+def sources() -> Iterator[Path]:
+    return iter(sorted(SOURCE.rglob("*.py")))
+
+
+def kept_files() -> list[Path]:
+    """What git has or would take."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
+    paths = [ROOT / name for name in listed.decode().split("\0") if name]
+    return [path for path in paths if path.is_file() and path.suffix in TEXT and path.name != "LICENSE"]
+
+
+def test_no_file_is_too_long() -> None:
+    too_long = {
+        str(path.relative_to(SOURCE)): lines
+        for path in sources()
+        if (lines := len(path.read_text().splitlines())) > LINES_MAX
+    }
+    assert set(too_long) - LONG == set(), too_long
+
+
+def test_packages_have_empty_init_files() -> None:
+    full = [path for path in SOURCE.rglob("__init__.py") if path.read_text().strip()]
+    assert full in ([], [SOURCE / "__init__.py"])
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_nothing_in_the_repository_mentions(what: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:120]}"
+        for path in kept_files()
+        if path != Path(__file__).resolve()
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
+        if FORBIDDEN[what].search(line)
+    ]
+    assert found == []
+
+
+def test_every_contract_says_what_it_promises() -> None:
+    bare: list[str] = []
+    for node in ast.walk(ast.parse((SOURCE / "interfaces.py").read_text())):
+        if isinstance(node, ast.ClassDef):
+            methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+            bare += [f"{node.name}.{one.name}" for one in methods if ast.get_docstring(one) is None]
+            bare += [] if ast.get_docstring(node) else [node.name]
+    assert [name for name in bare if not name.rpartition(".")[2].startswith("_")] == []
+
+
+def test_every_module_and_every_public_class_says_what_it_is_for() -> None:
+    bare: list[str] = []
+    for path in sources():
+        tree = ast.parse(path.read_text())
+        if tree.body and ast.get_docstring(tree) is None:
+            bare.append(str(path.relative_to(SOURCE)))
+        bare += [
+            f"{path.relative_to(SOURCE)}: {node.name}"
+            for node in tree.body
+            if isinstance(node, ast.ClassDef)
+            and not node.name.startswith("_")
+            and not ast.get_docstring(node)
+        ]
+    assert bare == []
+
+
+def test_names_say_what_a_thing_is() -> None:
+    vague = [str(path.relative_to(SOURCE)) for path in sources() if NAMES_WE_DO_NOT_USE.search(path.stem)]
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and NAMES_WE_DO_NOT_USE.search(node.name):
+                vague += [f"{path.relative_to(SOURCE)}: {node.name}"]
+    assert vague == []
