@@ -32,6 +32,8 @@ RUN_SECONDS_MAX = 60.0
 """A process that is not done by then is stuck."""
 GONE_SECONDS = 5.0
 """How long what a killed process left running may take to notice."""
+REMITS_PER_FOLDER = 4
+"""Then a new data folder: its first start, which makes the databases and the key, is a place to die as well."""
 KILLS_PER_REMIT_MAX = 15
 """So that the outcome is reached within its iterations and its budget; after that a remit is left in peace."""
 ANSWER = "42\n"
@@ -95,28 +97,36 @@ class Victims:
         self.kills: Counter[str] = Counter()
         self.remits = 0
         self._folder = folder
-        self._data = folder / "data"
+        self._datas: list[Path] = []
         self._input = folder / "input"
-        self._environment = {
-            **os.environ,
-            "REMIT_DATA": str(self._data),
-            "REMIT_SCRIPTED": str(folder / "scripts"),
-            "NO_COLOR": "1",
-        }
-        for made in (self._data, self._input, folder / "scripts"):
-            made.mkdir(mode=0o700)
-        (self._data / "remit.toml").write_text(PRICE)
+        for made in (self._input, folder / "scripts"):
+            made.mkdir()
         (self._input / "answer.txt").write_text("unknown\n")
         (folder / "scripts" / "story.json").write_text(json.dumps(SCRIPT))
 
+    @property
+    def _data(self) -> Path:
+        return self._datas[-1]
+
+    def _new_data_folder(self) -> None:
+        self._datas.append(self._folder / f"data_{len(self._datas)}")
+        self._data.mkdir(mode=0o700)
+        (self._data / "remit.toml").write_text(PRICE)
+
     # ---------------------------------------------------------------------------------------- processes
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, data: Path | None = None) -> subprocess.Popen[bytes]:
         """A `remit` command in a process of its own; what it says goes to files, for a pipe would end with us."""
+        environment = {
+            **os.environ,
+            "REMIT_DATA": str(data or self._data),
+            "REMIT_SCRIPTED": str(self._folder / "scripts"),
+            "NO_COLOR": "1",
+        }
         with (self._folder / "out").open("wb") as out, (self._folder / "err").open("wb") as err:
             return subprocess.Popen(
                 [sys.executable, "-m", "remit.cli", *arguments],
-                env=self._environment,
+                env=environment,
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -168,9 +178,7 @@ class Victims:
 
     def newest(self) -> StreamHead | None:
         """The remit that was made last, as the log has it; no platform is started to find out."""
-        if not (self._data / "sessions.db").exists():
-            return None
-        return asyncio.run(self._newest())
+        return asyncio.run(self._newest()) if (self._data / "sessions.db").exists() else None
 
     async def _newest(self) -> StreamHead | None:
         store = await open_session_store(self._data, SystemClock())
@@ -201,6 +209,8 @@ class Victims:
 
     def carry_out(self, *, kills_left: int, window: float) -> None:
         """One remit to its end, through as many kills as come."""
+        if self.remits % REMITS_PER_FOLDER == 0:
+            self._new_data_folder()
         known = self.newest()
         before_id = known.stream_id if known is not None else None
         remit_id: str | None = None
@@ -244,8 +254,9 @@ class Victims:
 
     def check(self) -> None:
         """The invariant checker over every remit there is."""
-        if self.finish(self.start("check", "--all"), what="remit check --all") != 0:
-            raise Broken(self.said())
+        for data in self._datas:
+            if self.finish(self.start("check", "--all", data=data), what="remit check --all") != 0:
+                raise Broken(self.said())
 
 
 def descendants() -> list[str]:

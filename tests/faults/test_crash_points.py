@@ -110,7 +110,9 @@ async def test_a_platform_that_dies_again_while_it_recovers_ends_the_same(tmp_pa
 )
 async def test_other_endings_are_the_same_after_a_death_at_any_append(story: Story, tmp_path: Path) -> None:
     appends = await undisturbed(story, tmp_path / "whole")
-    assert await try_all(story, tmp_path, every_point(len(appends))) == []
+    # To have died after one append is to have died before the next, as far as the log can tell.
+    points = every_point(len(appends))
+    assert await try_all(story, tmp_path, [*points[:1], *points[1::2]]) == []
 
 
 async def test_a_cheat_is_named(tmp_path: Path) -> None:
