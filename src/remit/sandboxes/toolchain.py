@@ -11,6 +11,7 @@ import importlib.metadata
 import os
 import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 import uuid
@@ -83,10 +84,11 @@ def _build(images: Path, folder: Path, packages: dict[str, str]) -> None:
     new.mkdir(mode=0o755)
     try:
         _copy_interpreter(new)
-        site = new / "lib" / f"python{_version()}" / "site-packages"
+        site = _site_packages(new)
         for distribution in _distributions().values():
             _copy_distribution(distribution, site)
         _write_launchers(new / "bin")
+        _try_out(new)
         shutil.copytree(Path(__file__).parent / "guest", new / "guest", ignore=_LEFT_OUT)
         (new / "etc").mkdir(mode=0o755)
         for name, text in _ETC.items():
@@ -127,6 +129,33 @@ def _copy_interpreter(new: Path) -> None:
             raise SandboxUnavailable(f"{shared}, which this interpreter needs, is not in {folders[0]}")
         shutil.copy2(source, new / "lib" / shared)
         _make_relocatable(binaries / f"python{version}")
+
+
+def _site_packages(new: Path) -> Path:
+    """Where the copied interpreter looks for packages: Debian's says dist-packages, others site-packages."""
+    answer = _run(new, "import site; print(*site.getsitepackages(), sep='\\n')")
+    own = [Path(line) for line in answer.splitlines() if Path(line).is_relative_to(new)]
+    if not own:
+        raise SandboxUnavailable(
+            f"the copied interpreter has no folder for packages of its own (it says {answer!r})"
+        )
+    return own[0]
+
+
+def _try_out(new: Path) -> None:
+    """A toolchain whose pytest does not start would fail every verifier: better no image."""
+    _run(new, "import pytest")
+
+
+def _run(new: Path, code: str) -> str:
+    """What the copied interpreter prints. Raises SandboxUnavailable when it fails."""
+    command = [str(new / "bin" / "python3"), "-I", "-B", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={}, check=False)
+    if done.returncode != 0:
+        raise SandboxUnavailable(
+            f"the copied interpreter does not work ({done.stderr.strip().splitlines()[-1:]}); use another Python for Remit"
+        )
+    return done.stdout.strip()
 
 
 def library_folder() -> Path:
