@@ -83,9 +83,11 @@ class StoreUnavailable(RemitError):
 class DataFolderBusy(RemitError):
     """Another process owns the data folder; its API socket is `socket_path`."""
 
-    def __init__(self, message: str, *, socket_path: str) -> None:
+    def __init__(self, message: str, *, socket_path: str, pid: int | None = None) -> None:
         super().__init__(message)
         self.socket_path = socket_path
+        self.pid = pid
+        """The owner's process, where it could be read."""
 
 
 # Money.
@@ -104,6 +106,10 @@ class Unpriced(RemitError):
 # Models.
 class ModelUnavailable(RemitError):
     """No provider can serve this model id (no key, no such provider). The message names the ways to get one."""
+
+
+class ModelInstallFailed(RemitError):
+    """A local model could not be fetched, verified or removed. What has come of it is kept for the next attempt."""
 
 
 class ModelCallFailed(RemitError):
