@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
 from remit.clock import SystemClock
 from remit.ids import Ids
-from remit.ledger.prices import PriceTable
+from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.scripted import ScriptedProvider
 from remit.sandboxes.local import LocalProvider
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
@@ -20,7 +20,9 @@ from remit.values import KeyRow
 
 
 @asynccontextmanager
-async def whole_platform(folder: Path) -> AsyncGenerator[Assembled]:
+async def whole_platform(
+    folder: Path, *, prices: Mapping[str, Mapping[str, float]] | None = None
+) -> AsyncGenerator[Assembled]:
     """With the keys `rk_one` and `rk_two` of two workspaces. The worker does not run unless the test runs it."""
     clock = SystemClock()
     ids = Ids(clock)
@@ -38,7 +40,7 @@ async def whole_platform(folder: Path) -> AsyncGenerator[Assembled]:
             bus=MemoryBus(),
             sandboxes=sandboxes,
             models={"scripted": ScriptedProvider({}, clock=clock)},
-            prices=PriceTable({}, clock=clock),
+            prices=PriceTable(parse_overrides(prices or {}), clock=clock),
         )
     )
     for number in ("one", "two"):
