@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from socket import socket
 from typing import Protocol
 
 from remit.values import (
@@ -35,6 +36,7 @@ from remit.values import (
     ModelInfo,
     ModelRequest,
     ModelResponse,
+    NetworkPolicy,
     NewStream,
     OutboxItem,
     Page,
@@ -45,6 +47,7 @@ from remit.values import (
     Resource,
     SandboxCapabilities,
     SandboxSpec,
+    Service,
     ShellRequest,
     StreamFilter,
     StreamHead,
@@ -216,8 +219,9 @@ class Catalog(Protocol):
     async def update(
         self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
     ) -> None:
-        """Replace the current row if its version is `expected_version` (else Conflict). With `is_new_version` the
-        resource's version is one more and the former one stays retrievable."""
+        """Replace the current row if its version is `expected_version` (else Conflict) and it is not archived (else
+        WrongState: nothing un-archives). With `is_new_version` the resource's version is one more and the former one
+        stays retrievable."""
         ...
 
     async def list(
@@ -251,6 +255,10 @@ class Catalog(Protocol):
 
     async def list_keys(self, workspace_id: str) -> Sequence[KeyRow]:
         """Keys of a workspace, oldest first."""
+        ...
+
+    async def drop_expired_keys(self, kind: str, *, before_us: int) -> int:
+        """Forget keys of this kind, of any workspace, that expired before; gives how many."""
         ...
 
     async def reference_blobs(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
@@ -504,12 +512,45 @@ class Sandbox(Protocol):
         """Kill what that call runs; its result has exit_code None. Unknown ids are no error."""
         ...
 
+    async def services(self) -> Sequence[Service]:
+        """What listens on TCP inside, started by commands, by port; bounded."""
+        ...
+
+    async def connect(self, port: int) -> socket:
+        """A TCP connection to this port of the sandbox's own loopback, non-blocking, perhaps still under way; the caller
+        closes it. Raises SandboxRefused when nothing listens there."""
+        ...
+
     async def wait_lost(self) -> None:
         """Return when the sandbox has died (never after destroy)."""
         ...
 
     async def destroy(self) -> None:
         """Kill everything, remove its files. Idempotent."""
+        ...
+
+
+class Egress(Protocol):
+    """The way out of sandboxes: listens inside each, and lets through what its policy allows."""
+
+    async def open(self, sandbox_id: str, policy: NetworkPolicy, listener: socket) -> None:
+        """Serve an HTTP proxy on this listening socket (taken over) until `forget`. Raises SandboxUnavailable."""
+        ...
+
+    async def forget(self, sandbox_id: str) -> None:
+        """Close the listener and every connection of that sandbox. Idempotent."""
+        ...
+
+    async def close(self) -> None:
+        """Close all, end the proxy."""
+        ...
+
+
+class LiveSandboxes(Protocol):
+    """The sandboxes that are live for sessions now."""
+
+    def use(self, session_id: str) -> Sandbox | None:
+        """The session's sandbox, now counted as used (it is not released as idle at once); None if none is live here."""
         ...
 
 

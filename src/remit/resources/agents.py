@@ -121,7 +121,7 @@ class Agents:
             await self._catalog.update(
                 principal, changed, expected_version=current.version, is_new_version=is_new_version
             )
-        except Conflict:
+        except (Conflict, WrongState):  # somebody was quicker, maybe with an archive: read it again
             return False
         return True
 

@@ -114,7 +114,7 @@ class Environments:
             await self._catalog.update(
                 principal, stored, expected_version=current.version, is_new_version=True
             )
-        except Conflict:
+        except (Conflict, WrongState):  # somebody was quicker, maybe with an archive: read it again
             return None
         return stored
 

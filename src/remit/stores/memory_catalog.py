@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from remit.clock import Clock
-from remit.errors import Conflict, NotFound, StoreUnavailable
+from remit.errors import Conflict, NotFound, StoreUnavailable, WrongState
 from remit.stores.memory_pages import is_after, is_between
 from remit.values import KeyRow, Page, Principal, Resource
 
@@ -57,6 +57,8 @@ class MemoryCatalog:
                 f"{resource.kind} {resource.id!r} is at version {current.version}, not {expected_version}: "
                 "read it again."
             )
+        if current.archived_at_us is not None:
+            raise WrongState(f"{resource.kind} {resource.id!r} is archived and cannot be changed.")
         updated = msgspec.structs.replace(
             resource,
             workspace_id=principal.workspace_id,
@@ -117,6 +119,17 @@ class MemoryCatalog:
         self._require_open()
         keys = [key for key in self._keys.values() if key.workspace_id == workspace_id]
         return sorted(keys, key=lambda key: (key.created_at_us, key.id))
+
+    async def drop_expired_keys(self, kind: str, *, before_us: int) -> int:
+        self._require_open()
+        expired = [
+            key.id
+            for key in self._keys.values()
+            if key.kind == kind and key.expires_at_us is not None and key.expires_at_us < before_us
+        ]
+        for id in expired:
+            del self._keys[id]
+        return len(expired)
 
     async def reference_blobs(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
         self._require_open()

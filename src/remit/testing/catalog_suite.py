@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from remit.errors import Conflict, NotFound, StoreUnavailable
+from remit.errors import Conflict, NotFound, StoreUnavailable, WrongState
 from remit.interfaces import Catalog
 from remit.testing.store_checks.given import ONE, TWO, refused
 from remit.values import KeyRow, Page, Principal, Resource
@@ -85,6 +85,21 @@ async def check_an_update_from_another_version_is_refused(make_catalog: MakeCata
         with refused(Conflict, "version 2"):
             await catalog.update(ONE, _agent("agent_1"), expected_version=3, is_new_version=False)
         assert (await catalog.retrieve(ONE, "agent", "agent_1")).version == 2
+
+
+async def check_an_archived_row_is_never_changed(make_catalog: MakeCatalog) -> None:
+    """An archive may keep the version: an update that read the row before it must not undo it."""
+    async with make_catalog() as catalog:
+        await catalog.create(ONE, _agent("agent_1", body=b"1"))
+        archived = _agent("agent_1", body=b"1", archived_at_us=5)
+        await catalog.update(ONE, archived, expected_version=1, is_new_version=False)
+        for is_new_version in (True, False):
+            with refused(WrongState, "archived"):
+                await catalog.update(
+                    ONE, _agent("agent_1", body=b"2"), expected_version=1, is_new_version=is_new_version
+                )
+        current = await catalog.retrieve(ONE, "agent", "agent_1")
+        assert (current.version, current.body, current.archived_at_us) == (1, b"1", 5)
 
 
 async def check_listing_pages_through_current_versions(make_catalog: MakeCatalog) -> None:
@@ -205,6 +220,28 @@ async def check_keys_are_listed_by_workspace_oldest_first(make_catalog: MakeCata
             await catalog.put_key(key)
         assert list(await catalog.list_keys("wrkspc_one")) == [older, newer]
         assert list(await catalog.list_keys("wrkspc_three")) == []
+
+
+async def check_expired_keys_of_a_kind_are_dropped_and_no_others(make_catalog: MakeCatalog) -> None:
+    async with make_catalog() as catalog:
+        links = [
+            msgspec.structs.replace(
+                _key(f"apikey_{name}", name * 64), kind="link", workspace_id=workspace_id, expires_at_us=at_us
+            )
+            for name, workspace_id, at_us in (
+                ("a", "wrkspc_one", 9),
+                ("b", "wrkspc_two", 9),
+                ("c", "wrkspc_one", 10),
+                ("d", "wrkspc_one", None),
+            )
+        ]
+        kept = msgspec.structs.replace(_key("apikey_e", "e" * 64), expires_at_us=1)
+        for key in (*links, kept):
+            await catalog.put_key(key)
+        assert await catalog.drop_expired_keys("link", before_us=10) == 2
+        assert await catalog.drop_expired_keys("link", before_us=10) == 0
+        assert list(await catalog.list_keys("wrkspc_one")) == [*links[2:], kept]
+        assert list(await catalog.list_keys("wrkspc_two")) == []
 
 
 async def check_a_blob_is_dropped_when_nobody_needs_it(make_catalog: MakeCatalog) -> None:

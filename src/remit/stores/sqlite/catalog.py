@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import apsw
 import msgspec
 
-from remit.errors import Conflict, NotFound
+from remit.errors import Conflict, NotFound, WrongState
 from remit.stores.sqlite.cursor import Cursor
 from remit.stores.sqlite.database import Database
 from remit.stores.sqlite.rows import KEY_COLUMNS, RESOURCE_COLUMNS, key, resource
@@ -26,7 +26,7 @@ WHERE workspace_id = ? AND kind = ? AND id = ? AND version = ?
 """
 
 _CURRENT = """
-SELECT version, created_at_us FROM resources
+SELECT version, created_at_us, archived_at_us FROM resources
 WHERE workspace_id = ? AND kind = ? AND id = ? AND is_current = 1
 """
 
@@ -81,11 +81,13 @@ class SqliteCatalog:
             current = cursor.execute(_CURRENT, name).fetchone()
             if current is None:
                 raise _no_such_resource(resource.kind, resource.id)
-            version, created_at_us = current
+            version, created_at_us, archived_at_us = current
             if version != expected_version:
                 raise Conflict(
                     f"{resource.kind} {resource.id!r} is at version {version}, not {expected_version}: read it again."
                 )
+            if archived_at_us is not None:
+                raise WrongState(f"{resource.kind} {resource.id!r} is archived and cannot be changed.")
             if is_new_version:
                 cursor.execute(
                     "UPDATE resources SET is_current = 0 WHERE workspace_id = ? AND kind = ? AND id = ? AND version = ?",
@@ -201,6 +203,15 @@ class SqliteCatalog:
             return [key(row) for row in found]
 
         return await self._database.read_in_thread(run)
+
+    async def drop_expired_keys(self, kind: str, *, before_us: int) -> int:
+        def run(cursor: Cursor) -> int:
+            dropped = cursor.execute(
+                "DELETE FROM keys WHERE kind = ? AND expires_at_us < ? RETURNING id", (kind, before_us)
+            )
+            return len(dropped.fetchall())
+
+        return await self._database.write(run)
 
     # --------------------------------------------------------------------------------- blob references
 
