@@ -46,6 +46,7 @@ from remit.values import (
 )
 from remit.verifiers.command import CommandVerifier
 from remit.verifiers.composition import Verifiers
+from remit.verifiers.rubric import RubricVerifier
 
 PRINCIPAL = Principal(workspace_id="wrkspc_one", actor="apikey_one")
 TIMEOUT_SECONDS = 20
@@ -114,7 +115,10 @@ class SessionBench:
     def worker(self, name: str = "worker_1") -> Worker:
         """A worker over these parts."""
         verifiers = Verifiers(
-            {"command": CommandVerifier(provider=self.sandboxes, blobs=self.blobs, ids=self.ids)}
+            {
+                "rubric": RubricVerifier(self.gateway, self.blobs),
+                "command": CommandVerifier(provider=self.sandboxes, blobs=self.blobs, ids=self.ids),
+            }
         )
         handler = SessionHandler(
             store=self.store,

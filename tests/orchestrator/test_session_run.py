@@ -320,6 +320,33 @@ async def test_iterations_end_at_their_limit(make_bench: Callable[..., SessionBe
     assert texts(messages[-1]) == "I could not."
 
 
+async def test_a_grader_that_cannot_be_paid_reaches_the_budget_and_judges_nothing(
+    make_bench: Callable[..., SessionBench],
+) -> None:
+    bench = make_bench(say("done"))
+    async with bench.running():
+        session_id = await bench.create(
+            agent={"model": {"id": "scripted/dear"}},
+            effects=(
+                OpenAccount(unit="nano_usd", purpose="work", cap=10_000_000_000),
+                OpenAccount(unit="nano_usd", purpose="verification", cap=1000),
+            ),
+        )
+        await bench.send(
+            session_id,
+            "user.define_outcome",
+            description="a poem",
+            outcome_id="outc_1",
+            rubric={"type": "text", "content": "It rhymes."},
+        )
+        idle = await bench.wait_idle(session_id)
+    assert idle["stop_reason"] == {"type": "budget_reached"}
+    assert await bench.bodies(session_id, "session.error") == []
+    assert await bench.bodies(session_id, "span.outcome_evaluation_end") == []
+    (refused,) = await bench.bodies(session_id, "model.refused")
+    assert "worst case" in str(refused["message"])
+
+
 async def test_a_sandbox_that_dies_in_a_tool_is_announced_and_restored(
     make_bench: Callable[..., SessionBench],
 ) -> None:

@@ -5,7 +5,6 @@ Here, and in no harness, so that the built-in loop and every guest are verified 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import cast
 
@@ -13,6 +12,7 @@ import msgspec
 
 from remit.errors import RemitError, SandboxLost, SandboxUnavailable, VerifierUnavailable
 from remit.interfaces import BlobStore
+from remit.orchestrator.background import in_background
 from remit.orchestrator.held import EMPTY_TREE, HeldSandboxes, input_mounts, input_tree_digest, toolchains
 from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.writer import SessionWriter, tell_parent
@@ -43,12 +43,8 @@ class Evaluation:
         if outcome.evaluation_start_id is None:
             await writer.append(self._span(writer, "start", outcome))
         recorder = SessionRecorder(writer, "verification")
-        async with asyncio.TaskGroup() as group:
-            heartbeat = group.create_task(self._heartbeat(writer, outcome))
-            try:
-                verdicts, failure = await self._judge(writer, outcome, recorder)
-            finally:
-                heartbeat.cancel()
+        async with in_background(self._heartbeat(writer, outcome)):
+            verdicts, failure = await self._judge(writer, outcome, recorder)
         await self._conclude(writer, outcome, verdicts, failure, recorder)
 
     async def _judge(

@@ -19,6 +19,7 @@ from remit.errors import (
     StoreUnavailable,
 )
 from remit.interfaces import Harness, LiveBus, LiveSubscription, ModelCaller, Toolset
+from remit.orchestrator.background import in_background
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import assumed_cost, assumed_settlements
@@ -96,14 +97,9 @@ class SessionRun:
 
     async def go(self) -> HandlerResult:
         """Work until there is nothing to do; then say when to wake again."""
-        async with asyncio.TaskGroup() as group:
-            background = [group.create_task(self._watch_input()), group.create_task(self._snapshots.run())]
-            try:
-                await self._recover()
-                seen_seq = await self._work_until_rest()
-            finally:
-                for task in background:
-                    task.cancel()
+        async with in_background(self._watch_input(), self._snapshots.run()):
+            await self._recover()
+            seen_seq = await self._work_until_rest()
         return HandlerResult(seen_seq=seen_seq, wake_at_us=self._next_wake_us())
 
     async def _work_until_rest(self) -> int:

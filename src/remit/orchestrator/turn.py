@@ -107,9 +107,13 @@ class SessionTurn:
         if len(uses) == 1:
             await self._run_one(uses[0])
         elif uses:
-            async with asyncio.TaskGroup() as group:
-                for use in uses:
-                    group.create_task(self._run_one(use))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for use in uses:
+                        group.create_task(self._run_one(use))
+            except ExceptionGroup as failures:
+                # One failure ends the turn; the others were cut for it.
+                raise failures.exceptions[0] from None
 
     async def _run_one(self, use: ToolUse) -> None:
         wrong = self._toolset.check_input(use.name, use.input)
