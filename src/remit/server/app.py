@@ -16,6 +16,7 @@ from remit.server.auth import authenticate, remember_principal
 from remit.server.environments import EnvironmentRoutes
 from remit.server.errors import answer
 from remit.server.events import EventRoutes
+from remit.server.reach import check_reach
 from remit.server.refused import refusal_routes
 from remit.server.services import Services
 from remit.server.sessions import SessionRoutes
@@ -61,6 +62,7 @@ class App:
         scope["request_id"] = request_id
         try:
             principal = await authenticate(Headers(scope=scope), self._services.catalog, self._services.clock)
+            await check_reach(principal, scope["method"], scope["path"], self._services.sessions)
             remember_principal(scope, principal)
             await self._router(scope, receive, send_with_id)
         except Exception as error:

@@ -14,6 +14,8 @@ from remit.interfaces import Catalog
 from remit.values import Principal
 
 _SCOPE_KEY = "remit.principal"
+OPENS_THE_API = ("api_key", "link")
+"""Kinds of keys that may call at all; what a key may call is decided by its scopes (`server/reach.py`)."""
 
 
 def hash_key(key: str) -> str:
@@ -33,7 +35,7 @@ async def authenticate(headers: Headers, catalog: Catalog, clock: Clock) -> Prin
         raise Unauthenticated(f"API key {row.id!r} is revoked; use another one.")
     if row.expires_at_us is not None and row.expires_at_us <= clock.now_us():
         raise Unauthenticated(f"API key {row.id!r} has expired; use another one.")
-    if row.kind != "api_key":
+    if row.kind not in OPENS_THE_API:
         raise Forbidden(f"Key {row.id!r} is of kind {row.kind!r} and does not open the API; use an API key.")
     named = headers.get("anthropic-workspace-id")
     if named is not None and named != row.workspace_id:
@@ -64,9 +66,3 @@ def remember_principal(scope: Scope, principal: Principal) -> None:
 def principal_of(request: Request) -> Principal:
     """Who asks; every request that reaches a route has one."""
     return request.scope[_SCOPE_KEY]
-
-
-def require_scope(principal: Principal, scope: str) -> None:
-    """Raises Forbidden when the key lacks the scope."""
-    if "*" not in principal.scopes and scope not in principal.scopes:
-        raise Forbidden(f"Key {principal.actor!r} lacks the scope {scope!r}; use one that has it.")

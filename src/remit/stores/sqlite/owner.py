@@ -27,12 +27,17 @@ class DataFolderLock:
         descriptor = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Said for people who look for the owner; that it lives, the lock alone proves.
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         except BlockingIOError as error:
+            pid = _owner(descriptor)
             os.close(descriptor)
             raise DataFolderBusy(
-                f"Another process owns the data folder {str(self._folder)!r}. Use its API at "
-                f"{str(self._folder / SOCKET_FILE)!r}, or stop it first.",
+                f"Another process{f' (pid {pid})' if pid else ''} owns the data folder {str(self._folder)!r}. Use its "
+                f"API at {str(self._folder / SOCKET_FILE)!r}, or stop it first.",
                 socket_path=str(self._folder / SOCKET_FILE),
+                pid=pid,
             ) from error
         except BaseException:
             os.close(descriptor)
@@ -56,3 +61,9 @@ class DataFolderLock:
         traceback: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def _owner(descriptor: int) -> int | None:
+    """The process that wrote itself into the lock's file; None when it is only just starting."""
+    text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+    return int(text) if text.isdigit() else None
