@@ -1,0 +1,174 @@
+"""/v1/keys and /v1/links: who may call, and who may look. A secret is answered once and kept only as its hash."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from remit.clock import rfc3339
+from remit.errors import NotFound, WrongState
+from remit.schema.keys import KeyCreate, KeyRevoke, LinkCreate, WorkspaceId
+from remit.schema.lists import encode_list
+from remit.schema.wire import convert, decode
+from remit.server.auth import hash_key, principal_of
+from remit.server.listing import PAGING, read_page
+from remit.server.reach import READ, READ_ONE, require_operator
+from remit.server.requests import Query, encoded_response, json_response, read_body, read_params
+from remit.server.services import Services
+from remit.values import JsonObject, JsonValue, KeyRow, Principal
+
+KEY_PREFIX = "rk_"
+LINK_PREFIX = "rl_"
+SECRET_BYTES = 32
+BODY_BYTES_MAX = 1 << 16
+NOT_SERVED_CODE = "pages_not_served"
+
+
+class KeyRoutes:
+    """Create, list, revoke; and read-only links for people. `public_url` is where pages are served, if they are."""
+
+    def __init__(self, services: Services, *, public_url: str | None) -> None:
+        self._services = services
+        self._public_url = public_url
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v1/keys", self.create, methods=["POST"]),
+            Route("/v1/keys", self.list, methods=["GET"]),
+            Route("/v1/keys/{key_id}/revoke", self.revoke, methods=["POST"]),
+            Route("/v1/links", self.create_link, methods=["POST"]),
+        ]
+
+    async def create(self, request: Request) -> Response:
+        Query(request)
+        principal, services = principal_of(request), self._services
+        params = await read_params(request, KeyCreate, bytes_max=BODY_BYTES_MAX)
+        require_operator(principal)
+        secret = new_secret(KEY_PREFIX)
+        now_us = services.clock.now_us()
+        key = KeyRow(
+            id=services.ids.new("apikey"),
+            sha256=hash_key(secret),
+            kind="api_key",
+            name=params.name,
+            scopes=tuple(dict.fromkeys(params.scopes)),
+            workspace_id=params.workspace_id or principal.workspace_id,
+            created_at_us=now_us,
+            expires_at_us=_expiry(now_us, params.expires_in_seconds),
+        )
+        await services.catalog.put_key(key)
+        return json_response({**key_view(key), "secret": secret})
+
+    async def list(self, request: Request) -> Response:
+        query = Query(request, (*PAGING, "workspace_id"))
+        principal = principal_of(request)
+        require_operator(principal)
+        named = query.text("workspace_id")
+        workspace_id = principal.workspace_id if named is None else _workspace(named)
+        page = read_page(query, list="keys")
+        after = page.query().position
+        found = [
+            key
+            for key in reversed(await self._services.catalog.list_keys(workspace_id))
+            if after is None or (key.created_at_us, key.id) < after
+        ]
+        items = [msgspec.json.encode(key_view(key)) for key in found[: page.limit]]
+        return encoded_response(
+            encode_list(items, page.next_page([(key.created_at_us, key.id) for key in found]))
+        )
+
+    async def revoke(self, request: Request) -> Response:
+        Query(request)
+        principal, services = principal_of(request), self._services
+        body = await read_body(request, bytes_max=BODY_BYTES_MAX)
+        params = decode(body, KeyRevoke) if body.strip() else KeyRevoke()
+        if params.workspace_id not in (None, principal.workspace_id):
+            require_operator(principal)
+        workspace_id = params.workspace_id or principal.workspace_id
+        key = _find(await services.catalog.list_keys(workspace_id), str(request.path_params["key_id"]))
+        require_operator(principal)
+        if key.id == principal.actor:
+            raise WrongState(f"Key {key.id!r} is the one you ask with; revoke it with another operator's key.")
+        if key.revoked_at_us is None:
+            key = msgspec.structs.replace(key, revoked_at_us=services.clock.now_us())
+            await services.catalog.put_key(key)
+        return json_response(key_view(key))
+
+    async def create_link(self, request: Request) -> Response:
+        """A token for a page, made of what the caller may read anyway."""
+        Query(request)
+        principal, services = principal_of(request), self._services
+        params = await read_params(request, LinkCreate, bytes_max=BODY_BYTES_MAX)
+        path = "/" if params.id is None else await self._page_of(principal, params.id)
+        if self._public_url is None:
+            raise WrongState(
+                "Pages are served by `remit up`, which does not run on this data folder; start it and ask again.",
+                code=NOT_SERVED_CODE,
+            )
+        secret, now_us = new_secret(LINK_PREFIX), services.clock.now_us()
+        key = KeyRow(
+            id=services.ids.new("apikey"),
+            sha256=hash_key(secret),
+            kind="link",
+            name=f"link of {principal.actor}",
+            scopes=(READ if params.id is None else READ_ONE + params.id,),
+            workspace_id=principal.workspace_id,
+            created_at_us=now_us,
+            expires_at_us=_expiry(now_us, params.expires_in_seconds),
+        )
+        await services.catalog.drop_expired_keys("link", before_us=now_us)
+        await services.catalog.put_key(key)
+        view = key_view(key)
+        return json_response(
+            {
+                "id": key.id,
+                "type": "link",
+                "url": f"{self._public_url}{path}?token={secret}",
+                "scopes": view["scopes"],
+                "expires_at": view["expires_at"],
+            }
+        )
+
+    async def _page_of(self, principal: Principal, stream_id: str) -> str:
+        head = await self._services.sessions.head(principal, stream_id)
+        return f"/{head.kind}s/{stream_id}"
+
+
+def new_secret(prefix: str) -> str:
+    """A key or token that nobody can guess."""
+    return prefix + secrets.token_urlsafe(SECRET_BYTES)
+
+
+def key_view(key: KeyRow) -> JsonObject:
+    """The key as the API shows it: never its secret."""
+    return {
+        "id": key.id,
+        "type": "key",
+        "kind": key.kind,
+        "name": key.name,
+        "scopes": list[JsonValue](key.scopes),
+        "workspace_id": key.workspace_id,
+        "created_at": rfc3339(key.created_at_us),
+        "expires_at": None if key.expires_at_us is None else rfc3339(key.expires_at_us),
+        "revoked_at": None if key.revoked_at_us is None else rfc3339(key.revoked_at_us),
+    }
+
+
+def _find(keys: Sequence[KeyRow], key_id: str) -> KeyRow:
+    found = next((key for key in keys if key.id == key_id), None)
+    if found is None:
+        raise NotFound(f"No key {key_id!r} in this workspace.")
+    return found
+
+
+def _workspace(text: str) -> str:
+    return convert(text, WorkspaceId, what="workspace_id")
+
+
+def _expiry(now_us: int, seconds: int | None) -> int | None:
+    return None if seconds is None else now_us + seconds * 1_000_000
