@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from socket import socket
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from remit.values import (
     Account,
@@ -369,6 +369,15 @@ class ModelProvider(Protocol):
 
     async def close(self) -> None:
         """Close connections."""
+        ...
+
+
+@runtime_checkable
+class TakesFields(Protocol):
+    """What a ModelProvider also is when it can do something with `ModelRequest.fields`."""
+
+    def takes(self, field: str) -> bool:
+        """Whether this field reaches the model or changes nothing there. Constant."""
         ...
 
 

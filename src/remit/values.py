@@ -384,15 +384,29 @@ class ModelRequest(Value, frozen=True, kw_only=True):
     stop_sequences: tuple[str, ...] = ()
     is_cached: bool = True
     """Ask the provider to cache the prefix, where it can."""
+    fields: JsonObject = {}
+    """Further top-level fields as the caller wrote them: those of the Messages protocol by their name there (`system`, if
+    it came in blocks, whose text is then `system` above), those of OpenAI's alone as `openai.NAME`. Which of them a
+    provider takes is for `interfaces.TakesFields` to say."""
+    betas: tuple[str, ...] = ()
+    """Values of `anthropic-beta`, for providers of that protocol."""
+    wants_events: bool = False
+    """The answer's deltas should carry the protocol's own events, where it is the Messages protocol."""
 
 
 StopReason = Literal["end_turn", "tool_use", "max_tokens", "stop_sequence", "refusal"]
+
+
+ANSWER_SECONDS_MAX = 7_200.0
+"""No attempt at a model call takes longer: drivers give up then, and what is open after that has lost its process."""
 
 
 class ModelDelta(Value, frozen=True, kw_only=True):
     """A piece of text while the call runs; never durable."""
 
     text: str
+    event: JsonObject | None = None
+    """The event of the Messages protocol that brought it (also events without text), if the request wants events."""
 
 
 class ModelResponse(Value, frozen=True, kw_only=True):
@@ -407,6 +421,8 @@ class ModelResponse(Value, frozen=True, kw_only=True):
     """False: the provider reported no usage, so the cost is assumed to be the hold."""
     provider_id: str | None = None
     stop_details: JsonObject | None = None
+    raw: JsonObject = {}
+    """The provider's message without its content, where it speaks the Messages protocol: for callers who do too."""
 
 
 class CallAttempt(Value, frozen=True, kw_only=True):
@@ -418,6 +434,10 @@ class CallAttempt(Value, frozen=True, kw_only=True):
     """1 for the first attempt."""
     request: ModelRequest
     provider: str
+    served_model: str = ""
+    """`provider/model` that serves this attempt; a route may name several."""
+    dropped: tuple[str, ...] = ()
+    """Fields of the caller that this provider does not take and that the route allows to leave out."""
     holds: tuple[Hold, ...]
     """These must go into the same append as the start."""
 
@@ -483,6 +503,26 @@ class ReadOnlyTree(Value, frozen=True, kw_only=True):
     tree_digest: str
 
 
+class NetworkPolicy(Value, frozen=True, kw_only=True):
+    """What a sandbox may reach. Private addresses are refused in every mode unless the operator lists them."""
+
+    mode: Literal["none", "limited", "unrestricted"] = "none"
+    allowed_hosts: tuple[str, ...] = ()
+    """With `limited`: exact names, or `*.example.com` for every name below it."""
+    has_registries: bool = False
+    """With `limited`: the package registries of the operator's settings too."""
+
+
+class Service(Value, frozen=True, kw_only=True):
+    """A program in a sandbox that listens on a TCP port."""
+
+    port: int
+    address: str
+    pid: int
+    command: str
+    """As it was started, shortened."""
+
+
 class SandboxSpec(Value, frozen=True, kw_only=True):
     """What a sandbox is made from."""
 
@@ -496,6 +536,9 @@ class SandboxSpec(Value, frozen=True, kw_only=True):
     toolchains: tuple[str, ...] = ()
     """Host folders the operator named with `--toolchain`; part of the image and of its digest."""
     limits: SandboxLimits | None = None
+    network: NetworkPolicy = NetworkPolicy()
+    path: tuple[str, ...] = ()
+    """Folders inside (of read-only trees, say) that come first on PATH."""
 
 
 class SandboxLimits(Value, frozen=True, kw_only=True):
@@ -517,8 +560,11 @@ class SandboxCapabilities(Value, frozen=True, kw_only=True):
     survives_server: bool
     """A sandbox lives on when its server dies, and can be asked what ran."""
     has_network: bool
+    """A sandbox can be given a network at all."""
     limits: tuple[str, ...]
     """Which of `SandboxLimits` are enforced."""
+    network_modes: tuple[str, ...] = ()
+    """Which modes of `NetworkPolicy` are enforced; without `none` a sandbox has the machine's network whatever is asked."""
 
 
 class ImageInfo(Value, frozen=True, kw_only=True):
@@ -727,7 +773,7 @@ class KeyRow(Value, frozen=True, kw_only=True):
 
     id: str
     sha256: str
-    kind: Literal["api_key", "session", "environment"]
+    kind: Literal["api_key", "session", "environment", "link"]
     name: str
     scopes: tuple[str, ...]
     workspace_id: str

@@ -41,6 +41,9 @@ COUNT_SLACK_RATIO = 0.02
 COUNT_SLACK_TOKENS = 64
 """A provider's `count_tokens` is its own estimate; it is trusted up to this."""
 
+TYPED_TOOL_TOKENS = 2_048
+"""The prompt of a tool that the provider itself defines (`bash_20250124`, a text editor, a computer)."""
+
 MAX_TOKENS_MIN = 256
 """A call that may answer with less than this is useless: it is not made. A request that asks for less is left alone."""
 
@@ -66,14 +69,18 @@ class WorstCase(NamedTuple):
 def input_tokens_bound(request: ModelRequest) -> int:
     """No provider can count more input tokens than this."""
     images, documents, media_bytes = _media(request.messages)
-    encoded = msgspec.json.encode([request.system, request.messages, request.tools, request.tool_choice])
+    # A system prompt in blocks stands in `fields` and, as text, in `system`: it is sent once.
+    system = None if "system" in request.fields else request.system
+    encoded = msgspec.json.encode(
+        [system, request.messages, request.tools, request.tool_choice, request.fields]
+    )
     return (
         len(encoded)
         - media_bytes
         + REQUEST_TOKENS
         + MESSAGE_TOKENS * len(request.messages)
         + (TOOL_PROMPT_TOKENS if request.tools else 0)
-        + TOOL_TOKENS * len(request.tools)
+        + sum(TOOL_TOKENS if "input_schema" in tool else TYPED_TOOL_TOKENS for tool in request.tools)
         + IMAGE_TOKENS * images
         + DOCUMENT_TOKENS * documents
     )
@@ -100,7 +107,7 @@ def dearest_rates(rate: Rate, request: ModelRequest, *, input_tokens_max: int) -
     may reach, cache writes included (of an hour only if the request asks for an hour)."""
     reachable: list[Rate | RateTier] = [rate]
     reachable += [tier for tier in rate.tiers if input_tokens_max > tier.above_input_tokens]
-    asks_for_hour = b'"1h"' in msgspec.json.encode([request.messages, request.tools])
+    asks_for_hour = b'"1h"' in msgspec.json.encode([request.messages, request.tools, request.fields])
     input_rate = max(
         max(each.input, each.cache_read, each.cache_write_5m, each.cache_write_1h if asks_for_hour else 0)
         for each in reachable

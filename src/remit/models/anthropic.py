@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from typing import NamedTuple
 
 import msgspec
 
 from remit.errors import ModelCallFailed
-from remit.models.http import ModelEndpoint, ModelTimeouts, error_failure
+from remit.models.http import FOREIGN_SIGNATURE, ModelEndpoint, ModelTimeouts, error_failure
 from remit.models.sse import SseEvent
 from remit.values import (
     JsonObject,
@@ -27,6 +28,26 @@ API_VERSION = "2023-06-01"
 CONTEXT_TOKENS_DEFAULT = 200_000
 OUTPUT_TOKENS_DEFAULT = 32_000
 MODELS_PER_PAGE = 1000
+
+_COUNTED = (
+    "model",
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+    "context_management",
+    "cache_control",
+)
+"""What /v1/messages/count_tokens takes of a request."""
+_PASSED_ON = (
+    "message_start",
+    "content_block_start",
+    "content_block_delta",
+    "content_block_stop",
+    "message_delta",
+)
 
 _CACHE_MARK: JsonObject = {"type": "ephemeral"}
 _STOP_REASONS: dict[str, StopReason] = {
@@ -64,14 +85,23 @@ class AnthropicProvider:
         """One call to /v1/messages."""
         answer = _Answer(self._endpoint)
         events = self._endpoint.events(
-            "/v1/messages", _body(request), is_last=lambda event: event.event == "message_stop"
+            "/v1/messages",
+            _body(request),
+            is_last=lambda event: event.event == "message_stop",
+            headers=_headers(request),
         )
         async with aclosing(events):
             async for event in events:
-                text = answer.take(event)
-                if text:
-                    yield ModelDelta(text=text)
+                taken = answer.take(event)
+                if request.wants_events and taken.event["type"] in _PASSED_ON:
+                    yield ModelDelta(text=taken.text, event=taken.event)
+                elif taken.text:
+                    yield ModelDelta(text=taken.text)
         yield answer.response()
+
+    def takes(self, field: str) -> bool:
+        """All but what only OpenAI's protocols have."""
+        return not field.startswith("openai.")
 
     async def models(self) -> Sequence[ModelInfo]:
         """What the endpoint lists."""
@@ -93,13 +123,7 @@ class AnthropicProvider:
         """The endpoint's own count, which costs nothing."""
         body = _body(request)
         counted = await self._endpoint.ask(
-            "POST",
-            "/v1/messages/count_tokens",
-            {
-                key: body[key]
-                for key in ("model", "messages", "system", "tools", "tool_choice")
-                if key in body
-            },
+            "POST", "/v1/messages/count_tokens", {key: body[key] for key in _COUNTED if key in body}
         )
         tokens = counted.get("input_tokens") if isinstance(counted, dict) else None
         return tokens if isinstance(tokens, int) else None
@@ -112,13 +136,22 @@ class AnthropicProvider:
 # ------------------------------------------------------------------------------------------ the request
 
 
+def _headers(request: ModelRequest) -> dict[str, str]:
+    return {"anthropic-beta": ",".join(request.betas)} if request.betas else {}
+
+
 def _body(request: ModelRequest) -> JsonObject:
     messages = [_message(message) for message in request.messages]
     is_marked = request.is_cached and b'"cache_control"' not in msgspec.json.encode(
-        [request.messages, request.tools]
+        [request.messages, request.tools, request.fields]
     )
-    body: JsonObject = {"model": request.model, "max_tokens": request.max_tokens, "stream": True}
-    if request.system:
+    body: JsonObject = {
+        **request.fields,
+        "model": request.model,
+        "max_tokens": request.max_tokens,
+        "stream": True,
+    }
+    if request.system and "system" not in body:
         system: JsonObject = {"type": "text", "text": request.system}
         body["system"] = [{**system, "cache_control": _CACHE_MARK} if is_marked else system]
     if is_marked and messages:
@@ -131,7 +164,7 @@ def _body(request: ModelRequest) -> JsonObject:
     if request.temperature is not None:
         body["temperature"] = request.temperature
     if request.effort is not None:
-        body["output_config"] = {"effort": request.effort}
+        body["output_config"] = {**_object(body.get("output_config")), "effort": request.effort}
     if request.stop_sequences:
         body["stop_sequences"] = list(request.stop_sequences)
     return body
@@ -148,7 +181,10 @@ def _message(message: JsonObject) -> JsonObject:
 
 
 def _is_foreign_thinking(block: JsonValue) -> bool:
-    return isinstance(block, dict) and block.get("type") == "thinking" and not block.get("signature")
+    if not isinstance(block, dict) or block.get("type") != "thinking":
+        return False
+    signature = block.get("signature")
+    return not isinstance(signature, str) or not signature or signature.startswith(FOREIGN_SIGNATURE)
 
 
 def _marked(message: JsonObject) -> JsonObject:
@@ -170,6 +206,13 @@ def _marked(message: JsonObject) -> JsonObject:
 # ------------------------------------------------------------------------------------------ the answer
 
 
+class _Taken(NamedTuple):
+    """An event that was taken in."""
+
+    text: str
+    event: JsonObject
+
+
 class _Answer:
     """One answer, as its events come in."""
 
@@ -184,14 +227,18 @@ class _Answer:
         self._stop_details: JsonObject | None = None
         self._is_complete = False
 
-    def take(self, event: SseEvent) -> str | None:
-        """Take one event in; the text it brought. Raises ModelCallFailed."""
+    def take(self, event: SseEvent) -> _Taken:
+        """Take one event in. Raises ModelCallFailed."""
         try:
             data: JsonValue = msgspec.json.decode(event.data)
         except msgspec.DecodeError as error:
             raise self._garbage("an event that is no JSON") from error
         if not isinstance(data, dict):
             raise self._garbage("an event that is no object")
+        return _Taken(text=self._take(data) or "", event={"type": None, **data})
+
+    def _take(self, data: JsonObject) -> str | None:
+        """The text an event brought."""
         match data.get("type"):
             case "message_start":
                 self._message = _object(data.get("message"))
@@ -202,6 +249,10 @@ class _Answer:
                 return self._take_delta(self._index(data), _object(data.get("delta")))
             case "message_delta":
                 self._take_end(_object(data.get("delta")), data.get("usage"))
+                # Beside `delta`, it says more about the message (`context_management`).
+                self._message |= {
+                    name: value for name, value in data.items() if name not in ("type", "delta", "usage")
+                }
             case "message_stop":
                 self._is_complete = True
             case "error":
@@ -227,6 +278,10 @@ class _Answer:
             is_usage_known=self._has_final_usage and _integer(self._usage.get("input_tokens")) is not None,
             provider_id=str(self._message["id"]) if self._message.get("id") else None,
             stop_details=self._stop_details,
+            raw={
+                **{name: value for name, value in self._message.items() if name != "content"},
+                "usage": self._usage,
+            },
         )
 
     def _take_delta(self, index: int, delta: JsonObject) -> str | None:
@@ -258,6 +313,7 @@ class _Answer:
     def _take_end(self, delta: JsonObject, usage: JsonValue) -> None:
         stop_reason = delta.get("stop_reason")
         self._stop_reason = stop_reason if isinstance(stop_reason, str) else None
+        self._message |= delta
         details = delta.get("stop_details")
         self._stop_details = details if isinstance(details, dict) else None
         if isinstance(usage, dict):

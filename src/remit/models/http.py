@@ -14,7 +14,7 @@ import msgspec
 
 from remit.errors import ModelCallFailed
 from remit.models.sse import SseEvent, SseParser, SseTooLarge
-from remit.values import JsonObject, JsonValue, Value
+from remit.values import ANSWER_SECONDS_MAX, JsonObject, JsonValue, Value
 
 _T = TypeVar("_T")
 
@@ -26,6 +26,9 @@ CONNECTIONS_MAX = 256
 KEEPALIVE_SECONDS = 20.0
 """Shorter than servers keep theirs: a call on a connection that the server just closed has an unknown cost."""
 
+FOREIGN_SIGNATURE = "openai:"
+"""How the signature of a thinking block begins that only the Responses protocol can read."""
+
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
@@ -35,7 +38,7 @@ class ModelTimeouts(Value, frozen=True, kw_only=True):
     connect_seconds: float = 10.0
     silence_seconds: float = 120.0
     """Between two pieces of an answer, and before the first."""
-    total_seconds: float = 1800.0
+    total_seconds: float = ANSWER_SECONDS_MAX
     """For the whole answer."""
     listing_seconds: float = 5.0
     """For the list of models and for counting tokens: an answer that is merely useful."""
@@ -54,12 +57,19 @@ class ModelEndpoint:
         self._client: httpx2.AsyncClient | None = None
 
     async def events(
-        self, path: str, body: JsonObject, *, is_last: Callable[[SseEvent], bool]
+        self,
+        path: str,
+        body: JsonObject,
+        *,
+        is_last: Callable[[SseEvent], bool],
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[SseEvent, None]:
         """POST and yield the events of the answer, up to the last. Raises ModelCallFailed; closing the iterator aborts
         the call."""
         deadline = time.monotonic() + self._timeouts.total_seconds
-        request = self._open().build_request("POST", self._base_url + path, content=_encode(body))
+        request = self._open().build_request(
+            "POST", self._base_url + path, content=_encode(body), headers=headers
+        )
         response = await self._before(deadline, self._send(request))
         try:
             if response.status_code != 200:
