@@ -74,7 +74,11 @@ class EventRoutes:
             if repeated is not None:
                 return repeated
         await check_verifiers(
-            services, principal, events, cast("Sequence[str]", state.created.get("toolchains") or ())
+            services,
+            principal,
+            events,
+            state.agent,
+            cast("Sequence[str]", state.created.get("toolchains") or ()),
         )
         known = await self._known_types(principal, session_id, tool_use_references(params.events))
         appended = await self._receive(principal, session_id, params.events, events, known)

@@ -11,9 +11,17 @@ from remit.values import JsonObject, Principal
 
 
 async def check_verifiers(
-    services: Services, principal: Principal, events: Sequence[JsonObject], toolchains: Sequence[str] = ()
+    services: Services,
+    principal: Principal,
+    events: Sequence[JsonObject],
+    agent: JsonObject,
+    toolchains: Sequence[str] = (),
 ) -> None:
-    """Raises VerifierUnavailable or InvalidRequest for an outcome that could not be judged here."""
+    """Raises VerifierUnavailable or InvalidRequest for an outcome that could not be judged here.
+
+    A rubric without a model of its own is graded by the agent's, as `orchestrator.evaluation` does it.
+    """
+    default_model = cast("JsonObject", agent["model"])["id"]
     for event in events:
         for specification in cast("Sequence[JsonObject]", event.get("verifiers") or ()):
             verifier = services.verifiers.get(str(specification["type"]))
@@ -21,4 +29,6 @@ async def check_verifiers(
                 raise VerifierUnavailable(
                     f"`verifiers`: there is no verifier of type {specification['type']!r} here; use another type."
                 )
+            if specification["type"] == "rubric":
+                specification = {**specification, "model": specification.get("model") or default_model}
             await verifier.check(principal, specification, toolchains=toolchains)

@@ -80,7 +80,7 @@ class SessionRoutes:
         environment = await usable_environment(services.catalog, principal, params.environment_id)
         if params.budget is not None:
             budgets.check_priced(str(cast("JsonObject", agent["model"])["id"]), services.prices)
-        await check_verifiers(services, principal, events)
+        await check_verifiers(services, principal, events, agent)
         session_id = services.ids.new("sesn")
         stream, append = new_session(
             ids=services.ids,
