@@ -87,6 +87,7 @@ class Worker:
         """Work until cancelled; on the way out, leases of what was cut are left to expire (or to the next start)."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_leases())
+            group.create_task(self._fence_overdue())
             group.create_task(self._deliver_outbox())
             group.create_task(self._forget_deleted())
             await self._claim_and_run(group)
@@ -98,14 +99,13 @@ class Worker:
             self._due.clear()
             room = min(CLAIM_BATCH, self._streams_max - len(self._running))
             leases: Sequence[Lease] = ()
+            asked_at = self._clock.monotonic()
             if room > 0:
                 leases = await self._store.claim(
                     self._name, kinds=list(self._handlers), lease_seconds=LEASE_SECONDS, limit=room
                 )
             for lease in leases:
-                running = self._running[lease.stream_id] = Running(
-                    lease=lease, renewed_at=self._clock.monotonic()
-                )
+                running = self._running[lease.stream_id] = Running(lease=lease, renewed_at=asked_at)
                 running.task = group.create_task(self._run_one(running))
             if not leases:
                 await self._wait_until_due()
@@ -176,8 +176,17 @@ class Worker:
                     self._fence(one)
                 else:
                     one.renewed_at = asked_at
-            for one in held:
-                if self._clock.monotonic() - one.renewed_at > FENCE_SECONDS:
+
+    async def _fence_overdue(self) -> None:
+        """Stop what was not renewed in time, also when the store does not answer at all. A stream that is claimed
+        while this sleeps is due later than what it sleeps for."""
+        while True:
+            now = self._clock.monotonic()
+            dues = [one.renewed_at + FENCE_SECONDS for one in self._running.values() if not one.is_fenced]
+            until = min(dues, default=now + FENCE_SECONDS)
+            await self._clock.sleep(max(0.0, until - now))
+            for one in list(self._running.values()):
+                if not one.is_fenced and one.renewed_at + FENCE_SECONDS <= until:
                     self._fence(one)
 
     def _fence(self, running: Running) -> None:
