@@ -7,13 +7,14 @@ everything held, else with what did not and exit code 1.
 from __future__ import annotations
 
 import argparse
-import asyncio
+import contextlib
 import ctypes
 import fcntl
 import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -22,11 +23,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from remit.clock import SystemClock
-from remit.stores.sqlite.folder import open_session_store
-from remit.values import Page, Principal, StreamFilter, StreamHead
-
-PRINCIPAL = Principal(workspace_id="wrkspc_default", actor="kill_test")
+NEWEST_REMIT = (
+    "SELECT stream_id, status FROM streams WHERE kind = 'remit' ORDER BY created_at_us DESC LIMIT 1"
+)
 PR_SET_CHILD_SUBREAPER = 36
 RUN_SECONDS_MAX = 60.0
 """A process that is not done by then is stuck."""
@@ -176,17 +175,19 @@ class Victims:
 
     # -------------------------------------------------------------------------------------------- remits
 
-    def newest(self) -> StreamHead | None:
-        """The remit that was made last, as the log has it; no platform is started to find out."""
-        return asyncio.run(self._newest()) if (self._data / "sessions.db").exists() else None
-
-    async def _newest(self) -> StreamHead | None:
-        store = await open_session_store(self._data, SystemClock())
-        try:
-            heads = await store.list_streams(PRINCIPAL, StreamFilter(kind="remit"), Page(limit=1))
-        finally:
-            await store.close()
-        return heads[0] if heads else None
+    def newest(self) -> tuple[str, str] | None:
+        """Id and status of the remit that was made last, as it stands in the database. Read without Remit, which would
+        mend what it finds."""
+        path = self._data / "sessions.db"
+        if not path.exists():
+            return None
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            try:
+                return database.execute(NEWEST_REMIT).fetchone()
+            except sqlite3.OperationalError as error:  # killed before the tables were made
+                if "no such table" not in str(error):
+                    raise
+                return None
 
     def do(self, remit_id: str | None) -> subprocess.Popen[bytes]:
         """Begin anew, or go on."""
@@ -212,7 +213,7 @@ class Victims:
         if self.remits % REMITS_PER_FOLDER == 0:
             self._new_data_folder()
         known = self.newest()
-        before_id = known.stream_id if known is not None else None
+        before_id = known[0] if known is not None else None
         remit_id: str | None = None
         kills = 0
         while True:
@@ -227,10 +228,10 @@ class Victims:
                     kills += 1
                     self.require_unlocked()
                     self.require_gone(what)
-                    head = self.newest()
-                    is_new = head is not None and head.stream_id != before_id
-                    remit_id = head.stream_id if head is not None and is_new else None
-                    status = head.summary.status if head is not None and is_new else "before the remit"
+                    found = self.newest()
+                    status = "before the remit"
+                    if found is not None and found[0] != before_id:
+                        remit_id, status = found
                     self.kills[status] += 1
                     continue
             code = self.finish(process, what=what)
