@@ -376,6 +376,8 @@ class ModelRequest(Value, frozen=True, kw_only=True):
     messages: tuple[JsonObject, ...]
     max_tokens: int
     system: str | None = None
+    system_short: str | None = None
+    """The same for a model that can hold little; its driver takes it in place of `system`."""
     tools: tuple[JsonObject, ...] = ()
     """Each `{name, description, input_schema}`."""
     tool_choice: JsonObject | None = None

