@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
+import errno
 import os
-import secrets
 import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import structlog
 import uvicorn
@@ -25,6 +25,8 @@ from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
 from remit.clock import Clock, SystemClock
 from remit.config import Settings, load_settings
+from remit.console.app import Console
+from remit.errors import InvalidRequest
 from remit.gateway.gateway import Gateway, RetrySettings
 from remit.gateway.routing import Router, is_local_url
 from remit.harness.loop import BuiltInLoop
@@ -42,6 +44,7 @@ from remit.interfaces import (
 )
 from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.anthropic import AnthropicProvider
+from remit.models.local_servers import discover_local
 from remit.models.openai_chat import OpenAIChatProvider
 from remit.models.scripted import ScriptedProvider, load_scripts
 from remit.orchestrator.evaluation import Evaluation
@@ -52,7 +55,13 @@ from remit.remits.handler import RemitHandler
 from remit.remits.working_session import SessionOpener
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.local import LocalProvider
+from remit.server.access_log import AccessLog
+from remit.server.accounts import AccountRoutes
 from remit.server.app import create_app
+from remit.server.auth import hash_key
+from remit.server.doctor import FindLocalServers
+from remit.server.keys import KEY_PREFIX, KeyRoutes, new_secret
+from remit.server.reach import EVERYTHING, OPERATOR
 from remit.server.remit_routes import remit_routes
 from remit.server.services import ServerSettings, Services
 from remit.stores.sqlite.folder import open_sqlite
@@ -70,6 +79,9 @@ logger = structlog.get_logger(__name__)
 DEFAULT_WORKSPACE = "wrkspc_default"
 KEY_FILE = "key"
 SHUTDOWN_SECONDS = 1
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep idle connections, so that none is closed while a request is on its way."""
+BACKLOG = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +112,8 @@ class Assembled:
     services: Services
 
 
-def assemble(parts: Parts) -> Assembled:
-    """Wire the parts. Starts nothing."""
+def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
+    """Wire the parts. Starts nothing. `public_url` is where pages are served for people, if they are."""
     settings = parts.settings
     hints = Hints()
     router = Router(parts.models, aliases=settings.aliases)
@@ -172,15 +184,48 @@ def assemble(parts: Parts) -> Assembled:
         hints=hints,
         handlers=[session_handler, remit_handler],
     )
-    routes = remit_routes(
-        services, router=router, sandboxes=parts.sandboxes, verifiers=verifiers, data_folder=settings.data
-    )
+    routes = [
+        *KeyRoutes(services, public_url=public_url).routes(),
+        *AccountRoutes(services).routes(),
+        *remit_routes(
+            services,
+            router=router,
+            sandboxes=parts.sandboxes,
+            verifiers=verifiers,
+            data_folder=settings.data,
+            find_local_servers=_local_servers(settings),
+        ),
+    ]
     return Assembled(
         asgi=create_app(services, extra_routes=routes), worker=worker, held=held, services=services
     )
 
 
+def _local_servers(settings: Settings) -> FindLocalServers:
+    """Says which model servers answer on loopback and how one is used; the one in use is not news."""
+
+    async def find() -> Sequence[str]:
+        found = [one for one in await discover_local() if one.base_url != settings.openai_base_url]
+        return [
+            f"{one.name} answers at {one.base_url} ({len(one.models)} models); not used unless "
+            f"REMIT_OPENAI_BASE_URL={one.base_url} says so"
+            for one in found
+        ]
+
+    return find
+
+
 # --------------------------------------------------------------------------------------------- embedded
+
+KeyOrigin = Literal["made", "kept", "given"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorKey:
+    """The operator's key, and whether it was made just now, stood in the data folder, or is the setting's."""
+
+    secret: str = field(repr=False)
+    origin: KeyOrigin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,13 +233,17 @@ class Platform:
     """An embedded platform of this process."""
 
     asgi: ASGIApp
-    api_key: str
+    api_key: str = field(repr=False)
+    key_origin: KeyOrigin
     socket_path: str
+    url: str | None = None
+    """Where it is served over TCP, if it is."""
 
 
 @asynccontextmanager
-async def open_platform(settings: Settings) -> AsyncGenerator[Platform]:
-    """Own the data folder and run a platform on it, also for others through its socket.
+async def open_platform(settings: Settings, *, serves_tcp: bool = False) -> AsyncGenerator[Platform]:
+    """Own the data folder and run a platform on it, also for others through its socket, and with `serves_tcp` over TCP
+    with the pages for people.
 
     Raises DataFolderBusy (another process owns the folder; use its socket), SandboxUnavailable, InvalidRequest.
     """
@@ -202,16 +251,30 @@ async def open_platform(settings: Settings) -> AsyncGenerator[Platform]:
         lock = DataFolderLock(settings.data)
         lock.acquire()
         stack.callback(lock.release)
+        # Before anything runs: a port that is taken must not cost a start.
+        tcp = stack.enter_context(_listen_tcp(settings.host, settings.port)) if serves_tcp else None
+        url = None if tcp is None else _url_of(settings.host, tcp)
         parts = await _embedded_parts(settings, stack)
         # Having the lock proves the former owner dead: its leases need not run out.
         await parts.sessions.raise_epochs()
-        api_key = await _operator_key(settings.data, parts)
-        assembled = assemble(parts)
+        key = await _operator_key(settings, parts)
+        assembled = assemble(
+            parts, public_url=(settings.public_url and settings.public_url.rstrip("/")) or url
+        )
         stack.push_async_callback(assembled.held.close)
         await stack.enter_async_context(_running(assembled.worker))
         socket_path = str(settings.data / SOCKET_FILE)
-        await stack.enter_async_context(_serving(assembled.asgi, socket_path))
-        yield Platform(asgi=assembled.asgi, api_key=api_key, socket_path=socket_path)
+        await stack.enter_async_context(_serving(assembled.asgi, _listen(Path(socket_path))))
+        if tcp is not None:
+            pages = Console(assembled.asgi, parts.clock)
+            await stack.enter_async_context(_serving(AccessLog(pages, parts.clock), tcp))
+        yield Platform(
+            asgi=assembled.asgi,
+            api_key=key.secret,
+            key_origin=key.origin,
+            socket_path=socket_path,
+            url=url,
+        )
 
 
 async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
@@ -269,30 +332,50 @@ def _model_providers(settings: Settings, clock: Clock) -> dict[str, ModelProvide
     return providers
 
 
-async def _operator_key(data: Path, parts: Parts) -> str:
-    """The key of whoever can read the data folder; made once, kept readable by its owner only."""
-    path = data / KEY_FILE
-    key = path.read_text().strip() if path.exists() else ""
-    if not key:  # the first start, or one that was killed before the key reached the disk
-        key = f"rk_{secrets.token_urlsafe(32)}"
+async def _operator_key(settings: Settings, parts: Parts) -> OperatorKey:
+    """The key of whoever can read the data folder; made once, kept readable by its owner only. A key that the settings
+    give is registered beside it, and is the first one where there is none yet."""
+    path = settings.data / KEY_FILE
+    kept = path.read_text().strip() if path.exists() else ""
+    is_new = not kept or not await _opens_as_operator(kept, parts)
+    # The first start, one that was killed before the key reached the disk, or a key that was revoked.
+    key = (settings.api_key or new_secret(KEY_PREFIX)) if is_new else kept
+    for secret in dict.fromkeys((key, settings.api_key or key)):
+        if not await _opens_as_operator(secret, parts):
+            raise InvalidRequest(
+                "REMIT_API_KEY is a key that was revoked, has expired or is not an operator's; choose another one."
+            )
+    if is_new:
         new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
         new.touch(mode=0o600)
         new.write_text(key + "\n")
         new.replace(path)
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    if await parts.catalog.resolve_key(digest) is None:
+    if settings.api_key is not None:
+        return OperatorKey(secret=settings.api_key, origin="given")
+    return OperatorKey(secret=key, origin="made" if is_new else "kept")
+
+
+async def _opens_as_operator(secret: str, parts: Parts) -> bool:
+    """Whether this is a valid key of the operator's; one that the catalog does not know becomes one."""
+    digest = hash_key(secret)
+    row = await parts.catalog.resolve_key(digest)
+    now_us = parts.clock.now_us()
+    if row is None:
         await parts.catalog.put_key(
             KeyRow(
                 id=parts.ids.new("apikey"),
                 sha256=digest,
                 kind="api_key",
                 name="operator",
-                scopes=("*", "operator"),
+                scopes=(EVERYTHING, OPERATOR),
                 workspace_id=DEFAULT_WORKSPACE,
-                created_at_us=parts.clock.now_us(),
+                created_at_us=now_us,
             )
         )
-    return key
+        return True
+    is_valid = row.revoked_at_us is None and (row.expires_at_us is None or row.expires_at_us > now_us)
+    return is_valid and OPERATOR in row.scopes
 
 
 @asynccontextmanager
@@ -306,7 +389,7 @@ async def _running(worker: Worker) -> AsyncGenerator[None]:
             task.cancel()
 
 
-class _SocketServer(uvicorn.Server):
+class _Server(uvicorn.Server):
     """Uvicorn without signal handlers: the program around it decides when to end."""
 
     @contextlib.contextmanager
@@ -322,13 +405,41 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
+def _listen_tcp(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except socket.gaierror as error:
+        raise InvalidRequest(f"`host`: {host!r} is no address of this machine: {error.strerror}.") from error
+    except OverflowError as error:
+        raise InvalidRequest(f"`port`: {port} is no port; give one from 0 to 65535 with --port.") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            message = f"Port {port} of {host} is taken by another program; choose another one with --port."
+        else:
+            message = f"Nothing can be served on {host} port {port}: {error.strerror}. Choose others with --host, --port."
+        raise InvalidRequest(message) from error
+
+
+def _url_of(host: str, listener: socket.socket) -> str:
+    """Where a program on this machine reaches it."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    shown = f"[{reached}]" if ":" in reached else reached
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
 @asynccontextmanager
-async def _serving(app: ASGIApp, path: str) -> AsyncGenerator[None]:
-    """Serve on a Unix socket that only the owner of the folder can open."""
-    listener = _listen(Path(path))
-    server = _SocketServer(
+async def _serving(app: ASGIApp, listener: socket.socket) -> AsyncGenerator[None]:
+    """Serve on a listening socket, for as long as the platform is open."""
+    server = _Server(
         uvicorn.Config(
-            app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     )
     async with asyncio.TaskGroup() as group:

@@ -42,9 +42,39 @@ def _positive(text: str) -> float:
     return value
 
 
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65_535:
+        raise ValueError("a port is from 0 (any free one) to 65535")
+    return value
+
+
+def _key(text: str) -> str:
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("a key has no blanks and only ASCII")
+    return text
+
+
 SETTINGS: Mapping[str, Setting] = {
     "data": Setting(
         variables=("REMIT_DATA",), parse=Path, meaning="The data folder; its owner serves the API."
+    ),
+    "host": Setting(
+        variables=("REMIT_HOST",), parse=str, meaning="The address that `remit up` serves on; there is no TLS."
+    ),
+    "port": Setting(
+        variables=("REMIT_PORT",), parse=_port, meaning="The port of `remit up`; 0 takes any that is free."
+    ),
+    "public_url": Setting(
+        variables=("REMIT_PUBLIC_URL",),
+        parse=str,
+        meaning="What links to pages begin with, where others reach `remit up` by another address (a proxy).",
+    ),
+    "api_key": Setting(
+        variables=("REMIT_API_KEY",),
+        parse=_key,
+        meaning="A key of the operator's, instead of one that Remit makes.",
+        is_secret=True,
     ),
     "model": Setting(variables=("REMIT_MODEL",), parse=str, meaning="The model when none is named."),
     "anthropic_api_key": Setting(
@@ -113,6 +143,10 @@ class Settings:
     """What a process runs with."""
 
     data: Path = field(default_factory=lambda: Path.home() / ".remit")
+    host: str = "127.0.0.1"
+    port: int = 8400
+    public_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     model: str | None = None
     anthropic_api_key: str | None = field(default=None, repr=False)
     anthropic_base_url: str = "https://api.anthropic.com"
@@ -153,7 +187,8 @@ def _parse(setting: Setting, text: str, *, where: str) -> object:
     try:
         return setting.parse(text)
     except ValueError as error:
-        raise InvalidRequest(f"{where}={text!r} is not usable: {error}") from error
+        shown = "(a secret)" if setting.is_secret else repr(text)
+        raise InvalidRequest(f"{where}={shown} is not usable: {error}") from error
 
 
 def _read_file(path: Path) -> dict[str, object]:

@@ -104,6 +104,7 @@ async def _make_things(app: App) -> dict[str, str]:
             "session_id": session["id"],
             "thread_id": thread["id"],
             "remit_id": remit["id"],
+            "key_id": "apikey_one",
         }
 
 

@@ -1,20 +1,15 @@
-"""The invariant checker and the doctor over HTTP."""
+"""The invariant checker over HTTP."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
-from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from remit.clock import parse_rfc3339
-from remit.errors import NotFound, RemitError
-from remit.gateway.routing import Router
-from remit.interfaces import SandboxProvider
+from remit.errors import NotFound
 from remit.orchestrator.check import Expectations, check_stream
 from remit.remits import state as remit_state
 from remit.remits.log import summary_of
@@ -30,37 +25,22 @@ from remit.values import (
     EventRow,
     JsonObject,
     Principal,
-    Probe,
     StreamKind,
     StreamSummary,
 )
 
-FREE_BYTES_MIN = 1 << 30
-
 
 class CheckRoutes:
-    """`/check` of sessions and remits, and `/v1/doctor`."""
+    """`/check` of sessions and remits."""
 
-    def __init__(
-        self,
-        services: Services,
-        *,
-        remits: RemitRoutes,
-        sandboxes: SandboxProvider,
-        router: Router,
-        data_folder: Path | None,
-    ) -> None:
+    def __init__(self, services: Services, *, remits: RemitRoutes) -> None:
         self._services = services
         self._remits = remits
-        self._sandboxes = sandboxes
-        self._router = router
-        self._data_folder = data_folder
 
     def routes(self) -> list[Route]:
         return [
             Route("/v1/sessions/{stream_id}/check", self.check_session, methods=["GET"]),
             Route("/v1/remits/{stream_id}/check", self.check_remit, methods=["GET"]),
-            Route("/v1/doctor", self.doctor, methods=["GET"]),
         ]
 
     async def check_session(self, request: Request) -> Response:
@@ -111,48 +91,6 @@ class CheckRoutes:
                 summarize=_summarize_session, serve=serve_session, derive=_derive_session
             ),
         }
-
-    async def doctor(self, request: Request) -> Response:
-        Query(request)
-        probes = [
-            *await self._sandboxes.probe(),
-            await self._probe_store(),
-            *await self._probe_folder(),
-            await self._probe_models(),
-        ]
-        shown = [{"name": p.name, "ok": p.is_ok, "detail": p.detail, "mend": p.mend} for p in probes]
-        return json_response({"type": "doctor", "ok": all(p.is_ok for p in probes), "probes": shown})
-
-    async def _probe_store(self) -> Probe:
-        try:
-            await self._services.sessions.next_wake_us(["remit", "session"])
-        except RemitError as error:
-            return Probe(name="store", is_ok=False, detail=error.message, mend="Look at the server's log.")
-        return Probe(name="store", is_ok=True, detail="answers")
-
-    async def _probe_folder(self) -> Sequence[Probe]:
-        if self._data_folder is None:
-            return ()
-        try:
-            usage = await to_thread.run_sync(shutil.disk_usage, self._data_folder)
-        except OSError as error:
-            detail, mend = (
-                f"{self._data_folder}: {error.strerror}",
-                "Give a folder that can be read, with --data.",
-            )
-            return (Probe(name="data folder", is_ok=False, detail=detail, mend=mend),)
-        is_ok = usage.free >= FREE_BYTES_MIN
-        detail = f"{self._data_folder}: {usage.free >> 20} MiB free"
-        mend = None if is_ok else "Make room, or move the data folder with --data."
-        return (Probe(name="data folder", is_ok=is_ok, detail=detail, mend=mend),)
-
-    async def _probe_models(self) -> Probe:
-        try:
-            model = await self._router.default_model()
-            listed = await self._router.models()
-        except RemitError as error:
-            return Probe(name="models", is_ok=False, detail="no model can be called", mend=error.message)
-        return Probe(name="models", is_ok=True, detail=f"{model} by default; {len(listed)} listed")
 
 
 def _summarize_session(rows: Sequence[EventRow]) -> StreamSummary:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from remit.clock import rfc3339
 from remit.errors import NotFound, WrongState
-from remit.schema.keys import KeyCreate, KeyRevoke, LinkCreate, WorkspaceId
+from remit.schema.keys import KeyCreate, KeyRevoke, LinkCreate
 from remit.schema.lists import encode_list
 from remit.schema.wire import convert, decode
 from remit.server.auth import hash_key, principal_of
@@ -93,7 +93,9 @@ class KeyRoutes:
         key = _find(await services.catalog.list_keys(workspace_id), str(request.path_params["key_id"]))
         require_operator(principal)
         if key.id == principal.actor:
-            raise WrongState(f"Key {key.id!r} is the one you ask with; revoke it with another operator's key.")
+            raise WrongState(
+                f"Key {key.id!r} is the one you ask with; revoke it with another operator's key."
+            )
         if key.revoked_at_us is None:
             key = msgspec.structs.replace(key, revoked_at_us=services.clock.now_us())
             await services.catalog.put_key(key)
@@ -167,7 +169,7 @@ def _find(keys: Sequence[KeyRow], key_id: str) -> KeyRow:
 
 
 def _workspace(text: str) -> str:
-    return convert(text, WorkspaceId, what="workspace_id")
+    return convert({"workspace_id": text}, KeyRevoke, what="workspace_id").workspace_id or text
 
 
 def _expiry(now_us: int, seconds: int | None) -> int | None:

@@ -11,6 +11,7 @@ from remit.interfaces import SandboxProvider
 from remit.remits.creation import RemitCreation
 from remit.remits.inputs import INPUT_BYTES_MAX, Inputs
 from remit.server.checks import CheckRoutes
+from remit.server.doctor import DoctorRoutes, FindLocalServers, no_local_servers
 from remit.server.inputs import InputRoutes
 from remit.server.remits import RemitRoutes
 from remit.server.services import Services
@@ -24,6 +25,7 @@ def remit_routes(
     sandboxes: SandboxProvider,
     verifiers: Verifiers,
     data_folder: Path | None = None,
+    find_local_servers: FindLocalServers = no_local_servers,
     input_bytes_max: int = INPUT_BYTES_MAX,
 ) -> list[Route]:
     """Inputs first: their path would otherwise be taken for a remit's id."""
@@ -47,5 +49,12 @@ def remit_routes(
         input_bytes_max=input_bytes_max,
     )
     remits = RemitRoutes(services, creation=creation, verifiers=verifiers)
-    checks = CheckRoutes(services, remits=remits, sandboxes=sandboxes, router=router, data_folder=data_folder)
-    return [*InputRoutes(inputs).routes(), *remits.routes(), *checks.routes()]
+    checks = CheckRoutes(services, remits=remits)
+    doctor = DoctorRoutes(
+        services,
+        sandboxes=sandboxes,
+        router=router,
+        data_folder=data_folder,
+        find_local_servers=find_local_servers,
+    )
+    return [*InputRoutes(inputs).routes(), *remits.routes(), *checks.routes(), *doctor.routes()]

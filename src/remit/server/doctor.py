@@ -1,0 +1,142 @@
+"""`/v1/doctor`: what works on this machine, tried rather than assumed, and the mend of what does not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from remit.errors import RemitError
+from remit.gateway.routing import Router
+from remit.interfaces import SandboxProvider
+from remit.server.auth import principal_of
+from remit.server.requests import Query, json_response
+from remit.server.services import Services
+from remit.values import Principal, Probe, Resource
+
+FREE_BYTES_MIN = 1 << 30
+MODELS_NAMED_MAX = 5
+PROBE_KIND = "doctor_probe"
+PROBE_BODY = b'{"written_by":"remit doctor"}'
+
+FindLocalServers = Callable[[], Awaitable[Sequence[str]]]
+"""Model servers that answer on loopback, each in words."""
+
+
+async def no_local_servers() -> Sequence[str]:
+    """Where nobody looks for any."""
+    return ()
+
+
+class DoctorRoutes:
+    """One probe after the other; none of them is allowed to fail the answer."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        sandboxes: SandboxProvider,
+        router: Router,
+        data_folder: Path | None,
+        find_local_servers: FindLocalServers,
+    ) -> None:
+        self._services = services
+        self._sandboxes = sandboxes
+        self._router = router
+        self._data_folder = data_folder
+        self._find_local_servers = find_local_servers
+
+    def routes(self) -> list[Route]:
+        return [Route("/v1/doctor", self.doctor, methods=["GET"])]
+
+    async def doctor(self, request: Request) -> Response:
+        Query(request)
+        probes = [
+            *await self._sandboxes.probe(),
+            await self._probe_store(principal_of(request)),
+            *await self._probe_folder(),
+            await self._probe_models(),
+            *await self._probe_local_servers(),
+        ]
+        shown = [{"name": p.name, "ok": p.is_ok, "detail": p.detail, "mend": p.mend} for p in probes]
+        return json_response({"type": "doctor", "ok": all(p.is_ok for p in probes), "probes": shown})
+
+    async def _probe_store(self, principal: Principal) -> Probe:
+        """Write, read and remove a row in the catalog; ask the logs for what is due."""
+        services = self._services
+        catalog, began_us = services.catalog, services.clock.now_us()
+        resource = Resource(
+            workspace_id=principal.workspace_id,
+            kind=PROBE_KIND,
+            id=services.ids.new("probe"),
+            version=1,
+            name=None,
+            body=PROBE_BODY,
+            created_at_us=began_us,
+            updated_at_us=began_us,
+        )
+        mend = "See whether the disk is full or mounted read-only; the server's log has the details."
+        try:
+            await services.sessions.next_wake_us(["remit", "session"])
+            await catalog.create(principal, resource)
+            found = await catalog.retrieve(principal, PROBE_KIND, resource.id)
+            await catalog.delete(principal, PROBE_KIND, resource.id)
+        except RemitError as error:
+            return Probe(name="store", is_ok=False, detail=error.message, mend=mend)
+        if found.body != PROBE_BODY:
+            return Probe(name="store", is_ok=False, detail="reads other bytes than it wrote", mend=mend)
+        took_ms = (services.clock.now_us() - began_us) / 1_000
+        return Probe(name="store", is_ok=True, detail=f"wrote, read and removed a row in {took_ms:.1f} ms")
+
+    async def _probe_folder(self) -> Sequence[Probe]:
+        folder = self._data_folder
+        if folder is None:
+            return ()
+        try:
+            await to_thread.run_sync(_write_and_read, folder)
+            usage = await to_thread.run_sync(shutil.disk_usage, folder)
+        except OSError as error:
+            mend = "Give a folder that can be written to, with --data."
+            return (Probe(name="data folder", is_ok=False, detail=f"{folder}: {error.strerror}", mend=mend),)
+        is_ok = usage.free >= FREE_BYTES_MIN
+        detail = f"{folder}: a file is durable; {usage.free >> 20} MiB free"
+        mend = None if is_ok else "Make room, or move the data folder with --data."
+        return (Probe(name="data folder", is_ok=is_ok, detail=detail, mend=mend),)
+
+    async def _probe_models(self) -> Probe:
+        try:
+            model = await self._router.default_model()
+            listed = await self._router.models()
+        except RemitError as error:
+            return Probe(name="models", is_ok=False, detail="no model can be called", mend=error.message)
+        others = [info.id for info in listed if info.id != model]
+        named = ", ".join(others[:MODELS_NAMED_MAX])
+        more = len(others) - MODELS_NAMED_MAX
+        detail = f"{model} by default"
+        if named:
+            detail += f"; also {named}" + (f" and {more} more" if more > 0 else "")
+        return Probe(name="models", is_ok=True, detail=detail)
+
+    async def _probe_local_servers(self) -> Sequence[Probe]:
+        servers = await self._find_local_servers()
+        if not servers:
+            return ()
+        return (Probe(name="model servers", is_ok=True, detail="; ".join(servers)),)
+
+
+def _write_and_read(folder: Path) -> None:
+    """Raises OSError unless a file of this folder can be written, made durable and read again."""
+    with tempfile.TemporaryFile(dir=folder, prefix=".doctor-") as file:
+        file.write(PROBE_BODY)
+        file.flush()
+        os.fsync(file.fileno())
+        file.seek(0)
+        if file.read() != PROBE_BODY:
+            raise OSError(0, "reads other bytes than it wrote")
