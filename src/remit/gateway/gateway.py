@@ -1,10 +1,10 @@
-"""The one place where model calls are made and paid: plan, hold, call, settle, and again if need be."""
+"""The one place where model calls are made and paid: plan, hold, call, settle, and again or elsewhere if need be."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, cast
 
@@ -14,8 +14,10 @@ import msgspec
 import structlog
 
 from remit.clock import Clock
-from remit.errors import HoldRefused, ModelCallFailed, RemitError
-from remit.gateway.routing import Route, Router
+from remit.errors import HoldRefused, InvalidRequest, ModelCallFailed, RemitError, Unpriced
+from remit.gateway.endings import Started, assumed, failed, succeeded, unbilled
+from remit.gateway.limiter import Limiter, LimiterSettings
+from remit.gateway.routing import Route, RoutePlan, Router, Trimmed, trim
 from remit.ids import Ids
 from remit.interfaces import CallRecorder, Prices
 from remit.ledger.bounds import (
@@ -26,7 +28,6 @@ from remit.ledger.bounds import (
     require_price,
     with_slack,
 )
-from remit.ledger.prices import cost
 from remit.values import (
     CallAttempt,
     CallEnded,
@@ -35,7 +36,6 @@ from remit.values import (
     ModelResponse,
     Principal,
     Rate,
-    Settle,
     Value,
 )
 
@@ -57,11 +57,22 @@ class RetrySettings(Value, frozen=True, kw_only=True):
     backoff_max_seconds: float = 30.0
 
 
-class _Started(NamedTuple):
-    """An attempt whose start is durable."""
+FALLBACK_REASONS = ("overloaded", "rate_limited", "unavailable")
+"""What another model can be asked instead for: 429, 529, 5xx, a provider that cannot be reached."""
 
-    attempt: CallAttempt
-    nano_usd_max: int | None
+OnDelta = Callable[[CallAttempt, ModelDelta], Awaitable[None]]
+
+
+class _Outcome(NamedTuple):
+    """What became of an attempt, and whether anybody saw a part of its answer."""
+
+    result: ModelResponse | ModelCallFailed
+    has_begun: bool
+
+
+class _Tried(NamedTuple):
+    started: Started
+    outcome: _Outcome
 
 
 class Gateway:
@@ -75,6 +86,7 @@ class Gateway:
         clock: Clock,
         ids: Ids,
         retries: RetrySettings,
+        limits: LimiterSettings | None = None,
         random_fraction: Callable[[], float] = random.random,
     ) -> None:
         self._router = router
@@ -83,60 +95,172 @@ class Gateway:
         self._ids = ids
         self._retries = retries
         self._random_fraction = random_fraction
+        self._limits = limits or LimiterSettings(closed_seconds_max=retries.wait_seconds_max)
+        self._limiters: dict[str, Limiter] = {}
+
+    async def count_tokens(self, request: ModelRequest) -> int | None:
+        """The first target's own count; None when it cannot tell. Raises ModelUnavailable, InvalidRequest."""
+        plan = await self._router.plan(request.model)
+        route = plan.targets[0]
+        return await route.provider.count_tokens(
+            _for_provider(trim(request, route, plan.drop).request, route)
+        )
 
     async def call(
-        self, principal: Principal, request: ModelRequest, recorder: CallRecorder
+        self,
+        principal: Principal,
+        request: ModelRequest,
+        recorder: CallRecorder,
+        *,
+        on_delta: OnDelta | None = None,
     ) -> ModelResponse:
-        """Make the call, again as the retry settings say; `recorder` makes every attempt durable before it is made.
+        """Make the call, again as the retry settings say, and over the next target of its route when one is overloaded;
+        `recorder` makes every attempt durable before it is made. With `on_delta` somebody sees the answer come in, so a
+        call that has begun to answer is not made again.
 
-        Raises ModelUnavailable, Unpriced and HoldRefused (this attempt was not made), ModelCallFailed (the last
-        attempt's), LeaseLost and StoreUnavailable (from the recorder; nothing more was done). When it is cancelled,
-        the attempt under way is settled at its hold.
+        Raises ModelUnavailable, Unpriced, InvalidRequest and HoldRefused (this attempt was not made), ModelCallFailed
+        (the last attempt's), LeaseLost and StoreUnavailable (from the recorder; nothing more was done). When it is
+        cancelled, the attempt under way is settled at its hold.
         """
-        route = await self._router.resolve(request.model)
-        rate = self._prices.rate(route.priced_as)
+        plan = await self._router.plan(request.model)
+        if plan.name is None or plan.concurrent_max is None:
+            return await self._call(principal, request, recorder, plan, on_delta)
+        limiter = self._route_limiter(plan.name, plan.concurrent_max, plan.queue_max)
+        await _take(limiter, principal, recorder)
+        try:
+            return await self._call(principal, request, recorder, plan, on_delta)
+        finally:
+            limiter.give_back()
+
+    async def _call(
+        self,
+        principal: Principal,
+        request: ModelRequest,
+        recorder: CallRecorder,
+        plan: RoutePlan,
+        on_delta: OnDelta | None,
+    ) -> ModelResponse:
+        targets = list(plan.targets)
+        index = 0
         waited_seconds = 0.0
-        assumed = 0
-        for number in range(1, self._retries.attempts_max + 1):
-            started = await self._start(request, route, rate, recorder, number=number)
-            outcome = await self._attempt(started, route, recorder)
-            if isinstance(outcome, ModelResponse):
-                await _finish(started, recorder, _succeeded(started, outcome, rate))
-                return outcome
-            assumed += outcome.billed != "no"
-            pause = self._pause(outcome, number=number, waited_seconds=waited_seconds, assumed=assumed)
+        assumed_count = 0
+        attempts_max = self._retries.attempts_max
+        for number in range(1, attempts_max + 1):
+            # A key that asks to be left alone is not waited for where another model may answer.
+            while index + 1 < len(targets) and self._limiter(targets[index]).closed_seconds > 0:
+                index += 1
+            route = targets[index]
+            rate = self._prices.rate(route.priced_as)
+            try:
+                started, outcome = await self._try(
+                    principal, request, recorder, plan, route, rate, number=number, on_delta=on_delta
+                )
+            except (HoldRefused, Unpriced, InvalidRequest):
+                if index == 0 or number == attempts_max:
+                    raise
+                # The stand-in cannot be asked this, or not for this money. The first target can: wait for that one.
+                del targets[index:]
+                index = 0
+                await self._clock.sleep(self._backoff(number))
+                continue
+            except ModelCallFailed:  # no place in its queue
+                if index + 1 == len(targets) or number == attempts_max:
+                    raise
+                index += 1
+                continue
+            result = outcome.result
+            if isinstance(result, ModelResponse):
+                await _finish(started, recorder, succeeded(started, result, rate))
+                return result
+            assumed_count += result.billed != "no"
+            pause = self._pause(result, number=number, waited_seconds=waited_seconds, assumed=assumed_count)
+            may_try = number < attempts_max and assumed_count < self._retries.assumed_attempts_max
+            if outcome.has_begun and on_delta is not None:
+                pause = None
+            elif index > 0 and result.reason == "invalid" and may_try:
+                del targets[index:]
+                pause, index = self._backoff(number), 0
+            elif may_try and not outcome.has_begun and _may_fall_back(result, index, targets):
+                pause, index = 0.0, index + 1
+            else:
+                index = 0
             log.info(
                 "model_call_failed",
                 workspace_id=principal.workspace_id,
                 call_id=started.attempt.call_id,
                 provider=route.provider_name,
-                reason=outcome.reason,
+                reason=result.reason,
                 will_retry=pause is not None,
+                next_model=None if pause is None else targets[index].priced_as,
             )
-            await _finish(started, recorder, _failed(started, outcome, will_retry=pause is not None))
+            await _finish(started, recorder, failed(started, result, will_retry=pause is not None))
             if pause is None:
-                raise outcome
-            await self._clock.sleep(pause)
+                raise result
+            if pause > 0:
+                await self._clock.sleep(pause)
             waited_seconds += pause
         raise AssertionError("the last attempt returns or raises")
 
+    async def _try(
+        self,
+        principal: Principal,
+        request: ModelRequest,
+        recorder: CallRecorder,
+        plan: RoutePlan,
+        route: Route,
+        rate: Rate | None,
+        *,
+        number: int,
+        on_delta: OnDelta | None,
+    ) -> _Tried:
+        """One attempt over one target, in its turn. Its end is not recorded yet."""
+        trimmed = trim(request, route, plan.drop)
+        limiter = self._limiter(route)
+        await _take(limiter, principal, recorder)
+        try:
+            started = await self._start(trimmed, route, rate, recorder, number=number)
+            begun_at = self._clock.monotonic()
+            outcome = await self._attempt(started, route, recorder, on_delta)
+            _learn(limiter, outcome.result, begun_at)
+        finally:
+            limiter.give_back()
+        return _Tried(started, outcome)
+
+    def _limiter(self, route: Route) -> Limiter:
+        """One for each provider, for each has one key."""
+        name = route.provider_name
+        if name not in self._limiters:
+            self._limiters[name] = Limiter(name, clock=self._clock, settings=self._limits)
+        return self._limiters[name]
+
+    def _route_limiter(self, name: str, concurrent_max: int, queue_max: int) -> Limiter:
+        key = f"route {name!r}"
+        if key not in self._limiters:
+            limits = LimiterSettings(first=concurrent_max, most=concurrent_max, queue_max=queue_max)
+            self._limiters[key] = Limiter(key, clock=self._clock, settings=limits)
+        return self._limiters[key]
+
     async def _start(
-        self, request: ModelRequest, route: Route, rate: Rate | None, recorder: CallRecorder, *, number: int
-    ) -> _Started:
+        self, trimmed: Trimmed, route: Route, rate: Rate | None, recorder: CallRecorder, *, number: int
+    ) -> Started:
         """Plan the call and make its start durable, with its holds; the provider has not been touched."""
         plans = 0
         while True:
             plans += 1
             call_id = self._ids.new("call")
-            planned = await self._plan(request, route, rate, recorder, call_id=call_id)
+            planned = await self._plan(trimmed.request, route, rate, recorder, call_id=call_id)
             attempt = CallAttempt(
                 call_id=call_id,
                 number=number,
                 request=planned.request,
                 provider=route.provider_name,
+                served_model=route.priced_as,
+                dropped=trimmed.dropped,
                 holds=planned.holds,
             )
-            started = _Started(attempt, planned.nano_usd_max)
+            if trimmed.dropped and plans == 1:
+                log.info("model_request_fields_dropped", model=route.priced_as, fields=list(trimmed.dropped))
+            started = Started(attempt, planned.nano_usd_max)
             try:
                 cancellation = await _carry_through(recorder.started(attempt))
             except HoldRefused:
@@ -145,7 +269,7 @@ class Gateway:
                     raise
                 continue
             if cancellation is not None:
-                never_made = _unbilled(started, reason="interrupted", message="cancelled before it was made")
+                never_made = unbilled(started, reason="interrupted", message="cancelled before it was made")
                 await _carry_through(recorder.finished(attempt, never_made))
                 raise cancellation
             return started
@@ -170,16 +294,17 @@ class Gateway:
         )
 
     async def _attempt(
-        self, started: _Started, route: Route, recorder: CallRecorder
-    ) -> ModelResponse | ModelCallFailed:
+        self, started: Started, route: Route, recorder: CallRecorder, on_delta: OnDelta | None
+    ) -> _Outcome:
         """What the provider answered; anything else than an answer or a failure is settled here and raised."""
+        answer = _Answer(started.attempt, route, recorder, on_delta)
         try:
-            return await _stream(started.attempt, route, recorder)
+            return _Outcome(await answer.read(), has_begun=answer.has_begun)
         except ModelCallFailed as failure:
-            return failure
+            return _Outcome(failure, has_begun=answer.has_begun)
         except asyncio.CancelledError:
             # The request may have reached the provider: what it costs is not known.
-            ended = _assumed(started, reason="interrupted", message="cut by an interrupt")
+            ended = assumed(started, reason="interrupted", message="cut by an interrupt")
             try:
                 await _carry_through(recorder.finished(started.attempt, ended))
             except RemitError:
@@ -188,7 +313,7 @@ class Gateway:
             raise
         except Exception:
             log.exception("model_driver_broke", call_id=started.attempt.call_id, provider=route.provider_name)
-            ended = _assumed(started, reason="internal", message="the driver broke; see the server's log")
+            ended = assumed(started, reason="internal", message="the driver broke; see the server's log")
             await _carry_through(recorder.finished(started.attempt, ended))
             raise
 
@@ -201,36 +326,77 @@ class Gateway:
             return None
         if assumed >= settings.assumed_attempts_max:
             return None
-        backoff = min(settings.backoff_first_seconds * 2 ** (number - 1), settings.backoff_max_seconds)
-        jittered = backoff * (0.5 + 0.5 * self._random_fraction())
-        pause = max(jittered, failure.retry_after_seconds or 0.0)
+        pause = max(self._backoff(number), failure.retry_after_seconds or 0.0)
         return pause if waited_seconds + pause <= settings.wait_seconds_max else None
+
+    def _backoff(self, number: int) -> float:
+        settings = self._retries
+        backoff = min(settings.backoff_first_seconds * 2 ** (number - 1), settings.backoff_max_seconds)
+        return backoff * (0.5 + 0.5 * self._random_fraction())
 
 
 # ------------------------------------------------------------------------------------------ one attempt
 
 
-async def _stream(attempt: CallAttempt, route: Route, recorder: CallRecorder) -> ModelResponse:
-    # Cast: the contract promises an iterator that can be closed, which is what aborts the call.
-    answer = cast(
-        "AsyncGenerator[ModelDelta | ModelResponse]",
-        route.provider.stream(_for_provider(attempt.request, route)),
-    )
-    async with aclosing(answer):
-        async for item in answer:
-            if isinstance(item, ModelResponse):
-                return item
-            recorder.delta(attempt, item.text)
-    raise ModelCallFailed(
-        f"{route.provider_name} ended without an answer", reason="cut", billed="unknown", is_retryable=True
-    )
+class _Answer:
+    """The answer to one attempt, as it comes in."""
+
+    def __init__(
+        self, attempt: CallAttempt, route: Route, recorder: CallRecorder, on_delta: OnDelta | None
+    ) -> None:
+        self.has_begun = False
+        self._attempt = attempt
+        self._route = route
+        self._recorder = recorder
+        self._on_delta = on_delta
+
+    async def read(self) -> ModelResponse:
+        request = _for_provider(self._attempt.request, self._route)
+        if self._on_delta is not None:
+            request = msgspec.structs.replace(request, wants_events=True)
+        # Cast: the contract promises an iterator that can be closed, which is what aborts the call.
+        items = cast("AsyncGenerator[ModelDelta | ModelResponse]", self._route.provider.stream(request))
+        async with aclosing(items):
+            async for item in items:
+                if isinstance(item, ModelResponse):
+                    return item
+                self.has_begun = True
+                if item.text:
+                    self._recorder.delta(self._attempt, item.text)
+                if self._on_delta is not None:
+                    await self._on_delta(self._attempt, item)
+        raise ModelCallFailed(
+            f"{self._route.provider_name} ended without an answer",
+            reason="cut",
+            billed="unknown",
+            is_retryable=True,
+        )
+
+
+async def _take(limiter: Limiter, principal: Principal, recorder: CallRecorder) -> None:
+    """A slot; who has to wait for it is told apart by the stream that pays."""
+    if limiter.try_take():
+        return
+    accounts = await recorder.accounts()
+    await limiter.take(principal.workspace_id, accounts[0].stream_id if accounts else principal.actor)
+
+
+def _learn(limiter: Limiter, outcome: ModelResponse | ModelCallFailed, begun_at: float) -> None:
+    if isinstance(outcome, ModelResponse):
+        limiter.answered()
+    elif outcome.reason in ("overloaded", "rate_limited"):
+        limiter.overloaded(started_at=begun_at, retry_after_seconds=outcome.retry_after_seconds)
+
+
+def _may_fall_back(failure: ModelCallFailed, index: int, targets: Sequence[Route]) -> bool:
+    return failure.reason in FALLBACK_REASONS and index + 1 < len(targets)
 
 
 def _for_provider(request: ModelRequest, route: Route) -> ModelRequest:
     return msgspec.structs.replace(request, model=route.provider_model)
 
 
-async def _finish(started: _Started, recorder: CallRecorder, ended: CallEnded) -> None:
+async def _finish(started: Started, recorder: CallRecorder, ended: CallEnded) -> None:
     cancellation = await _carry_through(recorder.finished(started.attempt, ended))
     if cancellation is not None:
         raise cancellation
@@ -258,64 +424,3 @@ async def _carry_through(append: Coroutine[Any, Any, None]) -> asyncio.Cancelled
     if failure is not None:
         raise cancellation or failure
     return cancellation
-
-
-# ------------------------------------------------------------------------------------------ how it ended
-
-
-def _succeeded(started: _Started, response: ModelResponse, rate: Rate | None) -> CallEnded:
-    attempt = started.attempt
-    if not response.is_usage_known:
-        return msgspec.structs.replace(_assumed(started, reason=None, message=None), response=response)
-    real_cost = None if rate is None else cost(rate, response.usage)
-    settlements = tuple(
-        Settle(
-            hold_id=hold.hold_id,
-            unit=hold.unit,
-            # A dollar hold exists only where there is a rate.
-            amount=response.usage.total_tokens if hold.unit == "tokens" else real_cost or 0,
-        )
-        for hold in attempt.holds
-    )
-    return CallEnded(
-        response=response,
-        settlements=settlements,
-        usage=response.usage,
-        cost_nano_usd=real_cost,
-        is_overrun=any(
-            settled.amount > hold.amount for settled, hold in zip(settlements, attempt.holds, strict=True)
-        ),
-    )
-
-
-def _failed(started: _Started, failure: ModelCallFailed, *, will_retry: bool) -> CallEnded:
-    end = _unbilled if failure.billed == "no" else _assumed
-    ended = end(started, reason=failure.reason, message=failure.message)
-    return msgspec.structs.replace(ended, will_retry=will_retry)
-
-
-def _unbilled(started: _Started, *, reason: str | None, message: str | None) -> CallEnded:
-    return CallEnded(
-        response=None,
-        error_reason=reason,
-        error_message=message,
-        settlements=tuple(
-            Settle(hold_id=hold.hold_id, unit=hold.unit, amount=0) for hold in started.attempt.holds
-        ),
-        cost_nano_usd=None if started.nano_usd_max is None else 0,
-    )
-
-
-def _assumed(started: _Started, *, reason: str | None, message: str | None) -> CallEnded:
-    """The true cost is unknown: it is taken to be the worst case, and never released."""
-    return CallEnded(
-        response=None,
-        error_reason=reason,
-        error_message=message,
-        settlements=tuple(
-            Settle(hold_id=hold.hold_id, unit=hold.unit, amount=hold.amount, is_assumed=True)
-            for hold in started.attempt.holds
-        ),
-        cost_nano_usd=started.nano_usd_max,
-        is_assumed=True,
-    )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from remit.errors import ModelUnavailable
-from remit.interfaces import ModelProvider
+from remit.errors import InvalidRequest, ModelUnavailable
+from remit.interfaces import ModelProvider, SaysWhyNot, TakesFields
 from remit.ledger.prices import split_model_id
-from remit.values import ModelInfo, Value
+from remit.values import ModelInfo, ModelRequest, Value
 
 # What `remit do` uses when no --model is given: the current middle model of each vendor that genai-prices lists
 # (November 2026), dear enough to be useful and cheap enough not to surprise. In order of preference.
@@ -20,11 +21,16 @@ DEFAULT_MODELS: tuple[tuple[str, str], ...] = (("anthropic", "claude-sonnet-5-5"
 SCRIPTED = "scripted"
 ALIAS_DEPTH_MAX = 8
 NAMED_MODELS_MAX = 5
+TARGETS_MAX = 8
+
+TAKEN_BY_ALL = ("system", "cache_control")
+"""The text of a system prompt in blocks goes out everywhere; what may be cached is only a hint."""
 
 WAYS_TO_GET_A_MODEL = (
     "set ANTHROPIC_API_KEY (or REMIT_ANTHROPIC_API_KEY) for claude-…; "
     "set OPENAI_API_KEY (or REMIT_OPENAI_API_KEY) for gpt-…; "
     "set REMIT_OPENAI_BASE_URL, such as http://127.0.0.1:11434/v1, for a model server of your own (local/NAME); "
+    "`remit model install local/qwen2.5-coder-1.5b` for a small free one on this machine (1.1 GB); "
     "scripted/… exists only for demos and is never used on its own"
 )
 
@@ -43,19 +49,92 @@ class Route(Value, frozen=True, kw_only=True):
         return f"{self.provider_name}/{self.provider_model}"
 
 
-class Router:
-    """Maps model ids and aliases to providers. An id is `provider/model`, or bare where its form or a provider's own
-    list says whose it is. Aliases come first, so an operator may serve `claude-…` with a model of their own."""
+class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[routes."NAME"]` of the settings file."""
 
-    def __init__(self, providers: Mapping[str, ModelProvider], *, aliases: Mapping[str, str]) -> None:
+    targets: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=TARGETS_MAX)]
+    """Models in order; the next one is asked when one is overloaded."""
+    drop: tuple[str, ...] = ()
+    """Fields of a request that may be left out where the model's protocol has no place for them."""
+    concurrent_max: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Calls over this route at once; more wait."""
+    queue_max: Annotated[int, msgspec.Meta(ge=0)] = 1_024
+    """Calls that wait; more are refused."""
+
+
+class RoutePlan(Value, frozen=True, kw_only=True):
+    """All the ways a call may go, the first one first."""
+
+    targets: tuple[Route, ...]
+    drop: frozenset[str] = frozenset()
+    name: str | None = None
+    """The route's, if the settings have one."""
+    concurrent_max: int | None = None
+    queue_max: int = 0
+
+
+def parse_routes(table: Mapping[str, Any]) -> dict[str, RouteSettings]:  # Any: TOML as tomllib gives it
+    """The `routes` table of the settings file. Raises InvalidRequest naming the route and the field."""
+    routes: dict[str, RouteSettings] = {}
+    for name, fields in table.items():
+        try:
+            routes[name] = msgspec.convert(fields, RouteSettings)
+        except msgspec.ValidationError as error:
+            raise InvalidRequest(f'settings, [routes."{name}"]: {error}') from error
+    return routes
+
+
+class Router:
+    """Maps model ids, aliases and routes to providers. An id is `provider/model`, or bare where its form or a provider's
+    own list says whose it is. Aliases come first, then routes, so an operator may serve `claude-…` with a model of their
+    own. A route's targets may be aliases, not routes: a route named like its own first target is no circle."""
+
+    def __init__(
+        self,
+        providers: Mapping[str, ModelProvider],
+        *,
+        aliases: Mapping[str, str],
+        routes: Mapping[str, RouteSettings] | None = None,
+    ) -> None:
         self._providers = dict(providers)
         self._aliases = dict(aliases)
+        self._routes = dict(routes or {})
+
+    async def plan(self, model: str) -> RoutePlan:
+        """Where a call to this model may go. Raises ModelUnavailable when no target can be served."""
+        name = self._unalias(model)
+        settings = self._routes.get(name)
+        if settings is None:
+            return RoutePlan(targets=(await self._resolve_target(model),))
+        targets: list[Route] = []
+        missing: ModelUnavailable | None = None
+        for target in settings.targets:
+            try:
+                targets.append(await self._resolve_target(target))
+            except ModelUnavailable as error:
+                missing = missing or error  # without its key, what comes after it serves
+        if not targets and missing is not None:
+            raise ModelUnavailable(f"the route {name!r} has no target that can serve: {missing.message}")
+        return RoutePlan(
+            targets=tuple(targets),
+            drop=frozenset(settings.drop),
+            name=name,
+            concurrent_max=settings.concurrent_max,
+            queue_max=settings.queue_max,
+        )
 
     async def resolve(self, model: str) -> Route:
-        """Raises ModelUnavailable, whose message names every way to get a model."""
+        """The first choice. Raises ModelUnavailable, whose message names every way to get a model."""
+        return (await self.plan(model)).targets[0]
+
+    async def _resolve_target(self, model: str) -> Route:
         wanted = self._unalias(model)
         provider_name, name = split_model_id(wanted)
         if provider_name in self._providers:
+            provider = self._providers[provider_name]
+            reason = provider.why_not(name) if isinstance(provider, SaysWhyNot) else None
+            if reason is not None:
+                raise ModelUnavailable(f"{provider_name}/{name} cannot be called: {reason}")
             return self._route(provider_name, name)
         # An id that says nothing, or whose vendor is not configured: whoever lists it. Scripts are only played when
         # asked for as `scripted/…`.
@@ -73,12 +152,16 @@ class Router:
                 model_id = info.id if is_bare else f"{provider_name}/{info.id}"
                 listed.append(msgspec.structs.replace(info, id=model_id, provider=provider_name))
         by_id = {info.id: info for info in listed}
-        aliased = [
-            msgspec.structs.replace(by_id[target], id=alias)
-            for alias in self._aliases
-            if (target := self._unalias(alias)) in by_id
-        ]
-        return [*listed, *aliased]
+        for name, route in self._routes.items():
+            served = next(
+                (by_id[target] for each in route.targets if (target := self._unalias(each)) in by_id), None
+            )
+            if served is not None and name not in by_id:
+                by_id[name] = msgspec.structs.replace(served, id=name)
+        for alias in self._aliases:
+            if (target := self._unalias(alias)) in by_id and alias not in by_id:
+                by_id[alias] = msgspec.structs.replace(by_id[target], id=alias)
+        return list(by_id.values())
 
     async def default_model(self) -> str:
         """The model to use when none is named; never a scripted one. Raises ModelUnavailable."""
@@ -126,6 +209,40 @@ class Router:
             provider_name=provider_name,
             provider_model=provider_model,
         )
+
+
+class Trimmed(Value, frozen=True, kw_only=True):
+    """A request as one provider takes it."""
+
+    request: ModelRequest
+    dropped: tuple[str, ...] = ()
+
+
+def trim(request: ModelRequest, route: Route, drop: frozenset[str]) -> Trimmed:
+    """Leave out what the provider does not take and the route allows to leave out. Raises InvalidRequest naming what it
+    does not. A beta is only a permission, so it never stands in the way; what it permits does."""
+    provider = route.provider
+    takes = provider.takes if isinstance(provider, TakesFields) else _takes_nothing
+    foreign = [field for field in request.fields if field not in TAKEN_BY_ALL and not takes(field)]
+    refused = [field for field in foreign if field not in drop]
+    if refused:
+        plain = refused[0].removeprefix("openai.")
+        raise InvalidRequest(
+            f"`{plain}`: the model that serves this ({route.priced_as}) speaks a protocol that has no place for it; remove "
+            f'it, or list {refused[0]!r} under `drop` in [routes."{request.model}"] of the settings.'
+        )
+    betas = () if takes("betas") else ("anthropic-beta",) if request.betas else ()
+    if not foreign and not betas:
+        return Trimmed(request=request)
+    fields = {name: value for name, value in request.fields.items() if name not in foreign}
+    kept = request.betas if not betas else ()
+    return Trimmed(
+        request=msgspec.structs.replace(request, fields=fields, betas=kept), dropped=(*foreign, *betas)
+    )
+
+
+def _takes_nothing(field: str) -> bool:
+    return False
 
 
 def is_local_url(url: str) -> bool:
