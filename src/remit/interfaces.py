@@ -381,6 +381,15 @@ class TakesFields(Protocol):
         ...
 
 
+@runtime_checkable
+class SaysWhyNot(Protocol):
+    """What a ModelProvider also is when it can tell, without asking anybody, that it cannot serve a model."""
+
+    def why_not(self, model: str) -> str | None:
+        """Why this model of the provider's cannot be called, with the mend; None when nothing speaks against it."""
+        ...
+
+
 class Prices(Protocol):
     """What models cost."""
 
@@ -444,7 +453,7 @@ class SandboxProvider(Protocol):
         ...
 
     async def create(self, spec: SandboxSpec) -> Sandbox:
-        """A running sandbox with the tree in /workspace. Raises SandboxUnavailable, BlobMissing. The caller owns it and
+        """A running sandbox with the tree in /workspace and the outputs in /mnt/session/outputs. Raises SandboxUnavailable, BlobMissing. The caller owns it and
         must destroy it; if this process dies, no process of it stays behind unless `survives_server`."""
         ...
 
