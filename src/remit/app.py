@@ -45,6 +45,9 @@ from remit.interfaces import (
 from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.anthropic import AnthropicProvider
 from remit.models.local_servers import discover_local
+from remit.models.local.folder import ModelFolder
+from remit.models.local.provider import LocalModels
+from remit.models.local.runtime import LlamaCppRuntime
 from remit.models.openai_chat import OpenAIChatProvider
 from remit.models.scripted import ScriptedProvider, load_scripts
 from remit.orchestrator.evaluation import Evaluation
@@ -324,12 +327,19 @@ def _model_providers(settings: Settings, clock: Clock) -> dict[str, ModelProvide
             api_key=settings.anthropic_api_key, base_url=settings.anthropic_base_url
         )
     base_url = settings.openai_base_url
+    server = None
     if base_url is not None and is_local_url(base_url):
         # A server on this machine costs nothing; a vendor's key is not sent to it.
-        providers["local"] = OpenAIChatProvider(api_key=None, base_url=base_url, name="local")
+        server = OpenAIChatProvider(api_key=None, base_url=base_url, name="local")
     elif settings.openai_api_key or base_url is not None:
         providers["openai"] = OpenAIChatProvider(api_key=settings.openai_api_key, base_url=base_url)
+    providers["local"] = LocalModels(folder=model_folder(settings), runtime=LlamaCppRuntime(), server=server)
     return providers
+
+
+def model_folder(settings: Settings) -> ModelFolder:
+    """Where local models are kept."""
+    return ModelFolder(settings.local_models or settings.data / "models")
 
 
 async def _operator_key(settings: Settings, parts: Parts) -> OperatorKey:

@@ -97,6 +97,11 @@ SETTINGS: Mapping[str, Setting] = {
         parse=str,
         meaning="An OpenAI-compatible server (vLLM, Ollama, llama.cpp …).",
     ),
+    "local_models": Setting(
+        variables=("REMIT_LOCAL_MODELS",),
+        parse=Path,
+        meaning="Where `remit model install` keeps weights; several data folders may share it. Else DATA/models.",
+    ),
     "scripted": Setting(
         variables=("REMIT_SCRIPTED",),
         parse=Path,
@@ -152,6 +157,7 @@ class Settings:
     anthropic_base_url: str = "https://api.anthropic.com"
     openai_api_key: str | None = field(default=None, repr=False)
     openai_base_url: str | None = None
+    local_models: Path | None = None
     scripted: Path | None = None
     unsafe_local: bool = False
     toolchains: tuple[str, ...] = ()

@@ -21,10 +21,21 @@ RESULT_CHARACTERS_MAX = 4_000
 _EXAMPLE_VALUES: dict[str, JsonValue] = {"string": "…", "integer": 1, "number": 1, "boolean": True}
 
 
-def action_format(tools: Sequence[JsonObject]) -> JsonObject:
-    """The `response_format` that allows nothing but one action."""
-    actions: list[JsonValue] = [_action_schema(tool) for tool in tools]
-    actions.append(_object({"action": {"const": ANSWER}, "text": {"type": "string"}}))
+def action_format(tools: Sequence[JsonObject], tool_choice: JsonObject | None = None) -> JsonObject:
+    """The `response_format` that allows nothing but one action, and only what `tool_choice` leaves."""
+    kind = "auto" if tool_choice is None else tool_choice.get("type")
+    if kind not in ("auto", "any", "none", "tool"):
+        raise refused(f"tool_choice {kind!r} is unknown; use auto, any, tool or none")
+    actions: list[JsonValue] = [
+        _action_schema(tool)
+        for tool in tools
+        if kind in ("auto", "any")
+        or (tool_choice and kind == "tool" and tool["name"] == tool_choice.get("name"))
+    ]
+    if kind in ("auto", "none"):
+        actions.append(_object({"action": {"const": ANSWER}, "text": {"type": "string"}}))
+    if not actions:
+        raise refused(f"tool_choice names {(tool_choice or {}).get('name')!r}, which is none of the tools")
     schema: JsonObject = {"anyOf": actions}
     return {"type": "json_schema", "json_schema": {"name": "action", "strict": True, "schema": schema}}
 

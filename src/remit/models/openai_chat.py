@@ -76,7 +76,7 @@ class OpenAIChatProvider:
         sent = action_request(request) if is_action else request
         body = chat_body(sent, is_openai=self._is_openai)
         if is_action:
-            body["response_format"] = action_format(request.tools)
+            body["response_format"] = action_format(request.tools, request.tool_choice)
         events = self._endpoint.events("/chat/completions", body, is_last=_is_done)
         async with aclosing(events):
             async for event in events:

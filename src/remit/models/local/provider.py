@@ -9,7 +9,7 @@ from typing import cast
 import msgspec
 
 from remit.errors import ModelCallFailed
-from remit.interfaces import ModelProvider
+from remit.interfaces import ModelProvider, TakesFields
 from remit.models.local.folder import ModelFolder
 from remit.models.local.install import RUNTIME_MEND, has_runtime
 from remit.models.local.runtime import Runtime
@@ -39,6 +39,10 @@ class LocalModels:
             "installed; REMIT_OPENAI_BASE_URL names a server"
         )
 
+    def takes(self, field: str) -> bool:
+        """See TakesFields: what the server of this machine takes."""
+        return isinstance(self._server, TakesFields) and self._server.takes(field)
+
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """See ModelProvider. The first call of a model starts its process."""
         provider, sent = await self._provider(request)
@@ -49,7 +53,7 @@ class LocalModels:
                 yield item
 
     async def models(self) -> Sequence[ModelInfo]:
-        """What is installed, then what the server lists."""
+        """What the server lists, then what is installed: a small model is the last choice by default."""
         installed = self._folder.installed() if has_runtime() else []
         listed = [
             ModelInfo(
@@ -63,7 +67,7 @@ class LocalModels:
         ]
         names = {info.id for info in listed}
         others: Sequence[ModelInfo] = () if self._server is None else await self._server.models()
-        return [*listed, *(info for info in others if info.id not in names)]
+        return [*(info for info in others if info.id not in names), *listed]
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """The protocol cannot tell."""
