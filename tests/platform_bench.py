@@ -13,7 +13,7 @@ import io
 import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import msgspec
@@ -26,7 +26,7 @@ from remit.clock import Clock, SystemClock
 from remit.config import Settings
 from remit.gateway.gateway import RetrySettings
 from remit.ids import Ids
-from remit.interfaces import SessionStore
+from remit.interfaces import BlobStore, Catalog, SessionStore
 from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.scripted import ScriptedProvider, parse_script
 from remit.sandboxes.local import LocalProvider
@@ -85,17 +85,30 @@ class World:
             )
         )
 
-    async def live(self, work: Work[T], store: SessionStore | None = None) -> T:
-        """Start a process, let `work` be done by a client of it, end it. Raises Died where `store` crashed."""
-        life = self.life(store)
+    async def live(
+        self,
+        work: Work[T],
+        store: SessionStore | None = None,
+        catalog: Catalog | None = None,
+        blobs: BlobStore | None = None,
+    ) -> T:
+        """Start a process, let `work` be done by a client of it, end it. Raises Died where a store crashed. Stores that
+        are given stand before the world's own."""
+        life = self.life(store, catalog, blobs)
         # Owning the data folder proves the former process dead.
         await self.store.raise_epochs()
         return await life.run(work)
 
-    def life(self, store: SessionStore | None = None) -> Life:
+    def life(
+        self,
+        store: SessionStore | None = None,
+        catalog: Catalog | None = None,
+        blobs: BlobStore | None = None,
+    ) -> Life:
         """A process that has not started."""
         self._lives += 1
-        return Life(self, store or self.store, self.folder / f"life_{self._lives}")
+        folder = self.folder / f"life_{self._lives}"
+        return Life(self, store or self.store, catalog or self.catalog, blobs or self.blobs, folder)
 
     # ------------------------------------------------------------------------------- what is durable now
 
@@ -128,10 +141,11 @@ class World:
 class Life:
     """One process."""
 
-    def __init__(self, world: World, store: SessionStore, folder: Path) -> None:
+    def __init__(
+        self, world: World, store: SessionStore, catalog: Catalog, blobs: BlobStore, folder: Path
+    ) -> None:
         self.world = world
-        self.store = store
-        self.sandboxes = LocalProvider(folder / "runtime", world.blobs, world.ids)
+        self.sandboxes = LocalProvider(folder / "runtime", blobs, world.ids)
         models = {
             name: parse_script(msgspec.json.encode(script), name=name)
             for name, script in world.scripts.items()
@@ -143,8 +157,8 @@ class Life:
                 clock=world.clock,
                 ids=world.ids,
                 sessions=store,
-                catalog=world.catalog,
-                blobs=world.blobs,
+                catalog=catalog,
+                blobs=blobs,
                 bus=MemoryBus(),
                 sandboxes=self.sandboxes,
                 models={"scripted": ScriptedProvider(models, clock=world.clock)},
@@ -196,8 +210,3 @@ async def in_pieces(content: bytes, size: int = 4096) -> AsyncIterator[bytes]:
     """As a request body arrives."""
     for start in range(0, len(content), size):
         yield content[start : start + size]
-
-
-def as_json(value: object) -> Any:  # Any: JSON as the client gives it
-    """Plain JSON of our own structures."""
-    return msgspec.to_builtins(value)
