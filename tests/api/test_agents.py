@@ -78,6 +78,7 @@ async def test_policy_of_one_tool_stands_beside_the_default(world: World) -> Non
     assert not by_name["read"].enabled
 
 
+@pytest.mark.requirement("agents no change")
 async def test_what_was_read_can_be_written_back_without_a_new_version(world: World) -> None:
     custom = {
         "type": "custom",
@@ -97,6 +98,7 @@ async def test_what_was_read_can_be_written_back_without_a_new_version(world: Wo
     assert answer.json()["version"] == 1
 
 
+@pytest.mark.requirement("agents merge")
 async def test_update_keeps_what_is_left_out_and_clears_with_null(world: World) -> None:
     async with world.sdk() as client:
         first = await client.beta.agents.create(
@@ -123,6 +125,7 @@ async def test_update_keeps_what_is_left_out_and_clears_with_null(world: World) 
     assert versions == [2, 1]
 
 
+@pytest.mark.requirement("errors conflicts")
 async def test_stale_version_is_a_conflict_that_is_not_retried(world: World) -> None:
     async with world.sdk() as client:
         agent = await client.beta.agents.create(name="a", model="m")
@@ -134,6 +137,7 @@ async def test_stale_version_is_a_conflict_that_is_not_retried(world: World) -> 
     assert "version" in caught.value.message
 
 
+@pytest.mark.requirement("agents archived")
 async def test_archived_agent_is_read_only_and_listed_only_on_request(world: World) -> None:
     async with world.sdk() as client:
         agent = await client.beta.agents.create(name="a", model="m")

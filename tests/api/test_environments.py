@@ -42,6 +42,7 @@ async def test_omitted_networking_is_limited_and_the_answer_says_so(world: World
         ({"type": "cloud", "gpu": True}, "config.gpu"),
     ],
 )
+@pytest.mark.requirement("errors refusals")
 async def test_what_this_release_lacks_is_refused_by_name(
     world: World, config: dict[str, Any], named: str
 ) -> None:
@@ -51,6 +52,7 @@ async def test_what_this_release_lacks_is_refused_by_name(
     assert f"`{named}`" in answer.json()["error"]["message"]
 
 
+@pytest.mark.requirement("environments merge")
 async def test_update_merges_metadata_and_an_empty_string_deletes(world: World) -> None:
     async with world.sdk() as client:
         environment = await client.beta.environments.create(
@@ -64,6 +66,7 @@ async def test_update_merges_metadata_and_an_empty_string_deletes(world: World) 
     assert updated.metadata == {"c": "3", "d": "4"}
 
 
+@pytest.mark.requirement("environments type")
 async def test_config_type_cannot_change(world: World) -> None:
     async with world.sdk() as client:
         environment = await client.beta.environments.create(name="e")
@@ -72,6 +75,7 @@ async def test_config_type_cannot_change(world: World) -> None:
     assert caught.value.error_code == "invalid_config_type_change"
 
 
+@pytest.mark.requirement("environments archived")
 async def test_archived_environment_takes_no_change_and_no_session(world: World) -> None:
     async with world.sdk() as client:
         environment = await client.beta.environments.create(name="e")

@@ -89,6 +89,8 @@ BAD: list[Bad] = [
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: f"{bad.method} {bad.path[:40]} {bad.status} {bad.says}")
+@pytest.mark.requirement("errors envelope")
+@pytest.mark.requirement("errors names")
 async def test_every_bad_request_gets_the_one_envelope(world: World, bad: Bad) -> None:
     async with world.http() as http:
         request = http.build_request(bad.method, bad.path, content=bad.body, headers=bad.headers)
@@ -110,6 +112,7 @@ def assert_envelope(answer: httpx2.Response, status: int, type: str) -> None:
     assert "Traceback" not in answer.text
 
 
+@pytest.mark.requirement("errors size")
 async def test_body_that_grows_too_large_is_refused_while_it_comes(world: World) -> None:
     pieces = 0
 
@@ -134,6 +137,7 @@ async def test_request_without_a_key_is_refused_on_every_route(world: World) -> 
                     assert_envelope(answer, 401, "authentication_error")
 
 
+@pytest.mark.requirement("transport keys")
 async def test_either_header_carries_the_key(world: World) -> None:
     async with world.http(key=None) as http:
         for headers in ({"x-api-key": KEY_ONE}, {"authorization": f"Bearer {KEY_ONE}"}):
@@ -159,6 +163,7 @@ async def test_key_that_no_longer_opens_says_why(
     assert says in answer.json()["error"]["message"]
 
 
+@pytest.mark.requirement("errors internal")
 async def test_our_own_failure_is_logged_and_tells_nothing_of_the_inside(world: World) -> None:
     async def broken(request: Request) -> Response:
         raise RuntimeError("the secret is 42")
@@ -182,6 +187,7 @@ async def test_our_own_failure_is_logged_and_tells_nothing_of_the_inside(world: 
     assert limited.headers["retry-after"] == "7"
 
 
+@pytest.mark.requirement("transport betas")
 async def test_beta_query_and_unknown_betas_are_passed_over(world: World) -> None:
     async with world.sdk() as client, world.http() as http:
         session = await new_session(client, initial_events=[HELLO])

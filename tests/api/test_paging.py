@@ -33,6 +33,7 @@ async def ids_of_all_pages(world: World, path: str, **params: Any) -> list[list[
 
 @settings(max_examples=20, deadline=None)
 @given(count=st.integers(0, 9), limit=st.integers(1, 5), order=st.sampled_from(["asc", "desc"]))
+@pytest.mark.requirement("pages")
 def test_session_pages_of_any_size_give_each_session_once_in_order(
     count: int, limit: int, order: str
 ) -> None:
@@ -61,6 +62,7 @@ def test_session_pages_of_any_size_give_each_session_once_in_order(
     limit=st.integers(1, 7),
     order=st.sampled_from(["asc", "desc"]),
 )
+@pytest.mark.requirement("pages")
 def test_event_pages_of_any_size_give_each_event_once_in_order(
     consumed: int, answers: int, waiting: int, limit: int, order: str
 ) -> None:
@@ -86,6 +88,7 @@ def test_event_pages_of_any_size_give_each_event_once_in_order(
         anyio.run(run, Path(folder))
 
 
+@pytest.mark.requirement("pages both ways")
 async def test_sessions_can_be_paged_forth_and_back(world: World) -> None:
     async with world.sdk() as client, world.http() as http:
         for _ in range(5):
@@ -108,6 +111,7 @@ async def test_sessions_can_be_paged_forth_and_back(world: World) -> None:
     assert start["next_page"] == first["next_page"]
 
 
+@pytest.mark.requirement("pages cursors")
 async def test_cursor_is_refused_where_it_does_not_belong(world: World) -> None:
     async with world.sdk() as client, world.http() as http:
         for _ in range(3):
@@ -136,6 +140,7 @@ async def test_versions_of_an_agent_are_paged_newest_first(world: World) -> None
     assert found == ["4", "3", "2", "1", "0"]
 
 
+@pytest.mark.requirement("transport queries")
 async def test_times_bound_the_list_of_sessions(world: World) -> None:
     async with world.sdk() as client:
         made: list[Any] = []

@@ -78,6 +78,8 @@ def said(text: str) -> dict[str, Any]:
     return {"type": "user.message", "content": [{"type": "text", "text": text}]}
 
 
+@pytest.mark.requirement("sdk tool runner")
+@pytest.mark.requirement("sdk accumulator")
 async def test_tool_runner_answers_custom_tools_and_a_person_confirms_the_rest(tmp_path: Path) -> None:
     async with running(tmp_path) as client:
         session_id = await scripted_session(client)

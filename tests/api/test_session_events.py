@@ -28,6 +28,7 @@ async def test_sent_events_get_ids_and_wait_until_they_are_consumed(world: World
     assert world.dispatcher.hints == [session.id]
 
 
+@pytest.mark.requirement("events atomic")
 async def test_one_refused_event_refuses_all(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client)
@@ -43,6 +44,7 @@ async def test_one_refused_event_refuses_all(world: World) -> None:
     assert world.dispatcher.hints == []
 
 
+@pytest.mark.requirement("events repeat")
 async def test_same_idempotency_key_gives_the_same_events(world: World) -> None:
     async with world.sdk() as client, world.http() as http:
         session = await new_session(client)
@@ -68,6 +70,7 @@ async def test_same_idempotency_key_gives_the_same_events(world: World) -> None:
     assert len(listed) == 1
 
 
+@pytest.mark.requirement("events blocked")
 async def test_requires_action_takes_answers_and_no_messages(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client, initial_events=[HELLO])
@@ -101,6 +104,7 @@ async def test_requires_action_takes_answers_and_no_messages(world: World) -> No
         assert (await client.beta.sessions.retrieve(session.id)).status == "running"
 
 
+@pytest.mark.requirement("events outcome")
 async def test_second_outcome_waits_for_the_first(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client, initial_events=[OUTCOME])
@@ -108,6 +112,7 @@ async def test_second_outcome_waits_for_the_first(world: World) -> None:
             await client.beta.sessions.events.send(session.id, events=[OUTCOME])
 
 
+@pytest.mark.requirement("events cap")
 async def test_settling_events_are_taken_at_the_cap(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client, initial_events=[HELLO], budget=BUDGET)
@@ -173,6 +178,7 @@ async def test_bad_event_is_refused_by_the_name_of_the_field(
     assert f"`{named}`" in answer.json()["error"]["message"]
 
 
+@pytest.mark.requirement("events system")
 async def test_system_message_stands_last_and_behind_what_it_accompanies(world: World) -> None:
     system = {"type": "system.message", "content": [{"type": "text", "text": "be kind"}]}
     async with world.sdk() as client:
@@ -184,6 +190,7 @@ async def test_system_message_stands_last_and_behind_what_it_accompanies(world: 
         await client.beta.sessions.events.send(session.id, events=[system])
 
 
+@pytest.mark.requirement("events content")
 async def test_every_kind_of_content_is_stored_as_sent(world: World) -> None:
     content = [
         {"type": "text", "text": "look"},

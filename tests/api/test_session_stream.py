@@ -104,6 +104,7 @@ async def test_sdk_stream_shows_the_turn_as_it_happens(world: World) -> None:
     assert seen[2].processed_at is not None
 
 
+@pytest.mark.requirement("stream live")
 async def test_stream_without_a_place_starts_now(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client, initial_events=[HELLO])
@@ -114,6 +115,7 @@ async def test_stream_without_a_place_starts_now(world: World) -> None:
     assert frame.event == "session.status_idle"
 
 
+@pytest.mark.requirement("stream registers")
 async def test_reader_is_registered_before_the_headers_go_out(world: World) -> None:
     async with world.sdk() as client, world.http() as http:
         session = await new_session(client)
@@ -126,6 +128,7 @@ async def test_reader_is_registered_before_the_headers_go_out(world: World) -> N
                 await anyio.lowlevel.checkpoint()
 
 
+@pytest.mark.requirement("events queued")
 async def test_queued_input_is_echoed_once_and_stamped_input_only_when_consumed(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client)
@@ -163,6 +166,7 @@ async def test_bytes_of_the_stream_are_the_bytes_of_the_log(world: World) -> Non
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
+@pytest.mark.requirement("stream resumes")
 def test_any_place_to_reconnect_gives_the_rest_exactly_once(data: st.DataObject) -> None:
     with TemporaryDirectory() as folder:
         anyio.run(_reconnect_anywhere, data, Path(folder))
@@ -217,6 +221,7 @@ async def test_reader_that_lags_gets_everything_from_the_log(world: World) -> No
     assert [frame.data["number"] for frame in found] == list(range(1_500))
 
 
+@pytest.mark.requirement("stream deltas")
 async def test_previews_come_only_to_those_who_asked_and_saw_the_start(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client, initial_events=[HELLO])
@@ -247,6 +252,7 @@ async def test_previews_come_only_to_those_who_asked_and_saw_the_start(world: Wo
             await client.beta.sessions.events.stream(session.id, event_deltas=["user.message"])  # type: ignore[list-item]
 
 
+@pytest.mark.requirement("stream heartbeat")
 async def test_quiet_stream_beats_its_heart(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client)
@@ -266,6 +272,7 @@ async def test_unknown_place_is_refused_before_the_stream_begins(world: World, p
     assert "`after`" in answer.json()["error"]["message"]
 
 
+@pytest.mark.requirement("stream errors")
 async def test_failing_store_is_said_on_the_stream_and_the_reader_can_come_again(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client, initial_events=[HELLO])

@@ -42,6 +42,7 @@ async def test_new_session_shows_every_field_of_the_wire(world: World) -> None:
     assert world.dispatcher.hints == []
 
 
+@pytest.mark.requirement("sessions initial events")
 async def test_initial_events_make_it_run_at_once(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client, initial_events=[HELLO, OUTCOME])
@@ -93,6 +94,7 @@ async def test_graded_outcome_that_comes_later_moves_the_reserve(world: World) -
     assert (found["nano_usd", "work"], found["nano_usd", "verification"]) == (2_250_000_000, 250_000_000)
 
 
+@pytest.mark.requirement("budgets unpriced")
 async def test_unpriced_model_cannot_serve_a_dollar_budget(world: World) -> None:
     async with world.sdk() as client:
         agent = await client.beta.agents.create(name="a", model="nobody/knows-this")
@@ -102,6 +104,7 @@ async def test_unpriced_model_cannot_serve_a_dollar_budget(world: World) -> None
     assert caught.value.error_code == "model_not_budgetable"
 
 
+@pytest.mark.requirement("sessions overrides")
 async def test_overrides_replace_clear_and_inherit(world: World) -> None:
     async with world.sdk() as client:
         agent = await client.beta.agents.create(
@@ -128,6 +131,7 @@ async def test_overrides_replace_clear_and_inherit(world: World) -> None:
     assert caught.value.error_code == "agent_model_required"
 
 
+@pytest.mark.requirement("sessions pins")
 async def test_session_keeps_its_version_of_the_agent(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client)
@@ -185,6 +189,7 @@ async def test_bad_session_is_refused_whole(world: World, fields: dict[str, Any]
     assert len(listed) == 1
 
 
+@pytest.mark.requirement("sessions updated")
 async def test_update_tells_only_what_changed(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client, title="t", metadata={"a": "1"})
@@ -203,6 +208,7 @@ async def test_update_tells_only_what_changed(world: World) -> None:
     assert "metadata" not in events[1].model_fields_set
 
 
+@pytest.mark.requirement("sessions running")
 async def test_running_session_refuses_change_archive_and_delete(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client, initial_events=[HELLO])
@@ -222,6 +228,7 @@ async def test_running_session_refuses_change_archive_and_delete(world: World) -
     assert archived.archived_at is not None
 
 
+@pytest.mark.requirement("sessions archived")
 async def test_archived_session_is_read_only(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client)
@@ -242,6 +249,7 @@ async def test_archived_session_is_read_only(world: World) -> None:
     ]
 
 
+@pytest.mark.requirement("sessions deleted")
 async def test_deleted_session_ends_its_streams_and_is_gone(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client)
@@ -286,6 +294,7 @@ async def test_session_of_a_remit_holds_proof_and_cannot_be_removed(world: World
                 await call
 
 
+@pytest.mark.requirement("budgets created")
 async def test_budget_is_set_only_at_creation_and_must_exceed_what_is_used(world: World) -> None:
     async with world.sdk() as client:
         free = await new_session(client)
@@ -304,6 +313,7 @@ async def test_budget_is_set_only_at_creation_and_must_exceed_what_is_used(world
         assert (await caps(world, capped.id))["nano_usd", "work"] is None
 
 
+@pytest.mark.requirement("budgets raised")
 async def test_raised_budget_wakes_a_session_that_stands_at_its_cap(world: World) -> None:
     async with world.sdk() as client:
         session = await new_session(client, budget=BUDGET, initial_events=[HELLO])

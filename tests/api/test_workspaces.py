@@ -122,6 +122,7 @@ async def _everything(two: Two) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.requirement("workspaces")
 async def test_every_route_hides_what_belongs_to_the_other_workspace(two: Two) -> None:
     before = await _everything(two)
     tried = 0
