@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from remit.errors import HoldRefused, NotFound, SequenceConflict
+from remit.gateway.workspace_stream import create_workspace_stream, workspace_stream_id
 from remit.interfaces import SessionStore
 from remit.remits.events import Amount, Budget, GrantNote
 from remit.remits.money import parse_usd
@@ -25,11 +26,9 @@ from remit.values import (
     GrantOut,
     GrantRow,
     NewEvent,
-    NewStream,
     OpenAccount,
     Principal,
     Purpose,
-    StreamSummary,
     Unit,
     Value,
 )
@@ -120,11 +119,6 @@ def grants_out(notes: Sequence[GrantNote], child_stream_id: str) -> tuple[Effect
     )
 
 
-def workspace_stream_id(principal: Principal) -> str:
-    """The stream whose accounts are the workspace's: it has the workspace's own id."""
-    return principal.workspace_id
-
-
 async def grant_from_workspace(
     store: SessionStore, principal: Principal, notes: Sequence[GrantNote], child_stream_id: str
 ) -> None:
@@ -132,26 +126,11 @@ async def grant_from_workspace(
     if not notes:
         return
     stream_id = workspace_stream_id(principal)
-    await _create_workspace_stream(store, principal, stream_id)
+    await create_workspace_stream(store, principal)
     event = _keyed("account.granted", f"grant:{notes[0].grant_id}", notes)
     await store.append(
         principal,
         Append(stream_id=stream_id, events=(event,), effects=grants_out(notes, child_stream_id)),
-    )
-
-
-async def _create_workspace_stream(store: SessionStore, principal: Principal, stream_id: str) -> None:
-    stream = NewStream(stream_id=stream_id, kind="workspace", summary=StreamSummary(status="open"))
-    effects = tuple(OpenAccount(unit=unit, purpose=purpose) for unit in UNITS for purpose in PURPOSES)
-    created = NewEvent(
-        event_id=f"wevt_{stream_id}",
-        type="workspace.opened",
-        visibility="private",
-        body=msgspec.json.encode({"id": f"wevt_{stream_id}", "type": "workspace.opened"}),
-        key="workspace.opened",
-    )
-    await store.create_stream(
-        principal, stream, Append(stream_id=stream_id, events=(created,), effects=effects)
     )
 
 
