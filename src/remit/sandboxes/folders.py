@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import stat
+import threading
 from pathlib import Path
 
 _LOCK = "lock"
@@ -19,9 +20,14 @@ class RuntimeFolder:
         self._path = path
         self._owner = owner
         self._lock: int | None = None
+        self._opening = threading.Lock()
 
     def open(self) -> Path:
-        """Take a folder of our own, and remove those that no live server has locked. Idempotent."""
+        """Take a folder of our own, and remove those that no live server has locked. Idempotent, from any thread."""
+        with self._opening:
+            return self._open()
+
+    def _open(self) -> Path:
         own = self._path / self._owner
         if self._lock is not None:
             return own
