@@ -1,0 +1,114 @@
+"""Moving bytes between two connections, with bounded buffers, until both ends are done or nothing moves any more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Awaitable, Callable
+
+PIECE_BYTES = 65_536
+CHUNK_LINE_BYTES_MAX = 256
+TRAILER_LINES_MAX = 64
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n]*)?\r\n")
+
+
+class Idle(Exception):
+    """Nothing moved for too long."""
+
+
+class BadBody(Exception):
+    """The chunks of a body are malformed."""
+
+
+class Counter:
+    """Bytes moved each way, and the time at which the connection counts as idle."""
+
+    def __init__(self, idle_seconds: float) -> None:
+        self.up = 0
+        self.down = 0
+        self._idle_seconds = idle_seconds
+        self._bound: asyncio.Timeout | None = None
+
+    def went_up(self, count: int) -> None:
+        """Towards the server."""
+        self.up += count
+        self._moved()
+
+    def went_down(self, count: int) -> None:
+        """Towards the sandbox."""
+        self.down += count
+        self._moved()
+
+    async def while_moving(self, *work: Awaitable[None]) -> None:
+        """Do all of it; raises Idle when nothing has moved for the idle time."""
+        try:
+            async with asyncio.timeout(self._idle_seconds) as self._bound, asyncio.TaskGroup() as group:
+                for each in work:
+                    group.create_task(_run(each))
+        except TimeoutError as error:
+            raise Idle from error
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        finally:
+            self._bound = None
+
+    def _moved(self) -> None:
+        if self._bound is not None and not self._bound.expired():
+            self._bound.reschedule(asyncio.get_running_loop().time() + self._idle_seconds)
+
+
+async def _run(work: Awaitable[None]) -> None:
+    await work
+
+
+async def pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Callable[[int], None]
+) -> None:
+    """Until the reader's end, which is passed on."""
+    while piece := await reader.read(PIECE_BYTES):
+        writer.write(piece)
+        await writer.drain()
+        moved(len(piece))
+    with contextlib.suppress(OSError):  # the other end is gone already
+        writer.write_eof()
+
+
+async def pump_exactly(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: int, moved: Callable[[int], None]
+) -> None:
+    """That many bytes. Raises IncompleteReadError."""
+    left = count
+    while left:
+        piece = await reader.read(min(left, PIECE_BYTES))
+        if not piece:
+            raise asyncio.IncompleteReadError(b"", left)
+        writer.write(piece)
+        await writer.drain()
+        moved(len(piece))
+        left -= len(piece)
+
+
+async def pump_chunks(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Callable[[int], None]
+) -> None:
+    """A chunked body, said again in its plainest form, without extensions and trailers. Raises BadBody."""
+    while True:
+        line = await reader.readuntil(b"\r\n")
+        found = _CHUNK.fullmatch(line) if len(line) <= CHUNK_LINE_BYTES_MAX else None
+        if found is None:
+            raise BadBody
+        size = int(found[1], 16)
+        if size == 0:
+            break
+        writer.write(b"%x\r\n" % size)
+        await pump_exactly(reader, writer, size, moved)
+        if await reader.readexactly(2) != b"\r\n":
+            raise BadBody
+        writer.write(b"\r\n")
+    for _ in range(TRAILER_LINES_MAX):
+        if await reader.readuntil(b"\r\n") == b"\r\n":
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+            return
+    raise BadBody
