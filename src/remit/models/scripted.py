@@ -69,6 +69,8 @@ class ScriptedUsage(_Part, frozen=True, kw_only=True):
 class Step(_Part, frozen=True, kw_only=True):
     """One answer of the model."""
 
+    thinking: str | None = None
+    """Before the text; never streamed."""
     text: str | None = None
     tool_uses: tuple[ScriptedToolUse, ...] = ()
     stop_reason: Literal["end_turn", "tool_use", "max_tokens", "stop_sequence", "refusal"] | None = None
@@ -294,12 +296,15 @@ def _refusal(request: ModelRequest) -> ModelResponse:
         stop_reason="refusal",
         usage=Usage(input_tokens=_input_tokens(request), output_tokens=1),
         model=f"scripted/{_name(request)}",
-        stop_details={"type": "refusal", "category": "scripted", "explanation": "The script refuses here."},
+        stop_details={"type": "refusal", "category": "general_harms", "explanation": "The script refuses here."},
     )
 
 
 def _content(step: Step, request: ModelRequest) -> list[JsonObject]:
     content = _text_blocks(step.text)
+    if step.thinking:
+        # Nobody signed it, so no other provider will be sent it.
+        content.insert(0, {"type": "thinking", "thinking": step.thinking, "signature": ""})
     digest = _digest(request)
     for index, use in enumerate(step.tool_uses):
         block: JsonObject = {"type": "tool_use", "id": f"toolu_{digest[:20]}{index:02d}", "name": use.name}

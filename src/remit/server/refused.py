@@ -22,7 +22,7 @@ def refusal_routes(served: Iterable[Route]) -> list[Route]:
             names.setdefault((method, path), []).append(name)
     return [
         Route(path, Refusal(" or ".join(called), method, path).refuse, methods=[method])
-        for (method, path), called in names.items()
+        for (method, path), called in sorted(names.items(), key=_literal_first)
     ]
 
 
@@ -48,6 +48,12 @@ def is_refusal(route: Route) -> bool:
 def route_keys(route: Route) -> set[tuple[str, str]]:
     """Method and shape of path, for each method of the route that a client would call."""
     return {(method, path_shape(route.path)) for method in (route.methods or set()) - {"HEAD"}}
+
+
+def _literal_first(entry: tuple[tuple[str, str], list[str]]) -> str:
+    """`…/work/stats` is looked at before `…/work/{work_id}`."""
+    (_, path), _ = entry
+    return path.replace("{", "~")
 
 
 def path_shape(path: str) -> str:

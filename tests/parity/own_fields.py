@@ -1,0 +1,16 @@
+"""Fields that Remit adds to the wire, by the SDK's type in which they stand. docs/events.md explains each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+OWN_FIELDS: Mapping[str, frozenset[str]] = {
+    "BetaManagedAgentsAgent": frozenset({"harness"}),
+    "BetaManagedAgentsSessionAgent": frozenset({"harness"}),
+    "BetaManagedAgentsSessionThreadAgent": frozenset({"harness"}),
+    "BetaManagedAgentsSession": frozenset({"parent_id"}),
+    "BetaManagedAgentsUserDefineOutcomeEvent": frozenset({"verifiers"}),
+    "BetaManagedAgentsAgentToolResultEvent": frozenset({"may_have_run"}),
+}
+ONLY_AFTER_A_CRASH = frozenset({("BetaManagedAgentsAgentToolResultEvent", "may_have_run")})
+"""Those that a tour without mishaps does not see."""

@@ -1,0 +1,221 @@
+"""What official clients and their documentation ask of a server: one sentence each, and how far Remit meets it.
+
+Every method of the SDK and every event type stands here by itself, read off `endpoints.json` and the SDK's unions; this
+file adds what only words can say. Tests prove them: each carries `@pytest.mark.requirement(id)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from anthropic.types.beta.sessions import BetaManagedAgentsSessionEvent, BetaManagedAgentsStreamSessionEvents
+from starlette.routing import Route
+
+from parity.manifest import endpoints, refused_methods, served_methods
+from remit.schema.events import EVENT_TYPES
+
+Status = Literal["served", "partly", "refused", "missing"]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One thing that can be true of a server or not."""
+
+    id: str
+    source: str
+    """Where it is asked for: a method or type of the SDK, or a topic of the public documentation."""
+    behaviour: str
+    status: Status
+    note: str = ""
+    """What of it is missing, or why it is refused."""
+
+
+def requirements(routes: Iterable[Route]) -> dict[str, Requirement]:
+    """All of them by id, for an application with these routes."""
+    found = [*_methods(tuple(routes)), *_events(), *BEHAVIOURS]
+    by_id = {one.id: one for one in found}
+    assert len(by_id) == len(found), "an id stands twice"
+    return by_id
+
+
+# ------------------------------------------------------------------------------------------------ methods
+
+PARTLY: Mapping[str, str] = {
+    "client.beta.agents.create": "`mcp_servers`, `skills`, `multiagent` and `mcp_toolset` are refused by name",
+    "client.beta.agents.update": "as create",
+    "client.beta.environments.create": "`self_hosted` is refused by name",
+    "client.beta.sessions.create": "`vault_ids` and resources other than files are refused by name",
+    "client.beta.sessions.update": "`vault_ids` and `agent.mcp_servers` are refused by name",
+    "client.beta.sessions.threads.list": "a session has its primary thread alone",
+    "client.beta.sessions.threads.retrieve": "a session has its primary thread alone",
+    "client.beta.sessions.threads.archive": "the primary thread, a session's only one, ends with its session",
+    "client.beta.sessions.threads.events.list": "a session has its primary thread alone",
+    "client.beta.sessions.threads.events.stream": "a session has its primary thread alone",
+}
+"""Methods that are served without a part of what they take; what is missing."""
+
+
+def _methods(routes: tuple[Route, ...]) -> list[Requirement]:
+    served, refused = served_methods(routes), refused_methods(routes)
+    found: list[Requirement] = []
+    for one in endpoints():
+        note = PARTLY.get(one.method, "") if one.method in served else ""
+        status: Status = "missing"
+        if one.method in served:
+            status = "partly" if note else "served"
+        elif one.method in refused:
+            status = "refused"
+        found.append(
+            Requirement(one.method, f"SDK, {one.tier}", f"{one.http_method} {one.path}", status, note)
+        )
+    return found
+
+
+# ------------------------------------------------------------------------------------------------- events
+
+_MCP = "MCP servers are refused by name"
+_THREADS = "agents with several threads are refused by name (`multiagent`)"
+_RUNS = "workflow runs need `multiagent`, which is refused by name"
+
+EVENTS_REFUSED: Mapping[str, str] = {
+    "user.tool_result": "self-hosted environments are refused by name",
+    "agent.mcp_tool_use": _MCP,
+    "agent.mcp_tool_result": _MCP,
+    "agent.thread_message_received": _THREADS,
+    "agent.thread_message_sent": _THREADS,
+    "session.thread_created": _THREADS,
+    "workflow_run.created": _RUNS,
+    "workflow_run.status_running": _RUNS,
+    "workflow_run.status_idle": _RUNS,
+    "workflow_run.status_ended": _RUNS,
+    "workflow_run.error": _RUNS,
+    "workflow_run.phase_started": _RUNS,
+    "workflow_run.phase_ended": _RUNS,
+}
+"""Event types that never occur, and what is refused so that they cannot."""
+
+EVENTS_MISSING: Mapping[str, str] = {
+    "span.outcome_evaluation_ongoing": "an evaluation shows its start and its end, no sign of life in between",
+    "agent.thread_context_compacted": "contexts are not compacted yet",
+}
+"""Event types that could occur and do not."""
+
+EVENTS_PARTLY: Mapping[str, str] = {
+    "user.message": "image and document sources of type `url` and `file` depend on the model's provider",
+}
+
+
+def event_types() -> dict[str, Any]:
+    """Every event type of the SDK's unions, with its class."""
+    found: dict[str, Any] = {}
+    for union in (BetaManagedAgentsSessionEvent, BetaManagedAgentsStreamSessionEvents):
+        for member in get_args(get_args(union)[0]):
+            (name,) = get_args(member.model_fields["type"].annotation)
+            found[name] = member
+    return found
+
+
+def event_id(type: str) -> str:
+    """The requirement's id of an event type."""
+    return f"event {type}"
+
+
+def _events() -> list[Requirement]:
+    found: list[Requirement] = []
+    for type, member in event_types().items():
+        status: Status = "served"
+        note = EVENTS_REFUSED.get(type) or EVENTS_MISSING.get(type) or EVENTS_PARTLY.get(type, "")
+        if type in EVENTS_REFUSED:
+            status = "refused"
+        elif type in EVENTS_MISSING:
+            status = "missing"
+        elif note:
+            status = "partly"
+        verb = "is taken" if type.startswith(("user.", "system.")) else "is shown"
+        found.append(Requirement(event_id(type), f"SDK, {member.__name__}", f"`{type}` {verb}", status, note))
+    return found
+
+
+OWN_EVENTS = EVENT_TYPES - set(event_types())
+"""Session events of Remit's own: docs/events.md."""
+
+
+# --------------------------------------------------------------------------------------------- behaviours
+
+
+def _served(id: str, source: str, behaviour: str) -> Requirement:
+    return Requirement(id, source, behaviour, "served")
+
+
+BEHAVIOURS: tuple[Requirement, ...] = (
+    _served("sdk python 2.12", "SDK", "The unmodified Python SDK 2.12 works by changing `base_url`."),
+    _served("sdk python 0.121", "SDK", "Its older wire generation works: `X-Api-Key`, `?beta=true`."),
+    _served("sdk typescript 1.12", "SDK", "The unmodified TypeScript SDK 1.12 works by changing `baseURL`."),
+    _served(
+        "sdk fields", "SDK", "Every answer and event has the fields of the SDK's types, and no unknown ones."
+    ),
+    _served("sdk tool runner", "SDK helpers", "`events.tool_runner` answers custom tools beside a person."),
+    _served("sdk accumulator", "SDK helpers", "Previews add up to the message they announce."),
+    _served("transport keys", "authentication", "The key comes as `Authorization: Bearer` or `X-Api-Key`."),
+    _served("transport betas", "versioning", "`beta=true` and beta headers are passed over."),
+    _served("transport queries", "lists", "Arrays come as `name[]=`, ranges as `created_at[gte]=`."),
+    _served("errors envelope", "errors", "Every failure has the one envelope and a `request-id` header."),
+    _served("errors names", "errors", "A bad field is named, with what to do about it."),
+    _served("errors size", "errors", "A body that is too large is a 413, as soon as that is known."),
+    _served("errors conflicts", "errors", "A deterministic conflict says `x-should-retry: false`."),
+    _served(
+        "errors internal",
+        "errors",
+        "A failure of the server's own is a 500 that tells nothing of the inside.",
+    ),
+    _served(
+        "errors refusals", "Remit", "What is not served is refused by its name, never accepted and ignored."
+    ),
+    _served("pages", "pagination", "Any page size gives every item once, in order."),
+    _served("pages both ways", "pagination", "Sessions can be paged forth and back."),
+    _served("pages cursors", "pagination", "A cursor is refused where it does not belong."),
+    _served("stream live", "streaming", "A stream begins with what happens after it was opened."),
+    _served("stream registers", "streaming", "The reader is registered before the headers go out."),
+    _served("stream heartbeat", "streaming", "A quiet stream shows signs of life."),
+    _served("stream deltas", "streaming", "Previews come only to those who asked, and only whole prefixes."),
+    _served("stream errors", "streaming", "A stream that fails says so with `event: error`."),
+    _served("stream resumes", "Remit", "`after=` and `Last-Event-ID` give the rest exactly once."),
+    _served(
+        "events queued",
+        "events",
+        "An input is echoed at receipt and again when it is consumed, under one id.",
+    ),
+    _served("events atomic", "events", "One refused event refuses all of a request."),
+    _served("events blocked", "events", "A session that waits for answers takes answers only."),
+    _served("events cap", "budgets", "At the cap only events that settle are taken."),
+    _served("events outcome", "outcomes", "A second outcome waits for the first."),
+    _served("events system", "events", "`system.message` stands last, behind what it accompanies."),
+    _served("events content", "events", "Every kind of content is stored as it was sent."),
+    _served("events repeat", "Remit", "The same idempotency key gives the same events."),
+    _served("events usage", "budgets", "Every idle is preceded at once by `session.usage`."),
+    _served("events times", "events", "`processed_at` never goes back within a session."),
+    _served("events spans", "events", "Every `span.model_request_start` has its end."),
+    _served("agents merge", "agents", "An update keeps what is left out and clears with null."),
+    _served("agents no change", "agents", "An update without effect makes no version."),
+    _served("agents archived", "agents", "An archived agent is read-only and listed on request."),
+    _served("environments merge", "environments", "An update merges metadata; an empty string deletes."),
+    _served("environments type", "environments", "The type of an environment cannot change."),
+    _served(
+        "environments archived", "environments", "An archived environment takes no change and no session."
+    ),
+    _served("sessions initial events", "sessions", "`initial_events` make a session run at once."),
+    _served("sessions overrides", "sessions", "Overrides replace, clear and inherit."),
+    _served("sessions pins", "sessions", "A session keeps its version of the agent."),
+    _served("sessions updated", "sessions", "`session.updated` tells only what changed."),
+    _served("sessions running", "sessions", "A running session refuses change, archive and delete."),
+    _served("sessions archived", "sessions", "An archived session is read-only."),
+    _served("sessions deleted", "sessions", "A deleted session ends its streams."),
+    _served("budgets created", "budgets", "A budget is set at creation only and must exceed what is used."),
+    _served("budgets raised", "budgets", "A raised budget wakes a session that stands at its cap."),
+    _served("budgets unpriced", "budgets", "A model without a price cannot serve a dollar budget."),
+    _served("workspaces", "Remit", "Nothing of one workspace can be seen with a key of another."),
+    _served("openapi", "Remit", "`GET /v1/openapi.json` describes every route."),
+    _served("no internal errors", "Remit", "No request that a fuzzer can think of is answered with a 5xx."),
+)

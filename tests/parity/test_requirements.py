@@ -1,0 +1,87 @@
+"""The manifest and the tests say the same, in both directions; every method is served or refused by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from anthropic import AsyncAnthropic
+from anthropic.types.beta.sessions import BetaManagedAgentsSessionEvent
+
+from parity.manifest import endpoints, refused_methods, served_methods
+from parity.platform import routes
+from parity.requirements import EVENTS_MISSING, EVENTS_REFUSED, PARTLY, event_types, requirements
+from remit.schema.events import EVENT_TYPES
+from remit.server.wire_methods import wire_methods
+
+TESTS = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def proofs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[str]]:
+    """Tests by requirement, as pytest collects them."""
+    target = tmp_path_factory.mktemp("proofs") / "proofs.json"
+    subprocess.run(
+        [sys.executable, "-m", "pytest", str(TESTS), "--collect-only", "-qq", "-p", "parity.proofs"],
+        env={**os.environ, "REMIT_PROOFS": str(target), "PYTHONPATH": _python_path()},
+        cwd=TESTS.parent,
+        check=True,
+        capture_output=True,
+        timeout=100,
+    )
+    return json.loads(target.read_text())
+
+
+def _python_path() -> str:
+    return os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def test_every_requirement_is_proved_and_every_proof_names_one(
+    proofs: Mapping[str, Sequence[str]],
+) -> None:
+    known = set(requirements(routes()))
+    assert set(proofs) - known == set(), (
+        "tests name requirements that are not in tests/parity/requirements.py"
+    )
+    assert known - set(proofs) == set(), (
+        "no test carries these: add @pytest.mark.requirement(id) where it is shown"
+    )
+
+
+def test_no_core_method_is_neither_served_nor_refused_by_name() -> None:
+    served, refused = served_methods(routes()), refused_methods(routes())
+    assert served & refused == set()
+    core = {one.method for one in endpoints() if one.tier == "core"}
+    assert core - served - refused == set()
+    assert len(core) > 100
+
+
+def test_names_that_the_server_knows_are_those_of_the_sdk() -> None:
+    known = {tuple(one) for one in wire_methods()}
+    assert known == {(one.method, one.http_method, one.path) for one in endpoints()}
+    client = AsyncAnthropic(api_key="none")
+    for one in endpoints():
+        found: object = client
+        for name in one.method.split(".")[1:]:
+            found = getattr(found, name)
+        assert callable(found), one.method
+
+
+def test_every_event_type_of_the_sdk_can_be_asked_for_in_lists() -> None:
+    persisted = {
+        get_args(member.model_fields["type"].annotation)[0]
+        for member in get_args(get_args(BetaManagedAgentsSessionEvent)[0])
+    }
+    assert persisted <= EVENT_TYPES
+    assert set(event_types()) - persisted == {"event_start", "event_delta"}
+
+
+def test_what_the_manifest_says_in_words_is_about_things_that_exist() -> None:
+    assert set(PARTLY) <= served_methods(routes()), "what is not served cannot lack a part"
+    assert {*EVENTS_REFUSED, *EVENTS_MISSING} <= set(event_types())
