@@ -163,7 +163,7 @@ class Daemon:
         if shell.pid:
             if shell.call is not None:
                 shell.call.cut = "interrupt"
-            self._kill_root(shell.pid)
+            self._kill_shell(shell)
         return {}, b""
 
     def do_exec(self, number: int, request: dict[str, Any], payload: bytes) -> Answer | None:
@@ -237,7 +237,7 @@ class Daemon:
                 self._kill_root(program.pid)
         if shell.call is not None and shell.call.call_id == call_id:
             shell.call.cut = "interrupt"
-            self._kill_root(shell.pid)
+            self._kill_shell(shell)
         for waiting in list(shell.waiting):
             if waiting[0].call_id == call_id:
                 shell.waiting.remove(waiting)
@@ -302,7 +302,7 @@ class Daemon:
         self._poll.register(shell.status, select.EPOLLIN)
 
     def _next_command(self, shell: Shell) -> None:
-        if shell.call is not None or not shell.waiting:
+        if shell.call is not None or not shell.waiting or shell.is_dying:
             return
         if not shell.pid:
             self._start_shell(shell)
@@ -356,6 +356,11 @@ class Daemon:
         self._outputs.pop(program.output, None)
         self._finish(program.call, program.end(status))
 
+    def _kill_shell(self, shell: Shell) -> None:
+        """Nothing is given to it from now on: what waits is for its successor, which starts when it is collected."""
+        shell.is_dying = True
+        self._kill_root(shell.pid)
+
     def _kill_root(self, pid: int) -> None:
         if not kill_below(pid):
             self._kill_everything()
@@ -383,7 +388,7 @@ class Daemon:
         call = shell.call if shell is not None else None
         if shell is not None and call is not None and not call.cut and call.deadline <= now:
             call.cut = "timeout"
-            self._kill_root(shell.pid)
+            self._kill_shell(shell)
 
     # ------------------------------------------------------------------------------------------------- walks
 

@@ -41,6 +41,8 @@ class Shell:
         self.call: Call | None = None
         self.waiting: list[tuple[Call, str]] = []
         self.pid = 0
+        self.is_dying = False
+        """Killed, but not yet collected."""
         self.output = self.script = self.status = -1
 
     def start(self) -> None:
@@ -149,3 +151,4 @@ class Shell:
             os.close(descriptor)
         self.output = self.script = self.status = -1
         self.pid = 0
+        self.is_dying = False
