@@ -23,7 +23,7 @@ LONG = {
 NAMES_WE_DO_NOT_USE = re.compile(r"(?i:managers?|helpers?|utils?|impl|misc|common)$")
 TEXT = {".py", ".md", ".toml", ".txt", ".sql", ".json", ".sh", ""}
 FORBIDDEN = {
-    "a place on somebody's machine": re.compile(r"(?<![\w.}])/(?:work|root|Users)/\w|/home/\w+/|/tmp/brief"),
+    "a place on somebody's machine": re.compile(r"(?<![\w.}…])/(?:work|root|Users)/\w|/home/\w+/|/tmp/brief"),
     "work that was left for later": re.compile(r"(?:#|//|--|\*)\s*(?:TODO|FIXME|XXX|HACK)\b"),
 }
 
