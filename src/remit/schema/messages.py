@@ -1,0 +1,111 @@
+"""What a caller sends to /v1/messages. Fields that are not here go on as they are to providers of the same protocol."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+import msgspec
+
+from remit.errors import InvalidRequest
+from remit.schema.wire import Json, JsonMap, decode
+
+MESSAGES_MAX = 100_000
+
+
+class MessagesParams(msgspec.Struct, kw_only=True, frozen=True):
+    """The fields that every provider knows in some form."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    messages: Annotated[tuple[JsonMap, ...], msgspec.Meta(min_length=1, max_length=MESSAGES_MAX)]
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    system: str | tuple[JsonMap, ...] | None = None
+    tools: tuple[JsonMap, ...] = ()
+    tool_choice: JsonMap | None = None
+    temperature: float | None = None
+    stop_sequences: tuple[str, ...] = ()
+    output_config: JsonMap | None = None
+    stream: bool = False
+
+
+class GivenMessages(msgspec.Struct, kw_only=True, frozen=True):
+    """A request: the known fields checked, the further ones as they came."""
+
+    known: MessagesParams
+    further: JsonMap
+
+
+# Where the bill would not be the hold's: what runs at the provider, on other models, or at another rate.
+_SPENDS = "it could spend more than is held for the call; leave it out"
+REFUSED: dict[str, str] = {
+    "mcp_servers": f"servers that the provider calls are not passed on, for {_SPENDS}.",
+    "container": f"containers at the provider are not passed on, for {_SPENDS}.",
+    "fallbacks": "other models at the provider are not passed on; list them in [routes] of the settings.",
+    "billing_policy": f"is not passed on, for {_SPENDS}.",
+    "fallback_credit_token": f"is not passed on, for {_SPENDS}.",
+    "compaction": f"a compaction at the provider is not passed on, for {_SPENDS}.",
+    "inference_geo": f"a region has its own rate, and {_SPENDS}.",
+    "thread": "threads kept at the provider are not passed on, for their length is unknown; send all messages.",
+}
+ALLOWED_VALUES: dict[str, str] = {"service_tier": "standard_only", "speed": "standard"}
+"""Other values have other rates."""
+CLIENT_TOOL_PREFIXES = ("custom", "bash_", "text_editor_", "computer_", "memory_", "browser_toolset_")
+"""Tools that the caller runs. All others run at the provider, at a price of their own."""
+
+
+def read_messages(body: bytes) -> GivenMessages:
+    """A request for an answer. Raises InvalidRequest."""
+    given = read_counted(body)
+    if given.known.max_tokens is None:
+        raise InvalidRequest("`max_tokens` is required; add it.")
+    return given
+
+
+def read_counted(body: bytes) -> GivenMessages:
+    """A request to count its tokens. Raises InvalidRequest."""
+    known = decode(body, MessagesParams)
+    whole: JsonMap = msgspec.json.decode(body)
+    further = {
+        name: value
+        for name, value in whole.items()
+        if name not in MessagesParams.__struct_fields__ and value is not None
+    }
+    if not isinstance((known.output_config or {}).get("effort", ""), str):
+        raise InvalidRequest("`output_config.effort`: must be a word such as low, medium or high.")
+    _refuse_spending(known, further)
+    for name in REFUSED:
+        further.pop(name, None)
+    return GivenMessages(known=known, further=further)
+
+
+def _refuse_spending(known: MessagesParams, further: JsonMap) -> None:
+    for name, reason in REFUSED.items():
+        if further.get(name):
+            raise InvalidRequest(f"`{name}`: {reason}", code="not_supported")
+    for name, allowed in ALLOWED_VALUES.items():
+        if name in further and further[name] != allowed:
+            raise InvalidRequest(
+                f"`{name}`: {further[name]!r} has a rate of its own; use {allowed!r} or leave it out.",
+                code="not_supported",
+            )
+    for index, tool in enumerate(known.tools):
+        type = tool.get("type") or "custom"
+        if not isinstance(type, str) or not type.startswith(CLIENT_TOOL_PREFIXES):
+            raise InvalidRequest(
+                f"`tools[{index}].type`: {type!r} runs at the provider, where {_SPENDS}; use a tool that you run.",
+                code="not_supported",
+            )
+    for index, edit in enumerate(_edits(further.get("context_management"))):
+        if str(edit.get("type")).startswith("compact"):
+            raise InvalidRequest(
+                f"`context_management.edits[{index}]`: a compaction is a call of its own at the provider, where {_SPENDS}.",
+                code="not_supported",
+            )
+
+
+def _edits(management: Json) -> list[JsonMap]:
+    edits: Json = cast("JsonMap", management).get("edits") if isinstance(management, dict) else None
+    return (
+        [edit for edit in cast("list[Json]", edits) if isinstance(edit, dict)]
+        if isinstance(edits, list)
+        else []
+    )
