@@ -11,7 +11,7 @@ from starlette.routing import Route
 from remit.errors import InvalidRequest
 from remit.remits.inputs import Inputs, input_to_wire
 from remit.server.auth import principal_of
-from remit.server.requests import json_response
+from remit.server.requests import Query, json_response
 
 CONTENT_TYPES = frozenset({"application/x-tar", "application/tar", "application/octet-stream"})
 
@@ -26,6 +26,7 @@ class InputRoutes:
         return [Route("/v1/remits/inputs", self._upload, methods=["POST"])]
 
     async def _upload(self, request: Request) -> Response:
+        Query(request)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in CONTENT_TYPES:
             raise InvalidRequest(f"`content-type`: must be application/x-tar, not {kind or 'missing'!r}.")

@@ -1,0 +1,13 @@
+"""The OpenAPI document as people compare it: indented, keys in the order in which it is made."""
+
+from __future__ import annotations
+
+import json
+
+from parity.platform import routes
+from remit.server.openapi import openapi_document
+
+
+def openapi_text() -> str:
+    """Of the whole platform."""
+    return json.dumps(openapi_document(routes()), indent=1, ensure_ascii=False) + "\n"
