@@ -1,12 +1,15 @@
-"""Where the platform's own log lines go when it runs inside a command: a file, never the terminal or the output."""
+"""Where the platform's own log lines go: a file when it runs inside a command, so that they never mix with its output;
+stderr when it is the command. One JSON object a line, with a constant `event`; tracebacks never show values."""
 
 from __future__ import annotations
 
 import logging
 import logging.handlers
+import sys
 from pathlib import Path
 
 import structlog
+from structlog.typing import Processor
 
 LOG_FILE = "remit.log"
 LOG_BYTES_MAX = 10 << 20
@@ -19,17 +22,39 @@ def log_to_file(data: Path) -> None:
     handler = logging.handlers.RotatingFileHandler(
         data / LOG_FILE, maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8", delay=True
     )
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    _log_to(handler)
+
+
+def log_to_stderr() -> None:
+    """Send them to stderr, for `remit up`: plain lines on a terminal, JSON for programs that collect logs."""
+    _log_to(logging.StreamHandler(sys.stderr), is_for_people=sys.stderr.isatty())
+
+
+def _log_to(handler: logging.Handler, *, is_for_people: bool = False) -> None:
+    """Once for structlog and for the libraries that use logging."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
+        if is_for_people
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    # These say each request, with its query; what is worth knowing of it we say ourselves.
+    for name in ("httpx2", "httpcore2", "uvicorn.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.stdlib.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.stdlib.LoggerFactory(),
     )

@@ -194,6 +194,50 @@ class Sessions:
         """Check what must always hold of its log and accounts."""
         return await self._http.get(_path("/v1/sessions", session_id, "check"))
 
+    async def accounts(self, session_id: str) -> JsonObject:
+        """What is spent, held and left, by purpose and unit."""
+        return await self._http.get(_path("/v1/sessions", session_id, "accounts"))
+
+
+class Keys:
+    """`/v1/keys` and `/v1/links`; the former need an operator's key."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def create(
+        self,
+        *,
+        name: str,
+        scopes: Sequence[str] | None = None,
+        expires_in_seconds: int | None = None,
+        workspace_id: str | None = None,
+    ) -> JsonObject:
+        """Make a key; `secret` is in this answer and never again."""
+        fields: dict[str, object] = {
+            "name": name,
+            "scopes": scopes,
+            "expires_in_seconds": expires_in_seconds,
+            "workspace_id": workspace_id,
+        }
+        return await self._http.post("/v1/keys", _given(fields))
+
+    def list(self, *, workspace_id: str | None = None) -> AsyncGenerator[JsonObject]:
+        """Every key of a workspace, also revoked and expired ones, newest first."""
+        return self._http.pages("/v1/keys", {"workspace_id": workspace_id})
+
+    async def revoke(self, key_id: str, *, workspace_id: str | None = None) -> JsonObject:
+        """Refuse it from now on."""
+        return await self._http.post(
+            _path("/v1/keys", key_id, "revoke"), _given({"workspace_id": workspace_id})
+        )
+
+    async def link(self, id: str | None = None, *, expires_in_seconds: int | None = None) -> JsonObject:
+        """A read-only page's address for a person: of one remit or session, or of the list of all."""
+        return await self._http.post(
+            "/v1/links", _given({"id": id, "expires_in_seconds": expires_in_seconds})
+        )
+
 
 def _path(collection: str, id: str, rest: str = "") -> str:
     return f"{collection}/{quote(id, safe='')}" + (f"/{rest}" if rest else "")

@@ -173,6 +173,17 @@ class Sessions:
         self.send = bridge.call(sessions.send)
         self.stream = bridge.stream(sessions.stream)
         self.check = bridge.call(sessions.check)
+        self.accounts = bridge.call(sessions.accounts)
+
+
+class Keys:
+    """See `resources.Keys`."""
+
+    def __init__(self, bridge: _Bridge, keys: resources.Keys) -> None:
+        self.create = bridge.call(keys.create)
+        self.list = bridge.items(keys.list)
+        self.revoke = bridge.call(keys.revoke)
+        self.link = bridge.call(keys.link)
 
 
 class Client:
@@ -195,6 +206,7 @@ class Client:
         self.agents = Agents(bridge, client.agents)
         self.environments = Environments(bridge, client.environments)
         self.sessions = Sessions(bridge, client.sessions)
+        self.keys = Keys(bridge, client.keys)
         self.doctor = bridge.call(client.doctor)
 
     def __enter__(self) -> Self:

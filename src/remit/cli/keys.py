@@ -1,0 +1,160 @@
+"""`remit keys` and `remit link`: who may call the API, and who may look."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from remit.cli import render, words
+from remit.cli.connect import Opener, PlatformOptions, connect
+from remit.cli.do import retrieve
+from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage, CommandFailed
+from remit.client.client import AsyncClient
+from remit.client.errors import ApiError, ConnectionLost
+from remit.client.stream import JsonObject
+
+PAGES_NOT_SERVED = "pages_not_served"
+_DURATION = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[mhdw])")
+_UNIT_SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
+
+
+def parse_duration(text: str | None) -> int | None:
+    """`30m`, `12h`, `7d`, `4w` as seconds. Raises BadUsage."""
+    if text is None:
+        return None
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise BadUsage(f"{text!r} is no duration.", mend="Write it as 30m, 12h, 7d or 4w.")
+    return int(found["number"]) * _UNIT_SECONDS[found["unit"]]
+
+
+async def create(
+    opener: Opener,
+    platform: PlatformOptions,
+    console: Console,
+    *,
+    name: str,
+    scopes: list[str],
+    expires: int | None,
+    workspace: str | None,
+    is_json: bool,
+) -> int:
+    """`remit keys create`: the only time that the secret is shown."""
+    async with connect(opener, platform) as connection:
+        key = await connection.client.keys.create(
+            name=name, scopes=scopes or None, expires_in_seconds=expires, workspace_id=workspace
+        )
+    if is_json:
+        _print_json(key)
+        return EXIT_VERIFIED
+    console.print(Text(str(key["secret"]), style="bold"), soft_wrap=True)
+    console.print(Text("Shown this once; Remit keeps only its hash.", style="dim"))
+    console.print(render.rows(_rows(key)))
+    return EXIT_VERIFIED
+
+
+async def list_keys(
+    opener: Opener,
+    platform: PlatformOptions,
+    console: Console,
+    *,
+    workspace: str | None,
+    is_all: bool,
+    is_json: bool,
+) -> int:
+    """`remit keys list`: newest first, never their secrets. Links are many and short-lived: only with `is_all`."""
+    async with connect(opener, platform) as connection:
+        listed = [key async for key in connection.client.keys.list(workspace_id=workspace)]
+    found = [key for key in listed if is_all or key["kind"] != "link"]
+    if is_json:
+        for key in found:
+            _print_json(key)
+        return EXIT_VERIFIED
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    for column in ("key", "kind", "name", "scopes", "expires", "state"):
+        table.add_column(column, no_wrap=column != "scopes")
+    for key in found:
+        table.add_row(
+            str(key["id"]),
+            str(key["kind"]),
+            Text(words.one_line(words.printable(str(key["name"])))),
+            Text(" ".join(map(str, words.as_list(key["scopes"])))),
+            str(key["expires_at"] or "never"),
+            Text("revoked", style="red") if key["revoked_at"] else Text("valid"),
+        )
+    console.print(table)
+    return EXIT_VERIFIED
+
+
+async def revoke(
+    opener: Opener,
+    platform: PlatformOptions,
+    console: Console,
+    *,
+    key_id: str,
+    workspace: str | None,
+    is_json: bool,
+) -> int:
+    """`remit keys revoke`: refused from now on."""
+    async with connect(opener, platform) as connection:
+        key = await connection.client.keys.revoke(key_id, workspace_id=workspace)
+    if is_json:
+        _print_json(key)
+    else:
+        console.print(Text(f"Revoked {key['id']} ({words.printable(str(key['name']))})."))
+    return EXIT_VERIFIED
+
+
+async def link(
+    opener: Opener,
+    platform: PlatformOptions,
+    console: Console,
+    *,
+    id: str | None,
+    expires: int | None,
+    is_json: bool,
+) -> int:
+    """`remit link`: the address of a read-only page."""
+    async with connect(opener, platform) as connection:
+        if id is not None and not id.startswith("sesn_"):
+            id = str((await retrieve(connection.client, id))["id"])
+        try:
+            made = await connection.client.keys.link(id, expires_in_seconds=expires)
+        except ApiError as error:
+            if error.error_code != PAGES_NOT_SERVED:
+                raise
+            raise CommandFailed(error.message, exit_code=EXIT_NOT_VERIFIED) from error
+    if is_json:
+        _print_json(made)
+    else:
+        console.print(Text(str(made["url"])), soft_wrap=True)
+    return EXIT_VERIFIED
+
+
+async def page_link(client: AsyncClient, id: str | None = None) -> str | None:
+    """The address of a page, where pages are served: a remark for people, never a reason to fail."""
+    try:
+        return str((await client.keys.link(id))["url"])
+    except ConnectionLost:
+        return None
+    except ApiError as error:
+        if error.error_code == PAGES_NOT_SERVED:
+            return None
+        raise
+
+
+def _rows(key: JsonObject) -> list[tuple[str, str]]:
+    return [
+        ("id", str(key["id"])),
+        ("workspace", str(key["workspace_id"])),
+        ("scopes", " ".join(map(str, words.as_list(key["scopes"])))),
+        ("expires", str(key["expires_at"] or "never")),
+    ]
+
+
+def _print_json(value: JsonObject) -> None:
+    print(msgspec.json.encode(value).decode(), flush=True)
