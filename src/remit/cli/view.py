@@ -123,7 +123,7 @@ def _after_iteration(view: View, event: Json) -> View:
     verdicts = verdicts_of(event.get("verdicts"))
     return replace(
         view,
-        iterations=int(event.get("iteration") or 0) + 1,
+        iterations=int(event.get("iteration") or 0) + (event.get("result") != "interrupted"),
         verdicts=verdicts,
         tampered=_texts(event.get("tampered")),
         added=_texts(event.get("added")),

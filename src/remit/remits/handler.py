@@ -277,11 +277,12 @@ class RemitHandler:
         return True
 
     async def _copy_iterations(self, step: CopyIterations, log: RemitLog) -> None:
-        first = len(log.state.iterations)
-        await log.append(
-            *(
+        number = sum(1 for iteration in log.state.iterations if iteration.result != "interrupted")
+        copies: list[RemitIterationEnded] = []
+        for evaluation in step.evaluations:
+            copies.append(
                 RemitIterationEnded(
-                    iteration=first + i,
+                    iteration=number,
                     result=evaluation.result,
                     verdicts=evaluation.verdicts,
                     tampered=tuple(path for v in evaluation.verdicts for path in v.tampered),
@@ -290,9 +291,10 @@ class RemitHandler:
                     evaluation_event_id=evaluation.event_id,
                     explanation=evaluation.explanation,
                 )
-                for i, evaluation in enumerate(step.evaluations)
             )
-        )
+            # An interrupted iteration is taken up again under its number.
+            number += evaluation.result != "interrupted"
+        await log.append(*copies)
 
     async def _reopen(self, step: ReopenOutcome, log: RemitLog, work: Work | None) -> None:
         assert work is not None, "an interrupted session exists"
