@@ -533,6 +533,8 @@ class SandboxSpec(Value, frozen=True, kw_only=True):
     epoch: int
     tree_digest: str | None = None
     """Working tree to start with; None: empty."""
+    outputs_digest: str | None = None
+    """What stands below /mnt/session/outputs to start with; None: nothing."""
     mounts: tuple[ReadOnlyTree, ...] = ()
     environment: dict[str, str] = {}
     toolchains: tuple[str, ...] = ()
@@ -732,6 +734,8 @@ class VerifyRequest(Value, frozen=True, kw_only=True):
     verifier: JsonObject
     tree_digest: str
     """The working tree to judge."""
+    outputs_digest: str | None = None
+    """What the agent left below /mnt/session/outputs; None: nothing."""
     input_tree_digest: str | None
     """The tree the work started from; protected files come from here."""
     mounts: tuple[ReadOnlyTree, ...] = ()

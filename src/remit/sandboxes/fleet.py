@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -13,16 +14,19 @@ import structlog
 
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
-from remit.interfaces import BlobStore
+from remit.interfaces import BlobStore, Egress
 from remit.sandboxes.connection import Connection
 from remit.sandboxes.folders import RuntimeFolder, remove_tree
 from remit.sandboxes.guest_sandbox import GuestSandbox
+from remit.sandboxes.lane import Lane, lane_pair
 from remit.sandboxes.restore import read_tree, without, write_tree
 from remit.sandboxes.spawner import Spawner, control_pair
-from remit.values import JsonObject, SandboxSpec
+from remit.values import JsonObject, NetworkPolicy, SandboxSpec
 
 _log = structlog.get_logger()
 
+PROXY_PORT = 3128
+"""Where the way out listens, on the sandbox's own loopback."""
 CREATE_SECONDS = 5.0
 """From the launch to the daemon's first answer; restoring the tree is not counted."""
 _COMPLAINT_BYTES_MAX = 4096
@@ -37,8 +41,10 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     output_bytes_max: int
     environment: Mapping[str, str] = {}
     descriptors: Sequence[int] = ()
-    """Given to the program as 4, 5, … and closed here afterwards."""
+    """Given to the program as 5, 6, … and closed here afterwards."""
     read_only_paths: Sequence[str] = ()
+    network: NetworkPolicy = NetworkPolicy()
+    """What the sandbox reaches through the egress proxy; with `none` it has no listener."""
     uid: int | None = None
     gid: int | None = None
     mend: Callable[[str], str]
@@ -57,6 +63,7 @@ class Fleet:
         plan: Callable[[SandboxSpec, Path, tuple[int, int] | None], Awaitable[LaunchPlan]],
         owner: Callable[[], tuple[int, int] | None],
         disown: Callable[[tuple[int, int]], None],
+        egress: Egress | None = None,
     ) -> None:
         self._folder = folder
         self._blobs = blobs
@@ -64,6 +71,7 @@ class Fleet:
         self._plan = plan
         self._owner = owner
         self._disown = disown
+        self._egress = egress
         self.spawner = Spawner()
         self._live: dict[str, _Berth] = {}
         self._making: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -125,12 +133,17 @@ class Fleet:
         if spec.tree_digest is not None:
             tree = without(await read_tree(self._blobs, spec.tree_digest), spec.mounts)
             await write_tree(self._blobs, tree, folder / "workspace", owner)
+        if spec.outputs_digest is not None:
+            outputs = await read_tree(self._blobs, spec.outputs_digest)
+            await write_tree(self._blobs, outputs, folder / "outputs", owner)
 
     async def _launch(
         self, id: str, spec: SandboxSpec, plan: LaunchPlan
     ) -> tuple[GuestSandbox, asyncio.Future[int]]:
         ours, theirs = control_pair()
-        descriptors = [theirs, *plan.descriptors]
+        our_lane, their_lane = lane_pair()
+        lane = Lane(id, our_lane)
+        descriptors = [theirs, their_lane, *plan.descriptors]
         complaints = os.memfd_create("complaints", os.MFD_CLOEXEC)
         try:
             ended = await self.spawner.launch(
@@ -144,6 +157,7 @@ class Fleet:
             )
         except BaseException:
             ours.close()
+            lane.close()
             os.close(complaints)
             raise
         finally:
@@ -151,19 +165,26 @@ class Fleet:
                 os.close(descriptor)
         connection = await Connection.open(id, ours)
         ended.add_done_callback(lambda _: connection.close())  # whatever still holds the socket
+        start: JsonObject = {**plan.start, "epoch": spec.epoch}
+        has_network = plan.network.mode != "none"
+        tag = lane.tag()
+        if has_network:
+            start["listener"] = {"tag": tag, "port": PROXY_PORT}
         try:
             async with asyncio.timeout(CREATE_SECONDS):
-                await connection.call(
-                    "start", plan.start | {"epoch": spec.epoch}, patience_seconds=CREATE_SECONDS
-                )
+                await connection.call("start", start, patience_seconds=CREATE_SECONDS)
+            if has_network:
+                await self._let_out(id, plan.network, lane.take(tag))
         except (SandboxLost, SandboxRefused, TimeoutError) as error:
             connection.close()
+            lane.close()
             said = os.pread(complaints, _COMPLAINT_BYTES_MAX, 0).decode("utf-8", "replace").strip()
             said = said or str(error) or f"no answer within {CREATE_SECONDS:g} s"
             _log.warning("sandbox_did_not_start", sandbox_id=id, said=said)
             raise SandboxUnavailable(plan.mend(said)) from error
         except BaseException:
             connection.close()
+            lane.close()
             raise
         finally:
             os.close(complaints)
@@ -171,13 +192,22 @@ class Fleet:
             id=id,
             key=spec.key,
             connection=connection,
+            lane=lane,
             output_bytes_max=plan.output_bytes_max,
             read_only_paths=plan.read_only_paths,
             destroy=self._destroy,
         )
         return sandbox, ended
 
+    async def _let_out(self, id: str, policy: NetworkPolicy, listener: socket.socket) -> None:
+        if self._egress is None:
+            listener.close()
+            raise SandboxUnavailable("this sandbox provider was made without a way out: no network")
+        await self._egress.open(id, policy, listener)
+
     async def _abandon(self, id: str, folder: Path, owner: tuple[int, int] | None) -> None:
+        if self._egress is not None:
+            await self._egress.forget(id)
         await self.spawner.end(id)
         await asyncio.to_thread(remove_tree, folder)
         if owner is not None:

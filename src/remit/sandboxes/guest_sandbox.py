@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Literal
 
@@ -10,6 +11,7 @@ import msgspec
 import structlog
 
 from remit.sandboxes.connection import ANSWER_SECONDS, Answer, Connection
+from remit.sandboxes.lane import Lane
 from remit.values import (
     CallStatus,
     ExecRequest,
@@ -17,6 +19,7 @@ from remit.values import (
     FileRead,
     JsonObject,
     JsonValue,
+    Service,
     ShellRequest,
     Tree,
     TreeEntry,
@@ -46,6 +49,7 @@ class GuestSandbox:
         id: str,
         key: str,
         connection: Connection,
+        lane: Lane,
         output_bytes_max: int,
         read_only_paths: Sequence[str],
         destroy: Callable[[GuestSandbox], Awaitable[None]],
@@ -53,6 +57,7 @@ class GuestSandbox:
         self.id = id
         self.key = key
         self._connection = connection
+        self._lane = lane
         self._output_bytes_max = output_bytes_max
         self._read_only_paths = tuple(read_only_paths)
         self._destroy = destroy
@@ -191,6 +196,21 @@ class GuestSandbox:
         """See `interfaces.Sandbox`."""
         await self._call("interrupt", {"call_id": call_id})
 
+    async def services(self) -> Sequence[Service]:
+        """See `interfaces.Sandbox`."""
+        answer = await self._call("services", {})
+        rows = msgspec.json.decode(answer.payload, type=list[tuple[int, str, int, str]])
+        return [
+            Service(port=port, address=address, pid=pid, command=command)
+            for port, address, pid, command in rows
+        ]
+
+    async def connect(self, port: int) -> socket.socket:
+        """See `interfaces.Sandbox`."""
+        tag = self._lane.tag()
+        await self._call("connect", {"tag": tag, "port": port})
+        return self._lane.take(tag)
+
     async def wait_lost(self) -> None:
         """See `interfaces.Sandbox`."""
         await self._connection.wait_lost()
@@ -211,6 +231,7 @@ class GuestSandbox:
     def disconnect(self) -> None:
         """Let go of the daemon; it kills everything and leaves."""
         self._connection.close()
+        self._lane.close()
 
     async def _call(
         self,

@@ -179,7 +179,7 @@ class ImageBuilder:
         ).hexdigest()
         return ImageInfo(
             digest=digest,
-            description=", ".join(words) + "; no network",
+            description=", ".join(words),
             programs=programs,
             toolchains=tuple(str(folder) for folder in folders),
         )

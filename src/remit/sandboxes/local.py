@@ -1,8 +1,8 @@
 """Provider "unsafe-local": execd in a folder of this machine, with no isolation at all.
 
-For `--unsafe-local` and for fast tests. File operations and working directories translate `/workspace` and
-`/mnt/session/outputs` to that folder and stay inside; in shell commands there is no such mount: the shell starts in
-the real folder, whose path is in `$WORKSPACE` (and `$OUTPUTS`).
+For `--unsafe-local` and for fast tests. File operations and working directories translate `/workspace`,
+`/mnt/session/outputs` and `/mnt/session/uploads` to that folder and stay inside; in shell commands there are no such
+mounts: the shell starts in the real folder, whose path is in `$WORKSPACE` (and `$OUTPUTS`, `$UPLOADS`).
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from remit.values import (
     ShellRequest,
 )
 
-START_GUEST = "import sys; sys.path.insert(0, sys.argv[1]); from guest.daemon import main; main(3)"
+START_GUEST = "import sys; sys.path.insert(0, sys.argv[1]); from guest.daemon import main; main(3, 4)"
 OPEN_FILES = 4096
+UPLOADS = "/mnt/session/uploads"
 _SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 
 
@@ -73,6 +74,7 @@ class LocalProvider:
             survives_server=False,
             has_network=True,
             limits=("file_bytes", "memory_bytes", "output_bytes"),
+            network_modes=(),
         )
 
     async def image(self, toolchains: Sequence[str] = ()) -> ImageInfo:
@@ -114,7 +116,7 @@ class LocalProvider:
         limits = spec.limits or self._limits
         for mount in spec.mounts:
             await self._mount(mount.path, mount.tree_digest, folder)
-        workspace, outputs = str(folder / "workspace"), str(folder / "outputs")
+        workspace, outputs, uploads = (str(folder / name) for name in ("workspace", "outputs", "uploads"))
         environment: dict[str, JsonValue] = {
             "PATH": ":".join(_path(spec.toolchains)),
             "HOME": str(folder / "home"),
@@ -122,6 +124,7 @@ class LocalProvider:
             "TERM": "dumb",
             "WORKSPACE": workspace,
             "OUTPUTS": outputs,
+            "UPLOADS": uploads,
             **spec.environment,
         }
         return LaunchPlan(
@@ -143,8 +146,12 @@ class LocalProvider:
                     "open_files": OPEN_FILES,
                 },
                 "file_bytes_max": limits.file_bytes,
-                "prefixes": [["/workspace", workspace], ["/mnt/session/outputs", outputs]],
-                "roots": [workspace, outputs, "/tmp"],
+                "prefixes": [
+                    ["/workspace", workspace],
+                    ["/mnt/session/outputs", outputs],
+                    [UPLOADS, uploads],
+                ],
+                "roots": [workspace, outputs, uploads, "/tmp"],
                 "shell": "/bin/bash",
             },
             output_bytes_max=limits.output_bytes,
@@ -154,9 +161,14 @@ class LocalProvider:
 
     async def _mount(self, path: str, tree_digest: str, folder: Path) -> None:
         """Nothing can be mounted here: the tree is copied, without write permission."""
-        if not path.startswith("/workspace/") or ".." in path.split("/"):
-            raise SandboxUnavailable(f"unsafe-local can put a read-only tree only below /workspace: {path!r}")
-        target = folder / "workspace" / path.removeprefix("/workspace/")
+        if path == UPLOADS:
+            target = folder / "uploads"
+        elif path.startswith("/workspace/") and ".." not in path.split("/"):
+            target = folder / "workspace" / path.removeprefix("/workspace/")
+        else:
+            raise SandboxUnavailable(
+                f"unsafe-local can put a read-only tree only below /workspace and at {UPLOADS}: {path!r}"
+            )
         await asyncio.to_thread(target.mkdir, parents=True)
         tree = await read_tree(self._blobs, tree_digest)
         await write_tree(self._blobs, tree, target, None)

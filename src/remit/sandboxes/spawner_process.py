@@ -20,7 +20,7 @@ from .guest.kernel import PR_SET_CHILD_SUBREAPER, prctl
 from .guest.processes import kill_leftovers
 
 MESSAGE_BYTES_MAX = 1 << 18
-DESCRIPTORS_MAX = 4
+DESCRIPTORS_MAX = 6
 _OPEN_FILES = 65_536
 _LEAVE_SECONDS = 2.0
 

@@ -1,17 +1,18 @@
-"""Provider "bubblewrap": namespaces, no capabilities, a system-call filter, no network. No daemon and no root needed."""
+"""Provider "bubblewrap": namespaces, no capabilities, a system-call filter; the only way out is a proxy's. No daemon and
+no root needed."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from remit.errors import RemitError, SandboxUnavailable
 from remit.ids import Ids
-from remit.interfaces import BlobStore
+from remit.interfaces import BlobStore, Egress
 from remit.sandboxes.bubblewrap.places import Places
 from remit.sandboxes.bubblewrap.program import (
     ISOLATION,
@@ -21,7 +22,7 @@ from remit.sandboxes.bubblewrap.program import (
     try_program,
     unavailable,
 )
-from remit.sandboxes.fleet import Fleet, LaunchPlan
+from remit.sandboxes.fleet import PROXY_PORT, Fleet, LaunchPlan
 from remit.sandboxes.folders import RuntimeFolder
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.image import Image, ImageBuilder
@@ -42,9 +43,19 @@ _PROBE_SECONDS = 4.5
 _OPEN_FILES = 4096
 _SHM_BYTES = 64 << 20
 _HOME = "/tmp/home"
-_SECCOMP_DESCRIPTOR = 4  # 3 is the control socket
-_START = f"import sys; sys.path.insert(0, '{INSIDE}'); from guest.daemon import main; main(3)"
+_SECCOMP_DESCRIPTOR = 5  # 3 is the control socket, 4 the lane
+_START = f"import sys; sys.path.insert(0, '{INSIDE}'); from guest.daemon import main; main(3, 4)"
 _HOST_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", "/etc/localtime", "/etc/os-release")
+_PROXY = f"http://127.0.0.1:{PROXY_PORT}"
+_NOT_PROXIED = "localhost,127.0.0.1,::1"
+PROXY_VARIABLES: Mapping[str, str] = {
+    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), _PROXY),
+    **dict.fromkeys(("NO_PROXY", "no_proxy"), _NOT_PROXIED),
+    "NODE_USE_ENV_PROXY": "1",
+    "JAVA_TOOL_OPTIONS": f"-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort={PROXY_PORT} "
+    f"-Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort={PROXY_PORT} -Dhttp.nonProxyHosts=localhost|127.0.0.1",
+}
+"""What programs read to find the way out. There is no other: no route, no name server."""
 _ETC = ("passwd", "group", "hosts", "nsswitch.conf", "resolv.conf")
 
 
@@ -61,9 +72,10 @@ class BubblewrapProvider:
         images_dir: Path | None = None,
         secret_folders: Sequence[Path] = (),
         programs: Sequence[str] | None = None,
+        egress: Egress | None = None,
     ) -> None:
         """`images_dir`: where images are made; `secret_folders`: what no toolchain may contain (the data folder);
-        `programs`: the bwraps to try, instead of looking for them."""
+        `programs`: the bwraps to try, instead of looking for them; `egress`: without it no sandbox has a network."""
         self._ids = ids
         self._limits = limits or SandboxLimits()
         self._places = Places(runtime_dir)
@@ -81,9 +93,11 @@ class BubblewrapProvider:
             plan=self._plan,
             owner=self._places.take_owner,
             disown=self._places.give_back,
+            egress=egress,
         )
         self._images: dict[tuple[str, ...], Image] = {}
         self._programs = programs
+        self._egress = egress
         self._program: str | None = None
         self._preparing = asyncio.Lock()
 
@@ -101,8 +115,9 @@ class BubblewrapProvider:
             provider="bubblewrap",
             isolation="namespaces",
             survives_server=False,
-            has_network=False,
+            has_network=self._egress is not None,
             limits=("processes", "file_bytes", "memory_bytes", "tmp_bytes", "output_bytes"),
+            network_modes=("none",) if self._egress is None else ("none", "limited", "unrestricted"),
         )
 
     async def image(self, toolchains: Sequence[str] = ()) -> ImageInfo:
@@ -202,7 +217,7 @@ class BubblewrapProvider:
         for path, _ in mounts:
             _check_mount(path)
         environment: dict[str, JsonValue] = {
-            "PATH": ":".join(image.path),
+            "PATH": ":".join((*spec.path, *image.path)),
             "HOME": _HOME,
             "LANG": "C.UTF-8",
             "TERM": "dumb",
@@ -212,10 +227,12 @@ class BubblewrapProvider:
             "GIT_CONFIG_KEY_0": "safe.directory",
             "GIT_CONFIG_VALUE_0": "*",
             **spec.environment,
+            **(PROXY_VARIABLES if spec.network.mode != "none" else {}),
         }
         return LaunchPlan(
             argv=_command(program, image, folder, limits, mounts),
             descriptors=[await asyncio.to_thread(_filter_descriptor)],
+            network=spec.network,
             uid=owner[0] if owner else None,
             gid=owner[1] if owner else None,
             start={

@@ -15,6 +15,7 @@ from .calls import Call, Ended, Memory, Program, encoded
 from .control import Control
 from .files import read_file, write_file
 from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl, signal
+from .network import Lane, connect, listen, services
 from .paths import Paths, Refused
 from .processes import kill_all, kill_below, kill_leftovers
 from .shell import COMMAND_BYTES_MAX, Shell
@@ -35,10 +36,11 @@ _STEP_SECONDS = 0.02
 class Daemon:
     """Serves one control connection until it ends, then kills everything and leaves."""
 
-    def __init__(self, control: int) -> None:
+    def __init__(self, control: int, lane: int) -> None:
         prctl(PR_SET_DUMPABLE, 0)
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         self._control = Control(control)
+        self._lane = Lane(lane)
         self._poll = select.epoll()
         self._poll.register(control, select.EPOLLIN)
         self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -137,6 +139,8 @@ class Daemon:
         os.environ.update(self._environment)
         os.makedirs(request["home"], exist_ok=True)
         self._shell = Shell(request["shell"], self._environment, self._paths.real("/workspace"), self._limits)
+        if "listener" in request:
+            self._lane.hand_over(request["listener"]["tag"], listen(request["listener"]["port"]))
         self._start_shell(self._shell)
         return {"pid": os.getpid()}, b""
 
@@ -220,6 +224,13 @@ class Daemon:
     def do_fetch(self, _number: int, request: dict[str, Any], payload: bytes) -> Answer:
         parts, content = fetch(self._paths, request["root"], jsons.loads(payload), request["offset"])
         return {"parts": parts}, content
+
+    def do_services(self, _number: int, _request: dict[str, Any], _payload: bytes) -> Answer:
+        return {}, jsons.dumps(services(os.getpid()))
+
+    def do_connect(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
+        self._lane.hand_over(request["tag"], connect(request["port"]))
+        return {}, b""
 
     def do_call_status(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
         ended = self._memory.find(request["call_id"])
@@ -414,6 +425,6 @@ def _nothing(_number: int, _frame: object) -> None:
     """SIGCHLD needs a handler, or the wake-up descriptor stays silent."""
 
 
-def main(control: int) -> None:
-    """Serve the host on this descriptor."""
-    Daemon(control).serve()
+def main(control: int, lane: int) -> None:
+    """Serve the host on the one descriptor, hand sockets to it on the other."""
+    Daemon(control, lane).serve()
