@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copy, copytree
+from shutil import copy, copytree, rmtree
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +54,7 @@ class Folder:
 
     def __init__(self, scripts: dict[str, Json] | None = None, settings: str = "") -> None:
         self.path = Path(tempfile.mkdtemp(prefix="remit-accept-data-"))
+        atexit.register(rmtree, self.path, ignore_errors=True)
         self.path.chmod(0o755)
         self.data = self.path / "data"
         self.data.mkdir(mode=0o700)
