@@ -7,34 +7,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
+from remit.cli import serving
 from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_USAGE, BadUsage, CommandFailed
+from remit.cli.invocation import Data, Json, UnsafeLocal, make_console, opener_of, platform_of, run_command
 from remit.errors import InvalidRequest, RemitError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from remit.cli.connect import Opener, PlatformOptions
+    from remit.cli.connect import Opener
 
 _EXIT_CODES = """Exit codes: 0 verified (for other commands: done), 1 not verified or failed, 2 bad usage,
 130 interrupted."""
 
-PIPED_CELLS = 160
-"""Columns of output that goes to no terminal: wide enough that nothing of use is cut."""
-
-Data = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="The data folder (REMIT_DATA, else ~/.remit).")
-]
-UnsafeLocal = Annotated[
-    bool, typer.Option("--unsafe-local", help="Run without a sandbox, where none can be had. Not isolated.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 RemitId = Annotated[str, typer.Argument(metavar="ID", help="A remit's id, or the end of it.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the result goes (a new folder).")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Consent to the forecast without being asked.")]
@@ -47,136 +37,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-
-keys_app = typer.Typer(
-    name="keys",
-    help="Keys of the API: who may call it. Needs an operator's key.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(keys_app)
-
-Workspace = Annotated[
-    str | None, typer.Option(metavar="ID", help="Another workspace than the operator's (wrkspc_…).")
-]
-Expires = Annotated[str | None, typer.Option(metavar="TIME", help="Valid for so long: 30m, 12h, 7d, 4w.")]
-
-
-@app.command(name="up")
-def up_command(
-    host: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="The address to serve on (127.0.0.1).")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65_535, help="The port (8400); 0 takes any that is free.")
-    ] = None,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
-    """Serve the API and live pages until it is stopped."""
-    from remit.cli import up
-
-    platform = _platform(data, unsafe_local)
-    return _run(lambda: up.up(platform, _console(), host=host, port=port))
-
-
-@keys_app.command(name="create")
-def keys_create_command(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SCOPE",
-            help="`*` (all of its workspace, the default), `operator`, `read`, `read:ID`. Repeatable.",
-        ),
-    ] = None,
-    expires: Expires = None,
-    workspace: Workspace = None,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
-    """Make a key; its secret is shown once."""
-    from remit.cli import keys
-
-    seconds = keys.parse_duration(expires)
-    platform = _platform(data, unsafe_local)
-    return _run(
-        lambda: keys.create(
-            _opener(context),
-            platform,
-            _console(),
-            name=name,
-            scopes=scope or [],
-            expires=seconds,
-            workspace=workspace,
-            is_json=json,
-        )
-    )
-
-
-@keys_app.command(name="list")
-def keys_list_command(
-    context: typer.Context,
-    all: Annotated[bool, typer.Option("--all", help="Also the tokens of links.")] = False,
-    workspace: Workspace = None,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
-    """List keys, newest first; never their secrets."""
-    from remit.cli import keys
-
-    platform = _platform(data, unsafe_local)
-    return _run(
-        lambda: keys.list_keys(
-            _opener(context), platform, _console(), workspace=workspace, is_all=all, is_json=json
-        )
-    )
-
-
-@keys_app.command(name="revoke")
-def keys_revoke_command(
-    context: typer.Context,
-    id: Annotated[str, typer.Argument(metavar="ID", help="The key's id (apikey_…).")],
-    workspace: Workspace = None,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
-    """Refuse a key from now on."""
-    from remit.cli import keys
-
-    platform = _platform(data, unsafe_local)
-    return _run(
-        lambda: keys.revoke(
-            _opener(context), platform, _console(), key_id=id, workspace=workspace, is_json=json
-        )
-    )
-
-
-@app.command(name="link")
-def link_command(
-    context: typer.Context,
-    id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="A remit or session; left out: the list of all.")
-    ] = None,
-    expires: Expires = None,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
-    """Print the address of a live read-only page, while `remit up` runs."""
-    from remit.cli import keys
-
-    seconds = keys.parse_duration(expires)
-    platform = _platform(data, unsafe_local)
-    return _run(
-        lambda: keys.link(_opener(context), platform, _console(), id=id, expires=seconds, is_json=json)
-    )
 
 
 @app.command(name="do")
@@ -231,7 +91,7 @@ def do_command(
     from remit.cli import do as command
     from remit.cli.options import parse_budget
 
-    platform = _platform(data, unsafe_local)
+    platform = platform_of(data, unsafe_local)
     manner = command.Manner(out=out, is_yes=yes, is_json=json)
     if resume is not None:
         given = [
@@ -252,7 +112,9 @@ def do_command(
                 "--resume goes on with a remit as it was made.",
                 mend="Give only --out, --yes or --json with it, or leave --resume away to make a new one.",
             )
-        return _run(lambda: command.resume(_opener(context), platform, resume, manner, _console()))
+        return run_command(
+            lambda: command.resume(opener_of(context), platform, resume, manner, make_console())
+        )
     if outcome is None or not outcome.strip():
         raise BadUsage(
             "There is no outcome.",
@@ -271,7 +133,7 @@ def do_command(
         agent=agent,
         max_iterations=max_iterations,
     )
-    return _run(lambda: command.do(_opener(context), platform, options, manner, _console()))
+    return run_command(lambda: command.do(opener_of(context), platform, options, manner, make_console()))
 
 
 @app.command(name="ls")
@@ -285,8 +147,10 @@ def ls_command(
     """List remits, newest first."""
     from remit.cli import look
 
-    platform = _platform(data, unsafe_local)
-    return _run(lambda: look.list_remits(_opener(context), platform, _console(), limit=limit, is_json=json))
+    platform = platform_of(data, unsafe_local)
+    return run_command(
+        lambda: look.list_remits(opener_of(context), platform, make_console(), limit=limit, is_json=json)
+    )
 
 
 @app.command(name="show")
@@ -300,8 +164,8 @@ def show_command(
     """Show one remit as it is now."""
     from remit.cli import look
 
-    platform = _platform(data, unsafe_local)
-    return _run(lambda: look.show(_opener(context), platform, id, _console(), is_json=json))
+    platform = platform_of(data, unsafe_local)
+    return run_command(lambda: look.show(opener_of(context), platform, id, make_console(), is_json=json))
 
 
 @app.command(name="watch")
@@ -315,9 +179,9 @@ def watch_command(
     """Watch a remit at work; leaving does not interrupt it."""
     from remit.cli import do as command
 
-    platform = _platform(data, unsafe_local)
+    platform = platform_of(data, unsafe_local)
     manner = command.Manner(is_json=json)
-    return _run(lambda: command.watch(_opener(context), platform, id, manner, _console()))
+    return run_command(lambda: command.watch(opener_of(context), platform, id, manner, make_console()))
 
 
 @app.command(name="receipt")
@@ -334,8 +198,10 @@ def receipt_command(
     """Show what was spent on what, with the evidence."""
     from remit.cli import look
 
-    platform = _platform(data, unsafe_local)
-    return _run(lambda: look.receipt(_opener(context), platform, id, _console(), html=html, is_json=json))
+    platform = platform_of(data, unsafe_local)
+    return run_command(
+        lambda: look.receipt(opener_of(context), platform, id, make_console(), html=html, is_json=json)
+    )
 
 
 @app.command(name="apply")
@@ -349,8 +215,8 @@ def apply_command(
     """Land a result in the folder it came from, wholly or not at all."""
     from remit.cli import look
 
-    platform = _platform(data, unsafe_local)
-    return _run(lambda: look.apply(_opener(context), platform, id, _console(), to=to))
+    platform = platform_of(data, unsafe_local)
+    return run_command(lambda: look.apply(opener_of(context), platform, id, make_console(), to=to))
 
 
 @app.command(name="verify")
@@ -364,8 +230,8 @@ def verify_command(
     """Run the verifiers again on a result."""
     from remit.cli import look
 
-    platform = _platform(data, unsafe_local)
-    return _run(lambda: look.verify(_opener(context), platform, id, _console(), is_json=json))
+    platform = platform_of(data, unsafe_local)
+    return run_command(lambda: look.verify(opener_of(context), platform, id, make_console(), is_json=json))
 
 
 @app.command(name="check")
@@ -382,8 +248,8 @@ def check_command(
 
     if all == (id is not None):
         raise BadUsage("check takes one remit's id, or --all.", mend="`remit ls` shows the ids.")
-    platform = _platform(data, unsafe_local)
-    return _run(lambda: look.check(_opener(context), platform, id, _console(), is_json=json))
+    platform = platform_of(data, unsafe_local)
+    return run_command(lambda: look.check(opener_of(context), platform, id, make_console(), is_json=json))
 
 
 @app.command(name="doctor")
@@ -393,8 +259,11 @@ def doctor_command(
     """Show what works on this machine, and the mend of what does not."""
     from remit.cli import look
 
-    platform = _platform(data, unsafe_local)
-    return _run(lambda: look.doctor(_opener(context), platform, _console(), is_json=json))
+    platform = platform_of(data, unsafe_local)
+    return run_command(lambda: look.doctor(opener_of(context), platform, make_console(), is_json=json))
+
+
+serving.add_commands(app)
 
 
 def main() -> None:
@@ -484,38 +353,3 @@ def _wrapped(label: str, text: str) -> str:
         break_on_hyphens=False,
     )
     return "\n".join([wrapped, *rest])
-
-
-def _run(command: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    import anyio
-
-    return anyio.run(command)
-
-
-def _opener(context: typer.Context) -> Opener:
-    from remit.cli.connect import open_this_platform
-
-    return cast("Opener | None", context.obj) or open_this_platform
-
-
-def _platform(data: Path | None, unsafe_local: bool) -> PlatformOptions:
-    from remit.cli.connect import PlatformOptions
-
-    return PlatformOptions(data=data, is_unsafe_local=unsafe_local)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    if sys.stdout.isatty():
-        return Console(highlight=False, markup=False, emoji=False)
-    from remit.cli.screens import TrimmedOutput
-
-    width = None if "COLUMNS" in os.environ else PIPED_CELLS
-    return Console(
-        file=cast("IO[str]", TrimmedOutput(sys.stdout)),
-        highlight=False,
-        markup=False,
-        emoji=False,
-        width=width,
-    )

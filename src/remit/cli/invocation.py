@@ -1,0 +1,66 @@
+"""What every command shares: its general options, the platform it talks to, and where its output goes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from remit.cli.connect import Opener, PlatformOptions
+
+PIPED_CELLS = 160
+"""Columns of output that goes to no terminal: wide enough that nothing of use is cut."""
+
+Data = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="The data folder (REMIT_DATA, else ~/.remit).")
+]
+UnsafeLocal = Annotated[
+    bool, typer.Option("--unsafe-local", help="Run without a sandbox, where none can be had. Not isolated.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+
+
+def run_command(command: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Run what a command does; gives its exit code."""
+    import anyio
+
+    return anyio.run(command)
+
+
+def opener_of(context: typer.Context) -> Opener:
+    """What opens the platform: the real one, or that of whoever runs the command line (tests)."""
+    from remit.cli.connect import open_this_platform
+
+    return cast("Opener | None", context.obj) or open_this_platform
+
+
+def platform_of(data: Path | None, unsafe_local: bool) -> PlatformOptions:
+    """What was said of the platform."""
+    from remit.cli.connect import PlatformOptions
+
+    return PlatformOptions(data=data, is_unsafe_local=unsafe_local)
+
+
+def make_console() -> Console:
+    """Where output goes: a terminal, or a file or pipe without the blanks that fill tables."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False, emoji=False)
+    from remit.cli.screens import TrimmedOutput
+
+    width = None if "COLUMNS" in os.environ else PIPED_CELLS
+    return Console(
+        file=cast("IO[str]", TrimmedOutput(sys.stdout)),
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=width,
+    )
