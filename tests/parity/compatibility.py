@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 from parity.manifest import endpoints
 from parity.own_fields import OWN_FIELDS
-from parity.platform import routes
 from parity.requirements import (
     BEHAVIOURS,
     OWN_EVENTS,
@@ -17,6 +16,7 @@ from parity.requirements import (
     event_types,
     requirements,
 )
+from parity.routes import routes
 from remit.server.refused import is_refusal, route_keys
 
 WORDS: dict[Status, str] = {

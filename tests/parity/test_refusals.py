@@ -13,8 +13,8 @@ from anthropic import AsyncAnthropic, BadRequestError
 
 from api.whole import whole_platform
 from parity.manifest import endpoints, refused_methods
-from parity.platform import routes
 from parity.requirements import EVENTS_REFUSED, event_id
+from parity.routes import routes
 from remit.client.asgi import StreamingASGITransport
 
 pytestmark = pytest.mark.anyio

@@ -15,8 +15,8 @@ from anthropic import AsyncAnthropic
 from anthropic.types.beta.sessions import BetaManagedAgentsSessionEvent
 
 from parity.manifest import endpoints, refused_methods, served_methods
-from parity.platform import routes
 from parity.requirements import EVENTS_MISSING, EVENTS_REFUSED, PARTLY, event_types, requirements
+from parity.routes import routes
 from remit.schema.events import EVENT_TYPES
 from remit.server.wire_methods import wire_methods
 

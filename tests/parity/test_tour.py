@@ -11,7 +11,6 @@ import pytest
 from parity.conftest import TourResult
 from parity.manifest import endpoints, served_methods
 from parity.own_fields import ONLY_AFTER_A_CRASH, OWN_FIELDS
-from parity.platform import routes
 from parity.requirements import (
     EVENTS_MISSING,
     EVENTS_REFUSED,
@@ -19,6 +18,7 @@ from parity.requirements import (
     event_id,
     event_types,
 )
+from parity.routes import routes
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
