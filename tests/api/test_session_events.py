@@ -134,7 +134,7 @@ async def test_settling_events_are_taken_at_the_cap(world: World) -> None:
                 "type": "user.message",
                 "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}],
             },
-            "events[0].content[0].source",
+            "events[0].content[0].source.file_id",
         ),
         (
             {
@@ -158,7 +158,7 @@ async def test_settling_events_are_taken_at_the_cap(world: World) -> None:
         ({"type": "user.interrupt", "session_thread_id": "sthr_other"}, "events[0].session_thread_id"),
         ({"type": "user.define_outcome", "description": "d"}, "events[0].rubric"),
         ({**OUTCOME, "max_iterations": 21}, "events[0].max_iterations"),
-        ({**OUTCOME, "rubric": {"type": "file", "file_id": "f"}}, "events[0].rubric"),
+        ({**OUTCOME, "rubric": {"type": "file", "file_id": "f"}}, "events[0].rubric.file_id"),
         (
             {"type": "user.tool_confirmation", "tool_use_id": "x", "result": "allow", "deny_message": "no"},
             "events[0].deny_message",

@@ -152,7 +152,9 @@ async def test_session_keeps_its_version_of_the_agent(world: World) -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"resources": [{"type": "file", "file_id": "file_1"}]}, "`resources`"),
+        ({"resources": [{"type": "file", "file_id": "file_1"}]}, "`resources[0].file_id`"),
+        ({"resources": [{"type": "memory_store"}]}, "`resources[0].type`"),
+        ({"resources": [{"type": "github_repository", "url": "u"}]}, "`resources[0].type`"),
         ({"vault_ids": ["vlt_1"]}, "`vault_ids`"),
         ({"initial_events": [OUTCOME, OUTCOME]}, "`initial_events[1]`"),
         ({"initial_events": [{"type": "user.interrupt"}]}, "`initial_events[0].type`"),
@@ -213,7 +215,7 @@ async def test_running_session_refuses_change_archive_and_delete(world: World) -
     async with world.sdk() as client:
         session = await new_session(client, initial_events=[HELLO])
         for call in (
-            client.beta.sessions.update(session.id, title="x"),
+            client.beta.sessions.update(session.id, agent={"tools": []}),
             client.beta.sessions.archive(session.id),
             client.beta.sessions.delete(session.id),
         ):

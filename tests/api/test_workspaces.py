@@ -35,6 +35,8 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/v1/environments/{environment_id}"): {"name": "stolen"},
     ("POST", "/v1/sessions/{session_id}"): {"title": "stolen"},
     ("POST", "/v1/sessions/{session_id}/events"): {"events": [HELLO]},
+    ("POST", "/v1/sessions/{session_id}/resources"): {"type": "file", "file_id": "file_stolen"},
+    ("POST", "/v1/sessions/{session_id}/resources/{resource_id}"): {"authorization_token": "t"},
 }
 """What routes with a required body need to get as far as looking for the thing. Others are sent none."""
 
@@ -97,6 +99,9 @@ async def _make_things(app: App) -> dict[str, str]:
             {"agent": agent["id"], "environment_id": environment["id"], "initial_events": [HELLO]},
         )
         remit = await make("/v1/remits", OUTCOME)
+        uploaded = await http.post("/v1/files", files={"file": ("a.txt", b"secret", "text/plain")})
+        file_id: str = uploaded.json()["id"]
+        resource = await make(f"/v1/sessions/{session['id']}/resources", {"type": "file", "file_id": file_id})
         (thread,) = (await http.get(f"/v1/sessions/{session['id']}/threads")).json()["data"]
         return {
             "agent_id": agent["id"],
@@ -104,6 +109,8 @@ async def _make_things(app: App) -> dict[str, str]:
             "session_id": session["id"],
             "thread_id": thread["id"],
             "remit_id": remit["id"],
+            "file_id": file_id,
+            "resource_id": resource["id"],
             "key_id": "apikey_one",
         }
 
@@ -114,7 +121,11 @@ async def _everything(two: Two) -> dict[str, Any]:
     async with two.client("one") as http:
         for method, route in two.routes:
             if method == "GET" and not route.path.endswith("stream"):
-                body = (await http.get(two.path(route))).json()
+                answer = await http.get(two.path(route))
+                if not answer.headers["content-type"].startswith("application/json"):
+                    found[route.path] = answer.text
+                    continue
+                body = answer.json()
                 body.pop("request_id", None)
                 if "{" not in route.path and "data" not in body:
                     continue  # tells of the machine, not of a workspace

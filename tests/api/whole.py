@@ -6,6 +6,9 @@ import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from remit.app import Assembled, Parts, assemble, load_settings
 from remit.blobs.directory import DirectoryBlobStore
@@ -13,7 +16,7 @@ from remit.bus.memory import MemoryBus
 from remit.clock import SystemClock
 from remit.ids import Ids
 from remit.ledger.prices import PriceTable, parse_overrides
-from remit.models.scripted import ScriptedProvider
+from remit.models.scripted import ScriptedProvider, parse_script
 from remit.sandboxes.local import LocalProvider
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.values import KeyRow
@@ -21,9 +24,12 @@ from remit.values import KeyRow
 
 @asynccontextmanager
 async def whole_platform(
-    folder: Path, *, prices: Mapping[str, Mapping[str, float]] | None = None
+    folder: Path,
+    *,
+    prices: Mapping[str, Mapping[str, float]] | None = None,
+    scripts: Mapping[str, Any] | None = None,
 ) -> AsyncGenerator[Assembled]:
-    """With the keys `rk_one` and `rk_two` of two workspaces. The worker does not run unless the test runs it."""
+    """`scripts` are served as `scripted/NAME`. With the keys `rk_one` and `rk_two` of two workspaces. The worker does not run unless the test runs it."""
     clock = SystemClock()
     ids = Ids(clock)
     catalog = MemoryCatalog(clock)
@@ -39,7 +45,15 @@ async def whole_platform(
             blobs=blobs,
             bus=MemoryBus(),
             sandboxes=sandboxes,
-            models={"scripted": ScriptedProvider({}, clock=clock)},
+            models={
+                "scripted": ScriptedProvider(
+                    {
+                        name: parse_script(msgspec.json.encode(script), name=name)
+                        for name, script in (scripts or {}).items()
+                    },
+                    clock=clock,
+                )
+            },
             prices=PriceTable(parse_overrides(prices or {}), clock=clock),
         )
     )
@@ -55,6 +69,8 @@ async def whole_platform(
                 created_at_us=clock.now_us(),
             )
         )
-    yield assembled
-    await assembled.held.close()
-    await sandboxes.close()
+    try:
+        yield assembled
+    finally:
+        await assembled.held.close()
+        await sandboxes.close()

@@ -13,7 +13,7 @@ import msgspec
 from remit.errors import RemitError, SandboxLost, SandboxUnavailable, VerifierUnavailable
 from remit.interfaces import BlobStore
 from remit.orchestrator.background import in_background
-from remit.orchestrator.held import EMPTY_TREE, HeldSandboxes, input_mounts, input_tree_digest, toolchains
+from remit.orchestrator.held import EMPTY_TREE, HeldSandboxes, input_tree_digest, toolchains
 from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.writer import SessionWriter, tell_parent
 from remit.session import events
@@ -59,8 +59,9 @@ class Evaluation:
                 verification_id=f"{outcome.evaluation_start_id}.{writer.epoch}",
                 verifier={},
                 tree_digest=digest,
+                outputs_digest=state.outputs_digest,
                 input_tree_digest=input_tree_digest(state.created),
-                mounts=input_mounts(state.created),
+                mounts=await self._sandboxes.mounts(state),
                 toolchains=toolchains(state.created),
                 outcome=str(outcome.event["description"]),
             )

@@ -15,6 +15,10 @@ from remit.clock import Clock, rfc3339
 from remit.errors import SandboxLost
 from remit.interfaces import BlobStore, Catalog, Sandbox, SandboxProvider
 from remit.orchestrator.writer import SessionWriter
+from remit.resources.files import Files
+from remit.resources.session_files import OUTPUTS, add_outputs, load_outputs, remove_outputs
+from remit.resources.session_resources import UPLOADS, uploads_tree
+from remit.session.state import SessionState
 from remit.values import JsonObject, JsonValue, ReadOnlyTree, SandboxSpec, Tree, TreeEntry
 
 WORKING_TREE = "/workspace"
@@ -27,8 +31,11 @@ class Held:
     """One live sandbox and what is known of its working tree."""
 
     sandbox: Sandbox
+    mounts: tuple[ReadOnlyTree, ...]
     tree: Tree | None = None
     """The last snapshot's, to spare hashing what did not change."""
+    outputs: Tree = EMPTY_TREE
+    """The same of what is handed over."""
     last_used: float = 0.0
     snapshot_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -94,13 +101,15 @@ class HeldSandboxes:
         digest = (
             state.snapshot.tree_digest if state.snapshot is not None else input_tree_digest(state.created)
         )
+        mounts = await self.mounts(state)
         image = await self.provider.image(toolchains(state.created))
         sandbox = await self.provider.create(
             SandboxSpec(
                 key=f"{writer.session_id}:{writer.epoch}:{state.seq}",
                 epoch=writer.epoch,
                 tree_digest=digest,
-                mounts=input_mounts(state.created),
+                outputs_digest=state.outputs_digest,
+                mounts=mounts,
                 toolchains=toolchains(state.created),
             )
         )
@@ -121,8 +130,24 @@ class HeldSandboxes:
             await asyncio.shield(sandbox.destroy())
             raise
         tree = await self._read_tree(digest)
-        held = self._held[writer.session_id] = Held(sandbox=sandbox, tree=tree)
+        outputs = await load_outputs(self._blobs, state.outputs_digest)
+        held = Held(sandbox=sandbox, mounts=mounts, tree=tree, outputs=outputs)
+        self._held[writer.session_id] = held
         return held
+
+    async def mounts(self, state: SessionState) -> tuple[ReadOnlyTree, ...]:
+        """What is read-only in the session's sandboxes now: its input's trees and its uploads."""
+        uploads = uploads_tree(state.resources)
+        if uploads is None:
+            return input_mounts(state.created)
+        digest = await self._blobs.put(uploads.encode())
+        return (*input_mounts(state.created), ReadOnlyTree(path=UPLOADS, tree_digest=digest))
+
+    async def remount(self, writer: SessionWriter) -> None:
+        """Between turns: let a sandbox go whose uploads are no longer the session's. The next one has them."""
+        held = self._held.get(writer.session_id)
+        if held is not None and held.mounts != await self.mounts(writer.state):
+            await self.release(writer)
 
     async def _read_tree(self, digest: str | None) -> Tree | None:
         return msgspec.json.decode(await self._blobs.read(digest), type=Tree) if digest is not None else None
@@ -136,7 +161,11 @@ class HeldSandboxes:
         if sandbox is None and self.provider.capabilities().survives_server:
             sandbox = await self.provider.attach(str(record.body.get("key")))
             if sandbox is not None:
-                held = Held(sandbox=sandbox, last_used=self._clock.monotonic())
+                held = Held(
+                    sandbox=sandbox,
+                    mounts=await self.mounts(writer.state),
+                    last_used=self._clock.monotonic(),
+                )
                 self._held[writer.session_id] = held
         return sandbox if sandbox is not None and sandbox.id == record.sandbox_id else None
 
@@ -174,37 +203,53 @@ class HeldSandboxes:
             if last is not None and last.covers_seq >= covers_seq:
                 return last.tree_digest
             tree = await held.sandbox.tree(WORKING_TREE, held.tree)
-            if last is not None and tree == held.tree and not writer.state.changes_since_snapshot:
+            outputs = await held.sandbox.tree(OUTPUTS, held.outputs)
+            is_same = tree == held.tree and outputs == held.outputs
+            if last is not None and is_same and not writer.state.changes_since_snapshot:
                 return last.tree_digest
-            tree, size = await self._store_files(held, tree)
-            digest = await self._blobs.put(tree.encode())
-            files = [entry.sha256 for entry in tree.entries if entry.sha256 is not None]
-            await self._catalog.reference_blobs(writer.principal, writer.session_id, [digest, *files])
-            held.tree = tree
+            tree, size = await self._store_files(held.sandbox, WORKING_TREE, tree, held.tree)
+            outputs, outputs_size = await self._store_files(held.sandbox, OUTPUTS, outputs, held.outputs)
+            digest, outputs_digest = await self._blobs.put_many([tree.encode(), outputs.encode()])
+            files = [entry.sha256 for entry in (*tree.entries, *outputs.entries) if entry.sha256 is not None]
+            await self._catalog.reference_blobs(
+                writer.principal, writer.session_id, [digest, outputs_digest, *files]
+            )
+            shown = Files(self._catalog, self._blobs, self._clock, writer.ids)
+            before = await load_outputs(self._blobs, writer.state.outputs_digest)
+            # Before the row: what the log says is handed over can be downloaded.
+            unlisted = await add_outputs(
+                shown, writer.principal, writer.session_id, before=before, after=outputs
+            )
+            held.tree, held.outputs = tree, outputs
             await writer.append(
                 writer.private(
                     "snapshot.taken",
                     tree_digest=digest,
+                    outputs_digest=outputs_digest if outputs.entries else None,
+                    outputs_unlisted=unlisted,
                     sandbox_id=held.sandbox.id,
                     covers_seq=covers_seq,
                     files=len(files),
-                    bytes=size,
+                    bytes=size + outputs_size,
                     taken_at=rfc3339(self._clock.now_us()),
                 )
             )
+            await remove_outputs(shown, writer.principal, writer.session_id, before=before, after=outputs)
             return digest
 
-    async def _store_files(self, held: Held, tree: Tree) -> tuple[Tree, int]:
+    async def _store_files(
+        self, sandbox: Sandbox, root: str, tree: Tree, previous: Tree | None
+    ) -> tuple[Tree, int]:
         """Store what the last tree did not have. A file that changes while it is fetched is taken as fetched; one that
         vanishes is left out."""
-        known = {entry.sha256 for entry in held.tree.entries} if held.tree is not None else set[str | None]()
+        known = {entry.sha256 for entry in previous.entries} if previous is not None else set[str | None]()
         wanted = {
             entry.path: entry for entry in tree.entries if entry.kind == "file" and entry.sha256 not in known
         }
         fetched: dict[str, tuple[str, int]] = {}
         batch: list[bytes] = []
         total = 0
-        async for path, content in held.sandbox.fetch(WORKING_TREE, list(wanted)):
+        async for path, content in sandbox.fetch(root, list(wanted)):
             fetched[path] = (hashlib.sha256(content).hexdigest(), len(content))
             batch.append(content)
             total += len(content)

@@ -16,6 +16,7 @@ from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes, input_mounts, input_tree_digest, toolchains
 from remit.orchestrator.session_run import SessionRun
 from remit.orchestrator.writer import SessionWriter
+from remit.resources.session_resources import uploads_tree
 from remit.session.facts import describe_environment
 from remit.session.state import SessionState
 from remit.values import HandlerResult, JsonObject, Lease, StreamKind, Tree
@@ -71,6 +72,7 @@ class SessionHandler:
             sandboxes=self._sandboxes,
             evaluation=self._evaluation,
             bus=self._bus,
+            blobs=self._blobs,
             describe=self._describe,
             reader_wait_seconds=self._reader_wait_seconds,
         ).go()
@@ -98,4 +100,5 @@ class SessionHandler:
         image = await self._sandboxes.provider.image(toolchains(state.created))
         digest = input_tree_digest(state.created)
         tree = msgspec.json.decode(await self._blobs.read(digest), type=Tree) if digest is not None else None
-        return describe_environment(image.description, tree, input_mounts(state.created))
+        uploads = uploads_tree(state.resources)
+        return describe_environment(image.description, tree, input_mounts(state.created), uploads)

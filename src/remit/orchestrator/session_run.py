@@ -18,7 +18,7 @@ from remit.errors import (
     SandboxLost,
     StoreUnavailable,
 )
-from remit.interfaces import Harness, LiveBus, LiveSubscription, ModelCaller, Toolset
+from remit.interfaces import BlobStore, Harness, LiveBus, LiveSubscription, ModelCaller, Toolset
 from remit.orchestrator.background import in_background
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
@@ -71,6 +71,7 @@ class SessionRun:
         sandboxes: HeldSandboxes,
         evaluation: Evaluation,
         bus: LiveBus,
+        blobs: BlobStore,
         describe: Callable[[SessionState], Awaitable[str]],
         reader_wait_seconds: float,
     ) -> None:
@@ -86,6 +87,7 @@ class SessionRun:
             gateway=gateway,
             toolset=toolset,
             sandboxes=sandboxes,
+            blobs=blobs,
             snapshot_soon=self._snapshot_soon,
         )
         self._snapshots = SnapshotTaker(self._take_snapshot)
@@ -192,6 +194,7 @@ class SessionRun:
 
     async def _start_turn(self, event_ids: tuple[str, ...]) -> None:
         await self._wait_for_reader()
+        await self._sandboxes.remount(self._writer)
         writer = self._writer
         running = [
             writer.public("session.status_running"),

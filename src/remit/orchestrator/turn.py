@@ -10,14 +10,20 @@ from typing import cast
 import msgspec
 
 from remit.errors import SandboxLost
-from remit.interfaces import ModelCaller, Sandbox, Toolset
+from remit.interfaces import BlobStore, ModelCaller, Sandbox, Toolset
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.writer import SessionWriter
+from remit.resources.message_files import with_files
 from remit.session import events
 from remit.session.events import Draft
 from remit.session.policy import tool_policies
-from remit.session.state import CHANGING_TOOLS, INPUT_TYPES_ANSWERING, OpenToolUse
+from remit.session.state import (
+    CHANGING_TOOLS,
+    INPUT_TYPES_ANSWERING,
+    INPUT_TYPES_CHANGING,
+    OpenToolUse,
+)
 from remit.session.view import view
 from remit.values import (
     JsonObject,
@@ -47,12 +53,14 @@ class SessionTurn:
         gateway: ModelCaller,
         toolset: Toolset,
         sandboxes: HeldSandboxes,
+        blobs: BlobStore,
         snapshot_soon: Callable[[], None],
     ) -> None:
         self._writer = writer
         self._gateway = gateway
         self._toolset = toolset
         self._sandboxes = sandboxes
+        self._blobs = blobs
         self._snapshot_soon = snapshot_soon
         self._builtins = list(toolset.definitions())
         self._names = [str(tool["name"]) for tool in self._builtins]
@@ -67,7 +75,7 @@ class SessionTurn:
         ids = [
             id
             for id, event in state.pending.items()
-            if event["type"] != "user.interrupt" and (takes_all or event["type"] in INPUT_TYPES_ANSWERING)
+            if event["type"] != "user.interrupt" and (takes_all or event["type"] in INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
         ]
         new = consume(self._writer, ids)
         if new:
@@ -78,6 +86,7 @@ class SessionTurn:
     async def call_model(self, request: ModelRequest) -> ModelResponse:
         policies = tool_policies(self._writer.state.agent, self._names)
         recorder = SessionRecorder(self._writer, "work", policies)
+        request = await with_files(request, self._writer.state.files, self._blobs)
         return await self._gateway.call(self._writer.principal, request, recorder)
 
     async def run_tools(self, uses: Sequence[ToolUse]) -> TurnView:

@@ -12,7 +12,6 @@ from remit.errors import InvalidRequest, WrongState
 from remit.schema.blocks import (
     DocumentBase64Source,
     DocumentBlock,
-    FileSource,
     ImageBase64Source,
     ImageBlock,
     MessageBlock,
@@ -48,7 +47,8 @@ Starting = UserMessage | UserDefineOutcome | SystemMessage
 def stored_events(
     events: Sequence[InboundEvent], new_event_id: NewId, new_outcome_id: NewId, *, field: str = "events"
 ) -> list[JsonObject]:
-    """What goes into the log, without `processed_at`. Raises InvalidRequest naming the event and the field."""
+    """What goes into the log, without `processed_at`; rubrics that are files have been read before
+    (`resources.message_files`). Raises InvalidRequest naming the event and the field."""
     _check_order(events, field)
     stored: list[JsonObject] = []
     for index, event in enumerate(events):
@@ -190,10 +190,6 @@ def _check_blocks(blocks: Sequence[MessageBlock | ResultBlock], place: str) -> N
             raise InvalidRequest(f"`{where}`: redacted blocks cannot be sent; remove it.")
         if isinstance(block, ImageBlock | DocumentBlock):
             source = block.source
-            if isinstance(source, FileSource):
-                raise not_supported(
-                    f"{where}.source", "files are", "Send the content as base64, text or url."
-                )
             if isinstance(source, ImageBase64Source | DocumentBase64Source):
                 _check_base64(source.data, f"{where}.source.data")
 
@@ -210,8 +206,7 @@ def _check_base64(data: str, place: str) -> None:
 def _outcome_body(event: UserDefineOutcome, outcome_id: str, place: str) -> JsonObject:
     verifiers = list(event.verifiers or ())
     rubric: str | None = None
-    if isinstance(event.rubric, FileRubric):
-        raise not_supported(f"{place}.rubric", "file rubrics are", "Send it as text.")
+    assert not isinstance(event.rubric, FileRubric)  # the caller has read it
     if event.rubric is not None:
         rubric = event.rubric.content
         verifiers.append(RubricVerifier(rubric=rubric))

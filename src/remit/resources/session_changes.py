@@ -18,11 +18,11 @@ from remit.ids import Ids
 from remit.resources.agent_config import refuse_servers_and_skills
 from remit.resources.budgets import budget_body, change_budget
 from remit.resources.metadata import merge_metadata
-from remit.resources.session_wire import is_busy
+from remit.resources.session_wire import is_busy, pending_changes, status
 from remit.resources.tools import resolve_tools
 from remit.schema.sessions import SessionUpdate
 from remit.schema.wire import not_supported
-from remit.session.events import Draft, private
+from remit.session.events import Draft, private, received
 from remit.session.state import SessionState
 from remit.values import Account, Append, Effect, JsonObject, NewEvent, StreamHead, StreamSummary
 
@@ -35,13 +35,11 @@ def update(
         raise not_supported("vault_ids", "vaults are", "Remove it.")
     if state.archived_at is not None or state.status == "terminated":
         raise WrongState(f"Session {state.session_id!r} is {_ended(state)} and cannot be changed.")
-    if is_busy(state):
-        raise WrongState(
-            f"Session {state.session_id!r} is running; send user.interrupt or wait until it is idle, then update it."
-        )
     changes, effects = _changes(state, params, accounts)
     if not changes:
         return None
+    if is_busy(state) or pending_changes(state):
+        return _queued(state, changes, effects, ids=ids, now_us=now_us)
     events: list[NewEvent] = []
     if changes.get("metadata") == {}:
         # The wire has no word for "cleared": session.updated carries metadata only when it is not empty.
@@ -58,6 +56,37 @@ def update(
         wake_at_us=now_us if goes_on else None,
         summary=_summary(state, title=cast("str | None", changes.get("title", state.title))),
     )
+
+
+def _queued(
+    state: SessionState, changes: JsonObject, effects: tuple[Effect, ...], *, ids: Ids, now_us: int
+) -> Append:
+    """While a turn runs its worker alone writes public rows: the change is received like input, holds at once for the
+    ledger and for whoever retrieves the session, and is published when the worker takes its input."""
+    if "agent" in changes:
+        raise WrongState(
+            f"`agent`: session {state.session_id!r} is running; send user.interrupt or wait until it is idle, then "
+            "update it."
+        )
+    change: JsonObject = {"id": ids.new("sevt"), "type": "session.updated", **changes}
+    return Append(
+        stream_id=state.session_id,
+        events=(received(change, key=str(change["id"])),),
+        expected_seq=state.seq,
+        effects=effects,
+        wake_at_us=now_us,
+        summary=_summary(
+            state,
+            title=cast("str | None", changes.get("title", _now(state)["title"])),
+            status=status(state),
+        ),
+    )
+
+
+def _now(state: SessionState) -> JsonObject:
+    """Title, metadata and budget with what is decided and not yet published."""
+    decided: JsonObject = {"title": state.title, "metadata": dict(state.metadata), "budget": state.budget}
+    return decided | pending_changes(state)
 
 
 def archive(state: SessionState, head: StreamHead, *, ids: Ids, now_us: int) -> Append | None:
@@ -119,11 +148,12 @@ def _changes(
 ) -> tuple[JsonObject, tuple[Effect, ...]]:
     changes: JsonObject = {}
     effects: tuple[Effect, ...] = ()
-    if params.title is not UNSET and params.title != state.title:
+    now = _now(state)
+    if params.title is not UNSET and params.title != now["title"]:
         changes["title"] = params.title
     if params.metadata is not UNSET:
-        metadata = merge_metadata(cast("dict[str, str]", state.metadata), params.metadata)
-        if metadata != state.metadata:
+        metadata = merge_metadata(cast("dict[str, str]", now["metadata"]), params.metadata)
+        if metadata != now["metadata"]:
             changes["metadata"] = cast("JsonObject", metadata)
     if params.agent is not UNSET:
         servers = params.agent.mcp_servers
@@ -134,13 +164,13 @@ def _changes(
                 changes["agent"] = {**state.agent, "tools": list(tools)}
     if params.budget is not UNSET:
         budget = budget_body(params.budget) if params.budget is not None else None
-        if state.budget is None and budget is not None:
+        if now["budget"] is None and budget is not None:
             raise InvalidRequest(
                 f"`budget`: session {state.session_id!r} was created without one (or it was removed); "
                 "create a new session with a budget.",
                 code="budget_create_only",
             )
-        if budget != state.budget:
+        if budget != now["budget"]:
             effects = change_budget(params.budget, accounts)
             changes["budget"] = budget
     return changes, effects

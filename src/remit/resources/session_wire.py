@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from remit.clock import parse_rfc3339, rfc3339
+from remit.resources.session_resources import resource_to_wire
 from remit.schema.events import STAMPED_ON_RECEIPT
 from remit.session.events import usage_snapshot
 from remit.session.moves import StartTurn, next_move
-from remit.session.state import SessionState
+from remit.session.state import INPUT_TYPES_CHANGING, SessionState
 from remit.values import JsonObject, JsonValue, StreamHead
 
 SessionStatus = Literal["idle", "running", "rescheduling", "terminated"]
@@ -28,19 +29,20 @@ def is_busy(state: SessionState) -> bool:
 
 def to_wire(state: SessionState, head: StreamHead, *, now_us: int) -> JsonObject:
     """The Session object. Own fields beside the wire's: `parent_id` (the remit it works for)."""
+    changed = pending_changes(state)
     return {
         "id": state.session_id,
         "type": "session",
         "status": status(state),
-        "title": state.title,
-        "metadata": dict(state.metadata),
+        "title": changed.get("title", state.title),
+        "metadata": changed.get("metadata", dict(state.metadata)),
         "agent": state.agent,
         "environment_id": state.environment_id,
-        "budget": state.budget,
+        "budget": changed.get("budget", state.budget),
         "usage": _usage(state, now_us),
         "stats": _stats(state, head, now_us),
         "outcome_evaluations": _outcome_evaluations(state),
-        "resources": [],
+        "resources": [resource_to_wire(resource) for resource in state.resources.values()],
         "vault_ids": [],
         "deployment_id": None,
         "parent_id": head.parent_stream_id,
@@ -72,7 +74,20 @@ def thread_to_wire(state: SessionState, head: StreamHead, *, now_us: int) -> Jso
 
 def pending_events(state: SessionState) -> list[JsonObject]:
     """Input that waits to be consumed, in order: queued with null, or with the time of its receipt."""
-    return [with_receipt(event, received_at_us(state, id)) for id, event in state.pending.items()]
+    return [
+        with_receipt(event, received_at_us(state, id))
+        for id, event in state.pending.items()
+        if event["type"] not in INPUT_TYPES_CHANGING
+    ]
+
+
+def pending_changes(state: SessionState) -> JsonObject:
+    """What was decided while a turn runs and is not published yet, the newest of each field."""
+    changed: JsonObject = {}
+    for event in state.pending.values():
+        if event["type"] in INPUT_TYPES_CHANGING:
+            changed.update((name, value) for name, value in event.items() if name not in ("id", "type"))
+    return changed
 
 
 def received_at_us(state: SessionState, event_id: str) -> int:

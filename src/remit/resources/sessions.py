@@ -28,12 +28,15 @@ def new_session(
     input: JsonObject | None = None,
     toolchains: Sequence[str] = (),
     waits_for_reader: bool = False,
+    resources: Sequence[JsonObject] = (),
+    files: Mapping[str, JsonObject] | None = None,
 ) -> tuple[NewStream, Append]:
     """The stream and its first append, for `SessionStore.create_stream`; nothing is done yet.
 
     `agent` is a snapshot (`resources.agents.snapshot`), `events` are inputs with their ids
     (`resources.inbound.stored_events`), `effects` open the accounts or bring grants, `input` is
-    `{"tree_digest", "mounts"}`. With events the session is due at once. Creating it twice with one id is harmless.
+    `{"tree_digest", "mounts"}`, `resources` are copies of files (`resources.session_resources`) and `files` those that
+    messages name (`resources.message_files`). With events the session is due at once. Creating it twice with one id is harmless.
     """
     created = private(
         ids,
@@ -53,6 +56,8 @@ def new_session(
             "toolchains": list[JsonValue](toolchains),
             "parent": parent_stream_id,
             "waits_for_reader": waits_for_reader,
+            "resources": list[JsonValue](resources),
+            "files": dict[str, JsonValue](files or {}),
         },
     )
     receipts = tuple(received(event, key=str(event["id"])) for event in events)

@@ -53,9 +53,9 @@ class UrlSource(Block, frozen=True, tag="url"):
 
 
 class FileSource(Block, frozen=True, tag="file"):
-    """Read only to be refused by name: there are no files yet."""
+    """An uploaded file: its content goes to the model."""
 
-    file_id: str
+    file_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
 class ImageBlock(Block, frozen=True, tag="image"):

@@ -69,9 +69,9 @@ class TextRubric(Params, frozen=True, tag="text"):
 
 
 class FileRubric(Params, frozen=True, tag="file"):
-    """Read only to be refused by name: there are no files yet."""
+    """The words of an uploaded file; they stand as text in what is stored."""
 
-    file_id: str
+    file_id: EventId
 
 
 class UserDefineOutcome(EventParams, frozen=True, tag="user.define_outcome"):

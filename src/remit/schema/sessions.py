@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from remit.schema.agents import ModelId, ModelParams, SystemPrompt
 from remit.schema.events import INITIAL_EVENTS_MAX, InboundEvent
+from remit.schema.resources import ResourceList
 from remit.schema.tools import ToolList
 from remit.schema.wire import Json, Metadata, MetadataPatch, Params
 
@@ -60,7 +61,7 @@ class SessionCreate(Params, frozen=True):
     metadata: Metadata | None = None
     budget: BudgetLimit | None = None
     initial_events: Annotated[list[InboundEvent], msgspec.Meta(max_length=INITIAL_EVENTS_MAX)] | None = None
-    resources: list[Json] | None = None
+    resources: ResourceList | None = None
     vault_ids: list[Json] | None = None
 
 

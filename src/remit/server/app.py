@@ -14,11 +14,14 @@ from remit.errors import RemitError
 from remit.server.agents import AgentRoutes
 from remit.server.auth import authenticate, remember_principal
 from remit.server.environments import EnvironmentRoutes
-from remit.server.errors import answer
 from remit.server.events import EventRoutes
+from remit.server.files import FileRoutes
+from remit.server.openai_errors import answer_for
+from remit.server.openapi import OpenApiRoutes
 from remit.server.reach import check_reach
 from remit.server.refused import refusal_routes
 from remit.server.services import Services
+from remit.server.session_resources import SessionResourceRoutes
 from remit.server.sessions import SessionRoutes
 
 _log = structlog.get_logger(__name__)
@@ -31,8 +34,11 @@ def create_app(services: Services, extra_routes: Sequence[Route] = ()) -> App:
         *EnvironmentRoutes(services).routes(),
         *EventRoutes(services).routes(),
         *SessionRoutes(services).routes(),
+        *SessionResourceRoutes(services).routes(),
+        *FileRoutes(services).routes(),
         *extra_routes,
     ]
+    routes += OpenApiRoutes(routes).routes()
     return App(services, [*routes, *refusal_routes(routes)])
 
 
@@ -72,7 +78,7 @@ class App:
                 _log.exception("request_failed", request_id=request_id, path=scope["path"])
             if has_started:
                 raise  # too late to answer: the server closes the connection
-            await _send_error(error, request_id, send_with_id)
+            await _send_error(scope["path"], error, request_id, send_with_id)
 
     def _methods(self, scope: Scope) -> list[str]:
         """What this path takes: each method has a route of its own, and the router knows of the first alone."""
@@ -80,8 +86,8 @@ class App:
         return sorted({method for route in fitting for method in route.methods or ()})
 
 
-async def _send_error(error: Exception, request_id: str, send: Send) -> None:
-    status, body, headers = answer(error, request_id)
+async def _send_error(path: str, error: Exception, request_id: str, send: Send) -> None:
+    status, body, headers = answer_for(path, error, request_id)
     fields = {"content-type": "application/json", "content-length": str(len(body)), **headers}
     await send(
         {

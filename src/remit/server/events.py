@@ -15,6 +15,7 @@ from remit.errors import Conflict, HoldRefused, InvalidRequest, SequenceConflict
 from remit.ids import Ids
 from remit.resources.budgets import has_priced_verifier, reserve_for_graders
 from remit.resources.inbound import admit, stored_events, tool_use_references
+from remit.resources.message_files import pin_files, read_rubrics
 from remit.resources.session_wire import pending_events, with_receipt
 from remit.schema.events import EVENT_TYPES, STAMPED_ON_RECEIPT, InboundEvent, SendEvents
 from remit.schema.lists import encode_list
@@ -33,9 +34,9 @@ from remit.server.requests import (
 from remit.server.services import Services
 from remit.server.sessions import require_primary_thread
 from remit.server.sse import EventStream, every_type, stream_response
-from remit.session.events import received
+from remit.session.events import private, received
 from remit.session.state import INPUT_TYPES_STARTING, SessionState
-from remit.values import Account, Append, Appended, JsonObject, Principal, StreamSummary
+from remit.values import Account, Append, Appended, JsonObject, NewEvent, Principal, StreamSummary
 
 LAST_TYPES = ("session.deleted",)
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
@@ -65,9 +66,8 @@ class EventRoutes:
         session_id: str = request.path_params["session_id"]
         params = await read_params(request, SendEvents, bytes_max=services.settings.body_bytes_max)
         new_id = _id_maker(services.ids, session_id, request.headers.get("idempotency-key"))
-        events = stored_events(
-            params.events, lambda index: new_id("sevt", index), lambda index: new_id("outc", index)
-        )
+        sent = await read_rubrics(services.files, principal, params.events)
+        events = stored_events(sent, lambda index: new_id("sevt", index), lambda index: new_id("outc", index))
         state, _ = await services.states.load(principal, session_id)
         if "idempotency-key" in request.headers:
             repeated = await self._answer_to_repeat(principal, state, events, new_id)
@@ -81,10 +81,14 @@ class EventRoutes:
             cast("Sequence[str]", state.created.get("toolchains") or ()),
         )
         known = await self._known_types(principal, session_id, tool_use_references(params.events))
-        appended = await self._receive(principal, session_id, params.events, events, known)
+        files = await pin_files(services.files, principal, sent)
+        if files:
+            needed = [str(file["sha256"]) for file in files.values()]
+            await services.catalog.reference_blobs(principal, session_id, needed)
+        appended = await self._receive(principal, session_id, sent, events, known, files)
         shown = [
             with_receipt(event, max(row.created_at_us, state.last_processed_us))
-            for event, row in zip(events, appended.rows, strict=True)
+            for event, row in zip(events, appended.rows[: len(events)], strict=True)
         ]
         return json_response({"data": shown})
 
@@ -147,6 +151,7 @@ class EventRoutes:
         params: Sequence[InboundEvent],
         events: Sequence[JsonObject],
         known: dict[str, str],
+        files: dict[str, JsonObject],
     ) -> Appended:
         """Admit and append, in one decision; again when the session moved on in between."""
         services = self._services
@@ -160,7 +165,16 @@ class EventRoutes:
             accounts = await services.sessions.accounts(principal, session_id)
             state, _ = await services.states.load(principal, session_id)
             admit(state, params, known)
-            append = _receipt(state, events, accounts, now_us=services.clock.now_us())
+            append = _receipt(
+                state,
+                (
+                    *(received(event, key=str(event["id"])) for event in events),
+                    *_pins(services.ids, events, files),
+                ),
+                events,
+                accounts,
+                now_us=services.clock.now_us(),
+            )
             try:
                 appended = await services.sessions.append(principal, append)
             except SequenceConflict:
@@ -207,8 +221,22 @@ class EventRoutes:
         return json_response({"data": shown})
 
 
+def _pins(ids: Ids, events: Sequence[JsonObject], files: dict[str, JsonObject]) -> tuple[NewEvent, ...]:
+    """Which bytes the files were when they were sent."""
+    if not files:
+        return ()
+    return (
+        private(ids, "files.pinned", {"files": cast("JsonObject", files)}, key=f"{events[0]['id']}:files"),
+    )
+
+
 def _receipt(
-    state: SessionState, events: Sequence[JsonObject], accounts: Sequence[Account], *, now_us: int
+    state: SessionState,
+    rows: tuple[NewEvent, ...],
+    events: Sequence[JsonObject],
+    accounts: Sequence[Account],
+    *,
+    now_us: int,
 ) -> Append:
     """Input is always appended; while the session rests, only if it still rests as it was when the route decided."""
     is_resting = state.status == "idle"
@@ -220,7 +248,7 @@ def _receipt(
     )
     return Append(
         stream_id=state.session_id,
-        events=tuple(received(event, key=str(event["id"])) for event in events),
+        events=rows,
         expected_seq=state.seq if is_resting else None,
         effects=reserve_for_graders(accounts) if has_priced_verifier(events) else (),
         wake_at_us=now_us,

@@ -105,6 +105,13 @@ class Query:
                 raise InvalidRequest(f"`{name}[]`: {value!r} is none of: {', '.join(sorted(among))}.")
         return frozenset(values)
 
+    def any_texts(self, name: str, *, limit: int) -> tuple[str, ...]:
+        """All different values of `name[]`, in their order."""
+        values = tuple(dict.fromkeys(self._values.get(name, [])))
+        if len(values) > limit:
+            raise InvalidRequest(f"`{name}[]`: {len(values)} values; at most {limit}.")
+        return values
+
     def number(self, name: str, *, minimum: int, maximum: int, default: int) -> int:
         """A whole number within bounds."""
         text = self.text(name)

@@ -10,6 +10,8 @@ from remit.ids import Ids
 from remit.interfaces import BlobStore, Catalog, Dispatcher, LiveBus, Prices, SessionStore, Verifier
 from remit.resources.agents import Agents
 from remit.resources.environments import Environments
+from remit.resources.files import Files
+from remit.schema.files import FILE_BYTES_MAX
 from remit.server.states import SessionStates
 
 
@@ -19,6 +21,8 @@ class ServerSettings:
 
     body_bytes_max: int = 32 << 20
     """JSON bodies; uploads have their own limit."""
+    file_bytes_max: int = FILE_BYTES_MAX
+    """One uploaded file."""
     heartbeat_seconds: float = 15.0
     """How often an event stream sends a comment, so that nobody in between thinks it dead."""
     decision_attempts_max: int = 8
@@ -45,6 +49,7 @@ class Services:
     states: SessionStates = field(init=False)
     agents: Agents = field(init=False)
     environments: Environments = field(init=False)
+    files: Files = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", SessionStates(self.sessions))
@@ -52,3 +57,8 @@ class Services:
             self, "agents", Agents(self.catalog, self.clock, self.ids, self.settings.harnesses)
         )
         object.__setattr__(self, "environments", Environments(self.catalog, self.clock, self.ids))
+        object.__setattr__(
+            self,
+            "files",
+            Files(self.catalog, self.blobs, self.clock, self.ids, bytes_max=self.settings.file_bytes_max),
+        )

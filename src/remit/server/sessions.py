@@ -14,7 +14,10 @@ from remit.errors import HoldRefused, InvalidRequest, NotFound, SequenceConflict
 from remit.resources import budgets, session_changes
 from remit.resources.environments import decode_config
 from remit.resources.inbound import check_initial, stored_events
+from remit.resources.message_files import pin_files, read_rubrics
 from remit.resources.session_agent import resolve_session_agent, usable_environment
+from remit.resources.session_files import session_file_ids
+from remit.resources.session_resources import copy_resources
 from remit.resources.session_wire import thread_to_wire, to_wire
 from remit.resources.sessions import new_session
 from remit.schema.lists import encode_list, encode_list_both_ways
@@ -64,11 +67,11 @@ class SessionRoutes:
         Query(request)
         services, principal = self._services, principal_of(request)
         params = await read_params(request, SessionCreate, bytes_max=services.settings.body_bytes_max)
-        if params.resources:
-            raise not_supported("resources", "session resources are", "Remove them.")
         if params.vault_ids:
             raise not_supported("vault_ids", "vaults are", "Remove them.")
-        initial = params.initial_events or []
+        initial = await read_rubrics(
+            services.files, principal, params.initial_events or [], field="initial_events"
+        )
         check_initial(initial)
         events = stored_events(
             initial,
@@ -81,7 +84,17 @@ class SessionRoutes:
         if params.budget is not None:
             budgets.check_priced(str(cast("JsonObject", agent["model"])["id"]), services.prices)
         await check_verifiers(services, principal, events, agent)
+        files = await pin_files(services.files, principal, initial, field="initial_events")
         session_id = services.ids.new("sesn")
+        resources = await copy_resources(
+            services.files,
+            principal,
+            params.resources or [],
+            session_id=session_id,
+            present={},
+            ids=services.ids,
+            clock=services.clock,
+        )
         stream, append = new_session(
             ids=services.ids,
             now_us=services.clock.now_us(),
@@ -98,8 +111,18 @@ class SessionRoutes:
             metadata=params.metadata,
             budget=budgets.budget_body(params.budget) if params.budget is not None else None,
             waits_for_reader=True,
+            resources=resources,
+            files=files,
         )
-        publish(services, append, await services.sessions.create_stream(principal, stream, append))
+        needed = [str(file["sha256"]) for file in (*resources, *files.values())]
+        try:
+            if needed:
+                await services.catalog.reference_blobs(principal, session_id, needed)
+            created = await services.sessions.create_stream(principal, stream, append)
+        except BaseException:
+            await services.files.delete_all(principal, [str(resource["file_id"]) for resource in resources])
+            raise
+        publish(services, append, created)
         return await self._answer(principal, session_id)
 
     async def retrieve(self, request: Request) -> Response:
@@ -147,6 +170,8 @@ class SessionRoutes:
             return session_changes.delete(state, head, ids=services.ids, now_us=services.clock.now_us())
 
         await self._change(principal, session_id, decide, is_deletion=True)
+        state, _ = await services.states.load_any(principal, session_id)
+        await services.files.delete_all(principal, await session_file_ids(state, services.blobs))
         await self._remove(principal, session_id)
         services.bus.publish(LiveItem(stream_id=session_id, is_deleted=True))
         unneeded = await services.catalog.drop_references(principal, session_id)

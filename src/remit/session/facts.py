@@ -12,9 +12,12 @@ from remit.values import ReadOnlyTree, Tree, TreeEntry
 LISTED_MAX = 60
 """Paths named in the prompt."""
 LINE_MAX = 160
+UPLOADS = "/mnt/session/uploads"
 
 
-def describe_environment(image: str, tree: Tree | None, mounts: Sequence[ReadOnlyTree]) -> str:
+def describe_environment(
+    image: str, tree: Tree | None, mounts: Sequence[ReadOnlyTree], uploads: Tree | None = None
+) -> str:
     """A short text: what runs here, what the working tree holds, what is read-only."""
     lines = ["Facts about this environment:", f"- Machine: {image}", "- Network: none."]
     files = [entry for entry in tree.entries if entry.kind != "dir"] if tree is not None else []
@@ -28,6 +31,9 @@ def describe_environment(image: str, tree: Tree | None, mounts: Sequence[ReadOnl
         lines.append(
             "- /workspace/.git is the project's history, read-only: git log, diff and status work, commit does not."
         )
+    if uploads is not None:
+        lines.append(f"- {UPLOADS} holds {len(uploads.entries)} uploaded files, read-only:")
+        lines.extend(f"  {line[:LINE_MAX]}" for line in _listing(uploads.entries))
     return "\n".join(lines)
 
 

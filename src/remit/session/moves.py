@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from remit.session.state import INPUT_TYPES_ANSWERING, INPUT_TYPES_STARTING, SessionState
+from remit.session.state import (
+    INPUT_TYPES_ANSWERING,
+    INPUT_TYPES_CHANGING,
+    INPUT_TYPES_STARTING,
+    SessionState,
+)
 from remit.values import Value
 
 
@@ -16,7 +21,8 @@ class Rest(Value, frozen=True, kw_only=True):
 
 
 class TakeInput(Value, frozen=True, kw_only=True):
-    """Consume these pending events, in this order, without a turn (late answers, interrupts of an idle session)."""
+    """Consume these pending events, in this order, without a turn (late answers, changes, interrupts of an idle
+    session)."""
 
     event_ids: tuple[str, ...]
 
@@ -65,16 +71,20 @@ def _move_when_idle(state: SessionState, interrupts: tuple[str, ...]) -> Move:
     if reason == "budget_reached":
         if state.may_resume:
             return StartTurn(event_ids=_pending(state, None))
-        answers = _pending(state, INPUT_TYPES_ANSWERING)
-        return TakeInput(event_ids=answers) if answers else Rest()
+        return _take_or_rest(state, INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
     answers = _pending(state, INPUT_TYPES_ANSWERING)
     if reason == "requires_action":
         if not answers:
-            return Rest()
+            return _take_or_rest(state, INPUT_TYPES_CHANGING)
         return StartTurn(event_ids=answers) if _resolves_all(state, answers) else WaitAgain(event_ids=answers)
     if _pending(state, INPUT_TYPES_STARTING):
         return StartTurn(event_ids=_pending(state, None))
-    return TakeInput(event_ids=answers) if answers else Rest()
+    return _take_or_rest(state, INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
+
+
+def _take_or_rest(state: SessionState, types: frozenset[str]) -> TakeInput | Rest:
+    taken = _pending(state, types)
+    return TakeInput(event_ids=taken) if taken else Rest()
 
 
 def _pending(state: SessionState, types: frozenset[str] | None) -> tuple[str, ...]:

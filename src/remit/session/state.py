@@ -22,6 +22,8 @@ Permission = Literal["allow", "ask", "deny"]
 
 INPUT_TYPES_ANSWERING = frozenset({"user.tool_confirmation", "user.custom_tool_result"})
 INPUT_TYPES_STARTING = frozenset({"user.message", "user.define_outcome", "system.message"})
+INPUT_TYPES_CHANGING = frozenset({"session.updated"})
+"""Changes that a route decided while a turn ran; published by the session's writer when it takes its input."""
 CHANGING_TOOLS = frozenset({"bash", "write", "edit"})
 
 
@@ -149,6 +151,12 @@ class SessionState:
     facts: str | None = None
     sandbox: SandboxRecord | None = None
     snapshot: Snapshot | None = None
+    outputs_digest: str | None = None
+    """Of the tree below /mnt/session/outputs in the newest snapshot; None while there are none."""
+    resources: dict[str, JsonObject] = field(default_factory=dict[str, JsonObject])
+    """Files mounted read-only, by resource id, in order."""
+    files: dict[str, JsonObject] = field(default_factory=dict[str, JsonObject])
+    """Files that messages name, by file id: `sha256`, `mime_type`, `filename`."""
     changes_since_snapshot: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     """(seq of the result, tool use id) of uses that may have changed files."""
     notes: JsonObject = field(default_factory=dict[str, JsonValue])
@@ -216,6 +224,38 @@ def _created(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.thread_id = str(body["thread_id"])
     state.created_at = state.updated_at = rfc3339(row.created_at_us)
     state.last_processed_us = row.created_at_us
+    for resource in cast("list[JsonObject]", body.get("resources") or []):
+        state.resources[str(resource["id"])] = resource
+    state.files.update(cast("dict[str, JsonObject]", body.get("files") or {}))
+
+
+def _files_pinned(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    state.files.update(cast("dict[str, JsonObject]", body["files"]))
+
+
+def _resource_added(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    resource = cast("JsonObject", body["resource"])
+    state.resources[str(resource["id"])] = resource
+    _tell_of_resource(state, f"The file {resource['mount_path']} was added, read-only.")
+
+
+def _resource_removed(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    resource = state.resources.pop(str(body["resource_id"]), None)
+    if resource is not None:
+        _tell_of_resource(state, f"The file {resource['mount_path']} was taken away.")
+
+
+def _tell_of_resource(state: SessionState, what: str) -> None:
+    """What is there at the first model call stands in the facts; later changes are said where they happen."""
+    if state.facts is None:
+        return
+    restart = (
+        " The sandbox starts anew for it before the next turn: files stay; shell variables, the current directory and "
+        "background processes do not."
+        if state.sandbox is not None
+        else ""
+    )
+    state.history.add_user([_text(f"<system>\n{what}{restart}\n</system>")])
 
 
 def _updated(state: SessionState, row: EventRow, body: JsonObject) -> None:
@@ -485,6 +525,7 @@ def _snapshot_taken(state: SessionState, row: EventRow, body: JsonObject) -> Non
     state.snapshot = Snapshot(
         tree_digest=str(body["tree_digest"]), covers_seq=covers, taken_at=rfc3339(row.created_at_us)
     )
+    state.outputs_digest = cast("str | None", body.get("outputs_digest"))
     state.changes_since_snapshot = [change for change in state.changes_since_snapshot if change[0] > covers]
 
 
@@ -562,6 +603,9 @@ _HANDLERS: dict[str, Handler] = {
     "session.status_rescheduled": _rescheduled,
     "session.status_terminated": _terminated,
     "session.sandbox_lost": _sandbox_lost,
+    "session.resource_added": _resource_added,
+    "session.resource_removed": _resource_removed,
+    "files.pinned": _files_pinned,
     "input.received": _received,
     "user.message": _user_message,
     "user.define_outcome": _define_outcome,

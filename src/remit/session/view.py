@@ -23,6 +23,10 @@ it prints. Do not say something works unless you saw it work.
 - Independent tool calls may be made together in one step.
 When the work is done, stop and say in a few sentences what you changed and how you checked it."""
 
+OUTPUTS_RULE = """\
+Files that the user should get (reports, charts, data) go below /mnt/session/outputs: what stands there when you stop \
+is handed over as files. Name them in your last message. Keep everything else in /workspace."""
+
 SHORT_WORKING_RULES = """\
 You work in a sandbox with bash. The files are in /workspace, where commands start.
 Do what is asked, one step at a time, and nothing else. Look at a result before you go on. Run the work to check it. \
@@ -73,6 +77,8 @@ def system_prompt(state: SessionState, *, has_builtin_tools: bool) -> str:
     parts = [str(state.agent["system"])] if state.agent.get("system") else []
     if has_builtin_tools:
         parts.append(WORKING_RULES)
+        if state.parent_stream_id is None:  # work for a remit is handed over as the working tree
+            parts.append(OUTPUTS_RULE)
     if state.facts:
         parts.append(state.facts)
     return "\n\n".join(parts)

@@ -137,6 +137,7 @@ class CommandVerifier:
                 key=key,
                 epoch=_EPOCH,
                 tree_digest=tree_digest,
+                outputs_digest=request.outputs_digest,
                 mounts=request.mounts,
                 toolchains=request.toolchains,
             )

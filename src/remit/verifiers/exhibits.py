@@ -19,6 +19,7 @@ FILE_BYTES_MAX = 1 << 20
 """Larger files are named with their size, never read."""
 FILE_CHARACTERS_MAX = 30_000
 SHOWN_CHARACTERS_MAX = 120_000
+OUTPUTS = "/mnt/session/outputs"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,12 @@ async def load_tree(blobs: BlobStore, digest: str | None) -> Tree:
         return msgspec.json.decode(encoded, type=Tree)
     except msgspec.DecodeError as error:
         raise BlobMissing(f"blob {digest!r} is no tree of files, so it cannot be verified.") from error
+
+
+def with_outputs(tree: Tree, outputs: Tree) -> Tree:
+    """The working tree and what was left to be handed over, under its own path."""
+    handed = [msgspec.structs.replace(entry, path=f"{OUTPUTS}/{entry.path}") for entry in outputs.entries]
+    return Tree(entries=(*tree.entries, *handed))
 
 
 def changes(before: Tree, after: Tree) -> tuple[Change, ...]:

@@ -16,7 +16,7 @@ import msgspec
 from remit.errors import ModelCallFailed, VerifierUnavailable
 from remit.interfaces import BlobStore, CallRecorder, ModelCaller
 from remit.values import JsonObject, JsonValue, ModelRequest, ModelResponse, Principal, Verdict, VerifyRequest
-from remit.verifiers.exhibits import Exhibits, gather_exhibits, load_tree
+from remit.verifiers.exhibits import Exhibits, gather_exhibits, load_tree, with_outputs
 from remit.verifiers.output import shorten
 from remit.verifiers.specifications import describe, parse_rubric
 
@@ -83,7 +83,8 @@ class RubricVerifier:
         specification = parse_rubric(request.verifier)
         model = self._model(specification.model, request.verifier)
         before = await load_tree(self._blobs, request.input_tree_digest)
-        after = await load_tree(self._blobs, request.tree_digest)
+        work = await load_tree(self._blobs, request.tree_digest)
+        after = with_outputs(work, await load_tree(self._blobs, request.outputs_digest))
         exhibits = await gather_exhibits(self._blobs, before, after)
         asked = _question(request.outcome, specification.rubric, exhibits, marker=_marker(request))
         messages: list[JsonObject] = [{"role": "user", "content": [{"type": "text", "text": asked}]}]

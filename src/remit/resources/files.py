@@ -1,0 +1,224 @@
+"""Files: bytes with a name in a workspace. Uploads belong to the workspace, copies and outputs to a session.
+
+The bytes are blobs; every file holds a reference of its own, so that they go when the last file with them goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from remit.clock import Clock, rfc3339
+from remit.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
+from remit.ids import Ids
+from remit.interfaces import BlobStore, Catalog
+from remit.schema.files import FILE_BYTES_MAX, FILENAME_LENGTH_MAX
+from remit.values import JsonObject, Page, Principal, Resource
+
+KIND = "file"
+MIME_TYPE_DEFAULT = "application/octet-stream"
+MICROSECONDS = 1_000_000
+
+
+class FileBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What is stored of a file beside its name and time."""
+
+    filename: str
+    mime_type: str
+    size_bytes: int
+    sha256: str
+    expires_at_us: int | None = None
+    session_id: str | None = None
+    """The session it belongs to."""
+
+
+class Stored(NamedTuple):
+    """Bytes that are durable."""
+
+    sha256: str
+    size_bytes: int
+
+
+class Files:
+    """Create, retrieve, list, read and delete the files of a workspace.
+
+    Every method raises NotFound for a file that is unknown or another workspace's.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        blobs: BlobStore,
+        clock: Clock,
+        ids: Ids,
+        *,
+        bytes_max: int = FILE_BYTES_MAX,
+    ) -> None:
+        self._catalog = catalog
+        self._blobs = blobs
+        self._clock = clock
+        self._ids = ids
+        self._bytes_max = bytes_max
+
+    async def store(self, content: AsyncIterator[bytes]) -> Stored:
+        """Make bytes durable as they arrive. Raises TooLarge above the limit."""
+        size_bytes = 0
+
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal size_bytes
+            async for piece in content:
+                size_bytes += len(piece)
+                yield piece
+
+        digest = await self._blobs.put(counted(), size_bytes_max=self._bytes_max)
+        return Stored(digest, size_bytes)
+
+    async def create(
+        self,
+        principal: Principal,
+        stored: Stored,
+        *,
+        filename: str | None,
+        mime_type: str | None,
+        expires_in_seconds: int | None = None,
+    ) -> Resource:
+        """An upload. Raises InvalidRequest for a name that cannot be one."""
+        now_us = self._clock.now_us()
+        name, type = name_and_type(filename, mime_type)
+        body = FileBody(
+            filename=name,
+            mime_type=type,
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            expires_at_us=(
+                now_us + expires_in_seconds * MICROSECONDS if expires_in_seconds is not None else None
+            ),
+        )
+        return await self.add(principal, self._ids.new("file"), body)
+
+    async def add(self, principal: Principal, file_id: str, body: FileBody) -> Resource:
+        """A file of bytes that are stored. Repeating it with the same id changes nothing."""
+        now_us = self._clock.now_us()
+        resource = Resource(
+            workspace_id=principal.workspace_id,
+            kind=KIND,
+            id=file_id,
+            version=1,
+            name=body.filename,
+            body=msgspec.json.encode(body),
+            created_at_us=now_us,
+            updated_at_us=now_us,
+        )
+        await self._catalog.reference_blobs(principal, file_id, [body.sha256])
+        if not await self._blobs.has([body.sha256]):
+            # The last other file with these bytes was deleted in between and took them along.
+            await self._catalog.drop_references(principal, file_id)
+            raise StoreUnavailable("The file's bytes were removed while it was stored; upload it again.")
+        try:
+            await self._catalog.create(principal, resource)
+        except Conflict:
+            return await self.retrieve(principal, file_id)
+        return resource
+
+    async def copy(self, principal: Principal, file_id: str, *, session_id: str) -> Resource:
+        """The same bytes as a file of a session's own, which outlives the original. Raises NotFound (expired too)."""
+        body = body_of(await self.usable(principal, file_id))
+        copied = msgspec.structs.replace(body, session_id=session_id, expires_at_us=None)
+        return await self.add(principal, self._ids.new("file"), copied)
+
+    async def retrieve(self, principal: Principal, file_id: str) -> Resource:
+        """Its metadata, also when it has expired."""
+        return await self._catalog.retrieve(principal, KIND, file_id)
+
+    async def usable(self, principal: Principal, file_id: str) -> Resource:
+        """A file whose bytes are there. Raises NotFound with `file_expired` when they are gone for good."""
+        resource = await self.retrieve(principal, file_id)
+        expires_at_us = body_of(resource).expires_at_us
+        if expires_at_us is None or self._clock.now_us() < expires_at_us:
+            return resource
+        await self._forget_bytes(principal, file_id)
+        raise NotFound(
+            f"File {file_id!r} expired at {rfc3339(expires_at_us)} and its bytes are gone; upload it again.",
+            code="file_expired",
+        )
+
+    async def find(self, principal: Principal, file_ids: Sequence[str]) -> list[Resource]:
+        """Those of these files that exist, newest first."""
+        found: list[Resource] = []
+        for file_id in dict.fromkeys(file_ids):
+            try:
+                found.append(await self.retrieve(principal, file_id))
+            except NotFound:
+                continue  # by contract: what is not there is left out
+        return sorted(found, key=lambda file: (file.created_at_us, file.id), reverse=True)
+
+    async def list(self, principal: Principal, page: Page) -> Sequence[Resource]:
+        """All files of the workspace by time of creation."""
+        return await self._catalog.list(principal, KIND, page)
+
+    def stream(self, resource: Resource) -> AsyncIterator[bytes]:
+        """The bytes of a usable file in pieces."""
+        return self._blobs.stream(body_of(resource).sha256)
+
+    async def read(self, resource: Resource) -> bytes:
+        """The bytes of a usable file."""
+        return await self._blobs.read(body_of(resource).sha256)
+
+    async def delete(self, principal: Principal, file_id: str) -> None:
+        """Sessions that copied it keep their copies."""
+        await self._catalog.delete(principal, KIND, file_id)
+        await self._forget_bytes(principal, file_id)
+
+    async def delete_all(self, principal: Principal, file_ids: Sequence[str]) -> None:
+        """Delete those of these files that are still there."""
+        for file_id in file_ids:
+            try:
+                await self.delete(principal, file_id)
+            except NotFound:
+                continue  # somebody was quicker
+
+    async def _forget_bytes(self, principal: Principal, file_id: str) -> None:
+        unneeded = await self._catalog.drop_references(principal, file_id)
+        if unneeded:
+            await asyncio.shield(self._blobs.remove(unneeded))
+
+
+def body_of(resource: Resource) -> FileBody:
+    """What is stored of a file."""
+    return msgspec.json.decode(resource.body, type=FileBody)
+
+
+def file_to_wire(resource: Resource) -> JsonObject:
+    """The FileMetadata object of the API."""
+    body = body_of(resource)
+    return {
+        "id": resource.id,
+        "type": "file",
+        "filename": body.filename,
+        "mime_type": body.mime_type,
+        "size_bytes": body.size_bytes,
+        "created_at": rfc3339(resource.created_at_us),
+        "downloadable": True,
+        "expires_at": rfc3339(body.expires_at_us) if body.expires_at_us is not None else None,
+        "scope": {"type": "session", "id": body.session_id} if body.session_id is not None else None,
+    }
+
+
+def name_and_type(filename: str | None, mime_type: str | None) -> tuple[str, str]:
+    """Only the last part of the name is kept; what is missing is made up from the other. Raises InvalidRequest."""
+    name = (filename or "").replace("\\", "/").rpartition("/")[2].strip()
+    type = (mime_type or "").partition(";")[0].strip().lower()
+    if not type or type == MIME_TYPE_DEFAULT:
+        type = mimetypes.guess_type(name)[0] or MIME_TYPE_DEFAULT
+    if not name:
+        known = mimetypes.guess_extension(type) if type != MIME_TYPE_DEFAULT else None
+        name = f"unnamed{known or ''}"
+    if name in (".", "..") or any(ord(character) < 32 for character in name):
+        raise InvalidRequest(f"`file`: {name!r} is no file name; rename it.")
+    if len(name) > FILENAME_LENGTH_MAX:
+        raise InvalidRequest(f"`file`: its name is longer than {FILENAME_LENGTH_MAX} characters; shorten it.")
+    return name, type

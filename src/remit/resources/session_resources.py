@@ -1,0 +1,135 @@
+"""Files that a session has: copies mounted read-only below /mnt/session/uploads. Rules of paths; copying and undoing."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from remit.clock import Clock, rfc3339
+from remit.errors import InvalidRequest, NotFound
+from remit.ids import Ids
+from remit.resources.files import Files, body_of
+from remit.schema.resources import (
+    RESOURCES_MAX,
+    FileResourceParams,
+    MemoryStoreResourceParams,
+    RepositoryResourceParams,
+    ResourceParams,
+)
+from remit.schema.wire import not_supported
+from remit.values import JsonObject, Principal, Tree, TreeEntry
+
+UPLOADS = "/mnt/session/uploads"
+_FILE_MODE = 0o444
+
+
+async def copy_resources(
+    files: Files,
+    principal: Principal,
+    params: Sequence[ResourceParams],
+    *,
+    session_id: str,
+    present: Mapping[str, JsonObject],
+    ids: Ids,
+    clock: Clock,
+    field: str = "resources",
+) -> list[JsonObject]:
+    """Copies of the files, as the log keeps them; `present` are those the session has already.
+
+    All or nothing: raises InvalidRequest naming the field, and then no copy is left."""
+    paths = [_path_of(resource, f"{field}[{index}]") for index, resource in enumerate(params)]
+    _check_paths(paths, present, field)
+    made: list[JsonObject] = []
+    try:
+        for index, (resource, path) in enumerate(zip(params, paths, strict=True)):
+            assert isinstance(resource, FileResourceParams)  # `_path_of` refused the others
+            try:
+                copy = await files.copy(principal, resource.file_id, session_id=session_id)
+            except NotFound as error:
+                raise InvalidRequest(
+                    f"`{field}[{index}].file_id`: {error.message}", code=error.code
+                ) from error
+            now = rfc3339(clock.now_us())
+            made.append(
+                {
+                    "id": ids.new("sesrsc"),
+                    "type": "file",
+                    "file_id": copy.id,
+                    "mount_path": path,
+                    "created_at": now,
+                    "updated_at": now,
+                    "sha256": body_of(copy).sha256,
+                    "size_bytes": body_of(copy).size_bytes,
+                }
+            )
+    except BaseException:
+        await files.delete_all(principal, [str(resource["file_id"]) for resource in made])
+        raise
+    return made
+
+
+def resource_to_wire(resource: JsonObject) -> JsonObject:
+    """The resource object of the API."""
+    return {name: value for name, value in resource.items() if name not in ("sha256", "size_bytes")}
+
+
+def uploads_tree(resources: Mapping[str, JsonObject]) -> Tree | None:
+    """What is mounted at UPLOADS; None without files."""
+    entries = [
+        TreeEntry(
+            path=str(resource["mount_path"]).removeprefix(UPLOADS + "/"),
+            kind="file",
+            mode=_FILE_MODE,
+            size=cast("int", resource["size_bytes"]),
+            sha256=str(resource["sha256"]),
+        )
+        for resource in resources.values()
+    ]
+    return Tree(entries=tuple(sorted(entries, key=lambda entry: entry.path))) if entries else None
+
+
+def mount_path(given: str | None, file_id: str, *, field: str) -> str:
+    """Rooted below UPLOADS, without doubling it. Raises InvalidRequest."""
+    if given is None:
+        return f"{UPLOADS}/{file_id}"
+    path = given if given.startswith("/") else f"/{given}"
+    inside = path.removeprefix(UPLOADS) if path == UPLOADS or path.startswith(UPLOADS + "/") else path
+    if any(part in ("", ".", "..") for part in inside[1:].split("/")):
+        raise InvalidRequest(
+            f"`{field}`: {given!r} is no path of a file below {UPLOADS}; leave out empty parts, `.` and `..`."
+        )
+    if any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in inside):
+        raise InvalidRequest(f"`{field}`: holds characters that cannot be seen; remove them.")
+    return UPLOADS + inside
+
+
+def _path_of(resource: ResourceParams, field: str) -> str:
+    match resource:
+        case FileResourceParams(file_id=file_id, mount_path=path):
+            return mount_path(path, file_id, field=f"{field}.mount_path")
+        case RepositoryResourceParams():
+            raise not_supported(
+                f"{field}.type", "github_repository resources are", "Upload the files it needs instead."
+            )
+        case MemoryStoreResourceParams():
+            raise not_supported(f"{field}.type", "memory_store resources are", "Remove it.")
+
+
+def _check_paths(paths: Sequence[str], present: Mapping[str, JsonObject], field: str) -> None:
+    if len(paths) + len(present) > RESOURCES_MAX:
+        raise InvalidRequest(f"`{field}`: a session has at most {RESOURCES_MAX} files; add fewer.")
+    taken = {str(resource["mount_path"]) for resource in present.values()}
+    folders = {folder for path in taken for folder in _folders(path)}
+    for index, path in enumerate(paths):
+        if path in taken or path in folders or not taken.isdisjoint(_folders(path)):
+            raise InvalidRequest(
+                f"`{field}[{index}].mount_path`: {path!r} is taken by another file of the session; choose another."
+            )
+        taken.add(path)
+        folders.update(_folders(path))
+
+
+def _folders(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(len(UPLOADS.split("/")) + 1, len(parts))]

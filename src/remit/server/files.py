@@ -1,0 +1,169 @@
+"""/v1/files"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from urllib.parse import quote
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from remit.errors import InvalidRequest, NotFound
+from remit.resources.files import Stored, body_of, file_to_wire
+from remit.resources.session_files import session_file_ids
+from remit.schema.files import (
+    FILE_IDS_MAX,
+    FILES_LIMIT_DEFAULT,
+    FILES_LIMIT_MAX,
+    UploadFields,
+)
+from remit.schema.lists import encode_list
+from remit.schema.wire import convert
+from remit.server.auth import principal_of
+from remit.server.cursors import ListPage, decode_list_cursor
+from remit.server.multipart import Multipart, PartStart
+from remit.server.outputs import settled_state
+from remit.server.requests import Query, encoded_response, json_response, read_nothing
+from remit.server.services import Services
+from remit.values import Principal, Resource
+
+
+class FileRoutes:
+    """Upload, list, retrieve, download, delete."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> list[Route]:
+        """In the order of the API's documentation."""
+        return [
+            Route("/v1/files", self.upload, methods=["POST"]),
+            Route("/v1/files", self.list, methods=["GET"]),
+            Route("/v1/files/{file_id}", self.retrieve, methods=["GET"]),
+            Route("/v1/files/{file_id}", self.delete, methods=["DELETE"]),
+            Route("/v1/files/{file_id}/content", self.download, methods=["GET"]),
+        ]
+
+    async def upload(self, request: Request) -> Response:
+        Query(request)
+        files, principal = self._services.files, principal_of(request)
+        body = Multipart(request.headers.get("content-type", ""), _chunks(request))
+        try:
+            part, stored, fields = await self._read(body)
+        finally:
+            await body.close()
+        resource = await files.create(
+            principal,
+            stored,
+            filename=part.filename,
+            mime_type=part.content_type,
+            expires_in_seconds=fields.expires_in_seconds,
+        )
+        return json_response(file_to_wire(resource))
+
+    async def _read(self, body: Multipart) -> tuple[PartStart, Stored, UploadFields]:
+        """The parts in any order. The bytes are stored as they come; without a name nobody can reach them."""
+        found: tuple[PartStart, Stored] | None = None
+        fields: dict[str, str] = {}
+        while (part := await body.next_part()) is not None:
+            if part.name == "file" and found is not None:
+                raise InvalidRequest("`file`: is there twice; upload one file at a time.")
+            if part.name == "file":
+                found = part, await self._services.files.store(body.content())
+            elif part.name in fields:
+                raise InvalidRequest(f"`{part.name}`: is given twice; give it once.")
+            else:
+                fields[part.name] = await body.field()
+        if found is None:
+            raise InvalidRequest("`file` is required; add the part.")
+        return *found, convert(_numbers(fields), UploadFields, what="body")
+
+    async def list(self, request: Request) -> Response:
+        query = Query(request, ("ids", "limit", "page", "scope_id"))
+        principal = principal_of(request)
+        ids, scope_id = query.any_texts("ids", limit=FILE_IDS_MAX), query.text("scope_id")
+        if ids and (query.text("page") or query.text("limit")):
+            raise InvalidRequest("`ids[]`: goes without `page` and `limit`; remove them.")
+        if ids:
+            found = await self._services.files.find(principal, ids)
+            return _answer([f for f in found if scope_id is None or body_of(f).session_id == scope_id], None)
+        page = _read_page(query, list=f"files of {scope_id}" if scope_id else "files")
+        if scope_id is None:
+            found = list(await self._services.files.list(principal, page.query()))
+        else:
+            found = await self._of_session(principal, scope_id, page)
+        return _answer(found[: page.limit], page.next_page([(file.created_at_us, file.id) for file in found]))
+
+    async def retrieve(self, request: Request) -> Response:
+        Query(request)
+        resource = await self._services.files.retrieve(principal_of(request), request.path_params["file_id"])
+        return json_response(file_to_wire(resource))
+
+    async def download(self, request: Request) -> Response:
+        Query(request)
+        files = self._services.files
+        resource = await files.usable(principal_of(request), request.path_params["file_id"])
+        body = body_of(resource)
+        return StreamingResponse(
+            files.stream(resource),
+            media_type=body.mime_type,
+            headers={
+                "content-length": str(body.size_bytes),
+                # What was uploaded is never shown as a page of this server's.
+                "content-disposition": f"attachment; filename*=UTF-8''{quote(body.filename, safe='')}",
+                "x-content-type-options": "nosniff",
+            },
+        )
+
+    async def delete(self, request: Request) -> Response:
+        Query(request)
+        await read_nothing(request)
+        file_id: str = request.path_params["file_id"]
+        await self._services.files.delete(principal_of(request), file_id)
+        return json_response({"id": file_id, "type": "file_deleted"})
+
+    async def _of_session(self, principal: Principal, session_id: str, page: ListPage) -> list[Resource]:
+        """The session's copies and outputs, newest first; an unknown scope has no files."""
+        try:
+            state = await settled_state(self._services, principal, session_id)
+        except NotFound:
+            return []
+        file_ids = await session_file_ids(state, self._services.blobs)
+        found = await self._services.files.find(principal, file_ids)
+        if (cursor := page.cursor) is not None:
+            found = [file for file in found if (file.created_at_us, file.id) < cursor.position]
+        return found[: page.limit + 1]
+
+
+def _read_page(query: Query, *, list: str) -> ListPage:
+    text = query.text("page")
+    return ListPage(
+        list=list,
+        limit=query.number("limit", minimum=1, maximum=FILES_LIMIT_MAX, default=FILES_LIMIT_DEFAULT),
+        is_ascending=False,
+        cursor=decode_list_cursor(text, list=list, is_ascending=False) if text else None,
+    )
+
+
+def _answer(files: Sequence[Resource], next_page: str | None) -> Response:
+    return encoded_response(
+        encode_list([msgspec.json.encode(file_to_wire(file)) for file in files], next_page)
+    )
+
+
+def _numbers(fields: dict[str, str]) -> dict[str, int | str]:
+    """Forms have only text: digits are a number."""
+    return {
+        name: int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text
+        for name, text in fields.items()
+    }
+
+
+async def _chunks(request: Request) -> AsyncGenerator[bytes]:
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect as error:
+        raise InvalidRequest("The upload broke off; send it again.") from error
