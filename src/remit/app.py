@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
@@ -27,8 +28,9 @@ from remit.clock import Clock, SystemClock
 from remit.config import Settings, load_settings
 from remit.console.app import Console
 from remit.errors import InvalidRequest
+from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.gateway import Gateway, RetrySettings
-from remit.gateway.routing import Router, is_local_url
+from remit.gateway.routing import Router, is_local_url, parse_routes
 from remit.harness.loop import BuiltInLoop
 from remit.ids import Ids
 from remit.interfaces import (
@@ -44,16 +46,22 @@ from remit.interfaces import (
 )
 from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.anthropic import AnthropicProvider
-from remit.models.local_servers import discover_local
+from remit.models.local.catalogue import LocalModel
 from remit.models.local.folder import ModelFolder
+from remit.models.local.install import InstallProgress
 from remit.models.local.provider import LocalModels
 from remit.models.local.runtime import LlamaCppRuntime
-from remit.models.openai_chat import OpenAIChatProvider
+from remit.models.local.shelf import ModelShelf
+from remit.models.local.sources import NetworkSources
+from remit.models.local_servers import discover_local
+from remit.models.openai_chat import OPENAI_HOSTS, OpenAIChatProvider
+from remit.models.openai_responses import OpenAIResponsesProvider
 from remit.models.scripted import ScriptedProvider, load_scripts
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.session_handler import SessionHandler
 from remit.orchestrator.worker import Hints, Worker
+from remit.orchestrator.workspace_handler import WorkspaceHandler
 from remit.remits.handler import RemitHandler
 from remit.remits.working_session import SessionOpener
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
@@ -63,6 +71,7 @@ from remit.server.accounts import AccountRoutes
 from remit.server.app import create_app
 from remit.server.auth import hash_key
 from remit.server.doctor import FindLocalServers
+from remit.server.gateway_routes import gateway_routes
 from remit.server.keys import KEY_PREFIX, KeyRoutes, new_secret
 from remit.server.reach import EVERYTHING, OPERATOR
 from remit.server.remit_routes import remit_routes
@@ -75,7 +84,19 @@ from remit.verifiers.command import CommandVerifier
 from remit.verifiers.composition import Verifiers
 from remit.verifiers.rubric import RubricVerifier
 
-__all__ = ["Assembled", "Parts", "Platform", "assemble", "load_settings", "open_platform"]
+__all__ = [
+    "Assembled",
+    "InstallProgress",
+    "LocalModel",
+    "ModelShelf",
+    "Parts",
+    "Platform",
+    "assemble",
+    "load_settings",
+    "model_folder",
+    "model_shelf",
+    "open_platform",
+]
 
 logger = structlog.get_logger(__name__)
 
@@ -119,9 +140,13 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
     """Wire the parts. Starts nothing. `public_url` is where pages are served for people, if they are."""
     settings = parts.settings
     hints = Hints()
-    router = Router(parts.models, aliases=settings.aliases)
+    worker_name = parts.ids.new("worker")
+    router = Router(parts.models, aliases=settings.aliases, routes=parse_routes(settings.routes))
     gateway = Gateway(
         router=router, prices=parts.prices, clock=parts.clock, ids=parts.ids, retries=parts.retries
+    )
+    calls = DirectCalls(
+        gateway=gateway, store=parts.sessions, clock=parts.clock, ids=parts.ids, server=worker_name
     )
     by_type: dict[str, Verifier] = {
         "command": CommandVerifier(provider=parts.sandboxes, blobs=parts.blobs, ids=parts.ids),
@@ -180,16 +205,21 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         ids=parts.ids,
     )
     worker = Worker(
-        name=parts.ids.new("worker"),
+        name=worker_name,
         store=parts.sessions,
         bus=parts.bus,
         clock=parts.clock,
         hints=hints,
-        handlers=[session_handler, remit_handler],
+        handlers=[
+            session_handler,
+            remit_handler,
+            WorkspaceHandler(store=parts.sessions, clock=parts.clock, calls=calls),
+        ],
     )
     routes = [
         *KeyRoutes(services, public_url=public_url).routes(),
         *AccountRoutes(services).routes(),
+        *gateway_routes(services, calls),
         *remit_routes(
             services,
             router=router,
@@ -327,12 +357,15 @@ def _model_providers(settings: Settings, clock: Clock) -> dict[str, ModelProvide
             api_key=settings.anthropic_api_key, base_url=settings.anthropic_base_url
         )
     base_url = settings.openai_base_url
+    is_vendor = base_url is None or urlsplit(base_url).hostname in OPENAI_HOSTS
+    # The vendor's own key is sent to the vendor alone; the one that is named for Remit goes wherever Remit is pointed.
+    api_key = settings.openai_api_key or (settings.openai_vendor_api_key if is_vendor else None)
+    speaks = OpenAIResponsesProvider if settings.openai_protocol == "responses" else OpenAIChatProvider
     server = None
     if base_url is not None and is_local_url(base_url):
-        # A server on this machine costs nothing; a vendor's key is not sent to it.
-        server = OpenAIChatProvider(api_key=None, base_url=base_url, name="local")
-    elif settings.openai_api_key or base_url is not None:
-        providers["openai"] = OpenAIChatProvider(api_key=settings.openai_api_key, base_url=base_url)
+        server = speaks(api_key=api_key, base_url=base_url, name="local")  # costs nothing
+    elif api_key or base_url is not None:
+        providers["openai"] = speaks(api_key=api_key, base_url=base_url)
     providers["local"] = LocalModels(folder=model_folder(settings), runtime=LlamaCppRuntime(), server=server)
     return providers
 
@@ -340,6 +373,11 @@ def _model_providers(settings: Settings, clock: Clock) -> dict[str, ModelProvide
 def model_folder(settings: Settings) -> ModelFolder:
     """Where local models are kept."""
     return ModelFolder(settings.local_models or settings.data / "models")
+
+
+def model_shelf(settings: Settings) -> ModelShelf:
+    """For whoever installs local models."""
+    return ModelShelf(model_folder(settings), NetworkSources())
 
 
 async def _operator_key(settings: Settings, parts: Parts) -> OperatorKey:

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from remit.errors import InvalidRequest
 
@@ -21,6 +21,8 @@ class Setting:
     parse: Callable[[str], object]
     meaning: str
     is_secret: bool = False
+    separator: str = os.pathsep
+    """Between the items of a list."""
 
 
 def _boolean(text: str) -> bool:
@@ -33,6 +35,23 @@ def _boolean(text: str) -> bool:
 
 def _folders(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.split(os.pathsep) if part)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _ports(text: str) -> tuple[int, ...]:
+    ports = tuple(int(part) for part in _words(text))
+    if not all(0 < port < 65_536 for port in ports):
+        raise ValueError("a port is from 1 to 65535")
+    return ports
+
+
+def _networking(text: str) -> str:
+    if text not in ("limited", "unrestricted"):
+        raise ValueError("expected limited or unrestricted")
+    return text
 
 
 def _positive(text: str) -> float:
@@ -55,12 +74,20 @@ def _key(text: str) -> str:
     return text
 
 
+def _openai_protocol(text: str) -> str:
+    if text not in ("chat", "responses"):
+        raise ValueError("expected chat or responses")
+    return text
+
+
 SETTINGS: Mapping[str, Setting] = {
     "data": Setting(
         variables=("REMIT_DATA",), parse=Path, meaning="The data folder; its owner serves the API."
     ),
     "host": Setting(
-        variables=("REMIT_HOST",), parse=str, meaning="The address that `remit up` serves on; there is no TLS."
+        variables=("REMIT_HOST",),
+        parse=str,
+        meaning="The address that `remit up` serves on; there is no TLS.",
     ),
     "port": Setting(
         variables=("REMIT_PORT",), parse=_port, meaning="The port of `remit up`; 0 takes any that is free."
@@ -87,10 +114,21 @@ SETTINGS: Mapping[str, Setting] = {
         variables=("REMIT_ANTHROPIC_BASE_URL",), parse=str, meaning="Where the Anthropic protocol is spoken."
     ),
     "openai_api_key": Setting(
-        variables=("REMIT_OPENAI_API_KEY", "OPENAI_API_KEY"),
+        variables=("REMIT_OPENAI_API_KEY",),
         parse=str,
-        meaning="Key of the OpenAI-compatible provider.",
+        meaning="Key of the OpenAI-compatible provider, wherever it is.",
         is_secret=True,
+    ),
+    "openai_vendor_api_key": Setting(
+        variables=("OPENAI_API_KEY",),
+        parse=str,
+        meaning="OpenAI's own key; sent to OpenAI alone, when `openai_api_key` is not set.",
+        is_secret=True,
+    ),
+    "openai_protocol": Setting(
+        variables=("REMIT_OPENAI_PROTOCOL",),
+        parse=_openai_protocol,
+        meaning="`chat` (Chat Completions) or `responses`: what is spoken with the OpenAI-compatible provider.",
     ),
     "openai_base_url": Setting(
         variables=("REMIT_OPENAI_BASE_URL",),
@@ -127,15 +165,46 @@ SETTINGS: Mapping[str, Setting] = {
         parse=_positive,
         meaning="How long an idle sandbox is kept.",
     ),
+    "default_networking": Setting(
+        variables=("REMIT_DEFAULT_NETWORKING",),
+        parse=_networking,
+        meaning="What an environment has that says nothing of networking: `limited` (to nothing) or `unrestricted`.",
+    ),
+    "egress_ports": Setting(
+        variables=("REMIT_EGRESS_PORTS",),
+        parse=_ports,
+        meaning="Ports that sandboxes may reach, separated by commas.",
+        separator=",",
+    ),
+    "egress_private_hosts": Setting(
+        variables=("REMIT_EGRESS_PRIVATE_HOSTS",),
+        parse=_words,
+        meaning="Names, addresses or networks, each perhaps with `:port`, that sandboxes may reach although they are private.",
+        separator=",",
+    ),
+    "registry_hosts": Setting(
+        variables=("REMIT_REGISTRY_HOSTS",),
+        parse=_words,
+        meaning="Hosts that `allow_package_managers` opens, besides those of the two addresses below.",
+        separator=",",
+    ),
+    "pip_index_url": Setting(
+        variables=("REMIT_PIP_INDEX_URL",),
+        parse=str,
+        meaning="Where an environment's pip packages come from.",
+    ),
+    "npm_registry": Setting(
+        variables=("REMIT_NPM_REGISTRY",), parse=str, meaning="Where an environment's npm packages come from."
+    ),
     "reader_wait_seconds": Setting(
         variables=("REMIT_READER_WAIT_SECONDS",),
         parse=_positive,
         meaning="How long a turn of an API-created session waits for a first reader.",
     ),
 }
-"""Every setting that a flag or a variable can set. Tables of the file only: [prices."MODEL"], [aliases]."""
+"""Every setting that a flag or a variable can set. Tables of the file only: [prices."MODEL"], [aliases], [routes."NAME"]."""
 
-TABLES: Mapping[str, str] = {"prices": 'prices."MODEL"', "aliases": "aliases"}
+TABLES: Mapping[str, str] = {"prices": 'prices."MODEL"', "aliases": "aliases", "routes": 'routes."NAME"'}
 """Those tables, and how their heads are written."""
 
 
@@ -156,6 +225,8 @@ class Settings:
     anthropic_api_key: str | None = field(default=None, repr=False)
     anthropic_base_url: str = "https://api.anthropic.com"
     openai_api_key: str | None = field(default=None, repr=False)
+    openai_vendor_api_key: str | None = field(default=None, repr=False)
+    openai_protocol: str = "chat"
     openai_base_url: str | None = None
     local_models: Path | None = None
     scripted: Path | None = None
@@ -163,9 +234,16 @@ class Settings:
     toolchains: tuple[str, ...] = ()
     runtime: Path | None = None
     sandbox_idle_seconds: float = 300.0
+    default_networking: Literal["limited", "unrestricted"] = "limited"
+    egress_ports: tuple[int, ...] = (80, 443)
+    egress_private_hosts: tuple[str, ...] = ()
+    registry_hosts: tuple[str, ...] = ("pypi.org", "files.pythonhosted.org", "registry.npmjs.org")
+    pip_index_url: str = "https://pypi.org/simple"
+    npm_registry: str = "https://registry.npmjs.org/"
     reader_wait_seconds: float = 0.3
     prices: Mapping[str, Any] = field(default_factory=_no_table)
     aliases: Mapping[str, str] = field(default_factory=_no_table)
+    routes: Mapping[str, Any] = field(default_factory=_no_table)
 
 
 def load_settings(environment: Mapping[str, str] | None = None, **flags: object) -> Settings:
@@ -206,13 +284,18 @@ def _read_file(path: Path) -> dict[str, object]:
         raise InvalidRequest(f"{path} is not valid TOML: {error}") from error
     chosen: dict[str, object] = {}
     for name, value in table.items():
-        if name in ("prices", "aliases"):
+        if name in TABLES:
             if not isinstance(value, dict):
                 raise InvalidRequest(f"{path}: `{name}` must be a table, such as [{TABLES[name]}]")
             chosen[name] = value
         elif name in SETTINGS and name != "data":
-            text = os.pathsep.join(cast("list[str]", value)) if isinstance(value, list) else str(value)
-            chosen[name] = _parse(SETTINGS[name], text, where=f"{path}: {name}")
+            setting = SETTINGS[name]
+            items = (
+                [str(item) for item in cast("list[object]", value)]
+                if isinstance(value, list)
+                else [str(value)]
+            )
+            chosen[name] = _parse(setting, setting.separator.join(items), where=f"{path}: {name}")
         else:
             raise InvalidRequest(f"{path}: unknown setting {name!r}; see `docs/settings.md`")
     return chosen

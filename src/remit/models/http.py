@@ -53,6 +53,8 @@ class ModelEndpoint:
         self.name = name
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers)
+        self._shown_url = _without_user(self._base_url)
+        self._secrets = _secrets_of(headers)
         self._timeouts = timeouts
         self._client: httpx2.AsyncClient | None = None
 
@@ -169,7 +171,7 @@ class ModelEndpoint:
                 body += piece
         except ModelCallFailed:
             pass  # the status says enough
-        kind, text = _error_of(bytes(body[:ERROR_BODY_BYTES_MAX]))
+        kind, text = _error_of(self.without_secrets(bytes(body[:ERROR_BODY_BYTES_MAX])))
         verdict = _verdict(response.status_code, kind)
         return ModelCallFailed(
             f"{self.name} answered {response.status_code}: {text}",
@@ -190,10 +192,16 @@ class ModelEndpoint:
             return self.failure(silence, reason="timeout", billed="unknown")
         return self.failure("broke off the answer", reason="cut", billed="unknown")
 
+    def without_secrets(self, body: bytes) -> bytes:
+        """Some servers say which key they refused; nobody but this endpoint is to know it."""
+        for secret in self._secrets:
+            body = body.replace(secret, b"[key]")
+        return body
+
     def failure(self, what: str, *, reason: str, billed: str, again: bool = True) -> ModelCallFailed:
         """A failure of this endpoint, in words."""
         return ModelCallFailed(
-            f"{self.name} ({self._base_url}) {what}", reason=reason, billed=billed, is_retryable=again
+            f"{self.name} ({self._shown_url}) {what}", reason=reason, billed=billed, is_retryable=again
         )
 
 
@@ -231,12 +239,28 @@ def error_failure(endpoint: ModelEndpoint, error: JsonValue, *, is_begun: bool) 
     )
     reasons = {"overloaded_error": "overloaded", "rate_limit_error": "rate_limited"}
     is_invalid = kind in ("invalid_request_error", "not_found_error", "authentication_error")
+    said = endpoint.without_secrets(f"{kind}: {message[:ERROR_TEXT_CHARS_MAX]}".encode()).decode()
     return endpoint.failure(
-        f"sent an error: {kind}: {message[:ERROR_TEXT_CHARS_MAX]}",
+        f"sent an error: {said}",
         reason="invalid" if is_invalid else reasons.get(kind, "unavailable"),
         billed="unknown" if is_begun else "no",
         again=not is_invalid,
     )
+
+
+def _secrets_of(headers: Mapping[str, str]) -> tuple[bytes, ...]:
+    """The keys among the headers."""
+    return tuple(
+        value.removeprefix("Bearer ").encode()
+        for name, value in headers.items()
+        if name in ("authorization", "x-api-key") and value
+    )
+
+
+def _without_user(url: str) -> str:
+    """The address without a name and password that may stand in it."""
+    parts = urlsplit(url)
+    return url if "@" not in parts.netloc else url.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
 
 
 def refused(message: str) -> ModelCallFailed:

@@ -12,7 +12,7 @@ import msgspec
 from remit.errors import ModelCallFailed
 from remit.models.http import ModelEndpoint, ModelTimeouts, error_failure
 from remit.models.json_actions import action_blocks, action_format, action_request
-from remit.models.openai_request import chat_body
+from remit.models.openai_request import TAKEN_FIELDS, chat_body
 from remit.models.sse import SseEvent
 from remit.models.tool_call_recovery import recover_tool_calls
 from remit.values import (
@@ -88,19 +88,11 @@ class OpenAIChatProvider:
 
     async def models(self) -> Sequence[ModelInfo]:
         """What the endpoint lists."""
-        listed = await self._endpoint.ask("GET", "/models")
-        data = listed.get("data") if isinstance(listed, dict) else None
-        return [
-            ModelInfo(
-                id=model_id,
-                display_name=model_id,
-                context_tokens=CONTEXT_TOKENS_DEFAULT if self._is_openai else CONTEXT_TOKENS_DEFAULT_LOCAL,
-                max_output_tokens=OUTPUT_TOKENS_DEFAULT if self._is_openai else OUTPUT_TOKENS_DEFAULT_LOCAL,
-                provider=self._endpoint.name,
-            )
-            for entry in (data if isinstance(data, list) else [])
-            if isinstance(entry, dict) and isinstance(model_id := entry.get("id"), str)
-        ]
+        return await listed_models(self._endpoint, is_openai=self._is_openai)
+
+    def takes(self, field: str) -> bool:
+        """What `chat_body` has words for."""
+        return field in TAKEN_FIELDS
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """The protocol cannot tell."""
@@ -121,6 +113,23 @@ def _as_action(response: ModelResponse, request: ModelRequest) -> ModelResponse:
     return msgspec.structs.replace(
         response, content=content, stop_reason="tool_use" if is_use else response.stop_reason
     )
+
+
+async def listed_models(endpoint: ModelEndpoint, *, is_openai: bool) -> Sequence[ModelInfo]:
+    """What an endpoint of one of OpenAI's protocols lists."""
+    listed = await endpoint.ask("GET", "/models")
+    data = listed.get("data") if isinstance(listed, dict) else None
+    return [
+        ModelInfo(
+            id=model_id,
+            display_name=model_id,
+            context_tokens=CONTEXT_TOKENS_DEFAULT if is_openai else CONTEXT_TOKENS_DEFAULT_LOCAL,
+            max_output_tokens=OUTPUT_TOKENS_DEFAULT if is_openai else OUTPUT_TOKENS_DEFAULT_LOCAL,
+            provider=endpoint.name,
+        )
+        for entry in (data if isinstance(data, list) else [])
+        if isinstance(entry, dict) and isinstance(model_id := entry.get("id"), str)
+    ]
 
 
 class _Call:

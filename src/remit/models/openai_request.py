@@ -7,6 +7,23 @@ import msgspec
 from remit.models.http import refused
 from remit.values import JsonObject, JsonValue, ModelRequest
 
+TAKEN_FIELDS = frozenset(
+    {
+        "top_p",
+        "metadata",
+        "output_config",
+        "openai.seed",
+        "openai.presence_penalty",
+        "openai.frequency_penalty",
+        "openai.logit_bias",
+        "openai.verbosity",
+        "openai.prompt_cache_key",
+        "openai.safety_identifier",
+        "openai.user",
+        "openai.response_format",
+    }
+)
+
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 _THINKING = ("thinking", "redacted_thinking")
@@ -44,7 +61,43 @@ def chat_body(request: ModelRequest, *, is_openai: bool) -> JsonObject:
         body["reasoning_effort"] = request.effort
     if request.stop_sequences:
         body["stop"] = list(request.stop_sequences)
+    return body | _further(request.fields)
+
+
+def _further(fields: JsonObject) -> JsonObject:
+    body: JsonObject = {
+        name.removeprefix("openai."): value for name, value in fields.items() if name.startswith("openai.")
+    }
+    if "top_p" in fields:
+        body["top_p"] = fields["top_p"]
+    if (user := user_of(fields)) is not None:
+        body["user"] = user
+    if (schema := answer_schema(fields)) is not None:
+        body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
     return body
+
+
+def user_of(fields: JsonObject) -> JsonValue:
+    """Whose request it is, as /v1/messages says it. Raises ModelCallFailed for what has no counterpart."""
+    metadata = fields.get("metadata")
+    if metadata is None:
+        return None
+    if not isinstance(metadata, dict) or set(metadata) - {"user_id"}:
+        raise refused("`metadata` can hold only `user_id` here")
+    return metadata.get("user_id")
+
+
+def answer_schema(fields: JsonObject) -> JsonValue:
+    """The schema the answer must have, if any. Raises ModelCallFailed for what has no counterpart."""
+    config = fields.get("output_config")
+    if config is None:
+        return None
+    format = config.get("format") if isinstance(config, dict) else None
+    if not isinstance(config, dict) or set(config) - {"format"}:
+        raise refused("`output_config` can hold only `effort` and `format` here")
+    if not isinstance(format, dict) or format.get("type") != "json_schema":
+        raise refused("`output_config.format` can only be a json_schema here")
+    return format.get("schema")
 
 
 def _tool(tool: JsonObject) -> JsonObject:

@@ -57,14 +57,15 @@ def answer(error: Exception, request_id: str) -> ErrorAnswer:
     """What to send for this failure. Anything unexpected is a 500 with a public text only: the caller logs it."""
     match error:
         case RemitError():
-            kind = next((_KINDS[base] for base in type(error).__mro__ if base in _KINDS), None)
+            kind = _kind_of(error)
             if kind is None:
                 return _answer(_Kind(500, "api_error"), INTERNAL_MESSAGE, request_id)
             headers: dict[str, str] = {}
             if kind.should_retry is not None:
                 headers["x-should-retry"] = "true" if kind.should_retry else "false"
-            if isinstance(error, errors.RateLimited):
-                headers["retry-after"] = str(max(1, round(error.retry_after_seconds)))
+            retry_after = getattr(error, "retry_after_seconds", None)
+            if isinstance(error, errors.RateLimited | errors.ModelCallFailed) and retry_after is not None:
+                headers["retry-after"] = str(max(1, round(retry_after)))
             details = dict(error.details)
             if error.code is not None:
                 details["error_code"] = error.code
@@ -86,6 +87,24 @@ def answer(error: Exception, request_id: str) -> ErrorAnswer:
             return _answer(kind, HTTPStatus(error.status_code).phrase, request_id)
         case _:
             return _answer(_Kind(500, "api_error"), INTERNAL_MESSAGE, request_id)
+
+
+_MODEL_KINDS: dict[str, _Kind] = {
+    "invalid": _Kind(400, "invalid_request_error"),
+    "rate_limited": _Kind(429, "rate_limit_error"),
+    "overloaded": _Kind(529, "overloaded_error"),
+    "timeout": _Kind(504, "timeout_error"),
+    # The operator's key or bill, which no repetition mends.
+    "authentication": _Kind(503, "api_error", should_retry=False),
+    "billing": _Kind(503, "api_error", should_retry=False),
+}
+"""By the reason for which the last attempt at a model call failed."""
+
+
+def _kind_of(error: RemitError) -> _Kind | None:
+    if isinstance(error, errors.ModelCallFailed) and error.reason in _MODEL_KINDS:
+        return _MODEL_KINDS[error.reason]
+    return next((_KINDS[base] for base in type(error).__mro__ if base in _KINDS), None)
 
 
 def _answer(

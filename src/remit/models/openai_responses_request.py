@@ -1,0 +1,213 @@
+"""A canonical request in the words of Responses. What has no words there is refused by name."""
+
+from __future__ import annotations
+
+import msgspec
+
+from remit.models.http import FOREIGN_SIGNATURE, refused
+from remit.models.openai_request import EFFORTS, answer_schema, user_of
+from remit.values import JsonObject, JsonValue, ModelRequest
+
+TAKEN_FIELDS = frozenset(
+    {
+        "top_p",
+        "metadata",
+        "output_config",
+        "openai.verbosity",
+        "openai.prompt_cache_key",
+        "openai.safety_identifier",
+        "openai.user",
+        "openai.response_format",
+        "openai.reasoning_summary",
+    }
+)
+
+
+def responses_body(request: ModelRequest) -> JsonObject:
+    """The body of POST /responses."""
+    if request.stop_sequences:
+        raise refused("stop sequences cannot be sent over Responses; leave them out")
+    items: list[JsonValue] = []
+    for message in request.messages:
+        items.extend(_items(message))
+    body: JsonObject = {
+        "model": request.model,
+        "input": items,
+        "max_output_tokens": request.max_tokens,
+        "stream": True,
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
+        # A project's default may be the priority tier, at twice the price the call is held at.
+        "service_tier": "default",
+    }
+    if request.system:
+        body["instructions"] = request.system
+    if request.tools:
+        body["tools"] = [_tool(tool) for tool in request.tools]
+    if request.tool_choice is not None:
+        body |= _tool_choice(request.tool_choice)
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    return body | _further(request)
+
+
+def _further(request: ModelRequest) -> JsonObject:
+    fields, body = request.fields, JsonObject()
+    reasoning: JsonObject = {}
+    if request.effort is not None:
+        if request.effort not in EFFORTS:
+            raise refused(
+                f"effort {request.effort!r} has no counterpart here; use one of {', '.join(EFFORTS)}"
+            )
+        reasoning["effort"] = request.effort
+    if "openai.reasoning_summary" in fields:
+        reasoning["summary"] = fields["openai.reasoning_summary"]
+    if reasoning:
+        body["reasoning"] = reasoning
+    for name in ("openai.prompt_cache_key", "openai.safety_identifier", "openai.user"):
+        if name in fields:
+            body[name.removeprefix("openai.")] = fields[name]
+    if "top_p" in fields:
+        body["top_p"] = fields["top_p"]
+    if (user := user_of(fields)) is not None:
+        body["user"] = user
+    text: JsonObject = {}
+    if (schema := answer_schema(fields)) is not None:
+        text["format"] = {"type": "json_schema", "name": "answer", "schema": schema}
+    elif "openai.response_format" in fields:
+        text["format"] = fields["openai.response_format"]
+    if "openai.verbosity" in fields:
+        text["verbosity"] = fields["openai.verbosity"]
+    if text:
+        body["text"] = text
+    return body
+
+
+def _tool(tool: JsonObject) -> JsonObject:
+    if "input_schema" not in tool:
+        raise refused(
+            f"the tool {tool.get('name') or tool.get('type')!r} has no input_schema: it exists only at Anthropic"
+        )
+    function: JsonObject = {
+        "type": "function",
+        "name": tool["name"],
+        "parameters": tool["input_schema"],
+        # The protocol's own default is to rewrite schemas until they are strict.
+        "strict": bool(tool.get("strict")),
+    }
+    if "description" in tool:
+        function["description"] = tool["description"]
+    return function
+
+
+def _tool_choice(choice: JsonObject) -> JsonObject:
+    kind = choice.get("type")
+    translated: JsonObject = {}
+    match kind:
+        case "auto" | "none":
+            translated["tool_choice"] = kind
+        case "any":
+            translated["tool_choice"] = "required"
+        case "tool":
+            translated["tool_choice"] = {"type": "function", "name": choice.get("name")}
+        case _:
+            raise refused(f"tool_choice {kind!r} is unknown; use auto, any, tool or none")
+    if choice.get("disable_parallel_tool_use"):
+        translated["parallel_tool_calls"] = False
+    return translated
+
+
+def _items(message: JsonObject) -> list[JsonValue]:
+    role, content = message.get("role"), message.get("content")
+    blocks: JsonValue = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if not isinstance(blocks, list):
+        raise refused(f"a message of {role!r} has no content")
+    if role not in ("user", "assistant", "system"):
+        raise refused(f"the role {role!r} is unknown; use user, assistant or system")
+    items: list[JsonValue] = []
+    parts: list[JsonValue] = []
+    for block in blocks:
+        if not isinstance(block, dict):
+            raise refused(f"a message of {role!r} has content that is no block")
+        item = _item(block)
+        if item is None and block.get("type") not in ("thinking", "redacted_thinking"):
+            parts.append(_part(block, role))
+        elif item is not None:
+            _close(items, parts, role)
+            parts = []
+            items.append(item)
+    _close(items, parts, role)
+    return items
+
+
+def _close(items: list[JsonValue], parts: list[JsonValue], role: JsonValue) -> None:
+    if parts:
+        items.append({"type": "message", "role": role, "content": parts})
+
+
+def _item(block: JsonObject) -> JsonObject | None:
+    """A block that is an item of its own; None for a part of a message, and for another model's thinking."""
+    match block.get("type"):
+        case "tool_use":
+            return {
+                "type": "function_call",
+                "call_id": block.get("id"),
+                "name": block.get("name"),
+                "arguments": msgspec.json.encode(block.get("input")).decode(),
+            }
+        case "tool_result":
+            return {
+                "type": "function_call_output",
+                "call_id": block.get("tool_use_id"),
+                "output": _output(block),
+            }
+        case "thinking":
+            return _reasoning(block)
+        case _:
+            return None
+
+
+def _reasoning(block: JsonObject) -> JsonObject | None:
+    signature = block.get("signature")
+    if not isinstance(signature, str) or not signature.startswith(FOREIGN_SIGNATURE):
+        return None
+    item_id, _, sealed = signature.removeprefix(FOREIGN_SIGNATURE).partition(":")
+    text = str(block.get("thinking") or "")
+    summary: list[JsonValue] = [{"type": "summary_text", "text": text}] if text else []
+    return {"type": "reasoning", "id": item_id, "summary": summary, "encrypted_content": sealed}
+
+
+def _output(block: JsonObject) -> JsonValue:
+    content = block.get("content")
+    inner: JsonValue = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    parts: list[JsonValue] = (
+        [{"type": "input_text", "text": "The tool failed:"}] if block.get("is_error") else []
+    )
+    parts += [
+        _part(part, "user") for part in (inner if isinstance(inner, list) else []) if isinstance(part, dict)
+    ]
+    return parts or ""
+
+
+def _part(block: JsonObject, role: JsonValue) -> JsonObject:
+    kind, source = block.get("type"), block.get("source")
+    if kind == "text":
+        return {"type": "output_text" if role == "assistant" else "input_text", "text": block.get("text")}
+    if isinstance(source, dict):
+        match kind, source.get("type"):
+            case "image", "base64":
+                return {"type": "input_image", "image_url": _data_url(source), "detail": "auto"}
+            case "image", "url":
+                return {"type": "input_image", "image_url": source.get("url"), "detail": "auto"}
+            case "document", "text":
+                return {"type": "input_text", "text": str(source.get("data") or "")}
+            case "document", "base64":
+                name = str(block.get("title") or "document.pdf")
+                return {"type": "input_file", "filename": name, "file_data": _data_url(source)}
+            case _:
+                pass
+    raise refused(f"a block of type {kind!r} cannot be sent over Responses")
+
+
+def _data_url(source: JsonObject) -> str:
+    return f"data:{source.get('media_type')};base64,{source.get('data')}"

@@ -1,0 +1,36 @@
+"""Failures of the OpenAI-shaped paths, in that protocol's envelope."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from remit.server.errors import ErrorAnswer, answer
+
+OPENAI_PATHS = ("/v1/chat/completions", "/v1/responses")
+
+_SERVER_ERRORS = ("api_error", "overloaded_error", "timeout_error")
+_FIELD = re.compile(r"^`([^`]+)`")
+
+
+def answer_for(path: str, error: Exception, request_id: str) -> ErrorAnswer:
+    """The answer to a failure, as the clients of this path expect it."""
+    return openai_answer(error, request_id) if path in OPENAI_PATHS else answer(error, request_id)
+
+
+def openai_answer(error: Exception, request_id: str) -> ErrorAnswer:
+    """The same status, text and headers as everywhere, in the other envelope."""
+    plain = answer(error, request_id)
+    said: dict[str, Any] = msgspec.json.decode(plain.body)["error"]  # Any: JSON, made by `answer`
+    field = _FIELD.match(said["message"])
+    body = {
+        "error": {
+            "message": said["message"],
+            "type": "server_error" if said["type"] in _SERVER_ERRORS else said["type"],
+            "param": field[1] if field is not None else None,
+            "code": said.get("details", {}).get("error_code"),
+        }
+    }
+    return ErrorAnswer(plain.status, msgspec.json.encode(body), plain.headers)
