@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from remit.cli import serving
+from remit.cli import model, serving
 from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_USAGE, BadUsage, CommandFailed
 from remit.cli.invocation import Data, Json, UnsafeLocal, make_console, opener_of, platform_of, run_command
 from remit.errors import InvalidRequest, RemitError
@@ -263,6 +263,7 @@ def doctor_command(
     return run_command(lambda: look.doctor(opener_of(context), platform, make_console(), is_json=json))
 
 
+model.add_commands(app)
 serving.add_commands(app)
 
 

