@@ -1,5 +1,5 @@
-"""A model server on loopback for tests: real HTTP, the streams of Anthropic Messages and OpenAI Chat Completions, a log
-of requests, and faults on demand. Third parties may point any client at it."""
+"""A model server on loopback for tests: real HTTP, the streams of Anthropic Messages, OpenAI Chat Completions and
+OpenAI Responses, a log of requests, and faults on demand. Third parties may point any client at it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from remit.testing.responses_stream import ServedCall, responses_events
 from remit.values import JsonObject, JsonValue, StopReason, Usage
 
 REQUEST_BYTES_MAX = 64 << 20
@@ -128,6 +129,8 @@ class ModelServer:
                 return await self._answer(request, writer, _messages_events)
             case "POST", "/v1/chat/completions":
                 return await self._answer(request, writer, _chat_events)
+            case "POST", "/v1/responses":
+                return await self._answer(request, writer, _responses_events)
             case _:
                 await _write_error(writer, 404, {}, "not_found_error", f"no such path: {request.path}")
         return True
@@ -238,6 +241,26 @@ def _chat_events(request: ServedRequest, answer: Answer) -> list[bytes]:
     if answer.usage is not None:
         events.append(_unnamed({**head, "choices": [], "usage": _chat_usage(answer.usage)}))
     return [*events, b"data: [DONE]\n\n"]
+
+
+def _responses_events(request: ServedRequest, answer: Answer) -> list[bytes]:
+    """The events of /v1/responses, up to the fault if there is one."""
+    frames = responses_events(
+        request.body["model"],
+        chunks=answer.chunks,
+        thinking=answer.thinking,
+        calls=[
+            ServedCall(id=use.id, name=use.name, arguments=msgspec.json.encode(use.input).decode())
+            for use in answer.tool_uses
+        ],
+        stop_reason=answer.stop_reason,
+        usage=answer.usage,
+        is_broken=answer.fault is not None,
+    )
+    if answer.fault is None:
+        return frames
+    error: JsonObject = {"type": "error", "code": "server_error", "message": "broken on purpose"}
+    return frames + _fault_events(answer.fault, _named(error))
 
 
 def _block(index: int, begun: JsonObject, deltas: Sequence[JsonObject]) -> list[bytes]:
