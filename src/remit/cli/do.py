@@ -25,6 +25,7 @@ from remit.cli.failure import (
     BadUsage,
 )
 from remit.cli.follow import Ending, Follower
+from remit.cli.links import page_link
 from remit.cli.options import Budget, consent_above_usd, needs_question
 from remit.cli.pack import InputPlan, human_bytes, packed, plan_input
 from remit.cli.screens import screen_for
@@ -101,6 +102,8 @@ async def do(
         )
         if not manner.is_json:
             _print_forecast(console, remit, plan)
+        if not manner.is_json and not connection.is_owner and (page := await page_link(client, remit["id"])):
+            console.print(Text(f"watch  {page}"), soft_wrap=True)
         if not await _consent(connection, remit, manner, above_usd, console):
             return EXIT_NOT_VERIFIED
         return await _follow_to_the_end(connection, remit, manner, console, interrupts_known=0)

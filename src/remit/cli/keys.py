@@ -13,11 +13,10 @@ from remit.cli import render, words
 from remit.cli.connect import Opener, PlatformOptions, connect
 from remit.cli.do import retrieve
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage, CommandFailed
-from remit.client.client import AsyncClient
-from remit.client.errors import ApiError, ConnectionLost
+from remit.cli.links import PAGES_NOT_SERVED
+from remit.client.errors import ApiError
 from remit.client.stream import JsonObject
 
-PAGES_NOT_SERVED = "pages_not_served"
 _DURATION = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[mhdw])")
 _UNIT_SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 
@@ -133,18 +132,6 @@ async def link(
     else:
         console.print(Text(str(made["url"])), soft_wrap=True)
     return EXIT_VERIFIED
-
-
-async def page_link(client: AsyncClient, id: str | None = None) -> str | None:
-    """The address of a page, where pages are served: a remark for people, never a reason to fail."""
-    try:
-        return str((await client.keys.link(id))["url"])
-    except ConnectionLost:
-        return None
-    except ApiError as error:
-        if error.error_code == PAGES_NOT_SERVED:
-            return None
-        raise
 
 
 def _rows(key: JsonObject) -> list[tuple[str, str]]:

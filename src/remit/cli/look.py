@@ -18,6 +18,7 @@ from remit.cli.deliver import short_id
 from remit.cli.do import INPUT_PATH, retrieve
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage
 from remit.cli.land import land, plan_landing
+from remit.cli.links import page_link
 from remit.cli.receipt import receipt_text
 from remit.cli.receipt_html import receipt_html
 from remit.cli.view import verdicts_of
@@ -38,6 +39,8 @@ async def list_remits(
             if len(found) == limit:
                 break
         await remits.aclose()
+        is_shown = not is_json and not connection.is_owner
+        page = await page_link(connection.client) if is_shown else None
     if is_json:
         for remit in found:
             _print_json(remit)
@@ -58,6 +61,8 @@ async def list_remits(
             Text(words.one_line(words.printable(str(remit["outcome"])))),
         )
     console.print(table)
+    if page is not None:
+        console.print(Text(f"watch  {page}", style="dim"), soft_wrap=True)
     return EXIT_VERIFIED
 
 

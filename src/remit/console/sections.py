@@ -152,12 +152,13 @@ def _verifier(position: int, verifier: object, verdict: Json | None, *, is_vacuo
 # -------------------------------------------------------------------------------------------- sessions
 
 
-def session_status(session: Json) -> Markup:
-    """Where a session stands."""
+def session_status(session: Json, *, is_waiting: bool) -> Markup:
+    """Where a session stands; an idle one may wait for somebody."""
+    status = "waiting for a decision" if is_waiting else str(session.get("status"))
     agent, usage = as_object(session.get("agent")), as_object(session.get("usage"))
     model = as_object(agent.get("model")).get("id") or agent.get("model")
     pairs: list[tuple[str, str | Markup | None]] = [
-        ("status", badge(str(session.get("status")))),
+        ("status", badge(status)),
         ("agent", str(agent["name"]) if agent.get("name") else None),
         ("model", str(model) if model else None),
         ("tokens", f"{count(usage.get('input_tokens'))} in, {count(usage.get('output_tokens'))} out"),
@@ -227,15 +228,14 @@ def waiting(items: Sequence[Markup]) -> Markup:
 
 
 def _bar(unit: str, spent: Decimal | None, held: Decimal | None, cap: Decimal | None) -> Markup:
-    show = usd if unit == "usd" else count
+    show = usd if unit == "usd" else _tokens
     spent, held = spent or Decimal(0), held or Decimal(0)
     label = tag(
         "div",
-        tag("b", show(spent), class_="spent"),
+        tag("b", show(spent)),
         " spent",
-        tag("span", " · ", tag("b", show(held), class_="held"), " held") if held else None,
+        tag("span", " · ", tag("b", show(held), class_="warn"), " held") if held else None,
         tag("span", f" of {show(cap)}" if cap is not None else ", no cap", class_="dim"),
-        " tokens" if unit == "tokens" else None,
         class_="amounts",
     )
     if not cap:
@@ -253,6 +253,10 @@ def _bar(unit: str, spent: Decimal | None, held: Decimal | None, cap: Decimal | 
         class_="bar",
     )
     return join([label, bar])
+
+
+def _tokens(value: object) -> str:
+    return f"{count(value)} tokens"
 
 
 def _share(part: Decimal, whole: Decimal) -> int:

@@ -151,7 +151,7 @@ class SessionView:
         return _patches(
             {
                 "waiting": sections.waiting(sections.session_waiting(book.waiting())),
-                "status": sections.session_status(session),
+                "status": sections.session_status(session, is_waiting=bool(book.waiting())),
                 "money": sections.session_money(book.accounts),
                 "outcomes": sections.session_outcome(session),
             }

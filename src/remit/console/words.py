@@ -82,9 +82,9 @@ def seconds(value: object) -> str:
 
 
 def moment(value: object) -> str:
-    """A time of the wire to the second: `2026-11-22 09:41:07 UTC`."""
+    """A time of the wire to the second: `2026-11-22 09:41:07Z`."""
     text = str(value or "")
-    return f"{text[:10]} {text[11:19]} UTC" if len(text) >= 19 else text
+    return f"{text[:10]} {text[11:19]}Z" if len(text) >= 19 else text
 
 
 def one_line(text: str) -> str:
@@ -111,7 +111,10 @@ def tool_input(value: object) -> str:
 
 
 def pretty(value: object) -> str:
-    """JSON as people read it; a lone string is itself."""
+    """JSON as people read it; a lone text is itself."""
+    texts = [*as_object(value).values()]
+    if len(texts) == 1 and isinstance(texts[0], str):
+        return texts[0]
     return value if isinstance(value, str) else msgspec.json.format(msgspec.json.encode(value)).decode()
 
 

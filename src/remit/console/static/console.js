@@ -11,6 +11,7 @@ function opened(element) {
   return [...element.querySelectorAll("details[open][id]")].map((one) => one.id);
 }
 
+// Gives whether something was added at the end.
 function put({ id, into, html }) {
   const template = document.createElement("template");
   template.innerHTML = html;
@@ -22,9 +23,11 @@ function put({ id, into, html }) {
       details.open = open.has(details.id);
     }
     old.replaceWith(fresh);
-  } else if (into) {
-    document.getElementById(into)?.append(fresh);
+    return false;
   }
+  const parent = into && document.getElementById(into);
+  if (parent) parent.append(fresh);
+  return Boolean(parent);
 }
 
 function isAtEnd() {
@@ -37,8 +40,7 @@ if (address) {
   source.addEventListener("open", () => say("live", "good"));
   source.addEventListener("patch", (event) => {
     const follows = isAtEnd();
-    put(JSON.parse(event.data));
-    if (follows) window.scrollTo(0, document.documentElement.scrollHeight);
+    if (put(JSON.parse(event.data)) && follows) window.scrollTo(0, document.documentElement.scrollHeight);
   });
   source.addEventListener("over", () => {
     source.close();
