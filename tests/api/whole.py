@@ -28,6 +28,7 @@ async def whole_platform(
     *,
     prices: Mapping[str, Mapping[str, float]] | None = None,
     scripts: Mapping[str, Any] | None = None,
+    public_url: str | None = None,
 ) -> AsyncGenerator[Assembled]:
     """`scripts` are served as `scripted/NAME`. With the keys `rk_one` and `rk_two` of two workspaces. The worker does not run unless the test runs it."""
     clock = SystemClock()
@@ -55,7 +56,8 @@ async def whole_platform(
                 )
             },
             prices=PriceTable(parse_overrides(prices or {}), clock=clock),
-        )
+        ),
+        public_url=public_url,
     )
     for number in ("one", "two"):
         await catalog.put_key(
