@@ -27,6 +27,7 @@ from remit.bus.memory import MemoryBus
 from remit.clock import Clock, SystemClock
 from remit.config import Settings, load_settings
 from remit.console.app import Console
+from remit.egress.proxied import EgressSettings, ProxiedEgress, host_of
 from remit.errors import InvalidRequest
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.gateway import Gateway, RetrySettings
@@ -59,6 +60,7 @@ from remit.models.openai_responses import OpenAIResponsesProvider
 from remit.models.scripted import ScriptedProvider, load_scripts
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
+from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.session_handler import SessionHandler
 from remit.orchestrator.worker import Hints, Worker
 from remit.orchestrator.workspace_handler import WorkspaceHandler
@@ -159,6 +161,15 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         catalog=parts.catalog,
         clock=parts.clock,
         idle_seconds=settings.sandbox_idle_seconds,
+        installer=PackageInstaller(
+            provider=parts.sandboxes,
+            blobs=parts.blobs,
+            catalog=parts.catalog,
+            clock=parts.clock,
+            ids=parts.ids,
+            pip_index_url=settings.pip_index_url,
+            npm_registry=settings.npm_registry,
+        ),
     )
     services = Services(
         clock=parts.clock,
@@ -170,7 +181,10 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         dispatcher=hints,
         prices=parts.prices,
         verifiers=by_type,
-        settings=ServerSettings(harnesses={one.name: one.version for one in parts.harnesses}),
+        settings=ServerSettings(
+            harnesses={one.name: one.version for one in parts.harnesses},
+            default_networking=settings.default_networking,
+        ),
     )
     session_handler = SessionHandler(
         store=parts.sessions,
@@ -321,7 +335,9 @@ async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
     models = _model_providers(settings, clock)
     for provider in models.values():
         stack.push_async_callback(provider.close)
-    sandboxes = _sandbox_provider(settings, blobs, ids)
+    egress = ProxiedEgress(_egress_settings(settings))
+    stack.push_async_callback(egress.close)
+    sandboxes = _sandbox_provider(settings, blobs, ids, egress)
     stack.push_async_callback(sandboxes.close)
     return Parts(
         settings=settings,
@@ -337,11 +353,28 @@ async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
     )
 
 
-def _sandbox_provider(settings: Settings, blobs: BlobStore, ids: Ids) -> SandboxProvider:
+def _egress_settings(settings: Settings) -> EgressSettings:
+    indices = {"pip_index_url": settings.pip_index_url, "npm_registry": settings.npm_registry}
+    hosts: list[str] = []
+    for name, url in indices.items():
+        try:
+            hosts.append(host_of(url))
+        except ValueError as error:
+            raise InvalidRequest(f"{name}={url!r} is not usable: it names no host") from error
+    return EgressSettings(
+        ports=settings.egress_ports,
+        private_hosts=settings.egress_private_hosts,
+        registries=tuple(dict.fromkeys((*settings.registry_hosts, *hosts))),
+    )
+
+
+def _sandbox_provider(
+    settings: Settings, blobs: BlobStore, ids: Ids, egress: ProxiedEgress
+) -> SandboxProvider:
     runtime = settings.runtime or _default_runtime(settings.data)
     if settings.unsafe_local:
         return LocalProvider(runtime, blobs, ids)
-    return BubblewrapProvider(runtime, blobs, ids, secret_folders=[settings.data])
+    return BubblewrapProvider(runtime, blobs, ids, secret_folders=[settings.data], egress=egress)
 
 
 def _default_runtime(data: Path) -> Path:

@@ -654,9 +654,15 @@ class Verifier(Protocol):
     type: str
 
     async def check(
-        self, principal: Principal, verifier: dict[str, JsonValue], *, toolchains: Sequence[str] = ()
+        self,
+        principal: Principal,
+        verifier: dict[str, JsonValue],
+        *,
+        toolchains: Sequence[str] = (),
+        has_packages: bool = False,
     ) -> None:
-        """Refuse a specification that cannot run here (VerifierUnavailable, InvalidRequest), before anything is spent."""
+        """Refuse a specification that cannot run here (VerifierUnavailable, InvalidRequest), before anything is spent.
+        With `has_packages` the environment installs packages: a program that the image lacks may come with them."""
         ...
 
     def is_priced(self, verifier: dict[str, JsonValue]) -> bool:

@@ -739,6 +739,9 @@ class VerifyRequest(Value, frozen=True, kw_only=True):
     input_tree_digest: str | None
     """The tree the work started from; protected files come from here."""
     mounts: tuple[ReadOnlyTree, ...] = ()
+    environment: dict[str, str] = {}
+    path: tuple[str, ...] = ()
+    """See `SandboxSpec`. A verifier's sandbox has no network, whatever the agent's had."""
     toolchains: tuple[str, ...] = ()
     outcome: str = ""
     """What was asked for, in words; for graders."""

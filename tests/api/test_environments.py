@@ -29,16 +29,7 @@ async def test_omitted_networking_is_limited_and_the_answer_says_so(world: World
     ("config", "named"),
     [
         ({"type": "self_hosted"}, "config.type"),
-        ({"type": "cloud", "networking": {"type": "unrestricted"}}, "config.networking.type"),
-        (
-            {"type": "cloud", "networking": {"type": "limited", "allowed_hosts": ["pypi.org"]}},
-            "config.networking.allowed_hosts",
-        ),
-        (
-            {"type": "cloud", "networking": {"type": "limited", "allow_package_managers": True}},
-            "config.networking.allow_package_managers",
-        ),
-        ({"type": "cloud", "packages": {"pip": ["requests"]}}, "config.packages.pip"),
+        ({"type": "cloud", "packages": {"apt": ["git"]}}, "config.packages.apt"),
         ({"type": "cloud", "gpu": True}, "config.gpu"),
     ],
 )

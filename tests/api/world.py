@@ -59,7 +59,12 @@ class WillingVerifier:
         self.type = type
 
     async def check(
-        self, principal: Principal, verifier: dict[str, JsonValue], *, toolchains: Sequence[str] = ()
+        self,
+        principal: Principal,
+        verifier: dict[str, JsonValue],
+        *,
+        toolchains: Sequence[str] = (),
+        has_packages: bool = False,
     ) -> None:
         if verifier.get("command") == "missing-program":
             raise VerifierUnavailable("`missing-program` is not in the image; add it with --toolchain.")

@@ -15,6 +15,7 @@ from remit.interfaces import BlobStore
 from remit.orchestrator.background import in_background
 from remit.orchestrator.held import EMPTY_TREE, HeldSandboxes, input_tree_digest, toolchains
 from remit.orchestrator.recorder import SessionRecorder
+from remit.orchestrator.surroundings import search_path, variables
 from remit.orchestrator.writer import SessionWriter, tell_parent
 from remit.session import events
 from remit.session.events import Draft
@@ -62,6 +63,8 @@ class Evaluation:
                 outputs_digest=state.outputs_digest,
                 input_tree_digest=input_tree_digest(state.created),
                 mounts=await self._sandboxes.mounts(state),
+                environment=variables(state),
+                path=search_path(state),
                 toolchains=toolchains(state.created),
                 outcome=str(outcome.event["description"]),
             )

@@ -12,9 +12,18 @@ from typing import cast
 import msgspec
 
 from remit.clock import Clock, rfc3339
-from remit.errors import SandboxLost
+from remit.errors import SandboxLost, SandboxUnavailable
 from remit.interfaces import BlobStore, Catalog, Sandbox, SandboxProvider
+from remit.orchestrator.packages import PackageInstaller
+from remit.orchestrator.surroundings import (
+    config_of,
+    network_of,
+    package_mounts,
+    search_path,
+    variables,
+)
 from remit.orchestrator.writer import SessionWriter
+from remit.resources.environment_config import packages_of
 from remit.resources.files import Files
 from remit.resources.session_files import OUTPUTS, add_outputs, load_outputs, remove_outputs
 from remit.resources.session_resources import UPLOADS, uploads_tree
@@ -70,8 +79,10 @@ class HeldSandboxes:
         catalog: Catalog,
         clock: Clock,
         idle_seconds: float,
+        installer: PackageInstaller | None = None,
     ) -> None:
         self.provider = provider
+        self._installer = installer
         self.idle_seconds = idle_seconds
         self._blobs = blobs
         self._catalog = catalog
@@ -82,6 +93,14 @@ class HeldSandboxes:
         """The live sandbox, if this worker has one."""
         held = self._held.get(session_id)
         return held.sandbox if held is not None else None
+
+    def use(self, session_id: str) -> Sandbox | None:
+        """See `interfaces.LiveSandboxes`."""
+        held = self._held.get(session_id)
+        if held is None:
+            return None
+        held.last_used = self._clock.monotonic()
+        return held.sandbox
 
     def idle_at(self, session_id: str) -> float | None:
         """Monotonic time at which the sandbox is due for release; None if there is none."""
@@ -101,7 +120,9 @@ class HeldSandboxes:
         digest = (
             state.snapshot.tree_digest if state.snapshot is not None else input_tree_digest(state.created)
         )
+        await self._install_packages(writer)
         mounts = await self.mounts(state)
+        network = network_of(state)
         image = await self.provider.image(toolchains(state.created))
         sandbox = await self.provider.create(
             SandboxSpec(
@@ -110,6 +131,9 @@ class HeldSandboxes:
                 tree_digest=digest,
                 outputs_digest=state.outputs_digest,
                 mounts=mounts,
+                environment=variables(state),
+                path=search_path(state),
+                network=network,
                 toolchains=toolchains(state.created),
             )
         )
@@ -124,6 +148,8 @@ class HeldSandboxes:
                     isolation=capabilities.isolation,
                     image_digest=image.digest,
                     tree_digest=digest,
+                    network=network.mode,
+                    packages_digest=state.packages_digest,
                 )
             )
         except BaseException:
@@ -138,10 +164,31 @@ class HeldSandboxes:
     async def mounts(self, state: SessionState) -> tuple[ReadOnlyTree, ...]:
         """What is read-only in the session's sandboxes now: its input's trees and its uploads."""
         uploads = uploads_tree(state.resources)
+        always = (*input_mounts(state.created), *package_mounts(state))
         if uploads is None:
-            return input_mounts(state.created)
+            return always
         digest = await self._blobs.put(uploads.encode())
-        return (*input_mounts(state.created), ReadOnlyTree(path=UPLOADS, tree_digest=digest))
+        return (*always, ReadOnlyTree(path=UPLOADS, tree_digest=digest))
+
+    async def _install_packages(self, writer: SessionWriter) -> None:
+        """Once per session: every sandbox of it, and every verifier's, has the same ones."""
+        packages = packages_of(config_of(writer.state))
+        if not packages or writer.state.packages_digest is not None:
+            return
+        if self._installer is None:
+            raise SandboxUnavailable("the environment names packages, and nothing here installs them")
+        layer = await self._installer.layer(writer.principal, packages, toolchains(writer.state.created))
+        await self._catalog.reference_blobs(writer.principal, writer.session_id, [layer.tree_digest])
+        await writer.append(
+            writer.private(
+                "packages.installed",
+                tree_digest=layer.tree_digest,
+                packages=cast("JsonObject", layer.packages),
+                image_digest=layer.image_digest,
+                files=layer.files,
+                bytes=layer.bytes,
+            )
+        )
 
     async def remount(self, writer: SessionWriter) -> None:
         """Between turns: let a sandbox go whose uploads are no longer the session's. The next one has them."""
@@ -184,7 +231,12 @@ class HeldSandboxes:
                 "session.sandbox_lost",
                 reason=reason,
                 restored_from=restored,
-                lost={"tool_use_ids": uses, "shell": True, "processes": True},
+                lost={
+                    "tool_use_ids": uses,
+                    "shell": True,
+                    "processes": True,
+                    "services": list[JsonValue](state.services),
+                },
             )
         )
 
@@ -198,6 +250,7 @@ class HeldSandboxes:
                 state.snapshot.tree_digest if state.snapshot is not None else input_tree_digest(state.created)
             )
         async with held.snapshot_lock:
+            await self._look_at_services(writer, held.sandbox)
             covers_seq = writer.state.seq
             last = writer.state.snapshot
             if last is not None and last.covers_seq >= covers_seq:
@@ -280,8 +333,18 @@ class HeldSandboxes:
         sandbox = self.get(writer.session_id)
         if sandbox is None:
             return
+        if writer.state.services:
+            await self.announce_loss(writer, "it was released while nothing ran")
+            return
         await writer.append(writer.private("sandbox.released", sandbox_id=sandbox.id, tree_digest=digest))
         await self.drop(writer.session_id)
+
+    async def _look_at_services(self, writer: SessionWriter, sandbox: Sandbox) -> None:
+        """So that a loss can name what listened."""
+        services = await sandbox.services()
+        seen: list[JsonObject] = [{"port": one.port, "command": one.command} for one in services]
+        if seen != writer.state.services:
+            await writer.append(writer.private("services.seen", services=list[JsonValue](seen)))
 
     async def drop(self, session_id: str) -> None:
         """Destroy without a word (lost, deleted, or another worker owns the session)."""

@@ -15,9 +15,11 @@ from remit.interfaces import BlobStore, Harness, LiveBus, ModelCaller, SessionSt
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes, input_mounts, input_tree_digest, toolchains
 from remit.orchestrator.session_run import SessionRun
+from remit.orchestrator.surroundings import config_of, network_of
 from remit.orchestrator.writer import SessionWriter
+from remit.resources.environment_config import packages_of
 from remit.resources.session_resources import uploads_tree
-from remit.session.facts import describe_environment
+from remit.session.facts import describe_environment, describe_network
 from remit.session.state import SessionState
 from remit.values import HandlerResult, JsonObject, Lease, StreamKind, Tree
 
@@ -101,4 +103,12 @@ class SessionHandler:
         digest = input_tree_digest(state.created)
         tree = msgspec.json.decode(await self._blobs.read(digest), type=Tree) if digest is not None else None
         uploads = uploads_tree(state.resources)
-        return describe_environment(image.description, tree, input_mounts(state.created), uploads)
+        modes = self._sandboxes.provider.capabilities().network_modes
+        return describe_environment(
+            image.description,
+            tree,
+            input_mounts(state.created),
+            uploads,
+            network=describe_network(network_of(state), modes),
+            packages=[name for names in packages_of(config_of(state)).values() for name in names],
+        )

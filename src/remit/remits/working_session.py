@@ -19,8 +19,9 @@ from remit.remits.steps import ReopenOutcome, reopening_id
 from remit.remits.verification import history_mounts
 from remit.resources.agent_config import resolve_model
 from remit.resources.agents import Agents, decode_config, snapshot
+from remit.resources.environment_config import resolve_config
 from remit.resources.environments import KIND as ENVIRONMENT_KIND
-from remit.resources.environments import Environments, resolve_config
+from remit.resources.environments import Environments
 from remit.resources.environments import decode_config as decode_environment
 from remit.resources.inbound import stored_events
 from remit.resources.sessions import new_session

@@ -12,18 +12,13 @@ from remit.clock import Clock, rfc3339
 from remit.errors import Conflict, InvalidRequest, WrongState
 from remit.ids import Ids
 from remit.interfaces import Catalog
+from remit.resources.environment_config import DefaultNetworking, resolve_config
 from remit.resources.metadata import merge_metadata
 from remit.schema.environments import (
-    PACKAGE_SOURCES,
-    CloudConfigParams,
-    ConfigParams,
     EnvironmentConfig,
     EnvironmentCreate,
     EnvironmentUpdate,
-    PackagesParams,
     SelfHostedConfigParams,
-    UnrestrictedNetwork,
-    cloud_config,
     environment_body,
 )
 from remit.schema.wire import not_supported
@@ -39,7 +34,15 @@ class Environments:
     The wire does not version them; the catalog's version serves only to notice changes that were made in between.
     """
 
-    def __init__(self, catalog: Catalog, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        clock: Clock,
+        ids: Ids,
+        *,
+        default_networking: DefaultNetworking = "limited",
+    ) -> None:
+        self._default_networking: DefaultNetworking = default_networking
         self._catalog = catalog
         self._clock = clock
         self._ids = ids
@@ -50,7 +53,7 @@ class Environments:
         config = EnvironmentConfig(
             name=params.name,
             description=params.description or None,
-            config=resolve_config(params.config),
+            config=resolve_config(params.config, default_networking=self._default_networking),
             metadata=merge_metadata({}, params.metadata, empty_deletes=False),
         )
         now_us = self._clock.now_us()
@@ -119,51 +122,6 @@ class Environments:
         return stored
 
 
-def resolve_config(config: ConfigParams | None) -> JsonObject:
-    """The one configuration that this release has; anything else is refused by name."""
-    match config:
-        case None:
-            return cloud_config()
-        case SelfHostedConfigParams():
-            raise not_supported("config.type", "self_hosted environments are", 'Use {"type": "cloud"}.')
-        case CloudConfigParams(networking=networking, packages=packages):
-            _check_packages(packages)
-            match networking:
-                case None:
-                    return cloud_config()
-                case UnrestrictedNetwork():
-                    raise not_supported(
-                        "config.networking.type",
-                        "unrestricted networking is",
-                        'Leave it out or use {"type": "limited"}: sandboxes have no network.',
-                    )
-                case _:
-                    if networking.allowed_hosts:
-                        raise not_supported(
-                            "config.networking.allowed_hosts",
-                            "hosts are",
-                            "Remove them: sandboxes have no network.",
-                        )
-                    for name in ("allow_mcp_servers", "allow_package_managers"):
-                        if getattr(networking, name):
-                            raise not_supported(
-                                f"config.networking.{name}", "it is", "Remove it or use false."
-                            )
-                    return cloud_config()
-
-
-def _check_packages(packages: PackagesParams | None) -> None:
-    if packages is None:
-        return
-    for source in PACKAGE_SOURCES:
-        if getattr(packages, source):
-            raise not_supported(
-                f"config.packages.{source}",
-                "packages are",
-                "Remove them; the operator adds programs to the image with --toolchain.",
-            )
-
-
 def _updated(current: EnvironmentConfig, params: EnvironmentUpdate) -> EnvironmentConfig:
     changed = current
     if params.name is not None:
@@ -174,7 +132,7 @@ def _updated(current: EnvironmentConfig, params: EnvironmentUpdate) -> Environme
                 "`config.type`: an environment's type cannot change; create a new one.",
                 code="invalid_config_type_change",
             )
-        changed = replace(changed, config=resolve_config(params.config))
+        changed = replace(changed, config=resolve_config(params.config, current=current.config))
     if params.description is not UNSET:
         changed = replace(changed, description=params.description or None)
     if params.metadata is not None:

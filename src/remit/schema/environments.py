@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from remit.schema.wire import Json, JsonMap, Metadata, MetadataPatch, Params
+from remit.schema.wire import JsonMap, Metadata, MetadataPatch, Params
 
 PACKAGE_SOURCES = ("apt", "cargo", "gem", "go", "npm", "pip")
 
@@ -16,11 +16,11 @@ Description = Annotated[str, msgspec.Meta(max_length=2_048)]
 
 
 class UnrestrictedNetwork(Params, frozen=True, tag="unrestricted"):
-    """Read only to be refused by name."""
+    """Every public host."""
 
 
 class LimitedNetwork(Params, frozen=True, tag="limited"):
-    """No host but those listed; in this release none can be."""
+    """No host but those listed."""
 
     allowed_hosts: list[str] | None = None
     allow_mcp_servers: bool | None = None
@@ -28,7 +28,7 @@ class LimitedNetwork(Params, frozen=True, tag="limited"):
 
 
 class PackagesParams(Params, frozen=True):
-    """Packages by source; in this release all empty."""
+    """Packages by source; pip and npm are installed, the others refused by name."""
 
     type: Literal["packages"] | None = None
     apt: list[str] | None = None
@@ -44,6 +44,8 @@ class CloudConfigParams(Params, frozen=True, tag="cloud"):
 
     networking: UnrestrictedNetwork | LimitedNetwork | None = None
     packages: PackagesParams | None = None
+    variables: dict[str, str] | None = None
+    """Remit's own: environment variables of its sandboxes. Not for secrets: whoever reads the environment reads them."""
 
 
 class SelfHostedConfigParams(Params, frozen=True, tag="self_hosted"):
@@ -80,21 +82,6 @@ class EnvironmentConfig(msgspec.Struct, kw_only=True, frozen=True):
     config: JsonMap
     description: str | None = None
     metadata: dict[str, str] = {}
-
-
-def cloud_config() -> JsonMap:
-    """The only configuration of this release: a sandbox without network and without extra packages."""
-    packages: dict[str, Json] = {source: [] for source in PACKAGE_SOURCES}
-    return {
-        "type": "cloud",
-        "networking": {
-            "type": "limited",
-            "allowed_hosts": [],
-            "allow_mcp_servers": False,
-            "allow_package_managers": False,
-        },
-        "packages": {"type": "packages", **packages},
-    }
 
 
 def environment_body(

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from remit.errors import Conflict, HoldRefused, InvalidRequest, SequenceConflict, WrongState
 from remit.ids import Ids
 from remit.resources.budgets import has_priced_verifier, reserve_for_graders
+from remit.resources.environment_config import packages_of
 from remit.resources.inbound import admit, stored_events, tool_use_references
 from remit.resources.message_files import pin_files, read_rubrics
 from remit.resources.session_wire import pending_events, with_receipt
@@ -79,6 +80,7 @@ class EventRoutes:
             events,
             state.agent,
             cast("Sequence[str]", state.created.get("toolchains") or ()),
+            has_packages=bool(packages_of(cast("JsonObject", state.created.get("config") or {}))),
         )
         known = await self._known_types(principal, session_id, tool_use_references(params.events))
         files = await pin_files(services.files, principal, sent)

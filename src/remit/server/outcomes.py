@@ -16,6 +16,8 @@ async def check_verifiers(
     events: Sequence[JsonObject],
     agent: JsonObject,
     toolchains: Sequence[str] = (),
+    *,
+    has_packages: bool = False,
 ) -> None:
     """Raises VerifierUnavailable or InvalidRequest for an outcome that could not be judged here.
 
@@ -31,4 +33,6 @@ async def check_verifiers(
                 )
             if specification["type"] == "rubric":
                 specification = {**specification, "model": specification.get("model") or default_model}
-            await verifier.check(principal, specification, toolchains=toolchains)
+            await verifier.check(
+                principal, specification, toolchains=toolchains, has_packages=has_packages
+            )

@@ -9,6 +9,7 @@ from remit.clock import Clock
 from remit.ids import Ids
 from remit.interfaces import BlobStore, Catalog, Dispatcher, LiveBus, Prices, SessionStore, Verifier
 from remit.resources.agents import Agents
+from remit.resources.environment_config import DefaultNetworking
 from remit.resources.environments import Environments
 from remit.resources.files import Files
 from remit.schema.files import FILE_BYTES_MAX
@@ -27,6 +28,8 @@ class ServerSettings:
     """How often an event stream sends a comment, so that nobody in between thinks it dead."""
     decision_attempts_max: int = 8
     """How often a route decides anew when a session moved on under it."""
+    default_networking: DefaultNetworking = "limited"
+    """Of environments that say nothing of networking."""
     harnesses: Mapping[str, str] = field(default_factory=lambda: {"remit": "1"})
     """Harnesses agents may name: name and version."""
 
@@ -56,7 +59,16 @@ class Services:
         object.__setattr__(
             self, "agents", Agents(self.catalog, self.clock, self.ids, self.settings.harnesses)
         )
-        object.__setattr__(self, "environments", Environments(self.catalog, self.clock, self.ids))
+        object.__setattr__(
+            self,
+            "environments",
+            Environments(
+                self.catalog,
+                self.clock,
+                self.ids,
+                default_networking=self.settings.default_networking,
+            ),
+        )
         object.__setattr__(
             self,
             "files",

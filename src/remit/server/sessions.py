@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from remit.errors import HoldRefused, InvalidRequest, NotFound, SequenceConflict
 from remit.resources import budgets, session_changes
+from remit.resources.environment_config import packages_of
 from remit.resources.environments import decode_config
 from remit.resources.inbound import check_initial, stored_events
 from remit.resources.message_files import pin_files, read_rubrics
@@ -83,7 +84,8 @@ class SessionRoutes:
         environment = await usable_environment(services.catalog, principal, params.environment_id)
         if params.budget is not None:
             budgets.check_priced(str(cast("JsonObject", agent["model"])["id"]), services.prices)
-        await check_verifiers(services, principal, events, agent)
+        has_packages = bool(packages_of(decode_config(environment).config))
+        await check_verifiers(services, principal, events, agent, has_packages=has_packages)
         files = await pin_files(services.files, principal, initial, field="initial_events")
         session_id = services.ids.new("sesn")
         resources = await copy_resources(

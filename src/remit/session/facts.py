@@ -7,19 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from remit.values import ReadOnlyTree, Tree, TreeEntry
+from remit.values import NetworkPolicy, ReadOnlyTree, Tree, TreeEntry
 
 LISTED_MAX = 60
 """Paths named in the prompt."""
 LINE_MAX = 160
+HOSTS_LISTED_MAX = 30
 UPLOADS = "/mnt/session/uploads"
 
 
 def describe_environment(
-    image: str, tree: Tree | None, mounts: Sequence[ReadOnlyTree], uploads: Tree | None = None
+    image: str,
+    tree: Tree | None,
+    mounts: Sequence[ReadOnlyTree],
+    uploads: Tree | None = None,
+    *,
+    network: str = "none.",
+    packages: Sequence[str] = (),
 ) -> str:
     """A short text: what runs here, what the working tree holds, what is read-only."""
-    lines = ["Facts about this environment:", f"- Machine: {image}", "- Network: none."]
+    lines = ["Facts about this environment:", f"- Machine: {image}", f"- Network: {network}"]
+    if packages:
+        lines.append(f"- Installed besides: {', '.join(packages)}.")
     files = [entry for entry in tree.entries if entry.kind != "dir"] if tree is not None else []
     if not files:
         lines.append("- /workspace is empty.")
@@ -35,6 +44,21 @@ def describe_environment(
         lines.append(f"- {UPLOADS} holds {len(uploads.entries)} uploaded files, read-only:")
         lines.extend(f"  {line[:LINE_MAX]}" for line in _listing(uploads.entries))
     return "\n".join(lines)
+
+
+def describe_network(policy: NetworkPolicy, modes: Sequence[str]) -> str:
+    """What the model should know of it; `modes` are those that its sandboxes enforce."""
+    if "none" not in modes:
+        return "this machine's own, unconfined."
+    if policy.mode == "none":
+        return "none."
+    proxied = "through the proxy that HTTP_PROXY and HTTPS_PROXY name (HTTP and HTTPS only; no DNS inside)"
+    if policy.mode == "unrestricted":
+        return f"public hosts, {proxied}."
+    hosts = [*policy.allowed_hosts[:HOSTS_LISTED_MAX], *(["package registries"] if policy.has_registries else [])]
+    if len(policy.allowed_hosts) > HOSTS_LISTED_MAX:
+        hosts.append(f"{len(policy.allowed_hosts) - HOSTS_LISTED_MAX} more")
+    return f"only {', '.join(hosts)}, {proxied}."
 
 
 def _listing(files: Sequence[TreeEntry]) -> list[str]:

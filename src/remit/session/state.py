@@ -160,6 +160,10 @@ class SessionState:
     changes_since_snapshot: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     """(seq of the result, tool use id) of uses that may have changed files."""
     notes: JsonObject = field(default_factory=dict[str, JsonValue])
+    packages_digest: str | None = None
+    """Of the tree of the environment's packages, once they are installed."""
+    services: list[JsonObject] = field(default_factory=list[JsonObject])
+    """What listened in the sandbox at the last look: `port`, `command`."""
 
     @property
     def parent_stream_id(self) -> str | None:
@@ -489,8 +493,17 @@ def _sandbox_started(state: SessionState, row: EventRow, body: JsonObject) -> No
     )
 
 
+def _packages_installed(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    state.packages_digest = str(body["tree_digest"])
+
+
+def _services_seen(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    state.services = cast("list[JsonObject]", body["services"])
+
+
 def _sandbox_lost(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.sandbox = None
+    state.services = []
     state.changes_since_snapshot = []
     state.history.add_user([_text(_describe_loss(body))])
 
@@ -509,14 +522,18 @@ def _describe_loss(body: JsonObject) -> str:
         if uses
         else " No file change is known to be missing."
     )
+    services = cast("list[JsonObject]", lost.get("services") or [])
+    listened = ", ".join(f"port {service['port']} ({service['command']})" for service in services)
+    gone = f" These services ended with it: {listened}; start them again if they are needed." if listened else ""
     return (
         f"<system>\nThe sandbox was lost ({body['reason']}). {where}{effects} "
-        "Shell variables, the current directory and background processes are gone.\n</system>"
+        f"Shell variables, the current directory and background processes are gone.{gone}\n</system>"
     )
 
 
 def _sandbox_released(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.sandbox = None
+    state.services = []
     state.changes_since_snapshot = []
 
 
@@ -624,6 +641,8 @@ _HANDLERS: dict[str, Handler] = {
     "tool.started": _tool_started,
     "harness.note": _harness_note,
     "environment.described": _described,
+    "packages.installed": _packages_installed,
+    "services.seen": _services_seen,
     "sandbox.started": _sandbox_started,
     "sandbox.released": _sandbox_released,
     "snapshot.taken": _snapshot_taken,

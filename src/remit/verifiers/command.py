@@ -73,7 +73,12 @@ class CommandVerifier:
         return False
 
     async def check(
-        self, principal: Principal, verifier: JsonObject, *, toolchains: Sequence[str] = ()
+        self,
+        principal: Principal,
+        verifier: JsonObject,
+        *,
+        toolchains: Sequence[str] = (),
+        has_packages: bool = False,
     ) -> None:
         """See Verifier."""
         specification = parse_command(verifier)
@@ -85,6 +90,8 @@ class CommandVerifier:
                 "change. Name the program alone (pytest, python) and add its folder to the image: --toolchain DIR "
                 "(for a virtual environment, the folder that has bin/)."
             )
+        if has_packages:
+            return  # they are not installed yet: what is missing then shows when the command runs
         image = await self._provider.image(toolchains)
         for program in needs.programs:
             if program not in image.programs:
@@ -139,6 +146,8 @@ class CommandVerifier:
                 tree_digest=tree_digest,
                 outputs_digest=request.outputs_digest,
                 mounts=request.mounts,
+                environment=request.environment,
+                path=request.path,
                 toolchains=request.toolchains,
             )
         )
@@ -265,5 +274,6 @@ def _evidence(run: _Run) -> JsonObject:
         "output_bytes": run.ended.output_bytes_total,
         "provider": run.capabilities.provider,
         "isolation": run.capabilities.isolation,
-        "network": run.capabilities.has_network,
+        "network": "none" not in run.capabilities.network_modes,
+        "mounts": {mount.path: mount.tree_digest for mount in run.request.mounts},
     }

@@ -71,7 +71,12 @@ class RubricVerifier:
         return True
 
     async def check(
-        self, principal: Principal, verifier: JsonObject, *, toolchains: Sequence[str] = ()
+        self,
+        principal: Principal,
+        verifier: JsonObject,
+        *,
+        toolchains: Sequence[str] = (),
+        has_packages: bool = False,
     ) -> None:
         """See Verifier. Whether the model can be called now is the gateway's to say, when its price is asked for."""
         specification = parse_rubric(verifier)
