@@ -63,7 +63,9 @@ class Daemon:
             timeout = 0.0 if self._walks else self._seconds_left()
             # Collecting the dead comes last: it closes descriptors, and a successor's may get the same numbers, for
             # which the rest of the batch would still tell of the former ones.
-            for descriptor, events in sorted(self._poll.poll(timeout), key=lambda event: event[0] == self._wake):
+            for descriptor, events in sorted(
+                self._poll.poll(timeout), key=lambda event: event[0] == self._wake
+            ):
                 self._on_event(descriptor, events)
             self._step_walks()
             self._cut_overdue()
