@@ -47,6 +47,7 @@ from remit.interfaces import (
 )
 from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.anthropic import AnthropicProvider
+from remit.models.bedrock import bedrock_provider
 from remit.models.local.catalogue import LocalModel
 from remit.models.local.folder import ModelFolder
 from remit.models.local.install import InstallProgress
@@ -58,6 +59,7 @@ from remit.models.local_servers import discover_local
 from remit.models.openai_chat import OPENAI_HOSTS, OpenAIChatProvider
 from remit.models.openai_responses import OpenAIResponsesProvider
 from remit.models.scripted import ScriptedProvider, load_scripts
+from remit.models.vertex import vertex_provider
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.packages import PackageInstaller
@@ -399,6 +401,8 @@ def _model_providers(settings: Settings, clock: Clock) -> dict[str, ModelProvide
         server = speaks(api_key=api_key, base_url=base_url, name="local")  # costs nothing
     elif api_key or base_url is not None:
         providers["openai"] = speaks(api_key=api_key, base_url=base_url)
+    providers["bedrock"] = bedrock_provider()
+    providers["vertex"] = vertex_provider()
     providers["local"] = LocalModels(folder=model_folder(settings), runtime=LlamaCppRuntime(), server=server)
     return providers
 

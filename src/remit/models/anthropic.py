@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from remit.errors import ModelCallFailed
-from remit.models.http import FOREIGN_SIGNATURE, ModelEndpoint, ModelTimeouts, error_failure
+from remit.models.http import FOREIGN_SIGNATURE, Endpoint, ModelEndpoint, ModelTimeouts, error_failure
 from remit.models.sse import SseEvent
 from remit.values import (
     JsonObject,
@@ -70,11 +70,13 @@ class AnthropicProvider:
         base_url: str | None = None,
         timeouts: ModelTimeouts | None = None,
         name: str = "anthropic",
+        endpoint: Endpoint | None = None,
     ) -> None:
+        """With an `endpoint`, everything else is for it to know (see `vendor_sdk`)."""
         headers = {"anthropic-version": API_VERSION}
         if api_key is not None:
             headers["x-api-key"] = api_key
-        self._endpoint = ModelEndpoint(
+        self._endpoint: Endpoint = endpoint or ModelEndpoint(
             name=name,
             base_url=(base_url or ANTHROPIC_BASE_URL).rstrip("/").removesuffix("/v1"),
             headers=headers,
@@ -216,7 +218,7 @@ class _Taken(NamedTuple):
 class _Answer:
     """One answer, as its events come in."""
 
-    def __init__(self, endpoint: ModelEndpoint) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._message: JsonObject = {}
         self._blocks: dict[int, JsonObject] = {}

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -42,6 +42,30 @@ class ModelTimeouts(Value, frozen=True, kw_only=True):
     """For the whole answer."""
     listing_seconds: float = 5.0
     """For the list of models and for counting tokens: an answer that is merely useful."""
+
+
+class Endpoint(Protocol):
+    """Where a driver sends its requests, however they get there. See ModelEndpoint for what the methods promise."""
+
+    @property
+    def name(self) -> str: ...
+
+    def events(
+        self,
+        path: str,
+        body: JsonObject,
+        *,
+        is_last: Callable[[SseEvent], bool],
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[SseEvent, None]: ...
+
+    async def ask(self, method: str, path: str, body: JsonObject | None = None) -> JsonValue: ...
+
+    async def close(self) -> None: ...
+
+    def without_secrets(self, body: bytes) -> bytes: ...
+
+    def failure(self, what: str, *, reason: str, billed: str, again: bool = True) -> ModelCallFailed: ...
 
 
 class ModelEndpoint:
@@ -171,15 +195,8 @@ class ModelEndpoint:
                 body += piece
         except ModelCallFailed:
             pass  # the status says enough
-        kind, text = _error_of(self.without_secrets(bytes(body[:ERROR_BODY_BYTES_MAX])))
-        verdict = _verdict(response.status_code, kind)
-        return ModelCallFailed(
-            f"{self.name} answered {response.status_code}: {text}",
-            reason=verdict.reason,
-            billed=verdict.billed,
-            is_retryable=verdict.is_retryable,
-            retry_after_seconds=_retry_after(response.headers),
-        )
+        said = self.without_secrets(bytes(body[:ERROR_BODY_BYTES_MAX]))
+        return status_failure(self.name, response.status_code, said, response.headers)
 
     def _broken(self, error: Exception) -> ModelCallFailed:
         """The failure that a broken connection stands for. What never reached the provider costs nothing."""
@@ -230,7 +247,20 @@ def _verdict(status: int, kind: str) -> _Verdict:
             return _Verdict("invalid", "no", False)
 
 
-def error_failure(endpoint: ModelEndpoint, error: JsonValue, *, is_begun: bool) -> ModelCallFailed:
+def status_failure(name: str, status: int, body: bytes, headers: httpx2.Headers) -> ModelCallFailed:
+    """The failure that an HTTP status stands for."""
+    kind, text = _error_of(body)
+    verdict = _verdict(status, kind)
+    return ModelCallFailed(
+        f"{name} answered {status}: {text}",
+        reason=verdict.reason,
+        billed=verdict.billed,
+        is_retryable=verdict.is_retryable,
+        retry_after_seconds=_retry_after(headers),
+    )
+
+
+def error_failure(endpoint: Endpoint, error: JsonValue, *, is_begun: bool) -> ModelCallFailed:
     """The failure that an error event inside a stream stands for."""
     fields = error if isinstance(error, dict) else {}
     kind, message = (
