@@ -86,7 +86,7 @@ CATALOGUE: tuple[LocalModel, ...] = (
         sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
         memory_bytes=2_300_000_000,
         context_tokens=16_384,
-        output_tokens_max=1_024,
+        output_tokens_max=512,
         sources=(
             HubSource(
                 path="/Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/resolve/main/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
@@ -102,7 +102,7 @@ CATALOGUE: tuple[LocalModel, ...] = (
         sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
         memory_bytes=900_000_000,
         context_tokens=16_384,
-        output_tokens_max=1_024,
+        output_tokens_max=512,
         sources=(
             HubSource(
                 path="/Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF/resolve/main/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
