@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from parity.platform import routes
+from parity.routes import routes
 from remit.server.openapi import openapi_document
 
 

@@ -34,8 +34,8 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served_platform(folder: Path) -> AsyncGenerator[Served]:
-    """With its worker at work; key `rk_one`."""
+async def served_platform(folder: Path, *, has_worker: bool = True) -> AsyncGenerator[Served]:
+    """Key `rk_one`. Without a worker nothing that is asked for is carried out."""
     async with whole_platform(folder) as platform:
         listener = socket.create_server(("127.0.0.1", 0))
         served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}")
@@ -51,14 +51,13 @@ async def served_platform(folder: Path) -> AsyncGenerator[Served]:
             app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
         )
         server = _Server(config)
-        tasks = [
-            asyncio.create_task(server.serve(sockets=[listener])),
-            asyncio.create_task(platform.worker.run()),
-        ]
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        working = [asyncio.create_task(platform.worker.run())] if has_worker else []
         try:
             yield served
         finally:
             server.should_exit = True
-            await tasks[0]
-            tasks[1].cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await serving
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)

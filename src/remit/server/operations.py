@@ -25,8 +25,8 @@ class Operation:
     body: Any = None  # Any: a Struct type or a union of them
     is_body_optional: bool = False
     upload: Upload | None = None
-    has_free_body: bool = False
-    """A JSON object that another document describes."""
+    body_schema: dict[str, Any] | None = None  # Any: JSON
+    """Of a JSON object that a provider's own documentation describes: what every call of it has."""
     query: tuple[str, ...] = ()
     answer: Answer = "object"
 
@@ -35,6 +35,26 @@ class Operation:
 class _List(Operation):
     query: tuple[str, ...] = ("limit", "page")
     answer: Answer = field(default="list")
+
+
+_MODEL: dict[str, Any] = {"type": "string", "examples": ["scripted/inline"]}  # Any: JSON
+_STREAM: dict[str, Any] = {"type": "boolean"}  # Any: JSON
+_TURNS: dict[str, Any] = {  # Any: JSON
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {
+            "role": {"type": "string", "examples": ["user"]},
+            "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]},
+        },
+        "required": ["role", "content"],
+    },
+}
+
+
+def _model_call(*required: str, **properties: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
+    fields = {"model": _MODEL, **properties}
+    return {"type": "object", "properties": fields, "required": ["model", *required]}
 
 
 _CREATED_AT = ("created_at[gt]", "created_at[gte]", "created_at[lt]", "created_at[lte]")
@@ -144,6 +164,27 @@ OPERATIONS: dict[str, Operation] = {
     "GET /v1/remits/{remit_id}/deliverables": Operation(summary="What the remit hands over"),
     "GET /v1/remits/{remit_id}/deliverables/{name}": Operation(
         summary="Download a deliverable", answer="bytes"
+    ),
+    # Models.
+    "POST /v1/messages": Operation(
+        summary="Call a model: Anthropic Messages",
+        body_schema=_model_call(
+            "messages", "max_tokens", messages=_TURNS, max_tokens={"type": "integer"}, stream=_STREAM
+        ),
+        answer="either",
+    ),
+    "POST /v1/messages/count_tokens": Operation(
+        summary="Count the tokens of a prompt", body_schema=_model_call("messages", messages=_TURNS)
+    ),
+    "POST /v1/chat/completions": Operation(
+        summary="Call a model: OpenAI Chat Completions",
+        body_schema=_model_call("messages", messages=_TURNS, stream=_STREAM),
+        answer="either",
+    ),
+    "POST /v1/responses": Operation(
+        summary="Call a model: OpenAI Responses",
+        body_schema=_model_call("input", input={"anyOf": [{"type": "string"}, _TURNS]}, stream=_STREAM),
+        answer="either",
     ),
     # Keys, links, the platform itself.
     "POST /v1/keys": Operation(summary="Create a key; its secret is answered once", body=KeyCreate),

@@ -1,0 +1,124 @@
+"""A fuzzer that knows the OpenAPI document: no request, fitting or not, is answered with a 5xx or without the envelope.
+
+The application runs in this process; there is no worker, so that nothing a fuzzer asks for is carried out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import requests
+import schemathesis
+from anyio import fail_after, from_thread, to_thread
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+
+from api.whole import whole_platform
+from parity.routes import routes
+from remit.client.asgi import StreamingASGITransport
+from remit.server.openapi import openapi_document
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+EXAMPLES = 12
+"""Of each mode, for each operation: the whole takes less than a minute."""
+REQUEST_SECONDS_MAX = 10
+URL = "http://remit"
+HEADERS = {"authorization": "Bearer rk_one"}
+SETTINGS = settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def operations() -> Iterator[Any]:
+    """One for each call; PATCH is another word for POST."""
+    schema = schemathesis.openapi.from_dict(openapi_document(routes()))
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        if operation.method.upper() != "PATCH":
+            yield pytest.param(operation, id=f"{operation.method.upper()} {operation.path}")
+
+
+@pytest.mark.requirement("no internal errors")
+@pytest.mark.parametrize("operation", list(operations()))
+async def test_no_request_makes_the_server_fail(tmp_path: Path, operation: Any) -> None:
+    async with whole_platform(tmp_path) as platform:
+        transport = StreamingASGITransport(platform.asgi)
+        async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=HEADERS) as http:
+            answered = await to_thread.run_sync(fuzz, operation, http, await things(http))
+    assert answered >= 1
+
+
+def fuzz(operation: Any, http: httpx2.AsyncClient, ids: Mapping[str, str]) -> int:
+    """How many requests were answered as they should. Ids are real, so that a request gets past them."""
+    answered = 0
+    names = [parameter.name for parameter in operation.path_parameters]
+    path_parameters = {name: ids.get(name, "none") for name in names}
+    takes_anything = bool(list(operation.query) or list(operation.body))
+    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+        strategy = operation.as_strategy(generation_mode=mode, path_parameters=path_parameters or None)
+
+        @settings(SETTINGS, max_examples=EXAMPLES if takes_anything else 2)
+        @given(case=strategy)
+        def run(case: Any) -> None:
+            nonlocal answered
+            sent = requests.Request(**case.as_transport_kwargs(base_url=URL)).prepare()
+            status, body = from_thread.run(ask, http, sent)
+            assert status < 500, f"{sent.method} {sent.url} {sent.body!r}: {status} {body!r}"
+            if status >= 400:
+                assert json.loads(body)["error"]["message"], f"{sent.url}: {body!r}"
+            answered += 1
+
+        run()
+    return answered
+
+
+async def ask(http: httpx2.AsyncClient, sent: requests.PreparedRequest) -> tuple[int, bytes]:
+    """Status and, where it was refused, the body: streams that begin are not followed."""
+    content = sent.body.encode() if isinstance(sent.body, str) else sent.body
+    request = http.build_request(
+        sent.method or "", sent.url or "", headers=dict(sent.headers), content=content
+    )
+    with fail_after(REQUEST_SECONDS_MAX):
+        answer = await http.send(request, stream=True)
+        try:
+            return answer.status_code, await answer.aread() if answer.status_code >= 400 else b""
+        finally:
+            await answer.aclose()
+
+
+async def things(http: httpx2.AsyncClient) -> dict[str, str]:
+    """One of everything, by the names that paths have for it."""
+
+    async def make(path: str, body: Any) -> str:
+        answer = await http.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["id"]
+
+    agent_id = await make("/v1/agents", {"name": "a", "model": "scripted/inline"})
+    environment_id = await make("/v1/environments", {"name": "e"})
+    session_id = await make("/v1/sessions", {"agent": agent_id, "environment_id": environment_id})
+    outcome = {"outcome": "x", "verifiers": [{"type": "command", "command": "true"}]}
+    limits = {"budget": {"tokens": 9}, "model": "scripted/inline"}
+    remit_id = await make("/v1/remits", {**outcome, **limits})
+    (thread,) = (await http.get(f"/v1/sessions/{session_id}/threads")).json()["data"]
+    upload = await http.post("/v1/files", files={"file": ("a.txt", b"a", "text/plain")})
+    return {
+        "agent_id": agent_id,
+        "environment_id": environment_id,
+        "session_id": session_id,
+        "thread_id": thread["id"],
+        "remit_id": remit_id,
+        "stream_id": session_id,
+        "file_id": upload.json()["id"],
+        "model_id": "scripted/inline",
+    }
