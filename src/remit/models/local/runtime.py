@@ -25,6 +25,8 @@ logger = structlog.get_logger(__name__)
 
 START_SECONDS_MAX = 180.0
 STOP_SECONDS_MAX = 5.0
+SPARED_CORES = 1
+"""Its threads wait for one another at every layer: where they do not all get a core, it slows down twentyfold."""
 WORDS_OF_A_DEAD_PROCESS = 500
 
 # A prompt of some thousand tokens takes minutes on a processor, and calls wait for one another.
@@ -103,7 +105,7 @@ async def _start(model: LocalModel, path: Path) -> _ModelProcess:
         "path": str(path),
         "name": model.name,
         "context_tokens": model.context_tokens,
-        "threads": len(os.sched_getaffinity(0)),
+        "threads": max(1, len(os.sched_getaffinity(0)) - SPARED_CORES),
         "key": key,
     }
     complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
