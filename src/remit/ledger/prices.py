@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,7 @@ from remit.errors import InvalidRequest, Unpriced
 from remit.values import Rate, RateTier, Usage
 
 if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo as PricedModel
     from genai_prices.types import ModelPrice
 
 ZERO_PRICED_PREFIXES = ("local/", "scripted/")
@@ -63,20 +64,40 @@ class PriceTable:
         return self._listed_rate(provider, name)
 
     def _listed_rate(self, provider: str | None, name: str) -> Rate | None:
-        # Imported here: 30,000 lines of data (0.2 s) that a session on a zero-price model never needs.
+        if provider is None or (model := _find(provider, name)) is None:
+            return None
         import genai_prices
-        from genai_prices.data_snapshot import get_snapshot
 
-        if provider is None:
-            return None
-        try:
-            _, model = get_snapshot().find_provider_model(name, None, provider, None)
-        except LookupError:
-            return None
         now = datetime.fromtimestamp(self._clock.now_us() / 1_000_000, tz=UTC)
         return _rate_of(
             model.get_prices(now), source=f"genai-prices {genai_prices.__version__}: {provider}/{model.id}"
         )
+
+
+class ListedModel(NamedTuple):
+    """What genai-prices knows of a model beside its price."""
+
+    context_tokens: int | None
+    is_deprecated: bool
+
+
+def listed_model(model: str) -> ListedModel | None:
+    """None: it is not listed."""
+    provider, name = split_model_id(model)
+    if provider is None or model.startswith(ZERO_PRICED_PREFIXES):
+        return None
+    found = _find(provider, name)
+    return ListedModel(found.context_window, bool(found.deprecated)) if found is not None else None
+
+
+def _find(provider: str, name: str) -> PricedModel | None:
+    # Imported here: 30,000 lines of data (0.2 s) that a session on a zero-price model never needs.
+    from genai_prices.data_snapshot import get_snapshot
+
+    try:
+        return get_snapshot().find_provider_model(name, None, provider, None)[1]
+    except LookupError:
+        return None
 
 
 def split_model_id(model: str) -> tuple[str | None, str]:
