@@ -42,12 +42,23 @@ def requirements(routes: Iterable[Route]) -> dict[str, Requirement]:
 
 # ------------------------------------------------------------------------------------------------ methods
 
+_MESSAGES = tuple(
+    f"{client}.messages.{name}"
+    for client in ("client", "client.beta")
+    for name in ("create", "parse", "count_tokens")
+)
+_SPENDING = "what could spend outside the hold is refused by name: provider's tools, containers, MCP servers, fallbacks"
+
 PARTLY: Mapping[str, str] = {
     "client.beta.agents.create": "`mcp_servers`, `skills`, `multiagent` and `mcp_toolset` are refused by name",
     "client.beta.agents.update": "as create",
-    "client.beta.environments.create": "`self_hosted` is refused by name",
+    "client.beta.environments.create": "`self_hosted`, and packages other than of pip and npm, are refused by name",
+    "client.beta.environments.update": "as create",
     "client.beta.sessions.create": "`vault_ids` and resources other than files are refused by name",
     "client.beta.sessions.update": "`vault_ids` and `agent.mcp_servers` are refused by name",
+    "client.beta.sessions.resources.add": "files alone",
+    "client.beta.sessions.resources.update": "repositories alone have a token to update, and they are refused by name",
+    **dict.fromkeys(_MESSAGES, _SPENDING),
     "client.beta.sessions.threads.list": "a session has its primary thread alone",
     "client.beta.sessions.threads.retrieve": "a session has its primary thread alone",
     "client.beta.sessions.threads.archive": "the primary thread, a session's only one, ends with its session",

@@ -313,6 +313,7 @@ class Tour:
         added = await self._call(f"{path}.add", session.id, **file)
         await self._call(f"{path}.list", session.id)
         await self._call(f"{path}.retrieve", added.id, session_id=session.id)
+        await self._refused(f"{path}.update", added.id, session_id=session.id, authorization_token="t")
         await self._call(f"{path}.delete", added.id, session_id=session.id)
 
     async def models(self, prefix: str) -> None:

@@ -74,6 +74,10 @@ def usage_of(usage: Usage) -> JsonObject:
     }
 
 
+_ONLY_IN_A_MESSAGE = ("cache_creation", "service_tier")
+"""Parts of the usage that stand in a message and not in a `message_delta`."""
+
+
 class AnswerEvents:
     """The events of one answer: those of a provider of this protocol as they are, made from the text of any other."""
 
@@ -110,7 +114,11 @@ class AnswerEvents:
             yield {
                 "type": "message_delta",
                 "delta": _ending(response),
-                "usage": usage_of(response.usage),
+                "usage": {
+                    name: value
+                    for name, value in usage_of(response.usage).items()
+                    if name not in _ONLY_IN_A_MESSAGE
+                },
             }
         yield {"type": "message_stop"}
 
