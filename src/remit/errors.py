@@ -136,6 +136,10 @@ class ModelCallFailed(RemitError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class CompactionLimitReached(RemitError):
+    """A history does not fit the model's context however often it is summarised."""
+
+
 # Sandboxes.
 class SandboxUnavailable(RemitError):
     """No sandbox can be made here. The message names the exact mend."""

@@ -1,10 +1,11 @@
-"""Records the golden logs: `python tests/replay/record.py` writes golden/session_v1.jsonl and its state.
-
-Run it only to add a file for a new schema version; the files of old versions are never written again.
+"""Golden logs. `python tests/replay/record.py` writes the state of every golden log anew, for when the state has a new
+field; look at the difference before you commit it. With `--new NAME` it records a log under a new name first, for a new
+schema version. A log that is there is never written again.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 import tempfile
@@ -113,12 +114,21 @@ def encode_state(state: SessionState) -> bytes:
     return msgspec.json.format(msgspec.json.encode(state), indent=1)
 
 
-async def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        rows = await record(Path(folder))
-    (GOLDEN / "session_v1.jsonl").write_bytes(b"\n".join(map(encode_row, rows)) + b"\n")
-    (GOLDEN / "session_v1.state.json").write_bytes(encode_state(fold(rows)) + b"\n")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--new", metavar="NAME", help="record a log, session_v2 for instance")
+    name = parser.parse_args().new
+    if name is not None:
+        path = GOLDEN / f"{name}.jsonl"
+        if path.exists():
+            raise SystemExit(f"{path} is there already, and old logs are never written again")
+        with tempfile.TemporaryDirectory() as folder:
+            rows = asyncio.run(record(Path(folder)))
+        path.write_bytes(b"\n".join(map(encode_row, rows)) + b"\n")
+    for path in sorted(GOLDEN.glob("*.jsonl")):
+        rows = [decode_row(line) for line in path.read_bytes().splitlines()]
+        path.with_suffix(".state.json").write_bytes(encode_state(fold(rows)) + b"\n")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -15,6 +15,7 @@ import structlog
 
 from remit.clock import Clock
 from remit.errors import HoldRefused, InvalidRequest, ModelCallFailed, RemitError, Unpriced
+from remit.gateway.context_windows import ContextWindows
 from remit.gateway.endings import Started, assumed, failed, succeeded, unbilled
 from remit.gateway.limiter import Limiter, LimiterSettings
 from remit.gateway.routing import Route, RoutePlan, Router, Trimmed, trim
@@ -97,6 +98,11 @@ class Gateway:
         self._random_fraction = random_fraction
         self._limits = limits or LimiterSettings(closed_seconds_max=retries.wait_seconds_max)
         self._limiters: dict[str, Limiter] = {}
+        self._windows = ContextWindows(router, clock)
+
+    async def context_tokens(self, model: str) -> int:
+        """See interfaces.ModelCaller."""
+        return await self._windows.of(model)
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """The first target's own count; None when it cannot tell. Raises ModelUnavailable, InvalidRequest."""

@@ -105,6 +105,8 @@ class Script(_Part, frozen=True, kw_only=True):
     steps: tuple[Step, ...] = ()
     rules: tuple[Rule, ...] = ()
     default: Step | None = None
+    context_tokens: int = CONTEXT_TOKENS
+    """The window the model says it has."""
 
 
 def parse_script(content: bytes | str, *, name: str) -> Script:
@@ -158,7 +160,7 @@ class ScriptedProvider:
             ModelInfo(
                 id=name,
                 display_name=script.description or f"Scripted: {name}",
-                context_tokens=CONTEXT_TOKENS,
+                context_tokens=script.context_tokens,
                 max_output_tokens=OUTPUT_TOKENS_MAX,
                 provider="scripted",
             )

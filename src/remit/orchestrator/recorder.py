@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, cast
 
 import msgspec
 
@@ -29,13 +29,19 @@ from remit.values import (
 
 
 class SessionRecorder:
-    """A CallRecorder on a session's stream. Calls for `work` speak: their text and tool uses become public events.
-    Calls for `verification` (graders) are recorded and paid, and say nothing."""
+    """A CallRecorder on a session's stream. Calls of a turn speak: their text and tool uses become public events.
+    Others (a grader's, a summary's) are recorded and paid, and say nothing."""
 
     def __init__(
-        self, writer: SessionWriter, purpose: Purpose, policies: dict[str, Policy] | None = None
+        self,
+        writer: SessionWriter,
+        *,
+        use: Literal["turn", "grader", "compaction"],
+        policies: dict[str, Policy] | None = None,
     ) -> None:
-        self.purpose: Purpose = purpose
+        self.purpose: Purpose = "verification" if use == "grader" else "work"
+        self._use = use
+        self._speaks = use == "turn"
         self.usage = Usage()
         """Of all finished attempts of this recorder."""
         self._writer = writer
@@ -61,14 +67,15 @@ class SessionRecorder:
                 request_digest=hashlib.sha256(msgspec.json.encode(attempt.request)).hexdigest(),
                 max_tokens=attempt.request.max_tokens,
                 purpose=self.purpose,
+                use=self._use,
                 holds=[cast("JsonValue", msgspec.to_builtins(hold)) for hold in attempt.holds],
             )
         ]
-        if self.purpose == "work" and not self._span_id:
+        if self._speaks and not self._span_id:
             span = writer.public("span.model_request_start")
             self._span_id = span.event_id
             new.append(span)
-        elif self.purpose == "work":
+        elif self._speaks:
             new += [
                 writer.public("session.status_running"),
                 writer.public("session.thread_status_running", **thread_of(writer.state)),
@@ -100,19 +107,19 @@ class SessionRecorder:
                 "stop_details": response.stop_details,
                 "provider_id": response.provider_id,
             }
-            if self.purpose == "work":
+            if self._speaks:
                 speech, tool_use_ids = self._speak(response.content)
                 fields["tool_use_ids"] = cast("JsonValue", tool_use_ids)
         self.usage = add_usage(self.usage, ended.usage)
         new = [writer.private("model.ended", **fields), *speech]
-        if self.purpose == "work" and ended.will_retry:
+        if self._speaks and ended.will_retry:
             error = error_body(ended.error_reason, ended.error_message, "retrying")
             new += [
                 writer.public("session.error", error=error),
                 writer.public("session.thread_status_rescheduled", **thread_of(writer.state)),
                 writer.public("session.status_rescheduled"),
             ]
-        elif self.purpose == "work":
+        elif self._speaks:
             new.append(
                 writer.public(
                     "span.model_request_end",
@@ -124,7 +131,7 @@ class SessionRecorder:
         await writer.append(*new, effects=ended.settlements)
 
     def delta(self, attempt: CallAttempt, text: str) -> None:
-        if self.purpose != "work" or not text:
+        if not self._speaks or not text:
             return
         if self._deltas == 0:
             start: JsonObject = {

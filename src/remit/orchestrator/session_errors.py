@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from remit.errors import ModelCallFailed, ModelUnavailable, RemitError
+from remit.errors import CompactionLimitReached, ModelCallFailed, ModelUnavailable, RemitError
 from remit.values import JsonObject
 
 RetryStatus = Literal["retrying", "exhausted", "terminal"]
@@ -20,7 +20,10 @@ def session_error(error: RemitError, retry_status: RetryStatus) -> JsonObject:
     """The `error` of a `session.error` event."""
     if isinstance(error, ModelCallFailed):
         return error_body(error.reason, error.message, retry_status)
-    type = "model_request_failed_error" if isinstance(error, ModelUnavailable) else "unknown_error"
+    if isinstance(error, CompactionLimitReached):
+        type = "compaction_limit_reached_error"
+    else:
+        type = "model_request_failed_error" if isinstance(error, ModelUnavailable) else "unknown_error"
     return {"type": type, "message": error.message, "retry_status": {"type": retry_status}}
 
 

@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import assert_never, cast
 
 import msgspec
 
-from remit.errors import SandboxLost
+from remit.errors import CompactionLimitReached, SandboxLost
 from remit.interfaces import BlobStore, ModelCaller, Sandbox, Toolset
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.writer import SessionWriter
 from remit.resources.message_files import with_files
 from remit.session import events
+from remit.session.compaction import (
+    CONTEXT_TOKENS_SMALL,
+    Clear,
+    Compact,
+    Exhausted,
+    context_tokens,
+    next_relief,
+)
 from remit.session.events import Draft
 from remit.session.policy import tool_policies
 from remit.session.state import (
@@ -75,7 +83,8 @@ class SessionTurn:
         ids = [
             id
             for id, event in state.pending.items()
-            if event["type"] != "user.interrupt" and (takes_all or event["type"] in INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
+            if event["type"] != "user.interrupt"
+            and (takes_all or event["type"] in INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
         ]
         new = consume(self._writer, ids)
         if new:
@@ -85,9 +94,43 @@ class SessionTurn:
 
     async def call_model(self, request: ModelRequest) -> ModelResponse:
         policies = tool_policies(self._writer.state.agent, self._names)
-        recorder = SessionRecorder(self._writer, "work", policies)
+        request = await self._make_room(request)
+        recorder = SessionRecorder(self._writer, use="turn", policies=policies)
         request = await with_files(request, self._writer.state.files, self._blobs)
         return await self._gateway.call(self._writer.principal, request, recorder)
+
+    async def _make_room(self, request: ModelRequest) -> ModelRequest:
+        """Clear or summarise until the request fits the model's window. A request that the harness made otherwise than
+        the view's is sent as it is."""
+        while request == self.view.request and context_tokens(self._writer.state) >= CONTEXT_TOKENS_SMALL:
+            window = await self._gateway.context_tokens(request.model)
+            relief = next_relief(self._writer.state, request, window_tokens=window)
+            match relief:
+                case None:
+                    break
+                case Clear(before_seq=before_seq):
+                    await self._writer.append(self._writer.private("context.cleared", before_seq=before_seq))
+                case Compact(request=asking):
+                    await self._summarise(asking)
+                case Exhausted():
+                    raise CompactionLimitReached(
+                        "The conversation no longer fits the model's context, and summarising it did not help. "
+                        "Start a new session, or use a model with a larger context."
+                    )
+                case _:
+                    assert_never(relief)
+            request = self.view.request
+        return request
+
+    async def _summarise(self, asking: ModelRequest) -> None:
+        recorder = SessionRecorder(self._writer, use="compaction")
+        asking = await with_files(asking, self._writer.state.files, self._blobs)
+        response = await self._gateway.call(self._writer.principal, asking, recorder)
+        summary = "".join(str(block["text"]) for block in response.content if block["type"] == "text")
+        await self._writer.append(
+            self._writer.private("context.compacted", summary=summary, covers_seq=self._writer.state.seq),
+            self._writer.public("agent.thread_context_compacted"),
+        )
 
     async def run_tools(self, uses: Sequence[ToolUse]) -> TurnView:
         waiting = [use for use in uses if use.id in self._writer.state.tool_uses]

@@ -55,7 +55,10 @@ def describe_network(policy: NetworkPolicy, modes: Sequence[str]) -> str:
     proxied = "through the proxy that HTTP_PROXY and HTTPS_PROXY name (HTTP and HTTPS only; no DNS inside)"
     if policy.mode == "unrestricted":
         return f"public hosts, {proxied}."
-    hosts = [*policy.allowed_hosts[:HOSTS_LISTED_MAX], *(["package registries"] if policy.has_registries else [])]
+    hosts = [
+        *policy.allowed_hosts[:HOSTS_LISTED_MAX],
+        *(["package registries"] if policy.has_registries else []),
+    ]
     if len(policy.allowed_hosts) > HOSTS_LISTED_MAX:
         hosts.append(f"{len(policy.allowed_hosts) - HOSTS_LISTED_MAX} more")
     return f"only {', '.join(hosts)}, {proxied}."

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from remit.values import JsonObject, JsonValue
+
+CLEARED: JsonObject = {
+    "type": "text",
+    "text": "(cleared to save room; run the tool again if you need this)",
+}
 
 
 @dataclass
@@ -19,6 +26,8 @@ class Message:
     content: list[JsonObject]
     results: int = 0
     """How many tool results lead the content."""
+    result_seqs: list[int] = field(default_factory=list[int])
+    """The rows those results came from; 0 once their content is cleared."""
 
 
 @dataclass
@@ -26,17 +35,23 @@ class History:
     """Messages so far; grows only at the end."""
 
     messages: list[Message] = field(default_factory=list[Message])
+    bytes_added: int = 0
+    """Of all content ever added; only grows."""
 
     def add_user(self, blocks: list[JsonObject]) -> None:
         """Add user-role blocks (people, platform notes)."""
         if blocks:
+            self._count(blocks)
             self._user_message().content.extend(blocks)
 
     def add_assistant(self, blocks: list[JsonObject]) -> None:
         """Add the model's blocks as they came."""
+        self._count(blocks)
         self.messages.append(Message(role="assistant", content=list(blocks)))
 
-    def add_tool_result(self, provider_id: str, content: list[JsonObject], *, is_error: bool) -> None:
+    def add_tool_result(
+        self, provider_id: str, content: list[JsonObject], *, seq: int, is_error: bool
+    ) -> None:
         """Answer one of the last assistant message's tool uses."""
         block: JsonObject = {
             "type": "tool_result",
@@ -45,13 +60,35 @@ class History:
         }
         if is_error:
             block["is_error"] = True
+        self._count([block])
         message = self._user_message()
         message.content.insert(message.results, block)
+        message.result_seqs.append(seq)
         message.results += 1
+
+    def uncleared_results(self) -> list[int]:
+        """The rows of the tool results whose content is still there, oldest first."""
+        return [seq for message in self.messages for seq in message.result_seqs if seq]
+
+    def clear_results(self, before_seq: int) -> None:
+        """Forget the content of tool results that came before this row."""
+        for message in self.messages:
+            for index, seq in enumerate(message.result_seqs):
+                if 0 < seq < before_seq:
+                    message.content[index] = {**message.content[index], "content": [CLEARED]}
+                    message.result_seqs[index] = 0
+
+    def replace_by(self, blocks: list[JsonObject]) -> None:
+        """Go on from these blocks instead of everything so far."""
+        self.messages = []
+        self.add_user(blocks)
 
     def encode(self) -> tuple[JsonObject, ...]:
         """As canonical messages."""
         return tuple({"role": message.role, "content": list(message.content)} for message in self.messages)
+
+    def _count(self, blocks: list[JsonObject]) -> None:
+        self.bytes_added += len(msgspec.json.encode(blocks))
 
     def _user_message(self) -> Message:
         if not self.messages or self.messages[-1].role != "user":

@@ -138,6 +138,11 @@ class SessionState:
     tool_uses: dict[str, OpenToolUse] = field(default_factory=dict[str, OpenToolUse])
     """Tool uses without a result, by event id, in the model's order."""
     history: History = field(default_factory=History)
+    prompt_tokens: int = 0
+    """Of the last call of the turn: all it read and wrote, as the provider counted."""
+    bytes_at_last_call: int = 0
+    """`history.bytes_added` when that call ended."""
+    compactions_in_a_row: int = 0
     needs_model: bool = False
     may_resume: bool = False
     """The budget was changed while idle(budget_reached): the turn goes on by itself."""
@@ -385,7 +390,7 @@ def _model_ended(state: SessionState, row: EventRow, body: JsonObject) -> None:
     usage = msgspec.convert(body.get("usage") or {}, Usage)
     state.usage = add_usage(state.usage, usage)
     state.cost_nano_usd += cast("int", body.get("cost_nano_usd") or 0)
-    if "content" not in body or (call is not None and call.body.get("purpose") == "verification"):
+    if "content" not in body or (call is not None and not _is_of_turn(call.body)):
         return
     content = cast("list[JsonObject]", body["content"])
     state.turn.steps += 1
@@ -394,6 +399,9 @@ def _model_ended(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.needs_model = False
     if content:
         state.history.add_assistant(content)
+        state.compactions_in_a_row = 0
+    state.prompt_tokens = usage.total_tokens
+    state.bytes_at_last_call = state.history.bytes_added
     ids = cast("dict[str, str]", body.get("tool_use_ids") or {})
     for block in content:
         if block["type"] == "tool_use":
@@ -405,6 +413,11 @@ def _model_ended(state: SessionState, row: EventRow, body: JsonObject) -> None:
                 provider_id=provider_id,
             )
             state.tool_uses[use.id] = OpenToolUse(use=use, is_custom=False, permission="allow")
+
+
+def _is_of_turn(started: JsonObject) -> bool:
+    """A call whose answer is the agent's, not a grader's or a summary. Older rows have no `use`."""
+    return started.get("use", "turn") == "turn" and started.get("purpose") != "verification"
 
 
 def _span_started(state: SessionState, row: EventRow, body: JsonObject) -> None:
@@ -451,7 +464,7 @@ def _tool_result(state: SessionState, row: EventRow, body: JsonObject) -> None:
         return
     is_error = bool(body.get("is_error"))
     content = cast("list[JsonObject]", body.get("content") or [])
-    state.history.add_tool_result(open_use.use.provider_id, content, is_error=is_error)
+    state.history.add_tool_result(open_use.use.provider_id, content, seq=row.seq, is_error=is_error)
     state.needs_model = True
     use = open_use.use
     if use.name in CHANGING_TOOLS and not open_use.is_custom and open_use.is_started:
@@ -477,6 +490,23 @@ def _model_note(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.history.add_user([_text(str(body["text"]))])
     state.needs_model = True
     state.turn.reminders[str(body["name"])] = state.turn.steps
+
+
+def _context_cleared(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    before = state.history.encode()
+    state.history.clear_results(cast("int", body["before_seq"]))
+    saved = len(msgspec.json.encode(before)) - len(msgspec.json.encode(state.history.encode()))
+    state.prompt_tokens = max(0, state.prompt_tokens - saved // 4)
+
+
+def _context_compacted(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    text = f"<system>\nThe conversation so far was replaced by your own summary of it.\n</system>\n{body['summary']}"
+    if state.outcome is not None:
+        text += f"\n\nThe outcome to reach, word for word:\n{state.outcome.event['description']}"
+    state.history.replace_by([_text(text)])
+    state.prompt_tokens = 0
+    state.bytes_at_last_call = state.history.bytes_added - len(text)
+    state.compactions_in_a_row += 1
 
 
 def _harness_note(state: SessionState, row: EventRow, body: JsonObject) -> None:
@@ -524,7 +554,9 @@ def _describe_loss(body: JsonObject) -> str:
     )
     services = cast("list[JsonObject]", lost.get("services") or [])
     listened = ", ".join(f"port {service['port']} ({service['command']})" for service in services)
-    gone = f" These services ended with it: {listened}; start them again if they are needed." if listened else ""
+    gone = (
+        f" These services ended with it: {listened}; start them again if they are needed." if listened else ""
+    )
     return (
         f"<system>\nThe sandbox was lost ({body['reason']}). {where}{effects} "
         f"Shell variables, the current directory and background processes are gone.{gone}\n</system>"
@@ -640,6 +672,8 @@ _HANDLERS: dict[str, Handler] = {
     "agent.tool_result": _tool_result,
     "tool.started": _tool_started,
     "harness.note": _harness_note,
+    "context.cleared": _context_cleared,
+    "context.compacted": _context_compacted,
     "environment.described": _described,
     "packages.installed": _packages_installed,
     "services.seen": _services_seen,
