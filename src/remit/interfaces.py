@@ -432,6 +432,10 @@ class ModelCaller(Protocol):
         LeaseLost. When cancelled the call is cut and settled as assumed before the cancellation goes on."""
         ...
 
+    async def context_tokens(self, model: str) -> int:
+        """How many tokens the model can read and write in one call; a cautious default where nobody knows."""
+        ...
+
 
 # ------------------------------------------------------------------------------------------------- sandboxes
 

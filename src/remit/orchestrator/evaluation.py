@@ -43,7 +43,7 @@ class Evaluation:
         assert outcome is not None
         if outcome.evaluation_start_id is None:
             await writer.append(self._span(writer, "start", outcome))
-        recorder = SessionRecorder(writer, "verification")
+        recorder = SessionRecorder(writer, use="grader")
         async with in_background(self._heartbeat(writer, outcome)):
             verdicts, failure = await self._judge(writer, outcome, recorder)
         await self._conclude(writer, outcome, verdicts, failure, recorder)
