@@ -77,6 +77,8 @@ from remit.server.auth import hash_key
 from remit.server.doctor import FindLocalServers
 from remit.server.gateway_routes import gateway_routes
 from remit.server.keys import KEY_PREFIX, KeyRoutes, new_secret
+from remit.server.models import ModelList, ModelRoutes
+from remit.server.preview import PreviewRoutes, Previews
 from remit.server.reach import EVERYTHING, OPERATOR
 from remit.server.remit_routes import remit_routes
 from remit.server.services import ServerSettings, Services
@@ -235,7 +237,9 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
     routes = [
         *KeyRoutes(services, public_url=public_url).routes(),
         *AccountRoutes(services).routes(),
+        *PreviewRoutes(services, held, public_url=public_url).routes(),
         *gateway_routes(services, calls),
+        *ModelRoutes(ModelList(router, parts.clock)).routes(),
         *remit_routes(
             services,
             router=router,
@@ -246,7 +250,10 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         ),
     ]
     return Assembled(
-        asgi=create_app(services, extra_routes=routes), worker=worker, held=held, services=services
+        asgi=create_app(services, extra_routes=routes, previews=Previews(services, held)),
+        worker=worker,
+        held=held,
+        services=services,
     )
 
 

@@ -782,7 +782,7 @@ class KeyRow(Value, frozen=True, kw_only=True):
 
     id: str
     sha256: str
-    kind: Literal["api_key", "session", "environment", "link"]
+    kind: Literal["api_key", "session", "environment", "link", "preview"]
     name: str
     scopes: tuple[str, ...]
     workspace_id: str

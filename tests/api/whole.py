@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
 from remit.clock import SystemClock
 from remit.ids import Ids
+from remit.interfaces import BlobStore, SandboxProvider
 from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.scripted import ScriptedProvider, parse_script
 from remit.sandboxes.local import LocalProvider
@@ -29,16 +30,18 @@ async def whole_platform(
     prices: Mapping[str, Mapping[str, float]] | None = None,
     scripts: Mapping[str, Any] | None = None,
     public_url: str | None = None,
+    make_sandboxes: Callable[[Path, BlobStore, Ids], SandboxProvider] = LocalProvider,
+    settings: Mapping[str, object] | None = None,
 ) -> AsyncGenerator[Assembled]:
     """`scripts` are served as `scripted/NAME`. With the keys `rk_one` and `rk_two` of two workspaces. The worker does not run unless the test runs it."""
     clock = SystemClock()
     ids = Ids(clock)
     catalog = MemoryCatalog(clock)
     blobs = DirectoryBlobStore(folder / "blobs")
-    sandboxes = LocalProvider(folder / "runtime", blobs, ids)
+    sandboxes = make_sandboxes(folder / "runtime", blobs, ids)
     assembled = assemble(
         Parts(
-            settings=load_settings({}, data=folder),
+            settings=load_settings({}, data=folder, **(settings or {})),
             clock=clock,
             ids=ids,
             sessions=MemorySessionStore(clock),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -173,8 +174,11 @@ class PackageInstaller:
         return ("bash", "--norc", "--noprofile", "-c", script, "install", *names)
 
     def _environment(self) -> dict[str, str]:
+        index = urlsplit(self._pip_index_url)
         return {
             "INDEX": self._pip_index_url,
+            # Without TLS only because the operator's setting says so.
+            "PIP_TRUSTED_HOST": index.netloc if index.scheme == "http" else "",
             "REGISTRY": self._npm_registry,
             "PIP_CONFIG_FILE": "/dev/null",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",

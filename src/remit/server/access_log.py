@@ -1,6 +1,9 @@
-"""One log line for each answered request: no query (links carry tokens there), no body, no header."""
+"""One log line for each answered request: no query (links carry tokens there), no body, no header, and
+no token of a preview's path."""
 
 from __future__ import annotations
+
+import re
 
 import structlog
 from starlette.datastructures import Headers
@@ -9,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from remit.clock import Clock
 
 _log = structlog.get_logger(__name__)
+_TOKEN = re.compile(r"^(/v1/previews/)[^/]+")
 
 
 class AccessLog:
@@ -39,7 +43,7 @@ class AccessLog:
             _log.info(
                 "request_answered",
                 method=scope["method"],
-                path=scope["path"],
+                path=_TOKEN.sub(r"\1…", scope["path"]),
                 status=status,
                 milliseconds=round((self._clock.now_us() - began_us) / 1_000, 1),
                 request_id=request_id,

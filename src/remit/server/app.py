@@ -18,6 +18,7 @@ from remit.server.events import EventRoutes
 from remit.server.files import FileRoutes
 from remit.server.openai_errors import answer_for
 from remit.server.openapi import OpenApiRoutes
+from remit.server.preview import Previews
 from remit.server.reach import check_reach
 from remit.server.refused import refusal_routes
 from remit.server.services import Services
@@ -27,8 +28,10 @@ from remit.server.sessions import SessionRoutes
 _log = structlog.get_logger(__name__)
 
 
-def create_app(services: Services, extra_routes: Sequence[Route] = ()) -> App:
-    """Agents, environments, sessions and their events; `extra_routes` come under the same edge."""
+def create_app(
+    services: Services, extra_routes: Sequence[Route] = (), previews: Previews | None = None
+) -> App:
+    """Agents, environments, sessions and their events; `extra_routes` come under the same edge, and so do previews."""
     routes = [
         *AgentRoutes(services).routes(),
         *EnvironmentRoutes(services).routes(),
@@ -39,14 +42,17 @@ def create_app(services: Services, extra_routes: Sequence[Route] = ()) -> App:
         *extra_routes,
     ]
     routes += OpenApiRoutes(routes).routes()
-    return App(services, [*routes, *refusal_routes(routes)])
+    return App(services, [*routes, *refusal_routes(routes)], previews)
 
 
 class App:
-    """An ASGI application. `routes` are all there are."""
+    """An ASGI application. `routes` are all there are, but for what lies behind previews."""
 
-    def __init__(self, services: Services, routes: Sequence[Route]) -> None:
+    def __init__(
+        self, services: Services, routes: Sequence[Route], previews: Previews | None = None
+    ) -> None:
         self.routes = tuple(routes)
+        self._previews = previews
         self._services = services
         self._router = Router(routes=list(routes), redirect_slashes=False)
 
@@ -67,6 +73,9 @@ class App:
         scope["app"] = self  # the router then raises for an unknown path instead of answering in plain text
         scope["request_id"] = request_id
         try:
+            if self._previews is not None and self._previews.covers(scope["path"]):
+                await self._previews(scope, receive, send_with_id)
+                return
             principal = await authenticate(Headers(scope=scope), self._services.catalog, self._services.clock)
             await check_reach(principal, scope["method"], scope["path"], self._services.sessions)
             remember_principal(scope, principal)

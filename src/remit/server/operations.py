@@ -9,6 +9,7 @@ from remit.schema.agents import AgentCreate, AgentUpdate
 from remit.schema.environments import EnvironmentCreate, EnvironmentUpdate
 from remit.schema.events import SendEvents
 from remit.schema.keys import KeyCreate, KeyRevoke, LinkCreate
+from remit.schema.previews import PreviewCreate
 from remit.schema.remits import RemitAnswer, RemitCreate
 from remit.schema.resources import FileResourceParams, ResourceUpdate
 from remit.schema.sessions import SessionCreate, SessionUpdate
@@ -130,6 +131,11 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "DELETE /v1/sessions/{session_id}/resources/{resource_id}": Operation(summary="Remove a resource"),
     # Files.
+    # Models.
+    "GET /v1/models": Operation(
+        summary="List models", query=("limit", "after_id", "before_id", "lifecycle[]"), answer="list_by_id"
+    ),
+    "GET /v1/models/{model_id}": Operation(summary="Retrieve a model"),
     "POST /v1/files": Operation(summary="Upload a file", upload="multipart"),
     "GET /v1/files": Operation(
         summary="List files", query=("limit", "page", "ids[]", "scope_id"), answer="list"
@@ -188,6 +194,10 @@ OPERATIONS: dict[str, Operation] = {
     ),
     # Keys, links, the platform itself.
     "POST /v1/keys": Operation(summary="Create a key; its secret is answered once", body=KeyCreate),
+    "GET /v1/sessions/{session_id}/services": Operation(summary="What listens in the session's sandbox"),
+    "POST /v1/sessions/{session_id}/previews": Operation(
+        summary="An address at which a browser can look at a service", body=PreviewCreate
+    ),
     "GET /v1/keys": Operation(summary="List keys", query=("limit", "page", "workspace_id"), answer="list"),
     "POST /v1/keys/{key_id}/revoke": Operation(summary="Revoke a key", body=KeyRevoke, is_body_optional=True),
     "POST /v1/links": Operation(summary="Make a link that can only look", body=LinkCreate),

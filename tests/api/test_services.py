@@ -1,0 +1,246 @@
+"""Services that an agent leaves running: they live on, are listed, looked at, and missed when they are gone."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from anthropic import AsyncAnthropic
+
+from api.running import open_session, running, said, script, send, until, until_idle, use
+from remit.app import Assembled
+from remit.client.asgi import StreamingASGITransport
+
+pytestmark = pytest.mark.anyio
+
+SERVER = r"""
+import http.server, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def answer(self):
+        length = int(self.headers.get("content-length") or 0)
+        body = self.rfile.read(length)
+        if self.path == "/redirect":
+            self.send_response(302)
+            self.send_header("location", "/a/b?c=1")
+            self.send_header("content-length", "0")
+            self.end_headers()
+            return
+        if self.path == "/garbage":
+            self.wfile.write(b"SSH-2.0-what\r\n")
+            self.close_connection = True
+            return
+        if self.path == "/stream":
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write(b"data: 1\n\n")
+            self.wfile.flush()
+            time.sleep(60)
+        said = f"{self.command} {self.path} {body.decode()}\n{self.headers}".encode()
+        self.send_response(201)
+        for name, value in {
+            "content-type": "text/html", "content-length": str(len(said)), "set-cookie": "a=b",
+            "content-security-policy": "default-src *", "clear-site-data": '"*"', "x-frame-options": "DENY",
+            "access-control-allow-origin": "http://evil", "www-authenticate": "Basic", "etag": '"1"',
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(said)
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = answer
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+class World:
+    def __init__(
+        self, client: AsyncAnthropic, platform: Assembled, session_id: str, port: int, folder: Path
+    ) -> None:
+        self.client = client
+        self.platform = platform
+        self.session_id = session_id
+        self.port = port
+        self.folder = folder
+
+    @contextlib.asynccontextmanager
+    async def http(self, key: str | None = "rk_one") -> AsyncGenerator[httpx2.AsyncClient]:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        async with httpx2.AsyncClient(
+            transport=StreamingASGITransport(self.platform.asgi), base_url="http://remit", headers=headers
+        ) as http:
+            yield http
+
+    def path(self, rest: str = "/") -> str:
+        return f"/v1/sessions/{self.session_id}/preview/{self.port}{rest}"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@contextlib.asynccontextmanager
+async def world(folder: Path, **given: Any) -> AsyncGenerator[World]:
+    """A session whose agent has started a server and gone idle."""
+    port = free_port()
+    start = f"python3 server.py {port} > log 2>&1 & until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.02; done"
+    async with running(folder, **given) as (client, platform):
+        session = await open_session(
+            client,
+            initial_events=[
+                script(
+                    use("write", file_path="/workspace/server.py", content=SERVER),
+                    use("bash", command=start),
+                    {"text": "It runs."},
+                    use("bash", command=f"(exec 3<>/dev/tcp/127.0.0.1/{port}) && echo alive"),
+                    {"text": "Still there."},
+                )
+            ],
+        )
+        await until_idle(client, session.id)
+        yield World(client, platform, session.id, port, folder)
+
+
+async def test_a_service_lives_across_turns_and_is_listed(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.http() as http:
+        answer = (await http.get(f"/v1/sessions/{it.session_id}/services")).json()
+        (service,) = answer["data"]
+        assert answer["is_live"]
+        assert (service["port"], service["address"]) == (it.port, "127.0.0.1")
+        assert f"server.py {it.port}" in service["command"]
+        await send(it.client, it.session_id, said("Go on."))
+        events = await until_idle(it.client, it.session_id, 2)
+        results = [event for event in events if event.type == "agent.tool_result"]
+        assert "alive" in str(results[-1].content)
+
+
+async def test_a_preview_passes_requests_on_without_anything_of_ours(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.http() as http:
+        answer = await http.post(
+            it.path("/a%20b/c?d=e%2Ff"),
+            content=b"body",
+            headers={
+                "cookie": "ours=1",
+                "x-app": "theirs",
+                "anthropic-beta": "x",
+                "referer": "http://remit/x",
+            },
+        )
+    assert answer.status_code == 201
+    first, _, headers = answer.text.partition("\n")
+    assert first == "POST /a%20b/c?d=e%2Ff body"
+    assert f"host: localhost:{it.port}" in headers.lower()
+    assert "x-app: theirs" in headers
+    for ours in ("rk_one", "authorization", "cookie", "anthropic", "referer"):
+        assert ours not in headers.lower()
+
+
+async def test_a_preview_hands_out_nothing_that_acts_on_our_origin(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.http() as http:
+        answer = await http.get(it.path())
+        head = await http.head(it.path())
+    assert answer.headers["content-security-policy"] == "sandbox allow-scripts allow-forms"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["etag"] == '"1"'
+    for theirs in ("set-cookie", "clear-site-data", "www-authenticate", "access-control-allow-origin"):
+        assert theirs not in answer.headers
+    assert (head.status_code, head.content) == (201, b"")
+
+
+async def test_a_redirect_leads_to_the_preview_again(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.http() as http:
+        assert (await http.get(it.path("/redirect"))).headers["location"] == it.path("/a/b?c=1")
+        without_slash = await http.get(it.path(""))
+        assert (without_slash.status_code, without_slash.headers["location"]) == (308, it.path())
+
+
+async def test_a_stream_is_passed_on_as_it_comes(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.http() as http:
+        with anyio.fail_after(5):
+            async with http.stream("GET", it.path("/stream")) as answer:
+                pieces = answer.aiter_bytes()
+                assert await pieces.__anext__() == b"data: 1\n\n"
+
+
+async def test_an_address_with_a_token_needs_no_key_and_opens_one_port_only(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.http() as http, it.http(key=None) as browser:
+        made = (await http.post(f"/v1/sessions/{it.session_id}/previews", json={"port": it.port})).json()
+        url: str = made["url"]
+        answer = await browser.get(url + "x")
+        assert answer.text.startswith("GET /x")
+        assert answer.headers["content-security-policy"].startswith("sandbox")
+        assert answer.headers["access-control-allow-origin"] == "*"
+        preflight = await browser.options(url, headers={"access-control-request-method": "PUT"})
+        assert preflight.status_code == 204
+        token = url.split("/")[3]
+        assert (await browser.get(f"/v1/previews/{token}x/")).status_code == 401
+        opened = await browser.get("/v1/sessions", headers={"x-api-key": token})
+        assert opened.status_code == 403
+        assert (await browser.get(it.path())).status_code == 401
+
+
+async def test_a_token_ends_with_its_time(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.http() as http, it.http(key=None) as browser:
+        made = (
+            await http.post(
+                f"/v1/sessions/{it.session_id}/previews", json={"port": it.port, "expires_in_seconds": 60}
+            )
+        ).json()
+        catalog = it.platform.services.catalog
+        (row,) = [key for key in await catalog.list_keys("wrkspc_one") if key.id == made["id"]]
+        assert row.expires_at_us is not None
+        await catalog.drop_expired_keys("preview", before_us=row.expires_at_us + 1)
+        assert (await browser.get(made["url"])).status_code == 401
+
+
+async def test_the_other_workspace_sees_no_service_and_no_preview(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.http("rk_two") as stranger:
+        assert (await stranger.get(f"/v1/sessions/{it.session_id}/services")).status_code == 404
+        assert (await stranger.get(it.path())).status_code == 404
+        made = await stranger.post(f"/v1/sessions/{it.session_id}/previews", json={"port": it.port})
+        assert made.status_code == 404
+
+
+async def test_what_cannot_be_looked_at_is_said_clearly(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.http() as http:
+        nothing = await http.get(f"/v1/sessions/{it.session_id}/preview/{free_port()}/")
+        assert nothing.status_code == 404
+        assert "services" in nothing.json()["error"]["message"]
+        garbage = await http.get(it.path("/garbage"))
+        assert garbage.status_code == 502
+        socketed = await http.get(it.path(), headers={"upgrade": "websocket", "connection": "upgrade"})
+        assert socketed.status_code == 400
+        assert "Websockets" in socketed.json()["error"]["message"]
+        assert (await http.request("TRACE", it.path())).status_code == 400
+
+
+async def test_more_requests_at_a_time_than_allowed_are_told_to_wait(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.http() as http, contextlib.AsyncExitStack() as stack:
+        for _ in range(32):
+            await stack.enter_async_context(http.stream("GET", it.path("/stream")))
+        refused = await http.get(it.path())
+        assert refused.status_code == 429
+
+
+async def test_a_released_sandbox_says_which_services_ended(tmp_path: Path) -> None:
+    async with world(tmp_path, settings={"sandbox_idle_seconds": 0.0}) as it, it.http() as http:
+        events = await until(it.client, it.session_id, "session.sandbox_lost")
+        (lost,) = [event for event in events if event.type == "session.sandbox_lost"]
+        (service,) = lost.lost["services"]
+        assert service["port"] == it.port
+        assert "server.py" in service["command"]
+        assert (await http.get(f"/v1/sessions/{it.session_id}/services")).json() == {
+            "data": [],
+            "is_live": False,
+        }
+        gone = await http.get(it.path())
+        assert gone.status_code == 400
+        assert "no live sandbox" in gone.json()["error"]["message"]

@@ -1,0 +1,214 @@
+"""Packages of an environment: installed once through registries that are ours, then there read-only."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import io
+import json
+import socket
+import tarfile
+import zipfile
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+
+import pytest
+
+from remit.blobs.directory import DirectoryBlobStore
+from remit.clock import SystemClock
+from remit.egress.proxied import EgressSettings, ProxiedEgress
+from remit.errors import SandboxUnavailable
+from remit.ids import Ids
+from remit.orchestrator.packages import PackageInstaller
+from remit.orchestrator.surroundings import package_mounts, search_path, variables
+from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
+from remit.sandboxes.local import LocalProvider
+from remit.session.state import SessionState
+from remit.stores.memory import MemoryCatalog
+from remit.testing.sandbox_suite import Hands
+from remit.values import Principal, SandboxSpec
+
+pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
+
+ONE = Principal(workspace_id="wrkspc_one", actor="apikey_one")
+TWO = Principal(workspace_id="wrkspc_two", actor="apikey_two")
+
+
+def wheel() -> bytes:
+    """A package with a module and a program."""
+    files = {
+        "greeting.py": "def hello():\n    print('hello from pip')\n",
+        "greeting-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n",
+        "greeting-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "greeting-1.0.dist-info/entry_points.txt": "[console_scripts]\ngreet = greeting:hello\n",
+    }
+    files["greeting-1.0.dist-info/RECORD"] = "".join(f"{name},,\n" for name in files)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+def tarball() -> bytes:
+    """The same for npm."""
+    files = {
+        "package/package.json": json.dumps(
+            {"name": "salute", "version": "2.0.0", "main": "index.js", "bin": {"salute": "cli.js"}}
+        ),
+        "package/index.js": "module.exports = () => console.log('hello from npm');\n",
+        "package/cli.js": "#!/usr/bin/env node\nrequire('./index.js')();\n",
+    }
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            info.mode = 0o755
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+class Registry:
+    """An index for pip and a registry for npm in one."""
+
+    def __init__(self, base: str) -> None:
+        packed = tarball()
+        integrity = "sha512-" + base64.b64encode(hashlib.sha512(packed).digest()).decode()
+        version = {
+            "name": "salute",
+            "version": "2.0.0",
+            "bin": {"salute": "cli.js"},
+            "dist": {"tarball": f"{base}/salute/-/salute-2.0.0.tgz", "integrity": integrity},
+        }
+        document = {"name": "salute", "dist-tags": {"latest": "2.0.0"}, "versions": {"2.0.0": version}}
+        self.pages: Mapping[str, tuple[str, bytes]] = {
+            "/simple/greeting/": (
+                "text/html",
+                b'<a href="/files/greeting-1.0-py3-none-any.whl">greeting-1.0-py3-none-any.whl</a>',
+            ),
+            "/files/greeting-1.0-py3-none-any.whl": ("application/octet-stream", wheel()),
+            "/salute": ("application/json", json.dumps(document).encode()),
+            "/salute/-/salute-2.0.0.tgz": ("application/octet-stream", packed),
+        }
+        self.asked: list[str] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
+            self.asked.append(path)
+            kind, body = self.pages.get(path, ("text/plain", b""))
+            status = "200 OK" if path in self.pages else "404 Not Found"
+            head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
+            await writer.drain()
+
+
+class World:
+    def __init__(
+        self,
+        provider: BubblewrapProvider,
+        installer: PackageInstaller,
+        registry: Registry,
+        catalog: MemoryCatalog,
+    ) -> None:
+        self.provider = provider
+        self.installer = installer
+        self.registry = registry
+        self.catalog = catalog
+
+
+@contextlib.asynccontextmanager
+async def world(folder: Path) -> AsyncGenerator[World]:
+    # A name of this machine that is not "localhost": that one would not go through the proxy.
+    host = socket.gethostname().lower()
+    try:
+        address = socket.gethostbyname(host)
+    except OSError:
+        pytest.skip(f"this machine cannot resolve its own name {host!r}")
+    listener = socket.create_server((address, 0))
+    port: int = listener.getsockname()[1]
+    base = f"http://{host}:{port}"
+    registry = Registry(base)
+    server = await asyncio.start_server(registry.serve, sock=listener)
+    egress = ProxiedEgress(EgressSettings(registries=(host,), private_hosts=(f"{host}:{port}",)))
+    clock = SystemClock()
+    ids, blobs, catalog = Ids(clock), DirectoryBlobStore(folder / "blobs"), MemoryCatalog(clock)
+    try:
+        async with BubblewrapProvider(folder / "run", blobs, ids, egress=egress) as provider:
+            installer = PackageInstaller(
+                provider=provider,
+                blobs=blobs,
+                catalog=catalog,
+                clock=clock,
+                ids=ids,
+                pip_index_url=f"{base}/simple",
+                npm_registry=f"{base}/",
+            )
+            yield World(provider, installer, registry, catalog)
+    finally:
+        await egress.close()
+        server.close()
+
+
+async def test_packages_are_installed_once_and_are_there_read_only_without_a_network(tmp_path: Path) -> None:
+    async with world(tmp_path) as it:
+        packages = {"pip": ["greeting==1.0"]}
+        has_npm = "npm" in (await it.provider.image()).programs
+        if has_npm:
+            packages["npm"] = ["salute@2.0.0"]
+        layer, again = await asyncio.gather(
+            it.installer.layer(ONE, packages, ()), it.installer.layer(ONE, packages, ())
+        )
+        assert layer == again
+        assert it.registry.asked.count("/files/greeting-1.0-py3-none-any.whl") == 1
+        other = await it.installer.layer(TWO, packages, ())
+        assert it.registry.asked.count("/files/greeting-1.0-py3-none-any.whl") == 2  # nothing is shared
+        assert other.packages == layer.packages
+
+        state = SessionState(packages_digest=layer.tree_digest)
+        sandbox = await it.provider.create(
+            SandboxSpec(
+                key="k",
+                epoch=1,
+                mounts=package_mounts(state),
+                environment=variables(state),
+                path=search_path(state),
+            )
+        )
+        hands = Hands(sandbox)
+        assert (await hands.shell("greet; python3 -c 'import greeting; greeting.hello()'")).output == (
+            b"hello from pip\n" * 2
+        )
+        if has_npm:
+            ran = await hands.shell("salute; node -e \"require('salute')()\"")
+            assert ran.output == b"hello from npm\n" * 2
+        assert (await hands.shell("touch /mnt/packages/python/x")).exit_code != 0
+        await sandbox.destroy()
+
+
+async def test_a_package_that_does_not_exist_is_told_with_what_the_installer_said(tmp_path: Path) -> None:
+    async with world(tmp_path) as it:
+        with pytest.raises(SandboxUnavailable) as failure:
+            await it.installer.layer(ONE, {"pip": ["nowhere"]}, ())
+        assert "No matching distribution found for nowhere" in failure.value.message
+        assert "config.packages" in failure.value.message
+
+
+async def test_where_sandboxes_have_no_network_of_their_own_packages_are_refused(tmp_path: Path) -> None:
+    clock = SystemClock()
+    blobs = DirectoryBlobStore(tmp_path / "blobs")
+    async with LocalProvider(tmp_path / "run", blobs, Ids(clock)) as provider:
+        installer = PackageInstaller(
+            provider=provider,
+            blobs=blobs,
+            catalog=MemoryCatalog(clock),
+            clock=clock,
+            ids=Ids(clock),
+            pip_index_url="https://pypi.org/simple",
+            npm_registry="https://registry.npmjs.org/",
+        )
+        with pytest.raises(SandboxUnavailable, match="no network of their own"):
+            await installer.layer(ONE, {"pip": ["six"]}, ())
