@@ -44,8 +44,8 @@ REFUSED: dict[str, str] = {
     "fallback_credit_token": f"is not passed on, for {_SPENDS}.",
     "compaction": f"a compaction at the provider is not passed on, for {_SPENDS}.",
     "inference_geo": f"a region has its own rate, and {_SPENDS}.",
-    "thread": "threads kept at the provider are not passed on, for their length is unknown; send all messages.",
 }
+NO_THREADS = "`thread`: threads kept at the provider are not passed on, for their length is unknown; send all messages."
 ALLOWED_VALUES: dict[str, str] = {"service_tier": "standard_only", "speed": "standard"}
 """Other values have other rates."""
 CLIENT_TOOL_PREFIXES = ("custom", "bash_", "text_editor_", "computer_", "memory_", "browser_toolset_")
@@ -72,12 +72,15 @@ def read_counted(body: bytes) -> GivenMessages:
     if not isinstance((known.output_config or {}).get("effort", ""), str):
         raise InvalidRequest("`output_config.effort`: must be a word such as low, medium or high.")
     _refuse_spending(known, further)
-    for name in REFUSED:
+    for name in (*REFUSED, "thread"):
         further.pop(name, None)
     return GivenMessages(known=known, further=further)
 
 
 def _refuse_spending(known: MessagesParams, further: JsonMap) -> None:
+    if further.get("thread"):
+        # By this code the SDK's tool runner, which begins with a thread, goes on without one.
+        raise InvalidRequest(NO_THREADS, code="thread_unsupported_request")
     for name, reason in REFUSED.items():
         if further.get(name):
             raise InvalidRequest(f"`{name}`: {reason}", code="not_supported")
