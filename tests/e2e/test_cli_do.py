@@ -103,7 +103,9 @@ def test_with_json_the_output_is_the_remits_events_and_nothing_else(
     api = FakeApi(work=fix_it)
     assert run(arguments("--input", "project", "--json"), FakeOpener(api, tmp_path)) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert lines == [{**event, "remit_id": api.remit["id"]} for event in api.remit_log.events]
+    remit_id, events = api.remit["id"], api.remit_log.events
+    assert lines[:-1] == [{**event, "remit_id": remit_id} for event in events[:-1]]
+    assert lines[-1] == {**events[-1], "id": remit_id, "event_id": events[-1]["id"], "remit_id": remit_id}
     assert lines[-1]["type"] == "remit.ended"
     assert lines[-1]["verified"] is True
 
@@ -327,7 +329,9 @@ def test_when_the_owner_dies_in_the_middle_the_watcher_takes_over_and_sees_every
     api.work = die
     assert run(arguments("--json"), SecondLife(api, tmp_path)) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["id"] for line in lines] == [event["id"] for event in api.remit_log.events]
+    assert [line.get("event_id", line["id"]) for line in lines] == [
+        event["id"] for event in api.remit_log.events
+    ]
 
 
 def test_help_loads_neither_the_platform_nor_the_client() -> None:

@@ -136,11 +136,17 @@ class LineScreen:
         return
 
 
+_LAST_TYPES = ("remit.ended", "remit.interrupted")
+
+
 class JsonScreen(LineScreen):
     """The events of the remit's stream, one JSON object a line; all else is kept off the output."""
 
     def remit_event(self, event: Json, view: View) -> None:
         line = {**event, "remit_id": view.remit_id}
+        if event["type"] in _LAST_TYPES:
+            # The line a script reads: its id is what the other commands take.
+            line |= {"id": view.remit_id, "event_id": event["id"]}
         print(msgspec.json.encode(line).decode(), file=self._file, flush=True)
 
     def session_event(self, event: Json, view: View) -> None:
