@@ -108,6 +108,7 @@ logger = structlog.get_logger(__name__)
 
 DEFAULT_WORKSPACE = "wrkspc_default"
 KEY_FILE = "key"
+GIVEN_KEY_NAME = "operator (REMIT_API_KEY)"
 SHUTDOWN_SECONDS = 1
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep idle connections, so that none is closed while a request is on its way."""
@@ -433,7 +434,8 @@ async def _operator_key(settings: Settings, parts: Parts) -> OperatorKey:
     # The first start, one that was killed before the key reached the disk, or a key that was revoked.
     key = (settings.api_key or new_secret(KEY_PREFIX)) if is_new else kept
     for secret in dict.fromkeys((key, settings.api_key or key)):
-        if not await _opens_as_operator(secret, parts):
+        name = GIVEN_KEY_NAME if secret == settings.api_key else OPERATOR
+        if not await _opens_as_operator(secret, parts, name=name):
             raise InvalidRequest(
                 "REMIT_API_KEY is a key that was revoked, has expired or is not an operator's; choose another one."
             )
@@ -448,7 +450,7 @@ async def _operator_key(settings: Settings, parts: Parts) -> OperatorKey:
     return OperatorKey(secret=key, origin="made" if is_new else "kept")
 
 
-async def _opens_as_operator(secret: str, parts: Parts) -> bool:
+async def _opens_as_operator(secret: str, parts: Parts, *, name: str = OPERATOR) -> bool:
     """Whether this is a valid key of the operator's; one that the catalog does not know becomes one."""
     digest = hash_key(secret)
     row = await parts.catalog.resolve_key(digest)
@@ -459,7 +461,7 @@ async def _opens_as_operator(secret: str, parts: Parts) -> bool:
                 id=parts.ids.new("apikey"),
                 sha256=digest,
                 kind="api_key",
-                name="operator",
+                name=name,
                 scopes=(EVERYTHING, OPERATOR),
                 workspace_id=DEFAULT_WORKSPACE,
                 created_at_us=now_us,

@@ -155,26 +155,15 @@ def test_the_settings_key_is_the_first_key_and_is_never_printed(tmp_path: Path) 
         for key in (given, "another-key"):
             assert list(anthropic.Anthropic(base_url=up.url, api_key=key).beta.agents.list()) == []
         assert up.run("ls").returncode == 0
-        (first,) = [
-            key["id"]
-            for key in map(json.loads, up.run("keys", "list", "--json").stdout.splitlines())
-            if key["name"] == "operator" and key["id"] != _asking_key(up)
-        ]
-        assert up.run("keys", "revoke", first).returncode == 0
+        listed = [json.loads(line) for line in up.run("keys", "list", "--json").stdout.splitlines()]
+        # Newest first: the second of the two that were given.
+        newest = next(key for key in listed if "REMIT_API_KEY" in key["name"])
+        assert up.run("keys", "revoke", newest["id"]).returncode == 0
         assert up.stop() == 0
     refused = remit(up, "up", REMIT_API_KEY="another-key")
     assert refused.returncode == 2
     assert "REMIT_API_KEY" in refused.stderr
     assert "another-key" not in refused.stderr
-
-
-def _asking_key(up: UpProcess) -> str:
-    """The id of the key in the data folder: the one that revoking is refused for."""
-    for key in map(json.loads, up.run("keys", "list", "--json").stdout.splitlines()):
-        if "the one you ask with" in up.run("keys", "revoke", key["id"], "--workspace", "wrkspc_none").stderr:
-            return key["id"]
-    listed = [json.loads(line) for line in up.run("keys", "list", "--json").stdout.splitlines()]
-    return listed[-1]["id"]  # the oldest: the first one
 
 
 def test_keys_are_made_listed_and_revoked_from_the_command_line(tmp_path: Path) -> None:
