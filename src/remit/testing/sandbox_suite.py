@@ -390,6 +390,28 @@ async def check_read_only_trees_can_be_read_and_are_no_part_of_the_tree(bench: B
             assert (await hands.shell("rm -rf .git")).exit_code != 0
 
 
+async def check_outputs_stand_again_and_uploads_are_read_only(bench: Bench) -> None:
+    outputs = await store_tree(bench.blobs, {"charts/a.svg": b"<svg/>", "report.md": b"# done\n"})
+    uploads = await store_tree(bench.blobs, {"in/data.csv": b"1,2\n"})
+    mounts = msgspec.to_builtins([ReadOnlyTree(path="/mnt/session/uploads", tree_digest=uploads)])
+    async with a_sandbox(bench, outputs_digest=outputs, mounts=mounts) as hands:
+        assert await hands.read("/mnt/session/outputs/report.md") == b"# done\n"
+        assert await hands.read("/mnt/session/uploads/in/data.csv") == b"1,2\n"
+        await hands.write("/mnt/session/outputs/charts/b.svg", b"new")
+        found = await hands.sandbox.tree("/mnt/session/outputs")
+        assert [entry.path for entry in found.entries] == [
+            "charts",
+            "charts/a.svg",
+            "charts/b.svg",
+            "report.md",
+        ]
+        assert (await hands.sandbox.tree()).entries == ()
+        if bench.provider.capabilities().isolation != "none":
+            assert (await hands.shell("cat /mnt/session/uploads/in/data.csv")).output == b"1,2\n"
+            assert (await hands.shell("echo x > /mnt/session/uploads/in/data.csv")).exit_code != 0
+            assert (await hands.shell("touch /mnt/session/uploads/new")).exit_code != 0
+
+
 async def check_a_planted_link_does_not_lead_a_mount_astray(bench: Bench) -> None:
     history = await store_tree(bench.blobs, {"HEAD": b"true\n"})
     planted = await store_tree(bench.blobs, {"fake/HEAD": b"forged\n"}, {".git": "fake"})
