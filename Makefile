@@ -5,12 +5,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 MODEL ?=
+RUNS ?=
+YES ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test check accept format lint types layers bench-turn clean help
+.PHONY: demo demo-rate test check accept format lint types layers bench-turn clean help
 
 help:
-	@echo "make demo [MODEL=ID]   real remits on a scripted model, in under a minute"
+	@echo "make demo [MODEL=ID]   real remits on a scripted model, in under a minute; MODEL=local adds one on a real small one (1.1 GB)"
+	@echo "make demo-rate         how often that one carries out ten fixed tasks [MODEL=ID] [RUNS=20]"
 	@echo "make test              set up and run all tests"
 	@echo "make check             format, lint, types, layers, fast tests (about a minute)"
 	@echo "make accept            one script per promise of the first release, in a fresh clone"
@@ -28,7 +31,10 @@ $(DEV_STAMP): $(STAMP)
 	@touch $@
 
 demo: $(STAMP)
-	@$(BIN)/python scripts/demo.py $(if $(MODEL),--model "$(MODEL)")
+	@$(BIN)/python scripts/demo.py $(if $(MODEL),--model "$(MODEL)") $(if $(YES),--yes)
+
+demo-rate: $(STAMP)
+	@$(BIN)/python scripts/demo_rate.py $(if $(MODEL),--model "$(MODEL)") $(if $(RUNS),--runs $(RUNS))
 
 test: $(DEV_STAMP)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

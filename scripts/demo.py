@@ -28,8 +28,16 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "demo"
 STEP_SECONDS = 45
 """No single wait may last longer."""
+REAL_MODEL_SECONDS = 900
+"""For a remit that a real model carries out."""
+LOCAL = "local"
+LOCAL_MODEL = "local/qwen2.5-coder-1.5b"
+"""What MODEL=local stands for."""
 VERIFY = "pytest -q"
 OUTCOME = "make the tests pass"
+SMALL_VERIFY = 'test "$(cat hello.txt)" = "Hello world"'
+SMALL_OUTCOME = "Create a file hello.txt that contains exactly: Hello world"
+"""The tests of the demo are beyond a model of 1.5 billion parameters: see docs/local-models.md."""
 
 Event = dict[str, Any]  # Any: events as the API gives them
 
@@ -94,10 +102,12 @@ class Demo:
         assert process.returncode is not None
         return process.returncode, (out + err).decode()
 
-    def do(self, model: str, budget: str, *more: str) -> list[str]:
+    def do(
+        self, model: str, budget: str, *more: str, outcome: str = OUTCOME, verify: str = VERIFY
+    ) -> list[str]:
         """The words of a `remit do`."""
         return [
-            *("do", OUTCOME, "--input", str(self.project), "--verify", VERIFY, "--budget", budget),
+            *("do", outcome, "--input", str(self.project), "--verify", verify, "--budget", budget),
             *("--model", model, "--yes", "--json", "--out", str(self.out / model.replace("/", "-")), *more),
         ]
 
@@ -133,10 +143,10 @@ class Lines:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
 
-    async def next(self, type: str) -> Event:
+    async def next(self, type: str, *, seconds: float = STEP_SECONDS) -> Event:
         """The next event of this type."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(STEP_SECONDS):
+        async with asyncio.timeout(seconds):
             async for line in self.process.stdout:
                 event: Event = json.loads(line)
                 if event["type"] == type:
@@ -316,17 +326,38 @@ async def show_receipt(demo: Demo, remit_id: str) -> None:
 async def do_for_real(demo: Demo, model: str) -> None:
     """One further remit, carried out by a model the user named."""
     screen = demo.screen
-    budget = "20000tokens" if model.startswith("local/") else "0.50"
+    is_local = model.startswith("local/")
+    budget = "20000tokens" if is_local else "0.50"
+    outcome, verify = (SMALL_OUTCOME, SMALL_VERIFY) if is_local else (OUTCOME, VERIFY)
     screen.title(
-        f"10. The same outcome, carried out by {model}, for at most {budget.replace('tokens', ' tokens')}"
+        f"10. One more outcome, carried out by {model}, for at most {budget.replace('tokens', ' tokens')}"
     )
-    lines = Lines(await demo.start(*demo.do(model, budget)))
-    ended = await lines.next("remit.ended")
+    screen.say(f"$ remit do \"{outcome}\" --input shop --verify '{verify}' --budget {budget} --model {model}")
+    lines = Lines(await demo.start(*demo.do(model, budget, outcome=outcome, verify=verify)))
+    ended = await lines.next("remit.ended", seconds=REAL_MODEL_SECONDS)
     await lines.end()
     screen.say(
         f"{ended['status']}; completed: {yes(ended['completed'])}, verified: {yes(ended['verified'])}; "
         f"spent {dollars(ended['spent']['usd'])} and {ended['spent']['tokens']:,} tokens"
     )
+
+
+async def install(screen: Screen, model: str, *, is_agreed: bool) -> None:
+    """Fetch a local model first, having said its size and asked; nothing is done when it is here. The weights go to the
+    user's own folder and stay there."""
+    from remit.app import load_settings, model_folder
+
+    folder = model_folder(load_settings())
+    if folder.known(model) is None:
+        return  # of a server of the user's own
+    os.environ["REMIT_LOCAL_MODELS"] = str(folder.folder)
+    screen.title(f"0. {model}")
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).parent / "remit"),
+        *("model", "install", model, "--with-runtime", *(["--yes"] if is_agreed else [])),
+    )
+    if await process.wait() != 0:
+        raise SystemExit("the model is not installed; `make demo` does without it")
 
 
 async def name_models(screen: Screen) -> None:
@@ -358,8 +389,11 @@ def require(is_true: bool, what: str) -> None:
         raise SystemExit(f"the demo did not show what it should: {what}")
 
 
-async def main(model: str | None) -> None:
+async def main(model: str | None, *, is_agreed: bool) -> None:
     screen = Screen()
+    model = LOCAL_MODEL if model == LOCAL else model
+    if model is not None and model.startswith("local/"):
+        await install(screen, model, is_agreed=is_agreed)
     screen.say(
         "Everything here is real but the model: it is scripted, deterministic, and needs no key. Its price is a"
     )
@@ -380,4 +414,6 @@ async def main(model: str | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="carry out one further remit with this model, for a stated budget")
-    asyncio.run(main(parser.parse_args().model))
+    parser.add_argument("--yes", action="store_true", help="fetch a local model without asking")
+    chosen = parser.parse_args()
+    asyncio.run(main(chosen.model, is_agreed=chosen.yes))

@@ -30,7 +30,7 @@ from remit.client.client import AsyncClient
 from remit.errors import RemitError
 
 RUNS = 20
-BUDGET_TOKENS = 30_000
+BUDGET_TOKENS = 15_000
 RUN_SECONDS_MAX = 900
 DATA_LINES = 17
 SQUARES = "1\n4\n9\n16\n25"

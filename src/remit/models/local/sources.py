@@ -63,7 +63,7 @@ class NetworkSources:
                 client.stream("GET", url, headers=headers) as response,
             ):
                 skipped = _bytes_before(response, offset, url)
-                async for piece in response.aiter_raw(PIECE_BYTES):
+                async for piece in response.aiter_raw():
                     wanted = piece[skipped:]
                     skipped = max(0, skipped - len(piece))
                     if wanted:
