@@ -24,7 +24,7 @@ LONG_PAGES = {"architecture.md", "compatibility.md"}
 """One has a limit of its own, the other is made by a script."""
 GENERAL_OPTIONS = {"--data", "--unsafe-local", "--json", "--help"}
 """Said once for all commands."""
-OUR_OWN = re.compile(r"/v1/(?:remits|doctor)\b|/check$")
+OUR_OWN = re.compile(r"/v1/(?:remits|doctor)\b|/(?:check|services|previews)$")
 """All other routes are the public wire's; docs/api.md has what it lacks."""
 
 
@@ -61,9 +61,18 @@ def test_every_variable_that_is_read_is_documented() -> None:
     assert {name for name in read if f"`{name}`" not in text and "HOSTILE" not in name} == set()
 
 
+def commands_of(group: Any, prefix: str = "") -> dict[str, Any]:
+    """Every command, those of groups as `group command`."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        nested = hasattr(command, "commands")
+        found |= commands_of(command, f"{prefix}{name} ") if nested else {prefix + name: command}
+    return found
+
+
 def test_every_command_and_option_is_documented() -> None:
     text = page("cli.md")
-    commands = typer.main.get_group(app).commands
+    commands = commands_of(typer.main.get_group(app))
     missing = [f"remit {name}" for name in commands if f"remit {name}" not in text]
     for name, command in commands.items():
         for parameter in command.params:
@@ -73,7 +82,7 @@ def test_every_command_and_option_is_documented() -> None:
 
 
 def test_no_option_is_documented_that_does_not_exist() -> None:
-    commands = typer.main.get_group(app).commands
+    commands = commands_of(typer.main.get_group(app))
     exist = {option for command in commands.values() for one in command.params for option in one.opts}
     pages = [path.read_text() for path in (*DOCS.glob("*.md"), ROOT / "README.md")]
     written = {option for text in pages for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)}

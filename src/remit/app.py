@@ -27,7 +27,7 @@ from remit.bus.memory import MemoryBus
 from remit.clock import Clock, SystemClock
 from remit.config import Settings, load_settings
 from remit.console.app import Console
-from remit.egress.proxied import EgressSettings, ProxiedEgress, host_of
+from remit.egress.proxied import EgressSettings, ProxiedEgress
 from remit.errors import InvalidRequest
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.gateway import Gateway, RetrySettings
@@ -345,7 +345,14 @@ async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
     models = _model_providers(settings, clock)
     for provider in models.values():
         stack.push_async_callback(provider.close)
-    egress = ProxiedEgress(_egress_settings(settings))
+    egress = ProxiedEgress(
+        EgressSettings(
+            ports=settings.egress_ports,
+            private_hosts=settings.egress_private_hosts,
+            registries=settings.registry_hosts,
+            registry_urls=(settings.pip_index_url, settings.npm_registry),
+        )
+    )
     stack.push_async_callback(egress.close)
     sandboxes = _sandbox_provider(settings, blobs, ids, egress)
     stack.push_async_callback(sandboxes.close)
@@ -360,21 +367,6 @@ async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
         sandboxes=sandboxes,
         models=models,
         prices=PriceTable(parse_overrides(settings.prices), clock=clock),
-    )
-
-
-def _egress_settings(settings: Settings) -> EgressSettings:
-    indices = {"pip_index_url": settings.pip_index_url, "npm_registry": settings.npm_registry}
-    hosts: list[str] = []
-    for name, url in indices.items():
-        try:
-            hosts.append(host_of(url))
-        except ValueError as error:
-            raise InvalidRequest(f"{name}={url!r} is not usable: it names no host") from error
-    return EgressSettings(
-        ports=settings.egress_ports,
-        private_hosts=settings.egress_private_hosts,
-        registries=tuple(dict.fromkeys((*settings.registry_hosts, *hosts))),
     )
 
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
-from remit.egress.policy import make_guard, normalize_host, parse_pattern
+from remit.egress.policy import make_guard, parse_pattern
 from remit.errors import InvalidRequest, SandboxUnavailable
 from remit.values import NetworkPolicy
 
@@ -43,7 +43,8 @@ class EgressSettings:
     private_hosts: tuple[str, ...] = ()
     """Names, `*.names`, addresses or networks, each perhaps with `:port`, that are reached although they are private."""
     registries: tuple[str, ...] = ("pypi.org", "files.pythonhosted.org", "registry.npmjs.org")
-    """Hosts that `allow_package_managers` opens."""
+    """Hosts that `allow_package_managers` opens, besides those of `registry_urls`."""
+    registry_urls: tuple[str, ...] = ()
     connections: int = 128
     """Per sandbox at one time."""
 
@@ -54,16 +55,17 @@ class EgressSettings:
                 make_guard((), (entry,))
             except ValueError as error:
                 raise InvalidRequest(f"egress_private_hosts: {entry!r} is no host: {error}") from error
-        for host in self.registries:
-            try:
-                parse_pattern(host)
-            except ValueError as error:
-                raise InvalidRequest(f"{host!r} is no host of a package registry: {error}") from error
+        self.registry_hosts()
 
-
-def host_of(url: str) -> str:
-    """The host of an address, normalized. Raises ValueError."""
-    return normalize_host(urlsplit(url).hostname or "")
+    def registry_hosts(self) -> tuple[str, ...]:
+        """All of them. Raises InvalidRequest."""
+        hosts = [*self.registries, *(urlsplit(url).hostname or url for url in self.registry_urls)]
+        try:
+            return tuple(dict.fromkeys(parse_pattern(host) for host in hosts))
+        except ValueError as error:
+            raise InvalidRequest(
+                f"a package registry ({', '.join((*self.registries, *self.registry_urls))}) has no usable host: {error}"
+            ) from error
 
 
 class _Opened(msgspec.Struct):
@@ -182,7 +184,7 @@ class ProxiedEgress:
     def _opening(self, sandbox_id: str, opened: _Opened) -> dict[str, Any]:
         hosts = opened.policy.allowed_hosts
         if opened.policy.has_registries:
-            hosts += tuple(parse_pattern(host) for host in self._settings.registries)
+            hosts += self._settings.registry_hosts()
         return {
             "op": "open",
             "id": sandbox_id,

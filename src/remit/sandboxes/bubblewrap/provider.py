@@ -33,6 +33,7 @@ from remit.values import (
     ExecRequest,
     ImageInfo,
     JsonValue,
+    NetworkPolicy,
     Probe,
     SandboxCapabilities,
     SandboxLimits,
@@ -49,13 +50,16 @@ _HOST_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", "/etc/
 _PROXY = f"http://127.0.0.1:{PROXY_PORT}"
 _NOT_PROXIED = "localhost,127.0.0.1,::1"
 PROXY_VARIABLES: Mapping[str, str] = {
-    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), _PROXY),
+    **dict.fromkeys(
+        ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), _PROXY
+    ),
     **dict.fromkeys(("NO_PROXY", "no_proxy"), _NOT_PROXIED),
     "NODE_USE_ENV_PROXY": "1",
     "JAVA_TOOL_OPTIONS": f"-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort={PROXY_PORT} "
     f"-Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort={PROXY_PORT} -Dhttp.nonProxyHosts=localhost|127.0.0.1",
 }
 """What programs read to find the way out. There is no other: no route, no name server."""
+_ASK_PROXY = f"exec 3<>/dev/tcp/127.0.0.1/{PROXY_PORT}; printf 'CONNECT refused.invalid:443 HTTP/1.1\\r\\n\\r\\n' >&3; head -n 1 <&3"
 _ETC = ("passwd", "group", "hosts", "nsswitch.conf", "resolv.conf")
 
 
@@ -132,6 +136,7 @@ class BubblewrapProvider:
                 image = await self.image()
                 probes += _probe_image(image)
                 probes.append(await self._probe_sandbox())
+                probes.append(await self._probe_network())
         except RemitError as error:
             probes.append(Probe(name="bubblewrap", is_ok=False, detail="no sandbox", mend=error.message))
         except TimeoutError:
@@ -207,6 +212,33 @@ class BubblewrapProvider:
             is_ok=is_ok,
             detail=f"{self._program}, sandboxes run as {as_whom}" if is_ok else repr(result.output[:500]),
             mend=None if is_ok else f"remove {self._images_folder} so that the toolchain is made again",
+        )
+
+    async def _probe_network(self) -> Probe:
+        """Whether a sandbox finds its proxy, and the proxy refuses what is not allowed."""
+        if self._egress is None:
+            return Probe(
+                name="network", is_ok=True, detail="none: this sandbox provider was made without a way out"
+            )
+        try:
+            policy = NetworkPolicy(mode="limited", allowed_hosts=("allowed.invalid",))
+            sandbox = await self.create(SandboxSpec(key=self._ids.new("probe"), epoch=0, network=policy))
+            try:
+                request = ExecRequest(
+                    call_id="probe", epoch=0, argv=("bash", "-c", _ASK_PROXY), timeout_seconds=2
+                )
+                said = (await sandbox.exec(request)).output
+            finally:
+                await sandbox.destroy()
+        except RemitError as error:
+            return Probe(name="network", is_ok=False, detail="no way out", mend=error.message)
+        is_ok = said.startswith(b"HTTP/1.1 403 ")
+        detail = "modes " + ", ".join(self.capabilities().network_modes) + ", through the egress proxy"
+        return Probe(
+            name="network",
+            is_ok=is_ok,
+            detail=detail if is_ok else repr(said[:500]),
+            mend=None if is_ok else "look for `egress` in the log of the server, and start it again",
         )
 
     async def _plan(self, spec: SandboxSpec, folder: Path, owner: tuple[int, int] | None) -> LaunchPlan:
