@@ -285,6 +285,7 @@ class FakeApi:
             "call_id": "call_1",
             "model": "claude-sonnet-5",
             "served_model": "claude-sonnet-5",
+            "priced_as": "anthropic/claude-sonnet-5",
             "purpose": "work",
             "held": {"nano_usd": 120_000_000, "tokens": 9000},
             "settled": {"nano_usd": 13_242_000, "tokens": 4120},

@@ -63,6 +63,7 @@ class SessionRecorder:
                 number=attempt.number,
                 model=attempt.request.model,
                 provider=attempt.provider,
+                served_model=attempt.served_model,
                 thread_id=writer.state.thread_id,
                 request_digest=hashlib.sha256(msgspec.json.encode(attempt.request)).hexdigest(),
                 max_tokens=attempt.request.max_tokens,
@@ -97,7 +98,9 @@ class SessionRecorder:
             "is_overrun": ended.is_overrun,
             "cost_nano_usd": ended.cost_nano_usd,
             "usage": cast("JsonValue", msgspec.to_builtins(ended.usage)),
-            "model": response.model if response else attempt.request.model,
+            # A route may serve another model than the one named: that is another agent.
+            "model": response.model if response else attempt.served_model or attempt.request.model,
+            "served_model": attempt.served_model,
         }
         speech: list[Draft] = []
         if response is not None:

@@ -65,7 +65,7 @@ def receipt(
     sums: Totals = totals(own.accounts, own.grants, [a for b in sessions for a in b.accounts])
     calls = [call for b in books for call in _calls(b)]
     sandboxes = [row for b in sessions for row in _sandboxes(b)]
-    models = {name for call in calls if isinstance(name := call["model"], str)}
+    models = {name for call in calls if (name := _priced_name(call, prices)) is not None}
     return {
         "type": "receipt",
         "remit_id": remit_id,
@@ -125,7 +125,8 @@ def _calls(books: Books) -> list[JsonObject]:
                 "session_id": books.stream_id,
                 "number": start.get("number"),
                 "model": start.get("model"),
-                "served_model": end.get("model"),
+                "served_model": end.get("model") or start.get("served_model"),
+                "priced_as": start.get("served_model"),
                 "provider": start.get("provider"),
                 "purpose": start.get("purpose") or (holds[0].purpose if holds else None),
                 "held": _by_unit(holds, is_settled=False),
@@ -139,6 +140,14 @@ def _calls(books: Books) -> list[JsonObject]:
             }
         )
     return lines
+
+
+def _priced_name(call: JsonObject, prices: Prices) -> str | None:
+    """The model whose price the call was held at: a route has none, but what serves it has."""
+    asked, served = call["model"], call["priced_as"]
+    if isinstance(asked, str) and (prices.rate(asked) is not None or not isinstance(served, str)):
+        return asked
+    return served if isinstance(served, str) else None
 
 
 def _by_unit(holds: Sequence[HoldRow], *, is_settled: bool) -> JsonObject:
