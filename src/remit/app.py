@@ -7,19 +7,14 @@ an embedded one: the lock on the data folder, SQLite, the sandbox, the worker, t
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import os
-import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 import structlog
-import uvicorn
 from starlette.types import ASGIApp
 
 from remit.blobs.directory import DirectoryBlobStore
@@ -28,7 +23,6 @@ from remit.clock import Clock, SystemClock
 from remit.config import Settings, load_settings
 from remit.console.app import Console
 from remit.egress.proxied import EgressSettings, ProxiedEgress
-from remit.errors import InvalidRequest
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.gateway import Gateway, RetrySettings
 from remit.gateway.routing import Router, is_local_url, parse_routes
@@ -73,19 +67,18 @@ from remit.sandboxes.local import LocalProvider
 from remit.server.access_log import AccessLog
 from remit.server.accounts import AccountRoutes
 from remit.server.app import create_app
-from remit.server.auth import hash_key
 from remit.server.doctor import FindLocalServers
 from remit.server.gateway_routes import gateway_routes
-from remit.server.keys import KEY_PREFIX, KeyRoutes, new_secret
+from remit.server.keys import KeyRoutes
+from remit.server.listening import listen_on_file, listen_on_port, serving, url_of
 from remit.server.models import ModelList, ModelRoutes
+from remit.server.operator_key import KeyOrigin, operator_key
 from remit.server.preview import PreviewRoutes, Previews
-from remit.server.reach import EVERYTHING, OPERATOR
 from remit.server.remit_routes import remit_routes
 from remit.server.services import ServerSettings, Services
 from remit.stores.sqlite.folder import open_sqlite
 from remit.stores.sqlite.owner import SOCKET_FILE, DataFolderLock
 from remit.toolsets.agent import AgentToolset
-from remit.values import KeyRow
 from remit.verifiers.command import CommandVerifier
 from remit.verifiers.composition import Verifiers
 from remit.verifiers.rubric import RubricVerifier
@@ -105,14 +98,6 @@ __all__ = [
 ]
 
 logger = structlog.get_logger(__name__)
-
-DEFAULT_WORKSPACE = "wrkspc_default"
-KEY_FILE = "key"
-GIVEN_KEY_NAME = "operator (REMIT_API_KEY)"
-SHUTDOWN_SECONDS = 1
-KEEP_ALIVE_SECONDS = 75
-"""Longer than clients keep idle connections, so that none is closed while a request is on its way."""
-BACKLOG = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,16 +259,6 @@ def _local_servers(settings: Settings) -> FindLocalServers:
 
 # --------------------------------------------------------------------------------------------- embedded
 
-KeyOrigin = Literal["made", "kept", "given"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class OperatorKey:
-    """The operator's key, and whether it was made just now, stood in the data folder, or is the setting's."""
-
-    secret: str = field(repr=False)
-    origin: KeyOrigin
-
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
@@ -309,22 +284,22 @@ async def open_platform(settings: Settings, *, serves_tcp: bool = False) -> Asyn
         lock.acquire()
         stack.callback(lock.release)
         # Before anything runs: a port that is taken must not cost a start.
-        tcp = stack.enter_context(_listen_tcp(settings.host, settings.port)) if serves_tcp else None
-        url = None if tcp is None else _url_of(settings.host, tcp)
+        tcp = stack.enter_context(listen_on_port(settings.host, settings.port)) if serves_tcp else None
+        url = None if tcp is None else url_of(settings.host, tcp)
         parts = await _embedded_parts(settings, stack)
         # Having the lock proves the former owner dead: its leases need not run out.
         await parts.sessions.raise_epochs()
-        key = await _operator_key(settings, parts)
+        key = await operator_key(settings, parts.catalog, parts.clock, parts.ids)
         assembled = assemble(
             parts, public_url=(settings.public_url and settings.public_url.rstrip("/")) or url
         )
         stack.push_async_callback(assembled.held.close)
         await stack.enter_async_context(_running(assembled.worker))
         socket_path = str(settings.data / SOCKET_FILE)
-        await stack.enter_async_context(_serving(assembled.asgi, _listen(Path(socket_path))))
+        await stack.enter_async_context(serving(assembled.asgi, listen_on_file(Path(socket_path))))
         if tcp is not None:
             pages = Console(assembled.asgi, parts.clock)
-            await stack.enter_async_context(_serving(AccessLog(pages, parts.clock), tcp))
+            await stack.enter_async_context(serving(AccessLog(pages, parts.clock), tcp))
         yield Platform(
             asgi=assembled.asgi,
             api_key=key.secret,
@@ -417,53 +392,6 @@ def model_shelf(settings: Settings) -> ModelShelf:
     return ModelShelf(model_folder(settings), NetworkSources())
 
 
-async def _operator_key(settings: Settings, parts: Parts) -> OperatorKey:
-    """The key of whoever can read the data folder; made once, kept readable by its owner only. A key that the settings
-    give is registered beside it, and is the first one where there is none yet."""
-    path = settings.data / KEY_FILE
-    kept = path.read_text().strip() if path.exists() else ""
-    is_new = not kept or not await _opens_as_operator(kept, parts)
-    # The first start, one that was killed before the key reached the disk, or a key that was revoked.
-    key = (settings.api_key or new_secret(KEY_PREFIX)) if is_new else kept
-    for secret in dict.fromkeys((key, settings.api_key or key)):
-        name = GIVEN_KEY_NAME if secret == settings.api_key else OPERATOR
-        if not await _opens_as_operator(secret, parts, name=name):
-            raise InvalidRequest(
-                "REMIT_API_KEY is a key that was revoked, has expired or is not an operator's; choose another one."
-            )
-    if is_new:
-        new = path.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        new.touch(mode=0o600)
-        new.write_text(key + "\n")
-        new.replace(path)
-    if settings.api_key is not None:
-        return OperatorKey(secret=settings.api_key, origin="given")
-    return OperatorKey(secret=key, origin="made" if is_new else "kept")
-
-
-async def _opens_as_operator(secret: str, parts: Parts, *, name: str = OPERATOR) -> bool:
-    """Whether this is a valid key of the operator's; one that the catalog does not know becomes one."""
-    digest = hash_key(secret)
-    row = await parts.catalog.resolve_key(digest)
-    now_us = parts.clock.now_us()
-    if row is None:
-        await parts.catalog.put_key(
-            KeyRow(
-                id=parts.ids.new("apikey"),
-                sha256=digest,
-                kind="api_key",
-                name=name,
-                scopes=(EVERYTHING, OPERATOR),
-                workspace_id=DEFAULT_WORKSPACE,
-                created_at_us=now_us,
-            )
-        )
-        return True
-    is_valid = row.revoked_at_us is None and (row.expires_at_us is None or row.expires_at_us > now_us)
-    return is_valid and OPERATOR in row.scopes
-
-
 @asynccontextmanager
 async def _running(worker: Worker) -> AsyncGenerator[None]:
     """The worker, for as long as the platform is open. If it fails the platform fails with it."""
@@ -473,65 +401,3 @@ async def _running(worker: Worker) -> AsyncGenerator[None]:
             yield
         finally:
             task.cancel()
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn without signal handlers: the program around it decides when to end."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        yield
-
-
-def _listen(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    path.chmod(0o600)
-    return listener
-
-
-def _listen_tcp(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except socket.gaierror as error:
-        raise InvalidRequest(f"`host`: {host!r} is no address of this machine: {error.strerror}.") from error
-    except OverflowError as error:
-        raise InvalidRequest(f"`port`: {port} is no port; give one from 0 to 65535 with --port.") from error
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            message = f"Port {port} of {host} is taken by another program; choose another one with --port."
-        else:
-            message = f"Nothing can be served on {host} port {port}: {error.strerror}. Choose others with --host, --port."
-        raise InvalidRequest(message) from error
-
-
-def _url_of(host: str, listener: socket.socket) -> str:
-    """Where a program on this machine reaches it."""
-    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    shown = f"[{reached}]" if ":" in reached else reached
-    return f"http://{shown}:{listener.getsockname()[1]}"
-
-
-@asynccontextmanager
-async def _serving(app: ASGIApp, listener: socket.socket) -> AsyncGenerator[None]:
-    """Serve on a listening socket, for as long as the platform is open."""
-    server = _Server(
-        uvicorn.Config(
-            app,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
-    )
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(server.serve(sockets=[listener]))
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            await task

@@ -1,0 +1,85 @@
+"""Serving an application: on a file in the data folder, and on a port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from remit.errors import InvalidRequest
+
+SHUTDOWN_SECONDS = 1
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep idle connections, so that none is closed while a request is on its way."""
+BACKLOG = 2048
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without signal handlers: the program around it decides when to end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+def listen_on_file(path: Path) -> socket.socket:
+    """A Unix socket that only the owner of its folder can open; one that a former process left is replaced."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    return listener
+
+
+def listen_on_port(host: str, port: int) -> socket.socket:
+    """A TCP socket. Raises InvalidRequest that names the setting to change."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except socket.gaierror as error:
+        raise InvalidRequest(f"`host`: {host!r} is no address of this machine: {error.strerror}.") from error
+    except OverflowError as error:
+        raise InvalidRequest(f"`port`: {port} is no port; give one from 0 to 65535 with --port.") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            message = f"Port {port} of {host} is taken by another program; choose another one with --port."
+        else:
+            message = f"Nothing can be served on {host} port {port}: {error.strerror}. Choose others with --host, --port."
+        raise InvalidRequest(message) from error
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """Where a program on this machine reaches it."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    shown = f"[{reached}]" if ":" in reached else reached
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, listener: socket.socket) -> AsyncGenerator[None]:
+    """Serve on a listening socket, for as long as the platform is open."""
+    server = _Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+    )
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(server.serve(sockets=[listener]))
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await task

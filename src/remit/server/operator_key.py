@@ -1,0 +1,81 @@
+"""The operator's key: of whoever can read the data folder, or given by the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from remit.clock import Clock
+from remit.config import Settings
+from remit.errors import InvalidRequest
+from remit.ids import Ids
+from remit.interfaces import Catalog
+from remit.server.auth import hash_key
+from remit.server.keys import KEY_PREFIX, new_secret
+from remit.server.reach import EVERYTHING, OPERATOR
+from remit.values import KeyRow
+
+DEFAULT_WORKSPACE = "wrkspc_default"
+KEY_FILE = "key"
+GIVEN_KEY_NAME = "operator (REMIT_API_KEY)"
+
+KeyOrigin = Literal["made", "kept", "given"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorKey:
+    """The operator's key, and whether it was made just now, stood in the data folder, or is the setting's."""
+
+    secret: str = field(repr=False)
+    origin: KeyOrigin
+
+
+async def operator_key(settings: Settings, catalog: Catalog, clock: Clock, ids: Ids) -> OperatorKey:
+    """The key of whoever can read the data folder; made once, kept readable by its owner only. A key that the settings
+    give is registered beside it, and is the first one where there is none yet. Raises InvalidRequest."""
+
+    async def opens(secret: str) -> bool:
+        name = GIVEN_KEY_NAME if secret == settings.api_key else OPERATOR
+        return await _opens_as_operator(secret, name, catalog, clock, ids)
+
+    path = settings.data / KEY_FILE
+    kept = path.read_text().strip() if path.exists() else ""
+    is_new = not kept or not await opens(kept)
+    # The first start, one that was killed before the key reached the disk, or a key that was revoked.
+    key = (settings.api_key or new_secret(KEY_PREFIX)) if is_new else kept
+    for secret in dict.fromkeys((key, settings.api_key or key)):
+        if not await opens(secret):
+            raise InvalidRequest(
+                "REMIT_API_KEY is a key that was revoked, has expired or is not an operator's; choose another one."
+            )
+    if is_new:
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600)
+        new.write_text(key + "\n")
+        new.replace(path)
+    if settings.api_key is not None:
+        return OperatorKey(secret=settings.api_key, origin="given")
+    return OperatorKey(secret=key, origin="made" if is_new else "kept")
+
+
+async def _opens_as_operator(secret: str, name: str, catalog: Catalog, clock: Clock, ids: Ids) -> bool:
+    """Whether this is a valid key of the operator's; one that the catalog does not know becomes one."""
+    digest = hash_key(secret)
+    row = await catalog.resolve_key(digest)
+    now_us = clock.now_us()
+    if row is None:
+        await catalog.put_key(
+            KeyRow(
+                id=ids.new("apikey"),
+                sha256=digest,
+                kind="api_key",
+                name=name,
+                scopes=(EVERYTHING, OPERATOR),
+                workspace_id=DEFAULT_WORKSPACE,
+                created_at_us=now_us,
+            )
+        )
+        return True
+    is_valid = row.revoked_at_us is None and (row.expires_at_us is None or row.expires_at_us > now_us)
+    return is_valid and OPERATOR in row.scopes
