@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import hashlib
-import io
-import json
-import socket
-import tarfile
-import zipfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
+from package_registry import Registry, serving
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.egress.proxied import EgressSettings, ProxiedEgress
@@ -36,76 +30,6 @@ ONE = Principal(workspace_id="wrkspc_one", actor="apikey_one")
 TWO = Principal(workspace_id="wrkspc_two", actor="apikey_two")
 
 
-def wheel() -> bytes:
-    """A package with a module and a program."""
-    files = {
-        "greeting.py": "def hello():\n    print('hello from pip')\n",
-        "greeting-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n",
-        "greeting-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        "greeting-1.0.dist-info/entry_points.txt": "[console_scripts]\ngreet = greeting:hello\n",
-    }
-    files["greeting-1.0.dist-info/RECORD"] = "".join(f"{name},,\n" for name in files)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return buffer.getvalue()
-
-
-def tarball() -> bytes:
-    """The same for npm."""
-    files = {
-        "package/package.json": json.dumps(
-            {"name": "salute", "version": "2.0.0", "main": "index.js", "bin": {"salute": "cli.js"}}
-        ),
-        "package/index.js": "module.exports = () => console.log('hello from npm');\n",
-        "package/cli.js": "#!/usr/bin/env node\nrequire('./index.js')();\n",
-    }
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, text in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(text)
-            info.mode = 0o755
-            archive.addfile(info, io.BytesIO(text.encode()))
-    return buffer.getvalue()
-
-
-class Registry:
-    """An index for pip and a registry for npm in one."""
-
-    def __init__(self, base: str) -> None:
-        packed = tarball()
-        integrity = "sha512-" + base64.b64encode(hashlib.sha512(packed).digest()).decode()
-        version = {
-            "name": "salute",
-            "version": "2.0.0",
-            "bin": {"salute": "cli.js"},
-            "dist": {"tarball": f"{base}/salute/-/salute-2.0.0.tgz", "integrity": integrity},
-        }
-        document = {"name": "salute", "dist-tags": {"latest": "2.0.0"}, "versions": {"2.0.0": version}}
-        self.pages: Mapping[str, tuple[str, bytes]] = {
-            "/simple/greeting/": (
-                "text/html",
-                b'<a href="/files/greeting-1.0-py3-none-any.whl">greeting-1.0-py3-none-any.whl</a>',
-            ),
-            "/files/greeting-1.0-py3-none-any.whl": ("application/octet-stream", wheel()),
-            "/salute": ("application/json", json.dumps(document).encode()),
-            "/salute/-/salute-2.0.0.tgz": ("application/octet-stream", packed),
-        }
-        self.asked: list[str] = []
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer):
-            path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
-            self.asked.append(path)
-            kind, body = self.pages.get(path, ("text/plain", b""))
-            status = "200 OK" if path in self.pages else "404 Not Found"
-            head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-            writer.write(head.encode() + body)
-            await writer.drain()
-
-
 class World:
     def __init__(
         self,
@@ -122,35 +46,24 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world(folder: Path) -> AsyncGenerator[World]:
-    # A name of this machine that is not "localhost": that one would not go through the proxy.
-    host = socket.gethostname().lower()
-    try:
-        address = socket.gethostbyname(host)
-    except OSError:
-        pytest.skip(f"this machine cannot resolve its own name {host!r}")
-    listener = socket.create_server((address, 0))
-    port: int = listener.getsockname()[1]
-    base = f"http://{host}:{port}"
-    registry = Registry(base)
-    server = await asyncio.start_server(registry.serve, sock=listener)
-    egress = ProxiedEgress(EgressSettings(registries=(host,), private_hosts=(f"{host}:{port}",)))
-    clock = SystemClock()
-    ids, blobs, catalog = Ids(clock), DirectoryBlobStore(folder / "blobs"), MemoryCatalog(clock)
-    try:
-        async with BubblewrapProvider(folder / "run", blobs, ids, egress=egress) as provider:
-            installer = PackageInstaller(
-                provider=provider,
-                blobs=blobs,
-                catalog=catalog,
-                clock=clock,
-                ids=ids,
-                pip_index_url=f"{base}/simple",
-                npm_registry=f"{base}/",
-            )
-            yield World(provider, installer, registry, catalog)
-    finally:
-        await egress.close()
-        server.close()
+    async with serving() as (registry, place, base):
+        egress = ProxiedEgress(EgressSettings(registries=(place.partition(":")[0],), private_hosts=(place,)))
+        clock = SystemClock()
+        ids, blobs, catalog = Ids(clock), DirectoryBlobStore(folder / "blobs"), MemoryCatalog(clock)
+        try:
+            async with BubblewrapProvider(folder / "run", blobs, ids, egress=egress) as provider:
+                installer = PackageInstaller(
+                    provider=provider,
+                    blobs=blobs,
+                    catalog=catalog,
+                    clock=clock,
+                    ids=ids,
+                    pip_index_url=f"{base}/simple",
+                    npm_registry=f"{base}/",
+                )
+                yield World(provider, installer, registry, catalog)
+        finally:
+            await egress.close()
 
 
 async def test_packages_are_installed_once_and_are_there_read_only_without_a_network(tmp_path: Path) -> None:
