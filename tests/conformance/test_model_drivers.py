@@ -1,4 +1,4 @@
-"""Both drivers against a real HTTP server on loopback, by the same checks; and the vendor's SDK against that server, to
+"""All drivers against a real HTTP server on loopback, by the same checks; and the vendor's SDK against that server, to
 show that it speaks the protocol."""
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from remit.interfaces import ModelProvider
 from remit.models.anthropic import AnthropicProvider
 from remit.models.http import ModelTimeouts
 from remit.models.openai_chat import OpenAIChatProvider
+from remit.models.openai_responses import OpenAIResponsesProvider
 from remit.testing.model_server import Answer, ModelServer, ServedToolUse
 from remit.values import ModelDelta, ModelRequest, ModelResponse, Usage
 
@@ -39,7 +40,16 @@ def openai_driver(server: ModelServer, timeouts: ModelTimeouts = SHORT) -> Model
     )
 
 
-@pytest.fixture(params=[anthropic_driver, openai_driver], ids=["anthropic", "openai_chat"])
+def responses_driver(server: ModelServer, timeouts: ModelTimeouts = SHORT) -> ModelProvider:
+    return OpenAIResponsesProvider(
+        api_key="sk-secret", base_url=f"{server.url}/v1", timeouts=timeouts, name="openai"
+    )
+
+
+@pytest.fixture(
+    params=[anthropic_driver, openai_driver, responses_driver],
+    ids=["anthropic", "openai_chat", "openai_responses"],
+)
 def make_driver(request: pytest.FixtureRequest) -> MakeDriver:
     return request.param
 
@@ -425,3 +435,106 @@ async def test_json_that_is_no_call_of_a_known_tool_stays_text() -> None:
 
 def _fields(request: ModelRequest) -> dict[str, object]:
     return {name: getattr(request, name) for name in request.__struct_fields__}
+
+
+# ------------------------------------------------------------------------------------------ Responses
+
+
+async def test_a_conversation_is_put_into_items() -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
+    result = [{"type": "text", "text": "a.txt"}, image]
+    messages = (
+        {"role": "user", "content": [{"type": "text", "text": "what is this?"}, image]},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"},
+                {"type": "text", "text": "I look."},
+                {"type": "tool_use", "id": "call_1", "name": "bash", "input": {"command": "ls"}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "call_1", "content": result, "is_error": True},
+                {"type": "text", "text": "go on"},
+            ],
+        },
+    )
+    async with served(responses_driver, Answer(chunks=("x",))) as (server, driver):
+        await collect(driver, ModelRequest(**{**_fields(HELLO), "messages": messages, "tools": (TOOL,)}))
+
+    body = server.requests[0].body
+    data = "data:image/png;base64,aGk="
+    picture = {"type": "input_image", "image_url": data, "detail": "auto"}
+    assert body["instructions"] == "Be brief."
+    assert (body["store"], body["service_tier"], body["max_output_tokens"]) == (False, "default", 100)
+    assert body["input"] == [
+        {
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_text", "text": "what is this?"}, picture],
+        },
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I look."}]},
+        {"type": "function_call", "call_id": "call_1", "name": "bash", "arguments": '{"command":"ls"}'},
+        {
+            "type": "function_call_output",
+            "call_id": "call_1",
+            "output": [
+                {"type": "input_text", "text": "The tool failed:"},
+                {"type": "input_text", "text": "a.txt"},
+                picture,
+            ],
+        },
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "go on"}]},
+    ]
+    assert body["tools"] == [
+        {
+            "type": "function",
+            "name": "bash",
+            "description": "Run a command",
+            "parameters": {"type": "object"},
+            "strict": False,
+        }
+    ]
+
+
+async def test_its_reasoning_comes_back_to_it_and_goes_to_no_other_protocol() -> None:
+    async with served(responses_driver, *[Answer(thinking="Hm.", chunks=("Yes.",))] * 2) as (server, driver):
+        _, response = await collect(driver)
+        history = (
+            *HELLO.messages,
+            {"role": "assistant", "content": list(response.content)},
+            {"role": "user", "content": "sure?"},
+        )
+        again = ModelRequest(**{**_fields(HELLO), "messages": history})
+        await collect(driver, again)
+    assert server.requests[1].body["input"][1] == {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [{"type": "summary_text", "text": "Hm."}],
+        "encrypted_content": "c2VhbGVk",
+    }
+    async with served(anthropic_driver, Answer(chunks=("x",))) as (server, driver):
+        await collect(driver, again)
+    assert [block["type"] for block in server.requests[0].body["messages"][1]["content"]] == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"stop_sequences": ("END",)}, "stop sequences"),
+        ({"effort": "enormous"}, "effort"),
+        ({"messages": ({"role": "user", "content": [{"type": "search_result"}]},)}, "search_result"),
+        ({"tools": ({"type": "bash_20250124", "name": "bash"},)}, "input_schema"),
+        ({"fields": {"metadata": {"other": 1}}}, "metadata"),
+    ],
+)
+async def test_what_has_no_words_in_responses_is_refused_before_anything_is_sent(
+    change: dict[str, object], named: str
+) -> None:
+    async with served(responses_driver, Answer(chunks=("x",))) as (server, driver):
+        failed = await failure(driver, ModelRequest(**{**_fields(HELLO), **change}))
+        assert server.requests == []
+    assert (failed.reason, failed.billed) == ("invalid", "no")
+    assert named in failed.message
