@@ -14,6 +14,7 @@ from anthropic.types.beta import BetaFileMetadata
 
 from api.samples import new_session
 from api.world import World
+from remit.errors import StoreUnavailable
 from remit.resources import files as files_module
 from remit.server.app import create_app
 from remit.server.multipart import Multipart
@@ -217,3 +218,12 @@ async def test_files_of_another_workspace_do_not_exist(world: World) -> None:
                 await call
         assert (await other.beta.files.list(ids=[file.id])).data == []
         assert [each async for each in other.beta.files.list()] == []
+
+
+async def test_file_whose_bytes_went_while_it_was_stored_is_not_made(world: World) -> None:
+    files = world.services.files
+    body = files_module.FileBody(filename="a", mime_type="text/plain", size_bytes=1, sha256="0" * 64)
+    with pytest.raises(StoreUnavailable, match="upload it again"):
+        await files.add(world.one, "file_gone", body)
+    assert await files.list(world.one, Page(limit=9)) == []
+    assert not await world.services.catalog.has_reference(world.one, "0" * 64)

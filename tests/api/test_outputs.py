@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import anthropic
+import anyio
 import pytest
 
-from api.running import open_session, running, said, script, send, texts, until_idle, use
+from api.running import open_session, running, said, script, send, texts, until, until_idle, use
+from remit.session.state import fold
+from remit.session.view import system_prompt
+from remit.values import Principal
 
 pytestmark = pytest.mark.anyio
+
+ONE = Principal(workspace_id="wrkspc_one", actor="apikey_one")
 
 
 async def test_outputs_are_listed_right_after_the_turn_and_complete(tmp_path: Path) -> None:
@@ -140,3 +146,35 @@ async def test_verifiers_see_what_is_handed_over(tmp_path: Path) -> None:
         await until_idle(client, session.id)
         found = await client.beta.sessions.retrieve(session.id)
     assert [evaluation.result for evaluation in found.outcome_evaluations] == ["satisfied"]
+
+
+async def test_agent_is_told_where_to_hand_over_unless_it_works_for_a_remit(tmp_path: Path) -> None:
+    async with running(tmp_path) as (client, platform):
+        session = await open_session(client)
+        rows = await platform.services.sessions.read(ONE, session.id)
+    state = fold(rows)
+    assert "/mnt/session/outputs" in system_prompt(state, has_builtin_tools=True)
+    assert "/mnt/session/outputs" not in system_prompt(state, has_builtin_tools=False)
+    state.created["parent"] = "remit_1"
+    assert "/mnt/session/outputs" not in system_prompt(state, has_builtin_tools=True)
+
+
+async def test_list_of_a_running_session_does_not_wait_for_its_turn(tmp_path: Path) -> None:
+    async with running(tmp_path) as (client, _):
+        session = await open_session(client)
+        await send(
+            client,
+            session.id,
+            script(
+                use("bash", command='echo 1 > "$OUTPUTS/a.txt"'),
+                {"text": "one"},
+                use("bash", command='echo 2 > "$OUTPUTS/b.txt"'),
+                {"text": "never said in full", "delay_ms": 60_000},
+            ),
+        )
+        await until_idle(client, session.id)
+        await send(client, session.id, said("go on"))
+        await until(client, session.id, "agent.tool_result", 2)
+        with anyio.fail_after(5):
+            listed = {file.filename async for file in client.beta.files.list(scope_id=session.id)}
+    assert "a.txt" in listed
