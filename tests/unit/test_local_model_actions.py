@@ -97,7 +97,7 @@ def test_the_history_is_told_in_the_words_of_the_actions() -> None:
     assert [message["content"] for message in told.messages] == [
         "list",
         '{"action":"bash","command":"ls"}',
-        "Result:\na.txt\n\nThe tool failed:\nno such file",
+        "It worked. Result:\na.txt\nIf nothing is left to do, answer now.\n\nThe tool failed:\nno such file",
     ]
 
 
@@ -108,7 +108,7 @@ def test_a_long_result_is_cut_in_the_middle_and_says_so() -> None:
 
     assert len(text) < RESULT_CHARACTERS_MAX + 100
     assert "characters left out" in text
-    assert text.endswith("end")
+    assert "aend\n" in text
 
 
 def test_an_image_is_refused_by_name() -> None:

@@ -18,6 +18,13 @@ ANSWER = "answer"
 RESULT_CHARACTERS_MAX = 4_000
 """Of a tool's result: the beginning and the end of a longer one."""
 
+_EXAMPLE = """\
+An example. Asked for: Make a file a.txt that says hi
+{"action": "bash", "command": "echo hi > a.txt"}
+It worked. Result:
+(no output)
+{"action": "answer", "text": "a.txt says hi."}"""
+
 _EXAMPLE_VALUES: dict[str, JsonValue] = {"string": "…", "integer": 1, "number": 1, "boolean": True}
 
 
@@ -72,6 +79,8 @@ def _rules(tools: Sequence[JsonObject]) -> str:
     lines = ["Answer with one JSON object, one step at a time. Your actions:"]
     lines += [f"{_example(tool)}  {_first_sentence(str(tool.get('description') or ''))}" for tool in tools]
     lines.append(f'{{"action": "{ANSWER}", "text": "…"}}  When the work is done: say what you did.')
+    if any(tool["name"] == "bash" for tool in tools):
+        lines.append(_EXAMPLE)
     return "\n".join(lines)
 
 
@@ -136,8 +145,10 @@ def _said(block: JsonValue) -> str:
         case "tool_result":
             content = fields.get("content")
             inner = "\n".join(map(_said, content)) if isinstance(content, list) else str(content or "")
-            heading = "The tool failed:" if fields.get("is_error") else "Result:"
-            return f"{heading}\n{_shortened(inner)}"
+            if fields.get("is_error"):
+                return f"The tool failed:\n{_shortened(inner)}"
+            # Without these words a small model does again what it has done, until it has undone it.
+            return f"It worked. Result:\n{_shortened(inner)}\nIf nothing is left to do, answer now."
         case "thinking" | "redacted_thinking":
             return ""
         case kind:
