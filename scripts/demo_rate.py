@@ -145,7 +145,11 @@ async def main(model: str, tasks: Sequence[Task], runs: int, max_iterations: int
     done: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="remit-rate-") as folder:
         # The weights are the user's own; everything else is thrown away.
-        weights = model_folder(load_settings()).folder
+        models = model_folder(load_settings())
+        known = models.known(model)
+        if known is not None and not models.is_installed(known):
+            raise SystemExit(f"{model} is not installed: remit model install {model} --with-runtime")
+        weights = models.folder
         settings = load_settings(data=Path(folder), local_models=weights)
         async with (
             open_platform(settings) as platform,

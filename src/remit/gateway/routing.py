@@ -30,6 +30,7 @@ WAYS_TO_GET_A_MODEL = (
     "set ANTHROPIC_API_KEY (or REMIT_ANTHROPIC_API_KEY) for claude-…; "
     "set OPENAI_API_KEY (or REMIT_OPENAI_API_KEY) for gpt-…; "
     "set REMIT_OPENAI_BASE_URL, such as http://127.0.0.1:11434/v1, for a model server of your own (local/NAME); "
+    "name bedrock/MODEL or vertex/MODEL, with that vendor's usual credentials; "
     "`remit model install local/qwen2.5-coder-1.5b` for a small free one on this machine (1.1 GB); "
     "scripted/… exists only for demos and is never used on its own"
 )
