@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import textwrap
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
 from remit.errors import ModelCallFailed, ModelUnavailable
@@ -121,8 +123,6 @@ async def local_models(
 
 async def answer(models: LocalModels, request: ModelRequest = HELLO) -> dict[str, object]:
     """What the process says that it got."""
-    import msgspec
-
     *_, response = [item async for item in models.stream(request)]
     assert isinstance(response, ModelResponse)
     return msgspec.json.decode(str(response.content[0]["text"]))
@@ -159,8 +159,6 @@ async def test_no_vendors_key_goes_to_the_process(folder: ModelFolder) -> None:
 
 @pytest.mark.usefixtures("runtime_package")
 async def test_a_small_model_is_held_to_one_action_when_there_are_tools(folder: ModelFolder) -> None:
-    import msgspec
-
     put_weights(folder)
     async with local_models(folder) as models:
         plain = await answer(models)
@@ -198,8 +196,6 @@ async def test_a_model_that_cannot_be_loaded_says_why_and_costs_nothing(folder: 
 
 @pytest.mark.usefixtures("runtime_package")
 async def test_the_process_goes_when_its_server_is_killed(folder: ModelFolder, tmp_path: Path) -> None:
-    import sys
-
     put_weights(folder)
     program = tmp_path / "server.py"
     program.write_text(
@@ -271,3 +267,16 @@ async def test_a_model_that_is_not_installed_is_refused_with_the_command_that_in
 async def test_without_any_model_the_error_names_the_install_command() -> None:
     with pytest.raises(ModelUnavailable, match="remit model install local/"):
         await Router({}, aliases={}).default_model()
+
+
+async def test_an_installed_model_without_its_runtime_is_refused_with_the_line_that_installs_it(
+    folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)  # as if it were not there
+    put_weights(folder)
+    async with local_models(folder) as models:
+        assert await models.models() == []
+        with pytest.raises(ModelUnavailable, match=r"pip install 'remit\[local\]'"):
+            await Router({"local": models}, aliases={}).resolve("local/tiny")
+        with pytest.raises(ModelCallFailed, match=r"pip install 'remit\[local\]'"):
+            await answer(models)
