@@ -1,4 +1,4 @@
-"""Failures of the OpenAI-shaped paths, in that protocol's envelope."""
+"""Failures of the paths of model calls: as their clients expect them, for OpenAI's in that protocol's envelope."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
+from remit.errors import ModelUnavailable, NotFound
 from remit.server.errors import ErrorAnswer, answer
 
 OPENAI_PATHS = ("/v1/chat/completions", "/v1/responses")
+MODEL_PATHS = (*OPENAI_PATHS, "/v1/messages", "/v1/messages/count_tokens")
 
 _SERVER_ERRORS = ("api_error", "overloaded_error", "timeout_error")
 _FIELD = re.compile(r"^`([^`]+)`")
@@ -17,6 +19,9 @@ _FIELD = re.compile(r"^`([^`]+)`")
 
 def answer_for(path: str, error: Exception, request_id: str) -> ErrorAnswer:
     """The answer to a failure, as the clients of this path expect it."""
+    if isinstance(error, ModelUnavailable) and path in MODEL_PATHS:
+        # There the model is what was asked for; both protocols say 404.
+        error = NotFound(error.message, code="model_not_found")
     return openai_answer(error, request_id) if path in OPENAI_PATHS else answer(error, request_id)
 
 
