@@ -26,6 +26,7 @@ from remit.egress.proxied import EgressSettings, ProxiedEgress
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.gateway import Gateway, RetrySettings
 from remit.gateway.routing import Router, is_local_url, parse_routes
+from remit.gateway.workspace_stream import wake_workspace
 from remit.harness.loop import BuiltInLoop
 from remit.ids import Ids
 from remit.interfaces import (
@@ -72,7 +73,7 @@ from remit.server.gateway_routes import gateway_routes
 from remit.server.keys import KeyRoutes
 from remit.server.listening import listen_on_file, listen_on_port, serving, url_of
 from remit.server.models import ModelList, ModelRoutes
-from remit.server.operator_key import KeyOrigin, operator_key
+from remit.server.operator_key import DEFAULT_WORKSPACE, KeyOrigin, operator_key
 from remit.server.preview import PreviewRoutes, Previews
 from remit.server.remit_routes import remit_routes
 from remit.server.services import ServerSettings, Services
@@ -289,6 +290,7 @@ async def open_platform(settings: Settings, *, serves_tcp: bool = False) -> Asyn
         parts = await _embedded_parts(settings, stack)
         # Having the lock proves the former owner dead: its leases need not run out.
         await parts.sessions.raise_epochs()
+        await wake_workspace(parts.sessions, DEFAULT_WORKSPACE, now_us=parts.clock.now_us())
         key = await operator_key(settings, parts.catalog, parts.clock, parts.ids)
         assembled = assemble(
             parts, public_url=(settings.public_url and settings.public_url.rstrip("/")) or url

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 
+from remit.errors import NotFound
 from remit.interfaces import SessionStore
 from remit.values import Append, NewEvent, NewStream, OpenAccount, Principal, Purpose, StreamSummary, Unit
 
@@ -38,3 +41,10 @@ async def create_workspace_stream(store: SessionStore, principal: Principal) -> 
             ),
         ),
     )
+
+
+async def wake_workspace(store: SessionStore, workspace_id: str, *, now_us: int) -> None:
+    """Have somebody look at the workspace now: at a start its open calls have lost their process."""
+    principal = Principal(workspace_id=workspace_id, actor="system", kind="system")
+    with contextlib.suppress(NotFound):  # no call was ever made
+        await store.wake(principal, workspace_stream_id(principal), at_us=now_us)
