@@ -12,7 +12,10 @@ OWN_FIELDS: Mapping[str, frozenset[str]] = {
     "BetaManagedAgentsUserDefineOutcomeEvent": frozenset({"verifiers"}),
     "BetaManagedAgentsAgentToolResultEvent": frozenset({"may_have_run"}),
 }
-FIELDS_OF_TWINS: Mapping[str, frozenset[str]] = {"FileMetadata": frozenset({"scope"})}
+FIELDS_OF_TWINS: Mapping[str, frozenset[str]] = {
+    "FileMetadata": frozenset({"scope"}),
+    "ModelInfo": frozenset({"allowed_fallback_models"}),
+}
 """Fields of the beta type that stand in its plain twin too: both are answered by one path."""
 ONLY_AFTER_A_CRASH = frozenset({("BetaManagedAgentsAgentToolResultEvent", "may_have_run")})
 """Those that a tour without mishaps does not see."""

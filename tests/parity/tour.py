@@ -20,7 +20,8 @@ from remit.server.app import App
 
 MODEL = "scripted/inline"
 PRICES = {MODEL: {"input_per_million_usd": 10.0, "output_per_million_usd": 50.0}}
-TOUR_SECONDS_MAX = 20
+HELLO = {"steps": [{"text": "Hello."}]}
+TOUR_SECONDS_MAX = 60
 
 TOOLS: list[Any] = [
     {
@@ -63,7 +64,7 @@ def uses(name: str, **input: Any) -> dict[str, Any]:
 
 async def make_tour(folder: Path) -> Recorder:
     """The whole platform, its worker at work, and the SDK in front of it."""
-    async with whole_platform(folder, prices=PRICES) as platform:
+    async with whole_platform(folder, prices=PRICES, scripts={"hello": HELLO}) as platform:
         assert isinstance(platform.asgi, App)
         work = asyncio.create_task(platform.worker.run())
         transport = RecordingTransport(platform.asgi)
@@ -319,7 +320,7 @@ class Tour:
     async def models(self, prefix: str) -> None:
         path = f"{prefix}.models"
         page = await self._call(f"{path}.list", limit=1)
-        await self._call(f"{path}.retrieve", page.data[0].id if page.data else MODEL)
+        await self._call(f"{path}.retrieve", page.data[0].id)
 
     async def messages(self, prefix: str) -> None:
         path = f"{prefix}.messages"
