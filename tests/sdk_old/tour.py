@@ -90,6 +90,8 @@ class Tour:
         events = self.call("beta.sessions.events.list", session.id).data
         texts = [event.content[0].text for event in events if event.type == "agent.message"]
         assert texts == ["I look.", "It is 42."], texts
+        self.files(session.id)
+        self.messages()
         self.refusals()
         self.call("beta.sessions.archive", session.id)
         self.call("beta.sessions.delete", session.id)
@@ -114,6 +116,23 @@ class Tour:
                 if event.type == "session.status_idle" and event.stop_reason.type == "end_turn":
                     return
         raise AssertionError("the stream ended before the turn")
+
+    def files(self, session_id: str) -> None:
+        file = self.call("beta.files.upload", file=("data.csv", b"a,b\n1,2\n", "text/csv"))
+        self.call("beta.files.retrieve_metadata", file.id)
+        self.call("beta.files.list", limit=5)
+        self.call("beta.sessions.resources.add", session_id, type="file", file_id=file.id)
+        self.call("beta.sessions.resources.list", session_id)
+        assert self.client.beta.files.download(file.id).read() == b"a,b\n1,2\n"
+        self.call("beta.files.delete", file.id)
+
+    def messages(self) -> None:
+        text = "```script\n" + json.dumps({"steps": [{"text": "Hello, you."}]}) + "\n```"
+        asked: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": text}]}
+        for path in ("messages", "beta.messages"):
+            assert self.call(f"{path}.count_tokens", **asked).input_tokens > 0
+            with attrgetter(path)(self.client).stream(max_tokens=100, **asked) as stream:
+                assert stream.get_final_text() == "Hello, you."
 
     def refusals(self) -> None:
         error = _raised(anthropic.BadRequestError, lambda: self.client.beta.vaults.create(display_name="v"))

@@ -100,6 +100,23 @@ assert.ok(page.data.some((one) => one.id === session.id));
 const [thread] = (await call("beta.sessions.threads.list", session.id)).data;
 await call("beta.sessions.threads.retrieve", thread.id, { session_id: session.id });
 
+const upload = await call("beta.files.upload", { file: new File(["a,b\n1,2\n"], "data.csv", { type: "text/csv" }) });
+assert.equal((await call("beta.files.retrieveMetadata", upload.id)).size_bytes, 8);
+const added = await call("beta.sessions.resources.add", session.id, { type: "file", file_id: upload.id });
+assert.equal(added.mount_path.startsWith("/mnt/session/uploads/"), true);
+await call("beta.sessions.resources.list", session.id);
+await call("beta.files.list", { scope_id: session.id });
+assert.equal(await (await call("beta.files.download", upload.id)).text(), "a,b\n1,2\n");
+assert.equal((await call("beta.files.delete", upload.id)).type, "file_deleted");
+
+const prompt = "```script\n" + JSON.stringify({ steps: [{ text: "Hello, you." }] }) + "\n```";
+const asked = { model: MODEL, max_tokens: 100, messages: [{ role: "user", content: prompt }] };
+assert.equal((await call("messages.create", asked)).content[0].text, "Hello, you.");
+const whole = await client.messages.stream(asked).finalMessage();
+assert.equal(whole.content[0].text, "Hello, you.");
+const { max_tokens, ...counted } = asked;
+assert.ok((await call("messages.countTokens", counted)).input_tokens > 0);
+
 await assert.rejects(client.beta.vaults.create({ display_name: "v" }), (error) => {
   assert.ok(error instanceof BadRequestError);
   assert.match(error.message, /client\.beta\.vaults\.create/);
