@@ -194,7 +194,15 @@ def _tools(books: Books) -> list[JsonValue]:
 
 
 def _sandboxes(books: Books) -> list[JsonObject]:
-    fields = ("sandbox_id", "provider", "isolation", "image_digest", "tree_digest")
+    fields = (
+        "sandbox_id",
+        "provider",
+        "isolation",
+        "image_digest",
+        "tree_digest",
+        "network",
+        "packages_digest",
+    )
     return [
         {"session_id": books.stream_id, **{field: body.get(field) for field in fields}}
         for row in books.rows

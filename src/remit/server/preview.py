@@ -94,8 +94,8 @@ class PreviewRoutes:
         Query(request)
         principal, services = principal_of(request), self._services
         session_id: str = request.path_params["session_id"]
-        params = await read_params(request, PreviewCreate, bytes_max=_BODY_BYTES_MAX)
         await services.states.load(principal, session_id)
+        params = await read_params(request, PreviewCreate, bytes_max=_BODY_BYTES_MAX)
         secret, now_us = new_secret(TOKEN_PREFIX), services.clock.now_us()
         expires_at_us = now_us + params.expires_in_seconds * 1_000_000
         key = KeyRow(
