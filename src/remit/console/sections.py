@@ -112,8 +112,10 @@ def remit_waiting(remit: Json) -> Sequence[Markup]:
     forecast = as_object(remit.get("forecast"))
     likely = as_object(forecast.get("usd"))
     text = "The forecast waits for consent; nothing has been spent."
-    if likely.get("high") is not None:
-        text += f" Likely {usd(likely.get('likely'))}, at most about {usd(likely.get('high'))}."
+    cap = as_object(remit.get("cap"))
+    if likely.get("likely") is not None:
+        text += f" It will likely cost {usd(likely['likely'])}"
+        text += f", and never more than {usd(cap['usd'])}." if cap.get("usd") is not None else "."
     return (tag("li", tag("b", "consent"), " ", text),)
 
 
