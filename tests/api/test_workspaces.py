@@ -35,6 +35,7 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/v1/environments/{environment_id}"): {"name": "stolen"},
     ("POST", "/v1/sessions/{session_id}"): {"title": "stolen"},
     ("POST", "/v1/sessions/{session_id}/events"): {"events": [HELLO]},
+    ("POST", "/v1/sessions/{session_id}/previews"): {"port": 8000},
     ("POST", "/v1/sessions/{session_id}/resources"): {"type": "file", "file_id": "file_stolen"},
     ("POST", "/v1/sessions/{session_id}/resources/{resource_id}"): {"authorization_token": "t"},
 }

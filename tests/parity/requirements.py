@@ -109,7 +109,6 @@ EVENTS_REFUSED: Mapping[str, str] = {
 
 EVENTS_MISSING: Mapping[str, str] = {
     "span.outcome_evaluation_ongoing": "an evaluation shows its start and its end, no sign of life in between",
-    "agent.thread_context_compacted": "contexts are not compacted yet",
 }
 """Event types that could occur and do not."""
 

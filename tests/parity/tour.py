@@ -99,6 +99,7 @@ class Tour:
             self.interrupt,
             self.overload,
             self.budget,
+            self.compaction,
             self.lists,
         ):
             await session()
@@ -286,6 +287,19 @@ class Tour:
             await self._call("client.beta.sessions.update", session_id, budget=_dollars("500"))
             await self.until_idle(events)
         await self._call("client.beta.sessions.update", session_id, budget=None)
+        await self.listed(session_id)
+
+    async def compaction(self) -> None:
+        """A context that is nearly full is summarised; the summary carries what the scripted model says next."""
+        session_id = (await self.session()).id
+        steps = script(
+            {"text": "Much.", "usage": {"input_tokens": 180_000, "output_tokens": 10}},
+            {"text": _script_text({"text": "Short again."})},
+        )
+        async with self.followed(session_id, steps) as events:
+            await self.until_idle(events)
+            await self.send(session_id, said("Go on."))
+            await self.until_idle(events)
         await self.listed(session_id)
 
     async def lists(self) -> None:
