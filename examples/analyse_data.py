@@ -59,9 +59,8 @@ with client.beta.sessions.events.stream(session.id) as stream:
             break
 
 FOLDER.mkdir(parents=True, exist_ok=True)
-given = {resource.file_id for resource in session.resources}
 for file in client.beta.files.list(scope_id=session.id, betas=["managed-agents-2026-04-01"]):
-    if file.id in given:
+    if not file.downloadable:
         continue  # the session's own copy of what was uploaded
     path = FOLDER / Path(file.filename).name
     client.beta.files.download(file.id).write_to_file(path)

@@ -83,9 +83,8 @@ with client.beta.sessions.events.stream(session.id) as stream:
         elif event.type == "session.status_terminated":
             raise SystemExit("The session ended.")
 
-given = {resource.file_id for resource in session.resources}
 for file in client.beta.files.list(scope_id=session.id, betas=["managed-agents-2026-04-01"]):
-    if file.id in given:
+    if not file.downloadable:
         continue  # the session's own copy of what was uploaded
     mended = client.beta.files.download(file.id).read().decode()
     before = PROJECT.get(file.filename, "")

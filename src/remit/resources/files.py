@@ -34,6 +34,8 @@ class FileBody(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_us: int | None = None
     session_id: str | None = None
     """The session it belongs to."""
+    is_copy: bool = False
+    """What a session was given, not what its agent left: programs tell them apart by `downloadable`."""
 
 
 class Stored(NamedTuple):
@@ -127,7 +129,7 @@ class Files:
     async def copy(self, principal: Principal, file_id: str, *, session_id: str) -> Resource:
         """The same bytes as a file of a session's own, which outlives the original. Raises NotFound (expired too)."""
         body = body_of(await self.usable(principal, file_id))
-        copied = msgspec.structs.replace(body, session_id=session_id, expires_at_us=None)
+        copied = msgspec.structs.replace(body, session_id=session_id, is_copy=True, expires_at_us=None)
         return await self.add(principal, self._ids.new("file"), copied)
 
     async def retrieve(self, principal: Principal, file_id: str) -> Resource:
@@ -202,7 +204,7 @@ def file_to_wire(resource: Resource) -> JsonObject:
         "mime_type": body.mime_type,
         "size_bytes": body.size_bytes,
         "created_at": rfc3339(resource.created_at_us),
-        "downloadable": True,
+        "downloadable": not body.is_copy,
         "expires_at": rfc3339(body.expires_at_us) if body.expires_at_us is not None else None,
         "scope": {"type": "session", "id": body.session_id} if body.session_id is not None else None,
     }
