@@ -10,15 +10,20 @@ from typing import Any
 
 import anyio
 import httpx2
+import msgspec
 import pytest
 from anthropic import AsyncAnthropic
+from structlog.testing import capture_logs
 
 from api.running import open_session, running, said, script, send, until, until_idle, use
 from remit.app import Assembled
 from remit.client.asgi import StreamingASGITransport
+from remit.server.access_log import AccessLog
+from remit.values import Principal
 
 pytestmark = pytest.mark.anyio
 
+ONE = Principal(workspace_id="wrkspc_one", actor="apikey_one")
 SERVER = r"""
 import http.server, sys, time
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -187,6 +192,19 @@ async def test_an_address_with_a_token_needs_no_key_and_opens_one_port_only(tmp_
         assert (await browser.get(it.path())).status_code == 401
 
 
+async def test_no_token_stands_in_the_access_log(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.http() as http:
+        made = (await http.post(f"/v1/sessions/{it.session_id}/previews", json={"port": it.port})).json()
+        logged = AccessLog(it.platform.asgi, it.platform.services.clock)
+        async with httpx2.AsyncClient(
+            transport=StreamingASGITransport(logged), base_url="http://remit"
+        ) as browser:
+            with capture_logs() as lines:
+                assert (await browser.get(made["url"])).status_code == 201
+    (line,) = [line for line in lines if line["event"] == "request_answered"]
+    assert line["path"] == "/v1/previews/…/"
+
+
 async def test_a_token_ends_with_its_time(tmp_path: Path) -> None:
     async with world(tmp_path) as it, it.http() as http, it.http(key=None) as browser:
         made = (
@@ -241,6 +259,10 @@ async def test_a_released_sandbox_says_which_services_ended(tmp_path: Path) -> N
             "data": [],
             "is_live": False,
         }
+        state, _ = await it.platform.services.states.load(ONE, it.session_id)
+        assert b"These services ended with it: port " in msgspec.json.encode(
+            state.history
+        )  # the agent is told
         gone = await http.get(it.path())
         assert gone.status_code == 400
         assert "no live sandbox" in gone.json()["error"]["message"]
