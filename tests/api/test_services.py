@@ -19,6 +19,7 @@ from api.running import open_session, running, said, script, send, until, until_
 from remit.app import Assembled
 from remit.client.asgi import StreamingASGITransport
 from remit.server.access_log import AccessLog
+from remit.server.listening import listen_on_port
 from remit.values import Principal
 
 pytestmark = pytest.mark.anyio
@@ -266,3 +267,11 @@ async def test_a_released_sandbox_says_which_services_ended(tmp_path: Path) -> N
         gone = await http.get(it.path())
         assert gone.status_code == 400
         assert "no live sandbox" in gone.json()["error"]["message"]
+
+
+def test_answers_over_tcp_do_not_wait_for_acknowledgements() -> None:
+    with listen_on_port("127.0.0.1", 0) as listener:
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+        with client, accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

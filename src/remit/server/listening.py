@@ -42,7 +42,11 @@ def listen_on_port(host: str, port: int) -> socket.socket:
     """A TCP socket. Raises InvalidRequest that names the setting to change."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        # Connections inherit it; asyncio sets it only where a socket names its protocol. Without it an answer written
+        # in two pieces waits 40 ms for the client's acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except socket.gaierror as error:
         raise InvalidRequest(f"`host`: {host!r} is no address of this machine: {error.strerror}.") from error
     except OverflowError as error:

@@ -27,7 +27,7 @@ POLICY = "sandbox allow-scripts allow-forms"
 _KEPT_ANSWER_HEADERS = frozenset(
     (
         "accept-ranges", "age", "cache-control", "content-disposition", "content-encoding", "content-language",
-        "content-length", "content-range", "content-type", "date", "etag", "expires", "last-modified", "retry-after",
+        "content-length", "content-range", "content-type", "etag", "expires", "last-modified", "retry-after",
         "vary",
     )
 )  # fmt: skip
