@@ -16,7 +16,7 @@ CHECK = """\
 set -e
 python3 roman.py 1990 | grep -qx MCMXC
 python3 roman.py 4 | grep -qx IV
-! python3 roman.py 0 2>/dev/null
+if python3 roman.py 0 2>/dev/null; then echo "0 is not refused"; exit 1; fi
 """
 
 client = Anthropic()

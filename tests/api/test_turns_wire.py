@@ -240,7 +240,8 @@ async def test_outcome_is_graded_revised_and_satisfied_with_a_rubric_from_a_file
     ]
     ends = [e for e in spans if e.type.endswith("_end")]
     assert [e.result for e in ends] == ["needs_revision", "satisfied"]
-    assert "0 of 1 criteria met" in ends[0].explanation
+    assert ends[0].explanation.startswith("0 of 1 criteria met: it is good\n")
+    assert "- it is good: " in ends[0].explanation, "and why"
     assert all(
         end.outcome_evaluation_start_id == start.id for start, end in zip(spans[::2], ends, strict=True)
     )

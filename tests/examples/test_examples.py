@@ -69,6 +69,10 @@ def test_a_rubric_sends_the_work_back_until_it_is_met(server: ExampleServer, tmp
         "needs_revision",
         "satisfied",
     ]
+    assert (
+        "needs_revision: 1 of 2 criteria met: Cost\nThe cost is missing.\n- Cost: There is no figure."
+        in printed
+    )
     assert "satisfied after 2 of 3 iterations" in printed
     assert "40 euros a month" in printed
 
@@ -82,6 +86,7 @@ def test_an_outcome_ends_after_its_last_iteration(server: ExampleServer, tmp_pat
 def test_a_command_decides_whether_the_outcome_holds(server: ExampleServer, tmp_path: Path) -> None:
     printed = server.run("outcome_with_verifiers", folder=tmp_path)
     assert "agent: It is done; I am sure that it works.\nverified (0): needs_revision." in printed
+    assert "exit code 1\n0 is not refused\n" in printed, "with what the command said"
     assert lines(printed)[-1] == "needs_revision -> satisfied"
 
 

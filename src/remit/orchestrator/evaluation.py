@@ -22,10 +22,13 @@ from remit.session.events import Draft
 from remit.session.state import Outcome, SessionState
 from remit.values import JsonObject, JsonValue, Verdict, VerifyRequest
 from remit.verifiers.composition import Verifiers
+from remit.verifiers.output import shorten
 
 HEARTBEAT_SECONDS = 15.0
 OUTPUT_SHOWN_MAX = 12_000
 """Characters of one verifier's output that go back to the agent."""
+EXPLANATION_SHOWN_MAX = 2_000
+"""Characters of one verifier's output that the wire's explanation quotes."""
 
 
 class Evaluation:
@@ -99,7 +102,7 @@ class Evaluation:
             result, explanation = "satisfied", _summaries(verdicts)
         else:
             result = "max_iterations_reached" if is_last else "needs_revision"
-            explanation = _summaries([verdict for verdict in verdicts if not verdict.passed])
+            explanation = _why_not([verdict for verdict in verdicts if not verdict.passed])
         fields: JsonObject = {
             "outcome_id": outcome.id,
             "verification_id": outcome.evaluation_start_id,
@@ -183,6 +186,12 @@ def feedback(verdicts: Sequence[Verdict], *, is_last: bool) -> str:
     )
     parts.append("</system>")
     return "\n".join(parts)
+
+
+def _why_not(verdicts: Sequence[Verdict]) -> str:
+    """The summaries in the first line, below it what each verifier said."""
+    said = [shorten(verdict.output.strip(), head=0, tail=EXPLANATION_SHOWN_MAX) for verdict in verdicts]
+    return "\n".join([_summaries(verdicts), *filter(None, said)])
 
 
 def _summaries(verdicts: Sequence[Verdict]) -> str:

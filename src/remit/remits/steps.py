@@ -227,7 +227,9 @@ def _why_satisfied(state: RemitState, verified: bool) -> str:
 
 
 def _last_explanation(work: Work, result: str) -> str:
-    return work.evaluations[-1].explanation or f"The last evaluation ended as {result}."
+    """One line: a remit shows the verdicts themselves."""
+    first_line = work.evaluations[-1].explanation.partition("\n")[0]
+    return first_line or f"The last evaluation ended as {result}."
 
 
 def stopped(explanation: str) -> End:
