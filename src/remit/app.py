@@ -7,8 +7,9 @@ an embedded one: the lock on the data folder, SQLite, the sandbox, the worker, t
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from remit.bus.memory import MemoryBus
 from remit.clock import Clock, SystemClock
 from remit.config import Settings, load_settings
 from remit.console.app import Console
+from remit.egress.addresses import is_own
+from remit.egress.policy import make_guard
 from remit.egress.proxied import EgressSettings, ProxiedEgress
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.gateway import Gateway, RetrySettings
@@ -80,6 +83,9 @@ from remit.server.services import ServerSettings, Services
 from remit.stores.sqlite.folder import open_sqlite
 from remit.stores.sqlite.owner import SOCKET_FILE, DataFolderLock
 from remit.toolsets.agent import AgentToolset
+from remit.toolsets.web.fetching import Address, Fetcher
+from remit.toolsets.web.search import BraveSearch, SearchEngine, SearxngSearch
+from remit.toolsets.web.tools import WebTools, web_offer
 from remit.verifiers.command import CommandVerifier
 from remit.verifiers.composition import Verifiers
 from remit.verifiers.rubric import RubricVerifier
@@ -99,6 +105,9 @@ __all__ = [
 ]
 
 logger = structlog.get_logger(__name__)
+
+LISTED_SEARCH_USD_PER_THOUSAND = 10.0
+"""What searches cost where the operator says nothing else; an own SearXNG costs nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +142,14 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
     """Wire the parts. Starts nothing. `public_url` is where pages are served for people, if they are."""
     settings = parts.settings
     hints = Hints()
+    web = _web_tools(settings)
     worker_name = parts.ids.new("worker")
-    router = Router(parts.models, aliases=settings.aliases, routes=parse_routes(settings.routes))
+    router = Router(
+        parts.models,
+        aliases=settings.aliases,
+        routes=parse_routes(settings.routes),
+        default=settings.model,
+    )
     gateway = Gateway(
         router=router, prices=parts.prices, clock=parts.clock, ids=parts.ids, retries=parts.retries
     )
@@ -175,6 +190,7 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         settings=ServerSettings(
             harnesses={one.name: one.version for one in parts.harnesses},
             default_networking=settings.default_networking,
+            web=web_offer(web),
         ),
     )
     session_handler = SessionHandler(
@@ -185,7 +201,7 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         ids=parts.ids,
         harnesses={one.name: one for one in parts.harnesses},
         gateway=gateway,
-        toolset=AgentToolset(),
+        toolset=AgentToolset(web),
         sandboxes=held,
         evaluation=Evaluation(verifiers=verifiers, sandboxes=held, blobs=parts.blobs),
         reader_wait_seconds=settings.reader_wait_seconds,
@@ -242,6 +258,34 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         held=held,
         services=services,
     )
+
+
+def _web_tools(settings: Settings) -> WebTools | None:
+    """None: the operator has not switched them on."""
+    if not settings.web_tools:
+        return None
+    engine: SearchEngine | None = None
+    if settings.searxng_url is not None:
+        engine = SearxngSearch(settings.searxng_url)
+    elif settings.brave_api_key is not None:
+        engine = BraveSearch(settings.brave_api_key)
+    price = settings.web_search_usd_per_thousand
+    if price is None:
+        price = LISTED_SEARCH_USD_PER_THOUSAND if isinstance(engine, BraveSearch) else 0.0
+    return WebTools(
+        fetcher=Fetcher(_web_judge(settings)), engine=engine, search_nano_usd=math.ceil(price * 1_000_000)
+    )
+
+
+def _web_judge(settings: Settings) -> Callable[[str, int, Address], str | None]:
+    """The rule for sandboxes holds for the server's own fetches as well."""
+    guard = make_guard(settings.egress_ports, settings.egress_private_hosts)
+
+    def judge(host: str, port: int, address: Address) -> str | None:
+        refusal = guard.address_refusal(host, port, address, is_own=is_own(address))
+        return refusal.reason if refusal is not None else None
+
+    return judge
 
 
 def _local_servers(settings: Settings) -> FindLocalServers:

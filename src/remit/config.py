@@ -74,6 +74,12 @@ def _key(text: str) -> str:
     return text
 
 
+def _http_url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("expected an address that begins with http:// or https://")
+    return text
+
+
 def _openai_protocol(text: str) -> str:
     if text not in ("chat", "responses"):
         raise ValueError("expected chat or responses")
@@ -196,6 +202,27 @@ SETTINGS: Mapping[str, Setting] = {
     "npm_registry": Setting(
         variables=("REMIT_NPM_REGISTRY",), parse=str, meaning="Where an environment's npm packages come from."
     ),
+    "web_tools": Setting(
+        variables=("REMIT_WEB_TOOLS",),
+        parse=_boolean,
+        meaning="Agents may have web_fetch, and web_search if there is a search engine below. Off unless set.",
+    ),
+    "searxng_url": Setting(
+        variables=("REMIT_SEARXNG_URL",),
+        parse=_http_url,
+        meaning="A SearXNG of your own for web_search (with `json` among its formats); goes before Brave.",
+    ),
+    "brave_api_key": Setting(
+        variables=("REMIT_BRAVE_API_KEY",),
+        parse=_key,
+        meaning="Key of Brave Search, for web_search.",
+        is_secret=True,
+    ),
+    "web_search_usd_per_thousand": Setting(
+        variables=("REMIT_WEB_SEARCH_USD_PER_THOUSAND",),
+        parse=_positive,
+        meaning="What a thousand searches cost. Unset: 10 dollars with Brave, nothing with your own SearXNG.",
+    ),
     "reader_wait_seconds": Setting(
         variables=("REMIT_READER_WAIT_SECONDS",),
         parse=_positive,
@@ -240,6 +267,10 @@ class Settings:
     registry_hosts: tuple[str, ...] = ("pypi.org", "files.pythonhosted.org", "registry.npmjs.org")
     pip_index_url: str = "https://pypi.org/simple"
     npm_registry: str = "https://registry.npmjs.org/"
+    web_tools: bool = False
+    searxng_url: str | None = None
+    brave_api_key: str | None = field(default=None, repr=False)
+    web_search_usd_per_thousand: float | None = None
     reader_wait_seconds: float = 0.3
     prices: Mapping[str, Any] = field(default_factory=_no_table)
     aliases: Mapping[str, str] = field(default_factory=_no_table)

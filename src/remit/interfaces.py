@@ -580,7 +580,7 @@ class LiveSandboxes(Protocol):
 
 
 class Toolset(Protocol):
-    """Tools the model may call; each runs against a live sandbox."""
+    """Tools the model may call; each runs against a live sandbox, or in the server."""
 
     def definitions(self) -> Sequence[dict[str, JsonValue]]:
         """`{name, description, input_schema}` of every tool, in a fixed order."""
@@ -594,8 +594,17 @@ class Toolset(Protocol):
         """Whether uses of this tool may run beside others (it only reads)."""
         ...
 
-    async def run(self, use: ToolUse, context: ToolContext, sandbox: Sandbox) -> ToolResult:
-        """Run one use. A tool's own failure is an error result. Raises SandboxLost."""
+    def needs_sandbox(self, name: str) -> bool:
+        """Whether the tool acts in the sandbox; no sandbox is made for one that does not."""
+        ...
+
+    def price_nano_usd(self, name: str) -> int:
+        """What one request of a use costs (`ToolResult.requests` of them; at most one); held before it runs."""
+        ...
+
+    async def run(self, use: ToolUse, context: ToolContext, sandbox: Sandbox | None) -> ToolResult:
+        """Run one use; `sandbox` is there if the tool needs it. A tool's own failure is an error result. May be cancelled.
+        Raises SandboxLost."""
         ...
 
 

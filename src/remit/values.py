@@ -659,6 +659,10 @@ class ToolContext(Value, frozen=True, kw_only=True):
     session_id: str
     thread_id: str
     epoch: int
+    settings: JsonObject = {}
+    """The tool's entry in the agent's resolved configuration (domains and the like)."""
+    shown_urls: dict[str, set[str]] = {}
+    """Addresses that came up in the conversation, and from which sources; see `session.web`."""
 
 
 class ToolResult(Value, frozen=True, kw_only=True):
@@ -668,6 +672,8 @@ class ToolResult(Value, frozen=True, kw_only=True):
     is_error: bool = False
     offloaded_to: str | None = None
     """File in the sandbox that has the whole output, of which `content` is only a preview."""
+    requests: int = 0
+    """To the web, as they are counted and priced."""
 
 
 class TurnView(Value, frozen=True, kw_only=True):

@@ -268,7 +268,7 @@ class Gateway:
                 log.info("model_request_fields_dropped", model=route.priced_as, fields=list(trimmed.dropped))
             started = Started(attempt, planned.nano_usd_max)
             try:
-                cancellation = await _carry_through(recorder.started(attempt))
+                cancellation = await carry_through(recorder.started(attempt))
             except HoldRefused:
                 # Another call of the stream took what was left: what remains may do for a smaller one.
                 if plans == PLANS_MAX:
@@ -276,7 +276,7 @@ class Gateway:
                 continue
             if cancellation is not None:
                 never_made = unbilled(started, reason="interrupted", message="cancelled before it was made")
-                await _carry_through(recorder.finished(attempt, never_made))
+                await carry_through(recorder.finished(attempt, never_made))
                 raise cancellation
             return started
 
@@ -312,7 +312,7 @@ class Gateway:
             # The request may have reached the provider: what it costs is not known.
             ended = assumed(started, reason="interrupted", message="cut by an interrupt")
             try:
-                await _carry_through(recorder.finished(started.attempt, ended))
+                await carry_through(recorder.finished(started.attempt, ended))
             except RemitError:
                 # Whoever owns the stream next finds the open hold and settles it the same way; we are to stop.
                 log.warning("model_call_end_not_recorded", call_id=started.attempt.call_id, exc_info=True)
@@ -320,7 +320,7 @@ class Gateway:
         except Exception:
             log.exception("model_driver_broke", call_id=started.attempt.call_id, provider=route.provider_name)
             ended = assumed(started, reason="internal", message="the driver broke; see the server's log")
-            await _carry_through(recorder.finished(started.attempt, ended))
+            await carry_through(recorder.finished(started.attempt, ended))
             raise
 
     def _pause(
@@ -403,12 +403,12 @@ def _for_provider(request: ModelRequest, route: Route) -> ModelRequest:
 
 
 async def _finish(started: Started, recorder: CallRecorder, ended: CallEnded) -> None:
-    cancellation = await _carry_through(recorder.finished(started.attempt, ended))
+    cancellation = await carry_through(recorder.finished(started.attempt, ended))
     if cancellation is not None:
         raise cancellation
 
 
-async def _carry_through(append: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
+async def carry_through(append: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
     """Wait for an append to the end although we may be cancelled meanwhile, and return the cancellation.
 
     Half an append cannot be told from none: a hold whose start we gave up on could stay open for ever.

@@ -66,10 +66,13 @@ def check_calls(
 ) -> list[Violation]:
     """Every hold belongs to a call that was started with it; every call ends; an ended call holds nothing. The ledger
     was read when the log had `ledger_seq` rows, or later."""
-    started = {
-        str((body := decode(row))["call_id"]): (row, body) for row in rows if row.type == "model.started"
+    started = {_paid_id(body): (row, body) for row in rows if (body := _paid(row, "started")) is not None}
+    ended = {
+        _paid_id(body): row
+        for row in rows
+        if (body := _paid(row, "ended")) is not None
+        and (row.type == "model.ended" or _paid_id(body) in started)
     }
-    ended = {str(decode(row)["call_id"]): row for row in rows if row.type == "model.ended"}
     found: list[Violation] = []
     for call_id, (row, body) in started.items():
         if call_id not in ended and not is_live:
@@ -83,7 +86,7 @@ def check_calls(
     ]
     for hold in ledger.holds:
         if hold.hold_id not in started:
-            message = f"hold {hold.hold_id!r} of {hold.amount} ({hold.unit}) has no model.started"
+            message = f"hold {hold.hold_id!r} of {hold.amount} ({hold.unit}) has no start"
             found.append(_violation("holds_match_calls", ledger, message, seq=hold.seq))
         elif hold.state == "open" and hold.hold_id in ended and not is_live:
             message = f"hold {hold.hold_id!r} is open, and its call has ended"
@@ -92,6 +95,20 @@ def check_calls(
             message = f"hold {hold.hold_id!r} is open, and no call is running"
             found.append(_violation("holds_closed", ledger, message, seq=hold.seq))
     return found
+
+
+def _paid(row: EventRow, part: str) -> JsonObject | None:
+    """The body of a row that starts or ends what is paid: a model call, or a tool use that set something aside."""
+    if row.type == f"model.{part}":
+        return decode(row)
+    if part == "ended":
+        return decode(row) if row.type == "tool.measured" else None
+    body = decode(row) if row.type == "tool.started" else None
+    return body if body is not None and body.get("holds") else None
+
+
+def _paid_id(body: JsonObject) -> str:
+    return str(body.get("call_id") or body["tool_use_id"])
 
 
 def _check_start_holds(row: EventRow, call_id: str, body: JsonObject, ledger: Ledger) -> Iterator[Violation]:

@@ -186,9 +186,9 @@ class SessionRecorder:
         )
 
 
-def assumed_settlements(started: JsonObject) -> tuple[Settle, ...]:
-    """Settle what a call left open: nobody knows its cost, so it is taken to have used its whole hold."""
-    holds = [msgspec.convert(hold, Hold) for hold in cast("list[JsonObject]", started["holds"])]
+def assumed_settlements(recorded: Sequence[JsonObject]) -> tuple[Settle, ...]:
+    """Settle what a call or a tool left open: nobody knows its cost, so it is taken to have used its whole hold."""
+    holds = [msgspec.convert(hold, Hold) for hold in recorded]
     return tuple(
         Settle(hold_id=hold.hold_id, unit=hold.unit, amount=hold.amount, is_assumed=True) for hold in holds
     )

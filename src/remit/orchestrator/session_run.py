@@ -6,7 +6,7 @@ The decisions are pure (`session/moves.py`); this file carries them out, one dur
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, assert_never, cast
 
 import structlog
@@ -32,12 +32,13 @@ from remit.orchestrator.turn import (
     error_result,
     interrupted_result,
     tool_result,
+    unmeasured,
 )
 from remit.orchestrator.writer import SessionWriter, tell_parent, thread_of
 from remit.session import events
 from remit.session.events import Draft
 from remit.session.moves import CarryOn, Rest, StartTurn, StopTurn, TakeInput, WaitAgain, next_move
-from remit.session.state import SessionState
+from remit.session.state import OpenToolUse, SessionState
 from remit.values import (
     HandlerResult,
     JsonObject,
@@ -131,7 +132,9 @@ class SessionRun:
                 elif status.state == "running":
                     await sandbox.interrupt(open_use.use.id)
             await self._writer.append(
-                tool_result(self._writer, open_use.use, result, may_have_run=is_unknown)
+                tool_result(self._writer, open_use.use, result, may_have_run=is_unknown),
+                *unmeasured(self._writer, [open_use]),
+                effects=assumed_settlements(open_use.holds),
             )
         if self._state.sandbox is not None and sandbox is None:
             await self._sandboxes.announce_loss(self._writer, "it ended with the server that ran it")
@@ -140,7 +143,7 @@ class SessionRun:
         new: list[NewEvent | Draft] = []
         settlements: list[Settle] = []
         for call_id, call in self._state.open_calls.items():
-            settlements.extend(assumed_settlements(call.body))
+            settlements.extend(assumed_settlements(_holds(call.body)))
             new.append(
                 self._writer.private(
                     "model.ended",
@@ -269,7 +272,8 @@ class SessionRun:
                 )
             )
         new.extend(consume(writer, event_ids))
-        await writer.append(*new)
+        uses = list(state.tool_uses.values())
+        await writer.append(*new, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "end_turn"})
 
     async def _fail_turn(self, error: JsonObject) -> None:
@@ -281,7 +285,8 @@ class SessionRun:
         ]
         flushed = [id for id, event in state.pending.items() if event["type"] != "user.interrupt"]
         new = [writer.public("session.error", error=error), *closed, *consume(writer, flushed)]
-        await writer.append(*new)
+        uses = list(state.tool_uses.values())
+        await writer.append(*new, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "retries_exhausted"})
 
     async def _go_idle(self, reason: JsonObject, *, details: JsonObject | None = None) -> None:
@@ -292,6 +297,7 @@ class SessionRun:
         digest = await self._final_snapshot() if state.parent_stream_id is not None else None
         usage = events.usage_snapshot(
             state.usage,
+            state.web,
             cost_nano_usd=state.cost_nano_usd,
             active_seconds=state.active_seconds(writer.clock.now_us()),
         )
@@ -403,6 +409,14 @@ class SessionRun:
 
     def _summary(self, status: str) -> StreamSummary:
         return summary_of(self._state, status)
+
+
+def _holds(started: JsonObject) -> list[JsonObject]:
+    return cast("list[JsonObject]", started["holds"])
+
+
+def _assumed(uses: Sequence[OpenToolUse]) -> list[Settle]:
+    return [settle for use in uses for settle in assumed_settlements(use.holds)]
 
 
 def summary_of(state: SessionState, status: str) -> StreamSummary:

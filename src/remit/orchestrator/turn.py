@@ -10,6 +10,7 @@ from typing import assert_never, cast
 import msgspec
 
 from remit.errors import CompactionLimitReached, SandboxLost
+from remit.gateway.gateway import carry_through
 from remit.interfaces import BlobStore, ModelCaller, Sandbox, Toolset
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import SessionRecorder
@@ -25,7 +26,7 @@ from remit.session.compaction import (
     next_relief,
 )
 from remit.session.events import Draft
-from remit.session.policy import tool_policies
+from remit.session.policy import tool_policies, tool_settings
 from remit.session.state import (
     CHANGING_TOOLS,
     INPUT_TYPES_ANSWERING,
@@ -34,10 +35,14 @@ from remit.session.state import (
 )
 from remit.session.view import view
 from remit.values import (
+    Effect,
+    Hold,
     JsonObject,
     JsonValue,
     ModelRequest,
     ModelResponse,
+    NewEvent,
+    Settle,
     ToolContext,
     ToolResult,
     ToolUse,
@@ -172,9 +177,19 @@ class SessionTurn:
         if wrong is not None:
             await self._writer.append(tool_result(self._writer, use, error_result(wrong)))
             return
-        sandbox = await self._sandboxes.ensure(self._writer)
-        await self._writer.append(
-            self._writer.private("tool.started", tool_use_id=use.id, name=use.name, sandbox_id=sandbox.id)
+        needs_sandbox = self._toolset.needs_sandbox(use.name)
+        sandbox = await self._sandboxes.ensure(self._writer) if needs_sandbox else None
+        price = self._toolset.price_nano_usd(use.name)
+        holds = await self._holds(use, price)
+        await self._append_whole(
+            self._writer.private(
+                "tool.started",
+                tool_use_id=use.id,
+                name=use.name,
+                sandbox_id=sandbox.id if sandbox is not None else None,
+                holds=[cast("JsonValue", msgspec.to_builtins(hold)) for hold in holds],
+            ),
+            effects=holds,
         )
         started = self._writer.clock.monotonic()
         try:
@@ -186,26 +201,56 @@ class SessionTurn:
             await self._sandboxes.announce_loss(self._writer, error.message)
             return
         duration_us = int((self._writer.clock.monotonic() - started) * 1_000_000)
-        await self._writer.append(
+        await self._append_whole(
             tool_result(self._writer, use, result),
             self._writer.private(
                 "tool.measured",
                 tool_use_id=use.id,
+                name=use.name,
                 duration_us=duration_us,
                 offloaded_to=result.offloaded_to,
+                requests=result.requests,
+                cost_nano_usd=price * result.requests,
             ),
+            effects=[
+                Settle(hold_id=hold.hold_id, unit=hold.unit, amount=price * result.requests) for hold in holds
+            ],
         )
 
-    async def _run_in(self, sandbox: Sandbox, use: ToolUse) -> ToolResult:
+    async def _append_whole(self, *new: NewEvent | Draft, effects: Sequence[Effect]) -> None:
+        """Also when we are cancelled meanwhile: whoever closes the use must see whether its hold is open."""
+        cancellation = await carry_through(self._appended(*new, effects=effects))
+        if cancellation is not None:
+            raise cancellation
+
+    async def _appended(self, *new: NewEvent | Draft, effects: Sequence[Effect]) -> None:
+        await self._writer.append(*new, effects=effects)
+
+    async def _holds(self, use: ToolUse, price_nano_usd: int) -> list[Hold]:
+        """For a tool that costs; the append that starts it is refused when it does not fit."""
+        if price_nano_usd == 0:
+            return []
+        accounts = await self._writer.store.accounts(self._writer.principal, self._writer.session_id)
+        return [
+            Hold(hold_id=use.id, unit="nano_usd", purpose="work", amount=price_nano_usd)
+            for account in accounts
+            if (account.unit, account.purpose) == ("nano_usd", "work")
+        ]
+
+    async def _run_in(self, sandbox: Sandbox | None, use: ToolUse) -> ToolResult:
+        state = self._writer.state
         context = ToolContext(
             session_id=self._writer.session_id,
-            thread_id=self._writer.state.thread_id,
+            thread_id=state.thread_id,
             epoch=self._writer.epoch,
+            settings=tool_settings(state.agent, use.name),
+            shown_urls=state.web.shown,
         )
         try:
             return await self._toolset.run(use, context, sandbox)
         except asyncio.CancelledError:
-            await asyncio.shield(_interrupt(sandbox, use.id))
+            if sandbox is not None:
+                await asyncio.shield(_interrupt(sandbox, use.id))
             raise
 
     async def _answer_denied(self) -> None:
@@ -264,6 +309,24 @@ def consume(writer: SessionWriter, event_ids: Sequence[str]) -> list[Draft]:
 def error_result(text: str) -> ToolResult:
     """An error for the model to read."""
     return ToolResult(content=({"type": "text", "text": text},), is_error=True)
+
+
+def unmeasured(writer: SessionWriter, uses: Sequence[OpenToolUse]) -> list[NewEvent]:
+    """What is booked for priced uses that were cut off: they are taken to have cost what was set aside."""
+    return [
+        writer.private(
+            "tool.measured",
+            tool_use_id=use.use.id,
+            name=use.use.name,
+            duration_us=None,
+            offloaded_to=None,
+            requests=1,
+            cost_nano_usd=sum(cast("int", hold["amount"]) for hold in use.holds),
+            is_assumed=True,
+        )
+        for use in uses
+        if use.holds
+    ]
 
 
 def tool_result(

@@ -170,7 +170,9 @@ class RemitCreation:
     async def _default_agent(self, principal: Principal, model: str) -> Resource:
         """The workspace's own agent for remits, made at first use through the rules every agent obeys."""
         config = resolve_create(
-            AgentCreate(name=DEFAULT_AGENT_NAME, model=model, tools=[AgentToolsetParams()]), self._harnesses
+            AgentCreate(name=DEFAULT_AGENT_NAME, model=model, tools=[AgentToolsetParams()]),
+            self._harnesses,
+            self._agents.web,
         )
         now_us = self._clock.now_us()
         resource = Resource(

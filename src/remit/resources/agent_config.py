@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from remit.errors import InvalidRequest
 from remit.resources.metadata import merge_metadata
 from remit.resources.tools import resolve_tools
+from remit.resources.web_settings import NO_WEB, WebOffer
 from remit.schema.agents import (
     AgentConfig,
     AgentCreate,
@@ -28,7 +29,7 @@ Harnesses = Mapping[str, str]
 DEFAULT_HARNESS = "remit"
 
 
-def resolve_create(params: AgentCreate, harnesses: Harnesses) -> AgentConfig:
+def resolve_create(params: AgentCreate, harnesses: Harnesses, web: WebOffer = NO_WEB) -> AgentConfig:
     """Raises InvalidRequest."""
     _refuse_later_parts(params.mcp_servers, params.skills, params.multiagent, params.execution_identity)
     return AgentConfig(
@@ -36,13 +37,15 @@ def resolve_create(params: AgentCreate, harnesses: Harnesses) -> AgentConfig:
         model=resolve_model(params.model),
         description=params.description or None,
         system=params.system or None,
-        tools=resolve_tools(params.tools or ()),
+        tools=resolve_tools(params.tools or (), web=web),
         metadata=dict(params.metadata or {}),
         harness=resolve_harness(params.harness, harnesses),
     )
 
 
-def resolve_update(current: AgentConfig, params: AgentUpdate, harnesses: Harnesses) -> AgentConfig:
+def resolve_update(
+    current: AgentConfig, params: AgentUpdate, harnesses: Harnesses, web: WebOffer = NO_WEB
+) -> AgentConfig:
     """The configuration after an update: what is left out stays. Raises InvalidRequest."""
     _refuse_later_parts(
         _given(params.mcp_servers),
@@ -60,7 +63,7 @@ def resolve_update(current: AgentConfig, params: AgentUpdate, harnesses: Harness
     if params.system is not UNSET:
         changed = replace(changed, system=params.system or None)
     if params.tools is not UNSET:
-        changed = replace(changed, tools=resolve_tools(params.tools or ()))
+        changed = replace(changed, tools=resolve_tools(params.tools or (), web=web))
     if params.metadata is not UNSET:
         changed = replace(changed, metadata=merge_metadata(current.metadata, params.metadata))
     if params.harness is not UNSET:

@@ -13,6 +13,7 @@ from remit.errors import Conflict, InvalidRequest, WrongState
 from remit.ids import Ids
 from remit.interfaces import Catalog
 from remit.resources.agent_config import Harnesses, resolve_create, resolve_update
+from remit.resources.web_settings import NO_WEB, WebOffer
 from remit.schema.agents import AgentConfig, AgentCreate, AgentUpdate, agent_body, snapshot_body
 from remit.values import JsonObject, Page, Principal, Resource
 
@@ -24,7 +25,15 @@ ATTEMPTS_MAX = 5
 class Agents:
     """Create, retrieve, update, archive and list agents of a workspace."""
 
-    def __init__(self, catalog: Catalog, clock: Clock, ids: Ids, harnesses: Harnesses) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        clock: Clock,
+        ids: Ids,
+        harnesses: Harnesses,
+        web: WebOffer = NO_WEB,
+    ) -> None:
+        self.web = web
         self._catalog = catalog
         self._clock = clock
         self._ids = ids
@@ -32,7 +41,7 @@ class Agents:
 
     async def create(self, principal: Principal, params: AgentCreate) -> Resource:
         """Version 1. Raises InvalidRequest."""
-        config = resolve_create(params, self._harnesses)
+        config = resolve_create(params, self._harnesses, self.web)
         now_us = self._clock.now_us()
         resource = Resource(
             workspace_id=principal.workspace_id,
@@ -65,7 +74,7 @@ class Agents:
             if current.archived_at_us is not None:
                 raise WrongState(f"Agent {agent_id!r} is archived and cannot be changed; create a new one.")
             before = decode_config(current)
-            after = resolve_update(before, params, self._harnesses)
+            after = resolve_update(before, params, self._harnesses, self.web)
             if after == before:
                 return current
             changed = replace(

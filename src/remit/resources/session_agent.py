@@ -11,6 +11,7 @@ from remit.resources import environments
 from remit.resources.agent_config import refuse_servers_and_skills, resolve_model
 from remit.resources.agents import Agents, decode_config, snapshot, usable_agent
 from remit.resources.tools import resolve_tools
+from remit.resources.web_settings import WebOffer
 from remit.schema.agents import AgentConfig
 from remit.schema.sessions import AgentReference, AgentWithOverrides
 from remit.values import JsonObject, Principal, Resource
@@ -27,7 +28,7 @@ async def resolve_session_agent(
             return snapshot(await usable_agent(agents, principal, reference.id, reference.version))
         case AgentWithOverrides():
             resource = await usable_agent(agents, principal, reference.id, reference.version)
-            return snapshot(resource, _overridden(decode_config(resource), reference))
+            return snapshot(resource, _overridden(decode_config(resource), reference, agents.web))
 
 
 async def usable_environment(catalog: Catalog, principal: Principal, environment_id: str) -> Resource:
@@ -38,7 +39,7 @@ async def usable_environment(catalog: Catalog, principal: Principal, environment
     return resource
 
 
-def _overridden(config: AgentConfig, overrides: AgentWithOverrides) -> AgentConfig:
+def _overridden(config: AgentConfig, overrides: AgentWithOverrides, web: WebOffer) -> AgentConfig:
     refuse_servers_and_skills(
         None if overrides.mcp_servers is UNSET else overrides.mcp_servers,
         None if overrides.skills is UNSET else overrides.skills,
@@ -55,5 +56,6 @@ def _overridden(config: AgentConfig, overrides: AgentWithOverrides) -> AgentConf
     if overrides.system is not UNSET:
         changed = replace(changed, system=overrides.system or None)
     if overrides.tools is not UNSET:
-        changed = replace(changed, tools=resolve_tools(overrides.tools or (), field="agent.tools"))
+        tools = resolve_tools(overrides.tools or (), web=web, field="agent.tools")
+        changed = replace(changed, tools=tools)
     return changed

@@ -20,6 +20,7 @@ from remit.resources.budgets import budget_body, change_budget
 from remit.resources.metadata import merge_metadata
 from remit.resources.session_wire import is_busy, pending_changes, status
 from remit.resources.tools import resolve_tools
+from remit.resources.web_settings import NO_WEB, WebOffer
 from remit.schema.sessions import SessionUpdate
 from remit.schema.wire import not_supported
 from remit.session.events import Draft, private, received
@@ -28,14 +29,20 @@ from remit.values import Account, Append, Effect, JsonObject, NewEvent, StreamHe
 
 
 def update(
-    state: SessionState, params: SessionUpdate, accounts: Sequence[Account], *, ids: Ids, now_us: int
+    state: SessionState,
+    params: SessionUpdate,
+    accounts: Sequence[Account],
+    *,
+    ids: Ids,
+    now_us: int,
+    web: WebOffer = NO_WEB,
 ) -> Append | None:
     """None when nothing would change. Raises InvalidRequest, WrongState."""
     if params.vault_ids is not UNSET and params.vault_ids:
         raise not_supported("vault_ids", "vaults are", "Remove it.")
     if state.archived_at is not None or state.status == "terminated":
         raise WrongState(f"Session {state.session_id!r} is {_ended(state)} and cannot be changed.")
-    changes, effects = _changes(state, params, accounts)
+    changes, effects = _changes(state, params, accounts, web)
     if not changes:
         return None
     if is_busy(state) or pending_changes(state):
@@ -144,7 +151,7 @@ def _check_removable(state: SessionState, head: StreamHead, what: str) -> None:
 
 
 def _changes(
-    state: SessionState, params: SessionUpdate, accounts: Sequence[Account]
+    state: SessionState, params: SessionUpdate, accounts: Sequence[Account], web: WebOffer
 ) -> tuple[JsonObject, tuple[Effect, ...]]:
     changes: JsonObject = {}
     effects: tuple[Effect, ...] = ()
@@ -159,7 +166,7 @@ def _changes(
         servers = params.agent.mcp_servers
         refuse_servers_and_skills(None if servers is UNSET else servers, None, field="agent.")
         if params.agent.tools is not UNSET:
-            tools = resolve_tools(params.agent.tools or (), field="agent.tools")
+            tools = resolve_tools(params.agent.tools or (), web=web, field="agent.tools")
             if tools != state.agent.get("tools"):
                 changes["agent"] = {**state.agent, "tools": list(tools)}
     if params.budget is not UNSET:

@@ -103,7 +103,10 @@ def with_receipt(event: JsonObject, received_at_us: int) -> JsonObject:
 
 def _usage(state: SessionState, now_us: int) -> JsonObject:
     return usage_snapshot(
-        state.usage, cost_nano_usd=state.cost_nano_usd, active_seconds=state.active_seconds(now_us)
+        state.usage,
+        state.web,
+        cost_nano_usd=state.cost_nano_usd,
+        active_seconds=state.active_seconds(now_us),
     )
 
 

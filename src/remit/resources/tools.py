@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from remit.errors import InvalidRequest
+from remit.resources.web_settings import NO_WEB, WebOffer, check_web_entry, resolve_web_settings
 from remit.schema.tools import (
     AGENT_TOOLSET,
     BUILTIN_TOOLS,
@@ -19,11 +20,12 @@ from remit.schema.tools import (
 from remit.schema.wire import not_supported
 from remit.values import JsonObject, JsonValue
 
-_WEB_SETTINGS = ("allowed_domains", "blocked_domains", "max_content_tokens", "url_sources", "user_location")
 
-
-def resolve_tools(tools: Sequence[ToolParams], *, field: str = "tools") -> list[JsonObject]:
+def resolve_tools(
+    tools: Sequence[ToolParams], *, web: WebOffer = NO_WEB, field: str = "tools"
+) -> list[JsonObject]:
     """The wire's resolved form. Raises InvalidRequest naming the entry."""
+    custom = {tool.name for tool in tools if isinstance(tool, CustomToolParams)}
     resolved: list[JsonObject] = []
     names: set[str] = set()
     for index, tool in enumerate(tools):
@@ -32,7 +34,7 @@ def resolve_tools(tools: Sequence[ToolParams], *, field: str = "tools") -> list[
             case AgentToolsetParams():
                 if any(entry["type"] == AGENT_TOOLSET for entry in resolved):
                     raise InvalidRequest(f"`{place}`: the built-in toolset is there twice; keep one.")
-                resolved.append(_resolve_toolset(tool, place))
+                resolved.append(_resolve_toolset(tool, place, web, custom))
             case CustomToolParams():
                 _check_custom_tool(tool, names, place)
                 names.add(tool.name)
@@ -64,7 +66,7 @@ def _resolve_custom_tool(tool: CustomToolParams) -> JsonObject:
     }
 
 
-def _resolve_toolset(toolset: AgentToolsetParams, place: str) -> JsonObject:
+def _resolve_toolset(toolset: AgentToolsetParams, place: str, web: WebOffer, custom: Set[str]) -> JsonObject:
     default = toolset.default_config
     is_enabled = default is None or default.enabled is not False
     policy = _policy(default.permission_policy if default else None, f"{place}.default_config") or {
@@ -73,7 +75,9 @@ def _resolve_toolset(toolset: AgentToolsetParams, place: str) -> JsonObject:
     entries: dict[str, ToolConfigParams] = {}
     for index, entry in enumerate(toolset.configs or ()):
         where = f"{place}.configs[{index}]"
-        _check_entry(entry, where, is_enabled=is_enabled)
+        _check_entry(entry, where)
+        wants = entry.enabled if entry.enabled is not None else is_enabled
+        check_web_entry(entry, where, web, is_enabled=wants, custom=custom)
         if entry.name in entries:
             raise InvalidRequest(f"`{where}.name`: {entry.name!r} is there twice; keep one.")
         entries[entry.name] = entry
@@ -82,14 +86,13 @@ def _resolve_toolset(toolset: AgentToolsetParams, place: str) -> JsonObject:
         entry = entries.get(name)
         own_policy = _policy(entry.permission_policy, f"{place}.configs ({name})") if entry else None
         own_enabled = entry.enabled if entry and entry.enabled is not None else is_enabled
-        configs.append(
-            {
-                "type": name,
-                "name": name,
-                "enabled": own_enabled and name not in WEB_TOOLS,
-                "permission_policy": own_policy or policy,
-            }
-        )
+        config: JsonObject = {
+            "type": name,
+            "name": name,
+            "enabled": own_enabled and (name not in WEB_TOOLS or name in web.tools),
+            "permission_policy": own_policy or policy,
+        }
+        configs.append({**config, **resolve_web_settings(name, entry)})
     return {
         "type": AGENT_TOOLSET,
         "default_config": {"enabled": is_enabled, "permission_policy": policy},
@@ -97,17 +100,10 @@ def _resolve_toolset(toolset: AgentToolsetParams, place: str) -> JsonObject:
     }
 
 
-def _check_entry(entry: ToolConfigParams, place: str, *, is_enabled: bool) -> None:
+def _check_entry(entry: ToolConfigParams, place: str) -> None:
     if entry.type is not None and entry.type != entry.name:
         raise InvalidRequest(
             f"`{place}.type`: must equal `name` ({entry.name!r}); correct it or leave it out."
-        )
-    for setting in _WEB_SETTINGS:
-        if getattr(entry, setting) is not None:
-            raise not_supported(f"{place}.{setting}", "settings of web tools are", "Remove it.")
-    if entry.name in WEB_TOOLS and (entry.enabled if entry.enabled is not None else is_enabled):
-        raise not_supported(
-            f"{place}.name", f"{entry.name} is", 'Remove the entry, or give it `"enabled": false`.'
         )
 
 

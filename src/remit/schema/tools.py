@@ -31,18 +31,60 @@ class ToolsetDefaultConfig(Params, frozen=True):
     permission_policy: PermissionPolicy | None = None
 
 
+DOMAINS_MAX = 64
+NAMED_TOOLS_MAX = 128
+CONTENT_TOKENS_MAX = 250_000
+"""About what a document's text is cut to in any case."""
+
+Domains = list[str]
+
+
+class UserLocation(Params, frozen=True):
+    """Where results should be near to."""
+
+    type: Literal["approximate"]
+    city: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | None = None
+    region: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | None = None
+    country: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}$")] | None = None
+    timezone: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | None = None
+
+
+class ToolReference(Params, frozen=True):
+    """Names one tool."""
+
+    type: Literal["tool_reference"]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class UrlSource(Params, frozen=True):
+    """Whether a source counts; `tools` belongs to `only` and `except`."""
+
+    type: Literal["all", "none", "only", "except"]
+    tools: Annotated[list[ToolReference], msgspec.Meta(min_length=1, max_length=NAMED_TOOLS_MAX)] | None = (
+        None
+    )
+
+
+class UrlSources(Params, frozen=True):
+    """Which parts of the conversation contribute addresses that may be fetched."""
+
+    user_input: Literal["all", "none"] | UrlSource | None = None
+    client_tool_results: Literal["all", "none"] | UrlSource | None = None
+    server_tool_results: Literal["all", "none"] | UrlSource | None = None
+
+
 class ToolConfigParams(Params, frozen=True):
-    """An entry of `configs`. The settings of web tools are read only to be refused by name."""
+    """An entry of `configs`; what comes after the policy is for the tools of the web alone."""
 
     name: ToolName
     type: ToolName | None = None
     enabled: bool | None = None
     permission_policy: PermissionPolicy | None = None
-    allowed_domains: Json = None
-    blocked_domains: Json = None
-    max_content_tokens: Json = None
-    url_sources: Json = None
-    user_location: Json = None
+    allowed_domains: Domains | None = None
+    blocked_domains: Domains | None = None
+    max_content_tokens: Annotated[int, msgspec.Meta(ge=1, le=CONTENT_TOKENS_MAX)] | None = None
+    url_sources: UrlSources | None = None
+    user_location: UserLocation | None = None
 
 
 class AgentToolsetParams(Params, frozen=True, tag="agent_toolset_20260401"):

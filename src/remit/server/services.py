@@ -12,6 +12,7 @@ from remit.resources.agents import Agents
 from remit.resources.environment_config import DefaultNetworking
 from remit.resources.environments import Environments
 from remit.resources.files import Files
+from remit.resources.web_settings import NO_WEB, WebOffer
 from remit.schema.files import FILE_BYTES_MAX
 from remit.server.states import SessionStates
 
@@ -32,6 +33,8 @@ class ServerSettings:
     """Of environments that say nothing of networking."""
     harnesses: Mapping[str, str] = field(default_factory=lambda: {"remit": "1"})
     """Harnesses agents may name: name and version."""
+    web: WebOffer = NO_WEB
+    """Web tools agents may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,9 @@ class Services:
     def __post_init__(self) -> None:
         object.__setattr__(self, "states", SessionStates(self.sessions))
         object.__setattr__(
-            self, "agents", Agents(self.catalog, self.clock, self.ids, self.settings.harnesses)
+            self,
+            "agents",
+            Agents(self.catalog, self.clock, self.ids, self.settings.harnesses, self.settings.web),
         )
         object.__setattr__(
             self,

@@ -139,7 +139,12 @@ class SessionRoutes:
 
         def decide(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
             return session_changes.update(
-                state, params, accounts, ids=services.ids, now_us=services.clock.now_us()
+                state,
+                params,
+                accounts,
+                ids=services.ids,
+                now_us=services.clock.now_us(),
+                web=services.agents.web,
             )
 
         try:

@@ -6,6 +6,7 @@ import msgspec
 
 from remit.clock import rfc3339
 from remit.ids import Ids
+from remit.session.web import WebUse
 from remit.values import JsonObject, JsonValue, NewEvent, Usage, Value
 
 _encode = msgspec.json.Encoder().encode
@@ -76,7 +77,7 @@ def list_cost(nano_usd: int) -> JsonObject:
     return {"amount": str(-(-nano_usd // 10_000_000)), "currency": "USD"}
 
 
-def usage_snapshot(usage: Usage, *, cost_nano_usd: int, active_seconds: float) -> JsonObject:
+def usage_snapshot(usage: Usage, web: WebUse, *, cost_nano_usd: int, active_seconds: float) -> JsonObject:
     """The wire's usage of a session."""
     return {
         "input_tokens": usage.input_tokens,
@@ -88,5 +89,5 @@ def usage_snapshot(usage: Usage, *, cost_nano_usd: int, active_seconds: float) -
         },
         "list_cost": list_cost(cost_nano_usd),
         "active_seconds": round(active_seconds, 3),
-        "server_tool_use": {"web_search_requests": 0, "web_fetch_requests": 0},
+        "server_tool_use": {"web_search_requests": web.searches, "web_fetch_requests": web.fetches},
     }

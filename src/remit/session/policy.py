@@ -43,6 +43,15 @@ def tool_definitions(agent: JsonObject, builtins: Sequence[JsonObject]) -> tuple
     return tuple(shown)
 
 
+def tool_settings(agent: JsonObject, name: str) -> JsonObject:
+    """The entry of a built-in tool in the agent's toolset; empty if it has none."""
+    for tool in cast("list[JsonObject]", agent.get("tools") or []):
+        for config in cast("list[JsonObject]", tool.get("configs") or []):
+            if tool["type"] == AGENT_TOOLSET and config["name"] == name:
+                return config
+    return {}
+
+
 def _policy(config: dict[str, JsonValue]) -> Policy:
     if config.get("enabled") is False:
         return "off"

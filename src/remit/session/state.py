@@ -15,6 +15,7 @@ import msgspec
 
 from remit.clock import parse_rfc3339, rfc3339
 from remit.session.history import History
+from remit.session.web import USER_INPUT, WEB_TOOLS, WebUse, client_tool, server_tool
 from remit.values import EventRow, JsonObject, JsonValue, ToolUse, Usage
 
 Status = Literal["idle", "running", "rescheduling", "terminated"]
@@ -38,6 +39,8 @@ class OpenToolUse:
     """`tool.started` is durable: after a crash it may have run."""
     denial: str | None = None
     """A person said no, with these words (maybe none)."""
+    holds: list[JsonObject] = field(default_factory=list[JsonObject])
+    """What was set aside for it when it started."""
 
     @property
     def is_blocking(self) -> bool:
@@ -169,6 +172,7 @@ class SessionState:
     """Of the tree of the environment's packages, once they are installed."""
     services: list[JsonObject] = field(default_factory=list[JsonObject])
     """What listened in the sandbox at the last look: `port`, `command`."""
+    web: WebUse = field(default_factory=WebUse)
 
     @property
     def parent_stream_id(self) -> str | None:
@@ -340,7 +344,9 @@ def _deleted(state: SessionState, row: EventRow, body: JsonObject) -> None:
 
 
 def _user_message(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    state.history.add_user(cast("list[JsonObject]", body["content"]))
+    content = cast("list[JsonObject]", body["content"])
+    state.history.add_user(content)
+    state.web.show(content, USER_INPUT)
     state.needs_model = True
 
 
@@ -352,6 +358,7 @@ def _system_message(state: SessionState, row: EventRow, body: JsonObject) -> Non
 
 def _define_outcome(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.outcome = Outcome(event=body)
+    state.web.show([_text(str(body["description"]))], USER_INPUT)
     state.outcome_evaluations.append(
         {
             "type": "outcome_evaluation",
@@ -455,6 +462,16 @@ def _tool_started(state: SessionState, row: EventRow, body: JsonObject) -> None:
     open_use = state.tool_uses.get(str(body["tool_use_id"]))
     if open_use is not None:
         open_use.is_started = True
+        open_use.holds = cast("list[JsonObject]", body.get("holds") or [])
+
+
+def _tool_measured(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    requests = cast("int", body.get("requests") or 0)
+    if body.get("name") == "web_search":
+        state.web.searches += requests
+    elif body.get("name") == "web_fetch":
+        state.web.fetches += requests
+    state.cost_nano_usd += cast("int", body.get("cost_nano_usd") or 0)
 
 
 def _tool_result(state: SessionState, row: EventRow, body: JsonObject) -> None:
@@ -467,6 +484,10 @@ def _tool_result(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.history.add_tool_result(open_use.use.provider_id, content, seq=row.seq, is_error=is_error)
     state.needs_model = True
     use = open_use.use
+    if open_use.is_custom:
+        state.web.show(content, client_tool(use.name))
+    elif use.name in WEB_TOOLS and not is_error:
+        state.web.show(content, server_tool(use.name))
     if use.name in CHANGING_TOOLS and not open_use.is_custom and open_use.is_started:
         state.changes_since_snapshot.append((row.seq, use.id))
     _count_exchange(state, use, content)
@@ -671,6 +692,7 @@ _HANDLERS: dict[str, Handler] = {
     "agent.custom_tool_use": _custom_tool_use,
     "agent.tool_result": _tool_result,
     "tool.started": _tool_started,
+    "tool.measured": _tool_measured,
     "harness.note": _harness_note,
     "context.cleared": _context_cleared,
     "context.compacted": _context_compacted,

@@ -1,4 +1,4 @@
-"""The tools of `agent_toolset_20260401`: bash, read, write, edit, glob, grep, on any sandbox."""
+"""The tools of `agent_toolset_20260401`: bash, read, write, edit, glob, grep, on any sandbox; and those of the web."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from remit.toolsets.inputs import (
     parse_input,
 )
 from remit.toolsets.reading import Excerpt, LinePicker, is_binary
+from remit.toolsets.web.tools import WebTools
 from remit.values import ExecResult, JsonValue, ShellRequest, ToolContext, ToolResult, ToolUse
 from remit.verifiers.output import clean, shorten
 
@@ -44,30 +45,49 @@ PREVIEW_HEAD_CHARACTERS = 4_000
 PREVIEW_TAIL_CHARACTERS = 8_000
 OFFLOAD_FOLDER = "/tmp/remit/outputs"
 
-_CONCURRENT = frozenset({"read", "glob", "grep"})
+_CONCURRENT = frozenset({"read", "glob", "grep", "web_fetch", "web_search"})
 
 
 class AgentToolset:
-    """Implements `Toolset`. Has no state: everything is in the sandbox."""
+    """Implements `Toolset`. Has no state: everything is in the sandbox. Without `web` there are no web tools."""
+
+    def __init__(self, web: WebTools | None = None) -> None:
+        self._web = web
+        self._web_names = web.names if web is not None else frozenset[str]()
 
     def definitions(self) -> Sequence[dict[str, JsonValue]]:
         """See Toolset."""
-        return definitions()
+        return [*definitions(), *(self._web.definitions() if self._web is not None else ())]
+
+    def needs_sandbox(self, name: str) -> bool:
+        """See Toolset."""
+        return name not in self._web_names
+
+    def price_nano_usd(self, name: str) -> int:
+        """See Toolset."""
+        return self._web.price_nano_usd(name) if self._web is not None else 0
 
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
         """See Toolset."""
         try:
-            parse_input(name, input)
+            if self._web is not None and name in self._web_names:
+                self._web.check_input(name, input)
+            else:
+                parse_input(name, input)
         except BadInput as error:
             return str(error)
         return None
 
     def is_concurrent(self, name: str) -> bool:
-        """Whether uses of this tool may run at the same time as others; the rest run in the order asked for."""
-        return name in _CONCURRENT
+        """Whether uses of this tool may run at the same time as others; the rest run in the order asked for. What costs
+        runs alone: a hold that is refused ends the turn, and must not cut others that have started."""
+        return name in _CONCURRENT and self.price_nano_usd(name) == 0
 
-    async def run(self, use: ToolUse, context: ToolContext, sandbox: Sandbox) -> ToolResult:
+    async def run(self, use: ToolUse, context: ToolContext, sandbox: Sandbox | None) -> ToolResult:
         """See Toolset."""
+        if self._web is not None and use.name in self._web_names:
+            return await self._web.run(use, context)
+        assert sandbox is not None, "every other tool needs a sandbox"
         try:
             parsed = parse_input(use.name, use.input)
             match parsed:

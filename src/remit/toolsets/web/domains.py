@@ -1,0 +1,43 @@
+"""Which hosts a web tool's settings allow. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from remit.values import JsonObject
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainRule:
+    """`allowed_domains` or `blocked_domains` of a tool; neither: every host."""
+
+    allowed: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+
+    def refusal(self, host: str, path: str = "/") -> str | None:
+        """Why an address is not allowed; None if it is."""
+        if self.allowed and not _matches(self.allowed, host, path):
+            return f"{host} is not one of the agent's allowed_domains ({', '.join(self.allowed)})"
+        if _matches(self.blocked, host, path):
+            return f"{host} is one of the agent's blocked_domains"
+        return None
+
+
+def domain_rule(settings: JsonObject) -> DomainRule:
+    """From the resolved configuration of the tool."""
+    allowed = cast("Sequence[str]", settings.get("allowed_domains") or ())
+    blocked = cast("Sequence[str]", settings.get("blocked_domains") or ())
+    return DomainRule(allowed=tuple(allowed), blocked=tuple(blocked))
+
+
+def _matches(domains: Sequence[str], host: str, path: str) -> bool:
+    host = host.lower().removesuffix(".")
+    for entry in domains:
+        domain, _, prefix = entry.partition("/")
+        is_host = host == domain or host.endswith(f".{domain}")
+        prefix = f"/{prefix}".rstrip("/")
+        if is_host and (path == prefix or path.startswith(f"{prefix}/")):
+            return True
+    return False
