@@ -173,3 +173,10 @@ async def test_a_model_server_on_loopback_is_named_with_its_models() -> None:
     assert (only.name, only.models) == ("Ollama", ("qwen", "llama"))
     assert only.base_url == f"{server.url}/v1"
     assert [request.method for request in server.requests] == ["GET"]
+
+
+async def test_the_operators_model_is_the_default_and_must_be_served() -> None:
+    named = Router({"scripted": SCRIPTED, "local": LOCAL}, aliases={}, default="local/qwen")
+    assert await named.default_model() == "local/qwen"
+    with pytest.raises(ModelUnavailable, match="claude-sonnet-5-5"):
+        await Router({"scripted": SCRIPTED}, aliases={}, default="claude-sonnet-5-5").default_model()

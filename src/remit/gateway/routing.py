@@ -96,7 +96,9 @@ class Router:
         *,
         aliases: Mapping[str, str],
         routes: Mapping[str, RouteSettings] | None = None,
+        default: str | None = None,
     ) -> None:
+        self._default = default
         self._providers = dict(providers)
         self._aliases = dict(aliases)
         self._routes = dict(routes or {})
@@ -165,7 +167,11 @@ class Router:
         return list(by_id.values())
 
     async def default_model(self) -> str:
-        """The model to use when none is named; never a scripted one. Raises ModelUnavailable."""
+        """The model to use when none is named: the operator's, else a usual one of what is configured, and never a
+        scripted one unasked. Raises ModelUnavailable."""
+        if self._default is not None:
+            await self.resolve(self._default)
+            return self._default
         served_instead: list[str] = []
         for provider_name, model in DEFAULT_MODELS:
             if provider_name not in self._providers:
