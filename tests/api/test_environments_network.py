@@ -15,7 +15,7 @@ from remit.values import NetworkPolicy
 
 pytestmark = pytest.mark.anyio
 
-LIMITED = {
+LIMITED: dict[str, Any] = {
     "type": "limited",
     "allowed_hosts": [],
     "allow_mcp_servers": False,

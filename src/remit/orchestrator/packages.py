@@ -73,7 +73,9 @@ class PackageInstaller:
             )
         wanted = {source: sorted(names) for source, names in sorted(packages.items())}
         if "npm" in wanted and "npm" not in image.programs:
-            raise SandboxUnavailable("the environment names npm packages, and npm is not installed on this machine")
+            raise SandboxUnavailable(
+                "the environment names npm packages, and npm is not installed on this machine"
+            )
         key = hashlib.sha256(msgspec.json.encode([LAYOUT, wanted, image.digest])).hexdigest()
         id = f"layer_{key[:32]}"
         lock = self._making.setdefault(f"{principal.workspace_id}/{id}", asyncio.Lock())
@@ -133,7 +135,9 @@ class PackageInstaller:
                 )
             await self._store(principal, id, sandbox, tree)
         except (SandboxLost, SandboxRefused) as error:
-            raise SandboxUnavailable(f"the environment's packages were not installed: {error.message}") from error
+            raise SandboxUnavailable(
+                f"the environment's packages were not installed: {error.message}"
+            ) from error
         finally:
             await asyncio.shield(sandbox.destroy())
         return Layer(
@@ -168,7 +172,9 @@ class PackageInstaller:
         if source == "pip":
             install = 'python3 -m pip install --no-input --no-cache-dir --target python --index-url "$INDEX" -- "$@"'
         else:
-            install = 'npm install --no-audit --no-fund --no-save --prefix node --registry "$REGISTRY" -- "$@"'
+            install = (
+                'npm install --no-audit --no-fund --no-save --prefix node --registry "$REGISTRY" -- "$@"'
+            )
         # Its scratch is in the working tree: /tmp is small.
         script = f"set -e; export TMPDIR=$PWD/.scratch; mkdir -p $TMPDIR node; {install}; rm -rf $TMPDIR"
         return ("bash", "--norc", "--noprofile", "-c", script, "install", *names)
