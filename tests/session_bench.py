@@ -30,7 +30,8 @@ from remit.orchestrator.session_handler import SessionHandler
 from remit.orchestrator.worker import Hints, Worker
 from remit.sandboxes.local import LocalProvider
 from remit.session import events
-from remit.session.state import SessionState, fold
+from remit.session.folding import fold
+from remit.session.state import SessionState
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.toolsets.agent import AgentToolset
 from remit.values import (

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from api.running import open_session, running, said, script, send, texts, until, until_idle, use
-from remit.session.state import fold
+from remit.session.folding import fold
 from remit.session.view import system_prompt
 from remit.values import Principal
 

@@ -22,7 +22,8 @@ from remit.ledger.prices import PriceTable
 from remit.server.app import App, create_app
 from remit.server.services import Services
 from remit.session.events import Draft, consumed
-from remit.session.state import SessionState, fold
+from remit.session.folding import fold
+from remit.session.state import SessionState
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.values import (

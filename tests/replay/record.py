@@ -16,7 +16,8 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from remit.session.state import SessionState, fold
+from remit.session.folding import fold
+from remit.session.state import SessionState
 from remit.values import EventRow, JsonObject, JsonValue
 from session_bench import PRINCIPAL, SessionBench, say, script, use
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remit.session.folding import fold
 from remit.session.moves import next_move
-from remit.session.state import SessionState, fold
+from remit.session.state import SessionState
 from remit.session.view import view
 from remit.values import EventRow
 

@@ -14,7 +14,8 @@ from remit.ids import Ids
 from remit.interfaces import LiveBus, SessionStore
 from remit.session import events
 from remit.session.events import Draft
-from remit.session.state import SessionState, fold
+from remit.session.folding import fold
+from remit.session.state import SessionState
 from remit.values import (
     Append,
     Effect,

@@ -7,7 +7,7 @@ from typing import cast
 
 import msgspec
 
-from remit.session.state import fold as fold_session
+from remit.session.folding import fold as fold_session
 from remit.values import EventRow, JsonObject, JsonValue, Value, Verdict
 
 SAME_APPEND_ROWS_MAX = 8

@@ -20,7 +20,7 @@ from remit.server.auth import principal_of
 from remit.server.remits import RemitRoutes
 from remit.server.requests import Query, json_response
 from remit.server.services import Services
-from remit.session.state import fold as fold_session
+from remit.session.folding import fold as fold_session
 from remit.values import (
     EventRow,
     JsonObject,

@@ -6,7 +6,8 @@ from collections import OrderedDict
 
 from remit.errors import NotFound
 from remit.interfaces import SessionStore
-from remit.session.state import SessionState, fold
+from remit.session.folding import fold
+from remit.session.state import SessionState
 from remit.values import Principal, StreamHead
 
 STATES_MAX = 64

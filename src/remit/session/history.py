@@ -94,3 +94,8 @@ class History:
         if not self.messages or self.messages[-1].role != "user":
             self.messages.append(Message(role="user", content=[]))
         return self.messages[-1]
+
+
+def text_block(text: str) -> JsonObject:
+    """A text block."""
+    return {"type": "text", "text": text}

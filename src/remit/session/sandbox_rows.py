@@ -1,0 +1,100 @@
+"""What the rows about a session's machine mean for its state: sandboxes, snapshots, files, packages, services."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from remit.clock import rfc3339
+from remit.session.history import text_block
+from remit.session.state import SandboxRecord, SessionState, Snapshot
+from remit.values import EventRow, JsonObject
+
+
+def files_pinned(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    state.files.update(cast("dict[str, JsonObject]", body["files"]))
+
+
+def resource_added(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    resource = cast("JsonObject", body["resource"])
+    state.resources[str(resource["id"])] = resource
+    _tell_of_resource(state, f"The file {resource['mount_path']} was added, read-only.")
+
+
+def resource_removed(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    resource = state.resources.pop(str(body["resource_id"]), None)
+    if resource is not None:
+        _tell_of_resource(state, f"The file {resource['mount_path']} was taken away.")
+
+
+def _tell_of_resource(state: SessionState, what: str) -> None:
+    """What is there at the first model call stands in the facts; later changes are said where they happen."""
+    if state.facts is None:
+        return
+    restart = (
+        " The sandbox starts anew for it before the next turn: files stay; shell variables, the current directory and "
+        "background processes do not."
+        if state.sandbox is not None
+        else ""
+    )
+    state.history.add_user([text_block(f"<system>\n{what}{restart}\n</system>")])
+
+
+def sandbox_started(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    state.sandbox = SandboxRecord(
+        sandbox_id=str(body["sandbox_id"]), tree_digest=cast("str | None", body.get("tree_digest")), body=body
+    )
+
+
+def packages_installed(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    state.packages_digest = str(body["tree_digest"])
+
+
+def services_seen(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    state.services = cast("list[JsonObject]", body["services"])
+
+
+def sandbox_lost(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    state.sandbox = None
+    state.services = []
+    state.changes_since_snapshot = []
+    state.history.add_user([text_block(_describe_loss(body))])
+
+
+def _describe_loss(body: JsonObject) -> str:
+    restored = cast("JsonObject | None", body.get("restored_from"))
+    lost = cast("JsonObject", body.get("lost") or {})
+    uses = cast("list[str]", lost.get("tool_use_ids") or [])
+    where = (
+        f"The working tree was restored from the snapshot taken at {restored['taken_at']}."
+        if restored is not None and restored.get("taken_at")
+        else "The working tree was restored to what the session started with."
+    )
+    effects = (
+        f" File changes of the last {len(uses)} tool uses before the loss may be missing: check before you rely on them."
+        if uses
+        else " No file change is known to be missing."
+    )
+    services = cast("list[JsonObject]", lost.get("services") or [])
+    listened = ", ".join(f"port {service['port']} ({service['command']})" for service in services)
+    gone = (
+        f" These services ended with it: {listened}; start them again if they are needed." if listened else ""
+    )
+    return (
+        f"<system>\nThe sandbox was lost ({body['reason']}). {where}{effects} "
+        f"Shell variables, the current directory and background processes are gone.{gone}\n</system>"
+    )
+
+
+def sandbox_released(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    state.sandbox = None
+    state.services = []
+    state.changes_since_snapshot = []
+
+
+def snapshot_taken(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    covers = cast("int", body["covers_seq"])
+    state.snapshot = Snapshot(
+        tree_digest=str(body["tree_digest"]), covers_seq=covers, taken_at=rfc3339(row.created_at_us)
+    )
+    state.outputs_digest = cast("str | None", body.get("outputs_digest"))
+    state.changes_since_snapshot = [change for change in state.changes_since_snapshot if change[0] > covers]
