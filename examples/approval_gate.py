@@ -63,9 +63,12 @@ with client.beta.sessions.events.stream(session.id) as stream:
         if event.type == "agent.custom_tool_use":
             asked[event.id] = event
         elif event.type == "session.status_idle" and event.stop_reason.type == "requires_action":
-            # Every id that blocks the session needs its answer; after the last one it goes on by itself.
+            # Every id that blocks the session needs its answer; after the last one it goes on by itself. In between
+            # it says again what is left, and some of that may be answered by the time this program reads it.
             for event_id in event.stop_reason.event_ids:
-                use = asked[event_id]
+                use = asked.pop(event_id, None)
+                if use is None:
+                    continue
                 decision = decide(use.input["text"], use.input.get("claims") or [])
                 client.beta.sessions.events.send(
                     session.id,

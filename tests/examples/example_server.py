@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 from up_process import UpProcess
@@ -32,7 +33,16 @@ class ExampleServer:
         )
         self.up.data.mkdir()
         (self.up.data / "remit.toml").write_text(PRICES)
-        self.up.start()
+
+    def __enter__(self) -> ExampleServer:
+        with ExitStack() as stack:
+            stack.enter_context(self.up)
+            self.up.start()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
     def kill_and_start_again(self) -> None:
         """In the middle of whatever it does, on the same port."""

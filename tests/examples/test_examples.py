@@ -18,8 +18,7 @@ TIMES = 200
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExampleServer]:
     """One for all but those that kill theirs."""
-    one = ExampleServer(tmp_path_factory.mktemp("examples"))
-    with one.up:
+    with ExampleServer(tmp_path_factory.mktemp("examples")) as one:
         yield one
 
 
@@ -47,8 +46,8 @@ def test_a_report_and_a_chart_are_downloaded(server: ExampleServer, tmp_path: Pa
 def test_a_person_declines_with_a_reason_and_approves_the_second_text(
     server: ExampleServer, tmp_path: Path
 ) -> None:
-    printed = server.run("approval_gate", folder=tmp_path, typed="Nothing lasts for ever\nyes\n")
-    assert printed.count("--- to be approved ---") == 2
+    printed = server.run("approval_gate", folder=tmp_path, typed="Nothing lasts for ever\nyes\nyes\n")
+    assert printed.count("--- to be approved ---") == 3, "two at once, and one of them again"
     assert "claim: lasts for ever" in printed
     assert lines(printed)[-2:] == [
         "Our new city bicycle weighs 14 kg and has a belt drive. The frame has ten years of guarantee.",
@@ -171,8 +170,7 @@ def test_models_are_called_without_any_agent(server: ExampleServer, tmp_path: Pa
 
 
 def test_a_chat_goes_on_over_a_kill_of_the_server_and_a_restart_of_the_program(tmp_path: Path) -> None:
-    server = ExampleServer(tmp_path / "server")
-    with server.up:
+    with ExampleServer(tmp_path / "server") as server:
         chat = Conversation(server.start("long_lived_chat", folder=tmp_path))
         chat.type("My name is Ada.")
         chat.read_until("it: Good to meet you, Ada.")
