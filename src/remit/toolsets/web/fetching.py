@@ -178,6 +178,8 @@ class Fetcher:
                     if self._limits.bytes >= 1 << 20
                     else f"it is larger than {self._limits.bytes:,} bytes",
                 )
+        if unpacker is not None and not unpacker.eof:
+            raise WebFailure("url_not_accessible", "its compressed body is broken")
         media_type, charset = _content_type(response.headers.get("content-type", ""))
         return Document(url=str(target), media_type=media_type, charset=charset, content=bytes(body))
 

@@ -80,7 +80,7 @@ def _text_encoding(charset: str | None) -> str | None:
     """A charset that Python knows and that is one of text; a page may claim `zlib` or nonsense."""
     try:
         known = codecs.lookup(charset or "utf-8")
-        b"".decode(known.name)
+        b"x".decode(known.name, "replace")
     except (LookupError, ValueError):
         return None
     return known.name

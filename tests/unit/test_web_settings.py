@@ -1,0 +1,167 @@
+"""What an agent may say of its web tools."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from remit.errors import InvalidRequest
+from remit.resources.tools import resolve_tools
+from remit.resources.web_settings import NO_WEB, WebOffer
+from remit.schema.tools import ToolList
+from remit.schema.wire import decode
+from remit.values import JsonObject
+
+BOTH = WebOffer(tools=frozenset({"web_fetch", "web_search"}), takes_location=True)
+CUSTOM = {"type": "custom", "name": "lookup", "description": "d", "input_schema": {"type": "object"}}
+
+
+def resolved(*configs: JsonObject, web: WebOffer = BOTH, **toolset: Any) -> dict[str, JsonObject]:
+    """The toolset's entries by name."""
+    tools = [{"type": "agent_toolset_20260401", "configs": configs, **toolset}, CUSTOM]
+    body = resolve_tools(decode(msgspec.json.encode(tools), ToolList), web=web)[0]
+    return {str(entry["name"]): entry for entry in cast("list[JsonObject]", body["configs"])}
+
+
+def refusal(*configs: JsonObject, web: WebOffer = BOTH) -> str:
+    with pytest.raises(InvalidRequest) as caught:
+        resolved(*configs, web=web)
+    return caught.value.message
+
+
+def test_the_default_toolset_has_the_web_tools_that_are_offered_and_no_others() -> None:
+    fetch_only = WebOffer(tools=frozenset({"web_fetch"}))
+    enabled = {
+        offer: [name for name, entry in resolved(web=offer).items() if entry["enabled"]][6:]
+        for offer in (NO_WEB, fetch_only, BOTH)
+    }
+    assert enabled == {NO_WEB: [], fetch_only: ["web_fetch"], BOTH: ["web_fetch", "web_search"]}
+
+
+def test_what_was_set_stands_in_the_resolved_configuration_and_what_was_not_is_null() -> None:
+    entries = resolved(
+        {
+            "name": "web_fetch",
+            "allowed_domains": ["Docs.Example.com"],
+            "max_content_tokens": 500,
+            "url_sources": {
+                "user_input": "none",
+                "client_tool_results": {
+                    "type": "only",
+                    "tools": [{"type": "tool_reference", "name": "lookup"}],
+                },
+            },
+        },
+        {"name": "web_search", "user_location": {"type": "approximate", "country": "DE"}},
+    )
+    fetch, search = entries["web_fetch"], entries["web_search"]
+    assert fetch["allowed_domains"] == ["docs.example.com"]
+    assert fetch["blocked_domains"] is None
+    assert fetch["max_content_tokens"] == 500
+    assert fetch["url_sources"] == {
+        "user_input": {"type": "none"},
+        "client_tool_results": {
+            "type": "only",
+            "tools": [{"type": "tool_reference", "name": "lookup"}],
+        },
+        "server_tool_results": None,
+    }
+    assert cast("JsonObject", search["user_location"])["country"] == "DE"
+    assert "allowed_domains" not in entries["bash"]
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"), [("web_fetch", "REMIT_WEB_TOOLS"), ("web_search", "REMIT_SEARXNG_URL")]
+)
+def test_asking_by_name_for_a_tool_that_is_not_offered_names_the_mend(name: str, mend: str) -> None:
+    said = refusal({"name": name, "enabled": True}, web=NO_WEB)
+    assert "`tools[0].configs[0].name`" in said
+    assert mend in said
+    assert resolved({"name": name, "enabled": False}, web=NO_WEB)[name]["enabled"] is False
+
+
+@pytest.mark.parametrize(
+    ("domain", "why"),
+    [
+        ("https://example.com", "scheme or path"),
+        ("example.com/docs", "scheme or path"),
+        ("example.com:443", "port"),
+        ("*.example.com", "wildcard"),
+        ("10.0.0.1", "addresses are not names"),
+        ("[::1]", "top-level"),
+        ("com", "top-level"),
+        ("localhost", "localhost"),
+        ("api.localhost", "localhost"),
+        ("", "top-level"),
+    ],
+)
+def test_a_domain_that_is_no_plain_host_name_is_refused_with_its_place(domain: str, why: str) -> None:
+    for setting in ("allowed_domains", "blocked_domains"):
+        said = refusal({"name": "web_fetch", setting: ["ok.example.com", domain]})
+        assert f"`tools[0].configs[0].{setting}[1]`" in said
+        assert why in said
+
+
+def test_a_path_suffix_is_only_for_the_allowed_domains_of_searches() -> None:
+    allowed = resolved({"name": "web_search", "allowed_domains": ["example.com/docs"]})
+    assert allowed["web_search"]["allowed_domains"] == ["example.com/docs"]
+    assert "scheme or path" in refusal({"name": "web_search", "blocked_domains": ["example.com/docs"]})
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"name": "web_fetch", "allowed_domains": []}, "ambiguous"),
+        ({"name": "web_fetch", "allowed_domains": ["a.example"] * 65}, "at most 64"),
+        (
+            {"name": "web_fetch", "allowed_domains": ["a.example"], "blocked_domains": ["b.example"]},
+            "exclude each other",
+        ),
+        ({"name": "web_fetch", "max_content_tokens": 0}, "max_content_tokens"),
+        ({"name": "web_fetch", "user_location": {"type": "approximate"}}, "no such setting"),
+        ({"name": "web_search", "max_content_tokens": 5}, "no such setting"),
+        ({"name": "bash", "allowed_domains": ["a.example"]}, "no such setting"),
+        ({"name": "web_search", "user_location": {"type": "exact"}}, "user_location.type"),
+        (
+            {
+                "name": "web_fetch",
+                "url_sources": {
+                    "user_input": "none",
+                    "client_tool_results": "none",
+                    "server_tool_results": "none",
+                },
+            },
+            "nothing could ever be fetched",
+        ),
+        (
+            {"name": "web_fetch", "url_sources": {"user_input": {"type": "only"}}},
+            'must be "all" or "none"',
+        ),
+        (
+            {"name": "web_fetch", "url_sources": {"client_tool_results": {"type": "except"}}},
+            "name at least one tool",
+        ),
+        (
+            {
+                "name": "web_fetch",
+                "url_sources": {
+                    "server_tool_results": {
+                        "type": "only",
+                        "tools": [{"type": "tool_reference", "name": "bash"}],
+                    }
+                },
+            },
+            "'bash' is not one of: web_fetch, web_search",
+        ),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(config: JsonObject, said: str) -> None:
+    assert said in refusal(config)
+
+
+def test_a_location_is_refused_where_the_search_engine_takes_none() -> None:
+    offer = WebOffer(tools=BOTH.tools, takes_location=False)
+    config: JsonObject = {"name": "web_search", "user_location": {"type": "approximate"}}
+    assert "takes no location" in refusal(config, web=offer)
