@@ -1,0 +1,162 @@
+"""W5 and W7: many readers of one session, many model streams through the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import Any
+
+from processes import Server
+from sessions import Speaker, make_agent, make_session
+from table import Report, percentile
+from wire import HEAD_END, Connection, Stream, Target
+
+DELTA, IDLE = b"event: event_delta\n", b"\nevent: session.status_idle\n"
+PACED = "anthropic/claude-haiku-4-5"
+SENT_AT = re.compile(rb"@(\d+) ")
+STOP = b"event: message_stop"
+
+
+async def watchers(server: Server, target: Target, raw: Target, report: Report) -> None:
+    """W5."""
+    rate, seconds = 1_000, max(2, int(5 * report.scale))
+    points: list[tuple[float, float]] = []
+    for count in (1, 10, 100):
+        frames, _ = await _watch(server, target, count=count, rate=rate, seconds=seconds)
+        points.append((count, frames))
+    ceiling = await _watch_raw(raw, count=100, rate=rate, seconds=seconds)
+    report.plots["frames/s by watchers at 1,000 deltas/s"] = points
+    report.add(
+        "W5",
+        "100 watchers of one session",
+        points[-1][1],
+        "frames/s",
+        gate=50_000,
+        aim=100_000,
+        is_rate=True,
+        raw=ceiling,
+        raw_is="frames/s from raw ASGI",
+        note=f"{rate:,} deltas/s offered for {seconds} s",
+    )
+    beside, grown = await _watch(server, target, count=100, rate=rate, seconds=seconds, stalled=True)
+    report.add(
+        "W5",
+        "the same beside one that stops reading",
+        beside,
+        "frames/s",
+        is_rate=True,
+        raw=points[-1][1],
+        raw_is="without it",
+        note=f"the server grew by {grown:.1f} MB",
+    )
+
+
+async def _watch(
+    server: Server, target: Target, *, count: int, rate: int, seconds: int, stalled: bool = False
+) -> tuple[float, float]:
+    """Frames per second over all watchers, and by how many MB the server grew."""
+    connection = await target.connect()
+    given = await make_agent(target, connection, PACED, has_tools=False)
+    speaker = await make_session(target, connection, given)
+    path = f"/v1/sessions/{speaker.id}/events/stream?event_deltas[]=agent.message"
+    opened = [await target.open(path, (DELTA, IDLE)) for _ in range(count)]
+    if stalled:
+        deaf = await target.connect(receive_buffer_bytes=4096)
+        deaf.follow(target.encode("GET", path), Stream())
+        deaf.transport.pause_reading()
+        opened_deaf = [deaf]
+    else:
+        opened_deaf = []
+    before, started = server.resident_bytes(), time.perf_counter()
+    speaker.stream = opened[0][1]
+    await _say(speaker, f"pace {rate} {rate * seconds}")
+    await asyncio.gather(*(stream.until(IDLE, 1) for _, stream in opened))
+    elapsed = time.perf_counter() - started
+    grown = (server.resident_bytes() - before) / 1e6
+    frames = sum(stream.counts[DELTA] for _, stream in opened)
+    for one in [*(one for one, _ in opened), *opened_deaf, connection]:
+        one.transport.close()
+    return frames / elapsed, grown
+
+
+async def _say(speaker: Speaker, text: str) -> None:
+    message = {"type": "user.message", "content": [{"type": "text", "text": text}]}
+    await speaker.target.ask(
+        speaker.connection, "POST", f"/v1/sessions/{speaker.id}/events", {"events": [message]}
+    )
+
+
+async def _watch_raw(raw: Target, *, count: int, rate: int, seconds: int) -> float:
+    opened = [
+        await raw.open(f"/frames/{rate}/{rate * seconds}", (DELTA, b"event: end\n")) for _ in range(count)
+    ]
+    started = time.perf_counter()
+    await asyncio.gather(*(stream.until(b"event: end\n", 1) for _, stream in opened))
+    elapsed = time.perf_counter() - started
+    for connection, _ in opened:
+        connection.transport.close()
+    return sum(stream.counts[DELTA] for _, stream in opened) / elapsed
+
+
+# ------------------------------------------------------------------------------------------------- gateway
+
+
+class _Timed(Stream):
+    """Notes how old each delta is when it arrives."""
+
+    def __init__(self) -> None:
+        super().__init__(HEAD_END, STOP)
+        self.ages: list[float] = []
+        self._rest = b""
+
+    def take(self, data: bytes) -> None:
+        now = time.perf_counter_ns()
+        text = self._rest + data
+        end = 0
+        for found in SENT_AT.finditer(text):
+            self.ages.append((now - int(found[1])) / 1e6)
+            end = found.end()
+        self._rest = text[max(end, len(text) - 40) :]
+        super().take(data)
+
+
+async def model_streams(server: Server, target: Target, model: Target, report: Report) -> None:
+    """W7."""
+    count, rate = max(10, int(500 * report.scale)), 100
+    tokens = rate * max(3, int(10 * report.scale))
+    before = server.resident_bytes()
+    direct = await _stream_all(model, "claude-haiku-4-5", count=count, rate=rate, tokens=tokens)
+    through = await _stream_all(target, PACED, count=count, rate=rate, tokens=tokens)
+    added = percentile(through, 99) - percentile(direct, 99)
+    report.add(
+        "W7",
+        f"added p99, {count} streams of {rate} tokens/s",
+        max(0.0, added),
+        "ms",
+        gate=50,
+        aim=10,
+        raw=percentile(direct, 99),
+        raw_is="p99 of the model server without the gateway",
+        note=f"p50 {percentile(direct, 50):.1f} -> {percentile(through, 50):.1f} ms; the server grew by "
+        f"{(server.resident_bytes() - before) / 1e6:.1f} MB; {len(through):,} of {len(direct):,} deltas",
+    )
+
+
+async def _stream_all(target: Target, model: str, *, count: int, rate: int, tokens: int) -> list[float]:
+    body: dict[str, Any] = {  # Any: JSON
+        "model": model,
+        "max_tokens": 4096,
+        "stream": True,
+        "messages": [{"role": "user", "content": f"pace {rate} {tokens}"}],
+    }
+    opened: list[tuple[Connection, _Timed]] = []
+    for _ in range(count):
+        connection, stream = await target.connect(), _Timed()
+        connection.follow(target.encode("POST", "/v1/messages", body), stream)
+        opened.append((connection, stream))
+        await asyncio.sleep(0.002)  # not all on one tick
+    await asyncio.gather(*(stream.until(STOP, 1) for _, stream in opened))
+    for connection, _ in opened:
+        connection.transport.close()
+    return [age for _, stream in opened for age in stream.ages]
