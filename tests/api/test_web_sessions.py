@@ -48,10 +48,27 @@ def no_sandboxes(folder: Path, blobs: BlobStore, ids: Ids) -> SandboxProvider:
 class Bench:
     """A client, the platform behind it, and a web site."""
 
-    def __init__(self, platform: Assembled, client: AsyncAnthropic, web: Site) -> None:
+    def __init__(
+        self, platform: Assembled, client: AsyncAnthropic, web: Site, tasks: asyncio.TaskGroup
+    ) -> None:
         self.platform = platform
         self.client = client
         self.web = web
+        self._tasks = tasks
+        self.start_worker()
+
+    def start_worker(self) -> None:
+        self._working = self._tasks.create_task(self.platform.worker.run())
+
+    async def stop_worker(self) -> None:
+        self._working.cancel()
+        await asyncio.wait((self._working,))
+
+    async def restart_worker(self) -> None:
+        """As after a crash: nothing is carried over but what is durable."""
+        await self.stop_worker()
+        await self.platform.services.sessions.raise_epochs()
+        self.start_worker()
 
     async def session(self, *, tools: list[Any] | None = None, model: str = "scripted/s", **more: Any) -> str:
         agent = await self.client.beta.agents.create(name="a", model=model, tools=tools or [TOOLSET])
@@ -127,10 +144,10 @@ async def bench(
             asyncio.TaskGroup() as group,
             httpx2.AsyncClient(transport=StreamingASGITransport(platform.asgi)) as http,
         ):
-            working = group.create_task(platform.worker.run())
             client = AsyncAnthropic(api_key="rk_one", base_url="http://remit", http_client=http)
-            yield Bench(platform, client, web)
-            working.cancel()
+            bench = Bench(platform, client, web, group)
+            yield bench
+            await bench.stop_worker()
 
 
 def use(name: str, **input: Any) -> JsonObject:
@@ -338,3 +355,30 @@ async def test_without_a_search_engine_web_fetch_is_there_and_web_search_is_not(
         wanted: Any = {**TOOLSET, "configs": [{"name": "web_search"}]}
         with pytest.raises(BadRequestError, match="REMIT_SEARXNG_URL or REMIT_BRAVE_API_KEY"):
             await on.client.beta.agents.create(name="b", model="scripted/s", tools=[wanted])
+
+
+async def test_a_use_that_was_under_way_when_the_server_died_is_not_repeated_and_is_taken_as_spent(
+    tmp_path: Path,
+) -> None:
+    priced = {"web_search_usd_per_thousand": 10.0}
+    async with bench(tmp_path, use("web_search", query="tea"), DONE, settings=priced) as on:
+        on.web.pages["/search"] = silence
+        session_id = await on.session()
+        with anyio.fail_after(20):
+            async with await on.client.beta.sessions.events.stream(session_id) as stream:
+                await on.say(session_id)
+                await on.web.asked.wait()
+                await on.restart_worker()
+                async for event in stream:
+                    if event.type == "session.status_idle":
+                        break
+        (result,) = [
+            msgspec.json.decode(row.body)
+            for row in await on.rows(session_id)
+            if row.type == "agent.tool_result"
+        ]
+        assert result["may_have_run"] is True
+        assert len(on.web.heads) == 1
+        state = await on.state(session_id)
+        assert (state.web.searches, state.cost_nano_usd) == (1, 10_000_000)
+        await on.check_books(session_id)
