@@ -88,10 +88,14 @@ class Database:
         return self._translated(run, connection)
 
     def _translated(self, run: Callable[[Cursor], Result], connection: apsw.Connection) -> Result:
+        cursor = cursor_of(connection)
         try:
-            return run(cursor_of(connection))
+            return run(cursor)
         except apsw.Error as error:
             _log.exception("store.read_failed", database=str(self._path))
             raise StoreUnavailable(
                 f"The store cannot read ({type(error).__name__}: {error}). Look at the disk of the data folder."
             ) from error
+        finally:
+            # Whoever keeps an exception keeps this frame; an open statement would freeze what this connection sees.
+            cursor.close(True)

@@ -55,6 +55,29 @@ async def check_visibility_selects_rows_before_the_limit(make_store: MakeStore) 
         assert [row.seq for row in private] == [249, 247]
 
 
+async def check_a_refusal_that_is_kept_does_not_freeze_later_reads(make_store: MakeStore) -> None:
+    """An exception keeps the frames it went through alive, and with them whatever was being read."""
+    async with make_store() as (store, _):
+        await given_stream(store)
+        kept: list[NotFound] = []
+        for read in (
+            store.head(TWO, "sesn_1"),
+            store.read(TWO, "sesn_1"),
+            store.read_before(TWO, "sesn_1", before_seq=9, limit=1),
+            store.find_events(TWO, "sesn_1", "e1"),
+            store.accounts(TWO, "sesn_1"),
+            store.checkpoint(TWO, "sesn_1"),
+        ):
+            try:
+                await read
+            except NotFound as error:
+                kept.append(error)
+        await store.append(ONE, Append(stream_id="sesn_1", events=(event("e9", key="k9"),)))
+        assert (await store.head(ONE, "sesn_1")).seq == (await store.read(ONE, "sesn_1"))[-1].seq
+        assert (await store.find_events(ONE, "sesn_1", "e9")) != []
+        assert len(kept) == 6
+
+
 async def check_events_are_found_by_id(make_store: MakeStore) -> None:
     async with make_store() as (store, _):
         await given_stream(store)
