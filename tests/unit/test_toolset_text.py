@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -190,6 +192,14 @@ def test_terminal_codes_and_overwritten_progress_are_taken_out() -> None:
     assert clean(b"\x1b[1;31mred\x1b[0m \x1b]0;title\x07ok") == "red ok"
     assert clean(b"10%\r50%\r100%\ndone\r\n") == "100%\ndone\n"
     assert clean(b"bell\x07 nul\x00 bad\xff") == "bell nul bad\ufffd"
+    assert clean(b"a\rb\r\r\nc") == "b\nc"
+
+
+@pytest.mark.parametrize("piece", ["x", "=-", " ", "\x1b", "\x1b[1", "\x1b]a", "\r", "a\r"])
+def test_a_megabyte_in_one_line_is_cleaned_at_once(piece: str) -> None:
+    """In a process of its own, for an expression that goes back over the line cannot be cut short otherwise."""
+    program = f"from remit.verifiers.output import clean; clean({piece!r} * (1_000_000 // len({piece!r})))"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
 
 
 def test_long_text_keeps_its_beginning_and_its_end() -> None:
