@@ -35,6 +35,7 @@ from remit.resources.agents import Agents
 from remit.resources.environments import Environments
 from remit.schema.remits import RemitCreate
 from remit.toolsets.agent import AgentToolset
+from remit.toolsets.web.tools import WebTools, web_offer
 from remit.values import Append, JsonObject, LiveItem, Principal
 from remit.verifiers.command import CommandVerifier
 from remit.verifiers.composition import Verifiers
@@ -54,7 +55,9 @@ class RemitBench:
         scripts: Mapping[str, JsonObject],
         store: SessionStore | None = None,
         clock: Clock | None = None,
+        web: WebTools | None = None,
     ) -> None:
+        self.web = web
         self.sessions = SessionBench(folder=folder, scripts=scripts, store=store, clock=clock)
         bench = self.sessions
         self.store, self.catalog, self.blobs, self.bus = bench.store, bench.catalog, bench.blobs, bench.bus
@@ -66,7 +69,7 @@ class RemitBench:
                 "rubric": RubricVerifier(bench.gateway, bench.blobs),
             }
         )
-        self.agents = Agents(bench.catalog, bench.clock, bench.ids, HARNESSES)
+        self.agents = Agents(bench.catalog, bench.clock, bench.ids, HARNESSES, web_offer(web))
         self.creation = RemitCreation(
             store=bench.store,
             catalog=bench.catalog,
@@ -92,7 +95,7 @@ class RemitBench:
             ids=bench.ids,
             harnesses={"remit": BuiltInLoop()},
             gateway=bench.gateway,
-            toolset=AgentToolset(),
+            toolset=AgentToolset(self.web),
             sandboxes=bench.held,
             evaluation=Evaluation(verifiers=self.verifiers, sandboxes=bench.held, blobs=bench.blobs),
             reader_wait_seconds=0.0,

@@ -101,7 +101,7 @@ def _calls(receipt: words.Json) -> RenderableType:
         purpose = "" if call.get("purpose") == "work" else f" ({call.get('purpose')})"
         table.add_row(
             str(position),
-            Text(f"{call.get('served_model') or call.get('model')}{purpose}"),
+            Text(f"{call.get('served_model') or call.get('model') or call.get('tool')}{purpose}"),
             _binding(call.get("held"), receipt),
             _binding(call.get("settled"), receipt),
             words.count(words.as_object(call.get("settled")).get("tokens")),

@@ -126,7 +126,7 @@ def _calls(receipt: words.Json) -> Html:
         rows.append(
             [
                 _number(str(position)),
-                _cell(str(call.get("served_model") or call.get("model"))),
+                _cell(str(call.get("served_model") or call.get("model") or call.get("tool"))),
                 _cell(str(call.get("purpose") or "")),
                 _number(amount_text(call.get("held"))),
                 _number(amount_text(call.get("settled"))),

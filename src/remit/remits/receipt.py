@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -102,18 +102,13 @@ def _account(account: Account) -> JsonObject:
 
 
 def _calls(books: Books) -> list[JsonObject]:
-    """One line for every call that was started, with its holds; holds whose log is gone stand by themselves."""
+    """One line for every call and every priced tool use that was started, with its holds; holds whose log is gone stand
+    by themselves."""
     by_call: dict[str, list[HoldRow]] = {}
     for hold in books.holds:
         by_call.setdefault(hold.hold_id, []).append(hold)
-    started = {
-        str((body := _decode(row))["call_id"]): (row, body)
-        for row in books.rows
-        if row.type == "model.started"
-    }
-    ended = {
-        str((body := _decode(row))["call_id"]): (row, body) for row in books.rows if row.type == "model.ended"
-    }
+    started = _by_paid_id(books, ("model.started", "tool.started"), by_call)
+    ended = _by_paid_id(books, ("model.ended", "tool.measured"), by_call)
     lines: list[JsonObject] = []
     for call_id in dict.fromkeys([*started, *by_call]):
         holds = by_call.get(call_id, [])
@@ -125,6 +120,7 @@ def _calls(books: Books) -> list[JsonObject]:
                 "session_id": books.stream_id,
                 "number": start.get("number"),
                 "model": start.get("model"),
+                "tool": start.get("name"),
                 "served_model": end.get("model") or start.get("served_model"),
                 "priced_as": start.get("served_model"),
                 "provider": start.get("provider"),
@@ -140,6 +136,20 @@ def _calls(books: Books) -> list[JsonObject]:
             }
         )
     return lines
+
+
+def _by_paid_id(
+    books: Books, types: Sequence[str], holds: Mapping[str, object]
+) -> dict[str, tuple[EventRow, JsonObject]]:
+    """Rows of these types by the call or tool use they tell of; tool uses only if something was held for them."""
+    found: dict[str, tuple[EventRow, JsonObject]] = {}
+    for row in books.rows:
+        if row.type in types:
+            body = _decode(row)
+            paid_id = str(body.get("call_id") or body.get("tool_use_id"))
+            if "call_id" in body or paid_id in holds:
+                found[paid_id] = (row, body)
+    return found
 
 
 def _priced_name(call: JsonObject, prices: Prices) -> str | None:
