@@ -451,6 +451,8 @@ class CallEnded(Value, frozen=True, kw_only=True):
     error_reason: str | None = None
     error_message: str | None = None
     will_retry: bool = False
+    pause_seconds: float = 0.0
+    """Until the next attempt, if there is one."""
     settlements: tuple[Settle, ...] = ()
     """These must go into the same append as the end."""
     usage: Usage = Usage()

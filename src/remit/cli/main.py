@@ -168,6 +168,23 @@ def show_command(
     return run_command(lambda: look.show(opener_of(context), platform, id, make_console(), is_json=json))
 
 
+@app.command(name="why")
+def why_command(
+    context: typer.Context,
+    id: Annotated[
+        str, typer.Argument(metavar="ID", help="A remit's or a session's id, or the end of it.")
+    ],
+    json: Json = False,
+    data: Data = None,
+    unsafe_local: UnsafeLocal = False,
+) -> int:
+    """Say why a remit or session is where it is, and who can move it."""
+    from remit.cli import why
+
+    platform = platform_of(data, unsafe_local)
+    return run_command(lambda: why.why(opener_of(context), platform, id, make_console(), is_json=json))
+
+
 @app.command(name="watch")
 def watch_command(
     context: typer.Context,

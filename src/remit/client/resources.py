@@ -109,6 +109,10 @@ class Remits:
         """Check what must always hold of its logs and accounts."""
         return await self._http.get(_path("/v1/remits", remit_id, "check"))
 
+    async def why(self, remit_id: str) -> JsonObject:
+        """Why it is where it is, in words: for whom it waits, since when, and who can move it."""
+        return await self._http.get(_path("/v1/remits", remit_id, "why"))
+
     async def receipt(self, remit_id: str) -> JsonObject:
         """Every call, hold, settlement, tool time and verification."""
         return await self._http.get(_path("/v1/remits", remit_id, "receipt"))
@@ -193,6 +197,10 @@ class Sessions:
     async def check(self, session_id: str) -> JsonObject:
         """Check what must always hold of its log and accounts."""
         return await self._http.get(_path("/v1/sessions", session_id, "check"))
+
+    async def why(self, session_id: str) -> JsonObject:
+        """Why it is where it is, in words: for whom it waits, since when, and who can move it."""
+        return await self._http.get(_path("/v1/sessions", session_id, "why"))
 
     async def accounts(self, session_id: str) -> JsonObject:
         """What is spent, held and left, by purpose and unit."""

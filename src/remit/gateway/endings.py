@@ -44,11 +44,14 @@ def succeeded(started: Started, response: ModelResponse, rate: Rate | None) -> C
     )
 
 
-def failed(started: Started, failure: ModelCallFailed, *, will_retry: bool) -> CallEnded:
-    """It failed: nothing where the provider did no work, the hold where nobody knows."""
+def failed(started: Started, failure: ModelCallFailed, *, pause_seconds: float | None) -> CallEnded:
+    """It failed: nothing where the provider did no work, the hold where nobody knows. It is made again after
+    the pause; None: it is not."""
     end = unbilled if failure.billed == "no" else assumed
     ended = end(started, reason=failure.reason, message=failure.message)
-    return msgspec.structs.replace(ended, will_retry=will_retry)
+    return msgspec.structs.replace(
+        ended, will_retry=pause_seconds is not None, pause_seconds=pause_seconds or 0.0
+    )
 
 
 def unbilled(started: Started, *, reason: str | None, message: str | None) -> CallEnded:

@@ -199,7 +199,7 @@ class Gateway:
                 will_retry=pause is not None,
                 next_model=None if pause is None else targets[index].priced_as,
             )
-            await _finish(started, recorder, failed(started, result, will_retry=pause is not None))
+            await _finish(started, recorder, failed(started, result, pause_seconds=pause))
             if pause is None:
                 raise result
             if pause > 0:

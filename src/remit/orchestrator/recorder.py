@@ -102,6 +102,8 @@ class SessionRecorder:
             "model": response.model if response else attempt.served_model or attempt.request.model,
             "served_model": attempt.served_model,
         }
+        if ended.will_retry:
+            fields["pause_seconds"] = ended.pause_seconds
         speech: list[Draft] = []
         if response is not None:
             fields |= {

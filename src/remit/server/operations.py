@@ -109,6 +109,9 @@ OPERATIONS: dict[str, Operation] = {
         summary="What a session may spend, has spent and holds", answer="list"
     ),
     "GET /v1/sessions/{stream_id}/check": Operation(summary="Check the invariants of a session"),
+    "GET /v1/sessions/{session_id}/why": Operation(
+        summary="Why a session is where it is, for whom it waits and who can move it"
+    ),
     "POST /v1/sessions/{session_id}/events": Operation(summary="Send events", body=SendEvents),
     "GET /v1/sessions/{session_id}/events": Operation(summary="List events", query=_EVENTS, answer="list"),
     "GET /v1/sessions/{session_id}/events/stream": Operation(
@@ -166,6 +169,9 @@ OPERATIONS: dict[str, Operation] = {
     "POST /v1/remits/{remit_id}/resume": Operation(summary="Go on"),
     "POST /v1/remits/{remit_id}/verify": Operation(summary="Run the verifiers again on the result"),
     "GET /v1/remits/{stream_id}/check": Operation(summary="Check the invariants of a remit"),
+    "GET /v1/remits/{remit_id}/why": Operation(
+        summary="Why a remit is where it is, for whom it waits and who can move it"
+    ),
     "GET /v1/remits/{remit_id}/receipt": Operation(summary="Every call, hold and settlement"),
     "GET /v1/remits/{remit_id}/deliverables": Operation(summary="What the remit hands over"),
     "GET /v1/remits/{remit_id}/deliverables/{name}": Operation(

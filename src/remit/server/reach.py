@@ -16,7 +16,7 @@ READ_ONE = "read:"
 _LOOKS = frozenset({"GET", "HEAD"})
 _OPERATORS_PATHS = ("/v1/keys", "/v1/doctor")
 _SHOWN = re.compile(
-    r"/v1/(?:remits|sessions)/(?P<id>[^/]+)(?:/events|/events/stream|/receipt|/accounts)?", re.ASCII
+    r"/v1/(?:remits|sessions)/(?P<id>[^/]+)(?:/events|/events/stream|/receipt|/accounts|/why)?", re.ASCII
 )
 """What a page about one stream is made of; not the files of its result."""
 

@@ -15,6 +15,7 @@ from remit.server.doctor import DoctorRoutes, FindLocalServers, no_local_servers
 from remit.server.inputs import InputRoutes
 from remit.server.remits import RemitRoutes
 from remit.server.services import Services
+from remit.server.why import WhyRoutes
 from remit.verifiers.composition import Verifiers
 
 
@@ -57,4 +58,10 @@ def remit_routes(
         data_folder=data_folder,
         find_local_servers=find_local_servers,
     )
-    return [*InputRoutes(inputs).routes(), *remits.routes(), *checks.routes(), *doctor.routes()]
+    return [
+        *InputRoutes(inputs).routes(),
+        *remits.routes(),
+        *checks.routes(),
+        *WhyRoutes(services).routes(),
+        *doctor.routes(),
+    ]

@@ -1,0 +1,68 @@
+"""`remit why`: where a remit or a session stands, for whom it waits, and what a person can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from remit.cli import words
+from remit.cli.connect import Opener, PlatformOptions, connect
+from remit.cli.failure import EXIT_VERIFIED, BadUsage
+from remit.client.client import AsyncClient
+from remit.client.errors import NotFoundError
+from remit.client.stream import JsonObject
+
+
+class _Named(NamedTuple):
+    id: str
+    ask: Callable[[str], Awaitable[JsonObject]]
+
+
+async def why(opener: Opener, platform: PlatformOptions, id: str, console: Console, *, is_json: bool) -> int:
+    """Of a remit or a session, by its id or the end of it."""
+    async with connect(opener, platform) as connection:
+        answer = await _ask(connection.client, id)
+    if is_json:
+        print(msgspec.json.encode(answer).decode(), flush=True)
+    else:
+        _print(console, answer)
+    return EXIT_VERIFIED
+
+
+async def _ask(client: AsyncClient, id: str) -> JsonObject:
+    for ask in (client.remits.why, client.sessions.why):
+        try:
+            return await ask(id)
+        except NotFoundError:
+            continue
+    found = [_Named(str(one["id"]), client.remits.why) async for one in client.remits.list()]
+    found += [_Named(str(one["id"]), client.sessions.why) async for one in client.sessions.list()]
+    matches = [one for one in found if one.id.endswith(id)]
+    if len(matches) != 1:
+        what = "no remit and no session" if not matches else f"{len(matches)} remits and sessions"
+        raise BadUsage(f"{id!r} names {what}.", mend="`remit ls` shows the remits; give more of the id.")
+    return await matches[0].ask(matches[0].id)
+
+
+def _print(console: Console, answer: JsonObject) -> None:
+    console.print(
+        Text.assemble(
+            (str(answer["id"]), "bold"),
+            f"  {words.status_text(str(answer['status']))}",
+            (f"  waits for: {answer['waits_for']}, since {answer['since']}", "dim"),
+        ),
+        soft_wrap=True,
+    )
+    for sentence in words.as_list(answer.get("sentences")):
+        console.print(Text(words.printable(str(sentence))), soft_wrap=True)
+    trouble = words.as_object(answer.get("trouble"))
+    if trouble:
+        said = words.printable(f"Last trouble ({trouble['at']}, {trouble['type']}): {trouble['message']}")
+        console.print(Text(said, style="yellow"), soft_wrap=True)
+    for way in map(words.as_object, words.as_list(answer.get("ways"))):
+        how = [str(way[name]) for name in ("command", "call") if way.get(name)]
+        console.print(Text(f"  {way['does']}: {' or '.join(how)}", style="dim"), soft_wrap=True)

@@ -1,0 +1,237 @@
+"""Why a remit is where it is, in words: from its log, its working session's, and the rows of both. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from remit.clock import rfc3339
+from remit.remits.events import RemitInterrupted, decode_event
+from remit.remits.state import RemitState, fold
+from remit.remits.steps import (
+    Answer,
+    CopyIterations,
+    DecideSession,
+    End,
+    Fund,
+    NoteInterruption,
+    OpenSession,
+    PrepareDeliverables,
+    ReopenOutcome,
+    RepeatVerification,
+    Rest,
+    Step,
+    VerifyInput,
+    next_step,
+    reopening_id,
+)
+from remit.remits.work import Work, read_work
+from remit.session.waiting import Found, Trouble, Way, Why, attend, lease_sentence, make_trouble, read_signs
+from remit.session.why import explain_session
+from remit.values import Account, EventRow, StreamHead, Value
+
+
+class SessionFacts(Value, frozen=True, kw_only=True):
+    """The working session's log and rows."""
+
+    rows: tuple[EventRow, ...]
+    head: StreamHead
+    accounts: tuple[Account, ...] = ()
+
+
+def explain_remit(
+    rows: Sequence[EventRow], head: StreamHead, session: SessionFacts | None, *, now_us: int
+) -> Why:
+    """Why a remit is where it is; `rows` are all of its log, `session` is None while it has none (or none any more)."""
+    state = fold(rows)
+    step = next_step(state, _work(state, session))
+    nested: Why | None = None
+    if isinstance(step, Rest) and step.why == "session" and session is not None:
+        nested = explain_session(session.rows, session.head, session.accounts, now_us=now_us)
+    found = _found(state, step, rows, head, nested, now_us=now_us)
+    return Why(
+        id=head.stream_id,
+        kind="remit",
+        status=state.status,
+        waits_for=found.waits_for,
+        since=rfc3339(found.since_us),
+        sentences=found.sentences,
+        ways=found.ways,
+        trouble=_last_trouble(rows, session),
+        session=nested,
+    )
+
+
+def _work(state: RemitState, session: SessionFacts | None) -> Work | None:
+    if session is not None and state.is_working:
+        return read_work(session.rows, frozenset(reopening_id(resume) for resume in state.resume_ids))
+    if state.is_working:
+        return Work(is_resting=True, is_terminated=True, error_message="The working session was deleted.")
+    return None
+
+
+def _found(
+    state: RemitState,
+    step: Step,
+    rows: Sequence[EventRow],
+    head: StreamHead,
+    nested: Why | None,
+    *,
+    now_us: int,
+) -> Found:
+    if isinstance(step, Rest):
+        return _found_at_rest(state, step, rows, head, nested)
+    since_us = rows[-1].created_at_us
+    doing = _doing(state, step)
+    waiting = attend(head, now_us=now_us)
+    if waiting is not None:
+        return msgspec.structs.replace(waiting, sentences=(*waiting.sentences, f"Next: {doing}"))
+    is_judging = isinstance(step, VerifyInput | RepeatVerification)
+    return Found(
+        waits_for="verification" if is_judging else "worker",
+        since_us=since_us,
+        sentences=(f"Since {rfc3339(since_us)}: {doing}", lease_sentence(head)),
+        ways=() if state.is_interrupted or state.ended is not None else (_interrupt(head),),
+    )
+
+
+def _found_at_rest(
+    state: RemitState, step: Rest, rows: Sequence[EventRow], head: StreamHead, nested: Why | None
+) -> Found:
+    path, id = f"/v1/remits/{head.stream_id}", head.stream_id
+    match step.why:
+        case "ended":
+            return _found_ended(state, rows, path, id)
+        case "interrupted":
+            row, by = _interruption(rows)
+            return Found(
+                waits_for="person",
+                since_us=row.created_at_us,
+                sentences=(
+                    f"It was interrupted at {rfc3339(row.created_at_us)} by {by}. Everything is kept; nothing is spent.",
+                    "It goes on when somebody says so.",
+                ),
+                ways=(
+                    Way(does="Go on", call=f"POST {path}/resume", command=f"remit do --resume {id}"),
+                    Way(does="Look at what there is", command=f"remit show {id}"),
+                ),
+            )
+        case "consent":
+            since_us = next(
+                (row.created_at_us for row in rows if row.type == "remit.forecast"), head.created_at_us
+            )
+            return Found(
+                waits_for="person",
+                since_us=since_us,
+                sentences=(
+                    f"Its forecast has waited for a person's consent since {rfc3339(since_us)}. Nothing was spent yet.",
+                    "After a yes its budget is set aside, the verifiers look at the input, and the work begins.",
+                ),
+                ways=(
+                    Way(does="Say yes", call=f"POST {path}/approve", command=f"remit do --resume {id}"),
+                    Way(does="Say no; it ends as stopped", call=f"POST {path}/decline"),
+                ),
+            )
+        case "session":
+            since_us = next(
+                (row.created_at_us for row in rows if row.type == "remit.working"), head.created_at_us
+            )
+            said = nested.sentences if nested is not None else ()
+            ways = nested.ways if nested is not None and nested.waits_for in ("person", "client") else ()
+            return Found(
+                waits_for=nested.waits_for if nested is not None else "session",
+                since_us=since_us,
+                sentences=(
+                    f"Its working session {state.session_ids[-1]} has been at it since {rfc3339(since_us)} "
+                    f"({len(state.iterations)} iterations judged so far).",
+                    *said,
+                ),
+                ways=(
+                    *ways,
+                    Way(does="Watch it", command=f"remit watch {id}"),
+                    _interrupt(head),
+                ),
+            )
+
+
+def _found_ended(state: RemitState, rows: Sequence[EventRow], path: str, id: str) -> Found:
+    ended = state.ended
+    assert ended is not None, "a remit that rests because it has ended has ended"
+    since_us = state.ended_at_us or rows[-1].created_at_us
+    verified = "verified" if ended.verified else "not verified"
+    return Found(
+        waits_for="nobody",
+        since_us=since_us,
+        sentences=(
+            f"It ended at {rfc3339(since_us)} as {ended.status}, {verified}.",
+            *((ended.explanation,) if ended.explanation else ()),
+            "What was not spent of its budget was given back.",
+        ),
+        ways=(
+            Way(does="See what was spent on what", call=f"GET {path}/receipt", command=f"remit receipt {id}"),
+            *(
+                (
+                    Way(
+                        does="Run the verifiers again",
+                        call=f"POST {path}/verify",
+                        command=f"remit verify {id}",
+                    ),
+                )
+                if state.session_ids
+                else ()
+            ),
+        ),
+    )
+
+
+def _doing(state: RemitState, step: Step) -> str:
+    """What its handler does about this step."""
+    match step:
+        case Answer(command=command):
+            return f"the command {command.type} of {command.actor} is carried out."
+        case RepeatVerification():
+            return "its result is verified again."
+        case Fund():
+            return "its budget is taken from the workspace's account."
+        case VerifyInput():
+            return "the verifiers that cost nothing look at the untouched input."
+        case DecideSession() | OpenSession():
+            return "its working session is made."
+        case CopyIterations(evaluations=evaluations):
+            return f"{len(evaluations)} evaluations of its session are copied into its log."
+        case NoteInterruption():
+            return "it becomes interrupted, since its session was."
+        case ReopenOutcome():
+            return "its session gets the outcome again, since it was resumed."
+        case PrepareDeliverables():
+            return "its deliverables are made."
+        case End(status=status):
+            held = " once its session holds no money any more" if state.session_ids else ""
+            return f"what was not spent is given back{held}, and it ends as {status}."
+        case Rest():
+            return "nothing."
+
+
+def _interrupt(head: StreamHead) -> Way:
+    return Way(does="Interrupt it; everything is kept", call=f"POST /v1/remits/{head.stream_id}/interrupt")
+
+
+def _interruption(rows: Sequence[EventRow]) -> tuple[EventRow, str]:
+    """The last one, and by whom."""
+    row = next(row for row in reversed(rows) if row.type == "remit.interrupted")
+    event = decode_event(row)
+    actor = event.actor if isinstance(event, RemitInterrupted) else ""
+    return row, "someone in its session" if actor == "session" else actor or "someone"
+
+
+def _last_trouble(rows: Sequence[EventRow], session: SessionFacts | None) -> Trouble | None:
+    """The newer one of its own and of its session's."""
+    own: Trouble | None = None
+    for row in rows:
+        if row.type in ("remit.funding_refused", "remit.initial_verification_ended"):
+            event = msgspec.to_builtins(decode_event(row))
+            message = event.get("message") or event.get("error")
+            own = make_trouble(row, row.type, str(message)) if message else own
+    theirs = read_signs(session.rows).trouble if session is not None else None
+    return max((one for one in (own, theirs) if one is not None), key=lambda one: one.at, default=None)

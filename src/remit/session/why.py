@@ -1,0 +1,315 @@
+"""Why a session is where it is, in words: from its log, the row of its stream and its accounts. Pure.
+
+What is asked: for whom does it wait, since when, what happens next, and who can move it by which call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never, cast
+
+import msgspec
+
+from remit.clock import rfc3339
+from remit.session.folding import fold
+from remit.session.moves import Rest, next_move
+from remit.session.state import OpenToolUse, SessionState
+from remit.session.waiting import Found, Signs, Way, Why, attend, lease_sentence, read_signs
+from remit.values import Account, EventRow, StreamHead
+
+USES_NAMED_MAX = 20
+"""Tool uses that are named one by one."""
+
+
+def explain_session(
+    rows: Sequence[EventRow], head: StreamHead, accounts: Sequence[Account], *, now_us: int
+) -> Why:
+    """Why a session is where it is; `rows` are all of its log."""
+    state, signs = fold(rows), read_signs(rows)
+    found = _found(state, signs, head, accounts, now_us=now_us)
+    return Why(
+        id=head.stream_id,
+        kind="session",
+        status=state.status,
+        waits_for=found.waits_for,
+        since=rfc3339(found.since_us),
+        sentences=found.sentences,
+        ways=found.ways,
+        trouble=signs.trouble,
+    )
+
+
+def _found(
+    state: SessionState, signs: Signs, head: StreamHead, accounts: Sequence[Account], *, now_us: int
+) -> Found:
+    changed_us = signs.began_us.get("status", head.created_at_us)
+    if state.is_deleted:
+        return Found(waits_for="nobody", since_us=changed_us, sentences=("It is deleted.",))
+    match state.status:
+        case "terminated":
+            return Found(
+                waits_for="nobody",
+                since_us=changed_us,
+                sentences=("It was terminated. Nothing more happens; its log stays.",),
+                ways=(Way(does="Start another session", call="POST /v1/sessions"),),
+            )
+        case "running" | "rescheduling":
+            return _found_running(state, signs, head, now_us=now_us)
+        case "idle":
+            if next_move(state) != Rest():
+                return _found_due(state, head, now_us=now_us)
+            return _found_idle(state, signs, head, accounts, changed_us)
+    assert_never(state.status)
+
+
+# --------------------------------------------------------------------------------------------- in a turn
+
+
+def _found_running(state: SessionState, signs: Signs, head: StreamHead, *, now_us: int) -> Found:
+    under_way = _under_way(state, signs, head)
+    interrupt = f"/v1/sessions/{head.stream_id}/events"
+    stop = Way(
+        does="Stop the turn; what is under way is cut",
+        call=f'POST {interrupt} {{"events":[{{"type":"user.interrupt"}}]}}',
+    )
+    stopping = ("An interrupt has come and is being carried out.",) if state.is_interrupt_pending else ()
+    waiting = attend(head, now_us=now_us)
+    if waiting is None:
+        return msgspec.structs.replace(
+            under_way,
+            sentences=(*under_way.sentences, *stopping, lease_sentence(head)),
+            ways=() if state.is_interrupt_pending else (stop,),
+        )
+    left = [f"Before that: {sentence[:1].lower()}{sentence[1:]}" for sentence in under_way.sentences]
+    mending = _mending(state)
+    return msgspec.structs.replace(
+        waiting, sentences=(*waiting.sentences, *left, *mending, *stopping), ways=(*waiting.ways, stop)
+    )
+
+
+def _under_way(state: SessionState, signs: Signs, head: StreamHead) -> Found:
+    """What a turn does, as far as the log tells."""
+    turn_us = signs.began_us.get("status", head.created_at_us)
+    for call_id, call in state.open_calls.items():
+        since_us = signs.began_us.get(call_id, turn_us)
+        model = call.body.get("served_model") or call.body.get("model")
+        use = {"grader": " of a grader", "compaction": " that summarises the conversation"}.get(
+            str(call.body.get("use")), ""
+        )
+        attempt = cast("int", call.body.get("number") or 1)
+        again = f" (attempt {attempt})" if attempt > 1 else ""
+        return Found(
+            waits_for="model",
+            since_us=since_us,
+            sentences=(
+                f"A call{use} to the model {model} has been under way since {rfc3339(since_us)}{again}.",
+                "When it is answered, its cost is settled and the turn goes on.",
+            ),
+        )
+    if state.status == "rescheduling":
+        return _retry(signs, turn_us)
+    started = [use for use in state.tool_uses.values() if use.is_started]
+    if started:
+        since_us = min(signs.began_us.get(use.use.id, turn_us) for use in started)
+        return Found(
+            waits_for="tool",
+            since_us=since_us,
+            sentences=(
+                f"{_uses_in_words(started)} running since {rfc3339(since_us)}.",
+                "The result goes to the model.",
+            ),
+        )
+    if state.outcome is not None and state.outcome.evaluation_start_id is not None:
+        since_us = signs.began_us.get(state.outcome.evaluation_start_id, turn_us)
+        return Found(
+            waits_for="verification",
+            since_us=since_us,
+            sentences=(
+                f"Its outcome has been judged since {rfc3339(since_us)} (iteration {state.outcome.iteration}).",
+                "If it holds, the turn ends; else what the verifiers said goes back to the agent.",
+            ),
+        )
+    what = (
+        f"{_uses_in_words(list(state.tool_uses.values()))} asked for and about to run."
+        if state.tool_uses
+        else "It is between two steps: a model call or the end of the turn comes next."
+    )
+    return Found(waits_for="worker", since_us=turn_us, sentences=(what,))
+
+
+def _retry(signs: Signs, since_us: int) -> Found:
+    failed = f" ({signs.trouble.message})" if signs.trouble is not None else ""
+    pause = signs.pause_seconds
+    again = (
+        f"It is made again at about {rfc3339(since_us + int(pause * 1_000_000))}, after a pause of {pause:.1f} s."
+        if pause is not None
+        else "It is made again after a pause."
+    )
+    return Found(waits_for="retry", since_us=since_us, sentences=(f"A model call failed{failed}.", again))
+
+
+def _mending(state: SessionState) -> tuple[str, ...]:
+    """What the next worker does with what a dead one left open."""
+    mending: list[str] = []
+    if state.open_calls:
+        mending.append("The next worker settles that call at what was set aside for it, and goes on.")
+    if any(use.is_started for use in state.tool_uses.values()):
+        mending.append(
+            "The next worker asks the sandbox what became of it, and never runs it a second time by itself."
+        )
+    return tuple(mending)
+
+
+# --------------------------------------------------------------------------------------------- at rest
+
+
+def _found_due(state: SessionState, head: StreamHead, *, now_us: int) -> Found:
+    since_us = min(state.received_at_us.values(), default=head.created_at_us)
+    types = ", ".join(dict.fromkeys(str(event["type"]) for event in state.pending.values()))
+    what = f"{types} came at {rfc3339(since_us)}" if types else "Its budget was changed"
+    waiting = attend(head, now_us=now_us)
+    if waiting is None:
+        return Found(
+            waits_for="worker",
+            since_us=since_us,
+            sentences=(f"{what} and is being taken up.", lease_sentence(head)),
+        )
+    return msgspec.structs.replace(
+        waiting,
+        since_us=max(waiting.since_us, since_us),
+        sentences=(f"{what} and has not been taken up yet.", *waiting.sentences),
+    )
+
+
+def _found_idle(
+    state: SessionState, signs: Signs, head: StreamHead, accounts: Sequence[Account], since_us: int
+) -> Found:
+    path = f"/v1/sessions/{head.stream_id}"
+    say = Way(does="Say something; that starts a turn", call=f"POST {path}/events (user.message)")
+    if state.archived_at is not None:
+        return Found(
+            waits_for="nobody",
+            since_us=since_us,
+            sentences=(f"It was archived at {state.archived_at} and takes no more events.",),
+        )
+    reason = str(state.stop_reason["type"]) if state.stop_reason is not None else None
+    when = rfc3339(since_us)
+    match reason:
+        case "requires_action":
+            return _found_asking(state, path, since_us)
+        case "budget_reached":
+            return Found(
+                waits_for="budget",
+                since_us=since_us,
+                sentences=(
+                    f"Its budget was reached at {when}: the next call does not fit into what is left.",
+                    *_accounts_in_words(accounts),
+                    "With a higher budget it goes on by itself.",
+                ),
+                ways=_budget_ways(state, path),
+            )
+        case "retries_exhausted":
+            text = f"Its turn failed at {when}, and nothing is tried again by itself."
+        case "refusal":
+            text = f"The model refused to go on at {when}."
+        case None:
+            text = f"It has had no message since it was created at {rfc3339(head.created_at_us)}."
+        case "end_turn":
+            text = f"Its last turn ended at {when}."
+        case _:
+            text = f"Its last turn ended at {when} ({reason})."
+    kept = _sandbox_sentence(state, head)
+    return Found(
+        waits_for="message",
+        since_us=since_us,
+        sentences=(text, "It waits for a message and costs nothing meanwhile.", *kept),
+        ways=(say,),
+    )
+
+
+def _found_asking(state: SessionState, path: str, since_us: int) -> Found:
+    """Idle until somebody answers tool uses."""
+    answered = {
+        str(event.get("tool_use_id") or event.get("custom_tool_use_id")) for event in state.pending.values()
+    }
+    uses = [use for use in state.tool_uses.values() if use.is_blocking and use.use.id not in answered]
+    asking = [use for use in uses if not use.is_custom]
+    custom = [use for use in uses if use.is_custom]
+    sentences: list[str] = []
+    ways: list[Way] = []
+    if asking:
+        sentences.append(
+            f"{_uses_in_words(asking)} waiting since {rfc3339(since_us)} for a person to allow or deny it."
+        )
+    ways += [
+        Way(
+            does=f"Allow (or deny) {use.use.name}",
+            call=f'POST {path}/events {{"events":[{{"type":"user.tool_confirmation",'
+            f'"tool_use_id":"{use.use.id}","result":"allow"}}]}}',
+        )
+        for use in asking[:USES_NAMED_MAX]
+    ]
+    if custom:
+        sentences.append(
+            f"{_uses_in_words(custom)} waiting since {rfc3339(since_us)} for the client's result."
+        )
+    ways += [
+        Way(
+            does=f"Send the result of {use.use.name}",
+            call=f'POST {path}/events {{"events":[{{"type":"user.custom_tool_result",'
+            f'"custom_tool_use_id":"{use.use.id}","content":[…]}}]}}',
+        )
+        for use in custom[:USES_NAMED_MAX]
+    ]
+    sentences.append("When all are answered, the turn goes on.")
+    ways.append(
+        Way(
+            does="Give up on them",
+            call=f'POST {path}/events {{"events":[{{"type":"user.interrupt"}}]}}',
+        )
+    )
+    return Found(
+        waits_for="person" if asking else "client",
+        since_us=since_us,
+        sentences=tuple(sentences),
+        ways=tuple(ways),
+    )
+
+
+def _budget_ways(state: SessionState, path: str) -> tuple[Way, ...]:
+    if state.parent_stream_id is not None:
+        return ()
+    return (Way(does="Raise its budget", call=f"POST {path} (budget)"),)
+
+
+def _sandbox_sentence(state: SessionState, head: StreamHead) -> tuple[str, ...]:
+    if state.sandbox is None or head.wake_at_us is None:
+        return ()
+    return (
+        f"Its sandbox is kept until about {rfc3339(head.wake_at_us)}; its files outlive it in a snapshot.",
+    )
+
+
+# --------------------------------------------------------------------------------------------- in words
+
+
+def _accounts_in_words(accounts: Sequence[Account]) -> tuple[str, ...]:
+    """Those that have a cap."""
+    return tuple(
+        f"For {account.purpose} {_amount(account.spent, account.unit)} of {_amount(account.cap, account.unit)} "
+        f"are spent, {_amount(account.held, account.unit)} held, {_amount(account.granted, account.unit)} granted "
+        f"to others, {_amount(account.remaining or 0, account.unit)} left"
+        + (" (it is stopped: a call cost more than was held)." if account.is_stopped else ".")
+        for account in accounts
+        if account.cap is not None
+    )
+
+
+def _amount(amount: int, unit: str) -> str:
+    return f"{amount} tokens" if unit == "tokens" else f"${amount / 1_000_000_000:.6f}"
+
+
+def _uses_in_words(uses: Sequence[OpenToolUse]) -> str:
+    names = ", ".join(f"{use.use.name} ({use.use.id})" for use in uses[:USES_NAMED_MAX])
+    more = f" and {len(uses) - USES_NAMED_MAX} more" if len(uses) > USES_NAMED_MAX else ""
+    return f"The tool use {names} is" if len(uses) == 1 else f"The tool uses {names}{more} are"
