@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -51,10 +52,12 @@ class Site:
 
 
 @asynccontextmanager
-async def site(pages: Mapping[str, Answer] | None = None) -> AsyncGenerator[Site]:
+async def site(
+    pages: Mapping[str, Answer] | None = None, *, tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[Site]:
     """Open while the block runs."""
     made = Site(pages=dict(pages or {}))
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made

@@ -62,11 +62,12 @@ class Fetcher:
         *,
         limits: FetchLimits | None = None,
         resolve: Resolve | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._judge = judge
         self._limits = limits or FetchLimits()
         self._resolve = resolve or resolve_name
-        self._tls: ssl.SSLContext | None = None
+        self._tls = tls
 
     async def fetch(self, url: str, may_visit: MayVisit) -> Document:
         """Raises WebFailure."""
