@@ -54,6 +54,7 @@ class FakeApi:
     remit_log: FakeLog = field(default_factory=FakeLog)
     session_logs: dict[str, FakeLog] = field(default_factory=dict)
     changed: list[Json] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     contents: dict[str, bytes] = field(default_factory=dict)
     input_members: dict[str, bytes] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
@@ -268,7 +269,11 @@ class FakeApi:
 
     async def _deliverables(self, request: Request) -> Response:
         return JSONResponse(
-            {"data": [{"name": "files.tar"}] if self.changed else [], "changed": self.changed}
+            {
+                "data": [{"name": "files.tar"}] if self.changed else [],
+                "changed": self.changed,
+                "notes": self.notes,
+            }
         )
 
     async def _download(self, request: Request) -> Response:

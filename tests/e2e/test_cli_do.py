@@ -72,9 +72,10 @@ def arguments(*more: str) -> list[str]:
 def test_a_verified_remit_ends_with_zero_and_its_result_is_written(
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    api = FakeApi(work=fix_it)
+    api = FakeApi(work=fix_it, notes=["1 new file was left out"])
     assert run(arguments("--input", "project"), FakeOpener(api, tmp_path)) == 0
     output = capsys.readouterr().out
+    assert "1 new file was left out" in output
     out = tmp_path / "remit-k3f9abcd"
     assert (out / "files" / "app.py").read_bytes() == GOOD
     assert json.loads((out / "receipt.json").read_text())["remit_id"] == api.remit["id"]

@@ -75,6 +75,31 @@ async def sandboxes(tmp_path: Path) -> AsyncIterator[BubblewrapProvider]:
     await provider.close()
 
 
+async def test_symlinks_that_lead_out_are_left_out_by_name_and_spoil_nothing_else(
+    sandboxes: BubblewrapProvider, tmp_path: Path
+) -> None:
+    """A virtual environment in the working tree has them; the rest of the result must still be written."""
+    blobs = DirectoryBlobStore(tmp_path)
+    digest = await blobs.put(b"hello")
+
+    def link(path: str, target: str) -> TreeEntry:
+        return TreeEntry(path=path, kind="symlink", target=target)
+
+    result = tree(
+        entry("a", digest, size=5),
+        link("in", "a"),
+        link("up", ".."),
+        link("venv/bin/python", "/usr/bin/python3"),
+        link("venv/lib64", "lib"),
+        link("venv/up", "../a"),
+    )
+    handover = await hand_over(blobs=blobs, sandboxes=sandboxes, base=tree(), result=result, git=None)
+    assert [file.path for file in handover.changed] == ["a", "in", "venv/lib64", "venv/up"]
+    assert handover.notes == (
+        "2 symlinks were left out, for they lead out of the folder: up, venv/bin/python",
+    )
+
+
 def git(folder: Path, *arguments: str) -> str:
     identity = ("-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main")
     done = subprocess.run(

@@ -218,6 +218,7 @@ async def _hand_over(connection: Connection, remit_id: str, manner: Manner, cons
         extras = [name for name in delivered.names if name.startswith("result.")]
         changed = words.counted(len(delivered.changes), "changed file")
         pairs.append(("result", f"{_near(out)} ({', '.join([changed, *extras])})"))
+        pairs.extend(("", str(note)) for note in listing["notes"])
         is_to_land = folder is not None and remit.get("verified") is True
         next_command = f"remit apply {remit_id}" if is_to_land else f"remit receipt {remit_id}"
     else:

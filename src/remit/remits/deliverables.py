@@ -6,6 +6,7 @@ the input and the history read-only, and the two files are fetched back from it.
 
 from __future__ import annotations
 
+import posixpath
 import tarfile
 from collections.abc import AsyncIterator
 
@@ -24,6 +25,7 @@ GIT_TIMEOUT_SECONDS = 300.0
 GIT_FILE_BYTES_MAX = 1 << 30
 CACHE_FOLDERS = frozenset({"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
 """New files in these are left out: what running the work leaves behind is not the work."""
+LINKS_NAMED_MAX = 5
 
 
 class Handover(Value, frozen=True, kw_only=True):
@@ -99,6 +101,22 @@ def without_leftovers(
     return kept, len(changed) - len(kept)
 
 
+def without_stray_links(
+    changed: tuple[ChangedFile, ...],
+) -> tuple[tuple[ChangedFile, ...], tuple[str, ...]]:
+    """The changes without symlinks that lead out of the folder (a virtual environment has some), and their paths.
+    Elsewhere they would lead to something else, and nobody lands them."""
+    stray = tuple(
+        file.path for file in changed if file.target is not None and _leads_out(file.path, file.target)
+    )
+    return tuple(file for file in changed if file.path not in stray), stray
+
+
+def _leads_out(path: str, target: str) -> bool:
+    written = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    return target.startswith("/") or written == ".." or written.startswith("../")
+
+
 async def read_tree(blobs: BlobStore, digest: str | None) -> Tree:
     """A tree by its digest; None is the empty one. Raises BlobMissing."""
     if digest is None:
@@ -160,6 +178,10 @@ async def hand_over(
     changed, left_out = without_leftovers(changed_files(base, result), from_git.ignored)
     if left_out:
         notes.append(f"{left_out} new files were left out: ignored by git, or in a cache folder")
+    changed, stray = without_stray_links(changed)
+    if stray:
+        names = ", ".join(stray[:LINKS_NAMED_MAX]) + (", …" if len(stray) > LINKS_NAMED_MAX else "")
+        notes.append(f"{len(stray)} symlinks were left out, for they lead out of the folder: {names}")
     sizes = {entry.path: entry.size for entry in result.entries}
     tar = await write_tar(blobs, changed, sizes)
     return Handover(changed=changed, files=(tar, *from_git.files), notes=tuple(notes))
