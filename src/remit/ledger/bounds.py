@@ -68,12 +68,14 @@ class WorstCase(NamedTuple):
 
 def input_tokens_bound(request: ModelRequest) -> int:
     """No provider can count more input tokens than this."""
-    images, documents, media_bytes = _media(request.messages)
     # A system prompt in blocks stands in `fields` and, as text, in `system`: it is sent once.
     system = None if "system" in request.fields else request.system
     encoded = msgspec.json.encode(
         [system, request.messages, request.tools, request.tool_choice, request.fields]
     )
+    # Walking a long conversation costs more than encoding it, and most have neither.
+    has_media = b'"image"' in encoded or b'"document"' in encoded
+    images, documents, media_bytes = _media(request.messages) if has_media else _Media(0, 0, 0)
     return (
         len(encoded)
         - media_bytes

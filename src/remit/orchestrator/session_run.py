@@ -100,7 +100,11 @@ class SessionRun:
 
     async def go(self) -> HandlerResult:
         """Work until there is nothing to do; then say when to wake again."""
-        async with in_background(self._watch_input(), self._snapshots.run()):
+        async with (
+            # Before anything else, so that `_wait_for_reader` can tell a reader from this.
+            self._bus.subscribe(self._writer.session_id) as subscription,
+            in_background(self._watch_input(subscription), self._snapshots.run()),
+        ):
             await self._recover()
             seen_seq = await self._work_until_rest()
         return HandlerResult(seen_seq=seen_seq, wake_at_us=self._next_wake_us())
@@ -341,17 +345,16 @@ class SessionRun:
         while self._bus.subscriber_count(self._writer.session_id) <= 1 and clock.monotonic() < until:
             await clock.sleep(READER_POLL_SECONDS)
 
-    async def _watch_input(self) -> None:
+    async def _watch_input(self, subscription: LiveSubscription) -> None:
         """See what others append while a turn runs, so that an interrupt stops it at once."""
-        async with self._bus.subscribe(self._writer.session_id) as subscription:
-            while True:
-                news = await self._next_news(subscription)
-                is_new = any(item.rows and item.rows[-1].seq > self._state.seq for item in news)
-                if is_new or not news or subscription.is_lagging:
-                    subscription.is_lagging = False
-                    await self._writer.catch_up()
-                if self._state.is_interrupt_pending:
-                    self._interrupt_came.set()
+        while True:
+            news = await self._next_news(subscription)
+            is_new = any(item.rows and item.rows[-1].seq > self._state.seq for item in news)
+            if is_new or not news or subscription.is_lagging:
+                subscription.is_lagging = False
+                await self._writer.catch_up()
+            if self._state.is_interrupt_pending:
+                self._interrupt_came.set()
 
     @staticmethod
     async def _next_news(subscription: LiveSubscription) -> list[LiveItem]:

@@ -107,7 +107,7 @@ class SessionTurn:
     async def _make_room(self, request: ModelRequest) -> ModelRequest:
         """Clear or summarise until the request fits the model's window. A request that the harness made otherwise than
         the view's is sent as it is."""
-        while request == self.view.request and context_tokens(self._writer.state) >= CONTEXT_TOKENS_SMALL:
+        while context_tokens(self._writer.state) >= CONTEXT_TOKENS_SMALL and request == self.view.request:
             window = await self._gateway.context_tokens(request.model)
             relief = next_relief(self._writer.state, request, window_tokens=window)
             match relief:

@@ -10,7 +10,8 @@ from remit.session.folding import fold
 from remit.session.state import SessionState
 from remit.values import Principal, StreamHead
 
-STATES_MAX = 64
+STATES_MAX = 256
+"""More than a page of a list, which would otherwise replay each session every time."""
 ROWS_PER_READ = 1000
 
 

@@ -38,6 +38,10 @@ class History:
     bytes_added: int = 0
     """Of all content ever added; only grows."""
 
+    def __post_init__(self) -> None:
+        # The messages that no longer grow (all but the last), as `encode` made them; no part of the state.
+        self._encoded: list[JsonObject] = []
+
     def add_user(self, blocks: list[JsonObject]) -> None:
         """Add user-role blocks (people, platform notes)."""
         if blocks:
@@ -72,6 +76,7 @@ class History:
 
     def clear_results(self, before_seq: int) -> None:
         """Forget the content of tool results that came before this row."""
+        self._encoded = []
         for message in self.messages:
             for index, seq in enumerate(message.result_seqs):
                 if 0 < seq < before_seq:
@@ -81,11 +86,13 @@ class History:
     def replace_by(self, blocks: list[JsonObject]) -> None:
         """Go on from these blocks instead of everything so far."""
         self.messages = []
+        self._encoded = []
         self.add_user(blocks)
 
     def encode(self) -> tuple[JsonObject, ...]:
         """As canonical messages."""
-        return tuple({"role": message.role, "content": list(message.content)} for message in self.messages)
+        self._encoded += [_encode(message) for message in self.messages[len(self._encoded) : -1]]
+        return (*self._encoded, *(_encode(message) for message in self.messages[-1:]))
 
     def _count(self, blocks: list[JsonObject]) -> None:
         self.bytes_added += len(msgspec.json.encode(blocks))
@@ -99,3 +106,7 @@ class History:
 def text_block(text: str) -> JsonObject:
     """A text block."""
     return {"type": "text", "text": text}
+
+
+def _encode(message: Message) -> JsonObject:
+    return {"role": message.role, "content": list[JsonValue](message.content)}

@@ -40,7 +40,7 @@ from remit.values import (
 )
 
 ROWS_READ_AT_ONCE_MAX = 100
-"""Reads of at most so many rows run on the caller's loop; longer ones go to a thread."""
+"""So many rows are read on the caller's loop; what is beyond them is read in a thread."""
 
 _READ_AFTER = f"""
 SELECT {EVENT_COLUMNS} FROM events
@@ -130,14 +130,19 @@ class SqliteSessionStore:
         visibility: Visibility | None,
         limit: int,
     ) -> list[EventRow]:
-        def run(cursor: Cursor) -> list[EventRow]:
+        def run(cursor: Cursor, from_seq: int, limit: int) -> list[EventRow]:
             _require_stream(cursor, principal, stream_id)
-            found = cursor.execute(statement, (stream_id, seq, visibility, limit))
+            found = cursor.execute(statement, (stream_id, from_seq, visibility, limit))
             return [event_row(principal.workspace_id, stream_id, row) for row in found]
 
-        if limit <= ROWS_READ_AT_ONCE_MAX:
-            return self._database.read(run)
-        return await self._database.read_in_thread(run)
+        first_max = min(limit, ROWS_READ_AT_ONCE_MAX)
+        # Whoever asks for many mostly finds few: a worker that catches up several times in each turn.
+        first = self._database.read(lambda cursor: run(cursor, seq, first_max))
+        if len(first) < first_max or len(first) == limit:
+            return first
+        # A log only grows, so the two reads are one.
+        last_seq, more = first[-1].seq, limit - len(first)
+        return first + await self._database.read_in_thread(lambda cursor: run(cursor, last_seq, more))
 
     async def find_events(self, principal: Principal, stream_id: str, event_id: str) -> Sequence[EventRow]:
         def run(cursor: Cursor) -> list[EventRow]:
