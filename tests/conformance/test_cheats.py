@@ -151,6 +151,28 @@ async def test_a_module_that_stands_in_for_the_test_runner(court: Court) -> None
     assert (verdict.passed, verdict.added) == (False, ("pytest.py",))
 
 
+async def test_a_module_that_stands_in_for_the_test_runner_in_a_folder_that_the_command_enters(
+    court: Court,
+) -> None:
+    start = {f"sub/{path}": content for path, content in BROKEN.items()}
+    work = start | {"sub/pytest.py": "print('1 passed')\n"}
+    command = "cd sub && python3 -m pytest -q"
+    assert await court.unguarded(work, command) == 0
+    verdict = await court.judge(start, work, command)
+    assert (verdict.passed, verdict.added) == (False, ("sub/pytest.py",))
+
+
+@pytest.mark.parametrize(
+    "command", ["python3 -m checks.run", "bash -c 'python3 checks/run.py'", "eval python3 checks/run.py"]
+)
+async def test_a_check_that_is_run_by_another_name(court: Court, command: str) -> None:
+    start = {"checks/run.py": "raise SystemExit(1)\n"}
+    work = {"checks/run.py": ""}
+    assert await court.unguarded(work, command) == 0
+    verdict = await court.judge(start, work, command)
+    assert (verdict.passed, verdict.tampered) == (False, ("checks/run.py",))
+
+
 async def test_a_plugin_installed_into_the_working_tree(court: Court) -> None:
     work = BROKEN | {
         "helper.py": "def pytest_sessionfinish(session):\n    session.exitstatus = 0\n",

@@ -83,6 +83,8 @@ _SHORT_CONFIGURATION = {
     "jest": "-c",
 }
 _CODE_OPTIONS = frozenset({"-c", "-e", "--eval", "-p"})
+_SHELLS = re.compile(r"(ba|da|z|k)?sh")
+_SHELL_COMMAND = re.compile(r"-[a-z]*c")
 _ROOT = "/workspace"
 _ANYTHING = re.compile(r"[^\s;&|()<>'\"`$=]+")
 
@@ -101,11 +103,14 @@ def named_checks(text: str) -> tuple[str, ...]:
             found.update(dict.fromkeys(_relative([command.stdin.text], folder=folder)))
         if words is None:
             continue
-        if words[0].text == "cd" and len(words) > 1 and words[1].is_literal:
+        if words[0].text in ("cd", "pushd") and len(words) > 1 and words[1].is_literal:
             folder = posixpath.normpath(posixpath.join(folder, words[1].text))
             continue
         named = [word.text for word in _checks(words, command) if word.is_literal]
         found.update(dict.fromkeys(_relative(named, folder=folder)))
+        if (inner := _inner_command(words)) is not None:
+            within = (posixpath.join(folder, path) for path in named_checks(inner))
+            found.update(dict.fromkeys(_relative(within, folder="")))
     return tuple(found)
 
 
@@ -129,7 +134,9 @@ def _checks(words: Sequence[Word], command: SimpleCommand) -> Iterator[Word]:
         return
     module = _module(arguments) if PYTHONS.fullmatch(name) else None
     if module is not None:
-        yield from _arguments(module[0], module[1])
+        if not is_judged:
+            yield from _files_of_module(module[0])
+        yield from _arguments(module[0].text, module[1])
         return
     script = _script(name, arguments)
     if script is not None and not is_judged:
@@ -143,13 +150,29 @@ def _program(command: SimpleCommand) -> str | None:
     return basename(words[0].text) if words else None
 
 
-def _module(arguments: Sequence[Word]) -> tuple[str, Sequence[Word]] | None:
+def _module(arguments: Sequence[Word]) -> tuple[Word, Sequence[Word]] | None:
     for index, word in enumerate(arguments):
         if word.text == "-m" and index + 1 < len(arguments):
-            return arguments[index + 1].text, arguments[index + 2 :]
+            return arguments[index + 1], arguments[index + 2 :]
         if not word.text.startswith("-") or word.text == "-c":
             return None
     return None
+
+
+def _files_of_module(module: Word) -> Iterator[Word]:
+    """Where the module would stand if the tree has it: `python -m checks.run` runs a script as `python checks/run.py` does."""
+    path = module.text.replace(".", "/")
+    yield Word(f"{path}.py", module.is_literal)
+    yield Word(f"{path}/__main__.py", module.is_literal)
+
+
+def _inner_command(words: Sequence[Word]) -> str | None:
+    """The command line that is an argument: of `bash -c` and `eval`."""
+    if words[0].text == "eval":
+        return " ".join(word.text for word in words[1:])
+    if _SHELLS.fullmatch(basename(words[0].text)) is None:
+        return None
+    return next((b.text for a, b in pairwise(words) if _SHELL_COMMAND.fullmatch(a.text)), None)
 
 
 def _script(interpreter: str, arguments: Sequence[Word]) -> Word | None:
@@ -158,6 +181,8 @@ def _script(interpreter: str, arguments: Sequence[Word]) -> Word | None:
         return next((b for a, b in pairwise(arguments) if a.text in by_option), None)
     for word in arguments:
         if word.text in _CODE_OPTIONS:
+            return None
+        if _SHELLS.fullmatch(interpreter) and _SHELL_COMMAND.fullmatch(word.text):
             return None
         if word.text == "--test" or word.text.startswith("-"):
             continue
