@@ -44,8 +44,11 @@ async def open_once(data: Path) -> tuple[str, int]:
 
 
 @pytest.mark.anyio
-async def test_a_key_file_that_a_killed_process_left_empty_is_made_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"nobodys key"])
+async def test_a_key_file_that_is_empty_or_damaged_is_made_anew(tmp_path: Path, content: bytes) -> None:
+    """A killed process leaves it empty."""
     (tmp_path / "key").touch(mode=0o600)
+    (tmp_path / "key").write_bytes(content)
     key, _ = await open_once(tmp_path)
     assert len(key) > 20
     assert (tmp_path / "key").read_text() == f"{key}\n"

@@ -39,7 +39,7 @@ async def operator_key(settings: Settings, catalog: Catalog, clock: Clock, ids: 
         return await _opens_as_operator(secret, name, catalog, clock, ids)
 
     path = settings.data / KEY_FILE
-    kept = path.read_text().strip() if path.exists() else ""
+    kept = path.read_text(errors="replace").strip() if path.exists() else ""
     is_new = not kept or not await opens(kept)
     # The first start, one that was killed before the key reached the disk, or a key that was revoked.
     key = (settings.api_key or new_secret(KEY_PREFIX)) if is_new else kept
