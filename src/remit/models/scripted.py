@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -217,21 +217,26 @@ def _match(when: When, request: ModelRequest) -> int | None:
     if when.system_contains is not None and when.system_contains not in (request.system or ""):
         return None
     start = -1
-    user_texts = [
-        (index, text)
-        for index, message in enumerate(request.messages)
-        if message.get("role") == "user" and (text := _message_text(message))
-    ]
     if when.last_user_contains is not None:
-        if not user_texts or when.last_user_contains not in user_texts[-1][1]:
+        last = next(_user_texts(request), None)
+        if last is None or when.last_user_contains not in last[1]:
             return None
-        start = user_texts[-1][0]
+        start = last[0]
     if when.user_contains is not None:
-        matching = [index for index, text in user_texts if when.user_contains in text]
-        if not matching:
+        matching = (index for index, text in _user_texts(request) if when.user_contains in text)
+        found = next(matching, None)
+        if found is None:
             return None
-        start = max(start, matching[-1])
+        start = max(start, found)
     return start
+
+
+def _user_texts(request: ModelRequest) -> Iterator[tuple[int, str]]:
+    """The user messages that have text, newest first, each with its index."""
+    for index in range(len(request.messages) - 1, -1, -1):
+        message = request.messages[index]
+        if message.get("role") == "user" and (text := _message_text(message)):
+            yield index, text
 
 
 def _assistant_count(request: ModelRequest, *, after: int) -> int:
@@ -269,7 +274,8 @@ def _message_text(message: JsonObject) -> str:
 
 
 def _respond(step: Step, request: ModelRequest) -> ModelResponse:
-    content = _content(step, request)
+    digest = _digest(request)
+    content = _content(step, digest)
     stop_reason = step.stop_reason or ("tool_use" if step.tool_uses else "end_turn")
     output_tokens = _tokens(content)
     if output_tokens > request.max_tokens and step.usage is None:
@@ -282,7 +288,7 @@ def _respond(step: Step, request: ModelRequest) -> ModelResponse:
         stop_reason=stop_reason,
         usage=_usage(step, request, output_tokens),
         model=f"scripted/{_name(request)}",
-        provider_id=f"msg_scripted_{_digest(request)[:16]}",
+        provider_id=f"msg_scripted_{digest[:16]}",
     )
 
 
@@ -298,16 +304,19 @@ def _refusal(request: ModelRequest) -> ModelResponse:
         stop_reason="refusal",
         usage=Usage(input_tokens=_input_tokens(request), output_tokens=1),
         model=f"scripted/{_name(request)}",
-        stop_details={"type": "refusal", "category": "general_harms", "explanation": "The script refuses here."},
+        stop_details={
+            "type": "refusal",
+            "category": "general_harms",
+            "explanation": "The script refuses here.",
+        },
     )
 
 
-def _content(step: Step, request: ModelRequest) -> list[JsonObject]:
+def _content(step: Step, digest: str) -> list[JsonObject]:
     content = _text_blocks(step.text)
     if step.thinking:
         # Nobody signed it, so no other provider will be sent it.
         content.insert(0, {"type": "thinking", "thinking": step.thinking, "signature": ""})
-    digest = _digest(request)
     for index, use in enumerate(step.tool_uses):
         block: JsonObject = {"type": "tool_use", "id": f"toolu_{digest[:20]}{index:02d}", "name": use.name}
         content.append({**block, "input": use.input})

@@ -93,6 +93,7 @@ class SessionRun:
         )
         self._snapshots = SnapshotTaker(self._take_snapshot)
         self._interrupt_came = asyncio.Event()
+        self._news_came = asyncio.Event()
 
     @property
     def _state(self) -> SessionState:
@@ -112,12 +113,27 @@ class SessionRun:
     async def _work_until_rest(self) -> int:
         """Returns the last row that was taken into account; what comes later wakes the session again."""
         while True:
+            self._news_came.clear()
             await self._drive()
             await self._release_if_idle()
-            await self._snapshots.settled()
+            await self._until_settled_or_news()
             await self._writer.catch_up()
-            if next_move(self._state) == Rest():
+            if self._snapshots.is_settled and next_move(self._state) == Rest():
                 return self._state.seq
+
+    async def _until_settled_or_news(self) -> None:
+        """A snapshot under way keeps the lease, and no turn waiting."""
+        if self._snapshots.is_settled:
+            return
+        waits = [
+            asyncio.ensure_future(self._snapshots.settled()),
+            asyncio.ensure_future(self._news_came.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     # ------------------------------------------------------------------------------------------ recovery
 
@@ -353,6 +369,7 @@ class SessionRun:
             if is_new or not news or subscription.is_lagging:
                 subscription.is_lagging = False
                 await self._writer.catch_up()
+                self._news_came.set()
             if self._state.is_interrupt_pending:
                 self._interrupt_came.set()
 

@@ -29,6 +29,11 @@ class SnapshotTaker:
             if not self._wanted.is_set():
                 self._settled.set()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether every wish so far has been served."""
+        return self._settled.is_set()
+
     async def settled(self) -> None:
         """Return when every wish so far has been served."""
         await self._settled.wait()
