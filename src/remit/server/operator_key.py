@@ -36,12 +36,15 @@ async def operator_key(settings: Settings, catalog: Catalog, clock: Clock, ids: 
 
     async def opens(secret: str) -> bool:
         name = GIVEN_KEY_NAME if secret == settings.api_key else OPERATOR
+        # Bytes of a damaged file must not become a key, one that could be guessed perhaps.
+        if secret != settings.api_key and not _is_made(secret) and not await _is_known(secret, catalog):
+            return False
         return await _opens_as_operator(secret, name, catalog, clock, ids)
 
     path = settings.data / KEY_FILE
     kept = path.read_text(errors="replace").strip() if path.exists() else ""
     is_new = not kept or not await opens(kept)
-    # The first start, one that was killed before the key reached the disk, or a key that was revoked.
+    # The first start, one that was killed before the key reached the disk, a damaged file, or a revoked key.
     key = (settings.api_key or new_secret(KEY_PREFIX)) if is_new else kept
     for secret in dict.fromkeys((key, settings.api_key or key)):
         if not await opens(secret):
@@ -57,6 +60,15 @@ async def operator_key(settings: Settings, catalog: Catalog, clock: Clock, ids: 
     if settings.api_key is not None:
         return OperatorKey(secret=settings.api_key, origin="given")
     return OperatorKey(secret=key, origin="made" if is_new else "kept")
+
+
+def _is_made(secret: str) -> bool:
+    """Whether this has the form of the secrets that are made here."""
+    return secret.startswith(KEY_PREFIX) and secret.isascii() and len(secret) == len(new_secret(KEY_PREFIX))
+
+
+async def _is_known(secret: str, catalog: Catalog) -> bool:
+    return await catalog.resolve_key(hash_key(secret)) is not None
 
 
 async def _opens_as_operator(secret: str, name: str, catalog: Catalog, clock: Clock, ids: Ids) -> bool:
