@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
+from opentelemetry.trace import Tracer
 from starlette.types import ASGIApp
 
 from remit.blobs.directory import DirectoryBlobStore
@@ -75,6 +76,7 @@ from remit.server.doctor import FindLocalServers
 from remit.server.gateway_routes import gateway_routes
 from remit.server.keys import KeyRoutes
 from remit.server.listening import listen_on_file, listen_on_port, serving, url_of
+from remit.server.metrics import MetricsRoutes, OpenMetrics
 from remit.server.models import ModelList, ModelRoutes
 from remit.server.operator_key import DEFAULT_WORKSPACE, KeyOrigin, operator_key
 from remit.server.preview import PreviewRoutes, Previews
@@ -82,6 +84,13 @@ from remit.server.remit_routes import remit_routes
 from remit.server.services import ServerSettings, Services
 from remit.stores.sqlite.folder import open_sqlite
 from remit.stores.sqlite.owner import SOCKET_FILE, DataFolderLock
+from remit.telemetry.edge import ObservedEdge
+from remit.telemetry.metrics import Metrics
+from remit.telemetry.model_calls import observe_calls
+from remit.telemetry.readings import PlatformReadings
+from remit.telemetry.rows import ObservedBus
+from remit.telemetry.spans import installed_tracer
+from remit.telemetry.work import ObservedToolset, ObservedVerifier, watch_turns
 from remit.toolsets.agent import AgentToolset
 from remit.toolsets.web.fetching import Address, Fetcher
 from remit.toolsets.web.search import BraveSearch, SearchEngine, SearxngSearch
@@ -126,6 +135,9 @@ class Parts:
     prices: Prices
     harnesses: Sequence[Harness] = (BuiltInLoop(),)
     retries: RetrySettings = field(default_factory=RetrySettings)
+    metrics: Metrics = field(default_factory=Metrics)
+    tracer: Tracer | None = None
+    """None: no traces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +145,9 @@ class Assembled:
     """A platform put together; run `worker.run()` to make it live."""
 
     asgi: ASGIApp
+    """The API itself."""
+    edge: ASGIApp
+    """What is served: the API, observed."""
     worker: Worker
     held: HeldSandboxes
     services: Services
@@ -144,6 +159,8 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
     hints = Hints()
     web = _web_tools(settings)
     worker_name = parts.ids.new("worker")
+    metrics, tracer, clock = parts.metrics, parts.tracer, parts.clock
+    bus = ObservedBus(parts.bus, metrics)
     router = Router(
         parts.models,
         aliases=settings.aliases,
@@ -151,14 +168,22 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         default=settings.model,
     )
     gateway = Gateway(
-        router=router, prices=parts.prices, clock=parts.clock, ids=parts.ids, retries=parts.retries
+        router=router,
+        prices=parts.prices,
+        clock=parts.clock,
+        ids=parts.ids,
+        retries=parts.retries,
+        observe=observe_calls(metrics=metrics, tracer=tracer, clock=clock),
     )
     calls = DirectCalls(
         gateway=gateway, store=parts.sessions, clock=parts.clock, ids=parts.ids, server=worker_name
     )
+    checked_by: Sequence[Verifier] = (
+        CommandVerifier(provider=parts.sandboxes, blobs=parts.blobs, ids=parts.ids),
+        RubricVerifier(gateway, parts.blobs, settings.model),
+    )
     by_type: dict[str, Verifier] = {
-        "command": CommandVerifier(provider=parts.sandboxes, blobs=parts.blobs, ids=parts.ids),
-        "rubric": RubricVerifier(gateway, parts.blobs, settings.model),
+        one.type: ObservedVerifier(one, metrics=metrics, tracer=tracer, clock=clock) for one in checked_by
     }
     verifiers = Verifiers(by_type)
     held = HeldSandboxes(
@@ -183,7 +208,7 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         sessions=parts.sessions,
         catalog=parts.catalog,
         blobs=parts.blobs,
-        bus=parts.bus,
+        bus=bus,
         dispatcher=hints,
         prices=parts.prices,
         verifiers=by_type,
@@ -195,22 +220,23 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
     )
     session_handler = SessionHandler(
         store=parts.sessions,
-        bus=parts.bus,
+        bus=bus,
         blobs=parts.blobs,
         clock=parts.clock,
         ids=parts.ids,
         harnesses={one.name: one for one in parts.harnesses},
         gateway=gateway,
-        toolset=AgentToolset(web),
+        toolset=ObservedToolset(AgentToolset(web), metrics=metrics, tracer=tracer, clock=clock),
         sandboxes=held,
         evaluation=Evaluation(verifiers=verifiers, sandboxes=held, blobs=parts.blobs),
         reader_wait_seconds=settings.reader_wait_seconds,
+        watch=watch_turns(tracer),
     )
     remit_handler = RemitHandler(
         store=parts.sessions,
         catalog=parts.catalog,
         blobs=parts.blobs,
-        bus=parts.bus,
+        bus=bus,
         dispatcher=hints,
         sandboxes=parts.sandboxes,
         verifiers=verifiers,
@@ -228,7 +254,7 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
     worker = Worker(
         name=worker_name,
         store=parts.sessions,
-        bus=parts.bus,
+        bus=bus,
         clock=parts.clock,
         hints=hints,
         handlers=[
@@ -237,7 +263,15 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
             WorkspaceHandler(store=parts.sessions, clock=parts.clock, calls=calls),
         ],
     )
+    read_gauges = PlatformReadings(
+        worker=worker, gateway=gateway, held=held, store=parts.sessions, clock=clock
+    )
+
+    async def render() -> bytes:
+        return await metrics.render(read_gauges)
+
     routes = [
+        *MetricsRoutes(render).routes(),
         *KeyRoutes(services, public_url=public_url).routes(),
         *AccountRoutes(services).routes(),
         *PreviewRoutes(services, held, public_url=public_url).routes(),
@@ -252,8 +286,11 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
             find_local_servers=_local_servers(settings),
         ),
     ]
+    api = create_app(services, extra_routes=routes, previews=Previews(services, held))
+    edge = ObservedEdge(api, metrics=metrics, tracer=tracer, clock=clock)
     return Assembled(
-        asgi=create_app(services, extra_routes=routes, previews=Previews(services, held)),
+        asgi=api,
+        edge=OpenMetrics(edge, render) if settings.metrics_open else edge,
         worker=worker,
         held=held,
         services=services,
@@ -342,12 +379,12 @@ async def open_platform(settings: Settings, *, serves_tcp: bool = False) -> Asyn
         stack.push_async_callback(assembled.held.close)
         await stack.enter_async_context(_running(assembled.worker))
         socket_path = str(settings.data / SOCKET_FILE)
-        await stack.enter_async_context(serving(assembled.asgi, listen_on_file(Path(socket_path))))
+        await stack.enter_async_context(serving(assembled.edge, listen_on_file(Path(socket_path))))
         if tcp is not None:
-            pages = Console(assembled.asgi, parts.clock)
+            pages = Console(assembled.edge, parts.clock)
             await stack.enter_async_context(serving(AccessLog(pages, parts.clock), tcp))
         yield Platform(
-            asgi=assembled.asgi,
+            asgi=assembled.edge,
             api_key=key.secret,
             key_origin=key.origin,
             socket_path=socket_path,
@@ -360,7 +397,8 @@ async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
     ids = Ids(clock)
     blobs = DirectoryBlobStore(settings.data / "blobs")
     await blobs.remove_leftovers()
-    sessions, catalog = await open_sqlite(settings.data, clock)
+    metrics = Metrics()
+    sessions, catalog = await open_sqlite(settings.data, clock, on_commit=metrics.committed)
     stack.push_async_callback(sessions.close)
     stack.push_async_callback(catalog.close)
     models = _model_providers(settings, clock)
@@ -388,6 +426,8 @@ async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
         sandboxes=sandboxes,
         models=models,
         prices=PriceTable(parse_overrides(settings.prices), clock=clock),
+        metrics=metrics,
+        tracer=installed_tracer(),
     )
 
 

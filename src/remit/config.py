@@ -223,6 +223,11 @@ SETTINGS: Mapping[str, Setting] = {
         parse=_positive,
         meaning="What a thousand searches cost. Unset: 10 dollars with Brave, nothing with your own SearXNG.",
     ),
+    "metrics_open": Setting(
+        variables=("REMIT_METRICS_OPEN",),
+        parse=_boolean,
+        meaning="`/metrics` is answered without a key. Else it takes one with the scope `operator`.",
+    ),
     "reader_wait_seconds": Setting(
         variables=("REMIT_READER_WAIT_SECONDS",),
         parse=_positive,
@@ -271,6 +276,7 @@ class Settings:
     searxng_url: str | None = None
     brave_api_key: str | None = field(default=None, repr=False)
     web_search_usd_per_thousand: float | None = None
+    metrics_open: bool = False
     reader_wait_seconds: float = 0.3
     prices: Mapping[str, Any] = field(default_factory=_no_table)
     aliases: Mapping[str, str] = field(default_factory=_no_table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, cast
 
@@ -61,6 +61,9 @@ class RetrySettings(Value, frozen=True, kw_only=True):
 FALLBACK_REASONS = ("overloaded", "rate_limited", "unavailable")
 """What another model can be asked instead for: 429, 529, 5xx, a provider that cannot be reached."""
 
+Observe = Callable[[CallRecorder], CallRecorder]
+"""Stands around the recorder of every call, for telemetry."""
+
 OnDelta = Callable[[CallAttempt, ModelDelta], Awaitable[None]]
 
 
@@ -89,6 +92,7 @@ class Gateway:
         retries: RetrySettings,
         limits: LimiterSettings | None = None,
         random_fraction: Callable[[], float] = random.random,
+        observe: Observe | None = None,
     ) -> None:
         self._router = router
         self._prices = prices
@@ -96,9 +100,15 @@ class Gateway:
         self._ids = ids
         self._retries = retries
         self._random_fraction = random_fraction
+        self._observe = observe
         self._limits = limits or LimiterSettings(closed_seconds_max=retries.wait_seconds_max)
         self._limiters: dict[str, Limiter] = {}
         self._windows = ContextWindows(router, clock)
+
+    @property
+    def limiters(self) -> Mapping[str, Limiter]:
+        """Of each provider key and each limited route that was asked for so far."""
+        return self._limiters
 
     async def context_tokens(self, model: str) -> int:
         """See interfaces.ModelCaller."""
@@ -128,6 +138,8 @@ class Gateway:
         (the last attempt's), LeaseLost and StoreUnavailable (from the recorder; nothing more was done). When it is
         cancelled, the attempt under way is settled at its hold.
         """
+        if self._observe is not None:
+            recorder = self._observe(recorder)
         plan = await self._router.plan(request.model)
         if plan.name is None or plan.concurrent_max is None:
             return await self._call(principal, request, recorder, plan, on_delta)

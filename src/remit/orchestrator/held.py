@@ -94,6 +94,11 @@ class HeldSandboxes:
         held = self._held.get(session_id)
         return held.sandbox if held is not None else None
 
+    @property
+    def count(self) -> int:
+        """How many sessions have a live sandbox here."""
+        return len(self._held)
+
     def use(self, session_id: str) -> Sandbox | None:
         """See `interfaces.LiveSandboxes`."""
         held = self._held.get(session_id)

@@ -26,6 +26,14 @@ from remit.values import HandlerResult, JsonObject, Lease, StreamKind, Tree
 STATES_KEPT = 256
 """Folds kept between wakes; a session beyond that is replayed."""
 
+Watch = Callable[[Harness, SessionState], Harness]
+"""Stands around the harness of every run, for telemetry."""
+
+
+def unwatched(harness: Harness, state: SessionState) -> Harness:
+    """The harness itself."""
+    return harness
+
 
 class SessionHandler:
     """A StreamHandler for sessions."""
@@ -46,6 +54,7 @@ class SessionHandler:
         sandboxes: HeldSandboxes,
         evaluation: Evaluation,
         reader_wait_seconds: float,
+        watch: Watch = unwatched,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -58,6 +67,7 @@ class SessionHandler:
         self._sandboxes = sandboxes
         self._evaluation = evaluation
         self._reader_wait_seconds = reader_wait_seconds
+        self._watch = watch
         self._states: OrderedDict[str, SessionState] = OrderedDict()
 
     async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
@@ -68,7 +78,7 @@ class SessionHandler:
         await writer.catch_up()
         result = await SessionRun(
             writer=writer,
-            harness=self._harness(state),
+            harness=self._watch(self._harness(state), state),
             gateway=self._gateway,
             toolset=self._toolset,
             sandboxes=self._sandboxes,

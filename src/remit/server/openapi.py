@@ -126,7 +126,7 @@ def _entry(method: str, path: str, operation: Operation, body: JsonSchema | None
     entry: JsonSchema = {
         "operationId": f"{method.lower()}{re.sub(r'[^a-z0-9_]+', '_', _plain(path))}".rstrip("_"),
         "summary": operation.summary,
-        "tags": [path.split("/")[2]],
+        "tags": [path.removeprefix("/v1").split("/")[1]],
         "responses": {
             "200": {"description": HTTPStatus.OK.phrase, "content": _answer(operation)},
             "default": {

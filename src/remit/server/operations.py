@@ -208,6 +208,7 @@ OPERATIONS: dict[str, Operation] = {
     "POST /v1/keys/{key_id}/revoke": Operation(summary="Revoke a key", body=KeyRevoke, is_body_optional=True),
     "POST /v1/links": Operation(summary="Make a link that can only look", body=LinkCreate),
     "GET /v1/doctor": Operation(summary="What works here and what to do about the rest"),
+    "GET /metrics": Operation(summary="Metrics of this process, as Prometheus reads them", answer="bytes"),
     "GET /v1/openapi.json": Operation(summary="This document"),
 }
 """By method and path as the route has it. PATCH is taken as POST where there is both, and does not stand here."""

@@ -15,7 +15,7 @@ import structlog
 from remit.errors import StoreUnavailable
 from remit.stores.sqlite.connection import migrate, migrations, open_reader, open_writer
 from remit.stores.sqlite.cursor import Cursor, cursor_of
-from remit.stores.sqlite.writer import Writer
+from remit.stores.sqlite.writer import OnCommit, Writer, unobserved
 
 READ_THREADS = 2
 
@@ -38,12 +38,14 @@ class Database:
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix=f"remit-reader {path.name}")
 
     @classmethod
-    async def open(cls, path: Path, *, schema: str, vfs: str | None = None) -> Database:
+    async def open(
+        cls, path: Path, *, schema: str, vfs: str | None = None, on_commit: OnCommit = unobserved
+    ) -> Database:
         """Open or make the file and bring its schema up to date. Raises StoreUnavailable."""
-        return await asyncio.to_thread(cls._open, path, schema, vfs)
+        return await asyncio.to_thread(cls._open, path, schema, vfs, on_commit)
 
     @classmethod
-    def _open(cls, path: Path, schema: str, vfs: str | None) -> Database:
+    def _open(cls, path: Path, schema: str, vfs: str | None, on_commit: OnCommit) -> Database:
         try:
             connection = open_writer(path, vfs=vfs)
             try:
@@ -55,7 +57,7 @@ class Database:
         except apsw.Error as error:
             _log.exception("store.open_failed", database=str(path))
             raise StoreUnavailable(f"The database {str(path)!r} cannot be opened: {error}.") from error
-        return cls(path, Writer(connection), reader, vfs=vfs)
+        return cls(path, Writer(connection, on_commit), reader, vfs=vfs)
 
     async def write(self, run: Callable[[Cursor], Result]) -> Result:
         """See Writer.write."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -26,6 +27,13 @@ BATCH_OPERATIONS_MAX = 1_000
 _log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
+
+OnCommit = Callable[[int, float], None]
+"""Told, on the writer's thread, of each transaction: how many writes it had and how many seconds it took."""
+
+
+def unobserved(operations: int, seconds: float) -> None:
+    """Nobody wants to know."""
 
 
 class _Operation(Generic[Result]):
@@ -44,10 +52,11 @@ class _Operation(Generic[Result]):
 class Writer:
     """Owns the writing connection; only its thread touches it."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, on_commit: OnCommit = unobserved) -> None:
         self._connection = connection
         self._cursor = cursor_of(connection)
         self._name = connection.filename
+        self._on_commit = on_commit
         self._queue: queue.SimpleQueue[_Operation[Any] | None] = queue.SimpleQueue()  # None: close
         self._accepting = threading.Lock()
         self._is_closed = False
@@ -119,6 +128,7 @@ class Writer:
             _fail(batch, self._failure)
             return
         execute = self._cursor.execute
+        started_at = time.perf_counter()
         try:
             execute("BEGIN IMMEDIATE")
             for operation in batch:
@@ -140,6 +150,8 @@ class Writer:
             )
             self._undo()
             _fail(batch, self._failure)
+        else:
+            self._on_commit(len(batch), time.perf_counter() - started_at)
 
     def _undo(self) -> None:
         try:

@@ -1,0 +1,69 @@
+"""Gauges that are read when somebody looks: queues, live sandboxes, how late the oldest wake is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from remit.clock import Clock
+from remit.gateway.gateway import Gateway
+from remit.interfaces import SessionStore
+from remit.orchestrator.held import HeldSandboxes
+from remit.orchestrator.worker import Worker
+from remit.telemetry.metrics import Reading
+from remit.values import StreamKind
+
+KINDS: tuple[StreamKind, ...] = ("workspace", "session", "remit", "flow")
+
+
+class PlatformReadings:
+    """Of one platform."""
+
+    def __init__(
+        self, *, worker: Worker, gateway: Gateway, held: HeldSandboxes, store: SessionStore, clock: Clock
+    ) -> None:
+        self._worker = worker
+        self._gateway = gateway
+        self._held = held
+        self._store = store
+        self._clock = clock
+
+    async def __call__(self) -> Sequence[Reading]:
+        """What they say now. Raises StoreUnavailable."""
+        wake_us = await self._store.next_wake_us(KINDS)
+        late = 0.0 if wake_us is None else max(0.0, (self._clock.now_us() - wake_us) / 1_000_000)
+        readings = [
+            Reading(
+                name="remit_wake_late_seconds",
+                meaning="How long the oldest wake that nobody has taken is overdue.",
+                value=late,
+            ),
+            Reading(
+                name="remit_streams_active", meaning="Streams being worked on.", value=self._worker.active
+            ),
+            Reading(
+                name="remit_sandboxes_live", meaning="Live sandboxes of sessions.", value=self._held.count
+            ),
+        ]
+        for key, limiter in self._gateway.limiters.items():
+            labels = (("key", key),)
+            readings += [
+                Reading(
+                    name="remit_model_calls_active",
+                    meaning="Model calls that run, by provider or route.",
+                    value=limiter.active,
+                    labels=labels,
+                ),
+                Reading(
+                    name="remit_model_calls_waiting",
+                    meaning="Model calls that wait for their turn.",
+                    value=limiter.waiting,
+                    labels=labels,
+                ),
+                Reading(
+                    name="remit_model_calls_limit",
+                    meaning="How many may run at once now.",
+                    value=limiter.limit,
+                    labels=labels,
+                ),
+            ]
+        return readings
