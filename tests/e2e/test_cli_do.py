@@ -258,6 +258,7 @@ def test_the_html_receipt_is_one_file_with_everything_escaped(project: Path, tmp
     assert run(["do", evil, "--verify", "true", "--budget", "1"], opener) == 1
     assert run(["receipt", "k3f9abcd", "--html", "receipt.html"], opener) == 0
     page = (tmp_path / "receipt.html").read_text()
+    assert "iteration 1 " in page  # counted as the live view counts, from one
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "src=" not in page

@@ -134,7 +134,7 @@ def _verifications(receipt: words.Json) -> RenderableType:
             took = verdict.duration_seconds
             answer = Text("passed", style="green") if verdict.passed else Text("failed", style="red")
             table.add_row(
-                "input" if entry.get("iteration") is None else str(entry["iteration"]),
+                "input" if entry.get("iteration") is None else str(int(entry["iteration"]) + 1),
                 Text(verdict.verifier),
                 answer,
                 "" if took is None else words.seconds(took),

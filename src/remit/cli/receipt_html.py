@@ -105,7 +105,11 @@ def _evidence(remit: words.Json) -> Html:
         for verdict in render.verdicts_of(iteration.get("verdicts")):
             word, style = ("passed", "yes") if verdict.passed else ("failed", "no")
             head = [_tag("b", word, style), Html(" "), _tag("code", verdict.verifier), Html(" ")]
-            head.append(_tag("span", f"iteration {iteration.get('iteration')}  {verdict.summary}", "dim"))
+            head.append(
+                _tag(
+                    "span", f"iteration {int(iteration.get('iteration') or 0) + 1}  {verdict.summary}", "dim"
+                )
+            )
             if verdict.verifier in vacuous:
                 head.append(_tag("span", " vacuous: it passed before any work", "warn"))
             parts.append(_tag("p", _join(head)))
