@@ -7,15 +7,18 @@ DEV_STAMP := $(VENV)/.installed-dev
 MODEL ?=
 RUNS ?=
 YES ?=
+ONLY ?=
+SCALE ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo demo-rate test check accept format lint types layers bench-turn clean help
+.PHONY: demo demo-rate test check accept format lint types layers bench bench-turn clean help
 
 help:
 	@echo "make demo [MODEL=ID]   real remits on a scripted model, in under a minute; MODEL=local adds one on a real small one (1.1 GB)"
 	@echo "make demo-rate         how often that one carries out ten fixed tasks [MODEL=ID] [RUNS=20]"
 	@echo "make test              set up and run all tests"
 	@echo "make check             format, lint, types, layers, fast tests (about a minute)"
+	@echo "make bench [ONLY=W1]   the workloads of docs/performance.md, each beside a raw limit of this machine [SCALE=0.1]"
 	@echo "make accept            one script per promise of the first release, in a fresh clone"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -58,6 +61,9 @@ format: $(DEV_STAMP)
 
 accept: $(STAMP)
 	@$(BIN)/python scripts/accept/run.py
+
+bench: $(STAMP)
+	@$(BIN)/python scripts/bench $(if $(ONLY),--only "$(ONLY)") $(if $(SCALE),--scale $(SCALE))
 
 bench-turn: $(DEV_STAMP)
 	@$(BIN)/python scripts/bench_turn.py

@@ -21,9 +21,9 @@ from pathlib import Path
 from crashes import crashes
 from limits import echo_ms, echo_rate, shell_ms, start_ms, sync_ms
 from processes import Process, Server, model_server, raw_server
-from sessions import SCRIPTS, idle_sessions, long_history, many_turns, one_turn
+from sessions import SCRIPTS, SESSIONS, idle_sessions, long_history, many_turns, one_turn
 from streams import model_streams, watchers
-from table import HEADER, Report
+from table import HEADER, Report, plot_of
 from wire import Target
 
 WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "sandbox", "help")
@@ -74,7 +74,7 @@ async def _served(name: str, report: Report, raw: Target, folder: Path) -> None:
             floor = echo + 2 * sync_ms(folder) + shell_ms()
             await one_turn(server, target, report, floor_ms=floor, echo_ms=echo)
         elif name == "W2":
-            ceilings = {count: await echo_rate(raw, count) for count in (64, 256)}
+            ceilings = {count: await echo_rate(raw, count) for count in SESSIONS}
             await many_turns(target, report, ceilings=ceilings)
         elif name == "W3":
             await idle_sessions(server, target, report, echo_ms=await echo_ms(raw))
@@ -140,7 +140,9 @@ def main() -> None:
     finally:
         report.machine["load_after"] = os.getloadavg()[0]
         report.write(options.json)
-    print(f"{options.json} has the figures and the points of the plots")
+    for name, points in report.plots.items():
+        print(f"\n{plot_of(name, points)}")
+    print(f"\n{options.json} has the figures and the points of the plots")
 
 
 if __name__ == "__main__":

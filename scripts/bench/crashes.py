@@ -19,7 +19,7 @@ TOOL_USE = b"\nevent: agent.tool_use\n"
 
 async def crashes(folder: Path, report: Report) -> None:
     """Each run: a command runs in the sandbox, the server is killed, the next one takes the turn to its end."""
-    runs, sessions = max(3, int(20 * report.scale)), max(100, int(1_000 * report.scale))
+    runs, sessions = min(20, max(1, int(50 * report.scale))), min(1_000, max(10, int(10_000 * report.scale)))
     server = Server(folder, {**SCRIPTS, "slow": SLOW})
     target = await server.start()
     try:
@@ -89,4 +89,7 @@ async def _until_idle(target: Target, session_id: str) -> None:
         if session["status"] == "idle":
             break
         await asyncio.sleep(0.005)
+    page = await target.ask(connection, "GET", f"/v1/sessions/{session_id}/events?types[]=agent.message")
+    said = [event["content"][0]["text"] for event in page["data"]]
+    assert said == ["Went on."], said  # the turn was not just dropped
     connection.transport.close()

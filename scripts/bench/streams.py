@@ -22,8 +22,9 @@ async def watchers(server: Server, target: Target, raw: Target, report: Report) 
     """W5."""
     rate, seconds = 1_000, max(2, int(5 * report.scale))
     points: list[tuple[float, float]] = []
+    share = 1.0
     for count in (1, 10, 100):
-        frames, _ = await _watch(server, target, count=count, rate=rate, seconds=seconds)
+        frames, share, _ = await _watch(server, target, count=count, rate=rate, seconds=seconds)
         points.append((count, frames))
     ceiling = await _watch_raw(raw, count=100, rate=rate, seconds=seconds)
     report.plots["frames/s by watchers at 1,000 deltas/s"] = points
@@ -37,9 +38,11 @@ async def watchers(server: Server, target: Target, raw: Target, report: Report) 
         is_rate=True,
         raw=ceiling,
         raw_is="frames/s from raw ASGI",
-        note=f"{rate:,} deltas/s offered for {seconds} s",
+        note=f"{rate:,} deltas/s offered for {seconds} s; {share:.1%} came",
     )
-    beside, grown = await _watch(server, target, count=100, rate=rate, seconds=seconds, stalled=True)
+    beside, beside_share, grown = await _watch(
+        server, target, count=100, rate=rate, seconds=seconds, stalled=True
+    )
     report.add(
         "W5",
         "the same beside one that stops reading",
@@ -48,14 +51,14 @@ async def watchers(server: Server, target: Target, raw: Target, report: Report) 
         is_rate=True,
         raw=points[-1][1],
         raw_is="without it",
-        note=f"the server grew by {grown:.1f} MB",
+        note=f"{beside_share:.1%} came; the server grew by {grown:.1f} MB",
     )
 
 
 async def _watch(
     server: Server, target: Target, *, count: int, rate: int, seconds: int, stalled: bool = False
-) -> tuple[float, float]:
-    """Frames per second over all watchers, and by how many MB the server grew."""
+) -> tuple[float, float, float]:
+    """Frames per second over all watchers, the share that came, and by how many MB the server grew."""
     connection = await target.connect()
     given = await make_agent(target, connection, PACED, has_tools=False)
     speaker = await make_session(target, connection, given)
@@ -77,7 +80,7 @@ async def _watch(
     frames = sum(stream.counts[DELTA] for _, stream in opened)
     for one in [*(one for one, _ in opened), *opened_deaf, connection]:
         one.transport.close()
-    return frames / elapsed, grown
+    return frames / elapsed, frames / (count * rate * seconds), grown
 
 
 async def _say(speaker: Speaker, text: str) -> None:

@@ -67,6 +67,7 @@ class Report:
         )
 
 
+PLOT_COLUMNS = 50
 HEADER = f"{'':8}{'measured':>62}   {'gate':>9} {'aim':>9}          {'raw limit':>10} {'ratio':>7}"
 
 
@@ -78,6 +79,13 @@ def text_of(row: Row) -> str:
         f"{number(row.aim):>9} {row.verdict:7}  {number(row.raw):>10} {ratio:>7}  {row.raw_is}"
     )
     return line.rstrip() + (f"  ({row.note})" if row.note else "")
+
+
+def plot_of(name: str, points: Sequence[tuple[float, float]]) -> str:
+    """Bars, one line a point."""
+    most = max((y for _, y in points), default=0.0) or 1.0
+    lines = [f"{x:>8,.0f} {number(y):>10}  {'█' * round(PLOT_COLUMNS * y / most)}" for x, y in points]
+    return "\n".join([name, *lines])
 
 
 def number(value: float | None) -> str:
