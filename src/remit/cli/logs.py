@@ -48,6 +48,7 @@ def _log_to(handler: logging.Handler, *, is_for_people: bool = False) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
+    logging.raiseExceptions = False  # a full disk is the caller's to report, not a traceback of logging's own
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # These say each request, with its query; what is worth knowing of it we say ourselves.
     for name in ("httpx2", "httpcore2", "uvicorn.access"):

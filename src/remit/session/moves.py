@@ -5,8 +5,6 @@ The same log always gives the same move, so a worker that takes over after a cra
 
 from __future__ import annotations
 
-from typing import Literal
-
 from remit.session.state import (
     INPUT_TYPES_ANSWERING,
     INPUT_TYPES_CHANGING,
@@ -97,8 +95,3 @@ def _resolves_all(state: SessionState, answer_ids: tuple[str, ...]) -> bool:
         for id in answer_ids
     }
     return set(state.blocking) <= answered
-
-
-def idle_reason(state: SessionState) -> Literal["requires_action", "end_turn"]:
-    """Why a turn that the harness ended goes idle."""
-    return "requires_action" if state.blocking else "end_turn"
