@@ -398,15 +398,18 @@ async def test_a_cost_above_the_hold_is_booked_in_full_and_stops_the_account(clo
 
 
 class Unreporting:
-    """A model server that reports no usage."""
+    """A model server that reports no usage, or counts that cannot be."""
+
+    def __init__(self, usage: Usage | None = None) -> None:
+        self._usage = usage
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         yield ModelResponse(
             content=({"type": "text", "text": "hm"},),
             stop_reason="end_turn",
-            usage=Usage(),
+            usage=self._usage or Usage(),
             model=request.model,
-            is_usage_known=False,
+            is_usage_known=self._usage is not None,
         )
 
     async def models(self) -> Sequence[ModelInfo]:
@@ -419,10 +422,13 @@ class Unreporting:
         return None
 
 
-async def test_an_answer_without_usage_is_assumed_to_cost_its_hold(clock: FakeClock) -> None:
+@pytest.mark.parametrize("usage", [None, Usage(input_tokens=900, output_tokens=-1000)])
+async def test_an_answer_without_usage_or_with_less_than_none_is_assumed_to_cost_its_hold(
+    clock: FakeClock, usage: Usage | None
+) -> None:
     recorder = LedgerRecorder(tokens=5000)
     gateway = Gateway(
-        router=Router({"local": Unreporting()}, aliases={"mine": "local/qwen"}),
+        router=Router({"local": Unreporting(usage)}, aliases={"mine": "local/qwen"}),
         prices=PriceTable({}, clock=clock),
         clock=clock,
         ids=Ids(clock),
@@ -435,6 +441,7 @@ async def test_an_answer_without_usage_is_assumed_to_cost_its_hold(clock: FakeCl
     ((attempt, ended),) = recorder.endings
     assert ended.is_assumed
     assert ended.response is response
+    assert response.usage == Usage()
     assert recorder.account("tokens").spent == attempt.holds[1].amount
 
 

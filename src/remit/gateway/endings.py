@@ -8,7 +8,7 @@ import msgspec
 
 from remit.errors import ModelCallFailed
 from remit.ledger.prices import cost
-from remit.values import CallAttempt, CallEnded, ModelResponse, Rate, Settle
+from remit.values import CallAttempt, CallEnded, ModelResponse, Rate, Settle, Usage
 
 
 class Started(NamedTuple):
@@ -16,6 +16,13 @@ class Started(NamedTuple):
 
     attempt: CallAttempt
     nano_usd_max: int | None
+
+
+def believed(response: ModelResponse) -> ModelResponse:
+    """Counts below zero are no report: they must neither pay back nor stop the turn."""
+    if min(msgspec.structs.astuple(response.usage)) >= 0:
+        return response
+    return msgspec.structs.replace(response, usage=Usage(), is_usage_known=False)
 
 
 def succeeded(started: Started, response: ModelResponse, rate: Rate | None) -> CallEnded:

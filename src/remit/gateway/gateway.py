@@ -16,7 +16,7 @@ import structlog
 from remit.clock import Clock
 from remit.errors import HoldRefused, InvalidRequest, ModelCallFailed, RemitError, Unpriced
 from remit.gateway.context_windows import ContextWindows
-from remit.gateway.endings import Started, assumed, failed, succeeded, unbilled
+from remit.gateway.endings import Started, assumed, believed, failed, succeeded, unbilled
 from remit.gateway.limiter import Limiter, LimiterSettings
 from remit.gateway.routing import Route, RoutePlan, Router, Trimmed, trim
 from remit.ids import Ids
@@ -377,7 +377,7 @@ class _Answer:
         async with aclosing(items):
             async for item in items:
                 if isinstance(item, ModelResponse):
-                    return item
+                    return believed(item)
                 self.has_begun = True
                 if item.text:
                     self._recorder.delta(self._attempt, item.text)
