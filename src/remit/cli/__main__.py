@@ -1,5 +1,5 @@
 """`python -m remit.cli` is the program `remit`."""
 
-from remit.cli.main import main
+from remit.cli.entry import main
 
 main()

@@ -39,6 +39,24 @@ app = typer.Typer(
 )
 
 
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import version
+
+        print(f"remit {version('remit')}")
+        raise Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Say what done means and what you will pay; get it back verified, with a receipt."""
+
+
 @app.command(name="do")
 def do_command(
     context: typer.Context,
@@ -171,9 +189,7 @@ def show_command(
 @app.command(name="why")
 def why_command(
     context: typer.Context,
-    id: Annotated[
-        str, typer.Argument(metavar="ID", help="A remit's or a session's id, or the end of it.")
-    ],
+    id: Annotated[str, typer.Argument(metavar="ID", help="A remit's or a session's id, or the end of it.")],
     json: Json = False,
     data: Data = None,
     unsafe_local: UnsafeLocal = False,
@@ -292,7 +308,9 @@ def main() -> None:
 def run(arguments: Sequence[str], opener: Opener | None = None) -> int:
     """Run one command line; `opener` opens the platform (tests give one of their own). Gives the exit code."""
     try:
-        result: object = app(args=list(arguments), prog_name="remit", standalone_mode=False, obj=opener)
+        result: object = app(
+            args=list(arguments) or ["--help"], prog_name="remit", standalone_mode=False, obj=opener
+        )
         return result if isinstance(result, int) else 0
     except BaseException as error:
         return _explain(error)
