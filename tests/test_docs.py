@@ -82,8 +82,9 @@ def test_every_command_and_option_is_documented() -> None:
 
 
 def test_no_option_is_documented_that_does_not_exist() -> None:
-    commands = commands_of(typer.main.get_group(app))
-    exist = {option for command in commands.values() for one in command.params for option in one.opts}
+    group = typer.main.get_group(app)
+    commands = [group, *commands_of(group).values()]
+    exist = {option for command in commands for one in command.params for option in one.opts}
     pages = [path.read_text() for path in (*DOCS.glob("*.md"), ROOT / "README.md")]
     written = {option for text in pages for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)}
     # Of other programs: a container's.
