@@ -257,6 +257,26 @@ async def test_a_missing_program_is_named_with_the_line_that_adds_it(
         await check(verifier, command)
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("pytest -q | (", "unexpected end of file"),
+        ("echo 'open", "unexpected EOF while looking for matching `''"),
+        ("if true; then echo", "unexpected end of file"),
+    ],
+)
+async def test_a_command_that_bash_cannot_read_is_refused_with_what_bash_says(
+    verifier: CommandVerifier, command: str, said: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"`command`: bash cannot read it.*{said}"):
+        await check(verifier, command)
+
+
+async def test_reading_a_command_executes_nothing_of_it(verifier: CommandVerifier, tmp_path: Path) -> None:
+    await check(verifier, f"touch {tmp_path}/ran; echo $(touch {tmp_path}/ran)")
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.fixture
 def toolchain() -> Iterator[str]:
     """A folder with a program `frobnicate` that any user can read: pytest's own folders are root's alone."""

@@ -31,6 +31,7 @@ from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.programs import needs_of
 from remit.verifiers.protected import Judged, ProtectedFile, judge_tree, protected_paths
 from remit.verifiers.specifications import describe, parse_command
+from remit.verifiers.syntax import refuse_unreadable
 
 OUTPUT_BYTES_MAX = 1 << 20
 OUTPUT_HEAD_CHARACTERS = 4_000
@@ -83,6 +84,7 @@ class CommandVerifier:
         """See Verifier."""
         specification = parse_command(verifier)
         ProtectedPatterns(protect=specification.protect, unprotect=specification.unprotect)
+        await refuse_unreadable(specification.command)
         needs = needs_of(specification.command)
         if needs.tree_programs:
             raise VerifierUnavailable(
