@@ -48,9 +48,7 @@ def create_app(
 class App:
     """An ASGI application. `routes` are all there are, but for what lies behind previews."""
 
-    def __init__(
-        self, services: Services, routes: Sequence[Route], previews: Previews | None = None
-    ) -> None:
+    def __init__(self, services: Services, routes: Sequence[Route], previews: Previews | None = None) -> None:
         self.routes = tuple(routes)
         self._previews = previews
         self._services = services

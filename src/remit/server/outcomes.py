@@ -33,6 +33,4 @@ async def check_verifiers(
                 )
             if specification["type"] == "rubric":
                 specification = {**specification, "model": specification.get("model") or default_model}
-            await verifier.check(
-                principal, specification, toolchains=toolchains, has_packages=has_packages
-            )
+            await verifier.check(principal, specification, toolchains=toolchains, has_packages=has_packages)
