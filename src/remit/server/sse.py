@@ -25,6 +25,8 @@ from remit.server.services import Services
 from remit.server.stream_cursors import StreamCursors
 from remit.values import EventRow, LiveItem
 
+RECHECK_SECONDS = 5.0
+"""How late an event may be whose hint was lost: the bus may lose things, the log does not."""
 ROWS_PER_READ = 500
 WRITE_BYTES = 256 << 10
 """Frames that are ready together are written together, up to about this much."""
@@ -127,7 +129,12 @@ class EventStream:
             if self._after_seq is not None:
                 await self._catch_up(writer)
             while not self._is_over:
-                items = [await subscription.next(), *subscription.drain()]
+                items: list[LiveItem] = []
+                with anyio.move_on_after(RECHECK_SECONDS):
+                    items = [await subscription.next(), *subscription.drain()]
+                if not items:
+                    await self._catch_up(writer)
+                    continue
                 is_lagging, subscription.is_lagging = subscription.is_lagging, False
                 await self._take(items, writer)
                 if is_lagging:
