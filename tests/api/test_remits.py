@@ -133,6 +133,30 @@ async def test_an_upload_a_forecast_consent_and_the_result(world: World) -> None
         assert verified["verdicts"][0]["passed"] is True
 
 
+async def test_the_forecast_lists_checks_behind_make_and_names_what_could_not_be_followed(
+    world: World,
+) -> None:
+    makefile = "include more.mk\ntest:\n\tpython3 check.py\n"
+    async with world.client() as client:
+        uploaded = await client.post(
+            "/v1/remits/inputs",
+            content=tar_of({"Makefile": makefile, "check.py": "raise SystemExit(1)\n"}),
+            headers={"content-type": "application/x-tar"},
+        )
+        make = [{"type": "command", "command": "bash -c 'make test'"}]
+        asked = {**ASKED, "verifiers": make, "input_id": uploaded.json()["id"]}
+        created = (await client.post("/v1/remits", json=asked)).json()
+        assert [(file["path"], file["reason"]) for file in created["protected"]] == [
+            ("Makefile", "a test or its configuration"),
+            ("check.py", "run by Makefile"),
+        ]
+        (note,) = (note for note in created["forecast"]["notes"] if "followed" in note)
+        assert note == (
+            "`bash -c 'make test'` reaches files that could not be followed, through include more.mk (Makefile). "
+            "Files behind it are protected only if they are listed: use --protect."
+        )
+
+
 async def test_the_stream_replays_from_the_beginning_and_ends_with_the_end(world: World) -> None:
     async with world.client() as client, world.bench.running():
         created = (await client.post("/v1/remits", json={**ASKED, "consent": "given"})).json()

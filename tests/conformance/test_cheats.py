@@ -173,6 +173,37 @@ async def test_a_check_that_is_run_by_another_name(court: Court, command: str) -
     assert (verdict.passed, verdict.tampered) == (False, ("checks/run.py",))
 
 
+@pytest.mark.parametrize(
+    ("runner", "command"),
+    [
+        ({"Makefile": "test: ready\n\t@python3 check.py\nready:\n\ttrue\n"}, "make test"),
+        ({"Makefile": "PY ?= python3\nC = check\n\nall: test\ntest:\n\t$(PY) $(C).py\n"}, "make"),
+        ({"package.json": '{"scripts": {"test": "npm run check", "check": "python3 check.py"}}'}, "npm test"),
+        ({"ci.sh": 'set -eu\ncd "$(dirname "$0")"\npython3 check.py\n'}, "bash ci.sh"),
+        ({"Makefile": "test:\n\tbash ci.sh\n", "ci.sh": "exec python3 check.py\n"}, "make test"),
+        ({}, "for f in che*.py; do python3 $f || exit 1; done"),
+        ({}, "python3 chec?.py"),
+        ({}, 'd=/workspace; python3 "$d/check.py"'),
+    ],
+)
+async def test_a_check_behind_what_the_command_runs(court: Court, runner: Files, command: str) -> None:
+    start = {**runner, "check.py": "import app\nassert app.double(2) == 4\n", "app.py": BROKEN["app.py"]}
+    work = start | {"check.py": ""}
+    assert await court.unguarded(work, command) == 0
+    verdict = await court.judge(start, work, command)
+    assert (verdict.passed, verdict.tampered) == (False, ("check.py",))
+    assert verdict.evidence["exit_code"] != 0
+    assert (await court.judge(start, start | {"app.py": MENDED["app.py"]}, command)).passed
+
+
+async def test_a_script_that_comes_first_where_a_glob_chooses(court: Court) -> None:
+    start = {"sub/check.sh": "exit 1\n"}
+    work = start | {"sub/a.sh": "exit 0\n"}
+    assert await court.unguarded(work, "bash sub/*.sh") == 0
+    verdict = await court.judge(start, work, "bash sub/*.sh")
+    assert (verdict.passed, verdict.added) == (False, ("sub/a.sh",))
+
+
 async def test_a_plugin_installed_into_the_working_tree(court: Court) -> None:
     work = BROKEN | {
         "helper.py": "def pytest_sessionfinish(session):\n    session.exitstatus = 0\n",

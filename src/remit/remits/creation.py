@@ -41,7 +41,7 @@ from remit.schema.verifiers import CommandVerifier, RubricVerifier, VerifierPara
 from remit.values import Append, JsonObject, NewStream, Principal, Rate, Resource, Value
 from remit.verifiers.composition import Verifiers
 from remit.verifiers.exhibits import SHOWN_CHARACTERS_MAX
-from remit.verifiers.protected import protected_paths
+from remit.verifiers.protection import protect_input
 from remit.verifiers.rubric import ANSWER_TOKENS_MAX
 
 DEFAULT_AGENT_ID = "agent_remit_coder"
@@ -50,6 +50,8 @@ INPUT_KIND = "input"
 GRADER_INPUT_TOKENS = SHOWN_CHARACTERS_MAX + 20_000
 """What a grader is shown besides the rubric and the outcome: contents, the list of files, its own rules."""
 OPERATOR_SCOPE = "operator"
+UNFOLLOWED_SHOWN_MAX = 3
+UNFOLLOWED_CHARACTERS_MAX = 120
 
 
 class InputBody(Value, frozen=True, kw_only=True):
@@ -104,6 +106,7 @@ class RemitCreation:
         verifiers = _with_grader_model(read_verifiers(params), model)
         rate = await self._rate(model)
         await self._check_verifiers(principal, verifiers, budget, params.toolchains or ())
+        protected, unfollowed = await self._protected(given, verifiers)
         created = RemitCreated(
             outcome=params.outcome,
             verifiers=tuple(verifiers),
@@ -119,7 +122,7 @@ class RemitCreation:
             unprotect=tuple(params.unprotect or ()),
             toolchains=tuple(params.toolchains or ()),
             metadata=dict(params.metadata or {}),
-            protected=await self._protected(given, verifiers),
+            protected=protected,
         )
         expected = forecast(
             model=model,
@@ -129,6 +132,7 @@ class RemitCreation:
             priced_verifiers=len(priced_verifiers(self._verifiers, verifiers)),
             verification_worst=await self._verification_worst(params.outcome, verifiers),
         )
+        expected = replace(expected, notes=(*expected.notes, *unfollowed))
         events: list[AnyEvent] = [created, expected]
         if params.consent == "given":
             events.append(RemitApproved(actor=principal.actor, reason="given at creation"))
@@ -217,21 +221,27 @@ class RemitCreation:
 
     async def _protected(
         self, given: InputBody | None, verifiers: Sequence[JsonObject]
-    ) -> tuple[ProtectedFile, ...]:
+    ) -> tuple[tuple[ProtectedFile, ...], tuple[str, ...]]:
+        """The files for the forecast, and notes on what the commands run that could not be followed."""
         if given is None:
-            return ()
+            return (), ()
         tree = await read_tree(self._blobs, given.tree_digest)
         found: dict[str, ProtectedFile] = {}
+        notes: list[str] = []
         for verifier in verifiers:
             if verifier["type"] != "command":
                 continue
             protect = cast("list[str]", verifier.get("protect") or [])
             unprotect = cast("list[str]", verifier.get("unprotect") or [])
-            for file in protected_paths(tree, str(verifier["command"]), protect, unprotect):
+            command = str(verifier["command"])
+            protection = await protect_input(self._blobs, tree, command, protect, unprotect)
+            if protection.unfollowed:
+                notes.append(_unfollowed_note(command, protection.unfollowed))
+            for file in protection.files:
                 found[file.path] = ProtectedFile(
                     path=file.path, reason=file.reason, sha256=file.sha256, target=file.target
                 )
-        return tuple(found[path] for path in sorted(found))
+        return tuple(found[path] for path in sorted(found)), tuple(notes)
 
 
 def read_budget(params: BudgetParams) -> Budget:
@@ -273,6 +283,20 @@ def _with_grader_model(verifiers: Sequence[JsonObject], model: str) -> list[Json
         {**verifier, "model": model} if verifier["type"] == "rubric" and "model" not in verifier else verifier
         for verifier in verifiers
     ]
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= UNFOLLOWED_CHARACTERS_MAX else f"{line[:UNFOLLOWED_CHARACTERS_MAX]}…"
+
+
+def _unfollowed_note(command: str, unfollowed: Sequence[str]) -> str:
+    shown = "; ".join(_cut(text) for text in unfollowed[:UNFOLLOWED_SHOWN_MAX])
+    more = len(unfollowed) - UNFOLLOWED_SHOWN_MAX
+    return (
+        f"`{_cut(command)}` reaches files that could not be followed, through {shown}"
+        f"{f' and {more} more' if more > 0 else ''}. Files behind it are protected only if they are listed: use --protect."
+    )
 
 
 def _reserve(events: Sequence[AnyEvent]) -> Amount:

@@ -29,7 +29,8 @@ from remit.verifiers.exhibits import load_tree
 from remit.verifiers.output import clean, shorten
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.programs import needs_of
-from remit.verifiers.protected import Judged, ProtectedFile, judge_tree, protected_paths
+from remit.verifiers.protected import Judged, ProtectedFile, judge_tree
+from remit.verifiers.protection import protect_input
 from remit.verifiers.specifications import describe, parse_command
 from remit.verifiers.syntax import refuse_unreadable
 
@@ -105,11 +106,14 @@ class CommandVerifier:
     async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict:
         """See Verifier."""
         specification = parse_command(request.verifier)
-        patterns = ProtectedPatterns(protect=specification.protect, unprotect=specification.unprotect)
         result_tree = await load_tree(self._blobs, request.tree_digest)
         input_tree = await load_tree(self._blobs, request.input_tree_digest)
-        protected = await to_thread.run_sync(
-            protected_paths, input_tree, specification.command, specification.protect, specification.unprotect
+        protection = await protect_input(
+            self._blobs, input_tree, specification.command, specification.protect, specification.unprotect
+        )
+        protected = protection.files
+        patterns = ProtectedPatterns(
+            protect=(*specification.protect, *protection.globs), unprotect=specification.unprotect
         )
         judged = await to_thread.run_sync(judge_tree, input_tree, result_tree, protected, patterns)
         digest = await self._blobs.put(judged.tree.encode())

@@ -11,8 +11,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
+from remit.verifiers.expansion import is_glob, matches, variants
 from remit.verifiers.programs import PYTHONS, basename, unwrap
 from remit.verifiers.shell_words import SimpleCommand, Word, parse_commands
 
@@ -89,29 +91,90 @@ _ROOT = "/workspace"
 _ANYTHING = re.compile(r"[^\s;&|()<>'\"`$=]+")
 
 
+@dataclass(frozen=True)
+class Run:
+    """One program that a line runs, in a folder of the tree, and the files it names as the check."""
+
+    folder: str
+    words: tuple[Word, ...]
+    checks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a line says of the check. Paths are relative and need not exist."""
+
+    checks: tuple[str, ...] = ()
+    globs: tuple[str, ...] = ()
+    """Patterns that name the check: what matches is chosen anew when the line runs."""
+    runs: tuple[Run, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """Words that name the check or a folder, whose value only running the line would tell."""
+
+
 def named_checks(text: str) -> tuple[str, ...]:
     """Relative paths that the command names as the check; they need not exist. When the command cannot be told apart
     every word in it that could be a path counts: better a file too many, which the forecast shows."""
+    named = named_in(text)
+    return named.checks if named is not None else _relative(_ANYTHING.findall(text), folder="")
+
+
+def named_in(text: str, folder: str = "", paths: Sequence[str] = ()) -> Named | None:
+    """What a line that runs in this folder names, its globs matched with these paths; None when the line cannot be
+    told apart."""
     commands = parse_commands(text)
     if commands is None:
-        return _relative(_ANYTHING.findall(text), folder="")
-    found: dict[str, None] = {}
-    folder = ""
-    for command in commands:
+        return None
+    checks: dict[str, None] = {}
+    globs: dict[str, None] = {}
+    unknown: dict[str, None] = {}
+    runs: list[Run] = []
+
+    def note(words: Iterable[Word]) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for word in words:
+            if word.is_literal:
+                found.update(dict.fromkeys(_relative([word.text], folder=folder)))
+            elif is_glob(word):
+                for glob in _relative([word.text], folder=folder):
+                    globs[glob] = None
+                    found.update(dict.fromkeys(path for path in paths if matches(glob, path)))
+            else:
+                unknown[word.text] = None
+        checks.update(found)
+        return tuple(found)
+
+    for command in (variant for each in commands for variant in variants(each)):
         words, _ = unwrap(command)
-        if command.stdin is not None and command.stdin.is_literal:
-            found.update(dict.fromkeys(_relative([command.stdin.text], folder=folder)))
+        if command.stdin is not None:
+            note([command.stdin])
         if words is None:
             continue
-        if words[0].text in ("cd", "pushd") and len(words) > 1 and words[1].is_literal:
-            folder = posixpath.normpath(posixpath.join(folder, words[1].text))
+        if words[0].text in ("cd", "pushd") and words[1:]:
+            if words[1].is_literal:
+                folder = _inside(posixpath.join(folder, words[1].text))
+            else:
+                unknown[f"cd {words[1].text}"] = None
             continue
-        named = [word.text for word in _checks(words, command) if word.is_literal]
-        found.update(dict.fromkeys(_relative(named, folder=folder)))
+        if not words[0].is_literal and not is_glob(words[0]):
+            unknown[words[0].text] = None
+        runs.append(Run(folder, words, note(_checks(words, command))))
         if (inner := _inner_command(words)) is not None:
-            within = (posixpath.join(folder, path) for path in named_checks(inner))
-            found.update(dict.fromkeys(_relative(within, folder="")))
-    return tuple(found)
+            within = named_in(inner, folder, paths)
+            if within is None:
+                checks.update(dict.fromkeys(_relative(_ANYTHING.findall(inner), folder=folder)))
+                continue
+            checks.update(dict.fromkeys(within.checks))
+            globs.update(dict.fromkeys(within.globs))
+            unknown.update(dict.fromkeys(within.unknown))
+            runs.extend(within.runs)
+    return Named(tuple(checks), tuple(globs), tuple(runs), tuple(unknown))
+
+
+def _inside(folder: str) -> str:
+    """A folder relative to the tree; one that is named by its full path too."""
+    path = posixpath.normpath(posixpath.join(_ROOT, folder))
+    return "" if path == _ROOT else path.removeprefix(f"{_ROOT}/")
 
 
 def _relative(names: Iterable[str], *, folder: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from remit.values import Tree, TreeEntry, Value
-from remit.verifiers.named_files import named_checks
+from remit.verifiers.followed import Read, reach
 from remit.verifiers.patterns import ProtectedPatterns
 
 _ROOT = "/workspace/"
@@ -42,20 +42,57 @@ class Judged:
     """New files that match protected patterns; the tree does not have them."""
 
 
+@dataclass(frozen=True)
+class Protection:
+    """What a command's verdict rests on, of one input."""
+
+    files: tuple[ProtectedFile, ...]
+    globs: tuple[str, ...] = ()
+    """Globs by which the command names the check, as lines of a .gitignore: a new file that matches is left out."""
+    unfollowed: tuple[str, ...] = ()
+    """What the command runs that only running it would tell: files behind it are not protected."""
+
+
+def _nothing(path: str) -> str | None:
+    return None
+
+
 def protected_paths(
-    tree: Tree, command: str, protect: Sequence[str] = (), unprotect: Sequence[str] = ()
+    tree: Tree,
+    command: str,
+    protect: Sequence[str] = (),
+    unprotect: Sequence[str] = (),
+    read: Read = _nothing,
 ) -> tuple[ProtectedFile, ...]:
     """The input's files that this command's verdict rests on, by path. Raises InvalidRequest for a bad glob."""
+    return protection_of(tree, command, protect, unprotect, read).files
+
+
+def protection_of(
+    tree: Tree,
+    command: str,
+    protect: Sequence[str] = (),
+    unprotect: Sequence[str] = (),
+    read: Read = _nothing,
+) -> Protection:
+    """What to protect, following the command through the files whose text `read` gives by their real path in the tree.
+    Raises InvalidRequest for a bad glob."""
     patterns = ProtectedPatterns(protect=protect, unprotect=unprotect)
     entries = _by_path(tree)
+
+    def read_real(path: str) -> str | None:
+        real = _resolve(entries, path, [])
+        return read(real) if real is not None and entries[real].kind == "file" else None
+
+    reached = reach(command, [path for path, entry in entries.items() if entry.kind != "dir"], read_real)
     reasons: dict[str, str] = {}
     for path, why in _matching(entries, patterns):
         _reach(entries, path, why, reasons)
-    for named in named_checks(command):
+    for named, why in reached.checks.items():
         real = _resolve(entries, named, [])
         if real is not None and entries[real].kind == "file":
-            _reach(entries, named, "named in the command", reasons)
-    return tuple(
+            _reach(entries, named, why, reasons)
+    files = tuple(
         ProtectedFile(
             path=path,
             reason=reasons[path],
@@ -66,6 +103,7 @@ def protected_paths(
         for path in sorted(reasons)
         if not patterns.is_released(path)
     )
+    return Protection(files, tuple(f"/{glob}" for glob in reached.globs), reached.unfollowed)
 
 
 def judge_tree(

@@ -6,7 +6,8 @@ does not know (case, arithmetic, functions by keyword) makes the answer None: ca
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 _OPERATORS = ("&&", "||", ";;", "|&", ";", "&", "|", "(", ")", "\n")
 _REDIRECTIONS = ("<<<", "<<-", "<<", "&>>", "&>", ">>", ">&", "<&", "<>", ">|", "<", ">")
@@ -32,6 +33,8 @@ class SimpleCommand:
     assignments: tuple[str, ...] = ()
     stdin: Word | None = None
     pipes_to: SimpleCommand | None = None
+    variables: Mapping[str, tuple[Word, ...]] = field(default_factory=dict[str, tuple[Word, ...]])
+    """What the line gave each name so far, by assignment or `for`; all of it, since branches are not told apart."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,7 @@ def _commands(tokens: list[_Token]) -> tuple[SimpleCommand, ...]:
     pipelines: list[list[SimpleCommand]] = [[]]
     words: list[_Token] = []
     stdin: Word | None = None
+    variables: dict[str, tuple[Word, ...]] = {}
     at = 0
     while at <= len(tokens):
         token = tokens[at] if at < len(tokens) else _Token("operator", "\n")
@@ -219,7 +223,10 @@ def _commands(tokens: list[_Token]) -> tuple[SimpleCommand, ...]:
             if token.text == ";;" or (token.text == "(" and words):
                 raise _NotUnderstood  # case, or a function
             command = _simple(words, stdin)
+            variables = _given(words, variables)
             words, stdin = [], None
+            if command is not None:
+                command = replace(command, variables=variables)
             if command is not None:
                 pipelines[-1].append(command)
             if token.text not in ("|", "|&"):
@@ -231,9 +238,26 @@ def _linked(pipeline: list[SimpleCommand]) -> list[SimpleCommand]:
     linked: list[SimpleCommand] = []
     following: SimpleCommand | None = None
     for command in reversed(pipeline):
-        following = SimpleCommand(command.words, command.assignments, command.stdin, following)
+        following = replace(command, pipes_to=following)
         linked.append(following)
     return linked[::-1]
+
+
+def _given(tokens: Sequence[_Token], before: Mapping[str, tuple[Word, ...]]) -> dict[str, tuple[Word, ...]]:
+    """The variables after these words: `for NAME in …`, or assignments (also in front of a command)."""
+    words = [Word(token.text, token.is_literal) for token in tokens]
+    while words and words[0].text in _LEADING_WORDS | _CLOSING_WORDS | {"export", "local", "readonly"}:
+        words.pop(0)
+    given = dict(before)
+    if len(words) > 2 and words[0].text == "for" and words[2].text == "in":
+        given[words[1].text] = (*given.get(words[1].text, ()), *words[3:])
+        return given
+    for word in words:
+        if not _is_assignment(word.text):
+            break
+        name, _, value = word.text.partition("=")
+        given[name] = (*given.get(name, ()), Word(value, word.is_literal))
+    return given
 
 
 def _simple(tokens: list[_Token], stdin: Word | None) -> SimpleCommand | None:
