@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.verifiers.followed import DEPTH_MAX, Reached, reach
+from remit.verifiers.followed import DEPTH_MAX, GLOBS_MAX, Reached, reach
 from remit.verifiers.makefiles import recipes
 
 
@@ -109,6 +109,20 @@ def test_scripts_that_run_each_other_end() -> None:
     assert checks("bash a.sh", files) == {"a.sh", "b.sh"}
     chain = {f"{n}.sh": f"bash {n + 1}.sh" for n in range(DEPTH_MAX + 2)}
     assert any("too deep" in text for text in follow("bash 0.sh", chain).unfollowed)
+
+
+def test_more_globs_than_are_matched_are_named() -> None:
+    lines = "".join(f"\tpython {n}/*.py\n" for n in range(GLOBS_MAX + 1))
+    assert any("too many globs" in text for text in follow("make", {"Makefile": f"t:\n{lines}"}).unfollowed)
+
+
+def test_variables_that_name_each_other_many_times_stay_bounded() -> None:
+    wide = "".join(f"{a} = {f'$({b})' * 1000}\n" for a, b in ("AB", "BC", "CD", "DE"))
+    (line,) = recipes(f"{wide}E = x\nt:\n\techo $(A)\n", ["t"], {}).lines
+    assert len(line) < 50_000
+    loop = " ".join(str(n) for n in range(300))
+    files = {"a.sh": f"for b in {loop}; do c=$b$b$b$b; bash $c$c$c$c; done"}
+    assert len(follow("bash a.sh", files).checks) < 1_000
 
 
 @given(st.text(alphabet="ab:%=$()\n\t#;@ \\include", max_size=60), st.text(alphabet="ab%", max_size=3))

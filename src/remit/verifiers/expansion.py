@@ -54,4 +54,6 @@ def _meanings(word: Word, variables: Mapping[str, tuple[Word, ...]], depth: int 
         rest = word.text[: used.start()] + word.text[used.end() :]
         is_literal = value.is_literal and _UNKNOWN.search(rest) is None and _GLOB.search(rest) is None
         found.extend(_meanings(Word(text, is_literal), variables, depth + 1))
+        if len(found) >= MEANINGS_MAX:
+            break
     return tuple(found[:MEANINGS_MAX])

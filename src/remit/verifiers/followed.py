@@ -24,6 +24,8 @@ Read = Callable[[str], str | None]
 DEPTH_MAX = 4
 """make → script → make → script."""
 LINES_MAX = 2_000
+GLOBS_MAX = 100
+"""Each is matched with every path of the input."""
 _SHELLS = re.compile(r"(ba|da|z|k)?sh")
 _SHELL_FILE = re.compile(r"\.(ba|da|z|k)?sh$")
 _SHEBANG = re.compile(r"#!.*\b(ba|da|z|k)?sh\b")
@@ -69,7 +71,7 @@ def reach(command: str, paths: Sequence[str], read: Read) -> Reached:
             unfollowed[f"{line.text} (too much, or too deep, to follow)"] = None
             continue
         seen.add((line.text, line.folder))
-        named = named_in(line.text, line.folder, paths)
+        named = named_in(line.text, line.folder, paths if len(globs) < GLOBS_MAX else ())
         if named is None and line.via is None:
             named = Named(checks=named_checks(line.text))
             unfollowed[line.text] = None
@@ -82,6 +84,8 @@ def reach(command: str, paths: Sequence[str], read: Read) -> Reached:
         where = "" if line.via is None else f" ({line.via})"
         for path in named.checks:
             checks.setdefault(path, "named in the command" if line.via is None else f"run by {line.via}")
+        if named.globs and len(globs) >= GLOBS_MAX:
+            unfollowed[f"{named.globs[0]}{where} (too many globs)"] = None
         globs.update(dict.fromkeys(named.globs))
         unfollowed.update(dict.fromkeys(f"{word}{where}" for word in named.unknown))
         for run in named.runs:

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 NAMES = ("GNUmakefile", "makefile", "Makefile")
 _TARGETS_MAX = 200
 _DEPTH_MAX = 5
+_LINE_MAX = 4_000
+_EXPANDED_MAX = 20_000
+"""Characters that variables may add to a line: a few that name each other many times would else fill the memory."""
 _ASSIGNMENT = re.compile(r"(?:export\s+|override\s+)*([\w.-]+)\s*(\?|\+|::?:?|!)?=\s*(.*)")
 _DIRECTIVE = re.compile(r"-?include\b|sinclude\b|define\b|\$[({](eval|call|foreach)\b")
 _CONDITION = re.compile(r"(ifeq|ifneq|ifdef|ifndef|else|endif|export|unexport|override|vpath|undefine)\b")
@@ -70,7 +73,9 @@ def _read(text: str, given: Mapping[str, str]) -> tuple[dict[str, _Rule], dict[s
         line = line.partition("#")[0].strip()
         if not line or (_CONDITION.match(line) and _ASSIGNMENT.fullmatch(line) is None):
             continue
-        if _DIRECTIVE.match(line):
+        if len(line) > _LINE_MAX:
+            unknown.append(f"a line of {len(line)} characters")
+        elif _DIRECTIVE.match(line):
             unknown.append(line)
         elif (assigned := _ASSIGNMENT.fullmatch(line)) is not None:
             name, how, value = assigned[1], assigned[2], assigned[3]
@@ -104,8 +109,16 @@ def _rules_for(rules: Mapping[str, _Rule], target: str) -> Iterator[tuple[_Rule,
 
 def _expand(text: str, variables: Mapping[str, str]) -> str:
     """Known variables replaced; an unknown one stays, and the shell's reading of it is then not literal."""
+    left = _EXPANDED_MAX
+
+    def value(found: re.Match[str]) -> str:
+        nonlocal left
+        replaced = variables.get(found[1] or found[2] or found[3], found[0])
+        left -= len(replaced)
+        return replaced if left >= 0 else found[0]
+
     for _ in range(_DEPTH_MAX):
-        expanded = _VARIABLE.sub(lambda m: variables.get(m[1] or m[2] or m[3], m[0]), text)
+        expanded = _VARIABLE.sub(value, text)
         if expanded == text:
             break
         text = expanded
