@@ -120,16 +120,16 @@ def what_is_not_json_is_said() -> None:
 
 
 def what_is_not_supported_yet_is_refused_by_name() -> None:
-    for networking in ({"type": "unrestricted"}, {"type": "limited", "allowed_hosts": ["example.com"]}):
-        refused(
-            400,
-            "networking",
-            "POST",
-            "/v1/environments",
-            json={"name": "e", "config": {"type": "cloud", "networking": networking}},
-        )
-    config: Json = {"type": "cloud", "packages": {"pip": ["requests"]}}
-    refused(400, "packages", "POST", "/v1/environments", json={"name": "e", "config": config})
+    not_served: dict[str, Json] = {
+        "apt": {"type": "cloud", "packages": {"apt": ["jq"]}},
+        "allowed_hosts": {
+            "type": "cloud",
+            "networking": {"type": "limited", "allowed_hosts": ["https://example.com/path"]},
+        },
+        "self_hosted": {"type": "self_hosted"},
+    }
+    for word, config in not_served.items():
+        refused(400, word, "POST", "/v1/environments", json={"name": "e", "config": config})
     tools: Json = {"type": "agent_toolset_20260401", "configs": [{"name": "web_search", "enabled": True}]}
     refused(400, "web_search", "POST", "/v1/agents", json={**AGENT, "tools": [tools]})
 
