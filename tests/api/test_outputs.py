@@ -194,6 +194,8 @@ async def test_list_of_a_running_session_does_not_wait_for_its_turn(tmp_path: Pa
             ),
         )
         await until_idle(client, session.id)
+        # The list of an idle session waits for the capture of its turn.
+        assert [file.filename async for file in client.beta.files.list(scope_id=session.id)] == ["a.txt"]
         await send(client, session.id, said("go on"))
         await until(client, session.id, "agent.tool_result", 2)
         with anyio.fail_after(5):
