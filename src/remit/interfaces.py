@@ -62,6 +62,7 @@ from remit.values import (
     ToolResult,
     ToolUse,
     Tree,
+    TreeRecord,
     Trust,
     TurnEnd,
     TurnView,
@@ -618,6 +619,11 @@ class Sandbox(Protocol):
 
     def take_credential_uses(self) -> Sequence[CredentialUse]:
         """What its requests carried since this was last asked, as far as their connections have ended."""
+        ...
+
+    async def take_record(self) -> TreeRecord:
+        """Return what was done to the working tree since it was laid, of a sandbox that was made with a `ground`; once
+        what is recorded is over. Elsewhere, and where nobody can look, the record says that it is not complete."""
         ...
 
     async def wait_lost(self) -> None:

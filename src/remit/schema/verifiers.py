@@ -25,6 +25,10 @@ class CommandVerifier(Params, frozen=True, tag="command"):
     timeout_seconds: Annotated[int, msgspec.Meta(ge=1, le=TIMEOUT_SECONDS_MAX)] = TIMEOUT_SECONDS_DEFAULT
     protect: Globs = msgspec.field(default_factory=list[str])
     unprotect: Globs = msgspec.field(default_factory=list[str])
+    work: Globs = msgspec.field(default_factory=list[str])
+    """What the agent may change: given, everything else is protected."""
+    isolate: bool = False
+    """Run the work in a sandbox of its own, reached as a program."""
 
 
 class RubricVerifier(Params, frozen=True, tag="rubric", omit_defaults=True):

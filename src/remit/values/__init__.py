@@ -53,22 +53,25 @@ from remit.values.model_calls import (
 )
 from remit.values.principals import KeyRow, Principal
 from remit.values.sandboxes import (
+    GROUND_FILES,
     PROBE_HOST,
     CallStatus,
     ExecRequest,
     ExecResult,
     FileRead,
+    Ground,
     ImageInfo,
     NetworkPolicy,
     SandboxLimits,
     SandboxSpec,
     Service,
     ShellRequest,
+    TreeRecord,
 )
 from remit.values.trees import ReadOnlyTree, Tree, TreeEntry
 from remit.values.turns import ToolContext, ToolResult, ToolUse, TurnEnd, TurnView
 from remit.values.value import JsonObject, JsonValue, Value
-from remit.values.verifying import Verdict, VerifyRequest
+from remit.values.verifying import ConsentReason, Verdict, VerifyRequest
 from remit.values.walls import WALLS, Probe, SandboxCapabilities, Wall
 
 __all__ = [

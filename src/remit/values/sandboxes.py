@@ -32,6 +32,38 @@ class Service(Value, frozen=True, kw_only=True):
     """As it was started, shortened."""
 
 
+class Ground(Value, frozen=True, kw_only=True):
+    """What a judge's sandbox stands on: fixed before anything runs in it, so that nothing that runs can move it."""
+
+    read_only: tuple[str, ...] = ()
+    """Files and whole folders of the working tree, by relative path, that cannot be written, replaced or moved; nor can a
+    folder above one be moved away. No symlinks: nothing can be bound in the place of one."""
+    files: dict[str, str] = {}
+    """Texts of the judge's own by name, read-only in the folder `GROUND_FILES`."""
+
+
+GROUND_FILES = "/mnt/judge"
+"""Where the files of a `Ground` stand."""
+
+
+class TreeRecord(Value, frozen=True, kw_only=True):
+    """What was done to the files of a working tree while a sandbox lived. Relative paths, sorted."""
+
+    mechanism: str
+    """`inotify`, or `none` where nobody looked."""
+    is_complete: bool
+    why_not: str | None = None
+    """Why some opens may be missing: an overflow, no watches left, a provider that cannot look."""
+    opened: tuple[str, ...] = ()
+    """Files of the tree as it was laid whose content was opened or executed, by whatever path."""
+    changed: tuple[str, ...] = ()
+    """Files and links of the tree as it was laid that were written, replaced, moved or removed, put back or not."""
+    created: tuple[str, ...] = ()
+    """Paths that the tree did not have and that came into being, also those that are gone again."""
+    created_opened: tuple[str, ...] = ()
+    """Of `created`: those that were opened again after they had been made."""
+
+
 class SandboxSpec(Value, frozen=True, kw_only=True):
     """What a sandbox is made from."""
 
@@ -52,6 +84,9 @@ class SandboxSpec(Value, frozen=True, kw_only=True):
     """Folders inside (of read-only trees, say) that come first on PATH."""
     credentials: tuple[Credential, ...] = ()
     """What its requests carry; nothing where it has no network."""
+    ground: Ground | None = None
+    """Of a verification: the ground is fixed, processes and home cannot be written, and what is done to the working tree
+    is recorded."""
 
 
 class SandboxLimits(Value, frozen=True, kw_only=True):

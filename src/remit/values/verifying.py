@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from remit.values.principals import Principal
 from remit.values.trees import ReadOnlyTree
 from remit.values.value import JsonObject, Value
+
+ConsentReason = Literal["cost", "vacuous", "cannot_run", "work_unclear", "unseen", "drafted"]
+"""Why a remit asks before it spends. `cost` is accepted by consent itself, each other one by name (`despite`)."""
 
 
 class Verdict(Value, frozen=True, kw_only=True):
@@ -23,6 +28,10 @@ class Verdict(Value, frozen=True, kw_only=True):
     """Protected files that were changed or removed: fails the iteration."""
     added: tuple[str, ...] = ()
     """New files that match protected patterns: left out of the verification copy, reported."""
+    rests_on_work: tuple[str, ...] = ()
+    """Files that the command read and that are the work's: changed or added by it."""
+    reasons: tuple[ConsentReason, ...] = ()
+    """Of a run on the untouched input: what a person must accept before anything is spent."""
     duration_seconds: float = 0.0
 
 
@@ -46,4 +55,9 @@ class VerifyRequest(Value, frozen=True, kw_only=True):
     """See `SandboxSpec`. A verifier's sandbox has no network, whatever the agent's had."""
     toolchains: tuple[str, ...] = ()
     outcome: str = ""
-    """What was asked for, in words; for graders."""
+    """What was asked for, in words; for graders, and for what it names as the work."""
+    baseline_digest: str | None = None
+    """What the verifier's run on the untouched input showed (`evidence.baseline_digest` of that verdict); None: this is
+    that run, or there was none."""
+    despite: tuple[ConsentReason, ...] = ()
+    """What a person has accepted."""
