@@ -76,6 +76,7 @@ from remit.values.walls import WALLS, Probe, SandboxCapabilities, Wall
 
 __all__ = [
     "ANSWER_SECONDS_MAX",
+    "GROUND_FILES",
     "PROBE_HOST",
     "WALLS",
     "Account",
@@ -88,6 +89,7 @@ __all__ = [
     "CallStatus",
     "Checkpoint",
     "Collected",
+    "ConsentReason",
     "Credential",
     "CredentialUse",
     "Effect",
@@ -101,6 +103,7 @@ __all__ = [
     "GrantIn",
     "GrantOut",
     "GrantRow",
+    "Ground",
     "HandlerResult",
     "Hold",
     "HoldRow",
@@ -147,6 +150,7 @@ __all__ = [
     "ToolUse",
     "Tree",
     "TreeEntry",
+    "TreeRecord",
     "Trust",
     "TurnEnd",
     "TurnView",
