@@ -15,7 +15,15 @@ from remit.orchestrator.background import in_background
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.held_trees import EMPTY_TREE
 from remit.orchestrator.recorder import SessionRecorder
-from remit.orchestrator.surroundings import config_of, input_tree_digest, search_path, toolchains, variables
+from remit.orchestrator.surroundings import (
+    baselines,
+    config_of,
+    despite,
+    input_tree_digest,
+    search_path,
+    toolchains,
+    variables,
+)
 from remit.orchestrator.writer import SessionWriter, tell_parent
 from remit.resources.kept_blobs import KeptBlobs
 from remit.session import events
@@ -81,9 +89,13 @@ class Evaluation:
                 path=search_path(state.packages_digest),
                 toolchains=toolchains(state.created),
                 outcome=str(outcome.event["description"]),
+                despite=despite(state.created),
             )
             verdicts = await self._verifiers.verify_all(
-                request, outcome_verifiers(outcome.event, default_model=_model_of(state)), recorder
+                request,
+                outcome_verifiers(outcome.event, default_model=_model_of(state)),
+                recorder,
+                baselines=baselines(state.created),
             )
         except (SandboxUnavailable, SandboxLost, VerifierUnavailable) as error:
             return (), error

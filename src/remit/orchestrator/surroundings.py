@@ -10,7 +10,7 @@ import msgspec
 from remit.resources.environment_config import network_policy, variables_of
 from remit.resources.session_resources import UPLOADS, uploads_tree
 from remit.session.state import SessionState
-from remit.values import JsonObject, JsonValue, NetworkPolicy, ReadOnlyTree
+from remit.values import ConsentReason, JsonObject, JsonValue, NetworkPolicy, ReadOnlyTree
 
 PACKAGES = "/mnt/packages"
 """Where installed packages are, read-only: `python` and `node` below it."""
@@ -64,6 +64,18 @@ def input_tree_digest(created: JsonObject) -> str | None:
     """The tree a session started from."""
     given = cast("JsonObject | None", created.get("input")) or {}
     return cast("str | None", given.get("tree_digest"))
+
+
+def baselines(created: JsonObject) -> tuple[str | None, ...]:
+    """What each verifier of the outcome showed on the untouched input, where a remit had them run there."""
+    given = cast("JsonObject | None", created.get("input")) or {}
+    return tuple(cast("list[str | None]", given.get("baselines") or []))
+
+
+def despite(created: JsonObject) -> tuple[ConsentReason, ...]:
+    """What a person has accepted of what the run on the untouched input left open."""
+    given = cast("JsonObject | None", created.get("input")) or {}
+    return tuple(cast("list[ConsentReason]", given.get("despite") or []))
 
 
 def mounts_of(state: SessionState) -> tuple[ReadOnlyTree, ...]:

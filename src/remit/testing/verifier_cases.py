@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 
 from remit.interfaces import BlobStore
-from remit.values import JsonObject, Principal, Tree, TreeEntry, VerifyRequest
+from remit.values import ConsentReason, JsonObject, Principal, Tree, TreeEntry, VerifyRequest
 
 PRINCIPAL = Principal(workspace_id="wrkspc_test", actor="system", kind="system")
 
@@ -50,6 +50,8 @@ def verify_request(
     input_tree_digest: str | None,
     verification_id: str = "verif_1",
     outcome: str = "",
+    baseline_digest: str | None = None,
+    despite: tuple[ConsentReason, ...] = (),
 ) -> VerifyRequest:
     """A request to judge one tree against the one the work started from."""
     return VerifyRequest(
@@ -60,4 +62,6 @@ def verify_request(
         tree_digest=tree_digest,
         input_tree_digest=input_tree_digest,
         outcome=outcome,
+        baseline_digest=baseline_digest,
+        despite=despite,
     )

@@ -2,74 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 from anyio import CancelScope, to_thread
 
-from remit.errors import SandboxLost, SandboxRefused, VerifierUnavailable
+from remit.errors import VerifierUnavailable
 from remit.ids import Ids
-from remit.interfaces import CallRecorder, Sandbox, SandboxProvider
+from remit.interfaces import CallRecorder, SandboxProvider
 from remit.resources.kept_blobs import KeptBlobs
 from remit.schema import verifiers as schema
 from remit.values import (
+    GROUND_FILES,
     ExecRequest,
-    ExecResult,
+    Ground,
     ImageInfo,
     JsonObject,
-    JsonValue,
     Principal,
-    SandboxCapabilities,
     SandboxSpec,
+    Tree,
     Verdict,
     VerifyRequest,
 )
-from remit.verifiers import pytest_report
+from remit.verifiers.baseline import Baseline, baseline_key, load_baseline
+from remit.verifiers.binding import read_only_paths
 from remit.verifiers.exhibits import load_tree
-from remit.verifiers.output import clean, shorten
+from remit.verifiers.make_ground import makefile_of
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.programs import needs_of
-from remit.verifiers.protected import Judged, ProtectedFile, judge_tree
+from remit.verifiers.protected import Judged, judge_tree
 from remit.verifiers.protection import protect_input
 from remit.verifiers.specifications import describe, parse_command
 from remit.verifiers.syntax import refuse_unreadable
+from remit.verifiers.trials import Trials
+from remit.verifiers.verdicts import Run, untouched_verdict, verdict
 
-OUTPUT_BYTES_MAX = 1 << 20
-OUTPUT_HEAD_CHARACTERS = 4_000
-OUTPUT_TAIL_CHARACTERS = 12_000
-"""The end of a test run says what failed."""
-PATHS_REPORTED_MAX = 100
-SANDBOXES_MAX = 3
-"""For one run of a command."""
-HASHES_REPORTED_MAX = 500
 _PROBE_SECONDS = 20.0
 _EPOCH = 0
-"""A verification's sandbox is nobody's but this call's; there is no other writer to fence off."""
-
-
-@dataclass(frozen=True)
-class _Run:
-    """All that is known after the command ran."""
-
-    request: VerifyRequest
-    specification: schema.CommandVerifier
-    protected: tuple[ProtectedFile, ...]
-    judged: Judged
-    tree_digest: str
-    ended: ExecResult
-    rewritten: tuple[str, ...]
-    came_to_its_end: bool
-    image: ImageInfo
-    capabilities: SandboxCapabilities
-
-
-class _Ended(msgspec.Struct, frozen=True):
-    ended: ExecResult
-    rewritten: tuple[str, ...]
-    came_to_its_end: bool
-    """False: pytest ended without its report, so it was stopped from inside."""
+_MAKEFILE = "makefile"
 
 
 class CommandVerifier:
@@ -81,6 +51,7 @@ class CommandVerifier:
         self._provider = provider
         self._blobs = blobs
         self._ids = ids
+        self._trials = Trials(provider, ids)
 
     def is_priced(self, verifier: JsonObject) -> bool:
         """See Verifier."""
@@ -96,7 +67,9 @@ class CommandVerifier:
     ) -> None:
         """See Verifier."""
         specification = parse_command(verifier)
-        ProtectedPatterns(protect=specification.protect, unprotect=specification.unprotect)
+        ProtectedPatterns(
+            protect=specification.protect, unprotect=specification.unprotect, work=specification.work
+        )
         await refuse_unreadable(specification.command)
         needs = needs_of(specification.command)
         if needs.tree_programs:
@@ -116,111 +89,115 @@ class CommandVerifier:
                 raise _missing(verifier, f"{interpreter} -m {module}", image)
 
     async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict:
-        """See Verifier."""
+        """See Verifier. Without a baseline the command is first run on the untouched input."""
         specification = parse_command(request.verifier)
-        result_tree = await load_tree(self._blobs, request.tree_digest)
-        input_tree = await load_tree(self._blobs, request.input_tree_digest)
-        protection = await protect_input(
-            self._blobs, input_tree, specification.command, specification.protect, specification.unprotect
-        )
-        protected = protection.files
-        patterns = ProtectedPatterns(
-            protect=(*specification.protect, *protection.globs), unprotect=specification.unprotect
-        )
-        judged = await to_thread.run_sync(judge_tree, input_tree, result_tree, protected, patterns)
-        digest = await self._blobs.put(request.principal, request.stream_id, judged.tree.encode())
+        given = await load_tree(self._blobs, request.input_tree_digest)
+        work = await load_tree(self._blobs, request.tree_digest)
+        key = baseline_key(specification, request.input_tree_digest, request.outcome)
+        baseline: Baseline | None = None
+        if request.baseline_digest is not None:
+            baseline = await load_baseline(self._blobs, request.baseline_digest)
+        if baseline is None or baseline.key != key:
+            is_untouched = work.entries == given.entries
+            if is_untouched or given.entries:
+                untouched, baseline = await self._measure(request, specification, given, key)
+                if is_untouched:
+                    return untouched
+        return await self._judge(request, specification, given, work, baseline)
+
+    async def _measure(
+        self, request: VerifyRequest, specification: schema.CommandVerifier, given: Tree, key: str
+    ) -> tuple[Verdict, Baseline]:
+        """Run the command on the untouched input: what it opens and rewrites decides what is protected."""
+        digest = await self._blobs.put(request.principal, request.stream_id, given.encode())
         image = await self._provider.image(request.toolchains)
-        run = await self._run_afresh(request, specification, digest, protected)
-        return _verdict(
-            _Run(
+        own = msgspec.structs.replace(request, verification_id=f"{request.verification_id}.input")
+        trial = await self._trials.run(
+            own, specification, tree=given, tree_digest=digest, ground=Ground(), environment={}
+        )
+        protection = await protect_input(
+            self._blobs,
+            given,
+            specification,
+            outcome=request.outcome,
+            opened=trial.record.opened if trial.record.is_complete else None,
+        )
+        baseline = Baseline(
+            key=key,
+            exit_code=trial.ended.exit_code,
+            opened=trial.record.opened,
+            rewrites=tuple(sorted(trial.changed)),
+            created=trial.record.created,
+            report=trial.report,
+            protection=protection,
+        )
+        baseline_digest = await self._blobs.put(request.principal, request.stream_id, baseline.encode())
+        run = Run(
+            request=own,
+            specification=specification,
+            given=given,
+            judged=Judged.untouched(given),
+            tree_digest=digest,
+            trial=trial,
+            protection=protection,
+            baseline=None,
+            image=image,
+            capabilities=self._provider.capabilities(),
+        )
+        return untouched_verdict(run, baseline, baseline_digest), baseline
+
+    async def _judge(
+        self,
+        request: VerifyRequest,
+        specification: schema.CommandVerifier,
+        given: Tree,
+        work: Tree,
+        baseline: Baseline | None,
+    ) -> Verdict:
+        """Run the command on the work, with what is protected as it was in the input and out of the work's reach."""
+        protection = baseline.protection if baseline is not None else Protection()
+        image = await self._provider.image(request.toolchains)
+        judged = await to_thread.run_sync(
+            partial(
+                judge_tree,
+                given,
+                work,
+                protection,
+                patterns_of(specification, protection),
+                rewritable=frozenset(baseline.rewrites if baseline is not None else ()),
+                judge_modules=frozenset(image.modules),
+            )
+        )
+        digest = await self._blobs.put(request.principal, request.stream_id, judged.tree.encode())
+        makefile = await read_through(
+            self._blobs, (given, judged.tree), lambda read: makefile_of(given, judged.tree, read)
+        )
+        busy = (*baseline.rewrites, *baseline.created) if baseline is not None else ()
+        trial = await self._trials.run(
+            request,
+            specification,
+            tree=judged.tree,
+            tree_digest=digest,
+            ground=Ground(
+                read_only=read_only_paths(judged.tree, (file.path for file in protection.files), busy),
+                files={_MAKEFILE: makefile} if makefile is not None else {},
+            ),
+            environment={"MAKEFILES": f"{GROUND_FILES}/{_MAKEFILE}"} if makefile is not None else {},
+        )
+        return verdict(
+            Run(
                 request=request,
                 specification=specification,
-                protected=protected,
+                given=given,
                 judged=judged,
                 tree_digest=digest,
-                ended=run.ended,
-                rewritten=run.rewritten,
-                came_to_its_end=run.came_to_its_end,
+                trial=trial,
+                protection=protection,
+                baseline=baseline,
                 image=image,
                 capabilities=self._provider.capabilities(),
             )
         )
-
-    async def _run_afresh(
-        self,
-        request: VerifyRequest,
-        specification: schema.CommandVerifier,
-        tree_digest: str,
-        protected: Sequence[ProtectedFile],
-    ) -> _Ended:
-        """How the command ended, and what it rewrote. A sandbox that dies is no verdict on the work: the next one is
-        asked. Raises SandboxLost when they all die, as those of a command that kills its sandbox do."""
-        for number in range(1, SANDBOXES_MAX + 1):
-            sandbox = await self._fresh_sandbox(request, tree_digest)
-            try:
-                return await self._run(request, specification, sandbox, protected)
-            except SandboxLost:
-                if number == SANDBOXES_MAX:
-                    raise
-            finally:
-                with CancelScope(shield=True):
-                    await sandbox.destroy()
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _fresh_sandbox(self, request: VerifyRequest, tree_digest: str) -> Sandbox:
-        """A sandbox that nothing has run in: what an interrupted try of the same verification left is removed first."""
-        key = f"verification:{request.verification_id}"
-        leftover = await self._provider.attach(key)
-        if leftover is not None:
-            await leftover.destroy()
-        return await self._provider.create(
-            SandboxSpec(
-                key=key,
-                epoch=_EPOCH,
-                tree_digest=tree_digest,
-                outputs_digest=request.outputs_digest,
-                mounts=request.mounts,
-                environment=request.environment,
-                path=request.path,
-                toolchains=request.toolchains,
-            )
-        )
-
-    async def _run(
-        self,
-        request: VerifyRequest,
-        specification: schema.CommandVerifier,
-        sandbox: Sandbox,
-        protected: Sequence[ProtectedFile],
-    ) -> _Ended:
-        call_id = self._ids.new("vrun")
-        # Without isolation its folder is the machine's, where no report should be left.
-        has_isolation = self._provider.capabilities().isolation != "none"
-        path = (
-            f"/tmp/report-{call_id}.xml"
-            if has_isolation and pytest_report.is_reported(specification.command)
-            else None
-        )
-        environment: dict[str, str] = {}
-        if path is not None:
-            environment[pytest_report.OPTIONS] = pytest_report.options(
-                path, request.environment.get(pytest_report.OPTIONS)
-            )
-        ended = await sandbox.exec(
-            ExecRequest(
-                call_id=call_id,
-                epoch=_EPOCH,
-                argv=("bash", "--norc", "--noprofile", "-c", specification.command),
-                environment=environment,
-                timeout_seconds=specification.timeout_seconds,
-                output_bytes_max=OUTPUT_BYTES_MAX,
-            )
-        )
-        came_to_its_end = True
-        if path is not None:
-            ended = msgspec.structs.replace(ended, output=pytest_report.without_mention(ended.output, path))
-            came_to_its_end = await pytest_report.is_written(sandbox, path, epoch=_EPOCH)
-        return _Ended(ended, await _rewritten(sandbox, protected), came_to_its_end)
 
     async def _has_module(self, interpreter: str, module: str, toolchains: Sequence[str]) -> bool:
         """Ask the interpreter itself, in an empty sandbox of the same image."""
@@ -250,101 +227,3 @@ def _missing(verifier: JsonObject, program: str, image: ImageInfo) -> VerifierUn
         "that has it, a virtual environment for instance: --toolchain DIR",
         details={"program": program},
     )
-
-
-async def _rewritten(sandbox: Sandbox, protected: Sequence[ProtectedFile]) -> tuple[str, ...]:
-    """Protected files that are not what they were before the command ran. Hashed anew, inside the sandbox."""
-    if not protected:
-        return ()
-    try:
-        tree = await sandbox.tree()
-    except SandboxRefused as error:
-        raise SandboxLost(error.message, code="too_large") from error
-    after = {entry.path: (entry.sha256, entry.target) for entry in tree.entries}
-    return tuple(file.path for file in protected if after.get(file.path) != (file.sha256, file.target))
-
-
-def _verdict(run: _Run) -> Verdict:
-    tampered = tuple(dict.fromkeys((*run.judged.tampered, *run.rewritten)))
-    return Verdict(
-        verifier=run.request.verifier,
-        passed=run.ended.exit_code == 0 and run.came_to_its_end and not tampered,
-        summary=_summary(run),
-        output=_report(run),
-        evidence=_evidence(run),
-        tampered=_bounded(tampered),
-        added=_bounded(run.judged.added),
-        duration_seconds=run.ended.duration_seconds,
-    )
-
-
-def _summary(run: _Run) -> str:
-    if run.ended.is_timed_out:
-        how = f"timed out after {run.specification.timeout_seconds:g} s"
-    elif run.ended.exceeded is not None:
-        how = f"ran out of {run.ended.exceeded}"
-    elif run.ended.exit_code is None:
-        how = "was killed"
-    elif run.ended.exit_code == 0 and not run.came_to_its_end:
-        how = "exit code 0, but pytest did not come to its end"
-    else:
-        how = f"exit code {run.ended.exit_code}"
-    if run.judged.tampered:
-        return f"tampered: {_listed(run.judged.tampered, 1)} changed or removed ({how} with the originals)"
-    if run.rewritten:
-        return f"tampered: {_listed(run.rewritten, 1)} rewritten while the command ran ({how})"
-    return how
-
-
-def _report(run: _Run) -> str:
-    """What the agent is told beside the lists of tampered and added files: the end of what the command said."""
-    parts: list[str] = []
-    if run.rewritten:
-        parts.append(
-            f"These files were rewritten while the command ran, so its result proves nothing: {_listed(run.rewritten)}. "
-            "The work must not touch them."
-        )
-    if run.ended.is_timed_out:
-        parts.append("The command did not end in time and was killed.")
-    elif run.ended.exit_code == 0 and not run.came_to_its_end:
-        parts.append("Something ended pytest with code 0 before it came to its end, so nothing is proved.")
-    output = clean(run.ended.output).strip("\n")
-    parts.append(shorten(output, head=OUTPUT_HEAD_CHARACTERS, tail=OUTPUT_TAIL_CHARACTERS) or "(no output)")
-    return "\n\n".join(parts)
-
-
-def _listed(paths: Sequence[str], shown: int = 20) -> str:
-    names = ", ".join(paths[:shown])
-    return names if len(paths) <= shown else f"{names} and {len(paths) - shown} more"
-
-
-def _bounded(paths: tuple[str, ...]) -> tuple[str, ...]:
-    if len(paths) <= PATHS_REPORTED_MAX:
-        return paths
-    return (*paths[:PATHS_REPORTED_MAX], f"… and {len(paths) - PATHS_REPORTED_MAX} more")
-
-
-def _evidence(run: _Run) -> JsonObject:
-    """What lets someone else repeat the run and compare. `protected_digest` covers all files, also beyond those listed."""
-    hashes = [(file.path, file.sha256 or f"-> {file.target}") for file in run.protected]
-    return {
-        "command": run.specification.command,
-        "exit_code": run.ended.exit_code,
-        "timed_out": run.ended.is_timed_out,
-        "came_to_its_end": run.came_to_its_end,
-        "timeout_seconds": run.specification.timeout_seconds,
-        "duration_seconds": run.ended.duration_seconds,
-        "image_digest": run.image.digest,
-        "tree_digest": run.tree_digest,
-        "work_tree_digest": run.request.tree_digest,
-        "protected": dict[str, JsonValue](hashes[:HASHES_REPORTED_MAX]),
-        "protected_count": len(hashes),
-        "protected_digest": hashlib.sha256(msgspec.json.encode(hashes)).hexdigest(),
-        "rewritten": list[JsonValue](_bounded(run.rewritten)),
-        "output_bytes": run.ended.output_bytes_total,
-        "provider": run.capabilities.provider,
-        "isolation": run.capabilities.isolation,
-        "not_held": list[JsonValue](run.capabilities.missing_walls),
-        "network": "none" not in run.capabilities.network_modes,
-        "mounts": {mount.path: mount.tree_digest for mount in run.request.mounts},
-    }

@@ -43,9 +43,14 @@ class Verifiers:
         return self._of(verifier).is_priced(verifier)
 
     async def verify_all(
-        self, request: VerifyRequest, verifiers: Sequence[JsonObject], recorder: CallRecorder | None
+        self,
+        request: VerifyRequest,
+        verifiers: Sequence[JsonObject],
+        recorder: CallRecorder | None,
+        *,
+        baselines: Sequence[str | None] = (),
     ) -> tuple[Verdict, ...]:
-        """Verdicts in the order given. Those that cost nothing run first; one that costs runs only if those passed,
+        """Return verdicts in the order given; `baselines` are those of the run on the untouched input, in that order too. Those that cost nothing run first; one that costs runs only if those passed,
         else its verdict is not passed, "not run: …". `request.verifier` is not looked at; each verifier's own
         verification id is `<verification_id>.<index>`. Raises what `Verifier.verify` raises."""
         verdicts: dict[int, Verdict] = {}
@@ -56,7 +61,10 @@ class Verifiers:
                 verdicts[index] = _not_run(verifier, failed)
                 continue
             own = msgspec.structs.replace(
-                request, verifier=verifier, verification_id=f"{request.verification_id}.{index}"
+                request,
+                verifier=verifier,
+                verification_id=f"{request.verification_id}.{index}",
+                baseline_digest=baselines[index] if index < len(baselines) else None,
             )
             verdict = await self._of(verifier).verify(own, recorder if is_priced else None)
             verdicts[index] = verdict

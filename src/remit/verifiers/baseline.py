@@ -1,0 +1,51 @@
+"""What a command showed on the untouched input: kept as a blob, and what every later run of it is compared with."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from remit.errors import BlobMissing
+from remit.interfaces import BlobReader
+from remit.values import Value
+from remit.verifiers.protected import Protection
+from remit.verifiers.reports import RunReport
+
+
+class Baseline(Value, frozen=True, kw_only=True):
+    """One command on one input, before any work."""
+
+    key: str
+    """Of what it was taken: see `baseline_key`."""
+    exit_code: int | None
+    opened: tuple[str, ...] = ()
+    """Files of the input that were opened."""
+    rewrites: tuple[str, ...] = ()
+    """Files of the input that the command itself writes, moves or removes."""
+    created: tuple[str, ...] = ()
+    """What it makes beside them."""
+    report: RunReport | None = None
+    """Which cases ran, where a runner told."""
+    protection: Protection
+    """What the work may not change, from what was opened."""
+
+    def encode(self) -> bytes:
+        """The bytes that are stored as a blob."""
+        return msgspec.json.encode(self)
+
+
+def baseline_key(specification: object, input_tree_digest: str | None, outcome: str) -> str:
+    """What a baseline belongs to; one of another command, input or outcome is not taken."""
+    made_of = [msgspec.to_builtins(specification), input_tree_digest, outcome]
+    return hashlib.sha256(msgspec.json.encode(made_of)).hexdigest()
+
+
+async def load_baseline(blobs: BlobReader, digest: str) -> Baseline:
+    """Read a stored baseline. Raises BlobMissing."""
+    try:
+        return msgspec.json.decode(await blobs.read(digest), type=Baseline)
+    except msgspec.DecodeError as error:
+        raise BlobMissing(
+            f"blob {digest!r} is no baseline of a verifier, so the work cannot be verified."
+        ) from error
