@@ -114,6 +114,8 @@ class ImageInfo(Value, frozen=True, kw_only=True):
     programs: tuple[str, ...]
     """Names found on the sandbox's PATH."""
     toolchains: tuple[str, ...]
+    modules: tuple[str, ...] = ()
+    """Top-level names of Python modules that the image and its toolchains bring; a judge may import any of them."""
 
 
 class ShellRequest(Value, frozen=True, kw_only=True):
