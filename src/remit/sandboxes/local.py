@@ -151,6 +151,7 @@ class LocalProvider:
             start={
                 "environment": environment,
                 "home": str(folder / "home"),
+                "caches": [],
                 "limits": {
                     "file_bytes": limits.file_bytes,
                     "memory_bytes": limits.memory_bytes,
@@ -169,6 +170,7 @@ class LocalProvider:
             },
             limits=limits,
             read_only_paths=[mount.path for mount in spec.mounts],
+            unrecorded=[mount.path.removeprefix("/workspace/") for mount in spec.mounts],
             mend=lambda said: f"execd did not start: {said or 'it said nothing'}",
         )
 

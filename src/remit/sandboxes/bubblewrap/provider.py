@@ -15,6 +15,7 @@ import structlog
 from remit.errors import RemitError, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobReader, Egress
+from remit.sandboxes.bubblewrap.ground import CACHES, DEFAULTS, FIXED, SECONDS_A_BIND, Laid, lay_ground
 from remit.sandboxes.bubblewrap.places import Places
 from remit.sandboxes.bubblewrap.program import (
     ISOLATION,
@@ -61,6 +62,7 @@ _HOME = "/tmp/home"
 _ELSEWHERE: tuple[Wall, ...] = ("egress", "credentials")
 """What the line of the network tells."""
 _SECCOMP_DESCRIPTOR = 5  # 3 is the control socket, 4 the lane
+_ARGUMENTS_DESCRIPTOR = 6
 _START = f"import sys; sys.path.insert(0, '{INSIDE}'); from guest.daemon import main; main(3, 4)"
 _HOST_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", "/etc/localtime", "/etc/os-release")
 _LIMITS = ("processes", "file_bytes", "memory_bytes", "disk_bytes", "disk_files", "tmp_bytes", "output_bytes")
@@ -322,6 +324,12 @@ class BubblewrapProvider:
         ]
         for path, _ in mounts:
             _check_mount(path)
+        laid = None
+        if spec.ground is not None:
+            passwd = Path(image.binds[0].source, "etc/passwd")
+            laid = await asyncio.to_thread(
+                lambda ground: lay_ground(ground, folder, mounts, passwd.read_text(), owner), spec.ground
+            )
         environment: dict[str, JsonValue] = {
             "PATH": ":".join((*spec.path, *image.path)),
             "HOME": _HOME,
@@ -332,7 +340,9 @@ class BubblewrapProvider:
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": "safe.directory",
             "GIT_CONFIG_VALUE_0": "*",
+            **(DEFAULTS if laid is not None else {}),
             **spec.environment,
+            **(FIXED if laid is not None else {}),
             **(PROXY_VARIABLES if spec.network.mode != "none" else {}),
         }
         trusting: list[str] = []
@@ -344,14 +354,19 @@ class BubblewrapProvider:
             names = [one.name for one in spec.credentials]
             _log.info("credentials_bound", sandbox_id=folder.name, key=spec.key, credentials=names)
         return LaunchPlan(
-            argv=_command(program, image, folder, limits, mounts, trusting),
-            descriptors=[await asyncio.to_thread(_filter_descriptor)],
+            argv=_command(program, image, folder, limits, mounts, trusting, laid),
+            descriptors=[
+                await asyncio.to_thread(_memory_file, "seccomp", build_filter()),
+                *([] if laid is None else [_memory_file("arguments", b"\0".join(map(os.fsencode, laid.tree)))]),
+            ],
+            seconds_more=0.0 if laid is None else len(laid.tree) / 3 * SECONDS_A_BIND,
             network=spec.network,
             uid=owner[0] if owner else None,
             gid=owner[1] if owner else None,
             start={
                 "environment": environment,
-                "home": _HOME,
+                "home": _HOME if laid is None else FIXED["HOME"],
+                "caches": [] if laid is None else [CACHES],
                 "limits": {
                     "processes": limits.processes,
                     "file_bytes": limits.file_bytes,
@@ -378,6 +393,7 @@ def _command(
     limits: SandboxLimits,
     mounts: Sequence[tuple[str, Path]],
     trusting: Sequence[str],
+    laid: Laid | None,
 ) -> list[str]:
     """The whole command line. The program itself gets an empty environment: PID 1 would show it to everyone inside."""
     argv = [program, "--as-pid-1", *ISOLATION, *SYSTEM_BINDS]
@@ -386,7 +402,8 @@ def _command(
     for path in (*_HOST_FILES, *java):
         argv += ["--ro-bind-try", path, path]
     for name in _ETC:
-        argv += ["--ro-bind", f"{image.binds[0].source}/etc/{name}", f"/etc/{name}"]
+        own = laid.passwd if laid is not None and name == "passwd" else f"{image.binds[0].source}/etc/{name}"
+        argv += ["--ro-bind", str(own), f"/etc/{name}"]
     argv += ["--proc", "/proc", "--dev", "/dev"]
     argv += ["--ro-bind-try", "/dev/null", "/proc/cmdline"]
     argv += ["--size", str(limits.tmp_bytes), "--tmpfs", "/tmp"]
@@ -396,8 +413,11 @@ def _command(
     argv += ["--bind", str(folder / "workspace"), "/workspace"]
     argv += ["--bind", str(folder / "outputs"), "/mnt/session/outputs"]
     argv += ["--symlink", "/workspace", HOSTED_WORKSPACE]
-    for path, source in mounts:
-        argv += ["--ro-bind", str(source), path]
+    if laid is None:
+        for path, source in mounts:
+            argv += ["--ro-bind", str(source), path]
+    else:
+        argv += [*laid.before, "--args", str(_ARGUMENTS_DESCRIPTOR), "--remount-ro", "/proc"]
     argv += trusting
     argv += ["--chdir", "/workspace", "--hostname", "sandbox", "--uid", "1000", "--gid", "1000"]
     argv += ["--seccomp", str(_SECCOMP_DESCRIPTOR), "--remount-ro", "/dev", "--remount-ro", "/"]
@@ -418,8 +438,9 @@ def _check_mount(path: str) -> None:
         raise SandboxUnavailable(f"a read-only tree goes below /workspace or /mnt, not to {path!r}")
 
 
-def _filter_descriptor() -> int:
-    descriptor = os.memfd_create("seccomp", os.MFD_CLOEXEC)
-    os.write(descriptor, build_filter())
+def _memory_file(name: str, content: bytes) -> int:
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
