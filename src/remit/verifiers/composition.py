@@ -43,10 +43,15 @@ class Verifiers:
         return self._of(verifier).is_priced(verifier)
 
     async def verify_all(
-        self, request: VerifyRequest, verifiers: Sequence[JsonObject], recorder: CallRecorder | None
+        self,
+        request: VerifyRequest,
+        verifiers: Sequence[JsonObject],
+        recorder: CallRecorder | None,
+        baselines: Sequence[str | None] = (),
     ) -> tuple[Verdict, ...]:
         """Verdicts in the order given. Those that cost nothing run first; one that costs runs only if those passed,
-        else its verdict is not passed, "not run: …". `request.verifier` is not looked at; each verifier's own
+        else its verdict is not passed, "not run: …". `request.verifier` is not looked at, nor its baseline: `baselines` has
+        one for each verifier, or is empty where there are none. Each verifier's own
         verification id is `<verification_id>.<index>`. Raises what `Verifier.verify` raises."""
         verdicts: dict[int, Verdict] = {}
         failed: Verdict | None = None
@@ -56,7 +61,10 @@ class Verifiers:
                 verdicts[index] = _not_run(verifier, failed)
                 continue
             own = msgspec.structs.replace(
-                request, verifier=verifier, verification_id=f"{request.verification_id}.{index}"
+                request,
+                verifier=verifier,
+                verification_id=f"{request.verification_id}.{index}",
+                baseline_digest=baselines[index] if baselines else None,
             )
             verdict = await self._of(verifier).verify(own, recorder if is_priced else None)
             verdicts[index] = verdict
