@@ -20,6 +20,7 @@ from remit.orchestrator.worker import Worker
 from remit.remits.accounts import read_totals
 from remit.remits.creation import RemitCreation
 from remit.remits.events import Command, InputReceived, encode_event
+from remit.remits.forecaster import Forecaster
 from remit.remits.handler import RemitHandler
 from remit.remits.inputs import Inputs
 from remit.remits.log import read_rows, summary_of
@@ -67,14 +68,16 @@ class RemitBench:
             }
         )
         self.agents = Agents(bench.catalog, bench.clock, bench.ids, HARNESSES, web_offer(web))
+        router = Router({"scripted": bench.scripted}, aliases={})
+        self.forecaster = Forecaster(router=router, prices=self.prices, verifiers=self.verifiers)
         self.creation = RemitCreation(
             store=bench.store,
             catalog=bench.catalog,
             blobs=bench.kept,
             agents=self.agents,
             harnesses=HARNESSES,
-            router=Router({"scripted": bench.scripted}, aliases={}),
-            prices=self.prices,
+            router=router,
+            forecaster=self.forecaster,
             verifiers=self.verifiers,
             clock=bench.clock,
             ids=bench.ids,
@@ -92,9 +95,11 @@ class RemitBench:
             dispatcher=bench.hints,
             sandboxes=bench.sandboxes,
             judge=Judge(verifiers=self.verifiers, blobs=bench.kept),
+            forecaster=self.forecaster,
             sessions=SessionOpener(
                 store=store,
                 catalog=bench.catalog,
+                blobs=bench.kept,
                 agents=self.agents,
                 environments=Environments(bench.catalog, bench.clock, bench.ids),
                 clock=bench.clock,

@@ -27,6 +27,7 @@ from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.session_handler import SessionHandler
 from remit.orchestrator.worker import Hints, Rouser, Worker
 from remit.orchestrator.workspace_handler import WorkspaceHandler
+from remit.remits.forecaster import Forecaster
 from remit.remits.handler import RemitHandler
 from remit.remits.inputs import OldInputs
 from remit.remits.verification import Judge
@@ -221,9 +222,11 @@ class _Wiring:
             dispatcher=self._hints,
             sandboxes=self._parts.sandboxes,
             judge=Judge(verifiers=self._verifiers, blobs=self._blobs, installer=self._installer),
+            forecaster=Forecaster(router=self._router, prices=self._parts.prices, verifiers=self._verifiers),
             sessions=SessionOpener(
                 store=self._sessions,
                 catalog=self._catalog,
+                blobs=self._blobs,
                 agents=self.services.agents,
                 environments=self.services.environments,
                 clock=self._clock,

@@ -6,7 +6,18 @@ from typing import Literal
 
 import msgspec
 
-from remit.values import EventRow, JsonObject, JsonValue, NewEvent, Purpose, Unit, Value, Verdict, Visibility
+from remit.values import (
+    ConsentReason,
+    EventRow,
+    JsonObject,
+    JsonValue,
+    NewEvent,
+    Purpose,
+    Unit,
+    Value,
+    Verdict,
+    Visibility,
+)
 
 EndStatus = Literal["satisfied", "unsatisfied", "budget_reached", "stopped"]
 
@@ -99,21 +110,30 @@ class RemitCreated(RemitEvent, frozen=True, kw_only=True, tag="remit.created"):
     input_bytes: int = 0
     protect: tuple[str, ...] = ()
     unprotect: tuple[str, ...] = ()
+    work: tuple[str, ...] = ()
+    despite: tuple[ConsentReason, ...] = ()
+    """What was accepted beforehand."""
     toolchains: tuple[str, ...] = ()
     environment: EnvironmentRef | None = None
     """None: no network, no packages, no variables."""
     metadata: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     protected: tuple[ProtectedFile, ...] = ()
+    """Of older logs: the forecast has them since the input is verified before it."""
 
 
 class RemitForecast(RemitEvent, frozen=True, kw_only=True, tag="remit.forecast"):
-    """What it will probably cost, and what is set aside for verification."""
+    """What it will probably cost, what is set aside for verification, and what the run on the input has shown."""
 
     usd: Range | None = None
     tokens: Range | None = None
     basis: str = ""
     verification_reserve: Amount = Amount()
     notes: tuple[str, ...] = ()
+    protected: tuple[ProtectedFile, ...] = ()
+    proposed_work: tuple[str, ...] = ()
+    """Globs that would name the work (`work`); never applied unless they are given."""
+    rewrites: tuple[str, ...] = ()
+    """Files of the input that the verifiers themselves rewrite: left writable, restored, no tampering."""
 
 
 class RemitApproved(RemitEvent, frozen=True, kw_only=True, tag="remit.approved"):
@@ -121,6 +141,8 @@ class RemitApproved(RemitEvent, frozen=True, kw_only=True, tag="remit.approved")
 
     actor: str = ""
     reason: str | None = None
+    despite: tuple[ConsentReason, ...] = ()
+    """What beside the cost was accepted."""
 
 
 class RemitDeclined(RemitEvent, frozen=True, kw_only=True, tag="remit.declined"):
@@ -247,6 +269,8 @@ class RemitEnded(RemitEvent, frozen=True, kw_only=True, tag="remit.ended"):
     verified: bool
     vacuous: tuple[str, ...] = ()
     tampered: tuple[str, ...] = ()
+    rests_on_work: tuple[str, ...] = ()
+    """Files that the last verdicts rest on and that are the agent's."""
     spent: Amount = Amount()
     session_ids: tuple[str, ...] = ()
     explanation: str = ""
@@ -260,6 +284,7 @@ class Command(Value, frozen=True, kw_only=True):
     """remit.approve | remit.decline | remit.interrupt | remit.resume | remit.verify"""
     actor: str = ""
     reason: str | None = None
+    despite: tuple[ConsentReason, ...] = ()
 
 
 class InputReceived(RemitEvent, frozen=True, kw_only=True, tag="input.received"):

@@ -39,6 +39,10 @@ class VerifyInput(Value, frozen=True, kw_only=True):
     """Let the verifiers that cost nothing look at the input."""
 
 
+class MakeForecast(Value, frozen=True, kw_only=True):
+    """Say what the work will probably cost, and what the run on the input has shown: then a person is asked."""
+
+
 class DecideSession(Value, frozen=True, kw_only=True):
     """Give the working session its id and its grants, before it exists."""
 
@@ -89,6 +93,7 @@ Step = (
     | RepeatVerification
     | Fund
     | VerifyInput
+    | MakeForecast
     | DecideSession
     | OpenSession
     | CopyIterations
@@ -114,20 +119,24 @@ def next_step(state: RemitState, work: Work | None) -> Step:
         return CopyIterations(evaluations=news)
     if state.is_interrupted:
         return Rest(why="interrupted")
-    if state.consent == "awaiting":
-        return Rest(why="consent")
     return _step_before_work(state) if work is None else _step_of_work(state, work)
 
 
 def _step_before_work(state: RemitState) -> Step:
-    if state.funding is None:
-        if state.funding_refusal is not None:
-            return _ended("budget_reached", state.funding_refusal)
-        return Fund()
-    if state.initial is None:
-        return VerifyInput()
-    if state.initial.error is not None:
+    if state.funding is None and state.funding_refusal is not None:
+        return _ended("budget_reached", state.funding_refusal)
+    if state.initial is not None and state.initial.error is not None:
         return stopped(state.initial.error)
+    if state.forecast is None and state.initial is None:
+        return VerifyInput()
+    if state.forecast is None:
+        return MakeForecast()
+    if state.reasons:
+        return Rest(why="consent")
+    if state.funding is None:
+        return Fund()
+    if state.initial is None:  # of an older log
+        return VerifyInput()
     if state.session is None:
         return DecideSession()
     return OpenSession(session_id=state.session.session_id)

@@ -11,7 +11,16 @@ from remit.remits.deliverables import HISTORY_PATH
 from remit.remits.events import RemitCreated
 from remit.resources.environment_config import packages_of
 from remit.resources.kept_blobs import KeptBlobs
-from remit.values import JsonObject, Principal, ReadOnlyTree, Tree, Value, Verdict, VerifyRequest
+from remit.values import (
+    ConsentReason,
+    JsonObject,
+    Principal,
+    ReadOnlyTree,
+    Tree,
+    Value,
+    Verdict,
+    VerifyRequest,
+)
 from remit.verifiers.composition import Verifiers
 
 
@@ -64,8 +73,10 @@ class Judge:
         *,
         verification_id: str,
         tree_digest: str | None,
+        baselines: Sequence[str | None] = (),
+        despite: Sequence[ConsentReason] = (),
     ) -> Judged:
-        """Raises SandboxUnavailable, SandboxLost, BlobMissing."""
+        """`baselines` are of the run on the untouched input, one for each verifier of the remit. Raises SandboxUnavailable, SandboxLost, BlobMissing."""
         indexes = free_verifiers(self._verifiers, created)
         if not indexes:
             return Judged(indexes=(), verdicts=())
@@ -85,9 +96,15 @@ class Judge:
             path=search_path(packages_digest),
             toolchains=created.toolchains,
             outcome=created.outcome,
+            despite=tuple(despite),
         )
-        chosen = [created.verifiers[i] for i in indexes]
-        return Judged(indexes=indexes, verdicts=await self._verifiers.verify_all(request, chosen, None))
+        verdicts = await self._verifiers.verify_all(
+            request,
+            [created.verifiers[i] for i in indexes],
+            None,
+            baselines=[baselines[i] for i in indexes] if baselines else (),
+        )
+        return Judged(indexes=indexes, verdicts=verdicts)
 
     async def _installed(
         self, principal: Principal, remit_id: str, created: RemitCreated, config: JsonObject
