@@ -15,7 +15,7 @@ from remit.orchestrator.background import in_background
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.held_trees import EMPTY_TREE
 from remit.orchestrator.recorder import SessionRecorder
-from remit.orchestrator.surroundings import config_of, input_tree_digest, search_path, toolchains, variables
+from remit.orchestrator.surroundings import input_tree_digest, session_path, session_variables, toolchains
 from remit.orchestrator.writer import SessionWriter, tell_parent
 from remit.resources.kept_blobs import KeptBlobs
 from remit.session import events
@@ -77,8 +77,8 @@ class Evaluation:
                 outputs_digest=state.outputs_digest,
                 input_tree_digest=input_tree_digest(state.created),
                 mounts=await self._sandboxes.mounts(writer),
-                environment=variables(config_of(state), state.packages_digest),
-                path=search_path(state.packages_digest),
+                environment=session_variables(state),
+                path=session_path(state),
                 toolchains=toolchains(state.created),
                 outcome=str(outcome.event["description"]),
             )

@@ -40,6 +40,7 @@ from remit.remits.events import (
 from remit.remits.interruption import until_interrupted
 from remit.remits.log import RemitLog, read_rows
 from remit.remits.money import format_usd
+from remit.remits.setup import Setup
 from remit.remits.state import RemitState
 from remit.remits.steps import (
     Answer,
@@ -53,6 +54,7 @@ from remit.remits.steps import (
     ReopenOutcome,
     RepeatVerification,
     Rest,
+    SetUp,
     Step,
     VerifyInput,
     is_verified,
@@ -87,6 +89,7 @@ class RemitHandler:
         bus: LiveBus,
         dispatcher: Dispatcher,
         sandboxes: SandboxProvider,
+        setup: Setup,
         judge: Judge,
         sessions: SessionOpener,
         clock: Clock,
@@ -97,6 +100,7 @@ class RemitHandler:
         self._bus = bus
         self._dispatcher = dispatcher
         self._sandboxes = sandboxes
+        self._setup = setup
         self._judge = judge
         self._sessions = sessions
         self._session_input = SessionInput(store=store, bus=bus, dispatcher=dispatcher, clock=clock)
@@ -145,6 +149,8 @@ class RemitHandler:
                 await self._repeat_verification(command, log, work)
             case Fund():
                 await self._fund(log)
+            case SetUp():
+                await self._set_up(log)
             case VerifyInput():
                 await self._verify_input(log)
             case DecideSession():
@@ -187,7 +193,12 @@ class RemitHandler:
         digest = work.tree_digest if work is not None and work.tree_digest else created.tree_digest
         try:
             judged = await self._judge.judge(
-                log.principal, log.remit_id, created, verification_id=command.id, tree_digest=digest
+                log.principal,
+                log.remit_id,
+                created,
+                verification_id=command.id,
+                tree_digest=digest,
+                setup=log.state.setup,
             )
         except StoreUnavailable:
             raise
@@ -218,6 +229,13 @@ class RemitHandler:
             return
         await log.append(RemitFunded(grants=notes), effects=accounts.grants_in(notes))
 
+    async def _set_up(self, log: RemitLog) -> None:
+        ended = await until_interrupted(
+            log, self._bus, lambda: self._setup.set_up(log.principal, log.remit_id, _created(log.state))
+        )
+        if ended is not None:
+            await log.append(ended)
+
     async def _verify_input(self, log: RemitLog) -> None:
         if log.state.initial_started is None:
             await log.append(InitialVerificationStarted(verification_id=self._ids.new("vrfy")))
@@ -235,6 +253,7 @@ class RemitHandler:
                 created,
                 verification_id=started.verification_id,
                 tree_digest=created.tree_digest,
+                setup=log.state.setup,
             )
         except StoreUnavailable:
             raise
@@ -258,7 +277,11 @@ class RemitHandler:
         assert session is not None, "the session is decided in the log"
         try:
             await self._sessions.open(
-                log.principal, remit_id=log.remit_id, created=_created(log.state), session=session
+                log.principal,
+                remit_id=log.remit_id,
+                created=_created(log.state),
+                session=session,
+                setup=log.state.setup,
             )
         except (NotFound, WrongState, BlobMissing) as error:
             return await self._end(stopped(f"The working session could not start: {error.message}"), log)

@@ -27,6 +27,7 @@ from remit.remits.events import (
     RemitIterationEnded,
     RemitResumed,
     RemitSessionCreated,
+    RemitSetupEnded,
     RemitVerificationRepeated,
     RemitWorking,
     decode_event,
@@ -53,6 +54,7 @@ KNOWN_TYPES = frozenset(
         RemitDeclined,
         RemitFunded,
         RemitFundingRefused,
+        RemitSetupEnded,
         InitialVerificationStarted,
         InitialVerificationEnded,
         RemitSessionCreated,
@@ -84,6 +86,8 @@ class RemitState(Value, frozen=True, kw_only=True):
     decline_reason: str | None = None
     funding: RemitFunded | None = None
     funding_refusal: str | None = None
+    setup: RemitSetupEnded | None = None
+    """None: not yet, or nothing is needed around the work (no input)."""
     initial_started: InitialVerificationStarted | None = None
     initial: InitialVerificationEnded | None = None
     session: RemitSessionCreated | None = None
@@ -169,6 +173,8 @@ def _change(state: RemitState, event: AnyEvent, row: EventRow) -> RemitState:
             return replace(state, funding=event)
         case RemitFundingRefused():
             return replace(state, funding_refusal=event.message)
+        case RemitSetupEnded():
+            return replace(state, setup=event)
         case InitialVerificationStarted():
             return replace(state, initial_started=event)
         case InitialVerificationEnded():

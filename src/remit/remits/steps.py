@@ -35,6 +35,10 @@ class Fund(Value, frozen=True, kw_only=True):
     """Take the budget from the workspace: its side first, then ours."""
 
 
+class SetUp(Value, frozen=True, kw_only=True):
+    """Find and make what stands around the work: where its packages lie, what the setup command adds."""
+
+
 class VerifyInput(Value, frozen=True, kw_only=True):
     """Let the verifiers that cost nothing look at the input."""
 
@@ -88,6 +92,7 @@ Step = (
     | Answer
     | RepeatVerification
     | Fund
+    | SetUp
     | VerifyInput
     | DecideSession
     | OpenSession
@@ -124,6 +129,10 @@ def _step_before_work(state: RemitState) -> Step:
         if state.funding_refusal is not None:
             return _ended("budget_reached", state.funding_refusal)
         return Fund()
+    if state.setup is None and state.initial is None and _has_input(state):
+        return SetUp()
+    if state.setup is not None and state.setup.error is not None:
+        return stopped(state.setup.error)
     if state.initial is None:
         return VerifyInput()
     if state.initial.error is not None:
@@ -131,6 +140,10 @@ def _step_before_work(state: RemitState) -> Step:
     if state.session is None:
         return DecideSession()
     return OpenSession(session_id=state.session.session_id)
+
+
+def _has_input(state: RemitState) -> bool:
+    return state.created is not None and state.created.tree_digest is not None
 
 
 def _step_of_work(state: RemitState, work: Work) -> Step:

@@ -8,7 +8,7 @@ from remit.errors import SandboxUnavailable
 from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.surroundings import package_mounts, search_path, variables
 from remit.remits.deliverables import HISTORY_PATH
-from remit.remits.events import RemitCreated
+from remit.remits.events import RemitCreated, RemitSetupEnded
 from remit.resources.environment_config import packages_of
 from remit.resources.kept_blobs import KeptBlobs
 from remit.values import JsonObject, Principal, ReadOnlyTree, Tree, Value, Verdict, VerifyRequest
@@ -64,8 +64,10 @@ class Judge:
         *,
         verification_id: str,
         tree_digest: str | None,
+        setup: RemitSetupEnded | None = None,
     ) -> Judged:
         """Raises SandboxUnavailable, SandboxLost, BlobMissing."""
+        setup = setup or RemitSetupEnded()
         indexes = free_verifiers(self._verifiers, created)
         if not indexes:
             return Judged(indexes=(), verdicts=())
@@ -80,9 +82,13 @@ class Judge:
             verifier={},
             tree_digest=tree_digest,
             input_tree_digest=created.tree_digest,
-            mounts=(*history_mounts(created.history_digest), *package_mounts(packages_digest)),
-            environment=variables(config, packages_digest),
-            path=search_path(packages_digest),
+            mounts=(
+                *history_mounts(created.history_digest),
+                *setup.mounts,
+                *package_mounts(packages_digest),
+            ),
+            environment=variables(config, packages_digest, setup.python_path),
+            path=search_path(packages_digest, setup.path),
             toolchains=created.toolchains,
             outcome=created.outcome,
         )

@@ -14,7 +14,7 @@ from remit.errors import Conflict, NotFound
 from remit.ids import Ids
 from remit.interfaces import Catalog, Dispatcher, LiveBus, SessionStore
 from remit.remits.accounts import grants_in, opening_effects
-from remit.remits.events import EnvironmentRef, RemitCreated, RemitSessionCreated
+from remit.remits.events import EnvironmentRef, RemitCreated, RemitSessionCreated, RemitSetupEnded
 from remit.remits.steps import ReopenOutcome, reopening_id
 from remit.remits.verification import history_mounts
 from remit.resources.agent_config import resolve_model
@@ -57,7 +57,13 @@ class SessionOpener:
         self._ids = ids
 
     async def open(
-        self, principal: Principal, *, remit_id: str, created: RemitCreated, session: RemitSessionCreated
+        self,
+        principal: Principal,
+        *,
+        remit_id: str,
+        created: RemitCreated,
+        session: RemitSessionCreated,
+        setup: RemitSetupEnded | None = None,
     ) -> None:
         """Make it with its outcome, its input and the child's side of its grants, due at once; nothing if it exists.
         Raises NotFound when the agent is gone."""
@@ -76,7 +82,7 @@ class SessionOpener:
             events=self._outcome(created),
             title=created.outcome.strip()[:TITLE_LENGTH_MAX],
             parent_stream_id=remit_id,
-            input=_input(created),
+            input=_input(created, setup or RemitSetupEnded()),
             toolchains=created.toolchains,
         )
         await self._store.create_stream(principal, stream, append)
@@ -121,11 +127,16 @@ def environment_ref(resource: Resource) -> EnvironmentRef:
     return EnvironmentRef(id=resource.id, name=environment.name, config=environment.config)
 
 
-def _input(created: RemitCreated) -> JsonObject | None:
+def _input(created: RemitCreated, setup: RemitSetupEnded) -> JsonObject | None:
     if created.tree_digest is None:
         return None
-    mounts = [cast("JsonValue", msgspec.to_builtins(m)) for m in history_mounts(created.history_digest)]
-    return {"tree_digest": created.tree_digest, "mounts": mounts}
+    mounts = (*history_mounts(created.history_digest), *setup.mounts)
+    return {
+        "tree_digest": created.tree_digest,
+        "mounts": [cast("JsonValue", msgspec.to_builtins(mount)) for mount in mounts],
+        "python_path": list[JsonValue](setup.python_path),
+        "path": list[JsonValue](setup.path),
+    }
 
 
 class SessionInput:

@@ -32,7 +32,7 @@ from remit.sandboxes.folders import RuntimeFolder
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.image import Image, ImageBuilder
 from remit.sandboxes.image_folder import UNUSED_SECONDS, ImageFolder
-from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache
+from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache, part_of
 from remit.sandboxes.patience import patience
 from remit.sandboxes.seccomp import build_filter
 from remit.sandboxes.toolchain import INSIDE, PYTHON
@@ -45,6 +45,7 @@ from remit.values import (
     JsonValue,
     NetworkPolicy,
     Probe,
+    ReadOnlyTree,
     SandboxCapabilities,
     SandboxLimits,
     SandboxSpec,
@@ -57,6 +58,7 @@ _PROBE_SECONDS = 4.5
 """On an idle machine."""
 _OPEN_FILES = 4096
 _SHM_BYTES = 64 << 20
+_SCRATCH_BYTES = 64 << 20
 _HOME = "/tmp/home"
 _ELSEWHERE: tuple[Wall, ...] = ("egress", "credentials")
 """What the line of the network tells."""
@@ -318,10 +320,9 @@ class BubblewrapProvider:
         program = await self._working_program()
         image = await self._image(tuple(spec.toolchains))
         mounts = [
-            (mount.path, await self._mounts.folder(mount.tree_digest, user=folder)) for mount in spec.mounts
+            (mount, part_of(mount, await self._mounts.folder(mount.tree_digest, user=folder)))
+            for mount in spec.mounts
         ]
-        for path, _ in mounts:
-            _check_mount(path)
         environment: dict[str, JsonValue] = {
             "PATH": ":".join((*spec.path, *image.path)),
             "HOME": _HOME,
@@ -365,8 +366,10 @@ class BubblewrapProvider:
                 "shell": "/bin/bash",
             },
             limits=limits,
-            memory_files_bytes=limits.tmp_bytes + _SHM_BYTES,
-            read_only_paths=[path for path, _ in mounts],
+            memory_files_bytes=limits.tmp_bytes
+            + _SHM_BYTES
+            + _SCRATCH_BYTES * sum(len(mount.scratch) for mount in spec.mounts),
+            read_only_paths=[mount.path for mount, _ in mounts],
             mend=lambda said: unavailable([Trial(program, False, said)]).message,
         )
 
@@ -376,7 +379,7 @@ def _command(
     image: Image,
     folder: Path,
     limits: SandboxLimits,
-    mounts: Sequence[tuple[str, Path]],
+    mounts: Sequence[tuple[ReadOnlyTree, Path]],
     trusting: Sequence[str],
 ) -> list[str]:
     """The whole command line. The program itself gets an empty environment: PID 1 would show it to everyone inside."""
@@ -396,8 +399,10 @@ def _command(
     argv += ["--bind", str(folder / "workspace"), "/workspace"]
     argv += ["--bind", str(folder / "outputs"), "/mnt/session/outputs"]
     argv += ["--symlink", "/workspace", HOSTED_WORKSPACE]
-    for path, source in mounts:
-        argv += ["--ro-bind", str(source), path]
+    for mount, source in mounts:
+        argv += ["--ro-bind", str(source), mount.path]
+        for name in mount.scratch:
+            argv += ["--size", str(_SCRATCH_BYTES), "--tmpfs", f"{mount.path}/{name}"]
     argv += trusting
     argv += ["--chdir", "/workspace", "--hostname", "sandbox", "--uid", "1000", "--gid", "1000"]
     argv += ["--seccomp", str(_SECCOMP_DESCRIPTOR), "--remount-ro", "/dev", "--remount-ro", "/"]
@@ -411,11 +416,6 @@ def _probe_image(image: ImageInfo) -> list[Probe]:
         Probe(name="image", is_ok=True, detail=image.description),
         Probe(name="git", is_ok=has_git, detail=detail, mend=None if has_git else "apt install git"),
     ]
-
-
-def _check_mount(path: str) -> None:
-    if os.path.normpath(path) != path or not path.startswith(("/workspace/", "/mnt/")):
-        raise SandboxUnavailable(f"a read-only tree goes below /workspace or /mnt, not to {path!r}")
 
 
 def _filter_descriptor() -> int:
