@@ -25,6 +25,7 @@ from remit.remits.handler import RemitHandler
 from remit.remits.inputs import Inputs
 from remit.remits.log import read_rows, summary_of
 from remit.remits.receipt import make_receipt
+from remit.remits.setup import Setup
 from remit.remits.state import RemitState, fold
 from remit.remits.verification import Judge
 from remit.remits.views import remit_log_view, remit_view
@@ -94,6 +95,7 @@ class RemitBench:
             bus=bench.bus,
             dispatcher=bench.hints,
             sandboxes=bench.sandboxes,
+            setup=Setup(sandboxes=bench.sandboxes, blobs=bench.kept),
             judge=Judge(verifiers=self.verifiers, blobs=bench.kept),
             forecaster=self.forecaster,
             sessions=SessionOpener(

@@ -13,6 +13,7 @@ from remit.values import (
     JsonValue,
     NewEvent,
     Purpose,
+    ReadOnlyTree,
     Unit,
     Value,
     Verdict,
@@ -114,6 +115,8 @@ class RemitCreated(RemitEvent, frozen=True, kw_only=True, tag="remit.created"):
     despite: tuple[ConsentReason, ...] = ()
     """What was accepted beforehand."""
     toolchains: tuple[str, ...] = ()
+    setup: str | None = None
+    """A command that runs once before everything else, with the package registries open."""
     environment: EnvironmentRef | None = None
     """None: no network, no packages, no variables."""
     metadata: dict[str, str] = msgspec.field(default_factory=dict[str, str])
@@ -162,6 +165,25 @@ class RemitFundingRefused(RemitEvent, frozen=True, kw_only=True, tag="remit.fund
     """The workspace cannot grant the budget; private."""
 
     message: str = ""
+
+
+class RemitSetupEnded(RemitEvent, frozen=True, kw_only=True, tag="remit.setup_ended"):
+    """What stands around the work, the same for the agent and for every verifier: found or made once."""
+
+    command: str | None = None
+    """What was run for it; None: nothing."""
+    layer_digest: str | None = None
+    """The tree of what it added."""
+    mounts: tuple[ReadOnlyTree, ...] = ()
+    """Read-only in every sandbox: parts of that tree, and what the interpreter is told of projects that are not installed."""
+    python_path: tuple[str, ...] = ()
+    """Folders for PYTHONPATH, the input's own packages first."""
+    path: tuple[str, ...] = ()
+    """Folders of programs that come first on PATH."""
+    notes: tuple[str, ...] = ()
+    duration_seconds: float = 0.0
+    error: str | None = None
+    """Why nothing could be set up; the remit then stops."""
 
 
 class InitialVerificationStarted(
@@ -312,6 +334,7 @@ AnyEvent = (
     | RemitDeclined
     | RemitFunded
     | RemitFundingRefused
+    | RemitSetupEnded
     | InitialVerificationStarted
     | InitialVerificationEnded
     | RemitSessionCreated

@@ -41,6 +41,7 @@ from remit.remits.forecaster import Forecaster
 from remit.remits.interruption import until_cut
 from remit.remits.log import RemitLog, read_rows
 from remit.remits.money import format_usd
+from remit.remits.setup import Setup
 from remit.remits.state import REASONS, RemitState
 from remit.remits.steps import (
     Answer,
@@ -55,6 +56,7 @@ from remit.remits.steps import (
     ReopenOutcome,
     RepeatVerification,
     Rest,
+    SetUp,
     Step,
     VerifyInput,
     is_verified,
@@ -89,6 +91,7 @@ class RemitHandler:
         bus: LiveBus,
         dispatcher: Dispatcher,
         sandboxes: SandboxProvider,
+        setup: Setup,
         judge: Judge,
         forecaster: Forecaster,
         sessions: SessionOpener,
@@ -100,6 +103,7 @@ class RemitHandler:
         self._bus = bus
         self._dispatcher = dispatcher
         self._sandboxes = sandboxes
+        self._setup = setup
         self._judge = judge
         self._forecaster = forecaster
         self._sessions = sessions
@@ -149,6 +153,8 @@ class RemitHandler:
                 await self._repeat_verification(command, log, work)
             case Fund():
                 await self._fund(log)
+            case SetUp():
+                await self._set_up(log)
             case VerifyInput():
                 await self._verify_input(log)
             case MakeForecast():
@@ -204,6 +210,7 @@ class RemitHandler:
                 tree_digest=digest,
                 baselines=_baselines(log.state),
                 despite=_despite(log.state),
+                setup=log.state.setup,
             )
         except StoreUnavailable:
             raise
@@ -223,6 +230,13 @@ class RemitHandler:
 
     # ------------------------------------------------------------------------------------- before work
 
+    async def _set_up(self, log: RemitLog) -> None:
+        ended = await until_cut(
+            log, self._bus, lambda: self._setup.set_up(log.principal, log.remit_id, _created(log.state))
+        )
+        if ended is not None:
+            await log.append(ended)
+
     async def _verify_input(self, log: RemitLog) -> None:
         if log.state.initial_started is None:
             await log.append(InitialVerificationStarted(verification_id=self._ids.new("vrfy")))
@@ -240,6 +254,7 @@ class RemitHandler:
                 created,
                 verification_id=started.verification_id,
                 tree_digest=created.tree_digest,
+                setup=log.state.setup,
             )
         except StoreUnavailable:
             raise
@@ -292,6 +307,7 @@ class RemitHandler:
                 session=session,
                 baselines=_baselines(log.state),
                 despite=_despite(log.state),
+                setup=log.state.setup,
             )
         except (NotFound, WrongState, BlobMissing) as error:
             return await self._end(stopped(f"The working session could not start: {error.message}"), log)

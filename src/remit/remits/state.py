@@ -28,6 +28,7 @@ from remit.remits.events import (
     RemitIterationEnded,
     RemitResumed,
     RemitSessionCreated,
+    RemitSetupEnded,
     RemitVerificationRepeated,
     RemitWorking,
     decode_event,
@@ -56,6 +57,7 @@ KNOWN_TYPES = frozenset(
         RemitDeclined,
         RemitFunded,
         RemitFundingRefused,
+        RemitSetupEnded,
         InitialVerificationStarted,
         InitialVerificationEnded,
         RemitSessionCreated,
@@ -91,6 +93,8 @@ class RemitState(Value, frozen=True, kw_only=True):
     """What a person has accepted beside the cost."""
     funding: RemitFunded | None = None
     funding_refusal: str | None = None
+    setup: RemitSetupEnded | None = None
+    """None: not yet, or nothing is needed around the work (no input)."""
     initial_started: InitialVerificationStarted | None = None
     initial: InitialVerificationEnded | None = None
     session: RemitSessionCreated | None = None
@@ -216,6 +220,8 @@ def _change(state: RemitState, event: AnyEvent, row: EventRow) -> RemitState:
             return replace(state, funding=event)
         case RemitFundingRefused():
             return replace(state, funding_refusal=event.message)
+        case RemitSetupEnded():
+            return replace(state, setup=event)
         case InitialVerificationStarted():
             return replace(state, initial_started=event)
         case InitialVerificationEnded():

@@ -35,6 +35,10 @@ class Fund(Value, frozen=True, kw_only=True):
     """Take the budget from the workspace: its side first, then ours."""
 
 
+class SetUp(Value, frozen=True, kw_only=True):
+    """Find and make what stands around the work: where its packages lie, what the setup command adds."""
+
+
 class VerifyInput(Value, frozen=True, kw_only=True):
     """Let the verifiers that cost nothing look at the input."""
 
@@ -92,6 +96,7 @@ Step = (
     | Answer
     | RepeatVerification
     | Fund
+    | SetUp
     | VerifyInput
     | MakeForecast
     | DecideSession
@@ -125,8 +130,12 @@ def next_step(state: RemitState, work: Work | None) -> Step:
 def _step_before_work(state: RemitState) -> Step:
     if state.funding is None and state.funding_refusal is not None:
         return _ended("budget_reached", state.funding_refusal)
+    if state.setup is not None and state.setup.error is not None:
+        return stopped(state.setup.error)
     if state.initial is not None and state.initial.error is not None:
         return stopped(state.initial.error)
+    if state.forecast is None and state.setup is None and state.initial is None and _has_input(state):
+        return SetUp()
     if state.forecast is None and state.initial is None:
         return VerifyInput()
     if state.forecast is None:
@@ -140,6 +149,10 @@ def _step_before_work(state: RemitState) -> Step:
     if state.session is None:
         return DecideSession()
     return OpenSession(session_id=state.session.session_id)
+
+
+def _has_input(state: RemitState) -> bool:
+    return state.created is not None and state.created.tree_digest is not None
 
 
 def _step_of_work(state: RemitState, work: Work) -> Step:

@@ -8,7 +8,7 @@ from remit.errors import SandboxUnavailable
 from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.surroundings import package_mounts, search_path, variables
 from remit.remits.deliverables import HISTORY_PATH
-from remit.remits.events import RemitCreated
+from remit.remits.events import RemitCreated, RemitSetupEnded
 from remit.resources.environment_config import packages_of
 from remit.resources.kept_blobs import KeptBlobs
 from remit.values import (
@@ -75,8 +75,11 @@ class Judge:
         tree_digest: str | None,
         baselines: Sequence[str | None] = (),
         despite: Sequence[ConsentReason] = (),
+        setup: RemitSetupEnded | None = None,
     ) -> Judged:
-        """`baselines` are of the run on the untouched input, one for each verifier of the remit. Raises SandboxUnavailable, SandboxLost, BlobMissing."""
+        """Let them look. `baselines` are of the run on the untouched input, one for each verifier of the remit. Raises
+        SandboxUnavailable, SandboxLost, BlobMissing."""
+        setup = setup or RemitSetupEnded()
         indexes = free_verifiers(self._verifiers, created)
         if not indexes:
             return Judged(indexes=(), verdicts=())
@@ -91,9 +94,13 @@ class Judge:
             verifier={},
             tree_digest=tree_digest,
             input_tree_digest=created.tree_digest,
-            mounts=(*history_mounts(created.history_digest), *package_mounts(packages_digest)),
-            environment=variables(config, packages_digest),
-            path=search_path(packages_digest),
+            mounts=(
+                *history_mounts(created.history_digest),
+                *setup.mounts,
+                *package_mounts(packages_digest),
+            ),
+            environment=variables(config, packages_digest, setup.python_path),
+            path=search_path(packages_digest, setup.path),
             toolchains=created.toolchains,
             outcome=created.outcome,
             despite=tuple(despite),

@@ -23,6 +23,7 @@ from remit.remits.steps import (
     ReopenOutcome,
     RepeatVerification,
     Rest,
+    SetUp,
     Step,
     VerifyInput,
     next_step,
@@ -210,6 +211,8 @@ def _doing(state: RemitState, step: Step) -> str:
             return "its result is verified again."
         case Fund():
             return "its budget is taken from the workspace's account."
+        case SetUp():
+            return "what its work stands on is set up."
         case VerifyInput():
             return "the verifiers that cost nothing look at the untouched input."
         case MakeForecast():

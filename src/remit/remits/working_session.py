@@ -14,7 +14,7 @@ from remit.errors import Conflict, NotFound
 from remit.ids import Ids
 from remit.interfaces import Catalog, Dispatcher, LiveBus, SessionStore
 from remit.remits.accounts import grants_in, opening_effects
-from remit.remits.events import EnvironmentRef, RemitCreated, RemitSessionCreated
+from remit.remits.events import EnvironmentRef, RemitCreated, RemitSessionCreated, RemitSetupEnded
 from remit.remits.steps import ReopenOutcome, reopening_id
 from remit.remits.verification import history_mounts
 from remit.resources.agent_config import resolve_model
@@ -68,6 +68,7 @@ class SessionOpener:
         session: RemitSessionCreated,
         baselines: Sequence[str | None] = (),
         despite: Sequence[ConsentReason] = (),
+        setup: RemitSetupEnded | None = None,
     ) -> None:
         """Make it with its outcome, its input, what its verifiers showed of that (`baselines`, one for each), what was
         accepted, and the child's side of its grants, due at once; nothing if it exists. Raises NotFound when the agent
@@ -87,7 +88,7 @@ class SessionOpener:
             events=self._outcome(created),
             title=created.outcome.strip()[:TITLE_LENGTH_MAX],
             parent_stream_id=remit_id,
-            input=_input(created, baselines, despite),
+            input=_input(created, setup or RemitSetupEnded(), baselines, despite),
             toolchains=created.toolchains,
         )
         async with self._blobs.keeping(principal, session.session_id) as keeping:
@@ -136,14 +137,19 @@ def environment_ref(resource: Resource) -> EnvironmentRef:
 
 
 def _input(
-    created: RemitCreated, baselines: Sequence[str | None], despite: Sequence[ConsentReason]
+    created: RemitCreated,
+    setup: RemitSetupEnded,
+    baselines: Sequence[str | None],
+    despite: Sequence[ConsentReason],
 ) -> JsonObject | None:
     if created.tree_digest is None and not any(baselines):
         return None
-    mounts = [cast("JsonValue", msgspec.to_builtins(m)) for m in history_mounts(created.history_digest)]
+    mounts = (*history_mounts(created.history_digest), *setup.mounts)
     return {
         "tree_digest": created.tree_digest,
-        "mounts": mounts,
+        "mounts": [cast("JsonValue", msgspec.to_builtins(mount)) for mount in mounts],
+        "python_path": list[JsonValue](setup.python_path),
+        "path": list[JsonValue](setup.path),
         "baselines": list[JsonValue](baselines),
         "despite": list[JsonValue](despite),
     }

@@ -393,7 +393,14 @@ class _Stamp:
 
     def __init__(self, found: os.stat_result) -> None:
         self.mode = found.st_mode
-        self._key = (found.st_ino, found.st_dev, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        self._key = (
+            found.st_ino,
+            found.st_dev,
+            found.st_mode,
+            found.st_size,
+            found.st_mtime_ns,
+            found.st_ctime_ns,
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Stamp) and self._key == other._key

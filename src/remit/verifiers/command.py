@@ -165,7 +165,7 @@ class CommandVerifier:
                 protection,
                 patterns_of(specification, protection),
                 rewritable=frozenset(baseline.rewrites if baseline is not None else ()),
-                judge_modules=frozenset(image.modules),
+                judge_modules=frozenset(image.python.modules),
             )
         )
         digest = await self._blobs.put(request.principal, request.stream_id, judged.tree.encode())

@@ -137,7 +137,9 @@ def _tree(
         assert os.path.lexists(source) and not source.is_symlink(), f"{path}: missing or a link"
         binds[parts] = ("--ro-bind", source, f"/workspace/{path}")
     for path, source in mounts:
-        inside = tuple(path.removeprefix("/workspace/").split("/")) if path.startswith("/workspace/") else None
+        inside = (
+            tuple(path.removeprefix("/workspace/").split("/")) if path.startswith("/workspace/") else None
+        )
         if inside is not None:
             _make_mount_point(workspace, inside, owner)
         binds[inside or ("", path)] = ("--ro-bind", source, path)

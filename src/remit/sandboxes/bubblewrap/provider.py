@@ -33,7 +33,7 @@ from remit.sandboxes.folders import RuntimeFolder
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.image import Image, ImageBuilder
 from remit.sandboxes.image_folder import UNUSED_SECONDS, ImageFolder
-from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache
+from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache, part_of
 from remit.sandboxes.patience import patience
 from remit.sandboxes.seccomp import build_filter
 from remit.sandboxes.toolchain import INSIDE, PYTHON
@@ -46,6 +46,7 @@ from remit.values import (
     JsonValue,
     NetworkPolicy,
     Probe,
+    ReadOnlyTree,
     SandboxCapabilities,
     SandboxLimits,
     SandboxSpec,
@@ -58,6 +59,7 @@ _PROBE_SECONDS = 4.5
 """On an idle machine."""
 _OPEN_FILES = 4096
 _SHM_BYTES = 64 << 20
+_SCRATCH_BYTES = 64 << 20
 _HOME = "/tmp/home"
 _ELSEWHERE: tuple[Wall, ...] = ("egress", "credentials")
 """What the line of the network tells."""
@@ -320,15 +322,15 @@ class BubblewrapProvider:
         program = await self._working_program()
         image = await self._image(tuple(spec.toolchains))
         mounts = [
-            (mount.path, await self._mounts.folder(mount.tree_digest, user=folder)) for mount in spec.mounts
+            (mount, part_of(mount, await self._mounts.folder(mount.tree_digest, user=folder)))
+            for mount in spec.mounts
         ]
-        for path, _ in mounts:
-            _check_mount(path)
         laid = None
         if spec.ground is not None:
             passwd = Path(image.binds[0].source, "etc/passwd")
+            places = [(mount.path, source) for mount, source in mounts]
             laid = await asyncio.to_thread(
-                lambda ground: lay_ground(ground, folder, mounts, passwd.read_text(), owner), spec.ground
+                lambda ground: lay_ground(ground, folder, places, passwd.read_text(), owner), spec.ground
             )
         environment: dict[str, JsonValue] = {
             "PATH": ":".join((*spec.path, *image.path)),
@@ -357,7 +359,11 @@ class BubblewrapProvider:
             argv=_command(program, image, folder, limits, mounts, trusting, laid),
             descriptors=[
                 await asyncio.to_thread(_memory_file, "seccomp", build_filter()),
-                *([] if laid is None else [_memory_file("arguments", b"\0".join(map(os.fsencode, laid.tree)))]),
+                *(
+                    []
+                    if laid is None
+                    else [_memory_file("arguments", b"\0".join(map(os.fsencode, laid.tree)))]
+                ),
             ],
             seconds_more=0.0 if laid is None else len(laid.tree) / 3 * SECONDS_A_BIND,
             network=spec.network,
@@ -380,8 +386,10 @@ class BubblewrapProvider:
                 "shell": "/bin/bash",
             },
             limits=limits,
-            memory_files_bytes=limits.tmp_bytes + _SHM_BYTES,
-            read_only_paths=[path for path, _ in mounts],
+            memory_files_bytes=limits.tmp_bytes
+            + _SHM_BYTES
+            + _SCRATCH_BYTES * sum(len(mount.scratch) for mount in spec.mounts),
+            read_only_paths=[mount.path for mount, _ in mounts],
             mend=lambda said: unavailable([Trial(program, False, said)]).message,
         )
 
@@ -391,7 +399,7 @@ def _command(
     image: Image,
     folder: Path,
     limits: SandboxLimits,
-    mounts: Sequence[tuple[str, Path]],
+    mounts: Sequence[tuple[ReadOnlyTree, Path]],
     trusting: Sequence[str],
     laid: Laid | None,
 ) -> list[str]:
@@ -414,10 +422,13 @@ def _command(
     argv += ["--bind", str(folder / "outputs"), "/mnt/session/outputs"]
     argv += ["--symlink", "/workspace", HOSTED_WORKSPACE]
     if laid is None:
-        for path, source in mounts:
-            argv += ["--ro-bind", str(source), path]
+        for mount, source in mounts:
+            argv += ["--ro-bind", str(source), mount.path]
     else:
         argv += [*laid.before, "--args", str(_ARGUMENTS_DESCRIPTOR), "--remount-ro", "/proc"]
+    for mount, _ in mounts:
+        for name in mount.scratch:
+            argv += ["--size", str(_SCRATCH_BYTES), "--tmpfs", f"{mount.path}/{name}"]
     argv += trusting
     argv += ["--chdir", "/workspace", "--hostname", "sandbox", "--uid", "1000", "--gid", "1000"]
     argv += ["--seccomp", str(_SECCOMP_DESCRIPTOR), "--remount-ro", "/dev", "--remount-ro", "/"]
@@ -431,11 +442,6 @@ def _probe_image(image: ImageInfo) -> list[Probe]:
         Probe(name="image", is_ok=True, detail=image.description),
         Probe(name="git", is_ok=has_git, detail=detail, mend=None if has_git else "apt install git"),
     ]
-
-
-def _check_mount(path: str) -> None:
-    if os.path.normpath(path) != path or not path.startswith(("/workspace/", "/mnt/")):
-        raise SandboxUnavailable(f"a read-only tree goes below /workspace or /mnt, not to {path!r}")
 
 
 def _memory_file(name: str, content: bytes) -> int:
