@@ -78,15 +78,15 @@ def _install(venv: Path, extra: str | None, lock: int, *, is_exact: bool) -> Non
     target = f".[{extra}]" if extra else "."
     stamps = [venv / ".installed", *([venv / f".installed-{extra}"] if extra else [])]
     wanted = _wanted()
-    fault = _fault(venv, is_exact=is_exact)
+    fault = fault_of(venv, is_exact=is_exact)
     if fault is None and all(stamp.is_file() and stamp.read_text() == wanted for stamp in stamps):
         return
-    for stamp in stamps:
-        stamp.unlink(missing_ok=True)
     what = "Remit and the tools of its tests" if extra else "Remit"
     print(f"installing {what} into {venv} (the log: {venv / LOG})", flush=True)
     if fault is not None:
         _make(venv, fault)
+    for stamp in stamps:
+        stamp.unlink(missing_ok=True)
     (venv / UNFINISHED).touch()
     _run_pip(venv, target, lock)
     for stamp in stamps:
@@ -116,7 +116,7 @@ def _wanted() -> str:
     return hashlib.sha256(b"\0".join(Path(name).read_bytes() for name in names)).hexdigest()
 
 
-def _fault(venv: Path, *, is_exact: bool) -> str | None:
+def fault_of(venv: Path, *, is_exact: bool) -> str | None:
     """Why the environment must be made anew, "" where there is none, None if it can stay. Every make asks."""
     if not os.path.lexists(venv) or (venv.is_dir() and not any(venv.iterdir())):
         return ""

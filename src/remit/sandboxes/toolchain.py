@@ -24,6 +24,8 @@ from remit.sandboxes.image_folder import ImageFolder
 
 INSIDE = "/opt/remit"
 PYTHON = f"{INSIDE}/bin/python3"
+HOST_NAME = "sandbox"
+"""Of every sandbox; programs look for its address in /etc/hosts."""
 _DISTRIBUTIONS = ("pip", "pytest")
 _LEFT_OUT = shutil.ignore_patterns(
     "site-packages",
@@ -45,7 +47,7 @@ _REPORTS_ALSO = (
 _ETC = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:1000:1000:agent:/tmp/home:/bin/bash\n",
     "group": "root:x:0:\nagent:x:1000:\n",
-    "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "hosts": f"127.0.0.1 localhost {HOST_NAME}\n::1 localhost\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     "resolv.conf": "",
 }

@@ -36,7 +36,7 @@ from remit.sandboxes.image_folder import UNUSED_SECONDS, ImageFolder
 from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache, part_of
 from remit.sandboxes.patience import patience
 from remit.sandboxes.seccomp import build_filter
-from remit.sandboxes.toolchain import INSIDE, PYTHON
+from remit.sandboxes.toolchain import HOST_NAME, INSIDE, PYTHON
 from remit.values import (
     PROBE_HOST,
     WALLS,
@@ -58,15 +58,24 @@ _log = structlog.get_logger(__name__)
 _PROBE_SECONDS = 4.5
 """On an idle machine."""
 _OPEN_FILES = 4096
-_SHM_BYTES = 64 << 20
 _SCRATCH_BYTES = 64 << 20
+_MEMORY_FOLDERS = {"/dev/shm": 64 << 20, "/run": 4 << 20, "/var/tmp": 64 << 20}
+"""Besides /tmp, with the bytes that each may hold."""
 _HOME = "/tmp/home"
 _ELSEWHERE: tuple[Wall, ...] = ("egress", "credentials")
 """What the line of the network tells."""
 _SECCOMP_DESCRIPTOR = 5  # 3 is the control socket, 4 the lane
 _ARGUMENTS_DESCRIPTOR = 6
 _START = f"import sys; sys.path.insert(0, '{INSIDE}'); from guest.daemon import main; main(3, 4)"
-_HOST_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", "/etc/localtime", "/etc/os-release")
+_HOST_FILES = (
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/ssl/certs",
+    "/etc/localtime",
+    "/etc/os-release",
+    "/etc/services",
+    "/etc/protocols",
+)
 _LIMITS = ("processes", "file_bytes", "memory_bytes", "disk_bytes", "disk_files", "tmp_bytes", "output_bytes")
 _WALLS: tuple[Wall, ...] = (
     "environment",
@@ -387,7 +396,7 @@ class BubblewrapProvider:
             },
             limits=limits,
             memory_files_bytes=limits.tmp_bytes
-            + _SHM_BYTES
+            + sum(_MEMORY_FOLDERS.values())
             + _SCRATCH_BYTES * sum(len(mount.scratch) for mount in spec.mounts),
             read_only_paths=[mount.path for mount, _ in mounts],
             mend=lambda said: unavailable([Trial(program, False, said)]).message,
@@ -415,7 +424,8 @@ def _command(
     argv += ["--proc", "/proc", "--dev", "/dev"]
     argv += ["--ro-bind-try", "/dev/null", "/proc/cmdline"]
     argv += ["--size", str(limits.tmp_bytes), "--tmpfs", "/tmp"]
-    argv += ["--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"]
+    for path, size_bytes in _MEMORY_FOLDERS.items():
+        argv += ["--size", str(size_bytes), "--tmpfs", path]
     for bind in image.binds:
         argv += ["--ro-bind", bind.source, bind.target]
     argv += ["--bind", str(folder / "workspace"), "/workspace"]
@@ -430,7 +440,7 @@ def _command(
         for name in mount.scratch:
             argv += ["--size", str(_SCRATCH_BYTES), "--tmpfs", f"{mount.path}/{name}"]
     argv += trusting
-    argv += ["--chdir", "/workspace", "--hostname", "sandbox", "--uid", "1000", "--gid", "1000"]
+    argv += ["--chdir", "/workspace", "--hostname", HOST_NAME, "--uid", "1000", "--gid", "1000"]
     argv += ["--seccomp", str(_SECCOMP_DESCRIPTOR), "--remount-ro", "/dev", "--remount-ro", "/"]
     return [*argv, "--", PYTHON, "-I", "-S", "-c", _START]
 
