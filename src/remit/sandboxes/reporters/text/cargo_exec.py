@@ -1,5 +1,5 @@
 #!/opt/remit/bin/python3 -IS
-# pyright: basic
+# pyright: basic, reportMissingImports=false
 """Runs a program of tests of cargo: see report.py."""
 
 import os

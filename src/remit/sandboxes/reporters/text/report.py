@@ -1,4 +1,4 @@
-# pyright: basic
+# pyright: basic, reportMissingImports=false
 """Runs one program of tests, of go or of cargo, and reports its cases from what it prints.
 
 `go test -exec` and cargo's `runner` start `go_exec.py` and `cargo_exec.py` in its place. Output and exit code are the program's;
@@ -104,12 +104,15 @@ def _go_package(program):
             with open(os.path.join(inner, "go.mod")) as file:
                 match = re.search(r"^module\s+(\S+)", file.read(), re.MULTILINE)
             relative = os.path.relpath(folder, inner)
+            if match is None:
+                break
             return match.group(1) if relative == "." else "%s/%s" % (match.group(1), relative)
-        except (OSError, AttributeError):
+        except OSError:
             pass
         if os.path.dirname(inner) == inner:
-            return os.path.basename(program)
+            break
         inner = os.path.dirname(inner)
+    return os.path.basename(program)
 
 
 def main(kind, argv):
@@ -123,7 +126,7 @@ def main(kind, argv):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
         signal.signal(number, lambda number, _: process.send_signal(number))
     out = sys.stdout.buffer
-    for line in process.stdout:
+    for line in process.stdout or ():
         shown = run.read(line.decode("utf-8", "surrogateescape"), log)
         if shown:
             out.write(shown.encode("utf-8", "surrogateescape"))
