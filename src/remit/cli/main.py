@@ -90,6 +90,16 @@ def do_command(
         list[Path] | None,
         typer.Option(metavar="DIR", help="A folder of programs to put into the sandbox. Repeatable."),
     ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB", help="Send this too though git ignores it: node_modules, .env. Repeatable."
+        ),
+    ] = None,
+    setup: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help='Run once before all, with the package registries: "npm ci".'),
+    ] = None,
     environment: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="An environment's name or id: network, packages, variables."),
@@ -124,6 +134,8 @@ def do_command(
             protect,
             unprotect,
             toolchain,
+            include,
+            setup,
             environment,
             model,
             agent,
@@ -149,6 +161,8 @@ def do_command(
         protect=tuple(protect or ()),
         unprotect=tuple(unprotect or ()),
         toolchains=tuple(toolchain or ()),
+        include=tuple(include or ()),
+        setup=setup,
         environment=environment,
         model=model,
         agent=agent,

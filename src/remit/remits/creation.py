@@ -106,12 +106,13 @@ class RemitCreation:
         if params.toolchains and OPERATOR_SCOPE not in principal.scopes:
             raise Forbidden("`toolchains`: naming folders of the host needs a key with the `operator` scope.")
         read_verifiers(params)
+        check_setup(params)
         given = await self._input(principal, params.input_id)
         environment = await self._environment(principal, params.environment_id)
         agent, model = await self._agent(principal, params)
         verifiers = _with_grader_model(read_verifiers(params), model)
         rate = await self._rate(model)
-        await self._check_verifiers(principal, verifiers, budget, params.toolchains or (), environment)
+        await self._check_verifiers(principal, verifiers, budget, params, environment)
         protected, unfollowed = await self._protected(given, verifiers)
         created = RemitCreated(
             outcome=params.outcome,
@@ -127,6 +128,7 @@ class RemitCreation:
             protect=tuple(params.protect or ()),
             unprotect=tuple(params.unprotect or ()),
             toolchains=tuple(params.toolchains or ()),
+            setup=params.setup,
             environment=environment,
             metadata=dict(params.metadata or {}),
             protected=protected,
@@ -218,12 +220,15 @@ class RemitCreation:
         principal: Principal,
         verifiers: Sequence[JsonObject],
         budget: Budget,
-        toolchains: Sequence[str],
+        params: RemitCreate,
         environment: EnvironmentRef | None,
     ) -> None:
         has_packages = environment is not None and bool(packages_of(environment.config))
         await self._verifiers.check_all(
-            principal, list(verifiers), toolchains=toolchains, has_packages=has_packages
+            principal,
+            list(verifiers),
+            toolchains=params.toolchains or (),
+            has_packages=has_packages or params.setup is not None,
         )
         for verifier in priced_verifiers(self._verifiers, verifiers):
             model = verifier.get("model")
@@ -276,6 +281,16 @@ def read_budget(params: BudgetParams) -> Budget:
     if not nano_usd:
         raise InvalidRequest('`budget.usd`: must be more than zero, such as "2.00".')
     return Budget(usd=format_usd(nano_usd), tokens=params.tokens)
+
+
+def check_setup(params: RemitCreate) -> None:
+    """Raise InvalidRequest for a setup of nothing."""
+    if params.setup is None:
+        return
+    if params.input_id is None:
+        raise InvalidRequest("`setup`: runs on a copy of the input, and there is none; give `input_id`.")
+    if not params.setup.strip():
+        raise InvalidRequest('`setup`: is blank; give a command such as "npm ci", or leave it away.')
 
 
 def read_verifiers(params: RemitCreate) -> list[JsonObject]:
