@@ -92,7 +92,7 @@ class RemitBench:
             bus=bench.bus,
             dispatcher=bench.hints,
             sandboxes=bench.sandboxes,
-            setup=Setup(sandboxes=bench.sandboxes, blobs=bench.kept),
+            setup=Setup(sandboxes=bench.sandboxes, blobs=bench.kept, clock=bench.clock),
             judge=Judge(verifiers=self.verifiers, blobs=bench.kept),
             sessions=SessionOpener(
                 store=store,
