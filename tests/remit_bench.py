@@ -95,7 +95,7 @@ class RemitBench:
             bus=bench.bus,
             dispatcher=bench.hints,
             sandboxes=bench.sandboxes,
-            setup=Setup(sandboxes=bench.sandboxes, blobs=bench.kept),
+            setup=Setup(sandboxes=bench.sandboxes, blobs=bench.kept, clock=bench.clock),
             judge=Judge(verifiers=self.verifiers, blobs=bench.kept),
             forecaster=self.forecaster,
             sessions=SessionOpener(

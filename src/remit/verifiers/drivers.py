@@ -33,7 +33,16 @@ _LIFE_CYCLE = {"t": "test", "tst": "test"}
 _SHELL_NAME = re.compile(r"\.(ba|da|z|k)?sh$")
 _SHELLS = re.compile(r"(ba|da|z|k|a)?sh|\.|source")
 _SHEBANG = re.compile(r"#!.*\b(ba|da|z|k)?sh\b")
-_DEFINED = {"MAKE": "make", "CC": "cc", "CXX": "c++", "GO": "go", "RM": "rm -f", "AR": "ar", "LD": "ld", "CARGO": "cargo"}
+_DEFINED = {
+    "MAKE": "make",
+    "CC": "cc",
+    "CXX": "c++",
+    "GO": "go",
+    "RM": "rm -f",
+    "AR": "ar",
+    "LD": "ld",
+    "CARGO": "cargo",
+}
 _ASSIGNMENT = re.compile(r"(?:export\s+|override\s+)*([\w.-]+)\s*(\?|\+|::?:?|!)?=\s*(.*)")
 _RULE = re.compile(r"([^:=#\t]+?)\s*::?(?!=)\s*([^;]*)(?:;(.*))?$")
 _RECIPE = re.compile(r"@?([\w-]+)[^:=\n]*:(?!=)\s*([^#]*)()$")
@@ -55,14 +64,18 @@ class Line:
 def driven(command: Command, names: Names, read: Read) -> Iterator[Line]:
     """The lines that one command leads to."""
     name, words = program_of(command)
-    for path in dict.fromkeys(path for word in _scripts(words) for v in word.values for path in names.find(v, command.folder)[0]):
+    for path in dict.fromkeys(
+        path for word in _scripts(words) for v in word.values for path in names.find(v, command.folder)[0]
+    ):
         text = read(path)
         is_shell = _SHELL_NAME.search(path) or _SHELLS.fullmatch(name)
         if text is not None and (is_shell or _SHEBANG.match(text)):
             own = (f"{ROOT}/{path}",)
             yield Line(text, command.folder, path, {"0": own, "BASH_SOURCE": own})
     if name in _FILES:
-        yield from _run_by(name, [plain((word.values or (word.text,))[0]) for word in words[1:]], command.folder, names, read)
+        yield from _run_by(
+            name, [plain((word.values or (word.text,))[0]) for word in words[1:]], command.folder, names, read
+        )
 
 
 def _scripts(words: Sequence[Word]) -> Sequence[Word]:
@@ -82,7 +95,18 @@ def _run_by(name: str, words: list[str], folder: str, names: Names, read: Read) 
         option, separator, value = words.pop(0).partition("=")
         if option[:2] in ("-C", "-f") and len(option) > 2 and option[1] != "-":
             option, value, separator = option[:2], option[2:], "="
-        if option in ("-C", "--directory", "--prefix", "--cwd", "--dir", "-f", "--file", "--makefile", "--justfile", "-d"):
+        if option in (
+            "-C",
+            "--directory",
+            "--prefix",
+            "--cwd",
+            "--dir",
+            "-f",
+            "--file",
+            "--makefile",
+            "--justfile",
+            "-d",
+        ):
             value = value if separator else (words.pop(0) if words else "")
             if option in ("-f", "--file", "--makefile", "--justfile"):
                 files = (value,)
@@ -117,7 +141,12 @@ def _lines(file: str, text: str, goals: list[str], given: Mapping[str, str], rea
         for goal in ["commands", "commands_pre"] if file == "tox.ini" else goals:
             yield from _block(text, goal)
     else:
-        text = re.sub(r"^[-s]?include[ \t]+([\w./-]+)[ \t]*$", lambda found: read(found[1]) or "", text, flags=re.MULTILINE)
+        text = re.sub(
+            r"^[-s]?include[ \t]+([\w./-]+)[ \t]*$",
+            lambda found: read(found[1]) or "",
+            text,
+            flags=re.MULTILINE,
+        )
         yield from _recipes(text, goals, given, is_just="ustfile" in file)
 
 
@@ -156,8 +185,12 @@ def _recipes(text: str, goals: Sequence[str], given: Mapping[str, str], *, is_ju
             added = f"{variables.get(assigned[1], '')} " if assigned[2] == "+" else ""
             if assigned[2] != "?" or assigned[1] not in variables or assigned[1] in _DEFINED:
                 variables[assigned[1]] = (added + assigned[3]).strip()
-        elif (rule := (_RECIPE if is_just else _RULE).fullmatch(line)) is not None and len(line) < _EXPANDED_MAX:
-            current = [rules.setdefault(name, ([], [])) for name in _expand(rule[1], variables | dict(given)).split()]
+        elif (rule := (_RECIPE if is_just else _RULE).fullmatch(line)) is not None and len(
+            line
+        ) < _EXPANDED_MAX:
+            current = [
+                rules.setdefault(name, ([], [])) for name in _expand(rule[1], variables | dict(given)).split()
+            ]
             for needs, recipe in current:
                 needs += _expand(rule[2], variables | dict(given)).replace("|", " ").replace("&", " ").split()
                 recipe += [rule[3].strip().lstrip("@-+ ")] if rule[3] else []
@@ -173,12 +206,20 @@ def _recipes(text: str, goals: Sequence[str], given: Mapping[str, str], *, is_ju
         for stem, (needs, recipe) in _rules_for(rules, goal):
             needs = [need.replace("%", stem) for need in needs]
             todo += needs
-            automatic = {"@": goal, "<": "".join(needs[:1]), "^": " ".join(needs), "*": stem, "+": " ".join(needs)}
+            automatic = {
+                "@": goal,
+                "<": "".join(needs[:1]),
+                "^": " ".join(needs),
+                "*": stem,
+                "+": " ".join(needs),
+            }
             for line in recipe:
                 yield _expand(line, variables | automatic).replace("$$", "$")
 
 
-def _rules_for(rules: Mapping[str, tuple[list[str], list[str]]], goal: str) -> Iterator[tuple[str, tuple[list[str], list[str]]]]:
+def _rules_for(
+    rules: Mapping[str, tuple[list[str], list[str]]], goal: str
+) -> Iterator[tuple[str, tuple[list[str], list[str]]]]:
     if goal in rules:
         yield goal, rules[goal]
         if rules[goal][1]:

@@ -63,10 +63,17 @@ _CONFIGURATION = re.compile(
     r"--?([\w-]*-)?(conf|config|configuration|config-?file|rc-?file|makefile|file|spec|schema|rules|settings|ini|expected|"
     r"reference|baseline|golden|project|against|ignore-path|plugin|setup|require|import|loader|manifest-path)"
 )
-_SHORT = {"-c": "pytest py.test tox eslint jest mocha flake8", "-f": "make gmake just nox docker-compose grep egrep fgrep rg"}
+_SHORT = {
+    "-c": "pytest py.test tox eslint jest mocha flake8",
+    "-f": "make gmake just nox docker-compose grep egrep fgrep rg",
+}
 _SHORT |= {"-p": "tsc vue-tsc", "-r": "node mocha pylint rspec", "-S": "ctest", "-I": "prove", "-C": "ruff"}
-_EXPECTED = re.compile(r"expect|golden|^gold|refer|^ref|want|baseline|answer|truth|correct|oracle|sample", re.IGNORECASE)
-_PRODUCED = re.compile(r"(^|[_.-])(out|outputs?|results?|actual|got|generated|build|dist)([_.-]|$)", re.IGNORECASE)
+_EXPECTED = re.compile(
+    r"expect|golden|^gold|refer|^ref|want|baseline|answer|truth|correct|oracle|sample", re.IGNORECASE
+)
+_PRODUCED = re.compile(
+    r"(^|[_.-])(out|outputs?|results?|actual|got|generated|build|dist)([_.-]|$)", re.IGNORECASE
+)
 _JUDGE = re.compile(
     r"(^|[_.-])(check(s|er|ing)?|judge|verif(y|ier|ication)|grader?|grading|scor(e|er|ing)|validat(e|or|ion)|assert\w*|oracle|"
     r"tests?|tester|run_?tests?|acceptance|criteria|rules|cases?|harness|eval(uate)?|smoke|compare|expect\w*|golden|refer\w*|"
@@ -92,7 +99,9 @@ def is_product_named(path: str) -> bool:
 class Names:
     """Finds the input's files by what a command calls them."""
 
-    def __init__(self, files: Iterable[str], folders: Iterable[str], real: Callable[[str], str | None]) -> None:
+    def __init__(
+        self, files: Iterable[str], folders: Iterable[str], real: Callable[[str], str | None]
+    ) -> None:
         """`real` gives the path behind links, of files and folders."""
         self._files = tuple(files)
         self._known = frozenset(self._files)
@@ -102,7 +111,9 @@ class Names:
 
     def find(self, value: str, folder: str) -> tuple[list[str], bool]:
         """The files of a word that stands in this folder, and whether it is the name of a folder."""
-        for text in dict.fromkeys((value, value.partition("::")[0], re.sub(r"(:\d+)+$", "", value), value.lstrip("@"))):
+        for text in dict.fromkeys(
+            (value, value.partition("::")[0], re.sub(r"(:\d+)+$", "", value), value.lstrip("@"))
+        ):
             if UNKNOWN in folder + text or re.search(r"[*?\[]", text):
                 if found := self._match(text, folder):
                     return found, False
@@ -126,7 +137,11 @@ class Names:
         path = text if text.startswith(UNKNOWN) else absolute(text, folder).removeprefix(f"{ROOT}/")
         parts = (re.sub(r"\.\*", "[^/]*", translate(plain(part))[4:-3]) for part in path.split(UNKNOWN))
         expression = ".*".join(parts).replace("[^/]*[^/]*/", "(?:.*/)?").replace(".*/", "(?:.*/)?")
-        expression = re.sub(r"(?<![/\\])\(\?:\.\*/\)\?", ".*/", expression) if not path.startswith(UNKNOWN) else expression
+        expression = (
+            re.sub(r"(?<![/\\])\(\?:\.\*/\)\?", ".*/", expression)
+            if not path.startswith(UNKNOWN)
+            else expression
+        )
         pattern = re.compile(expression)
         return [name for name in self._files if pattern.fullmatch(name)]
 
@@ -164,7 +179,9 @@ def name_files(
 
 def name_tokens(text: str, names: Names, folder: str = "") -> dict[str, Role]:
     """Every file that stands in a text which cannot be told apart."""
-    return {path: "script" for token in _PATH_IN_CODE.findall(text) for path in _single(names.find(token, folder))}
+    return {
+        path: "script" for token in _PATH_IN_CODE.findall(text) for path in _single(names.find(token, folder))
+    }
 
 
 def _single(found: tuple[list[str], bool]) -> list[str]:
@@ -188,7 +205,9 @@ def program_of(command: Command) -> tuple[str, tuple[Word, ...]]:
             rest.pop(0)
         if not rest:
             break
-        words = (Word("python"), *rest) if is_coverage else unwrap(Command(tuple(rest), command.folder))[0] or ()
+        words = (
+            (Word("python"), *rest) if is_coverage else unwrap(Command(tuple(rest), command.folder))[0] or ()
+        )
     return (basename(words[0].text), tuple(words)) if words else ("", ())
 
 
@@ -249,12 +268,20 @@ class _Namer:
             for path in found if its is not None else ():
                 if path not in self.roles or stronger(its, self.roles[path]):
                     self.roles[path] = its
-            if role in ("check", "script", "operand") and re.search(r"[*?\[]", value) and UNKNOWN not in command.folder + value:
+            if (
+                role in ("check", "script", "operand")
+                and re.search(r"[*?\[]", value)
+                and UNKNOWN not in command.folder + value
+            ):
                 self.globs[absolute(plain(value), command.folder).removeprefix(f"{ROOT}/")] = None
             noted += found
             if not found and re.search(r"[\s('\";,=<]", value):
                 for path in name_tokens(plain(value).replace("=", " "), self._names, command.folder):
-                    self._note(Word(path, True, (f"{ROOT}/{path}",)), command, "pointed" if role == "pointed" else "operand")
+                    self._note(
+                        Word(path, True, (f"{ROOT}/{path}",)),
+                        command,
+                        "pointed" if role == "pointed" else "operand",
+                    )
         return noted
 
     def _read(self, command: Command) -> None:
@@ -278,7 +305,11 @@ class _Namer:
     def _arguments(self, name: str, words: tuple[Word, ...], command: Command) -> None:
         operands = self._options(name, words[1:], command)
         first = operands[0].text if operands else ""
-        if name in _TESTS or name in _COMPARERS or (name == "git" and "--no-index" in [word.text for word in words]):
+        if (
+            name in _TESTS
+            or name in _COMPARERS
+            or (name == "git" and "--no-index" in [word.text for word in words])
+        ):
             self._compare(name, [w for w in operands if w.text != "diff"], command)
         elif name in _GREPS:
             self._compare(name, operands[:1], command)
@@ -294,10 +325,17 @@ class _Namer:
                 self._note(Word(path, True, (f"{ROOT}/{path}",)), command, self._script_role(command, module))
             name, behind = program_of(Command((module, *words[at + 1 :]), command.folder))
             self._arguments(name, behind or (module,), command)
-        elif name in _RUNNERS or (name in _MANY and first == "test") or any(w.text == "--test" for w in words):
+        elif (
+            name in _RUNNERS or (name in _MANY and first == "test") or any(w.text == "--test" for w in words)
+        ):
             for word in operands:
                 is_pointed = any(option.text.startswith("--doctest") for option in words)
-                self._note(word, command, "pointed" if is_pointed else "check", "folder" if is_judge_named(word.text) else None)
+                self._note(
+                    word,
+                    command,
+                    "pointed" if is_pointed else "check",
+                    "folder" if is_judge_named(word.text) else None,
+                )
                 if re.fullmatch(r"\w+(\.\w+)+", word.text):
                     for path in self._names.module(word.text, command.folder):
                         self._note(Word(path, True, (f"{ROOT}/{path}",)), command, "check")
@@ -378,7 +416,12 @@ class _Namer:
             if name in _TESTS or name in _GREPS:
                 if not is_judge or self._has_file_beside(target, command):
                     return True
-            elif name in _READERS or name in _TOOLS or not words or target.words[0].text == words[0].text == "read":
+            elif (
+                name in _READERS
+                or name in _TOOLS
+                or not words
+                or target.words[0].text == words[0].text == "read"
+            ):
                 if self._is_compared(target, is_judge=is_judge, depth=depth - 1):
                     return True
             elif not self._is_compared(target, depth=depth - 1) and self._runs_file(target):
@@ -386,7 +429,9 @@ class _Namer:
         return False
 
     def _runs_file(self, command: Command) -> bool:
-        return any(self._names.find(value, command.folder)[0] for word in command.words for value in word.values)
+        return any(
+            self._names.find(value, command.folder)[0] for word in command.words for value in word.values
+        )
 
     def _has_file_beside(self, target: Command, command: Command) -> bool:
         return any(source is not command and self._files_of(source) for source, _ in self._fed[target])
@@ -451,7 +496,10 @@ class _Namer:
         produced = [is_product_named(files[0]) for files in sides]
         for at, files in enumerate(sides):
             role: Role = "operand"
-            if is_made or (len(sides) > 1 and (expected[at] or (any(produced) and not produced[at] and not any(expected)))):
+            if is_made or (
+                len(sides) > 1
+                and (expected[at] or (any(produced) and not produced[at] and not any(expected)))
+            ):
                 role = "check"
             elif len(sides) == 1 or any(expected) or produced[at]:
                 role = "work"
