@@ -185,7 +185,10 @@ def _soft(
     if not others and weak:  # of a judge's operands, those that are not called like the judge's are the work
         weak = [path for path in weak if is_judge_named(path)] if not all(map(is_judge_named, weak)) else []
     else:
-        weak = [path for path in weak if not _leads_to(read(path) or "", others)]
+        # Where the judge reaches the work by itself, what it is given is its own; else it is what it is pointed at.
+        texts = [read(path) for path in sure]
+        is_reached = any(text is None or _leads_to(text, others) for text in texts)
+        weak = [path for path in weak if is_judge_named(path) or (is_reached and not _leads_to(read(path) or "", others))]
     protected = [*sure, *weak, *(by_folder if others else ())]
     helped = [read(path) or "" for path in protected]
     for path in left - {*protected, *is_work}:
