@@ -24,11 +24,13 @@ ROOT = "/workspace"
 GLOBS_MAX = 200
 _COMPARERS = frozenset("diff cmp comm sdiff colordiff wdiff icdiff numdiff diff3 dyff jd delta".split())
 _TESTS = frozenset(["[", "test", "case"])
+_SAYERS = frozenset("echo printf : true false read export set exit return shift local declare".split())
 _GREPS = frozenset("grep egrep fgrep rg ag ack zgrep".split())
 _READERS = frozenset(
     """cat sort head tail tr sed cut uniq wc nl rev tac paste fold tee zcat gunzip base64 iconv dos2unix xxd od hexdump column
     strings awk gawk jq yq md5sum sha1sum sha256sum sha512sum b2sum cksum cd pwd dirname basename column fmt expand""".split()
 )
+_DECIDERS = frozenset("jq yq awk gawk".split())
 _TOOLS = frozenset(
     """ls stat file du find chmod chown touch rm mkdir rmdir ln which git tar zip unzip gzip rsync open less more bat curl
     gcc g++ cc c++ clang clang++ tcc rustc javac kotlinc scalac ghc ocamlc ocamlopt ocamlfind fpc gfortran nasm as ld nvcc
@@ -56,6 +58,7 @@ _LAUNCHERS = frozenset(
     """uv uvx poetry pipenv pdm rye pixi npx bunx pnpx bundle coverage mise rtx conda micromamba xvfb-run time sudo doas
     strace ltrace valgrind chronic unbuffer cross-env dotenv taskset ionice watch hyperfine parallel busybox""".split()
 )
+_SYNTAX = frozenset([("node", "--check"), ("node", "-c"), ("bash", "-n"), ("sh", "-n"), ("php", "-l"), ("ruby", "-c"), ("perl", "-c")])
 _COPIERS = frozenset("cp mv ln install rsync".split())
 _SUBCOMMANDS = frozenset("run exec dlx x tool --".split())
 _OUTPUT = re.compile(r"-o|--(out|output|out-?file|out-?dir|output-(dir|file)|dest|target-dir)")
@@ -63,17 +66,10 @@ _CONFIGURATION = re.compile(
     r"--?([\w-]*-)?(conf|config|configuration|config-?file|rc-?file|makefile|file|spec|schema|rules|settings|ini|expected|"
     r"reference|baseline|golden|project|against|ignore-path|plugin|setup|require|import|loader|manifest-path)"
 )
-_SHORT = {
-    "-c": "pytest py.test tox eslint jest mocha flake8",
-    "-f": "make gmake just nox docker-compose grep egrep fgrep rg",
-}
+_SHORT = {"-c": "pytest py.test tox eslint jest mocha flake8", "-f": "make gmake just nox docker-compose grep egrep fgrep rg"}
 _SHORT |= {"-p": "tsc vue-tsc", "-r": "node mocha pylint rspec", "-S": "ctest", "-I": "prove", "-C": "ruff"}
-_EXPECTED = re.compile(
-    r"expect|golden|^gold|refer|^ref|want|baseline|answer|truth|correct|oracle|sample", re.IGNORECASE
-)
-_PRODUCED = re.compile(
-    r"(^|[_.-])(out|outputs?|results?|actual|got|generated|build|dist)([_.-]|$)", re.IGNORECASE
-)
+_EXPECTED = re.compile(r"expect|golden|^gold|refer|^ref|want|baseline|answer|truth|correct|oracle|sample", re.IGNORECASE)
+_PRODUCED = re.compile(r"(^|[_.-])(out|outputs?|results?|actual|got|generated|build|dist)([_.-]|$)", re.IGNORECASE)
 _JUDGE = re.compile(
     r"(^|[_.-])(check(s|er|ing)?|judge|verif(y|ier|ication)|grader?|grading|scor(e|er|ing)|validat(e|or|ion)|assert\w*|oracle|"
     r"tests?|tester|run_?tests?|acceptance|criteria|rules|cases?|harness|eval(uate)?|smoke|compare|expect\w*|golden|refer\w*|"
@@ -99,9 +95,7 @@ def is_product_named(path: str) -> bool:
 class Names:
     """Finds the input's files by what a command calls them."""
 
-    def __init__(
-        self, files: Iterable[str], folders: Iterable[str], real: Callable[[str], str | None]
-    ) -> None:
+    def __init__(self, files: Iterable[str], folders: Iterable[str], real: Callable[[str], str | None]) -> None:
         """`real` gives the path behind links, of files and folders."""
         self._files = tuple(files)
         self._known = frozenset(self._files)
@@ -111,9 +105,7 @@ class Names:
 
     def find(self, value: str, folder: str) -> tuple[list[str], bool]:
         """The files of a word that stands in this folder, and whether it is the name of a folder."""
-        for text in dict.fromkeys(
-            (value, value.partition("::")[0], re.sub(r"(:\d+)+$", "", value), value.lstrip("@"))
-        ):
+        for text in dict.fromkeys((value, value.partition("::")[0], re.sub(r"(:\d+)+$", "", value), value.lstrip("@"))):
             if UNKNOWN in folder + text or re.search(r"[*?\[]", text):
                 if found := self._match(text, folder):
                     return found, False
@@ -137,11 +129,7 @@ class Names:
         path = text if text.startswith(UNKNOWN) else absolute(text, folder).removeprefix(f"{ROOT}/")
         parts = (re.sub(r"\.\*", "[^/]*", translate(plain(part))[4:-3]) for part in path.split(UNKNOWN))
         expression = ".*".join(parts).replace("[^/]*[^/]*/", "(?:.*/)?").replace(".*/", "(?:.*/)?")
-        expression = (
-            re.sub(r"(?<![/\\])\(\?:\.\*/\)\?", ".*/", expression)
-            if not path.startswith(UNKNOWN)
-            else expression
-        )
+        expression = re.sub(r"(?<![/\\])\(\?:\.\*/\)\?", ".*/", expression) if not path.startswith(UNKNOWN) else expression
         pattern = re.compile(expression)
         return [name for name in self._files if pattern.fullmatch(name)]
 
@@ -173,15 +161,17 @@ def name_files(
 ) -> tuple[dict[str, Role], tuple[str, ...]]:
     """The role of each file that the commands name, the first of `Role` that one of them gives it; and the globs by which
     they name what is not the work."""
-    namer = _Namer(reading.commands, names, is_source)
+    namer = _Namer(reading, names, is_source)
     return namer.roles, tuple(namer.globs)
 
 
 def name_tokens(text: str, names: Names, folder: str = "") -> dict[str, Role]:
     """Every file that stands in a text which cannot be told apart."""
-    return {
-        path: "script" for token in _PATH_IN_CODE.findall(text) for path in _single(names.find(token, folder))
-    }
+    return {path: "script" for token in _PATH_IN_CODE.findall(text) for path in _single(names.find(token, folder))}
+
+
+def _in_code(path: str) -> Role:
+    return "script" if is_judge_named(path) else "operand"
 
 
 def _single(found: tuple[list[str], bool]) -> list[str]:
@@ -205,9 +195,7 @@ def program_of(command: Command) -> tuple[str, tuple[Word, ...]]:
             rest.pop(0)
         if not rest:
             break
-        words = (
-            (Word("python"), *rest) if is_coverage else unwrap(Command(tuple(rest), command.folder))[0] or ()
-        )
+        words = (Word("python"), *rest) if is_coverage else unwrap(Command(tuple(rest), command.folder))[0] or ()
     return (basename(words[0].text), tuple(words)) if words else ("", ())
 
 
@@ -222,7 +210,9 @@ def module_of(words: Sequence[Word]) -> int | None:
 
 
 class _Namer:
-    def __init__(self, commands: Sequence[Command], names: Names, is_source: Callable[[str], bool]) -> None:
+    def __init__(self, reading: Reading, names: Names, is_source: Callable[[str], bool]) -> None:
+        commands = reading.commands
+        self._functions = reading.functions
         self.roles: dict[str, Role] = {}
         self.globs: dict[str, None] = {}
         self._names = names
@@ -265,23 +255,17 @@ class _Namer:
         for value in word.values or (word.text,):
             found, is_folder = self._names.find(value, command.folder)
             its = folder_role if is_folder else role
+            if its == "folder" and not is_judge_named(value.rstrip("/")):
+                its = "around"
             for path in found if its is not None else ():
                 if path not in self.roles or stronger(its, self.roles[path]):
                     self.roles[path] = its
-            if (
-                role in ("check", "script", "operand")
-                and re.search(r"[*?\[]", value)
-                and UNKNOWN not in command.folder + value
-            ):
+            if role in ("check", "script", "operand") and re.search(r"[*?\[]", value) and UNKNOWN not in command.folder + value:
                 self.globs[absolute(plain(value), command.folder).removeprefix(f"{ROOT}/")] = None
             noted += found
             if not found and re.search(r"[\s('\";,=<]", value):
                 for path in name_tokens(plain(value).replace("=", " "), self._names, command.folder):
-                    self._note(
-                        Word(path, True, (f"{ROOT}/{path}",)),
-                        command,
-                        "pointed" if role == "pointed" else "operand",
-                    )
+                    self._note(Word(path, True, (f"{ROOT}/{path}",)), command, "pointed" if role == "pointed" else _in_code(path))
         return noted
 
     def _read(self, command: Command) -> None:
@@ -295,27 +279,24 @@ class _Namer:
             self._code(Word("", True, (command.here,)), command)
         if name and not is_reader and command.here:
             for path in name_tokens(command.here, self._names, command.folder):
-                self._note(Word(path, True, (f"{ROOT}/{path}",)), command, "operand")
+                self._note(Word(path, True, (f"{ROOT}/{path}",)), command, _in_code(path))
         if not words:
             return
-        if "/" in "".join(words[0].values):
+        if "/" in "".join(words[0].values) or words[0] is not command.words[0]:
             self._note(words[0], command, self._script_role(command, words[0]))
         self._arguments(name, words, command)
 
     def _arguments(self, name: str, words: tuple[Word, ...], command: Command) -> None:
         operands = self._options(name, words[1:], command)
         first = operands[0].text if operands else ""
-        if (
-            name in _TESTS
-            or name in _COMPARERS
-            or (name == "git" and "--no-index" in [word.text for word in words])
-        ):
+        if name in _TESTS or name in _COMPARERS or (name == "git" and "--no-index" in [word.text for word in words]):
             self._compare(name, [w for w in operands if w.text != "diff"], command)
         elif name in _GREPS:
             self._compare(name, operands[:1], command)
-            self._all(operands[1:], command, "pointed")
+            is_beside = any(self._files_of(source) is None for source, _ in self._fed[command])
+            self._all(operands[1:], command, "check" if is_beside else "pointed")
         elif name in _READERS:
-            self._all([*operands, *command.reads], command, self._fed_role(command))
+            self._all([*operands, *command.reads] if name != "tee" else (), command, self._fed_role(command))
         elif name in _COPIERS:
             for word in operands[:-1]:
                 self._note(word, command, "script" if is_judge_named(word.text) else "pointed", "around")
@@ -325,22 +306,17 @@ class _Namer:
                 self._note(Word(path, True, (f"{ROOT}/{path}",)), command, self._script_role(command, module))
             name, behind = program_of(Command((module, *words[at + 1 :]), command.folder))
             self._arguments(name, behind or (module,), command)
-        elif (
-            name in _RUNNERS or (name in _MANY and first == "test") or any(w.text == "--test" for w in words)
-        ):
+        elif name in _RUNNERS or (name in _MANY and first == "test") or any(w.text == "--test" for w in words):
             for word in operands:
                 is_pointed = any(option.text.startswith("--doctest") for option in words)
-                self._note(
-                    word,
-                    command,
-                    "pointed" if is_pointed else "check",
-                    "folder" if is_judge_named(word.text) else None,
-                )
-                if re.fullmatch(r"\w+(\.\w+)+", word.text):
+                self._note(word, command, "pointed" if is_pointed else "check", "folder" if is_judge_named(word.text) else None)
+                if re.fullmatch(r"\w+(\.\w+)+", word.text) and not self._names.find(word.text, command.folder)[0]:
                     for path in self._names.module(word.text, command.folder):
                         self._note(Word(path, True, (f"{ROOT}/{path}",)), command, "check")
-        elif name in _TOOLS or (name in _MANY and first != "run"):
+        elif name in _TOOLS or (name in _MANY and first != "run") or (name, words[1:2] and words[1].text) in _SYNTAX:
             self._all(operands, command, "pointed")
+        elif name in _SAYERS or name in self._functions:
+            pass
         elif name in (".", "source"):
             self._all(operands[:1], command, "check")
         elif name in _DRIVERS:
@@ -362,6 +338,7 @@ class _Namer:
                 continue
             option, separator, value = word.text.partition("=")
             is_configuration = _CONFIGURATION.fullmatch(option) or name in _SHORT.get(option, "").split()
+            is_configuration = is_configuration or (name in _GREPS and re.fullmatch(r"-[a-zA-Z]*f", option))
             if not word.text.startswith("-") or word.text == "-":
                 operands.append(word)
             elif is_configuration and separator:
@@ -372,6 +349,8 @@ class _Namer:
                     operands.insert(0, Word("-"))
             elif separator and not _OUTPUT.fullmatch(option) and name not in _TOOLS | _RUNNERS | _DRIVERS:
                 operands.append(replaced(word, value))
+            elif name in _RUNNERS and option in ("-k", "-m", "-g", "-t", "-n", "-W", "--ignore", "--deselect"):
+                skipped = not separator
             elif _OUTPUT.fullmatch(option) and not separator and name not in _GREPS | _TESTS:
                 skipped = True
         return operands
@@ -416,12 +395,9 @@ class _Namer:
             if name in _TESTS or name in _GREPS:
                 if not is_judge or self._has_file_beside(target, command):
                     return True
-            elif (
-                name in _READERS
-                or name in _TOOLS
-                or not words
-                or target.words[0].text == words[0].text == "read"
-            ):
+            elif name in _DECIDERS | _TOOLS and not target.goes_to and not is_judge:
+                return True
+            elif name in _READERS | _TOOLS | _SAYERS | self._functions or not words:
                 if self._is_compared(target, is_judge=is_judge, depth=depth - 1):
                     return True
             elif not self._is_compared(target, depth=depth - 1) and self._runs_file(target):
@@ -429,9 +405,7 @@ class _Namer:
         return False
 
     def _runs_file(self, command: Command) -> bool:
-        return any(
-            self._names.find(value, command.folder)[0] for word in command.words for value in word.values
-        )
+        return any(self._names.find(value, command.folder)[0] for word in command.words for value in word.values)
 
     def _has_file_beside(self, target: Command, command: Command) -> bool:
         return any(source is not command and self._files_of(source) for source, _ in self._fed[target])
@@ -444,17 +418,18 @@ class _Namer:
                 return "folder"  # comparing says more
             if name in _READERS:
                 return self._fed_role(target)
-            if name and name not in _TOOLS:
+            if name and name not in _TOOLS | self._functions:
                 return "check"
         return "pointed"
 
     def _files_of(self, source: Command, depth: int = 8) -> list[str] | None:
         """The files that a command's output is made of; None: it is made by a program."""
         name, words = program_of(source)
-        if name not in _READERS:
-            return [] if name in ("echo", "printf", "[", "test", ":", "read", "true") else None
+        is_said = name in _SAYERS | _TESTS | self._functions
+        if name not in _READERS and not is_said:
+            return None
         files: list[str] = []
-        operands = [word for word in words[1:] if not word.text.startswith("-")]
+        operands = [word for word in words[1:] if not is_said and not word.text.startswith("-")]
         for word in (*operands, *source.reads):
             for value in word.values:
                 if absolute(plain(value), source.folder) in self._written:
@@ -496,10 +471,7 @@ class _Namer:
         produced = [is_product_named(files[0]) for files in sides]
         for at, files in enumerate(sides):
             role: Role = "operand"
-            if is_made or (
-                len(sides) > 1
-                and (expected[at] or (any(produced) and not produced[at] and not any(expected)))
-            ):
+            if is_made or (len(sides) > 1 and (expected[at] or (any(produced) and not produced[at] and not any(expected)))):
                 role = "check"
             elif len(sides) == 1 or any(expected) or produced[at]:
                 role = "work"

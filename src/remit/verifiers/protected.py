@@ -14,15 +14,8 @@ from dataclasses import dataclass, field
 from remit.values import Tree, Value
 from remit.verifiers.drivers import Line, Read, driven
 from remit.verifiers.input_tree import InputTree
-from remit.verifiers.naming import (
-    Names,
-    Role,
-    is_judge_named,
-    is_product_named,
-    name_files,
-    name_tokens,
-    stronger,
-)
+from remit.verifiers.make_rules import is_makefile, read_rules
+from remit.verifiers.naming import Names, Role, is_judge_named, is_product_named, name_files, name_tokens, stronger
 from remit.verifiers.outcome_words import work_in_outcome
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.shadowing import places_of
@@ -52,6 +45,8 @@ class Protection:
     files: tuple[ProtectedFile, ...]
     globs: tuple[str, ...] = ()
     """Globs by which the command names the check, as lines of a .gitignore: a new file that matches is left out."""
+    includes: tuple[str, ...] = ()
+    """Globs of what the input's makefiles include: a new file that matches is left out; make may make it anew."""
     work_left: tuple[str, ...] = ()
     """Files of the input that were opened and that the work may change."""
     is_unclear: bool = False
@@ -102,9 +97,7 @@ def protection_of(
         has_extension = "." in posixpath.basename(path).lstrip(".")
         return is_source(path, None if has_extension else (read_real(path) or "").partition("\n")[0])
 
-    seen = frozenset(
-        real for path in opened or () if (real := inputs.real(path)) is not None and inputs.is_file(real)
-    )
+    seen = frozenset(real for path in opened or () if (real := inputs.real(path)) is not None and inputs.is_file(real))
     named = _reach(command, inputs, read_real, is_code, None if opened is None else seen)
     reasons: dict[str, str] = {}
     for path, why in _matching(inputs, patterns):
@@ -120,14 +113,8 @@ def protection_of(
             _note(inputs, path, named, reasons)
     is_work = meant.files - reasons.keys()
     is_work |= {path for path, role in candidates.items() if role in ("work", "pointed")}
-    is_work |= {
-        p for p, role in candidates.items() if role == "operand" and is_product_named(p) and not is_code(p)
-    }
-    universe = (
-        seen
-        if opened is not None
-        else frozenset(p for p in inputs.files() if inputs.is_file(p) and is_code(p))
-    )
+    is_work |= {p for p, role in candidates.items() if role == "operand" and is_product_named(p) and not is_code(p)}
+    universe = seen if opened is not None else frozenset(p for p in inputs.files() if inputs.is_file(p) and is_code(p))
     soft = _soft(candidates, universe, is_work, is_code, read_real, frozenset(reasons))
     for path in soft:
         _note(inputs, path, named, reasons)
@@ -149,12 +136,22 @@ def protection_of(
             for path in sorted(kept)
         ),
         globs=tuple(f"/{glob}" for glob in named.globs),
+        includes=tuple(_included(seen if opened is not None else inputs.files(), read_real)),
         work_left=left,
         is_unclear=bool(seen) and not left and not work and not meant.names_new,
         named_work=tuple(sorted(is_work - kept.keys())),
         places=places_of(inputs, {*kept, *seen}, named.folders),
         notes=tuple(named.notes),
     )
+
+
+def _included(paths: Collection[str], read: Read) -> Iterator[str]:
+    for path in sorted(paths):
+        if is_makefile(path) and (text := read(path)) is not None:
+            home = posixpath.dirname(path)
+            for word in dict.fromkeys(read_rules(text, {}).includes):
+                glob = posixpath.normpath(posixpath.join("/", home, word.replace("$_", "*")))
+                yield glob if word.strip("$_*") else "*.d"
 
 
 def _note(inputs: InputTree, path: str, named: _Named, reasons: dict[str, str]) -> None:
@@ -176,7 +173,11 @@ def _soft(
     assert callable(is_code)
     open_roles = {path: role for path, role in roles.items() if path not in is_work and path not in fixed}
     sure = [path for path, role in open_roles.items() if role == "script"]
-    sure += [path for path, role in open_roles.items() if role == "operand" and not is_code(path)]
+    sure += [
+        path
+        for path, role in open_roles.items()
+        if role == "operand" and not is_code(path)
+    ]
     left = {path for path in opened if is_code(path)} - {*sure, *fixed}
     weak = [path for path, role in open_roles.items() if role == "operand" and path in left]
     by_folder = [path for path, role in open_roles.items() if role == "folder" and path in left]
@@ -184,7 +185,10 @@ def _soft(
     if not others and weak:  # of a judge's operands, those that are not called like the judge's are the work
         weak = [path for path in weak if is_judge_named(path)] if not all(map(is_judge_named, weak)) else []
     else:
-        weak = [path for path in weak if not _leads_to(read(path) or "", others)]
+        # Where the judge reaches the work by itself, what it is given is its own; else it is what it is pointed at.
+        texts = [read(path) for path in sure]
+        is_reached = any(text is None or _leads_to(text, others) for text in texts)
+        weak = [path for path in weak if is_judge_named(path) or (is_reached and not _leads_to(read(path) or "", others))]
     protected = [*sure, *weak, *(by_folder if others else ())]
     helped = [read(path) or "" for path in protected]
     for path in left - {*protected, *is_work}:
@@ -196,13 +200,7 @@ def _soft(
 def _leads_to(text: str, paths: Collection[str]) -> bool:
     """Whether a source names one of these files where it imports, includes or opens something."""
     stems = "|".join(re.escape(posixpath.splitext(posixpath.basename(path))[0]) for path in paths)
-    return (
-        bool(stems)
-        and re.search(
-            rf"(?:\b(?:import|from|require|include|use|load|source)\b.*|[\"'/])\b(?:{stems})\b", text
-        )
-        is not None
-    )
+    return bool(stems) and re.search(rf"(?:\b(?:import|from|require|include|use|load|source)\b.*|[\"'/])\b(?:{stems})\b", text) is not None
 
 
 def _matching(inputs: InputTree, patterns: ProtectedPatterns) -> Iterator[tuple[str, str]]:
@@ -221,9 +219,7 @@ def _matching(inputs: InputTree, patterns: ProtectedPatterns) -> Iterator[tuple[
                     yield seen_as, why
 
 
-def _reach(
-    command: str, inputs: InputTree, read: Read, is_code: object, opened: frozenset[str] | None
-) -> _Named:
+def _reach(command: str, inputs: InputTree, read: Read, is_code: object, opened: frozenset[str] | None) -> _Named:
     """Read the command, and what it drives."""
     assert callable(is_code)
     named = _Named()
@@ -244,25 +240,14 @@ def _reach(
             roles, globs = name_files(reading, names, is_code)
         else:
             roles, globs = name_tokens(line.text, names, line.folder), ()
-            named.notes[f"{line.text.strip()} cannot be told apart, so every file it names is protected"] = (
-                None
-            )
+            named.notes[f"{line.text.strip()} cannot be told apart, so every file it names is protected"] = None
         named.globs |= dict.fromkeys(globs)
         named.folders |= dict.fromkeys(c.folder for c in reading.commands if UNKNOWN not in c.folder)
         for path, role in roles.items():
-            if (
-                line.via is not None
-                and role in ("operand", "folder")
-                and opened is not None
-                and path not in opened
-            ):
+            if line.via is not None and role in ("operand", "folder") and opened is not None and path not in opened:
                 continue
             if path not in named.roles or stronger(role, named.roles[path]):
                 named.roles[path], named.via[path] = role, line.via
         if depth < DEPTH_MAX:
-            todo += [
-                (each, depth + 1)
-                for each_command in reading.commands
-                for each in driven(each_command, names, read)
-            ]
+            todo += [(each, depth + 1) for each_command in reading.commands for each in driven(each_command, names, read)]
     return named

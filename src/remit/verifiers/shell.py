@@ -154,9 +154,11 @@ class _Reader:
             case "case_statement":
                 heads = [child for child in node.named_children if child.type != "case_item"]
                 items = [child for child in node.named_children if child.type == "case_item"]
-                words = [self._word(child) for child in heads]
+                patterns = [child for item in items for child in item.children_by_field_name("value")]
+                words = [self._word(child) for child in (*heads, *patterns)]
                 shown = [self._add(Command((Word("case"), *words), self._folder))]
-                return shown + self._statements(child for item in items for child in item.named_children[1:])
+                rest = (child for item in items for child in item.named_children if child not in patterns)
+                return shown + self._statements(rest)
             case "function_definition":
                 name, *body = node.named_children
                 self.functions[self._text(name)] = self._statements(body)
@@ -441,10 +443,11 @@ class _Reader:
 
 def listed(command: Command) -> Word | None:
     """The files that a command lists for the one behind it (`xargs`, `while read`), as one word; None: it does not."""
-    name = command.words[0].text
-    if name not in _LISTERS:
+    at = next((at for at, word in enumerate(command.words) if word.text in _LISTERS), None)
+    if at is None:
         return None
-    values = [value for word in command.words[1:] for value in word.values]
+    name = command.words[at].text
+    values = [value for word in command.words[at + 1 :] for value in word.values]
     if name == "find":
         starts = list(itertools.takewhile(lambda value: not value.startswith(("-", "(", "!")), values)) or [
             "."
