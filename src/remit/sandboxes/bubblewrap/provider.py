@@ -15,7 +15,7 @@ import structlog
 from remit.errors import RemitError, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobReader, Egress
-from remit.sandboxes.bubblewrap.ground import CACHES, DEFAULTS, FIXED, SECONDS_A_BIND, Laid, lay_ground
+from remit.sandboxes.bubblewrap.ground import CACHES, HOME, SECONDS_A_BIND, Laid, lay_ground
 from remit.sandboxes.bubblewrap.places import Places
 from remit.sandboxes.bubblewrap.program import (
     ISOLATION,
@@ -30,6 +30,7 @@ from remit.sandboxes.cgroups import Cgroups
 from remit.sandboxes.cgroups import mend as cgroup_mend
 from remit.sandboxes.fleet import PROXY_PORT, Fleet, LaunchPlan
 from remit.sandboxes.folders import RuntimeFolder
+from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.image import Image, ImageBuilder
 from remit.sandboxes.image_folder import UNUSED_SECONDS, ImageFolder
@@ -326,10 +327,8 @@ class BubblewrapProvider:
             _check_mount(path)
         laid = None
         if spec.ground is not None:
-            passwd = Path(image.binds[0].source, "etc/passwd")
-            laid = await asyncio.to_thread(
-                lambda ground: lay_ground(ground, folder, mounts, passwd.read_text(), owner), spec.ground
-            )
+            passwd = await asyncio.to_thread(Path(image.binds[0].source, "etc/passwd").read_text)
+            laid = await asyncio.to_thread(lay_ground, spec.ground, folder, mounts, passwd, owner)
         environment: dict[str, JsonValue] = {
             "PATH": ":".join((*spec.path, *image.path)),
             "HOME": _HOME,
@@ -340,9 +339,9 @@ class BubblewrapProvider:
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": "safe.directory",
             "GIT_CONFIG_VALUE_0": "*",
-            **(DEFAULTS if laid is not None else {}),
+            **(defaults(HOME, CACHES) if laid is not None else {}),
             **spec.environment,
-            **(FIXED if laid is not None else {}),
+            **(fixed(HOME) if laid is not None else {}),
             **(PROXY_VARIABLES if spec.network.mode != "none" else {}),
         }
         trusting: list[str] = []
@@ -357,7 +356,11 @@ class BubblewrapProvider:
             argv=_command(program, image, folder, limits, mounts, trusting, laid),
             descriptors=[
                 await asyncio.to_thread(_memory_file, "seccomp", build_filter()),
-                *([] if laid is None else [_memory_file("arguments", b"\0".join(map(os.fsencode, laid.tree)))]),
+                *(
+                    []
+                    if laid is None
+                    else [_memory_file("arguments", b"\0".join(map(os.fsencode, laid.tree)))]
+                ),
             ],
             seconds_more=0.0 if laid is None else len(laid.tree) / 3 * SECONDS_A_BIND,
             network=spec.network,
@@ -365,7 +368,7 @@ class BubblewrapProvider:
             gid=owner[1] if owner else None,
             start={
                 "environment": environment,
-                "home": _HOME if laid is None else FIXED["HOME"],
+                "home": _HOME if laid is None else HOME,
                 "caches": [] if laid is None else [CACHES],
                 "limits": {
                     "processes": limits.processes,
