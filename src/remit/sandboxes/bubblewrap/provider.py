@@ -76,6 +76,7 @@ _WALLS: tuple[Wall, ...] = (
     "file_operations",
     "kernel",
     "network",
+    "ground",
     "process_limit",
     "output_limit",
     "memory_limit",
