@@ -13,9 +13,10 @@ from remit.ids import Ids
 from remit.testing.blob_suite import BLOB_CHECKS, BlobCheck
 from remit.testing.memory_blobs import MemoryBlobStore
 from remit.testing.memory_sandbox import MemorySandboxes
-from remit.testing.sandbox_checks import calls, files, lives, programs, shell, trees
-from remit.testing.sandbox_checks.given import Bench
+from remit.testing.sandbox_checks import calls, files, grounds, lives, programs, records, shell, trees
+from remit.testing.sandbox_checks.given import Bench, a_sandbox, store_tree
 from remit.testing.sandbox_suite import SandboxCheck
+from remit.values import TreeRecord
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +30,11 @@ CHECKS: list[SandboxCheck] = [
     trees.check_tree_and_fetch_give_back_what_was_restored,
     trees.check_read_only_trees_can_be_read_and_are_no_part_of_the_tree,
     trees.check_outputs_stand_again_and_uploads_are_read_only,
+    grounds.check_files_of_the_ground_can_be_read_alone,
+    records.check_nothing_is_recorded_where_nothing_happens,
+    records.check_without_a_ground_the_record_says_that_nobody_looked,
+    records.check_our_own_looks_are_not_recorded_and_end_the_recording,
+    records.check_a_destroyed_sandbox_has_no_record,
     lives.check_one_sandbox_per_key,
     lives.check_missing_blob_is_named_and_nothing_is_left,
     lives.check_probe_says_it_works,
@@ -54,6 +60,28 @@ async def test_memory(check: SandboxCheck) -> None:
 @contextlib.asynccontextmanager
 async def make_blobs() -> AsyncGenerator[MemoryBlobStore, None]:
     yield MemoryBlobStore()
+
+
+async def test_memory_records_what_its_programs_do_and_holds_its_ground() -> None:
+    async with make_bench() as bench:
+        digest = await store_tree(
+            bench.blobs, {"t/check": b"judge\n", "work": b"x\n", "run.sh": b"cat work\n"}
+        )
+        async with a_sandbox(bench, tree_digest=digest, ground={"read_only": ["t/check"]}) as hands:
+            for command in ("bash run.sh", "rm work", "echo y > n", "cat n", "echo z > m"):
+                assert (await hands.exec("bash", "-c", command)).exit_code == 0, command
+            for command in ("echo x > t/check", "rm t/check", "touch t/check"):
+                ended = await hands.exec("bash", "-c", command)
+                assert (ended.exit_code, b"Read-only" in ended.output) == (1, True), command
+            record = await hands.sandbox.take_record()
+    assert record == TreeRecord(
+        mechanism="memory",
+        is_complete=True,
+        opened=("run.sh", "t/check", "work"),
+        changed=("work",),
+        created=("m", "n"),
+        created_opened=("n",),
+    )
 
 
 @pytest.mark.parametrize("check", BLOB_CHECKS, ids=lambda check: check.__name__)

@@ -24,7 +24,7 @@ from remit.sandboxes.patience import patience
 from remit.sandboxes.recorder import TreeRecorder
 from remit.sandboxes.restore import read_tree, without, write_tree
 from remit.sandboxes.spawner import Spawner, control_pair
-from remit.values import JsonObject, JsonValue, NetworkPolicy, SandboxLimits, SandboxSpec
+from remit.values import GROUND_FILES, JsonObject, JsonValue, NetworkPolicy, SandboxLimits, SandboxSpec
 
 _log = structlog.get_logger()
 
@@ -54,6 +54,8 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What the sandbox reaches through the egress proxy; with `none` it has no listener."""
     uid: int | None = None
     gid: int | None = None
+    files_at: str = GROUND_FILES
+    """Where programs find the files of the ground."""
     unrecorded: Sequence[str] = ()
     """What stands in the folder of the working tree and is no part of it."""
     seconds_more: float = 0.0
@@ -239,6 +241,7 @@ class Fleet:
             read_only_paths=plan.read_only_paths,
             cgroup=cgroup,
             recorder=recorder,
+            files_at=plan.files_at,
             destroy=self._destroy,
             take_uses=lambda: () if self._egress is None else self._egress.take_uses(id),
         )

@@ -17,6 +17,7 @@ from remit.sandboxes.lane import Lane
 from remit.sandboxes.mounts import HOSTED_WORKSPACE
 from remit.sandboxes.recorder import TreeRecorder
 from remit.values import (
+    GROUND_FILES,
     CallStatus,
     CredentialUse,
     ExecRequest,
@@ -65,6 +66,7 @@ class GuestSandbox:
         read_only_paths: Sequence[str],
         cgroup: Cgroup | None,
         recorder: TreeRecorder | None,
+        files_at: str,
         destroy: Callable[[GuestSandbox], Awaitable[None]],
         take_uses: Callable[[], Sequence[CredentialUse]],
     ) -> None:
@@ -76,6 +78,7 @@ class GuestSandbox:
         self._read_only_paths = tuple(read_only_paths)
         self._cgroup = cgroup
         self.recorder = recorder
+        self._files_at = files_at
         self._died_of_memory = False
         self._destroy = destroy
         self._take_uses = take_uses
@@ -107,7 +110,10 @@ class GuestSandbox:
             "epoch": request.epoch,
             "argv": list[JsonValue](request.argv),
             "working_directory": request.working_directory,
-            "environment": dict[str, JsonValue](request.environment),
+            "environment": {
+                name: value.replace(GROUND_FILES, self._files_at)
+                for name, value in request.environment.items()
+            },
             "timeout_seconds": request.timeout_seconds,
             "output_bytes_max": min(request.output_bytes_max, self._output_bytes_max),
         }

@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,10 +23,12 @@ from remit.ids import Ids
 from remit.interfaces import BlobReader
 from remit.sandboxes.fleet import Fleet, LaunchPlan
 from remit.sandboxes.folders import RuntimeFolder
+from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.mounts import HOSTED_WORKSPACE, part_of
 from remit.sandboxes.restore import read_tree, write_tree
 from remit.values import (
+    GROUND_FILES,
     ImageInfo,
     JsonValue,
     Probe,
@@ -131,15 +133,21 @@ class LocalProvider:
         for mount in spec.mounts:
             await self._mount(mount, folder)
         workspace, outputs, uploads = (str(folder / name) for name in ("workspace", "outputs", "uploads"))
+        home, judge = folder / "home", folder / "judge"
+        has_ground = spec.ground is not None
+        if spec.ground is not None:
+            await asyncio.to_thread(_lay_files, home, judge, spec.ground.files)
         environment: dict[str, JsonValue] = {
             "PATH": ":".join(_path(spec.toolchains)),
-            "HOME": str(folder / "home"),
+            "HOME": str(home),
             "LANG": "C.UTF-8",
             "TERM": "dumb",
             "WORKSPACE": workspace,
             "OUTPUTS": outputs,
             "UPLOADS": uploads,
+            **(defaults(str(home), str(folder / "caches")) if has_ground else {}),
             **spec.environment,
+            **(fixed(str(home)) if has_ground else {}),
         }
         if "PYTHONPATH" in spec.environment:
             environment["PYTHONPATH"] = _translated(spec.environment["PYTHONPATH"], folder)
@@ -157,7 +165,7 @@ class LocalProvider:
             ],
             start={
                 "environment": environment,
-                "home": str(folder / "home"),
+                "home": str(home),
                 "caches": [],
                 "limits": {
                     "file_bytes": limits.file_bytes,
@@ -171,11 +179,13 @@ class LocalProvider:
                     [HOSTED_WORKSPACE, workspace],
                     ["/mnt/session/outputs", outputs],
                     [UPLOADS, uploads],
+                    [GROUND_FILES, str(judge)],
                 ],
-                "roots": [workspace, outputs, uploads, "/tmp"],
+                "roots": [workspace, outputs, uploads, str(judge), "/tmp"],
                 "shell": "/bin/bash",
             },
             limits=limits,
+            files_at=str(judge),
             read_only_paths=[mount.path for mount in spec.mounts],
             unrecorded=[mount.path.removeprefix("/workspace/") for mount in spec.mounts],
             mend=lambda said: f"execd did not start: {said or 'it said nothing'}",
@@ -204,6 +214,16 @@ class LocalProvider:
         await asyncio.to_thread(_take_write_permission, target)
         for name in mount.scratch:
             await asyncio.to_thread((target / name).chmod, 0o755)
+
+
+def _lay_files(home: Path, judge: Path, files: Mapping[str, str]) -> None:
+    """Without write permission, which is no wall: nothing is one here."""
+    for folder in (home, judge):
+        folder.mkdir()
+    for name, text in files.items():
+        (judge / name).write_text(text)
+    for folder in (home, judge):
+        _take_write_permission(folder)
 
 
 def _take_write_permission(top: Path) -> None:

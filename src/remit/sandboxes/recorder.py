@@ -13,7 +13,7 @@ import os
 import select
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import structlog
@@ -40,6 +40,7 @@ _FOLDER_MASK = (
     | inotify.MOVED_TO
 )
 _PATH_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_Stamp = tuple[int, int, int, int, int, int]
 _log = structlog.get_logger(__name__)
 
 
@@ -220,7 +221,7 @@ class TreeRecorder:
                 self._opened.add(path)  # what it leads to may have been
         elif mask & inotify.MOVED_FROM:
             self._changed.add(path)
-            self._remember_move(cookie, path, is_file=stat.S_ISREG(self._laid[path].mode))
+            self._remember_move(cookie, path, is_file=stat.S_ISREG(self._laid[path][0]))
         elif mask & inotify.DELETE:
             self._changed.add(path)
         else:
@@ -386,34 +387,13 @@ class TreeRecorder:
         )
 
 
-class _Stamp:
-    """What tells that a file has been touched: its ctime alone would, where nothing stands in its place."""
-
-    __slots__ = ("_key", "mode")
-
-    def __init__(self, found: os.stat_result) -> None:
-        self.mode = found.st_mode
-        self._key = (
-            found.st_ino,
-            found.st_dev,
-            found.st_mode,
-            found.st_size,
-            found.st_mtime_ns,
-            found.st_ctime_ns,
-        )
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Stamp) and self._key == other._key
-
-    __hash__ = None
-
-
 def _stamp(found: os.stat_result) -> _Stamp:
-    return _Stamp(found)
+    """What tells that a file has been touched: its ctime alone would, where nothing stands in its place."""
+    return (found.st_mode, found.st_ino, found.st_dev, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 @contextlib.contextmanager
-def _readable(descriptor: int, through: bytes) -> Iterator[None]:
+def _readable(descriptor: int, through: bytes) -> Generator[None]:
     """A folder of the sandbox's own whose permissions shut us out is opened up for a moment."""
     mode = os.fstat(descriptor).st_mode & 0o7777
     if os.access(through, os.R_OK | os.X_OK):

@@ -17,6 +17,7 @@ import msgspec
 
 from remit.errors import BlobMissing, SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.testing.hostile_host import Stage
+from remit.testing.sandbox_checks import grounds
 from remit.testing.sandbox_checks.given import EPOCH, Hands, a_sandbox
 from remit.values import Credential, SandboxLimits, SandboxSpec, Secret, Tree, TreeEntry
 
@@ -295,6 +296,52 @@ async def misplaced_credentials(stage: Stage) -> list[str]:
     return got if secret.encode() in stage.upstream.seen else ["no credential is placed on requests"]
 
 
+_PATCH = """
+import os
+def parent(pid): return int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+pid = os.getppid()
+while pid > 1:
+    try:
+        with open(f"/proc/{pid}/maps") as maps: lines = [line.split() for line in maps]
+        with open(f"/proc/{pid}/mem", "r+b", 0) as memory:
+            for span, flags, *_ in (line for line in lines if "x" in line[1] and "[v" not in line[-1]):
+                start, end = (int(side, 16) for side in span.split("-"))
+                memory.seek(start)
+                memory.write((b"\\x90" * 64 + b"\\x31\\xff\\xb8\\xe7\\x00\\x00\\x00\\x0f\\x05") * ((end - start) // 73))
+    except OSError: pass
+    pid = parent(pid)
+"""
+
+
+async def judges_memory(stage: Stage) -> list[str]:
+    """The work ends every process above it with 0, by writing that into their code."""
+    async with a_sandbox(stage.bench, key="hostile", ground={}) as hands:
+        await hands.write("/workspace/work.py", _PATCH.encode())
+        judges = {
+            "bash": ("bash", "-c", "python3 work.py; exit 3"),
+            "python": (
+                "python3",
+                "-c",
+                "import subprocess, sys; subprocess.run(['python3', 'work.py']); sys.exit(3)",
+            ),
+        }
+        got: list[str] = []
+        for name, argv in judges.items():
+            ended = await hands.exec(*argv)
+            got += [] if ended.exit_code == 3 else [f"{name} ended with {ended.exit_code}: {ended.output!r}"]
+        return got
+
+
+async def protected_files(stage: Stage) -> list[str]:
+    """Every trick that is known (`sandbox_checks.tricks`)."""
+    try:
+        await grounds.check_no_trick_moves_a_read_only_file(stage.bench)
+        await grounds.check_no_trick_moves_a_file_of_a_read_only_folder(stage.bench)
+    except AssertionError as error:
+        return [str(error)]
+    return []
+
+
 async def a_killed_server(stage: Stage) -> list[str]:
     """kill -9 of a server whose sandbox runs programs that ignore every signal they can."""
     mark = f"remit-mark-{os.urandom(6).hex()}"
@@ -340,6 +387,8 @@ CHECKS: Mapping[str, Check] = {
     "ports that are not open": closed_ports,
     "credentials echoed by an upstream": echoed_credentials,
     "credentials at another name, in a tunnel or behind a request": misplaced_credentials,
+    "the memory of a judge that started the work": judges_memory,
+    "protected files and the folders above them": protected_files,
     "a server that dies and leaves sandboxes behind": a_killed_server,
     "destroy while a fork bomb runs, and twice": destroyed_twice,
 }

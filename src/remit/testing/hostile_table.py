@@ -73,6 +73,8 @@ HOSTILE_TABLE: tuple[Case, ...] = (
     Case("ports that are not open",                                "egress",             "refused",   "refused"),
     Case("credentials echoed by an upstream",                      "credentials",        "refused",   "refused", HARMLESS),
     Case("credentials at another name, in a tunnel or behind a request", "credentials",  "refused",   "refused", HARMLESS),
+    Case("the memory of a judge that started the work",            "ground",             "refused",   "refused"),
+    Case("protected files and the folders above them",             "ground",             "refused",   "refused"),
     Case("a fork bomb",                                            "process_limit",      "contained", "contained"),
     Case("a fork bomb of daemons",                                 "process_limit",      "contained", "contained"),
     Case("output without end",                                     "output_limit",       "contained", "contained", HARMLESS),

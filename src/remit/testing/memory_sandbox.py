@@ -8,12 +8,13 @@ programs a test brings along.
 from __future__ import annotations
 
 import asyncio
+import errno
 import fnmatch
 import hashlib
 import posixpath
 import re
 import shlex
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from socket import socket
 from typing import Any
 
@@ -25,6 +26,7 @@ from remit.ids import Ids
 from remit.interfaces import BlobStore
 from remit.testing.memory_programs import PROGRAMS, Program
 from remit.values import (
+    GROUND_FILES,
     CallStatus,
     CredentialUse,
     ExecRequest,
@@ -38,6 +40,7 @@ from remit.values import (
     ShellRequest,
     Tree,
     TreeEntry,
+    TreeRecord,
 )
 
 ROOTS = ("/workspace", "/mnt/session/outputs", "/mnt/session/uploads", "/tmp")
@@ -154,6 +157,11 @@ class MemorySandbox:
         self._entries = entries
         self._contents = contents
         self._mounts = mounts
+        self._ground = spec.ground
+        self._seen = _Seen(path for path in entries if path.startswith("/workspace/"))
+        if spec.ground is not None:
+            texts = spec.ground.files.items()
+            contents |= {f"{GROUND_FILES}/{name}": text.encode() for name, text in texts}
         self._shell = asyncio.Lock()
         self._calls: dict[str, asyncio.Task[ExecResult]] = {}
         self._lost = asyncio.Event()
@@ -162,6 +170,8 @@ class MemorySandbox:
     # ------------------------------------------------------------------------------------------- commands
 
     async def shell(self, request: ShellRequest) -> ExecResult:
+        self._require_recording()
+
         async def run() -> ExecResult:
             async with self._shell:
                 return await self._run(request.command, request.call_id, request.timeout_seconds)
@@ -169,6 +179,7 @@ class MemorySandbox:
         return await self._once(request.call_id, request.epoch, run)
 
     async def exec(self, request: ExecRequest) -> ExecResult:
+        self._require_recording()
         command = request.argv[-1] if request.argv[0] == "bash" else shlex.join(request.argv)
 
         async def run() -> ExecResult:
@@ -253,13 +264,17 @@ class MemorySandbox:
         if program is None:
             said.append(f"{arguments[0]}: command not found\n")
             return 127
-        ended = await program(self, arguments[1:])
-        if target is None:
-            said.append(ended.output)
-        else:
-            path = self.absolute(words[target + 1])
-            before = self._contents.get(path, b"") if words[target] == ">>" else b""
-            self.put(path, before + ended.output.encode())
+        try:
+            ended = await program(self, arguments[1:])
+            if target is None:
+                said.append(ended.output)
+            else:
+                path = self.absolute(words[target + 1])
+                before = self._contents.get(path, b"") if words[target] == ">>" else b""
+                self.put(path, before + ended.output.encode())
+        except OSError as error:
+            said.append(f"{arguments[0]}: {error.filename}: {error.strerror}\n")
+            return 1
         return ended.exit_code
 
     # ---------------------------------------------------------------------------------------------- files
@@ -271,6 +286,8 @@ class MemorySandbox:
 
     def get(self, path: str) -> bytes | None:
         """A file's content, for programs."""
+        if path in self._contents:
+            self._seen.opens(path)
         return self._contents.get(path)
 
     def names(self, folder: str) -> list[str]:
@@ -279,7 +296,9 @@ class MemorySandbox:
         return sorted({name.partition("/")[0] for name in inside})
 
     def put(self, path: str, content: bytes, mode: int | None = None) -> None:
-        """Write a file, for programs."""
+        """Write a file, for programs. Raises OSError where the ground is read-only."""
+        self._require_writable(path)
+        self._seen.writes(path)
         for folder in _folders(path):
             self._entries.setdefault(
                 folder, TreeEntry(path=_inside(folder), kind="dir", mode=0o755, mtime_ns=_MTIME_NS)
@@ -296,13 +315,17 @@ class MemorySandbox:
         self._contents[path] = content
 
     def remove(self, path: str) -> bool:
-        """Whether there was such a file, for programs."""
+        """Whether there was such a file, for programs. Raises OSError where the ground is read-only."""
+        self._require_writable(path)
+        if path in self._contents:
+            self._seen.writes(path)
         self._entries.pop(path, None)
         return self._contents.pop(path, None) is not None
 
     async def read_file(self, path: str, *, epoch: int, offset: int = 0, limit: int = 262_144) -> FileRead:
         self._require(epoch)
         self._require_inside(path)
+        self._stop_recording(path)
         content = self._contents.get(path)
         if content is None:
             is_folder = path in self._entries or path in ROOTS
@@ -315,10 +338,14 @@ class MemorySandbox:
         self._require_inside(path)
         if any(path == mount or path.startswith(f"{mount}/") for mount in self._mounts):
             raise SandboxRefused(f"{path} is read-only")
-        self.put(path, content, mode)
+        try:
+            self.put(path, content, mode)
+        except OSError as error:
+            raise SandboxRefused(f"{path}: {error.strerror}") from error
 
     async def glob(self, pattern: str, path: str, *, epoch: int, limit: int = 200) -> Sequence[str]:
         self._require(epoch)
+        self._stop_recording(path)
         if ".." in pattern.split("/"):
             raise SandboxRefused("a pattern must stay in its folder")
         wanted = pattern.replace("**/", "*")
@@ -335,6 +362,7 @@ class MemorySandbox:
         include: str | None = None,
     ) -> str:
         self._require(epoch)
+        self._stop_recording(path)
         try:
             wanted = re.compile(pattern)
         except re.error as error:
@@ -350,12 +378,14 @@ class MemorySandbox:
 
     async def tree(self, root: str = "/workspace", previous: Tree | None = None) -> Tree:
         self._require()
+        self._stop_recording(root)
         inside = [path for path in sorted(self._entries) if path.startswith(f"{root}/")]
         kept = [p for p in inside if not any(p == m or p.startswith(f"{m}/") for m in self._mounts)]
         return Tree(entries=tuple(self._entries[path] for path in kept))
 
     async def fetch(self, root: str, paths: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
         self._require()
+        self._stop_recording(root)
         for path in paths:
             content = self._contents.get(f"{root}/{path}")
             if content is not None:
@@ -372,6 +402,16 @@ class MemorySandbox:
 
     def take_credential_uses(self) -> Sequence[CredentialUse]:
         return ()
+
+    async def take_record(self) -> TreeRecord:
+        if self._is_destroyed:
+            raise SandboxLost(f"sandbox {self.id} was destroyed")
+        if self._ground is None:
+            return TreeRecord(
+                mechanism="none", is_complete=False, why_not="this sandbox was made without a ground"
+            )
+        self._seen.is_over = True
+        return self._seen.record()
 
     async def wait_lost(self) -> None:
         await self._lost.wait()
@@ -397,12 +437,63 @@ class MemorySandbox:
             raise SandboxRefused(f"stale epoch {epoch}: the sandbox is at {self._epoch}")
         self._epoch = epoch
 
+    def _require_recording(self) -> None:
+        if self._ground is not None and self._seen.is_over:
+            raise SandboxRefused(
+                "what happens here was recorded until somebody looked at the working tree: nothing more runs"
+            )
+
+    def _stop_recording(self, path: str) -> None:
+        self._seen.is_over |= path == "/workspace" or path.startswith("/workspace/")
+
+    def _require_writable(self, path: str) -> None:
+        if self._ground is None:
+            return
+        fixed = (GROUND_FILES, *(f"/workspace/{one}" for one in self._ground.read_only))
+        if any(path == one or path.startswith(f"{one}/") or one.startswith(f"{path}/") for one in fixed):
+            raise OSError(errno.EROFS, "Read-only file system", path)
+
     @staticmethod
     def _require_inside(path: str) -> None:
         if not path.startswith("/"):
             raise SandboxRefused(f"{path!r} is not absolute")
-        if posixpath.normpath(path) != path or not any(path == r or path.startswith(f"{r}/") for r in ROOTS):
+        roots = (*ROOTS, GROUND_FILES)
+        if posixpath.normpath(path) != path or not any(path == r or path.startswith(f"{r}/") for r in roots):
             raise SandboxRefused(f"{path!r} is outside of {', '.join(ROOTS)}")
+
+
+class _Seen:
+    """What programs did to the files of the working tree: in memory nothing happens unseen."""
+
+    def __init__(self, laid: Iterable[str]) -> None:
+        self._laid = frozenset(laid)
+        self._opened: set[str] = set()
+        self._changed: set[str] = set()
+        self._created: set[str] = set()
+        self._created_opened: set[str] = set()
+        self.is_over = False
+
+    def opens(self, path: str) -> None:
+        if not self.is_over and path.startswith("/workspace/"):
+            (self._opened if path in self._laid else self._created_opened).add(path)
+
+    def writes(self, path: str) -> None:
+        if not self.is_over and path.startswith("/workspace/"):
+            (self._changed if path in self._laid else self._created).add(path)
+
+    def record(self) -> TreeRecord:
+        return TreeRecord(
+            mechanism="memory",
+            is_complete=True,
+            opened=_relative(self._opened),
+            changed=_relative(self._changed),
+            created=_relative(self._created),
+            created_opened=_relative(self._created_opened),
+        )
+
+
+def _relative(paths: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(path.removeprefix("/workspace/") for path in paths))
 
 
 def _result_of(call: asyncio.Task[ExecResult]) -> ExecResult:

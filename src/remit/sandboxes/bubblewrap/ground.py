@@ -25,40 +25,6 @@ BINDS_MAX = 2_900
 SECONDS_A_BIND = 0.01
 """What a start may take longer for each: bwrap reads its table of mounts after every one."""
 
-FIXED = {
-    "HOME": HOME,
-    "PYTHONNOUSERSITE": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "PYTHONPYCACHEPREFIX": HOME,
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GOENV": "off",
-}
-"""Whatever the environment says."""
-DEFAULTS = {
-    "XDG_CACHE_HOME": f"{CACHES}/xdg",
-    "XDG_STATE_HOME": f"{CACHES}/state",
-    # A compiler or a package manager that is found there would be run.
-    "GOTOOLCHAIN": "local",
-    "COREPACK_HOME": f"{HOME}/corepack",
-    "GOPATH": f"{CACHES}/go",
-    "GOCACHE": f"{CACHES}/go-build",
-    "CARGO_HOME": f"{CACHES}/cargo",
-    "GRADLE_USER_HOME": f"{CACHES}/gradle",
-    "npm_config_cache": f"{CACHES}/npm",
-    "npm_config_update_notifier": "false",
-    "YARN_GLOBAL_FOLDER": f"{CACHES}/yarn",
-    "BUNDLE_USER_HOME": f"{HOME}/bundle",
-    "BUNDLE_USER_CACHE": f"{CACHES}/bundle",
-    "BUNDLE_USER_CONFIG": f"{HOME}/bundle/config",
-    "BUNDLE_USER_PLUGIN": f"{HOME}/bundle/plugin",
-    "COMPOSER_CACHE_DIR": f"{CACHES}/composer",
-    "DOTNET_CLI_HOME": f"{CACHES}/dotnet",
-    "NUGET_PACKAGES": f"{CACHES}/nuget",
-    "JUPYTER_RUNTIME_DIR": f"{CACHES}/jupyter",
-}
-"""Unless the environment says otherwise: whoever brings a toolchain knows where its parts are."""
-
 _CLOSED_FOLDERS = ("gradle/init.d", "npm/_npx")
 _CLOSED_FILES = (
     "cargo/config",
@@ -96,7 +62,8 @@ def lay_ground(
     for made in (own, files, empty):
         made.mkdir(mode=0o755)
     for name, text in ground.files.items():
-        assert name not in ("", ".", "..") and "/" not in name, name
+        assert name not in ("", ".", ".."), name
+        assert "/" not in name, name
         (files / name).write_text(text)
     nothing.touch()
     users.write_text(passwd.replace(":/tmp/home:", f":{HOME}:"))
@@ -134,7 +101,8 @@ def _tree(
             assert stat.S_ISDIR(source.lstat().st_mode), f"{path}: a folder above it is none"
             binds[part] = ("--bind", source, "/workspace/" + "/".join(part))
         source = workspace.joinpath(*parts)
-        assert os.path.lexists(source) and not source.is_symlink(), f"{path}: missing or a link"
+        assert not source.is_symlink(), f"{path}: a link"
+        assert source.exists(), f"{path}: missing"
         binds[parts] = ("--ro-bind", source, f"/workspace/{path}")
     for path, source in mounts:
         inside = (

@@ -15,7 +15,7 @@ import structlog
 from remit.errors import RemitError, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobReader, Egress
-from remit.sandboxes.bubblewrap.ground import CACHES, DEFAULTS, FIXED, SECONDS_A_BIND, Laid, lay_ground
+from remit.sandboxes.bubblewrap.ground import CACHES, HOME, SECONDS_A_BIND, Laid, lay_ground
 from remit.sandboxes.bubblewrap.places import Places
 from remit.sandboxes.bubblewrap.program import (
     ISOLATION,
@@ -30,6 +30,7 @@ from remit.sandboxes.cgroups import Cgroups
 from remit.sandboxes.cgroups import mend as cgroup_mend
 from remit.sandboxes.fleet import PROXY_PORT, Fleet, LaunchPlan
 from remit.sandboxes.folders import RuntimeFolder
+from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.image import Image, ImageBuilder
 from remit.sandboxes.image_folder import UNUSED_SECONDS, ImageFolder
@@ -86,6 +87,7 @@ _WALLS: tuple[Wall, ...] = (
     "file_operations",
     "kernel",
     "network",
+    "ground",
     "process_limit",
     "output_limit",
     "memory_limit",
@@ -336,11 +338,9 @@ class BubblewrapProvider:
         ]
         laid = None
         if spec.ground is not None:
-            passwd = Path(image.binds[0].source, "etc/passwd")
+            passwd = await asyncio.to_thread(Path(image.binds[0].source, "etc/passwd").read_text)
             places = [(mount.path, source) for mount, source in mounts]
-            laid = await asyncio.to_thread(
-                lambda ground: lay_ground(ground, folder, places, passwd.read_text(), owner), spec.ground
-            )
+            laid = await asyncio.to_thread(lay_ground, spec.ground, folder, places, passwd, owner)
         environment: dict[str, JsonValue] = {
             "PATH": ":".join((*spec.path, *image.path)),
             "HOME": _HOME,
@@ -351,9 +351,9 @@ class BubblewrapProvider:
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": "safe.directory",
             "GIT_CONFIG_VALUE_0": "*",
-            **(DEFAULTS if laid is not None else {}),
+            **(defaults(HOME, CACHES) if laid is not None else {}),
             **spec.environment,
-            **(FIXED if laid is not None else {}),
+            **(fixed(HOME) if laid is not None else {}),
             **(PROXY_VARIABLES if spec.network.mode != "none" else {}),
         }
         trusting: list[str] = []
@@ -380,7 +380,7 @@ class BubblewrapProvider:
             gid=owner[1] if owner else None,
             start={
                 "environment": environment,
-                "home": _HOME if laid is None else FIXED["HOME"],
+                "home": _HOME if laid is None else HOME,
                 "caches": [] if laid is None else [CACHES],
                 "limits": {
                     "processes": limits.processes,
