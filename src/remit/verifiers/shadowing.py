@@ -11,17 +11,31 @@ from remit.values import TreeEntry
 from remit.verifiers.input_tree import InputTree, folders_above
 
 _ALWAYS = frozenset(
-    "pytest _pytest py pluggy iniconfig unittest doctest coverage hypothesis mock nose2 sitecustomize usercustomize".split()
+    [
+        "pytest",
+        "_pytest",
+        "py",
+        "pluggy",
+        "iniconfig",
+        "unittest",
+        "doctest",
+        "coverage",
+        "hypothesis",
+        "mock",
+        "nose2",
+        "sitecustomize",
+        "usercustomize",
+    ]
 )
 _MODULE = re.compile(r"(\w+)(?:\.(?:cpython|abi3|pypy)[\w-]*)?\.(?:py|pyc|so|pyd)")
 _PACKAGE_FILE = re.compile(r"__init__(?:\.(?:cpython|abi3|pypy)[\w-]*)?\.(?:py|pyc|so|pyd)")
-_PLACES = ("", "src", "lib")
+_PLACES: tuple[str, ...] = ("", "src", "lib")
 
 
 def places_of(inputs: InputTree, files: Iterable[str], folders: Iterable[str]) -> tuple[str, ...]:
     """Folders where a judge looks for modules: root, src, lib, where the command runs, and above the packages that hold
     the Python files and scripts that it opens or that are protected."""
-    places = dict.fromkeys(_PLACES)
+    places: dict[str, None] = dict.fromkeys(_PLACES)
     for folder in folders:
         real = inputs.real(folder) if folder else ""
         if real is not None:
@@ -45,7 +59,10 @@ class Shadowing:
         self._places = frozenset(places)
         own = {name for path in inputs.files() if (name := self._name(path, inputs.entries)) is not None}
         self._own_packages = own
-        self._judges = (frozenset(judge_modules) | _ALWAYS | sys.stdlib_module_names) - {"__main__", "__init__"}
+        self._judges = (frozenset(judge_modules) | _ALWAYS | sys.stdlib_module_names) - {
+            "__main__",
+            "__init__",
+        }
         self._own = inputs
 
     def _name(self, path: str, entries: Mapping[str, TreeEntry]) -> str | None:
@@ -61,14 +78,14 @@ class Shadowing:
 
     @staticmethod
     def _is_package(folder: str, entries: Mapping[str, TreeEntry]) -> bool:
-        return any(
-            f"{folder}/__init__{end}" in entries for end in (".py", ".pyc", ".so", ".pyd")
-        )
+        return any(f"{folder}/__init__{end}" in entries for end in (".py", ".pyc", ".so", ".pyd"))
 
     def hides(self, path: str, entries: Mapping[str, TreeEntry]) -> str | None:
         """The judge's module that this file would hide, being added or changed beside these entries. A package that the
         input itself is stays the work's, and so does a changed module called like one that is only installed."""
-        if _PACKAGE_FILE.fullmatch(posixpath.basename(path)) and posixpath.dirname(path) in self._places - {""}:
+        if _PACKAGE_FILE.fullmatch(posixpath.basename(path)) and posixpath.dirname(path) in self._places - {
+            ""
+        }:
             return None
         name = self._name(path, entries)
         if name is None or name not in self._judges:

@@ -30,7 +30,9 @@ _SHELL_COMMAND = re.compile(r"-[a-zA-Z]*c")
 _LISTERS = frozenset({"echo", "printf", "ls", "find", "git"})
 _PASSERS = frozenset({"sort", "head", "tail", "grep", "egrep", "tr", "uniq", "sed", "cut", "tee"})
 _WRITES = frozenset({">", ">>", ">|", "&>", "&>>"})
-_LEAVES = frozenset({"word", "number", "regex", "extglob_pattern", "variable_name", "test_operator", "file_descriptor"})
+_LEAVES = frozenset(
+    {"word", "number", "regex", "extglob_pattern", "variable_name", "test_operator", "file_descriptor"}
+)
 _COMPOUND = frozenset({"list", "pipeline"})
 
 
@@ -220,15 +222,21 @@ class _Reader:
             at = next(at for at, text in enumerate(texts) if text in ("-exec", "-execdir"))
             found = listed(command)
             words = [found or word if "{}" in word.text else word for word in command.words[at + 1 :]]
-            ended = Command(tuple(word for word in words if word.text not in (";", "+", "\\;")), command.folder)
+            ended = Command(
+                tuple(word for word in words if word.text not in (";", "+", "\\;")), command.folder
+            )
             return [self._add(ended)] if ended.words else []
         inner: list[str] = [command.here] if command.here and _SHELL.fullmatch(texts[0]) else []
         if texts[0] == "eval":
             inner.append(" ".join(plain(word.values[0]) for word in command.words[1:] if word.values))
         for at, text in enumerate(texts[:-1]):
             if _SHELL.fullmatch(text):
-                found_at = next((n for n in range(at + 1, len(texts) - 1) if _SHELL_COMMAND.fullmatch(texts[n])), None)
-                inner.extend(plain(value) for value in (command.words[found_at + 1].values if found_at else ()))
+                found_at = next(
+                    (n for n in range(at + 1, len(texts) - 1) if _SHELL_COMMAND.fullmatch(texts[n])), None
+                )
+                inner.extend(
+                    plain(value) for value in (command.words[found_at + 1].values if found_at else ())
+                )
                 break
         shown: list[Command] = []
         for text in inner:
@@ -288,8 +296,6 @@ class _Reader:
                         command.here += plain(next(iter(word.values), "")) + "\n"
                         for source in word.sources:
                             source.goes_to.append((command, True))
-                if child.type not in ("heredoc_body", "pipeline", "list") and node.type == "heredoc_redirect":
-                    continue
         for command in commands:
             if command.here:
                 for inner in self._inner(command) if _SHELL.fullmatch(command.words[0].text) else ():
@@ -308,7 +314,9 @@ class _Reader:
                 elif operator in _WRITES:
                     command.writes.append(word)
             if len(commands) == 1:
-                command.words += tuple(targets[1:])  # the grammar takes arguments behind a redirection for its own
+                command.words += tuple(
+                    targets[1:]
+                )  # the grammar takes arguments behind a redirection for its own
 
     def _assign(self, node: Node) -> None:
         name = self._text(node.named_children[0])
@@ -321,7 +329,9 @@ class _Reader:
         self._variables[name] = Word(
             text=name,
             is_literal=False,
-            values=tuple(dict.fromkeys([*known.values, *(v for word in words for v in word.values)]))[:VALUES_MAX],
+            values=tuple(dict.fromkeys([*known.values, *(v for word in words for v in word.values)]))[
+                :VALUES_MAX
+            ],
             sources=(*known.sources, *(source for word in words for source in word.sources)),
         )
 
@@ -381,7 +391,7 @@ class _Reader:
                 if text.startswith(">("):
                     return [UNKNOWN]
                 sources += shown
-                return [self._value(shown[-1])] if shown and text[0] in "$`" else [UNKNOWN]
+                return [_said(shown[-1])] if shown and text[0] in "$`" else [UNKNOWN]
             case "arithmetic_expansion":
                 return [UNKNOWN]
             case _:
@@ -397,36 +407,17 @@ class _Reader:
         if variable is not None:
             sources += variable.sources
             values += variable.values
-            if rest.startswith(("%/*", "%%/*")):
-                values = [posixpath.dirname(value) or "." for value in values]
-            elif rest.startswith("##*/"):
-                values = [posixpath.basename(value) for value in values]
+            values = values if not rest or rest[0] in ":-=[}" else [UNKNOWN]
         for child in node.named_children[1:]:
             if child.type not in ("subscript", "regex") and rest[:1] in (":", "-", "="):
                 values += self._pieces(child, sources, is_quoted=True)
         return values[:VALUES_MAX] or [UNKNOWN]
 
-    def _value(self, command: Command) -> str:
-        """What a command prints, of the few where it can be told: mostly how scripts find their own folder."""
-        texts = [next(iter(word.values), UNKNOWN) for word in command.words]
-        operands = [text for text in texts[1:] if not text.startswith("-")]
-        if texts[0] == "pwd":
-            return self._commands_folder(command)
-        if texts[:3] == ["git", "rev-parse", "--show-toplevel"]:
-            return "/workspace"
-        if not operands:
-            return UNKNOWN
-        if texts[0] == "dirname":
-            return posixpath.dirname(operands[0]) or "."
-        if texts[0] == "basename":
-            return posixpath.basename(operands[0]).removesuffix("".join(operands[1:2]))
-        if texts[0] in ("echo", "realpath", "readlink") or (texts[0] == "printf" and "%" not in operands[0]):
-            return operands[0] if len(operands) == 1 else UNKNOWN
-        return UNKNOWN
 
-    @staticmethod
-    def _commands_folder(command: Command) -> str:
-        return command.folder if UNKNOWN in command.folder else posixpath.join("/workspace", command.folder)
+def _said(command: Command) -> str:
+    """What a command prints, where it says so itself."""
+    values = [next(iter(word.values), UNKNOWN) for word in command.words]
+    return values[1] if values[0] in ("echo", "realpath") and len(values) == 2 else UNKNOWN
 
 
 def listed(command: Command) -> Word | None:
@@ -437,8 +428,12 @@ def listed(command: Command) -> Word | None:
     name = command.words[at].text
     values = [value for word in command.words[at + 1 :] for value in word.values]
     if name == "find":
-        starts = list(itertools.takewhile(lambda value: not value.startswith(("-", "(", "!")), values)) or ["."]
-        patterns = [plain(b) for a, b in itertools.pairwise(values) if a in ("-name", "-iname", "-path", "-wholename")]
+        starts = list(itertools.takewhile(lambda value: not value.startswith(("-", "(", "!")), values)) or [
+            "."
+        ]
+        patterns = [
+            plain(b) for a, b in itertools.pairwise(values) if a in ("-name", "-iname", "-path", "-wholename")
+        ]
         values = [f"{start.rstrip('/')}/{UNKNOWN}/{name}" for start in starts for name in patterns or ["*"]]
     elif name == "git":
         values = (values[1:] or ["*"]) if values[:1] == ["ls-files"] else []
@@ -460,7 +455,9 @@ def _braced(value: str) -> list[str]:
     if found is None:
         return [value]
     tails = _braced(value[found.end() :])[:VALUES_MAX]
-    return [f"{value[: found.start()]}{each}{tail}" for each in found[1].split(",") for tail in tails][:VALUES_MAX]
+    return [f"{value[: found.start()]}{each}{tail}" for each in found[1].split(",") for tail in tails][
+        :VALUES_MAX
+    ]
 
 
 def _unescaped(text: str, *, is_quoted: bool) -> str:
