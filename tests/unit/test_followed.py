@@ -13,7 +13,9 @@ from remit.verifiers.protected import DEPTH_MAX, Protection, protection_of
 
 
 def follow(command: str, files: Mapping[str, str]) -> Protection:
-    tree = Tree(entries=tuple(TreeEntry(path=path, kind="file", sha256=text) for path, text in sorted(files.items())))
+    tree = Tree(
+        entries=tuple(TreeEntry(path=path, kind="file", sha256=text) for path, text in sorted(files.items()))
+    )
     return protection_of(tree, command, read=files.get)
 
 
@@ -72,7 +74,11 @@ def test_the_work_stays_the_work_behind_what_the_command_runs(command: str, file
 def test_the_reason_says_what_runs_the_file() -> None:
     files = {"Makefile": "t:\n\tbash a.sh\n", "a.sh": "python b.py", "b.py": ""}
     reasons = {file.path: file.reason for file in follow("make t", files).files}
-    assert reasons == {"Makefile": "a test or its configuration", "a.sh": "run by Makefile", "b.py": "run by a.sh"}
+    assert reasons == {
+        "Makefile": "a test or its configuration",
+        "a.sh": "run by Makefile",
+        "b.py": "run by a.sh",
+    }
 
 
 def test_scripts_that_run_each_other_end() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +14,9 @@ from remit.values import Tree, TreeEntry
 from remit.verifiers.protected import Protection, protection_of
 
 
-def protect(command: str, files: Mapping[str, str], *, outcome: str = "", opened: set[str] | None = None) -> Protection:
+def protect(
+    command: str, files: Mapping[str, str], *, outcome: str = "", opened: set[str] | None = None
+) -> Protection:
     """With all files opened by the untouched run, unless it is said which were."""
     tree = Tree(entries=tuple(TreeEntry(path=path, kind="file", sha256=path) for path in sorted(files)))
     return protection_of(
@@ -52,7 +54,11 @@ WRAPPERS = [
     "{} >/dev/null 2>&1",
     "{} # a comment",
 ]
-PREFIXES = [wrapper for wrapper in WRAPPERS if re.fullmatch(r"(?!cd |set )[^'\"(;&]*\w {}", wrapper) or wrapper.startswith("A=1")]
+PREFIXES = [
+    wrapper
+    for wrapper in WRAPPERS
+    if re.fullmatch(r"(?!cd |set )[^'\"(;&]*\w {}", wrapper) or wrapper.startswith("A=1")
+]
 RUNS = [
     "python3 check.py",
     "python3 -u ./check.py --strict",
@@ -81,8 +87,8 @@ RUNS = [
 ]
 ONCE = [
     "f=check.py; python3 $f",
-    "f=check; python3 \"${f}.py\"",
-    "for f in check.py; do python3 \"$f\"; done",
+    'f=check; python3 "${f}.py"',
+    'for f in check.py; do python3 "$f"; done',
     "for f in che*.py; do python3 $f || exit 1; done",
     "find . -name 'check.py' -exec python3 {} \\;",
     "find . -name '*eck.py' | sort | xargs python3",
@@ -106,7 +112,7 @@ ONCE = [
     "python3 che'ck'.py",
     "cp check.py /tmp/c.py && python3 /tmp/c.py",
     "out=$(python3 check.py) || exit 1; echo $out",
-    "test \"$(python3 check.py)\" = PASS",
+    'test "$(python3 check.py)" = PASS',
     "python3 check.py > log && grep -q PASS log",
     "pushd sub; python3 ../check.py; popd",
     "[[ -f check.py ]] && python3 check.py",
@@ -117,7 +123,7 @@ ONCE = [
     ". ./check.py",
     "python3 main.py | python3 check.py",
     "python3 check.py <(python3 main.py)",
-    "python3 check.py \"$(python3 main.py)\"",
+    'python3 check.py "$(python3 main.py)"',
     "bash -c 'python3 \"$0\"' check.py",
     "python3 check.py; for",
 ]
@@ -145,36 +151,36 @@ COMPARISONS = [
     "python3 main.py > out.txt; cmp out.txt expected.txt",
     "python3 main.py | tee out.txt; diff -q out.txt expected.txt",
     "python3 main.py --output out.txt && diff out.txt expected.txt",
-    "test \"$(python3 main.py)\" = \"$(cat expected.txt)\"",
-    "[ \"$(python3 main.py)\" = \"$(cat expected.txt)\" ]",
+    'test "$(python3 main.py)" = "$(cat expected.txt)"',
+    '[ "$(python3 main.py)" = "$(cat expected.txt)" ]',
     "[[ $(python3 main.py) == $(cat expected.txt) ]]",
-    "[[ \"$(python3 main.py)\" == \"$(<expected.txt)\" ]]",
-    "[ \"$(cat expected.txt)\" = \"$(python3 main.py | tail -n 1)\" ]",
-    "out=$(python3 main.py); want=$(cat expected.txt); [ \"$out\" = \"$want\" ]",
+    '[[ "$(python3 main.py)" == "$(<expected.txt)" ]]',
+    '[ "$(cat expected.txt)" = "$(python3 main.py | tail -n 1)" ]',
+    'out=$(python3 main.py); want=$(cat expected.txt); [ "$out" = "$want" ]',
     "python3 main.py | grep -qxFf expected.txt",
     "python3 main.py | grep -q -f expected.txt",
-    "python3 main.py | grep -qF \"$(cat expected.txt)\"",
+    'python3 main.py | grep -qF "$(cat expected.txt)"',
     "python3 main.py | comm -3 - expected.txt",
     "git diff --no-index --exit-code out.txt expected.txt",
     "diff out.txt expected.txt",
     "cat out.txt | diff - expected.txt",
     "cmp -s expected.txt out.txt",
-    "test \"$(cat out.txt)\" = \"$(cat expected.txt)\"",
-    "[ \"$(sha256sum < out.txt)\" = \"$(sha256sum < expected.txt)\" ]",
-    "[ \"$(md5sum out.txt | cut -c1-32)\" = \"$(md5sum expected.txt | cut -c1-32)\" ]",
-    "diff expected.txt - <<< \"$(python3 main.py)\"",
+    'test "$(cat out.txt)" = "$(cat expected.txt)"',
+    '[ "$(sha256sum < out.txt)" = "$(sha256sum < expected.txt)" ]',
+    '[ "$(md5sum out.txt | cut -c1-32)" = "$(md5sum expected.txt | cut -c1-32)" ]',
+    'diff expected.txt - <<< "$(python3 main.py)"',
     "python3 main.py | diff -w - ./expected.txt",
     "python3 main.py | diff - /workspace/expected.txt",
     "python3 main.py | diff - expec*.txt",
     "python3 main.py | dos2unix | diff --strip-trailing-cr - expected.txt",
-    "case \"$(python3 main.py)\" in \"$(cat expected.txt)\") true;; *) false;; esac",
+    'case "$(python3 main.py)" in "$(cat expected.txt)") true;; *) false;; esac',
     "python3 main.py < expected.txt | grep -q 42",
     "python3 main.py | xargs -0 printf %s | diff - expected.txt",
     "frobdiff <(python3 main.py) expected.txt",
     "python3 -c \"assert open('out.txt').read() == open('expected.txt').read()\"",
-    "python3 main.py | while read l; do grep -q \"$l\" expected.txt; done",
+    'python3 main.py | while read l; do grep -q "$l" expected.txt; done',
     "(cd sub; python3 ../main.py) | diff - expected.txt",
-    "f=expected.txt; python3 main.py | diff - \"$f\"",
+    'f=expected.txt; python3 main.py | diff - "$f"',
     "for n in expected; do python3 main.py | diff - $n.txt || exit 1; done",
     "python3 main.py | cat -A | diff - <(cat -A expected.txt)",
 ]
@@ -184,8 +190,14 @@ DATA = {"main.py": "", "expected.txt": "", "out.txt": "", "sub/x.py": ""}
 @pytest.mark.parametrize("comparison", COMPARISONS)
 def test_what_is_compared_with_is_protected_and_what_is_compared_is_not(comparison: str) -> None:
     wrappers = [wrapper for wrapper in WRAPPERS if wrapper not in PREFIXES]
-    fitting = [w for w in wrappers if not ("'" in w and "'" in comparison) and not ('"' in w and re.search('["$]', comparison))]
-    for command, opened in itertools.product([w.format(comparison) for w in fitting], (set(DATA), {"main.py"})):
+    fitting = [
+        w
+        for w in wrappers
+        if not ("'" in w and "'" in comparison) and not ('"' in w and re.search('["$]', comparison))
+    ]
+    for command, opened in itertools.product(
+        [w.format(comparison) for w in fitting], (set(DATA), {"main.py"})
+    ):
         paths = {file.path for file in protect(command, DATA, opened=opened).files}
         assert "expected.txt" in paths, command
         assert "main.py" not in paths, command
@@ -213,8 +225,8 @@ WORK = [
     "wc -l main.py",
     "[ $(wc -l < main.py) -lt 100 ]",
     "gcc -o prog main.py && ./prog | grep -q 42",
-    "test \"$(python3 main.py)\" = 42",
-    "[ \"$(python3 main.py 3)\" -eq 9 ]",
+    'test "$(python3 main.py)" = 42',
+    '[ "$(python3 main.py 3)" -eq 9 ]',
     "python3 main.py | grep -q Fizz",
     "python3 main.py | tail -1 | grep -q 42",
     "python3 main.py > o; grep -q 42 o",
@@ -257,7 +269,13 @@ WORK = [
 
 @pytest.mark.parametrize("command", WORK)
 def test_the_work_that_an_ordinary_command_names_is_left_alone(command: str) -> None:
-    files = {"main.py": "", "lib/__init__.py": "", "lib/core.py": "", "tests/test_a.py": "", "Makefile": "test:\n\tpytest\n"}
+    files = {
+        "main.py": "",
+        "lib/__init__.py": "",
+        "lib/core.py": "",
+        "tests/test_a.py": "",
+        "Makefile": "test:\n\tpytest\n",
+    }
     found = protect(command, files)
     assert not {"main.py", "lib/core.py"} & {file.path for file in found.files}
     assert not found.is_unclear
@@ -286,11 +304,15 @@ def test_a_file_that_the_outcome_names_is_the_work_unless_it_is_spoken_of_as_the
 ) -> None:
     files = {"fizz.py": "", "lib.py": "", "expected.txt": ""}
     assert ("fizz.py" not in protected("python3 fizz.py", files, outcome=outcome)) == is_work
-    assert "expected.txt" in protected("python3 fizz.py | diff - expected.txt", files, outcome="Change expected.txt")
+    assert "expected.txt" in protected(
+        "python3 fizz.py | diff - expected.txt", files, outcome="Change expected.txt"
+    )
 
 
 def test_a_test_stays_protected_whatever_the_outcome_names() -> None:
-    assert "tests/test_a.py" in protected("pytest", {"tests/test_a.py": "", "a.py": ""}, outcome="Fix tests/test_a.py")
+    assert "tests/test_a.py" in protected(
+        "pytest", {"tests/test_a.py": "", "a.py": ""}, outcome="Fix tests/test_a.py"
+    )
 
 
 @pytest.mark.parametrize(
@@ -312,7 +334,15 @@ def test_where_nothing_that_was_opened_is_left_for_the_work_it_is_unclear(
 
 
 def test_data_that_was_opened_is_protected_and_templates_are_not() -> None:
-    files = {"app.py": "", "cases.csv": "", "page.html": "", "q.sql": "", "x.lock": "", "run": "#!/bin/sh", "raw": "a"}
+    files = {
+        "app.py": "",
+        "cases.csv": "",
+        "page.html": "",
+        "q.sql": "",
+        "x.lock": "",
+        "run": "#!/bin/sh",
+        "raw": "a",
+    }
     assert protected("pytest -q", files) == {"cases.csv", "x.lock", "raw"}
     assert protect("pytest -q", files).work_left == ("app.py", "page.html", "q.sql", "run")
 
@@ -321,13 +351,21 @@ def test_work_turns_it_round() -> None:
     files = {"a.py": "", "b.py": "", "tests/t.py": "", "check.py": ""}
     tree = Tree(entries=tuple(TreeEntry(path=path, kind="file", sha256=path) for path in sorted(files)))
 
-    def paths(**options: tuple[str, ...]) -> set[str]:
-        return {file.path for file in protection_of(tree, "python check.py", opened=files.keys(), **options).files}
+    def paths(*, work: Sequence[str], protect: Sequence[str] = (), unprotect: Sequence[str] = ()) -> set[str]:
+        return {
+            file.path
+            for file in protection_of(
+                tree, "python check.py", opened=files.keys(), work=work, protect=protect, unprotect=unprotect
+            ).files
+        }
 
     assert paths(work=("a.py",)) == {"b.py", "tests/t.py", "check.py"}
     assert paths(work=("a.py", "tests/", "check.py")) == {"b.py", "tests/t.py"}
     assert paths(work=("a.py",), protect=("a.py",)) == {"a.py", "b.py", "tests/t.py", "check.py"}
-    assert paths(work=("a.py",), protect=("a.py", "b.py"), unprotect=("a.py", "b.py")) == {"tests/t.py", "check.py"}
+    assert paths(work=("a.py",), protect=("a.py", "b.py"), unprotect=("a.py", "b.py")) == {
+        "tests/t.py",
+        "check.py",
+    }
 
 
 PROJECTS = [
@@ -382,15 +420,26 @@ PROJECTS = [
 
 @pytest.mark.parametrize(("command", "path"), PROJECTS)
 def test_the_work_of_well_known_projects_is_not_protected(command: str, path: str) -> None:
-    files = {path: "", "tests/test_x.py": "", "Makefile": "check:\n\t./run-tests.sh\nrun:\n\tpython main.py\n", "other.txt": ""}
-    files |= {"package.json": '{"scripts": {"test": "mocha", "start": "node index.js", "lint": "eslint ."}}', "README.md": ""}
+    files = {
+        path: "",
+        "tests/test_x.py": "",
+        "Makefile": "check:\n\t./run-tests.sh\nrun:\n\tpython main.py\n",
+        "other.txt": "",
+    }
+    files |= {
+        "package.json": '{"scripts": {"test": "mocha", "start": "node index.js", "lint": "eslint ."}}',
+        "README.md": "",
+    }
     found = protect(command, files)
     assert path in found.work_left
     assert not found.is_unclear
 
 
 @settings(max_examples=200)
-@given(st.lists(st.sampled_from([*RUNS[:12], *COMPARISONS[:18], *WORK[:30]]), min_size=1, max_size=4), st.sampled_from(["; ", " && ", " || ", "\n"]))
+@given(
+    st.lists(st.sampled_from([*RUNS[:12], *COMPARISONS[:18], *WORK[:30]]), min_size=1, max_size=4),
+    st.sampled_from(["; ", " && ", " || ", "\n"]),
+)
 def test_checks_are_found_among_other_commands(commands: list[str], separator: str) -> None:
     files = {**FILES, **DATA, "lib/core.py": ""}
     paths = protected(separator.join(commands), files)

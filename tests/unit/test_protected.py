@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from remit.errors import InvalidRequest
 from remit.values import Tree, TreeEntry
-from remit.verifiers.judged import Judged, judge_tree
+from remit.verifiers.judged import Judged, is_planted, judge_tree
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.protected import protection_of
 
@@ -318,3 +318,107 @@ def test_untouched_work_is_taken_as_it_is(before: Tree) -> None:
     judged = judge_tree(before, before, protection_of(before, "pytest"), ProtectedPatterns())
     assert (judged.tampered, judged.added) == ((), ())
     assert judged.tree == before
+
+
+def judge_with(before: Tree, after: Tree, *modules: str, opened: tuple[str, ...] = ()) -> Judged:
+    protection = protection_of(before, "python3 judge.py", opened=("judge.py", *opened))
+    return judge_tree(before, after, protection, ProtectedPatterns(), judge_modules=modules)
+
+
+SHADOWS = [
+    "json.py",
+    "json/__init__.py",
+    "src/json.py",
+    "lib/decimal.py",
+    "tools/json.py",
+    "pytest.py",
+    "_pytest/__init__.py",
+    "requests.py",
+    "requests/__init__.py",
+    "json.cpython-311-x86_64-linux-gnu.so",
+    "select.abi3.so",
+]
+NO_SHADOWS = [
+    "pkg/types.py",
+    "pkg/json/__init__.py",
+    "types/index.d.ts",
+    "new.py",
+    "docs/json.py",
+    "src/pkg/io.py",
+    "email/template.html",
+]
+
+
+@pytest.mark.parametrize("path", [*SHADOWS, *NO_SHADOWS])
+def test_an_added_module_that_would_hide_the_judges_is_left_out_and_named(path: str) -> None:
+    before = tree(**{"judge.py": "import json", "tools/check.py": "1", "pkg/__init__.py": "", "app.py": ""})
+    after = tree(**{**{e.path: e.path for e in before.entries if e.kind == "file"}, path: "cheat"})
+    judged = judge_with(before, after, "requests", opened=("tools/check.py", "app.py"))
+    assert judged.shadowing == ((path,) if path in SHADOWS else ())
+    assert (path in files_of(judged)) == (path in NO_SHADOWS)
+
+
+def test_a_changed_module_that_hides_the_standard_librarys_is_as_it_was() -> None:
+    before = tree(**{"judge.py": "import json", "json.py": "mine", "app.py": ""})
+    after = tree(**{"judge.py": "import json", "json.py": "cheat", "app.py": ""})
+    judged = judge_with(before, after)
+    assert judged.shadowing == ("json.py",)
+    assert entry_of(judged.tree, "json.py") == entry_of(before, "json.py")
+
+
+@pytest.mark.parametrize("path", ["pluggy/_hooks.py", "src/pluggy/_hooks.py", "attr/__init__.py", "six.py"])
+def test_the_projects_own_package_may_change_though_the_judge_has_one_of_that_name(path: str) -> None:
+    package = f"{path.rpartition('/')[0]}/__init__.py"
+    files = {"judge.py": "", "tests/test_a.py": "", path: "old"} | ({package: "x"} if "/" in path else {})
+    judged = judge_with(tree(**files), tree(**{**files, path: "new"}), "pluggy", "attr", "six")
+    assert (judged.shadowing, judged.added, judged.tampered) == ((), (), ())
+
+
+@pytest.mark.parametrize(
+    ("path", "is_it"),
+    [
+        ("conftest.py", True),
+        ("json.py", True),
+        ("tests/data.txt", True),
+        ("build/out.txt", False),
+        ("__pycache__/a.cpython-311.pyc", False),
+        ("tests/__pycache__/a.pyc", False),
+        ("pkg/json.py", False),
+    ],
+)
+def test_what_is_made_while_the_command_runs_is_planted_where_it_would_judge(path: str, is_it: bool) -> None:
+    before = tree(**{"judge.py": "", "pkg/__init__.py": ""})
+    protection = protection_of(before, "python3 judge.py", opened=("judge.py",))
+    assert is_planted(path, before, protection, ProtectedPatterns()) == is_it
+
+
+def test_a_package_is_planted_by_all_that_came_into_being_with_it() -> None:
+    before = tree(**{"judge.py": ""})
+    protection = protection_of(before, "python3 judge.py", opened=("judge.py",))
+    created = ("json", "json/__init__.py", "json/decoder.py")
+    assert is_planted("json/decoder.py", before, protection, ProtectedPatterns(), created=created)
+
+
+def test_files_that_the_untouched_run_rewrites_are_restored_in_silence() -> None:
+    before = tree(**{"tests/app.db": "rows", "app.py": "1"})
+    protection = protection_of(before, "pytest")
+    after = tree(**{"tests/app.db": "more", "app.py": "1"})
+    judged = judge_tree(before, after, protection, ProtectedPatterns(), rewritable={"tests/app.db"})
+    assert judged.tampered == ()
+    assert entry_of(judged.tree, "tests/app.db") == entry_of(before, "tests/app.db")
+
+
+def test_added_files_are_older_than_all_that_was_given_and_never_before_1980() -> None:
+    def dated(some: Tree, seconds: int) -> Tree:
+        return Tree(
+            entries=tuple(TreeEntry(**{**_fields(e), "mtime_ns": seconds * 10**9}) for e in some.entries)
+        )
+
+    given = tree(**{"a.c": "1", "a.o": "1"})
+    after = tree(**{"a.c": "2", "a.o": "1", "b.c": "3", "stamp": ""})
+    times = {
+        e.path: e.mtime_ns for e in judge(dated(given, 10**9), dated(after, 2 * 10**9), "make").tree.entries
+    }
+    assert times["stamp"] < times["b.c"] < times["a.o"] == 10**18 < times["a.c"]
+    early = judge(dated(given, 5), dated(after, 6), "make").tree.entries
+    assert min(e.mtime_ns for e in early if e.path in ("b.c", "stamp")) >= 315_619_200 * 10**9

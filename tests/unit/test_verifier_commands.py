@@ -30,7 +30,10 @@ def words(text: str) -> list[list[str]] | None:
         ("for x in one two; do show $x; done", [["show", "$x"]]),
         ("(cd a && b) | c", [["cd", "a"], ["b"], ["c"]]),
         ("cat <<'END' | wc\nthis; isn't && code\nEND\nnext", [["cat"], ["wc"], ["next"]]),
-        ("echo $(rm -rf x; y) `z` ${A:-b c}", [["rm", "-rf", "x"], ["y"], ["z"], ["echo", "$(rm -rf x; y)", "`z`", "${A:-b c}"]]),
+        (
+            "echo $(rm -rf x; y) `z` ${A:-b c}",
+            [["rm", "-rf", "x"], ["y"], ["z"], ["echo", "$(rm -rf x; y)", "`z`", "${A:-b c}"]],
+        ),
         ("long \\\n  line", [["long", "line"]]),
         ("", []),
         ("case x in a) b;; esac", [["case", "x", "a"], ["b"]]),
@@ -83,4 +86,10 @@ def test_nothing_is_claimed_of_what_is_not_understood() -> None:
 
 
 def test_programs_are_found_inside_what_is_nested() -> None:
-    assert needs_of("f() { a $(b); }; case x in y) f;; esac; bash -c 'c | d'").programs == ("b", "a", "bash", "c", "d")
+    assert needs_of("f() { a $(b); }; case x in y) f;; esac; bash -c 'c | d'").programs == (
+        "b",
+        "a",
+        "bash",
+        "c",
+        "d",
+    )

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from remit.verifiers.input_names import ROOT, Names, absolute
 from remit.verifiers.make_rules import NAMES, read_rules
-from remit.verifiers.naming import ROOT, Names, absolute, program_of
+from remit.verifiers.program_kinds import program_of
 from remit.verifiers.programs import basename
 from remit.verifiers.shell import Command, Word, plain
 
@@ -48,14 +49,18 @@ class Line:
 def driven(command: Command, names: Names, read: Read) -> Iterator[Line]:
     """The lines that one command leads to."""
     name, words = program_of(command)
-    for path in dict.fromkeys(path for word in _scripts(words) for v in word.values for path in names.find(v, command.folder)[0]):
+    for path in dict.fromkeys(
+        path for word in _scripts(words) for v in word.values for path in names.find(v, command.folder)[0]
+    ):
         text = read(path)
         is_shell = _SHELL_NAME.search(path) or _SHELLS.fullmatch(name)
         if text is not None and (is_shell or _SHEBANG.match(text)):
             own = (f"{ROOT}/{path}",)
             yield Line(text, command.folder, path, {"0": own, "BASH_SOURCE": own})
     if name in _FILES:
-        yield from _run_by(name, [plain((word.values or (word.text,))[0]) for word in words[1:]], command.folder, names, read)
+        yield from _run_by(
+            name, [plain((word.values or (word.text,))[0]) for word in words[1:]], command.folder, names, read
+        )
 
 
 def _scripts(words: Sequence[Word]) -> Sequence[Word]:
@@ -75,7 +80,18 @@ def _run_by(name: str, words: list[str], folder: str, names: Names, read: Read) 
         option, separator, value = words.pop(0).partition("=")
         if option[:2] in ("-C", "-f") and len(option) > 2 and option[1] != "-":
             option, value, separator = option[:2], option[2:], "="
-        if option in ("-C", "--directory", "--prefix", "--cwd", "--dir", "-f", "--file", "--makefile", "--justfile", "-d"):
+        if option in (
+            "-C",
+            "--directory",
+            "--prefix",
+            "--cwd",
+            "--dir",
+            "-f",
+            "--file",
+            "--makefile",
+            "--justfile",
+            "-d",
+        ):
             value = value if separator else (words.pop(0) if words else "")
             if option in ("-f", "--file", "--makefile", "--justfile"):
                 files = (value,)
@@ -110,7 +126,12 @@ def _lines(file: str, text: str, goals: list[str], given: Mapping[str, str], rea
         for goal in ["commands", "commands_pre"] if file == "tox.ini" else goals:
             yield from _block(text, goal)
     else:
-        text = re.sub(r"^[-s]?include[ \t]+([\w./-]+)[ \t]*$", lambda found: read(found[1]) or "", text, flags=re.MULTILINE)
+        text = re.sub(
+            r"^[-s]?include[ \t]+([\w./-]+)[ \t]*$",
+            lambda found: read(found[1]) or "",
+            text,
+            flags=re.MULTILINE,
+        )
         yield from read_rules(text, given, is_just="ustfile" in file).lines(goals)
 
 

@@ -71,16 +71,18 @@ def judge_tree(
         is_unchanged = was is not None and is_same(entry, was)
         if patterns.is_derived(path, is_folder=is_folder) and not is_unchanged:
             continue
-        if is_new and (_why_new(path, entry, patterns) is not None or (not is_folder and included.match_file(path))):
+        if is_new and (
+            _why_new(path, entry, patterns) is not None or (not is_folder and included.match_file(path))
+        ):
             if not is_folder:
                 added.append(path)
             continue
-        if not is_folder and not is_unchanged and not patterns.is_released(path) and path not in is_meant:
-            if shadows.hides(path, after) is not None:
-                shadowing.append(path)
-                if was is not None and not is_new:
-                    kept[path] = was
-                continue
+        is_free = is_folder or is_unchanged or patterns.is_released(path) or path in is_meant
+        if not is_free and shadows.hides(path, after) is not None:
+            shadowing.append(path)
+            if was is not None and not is_new:
+                kept[path] = was
+            continue
         kept[path] = entry if is_folder else times.of(entry, was if not is_new else None)
     _restore(kept, before, guarded)
     complete_folders(kept, after)

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 
 from remit.values import Tree, TreeEntry
 from remit.verifiers.drivers import Read
+from remit.verifiers.input_names import ROOT
 from remit.verifiers.input_tree import InputTree, folders_above, is_same
-from remit.verifiers.make_rules import NAMES, Rule, Rules, is_makefile, read_rules
-from remit.verifiers.naming import ROOT
+from remit.verifiers.make_rules import NAMES, Rule, Rules, expand, is_makefile, read_rules
 
 _FORCE = ".judged-anew"
 _CANCELLED = {
@@ -27,7 +27,9 @@ _CANCELLED = {
 _COMMAND_NAME = re.compile(
     r"(?!(?:build|dist|bin|obj|out|lib|libs|deps|vendor|target|venv|env|node_modules|include|share|data|tmp)$)[\w-]+"
 )
-_MAKES = re.compile(r"\b(?:mkdir|touch|install|venv|clone|curl|wget|cmake|configure|autoreconf|ln|cp|mv|tar|unzip)\b|>|-o\b")
+_MAKES = re.compile(
+    r"\b(?:mkdir|touch|install|venv|clone|curl|wget|cmake|configure|autoreconf|ln|cp|mv|tar|unzip)\b|>|-o\b"
+)
 _SEARCHES = re.compile(r"^\s*(?:VPATH\b|vpath\b|GPATH\b)", re.MULTILINE)
 _TEXT_MAX = 256 * 1024
 
@@ -46,13 +48,19 @@ def makefile_of(input_tree: Tree, verification_tree: Tree, read: Read, *, root: 
     if not makefiles:
         return None
     left = {path: entry for path, entry in after.items() if path not in before}
-    changed = {path for path, entry in after.items() if entry.kind == "file" and not is_same(entry, before.get(path))}
+    changed = {
+        path for path, entry in after.items() if entry.kind == "file" and not is_same(entry, before.get(path))
+    }
     ruled = {name for _, rules in makefiles.values() for name in rules.rules}
     parts = [*_cancelled(changed, before.keys() | ruled), *_unmade(changed, makefiles, ruled)]
     for folder, names, forced in _per_folder(before, left, makefiles):
         lines = [f".PHONY: {_escaped(name)}" for name in names]
         lines += [f"{_escaped(name)}: {_FORCE}" for name in forced]
-        parts.append(f"ifeq ($(CURDIR),{_escaped(posixpath.join(root, folder).rstrip('/'))})\n" + "\n".join(lines) + "\nendif")
+        parts.append(
+            f"ifeq ($(CURDIR),{_escaped(posixpath.join(root, folder).rstrip('/'))})\n"
+            + "\n".join(lines)
+            + "\nendif"
+        )
     if not parts:
         return None
     head = f".PHONY: {_FORCE}\n{_FORCE}: ;" if any(_FORCE in part for part in parts) else ""
@@ -98,7 +106,9 @@ def _per_folder(
                 is_made_here = entry is not None and entry.kind == "dir" and _makes_a_folder(rule.recipe)
                 if (entry is not None and not is_made_here) or target in names:
                     phony.setdefault(folder, {})[target] = None
-            if _is_command(target, rule, rules) and not any(posixpath.join(each, target) in before for each in folders):
+            if _is_command(target, rule, rules) and not any(
+                posixpath.join(each, target) in before for each in folders
+            ):
                 phony.setdefault(home, {})[target] = None
     for folder in sorted(phony.keys() | forced.keys()):
         names_here, forced_here = list(phony.get(folder, ())), list(forced.get(folder, ()))
@@ -109,7 +119,8 @@ def _per_folder(
 def _is_included(target: str, makefiles: Mapping[str, tuple[str, Rules]]) -> bool:
     words = [word for _, rules in makefiles.values() for word in rules.includes]
     return posixpath.splitext(target)[1] in (".d", ".mk", ".make", ".dep", ".depend") or any(
-        re.fullmatch(re.escape(word.removeprefix("./")).replace(r"\$_", ".*").replace(r"\*", ".*"), target) for word in words
+        re.fullmatch(re.escape(word.removeprefix("./")).replace(r"\$_", ".*").replace(r"\*", ".*"), target)
+        for word in words
     )
 
 
@@ -122,12 +133,14 @@ def _is_command(target: str, rule: Rule, rules: Rules) -> bool:
     """Whether a target only names what its recipe does, so that a file called like it, which the work could make while an
     earlier target runs it, is none of its output."""
     recipe = "\n".join(rule.recipe)
+    known = expand(recipe, rules.variables)
     is_phony = target in rules.rules.get(".PHONY", Rule()).needs
     return (
         not is_phony
         and _COMMAND_NAME.fullmatch(target) is not None
-        and _MAKES.search(recipe) is None
-        and re.search(rf"\$[@({{]@?|\b{re.escape(target)}\b", recipe.replace("$(MAKE)", "").replace("$(PYTHON)", "")) is None
+        and re.search(r"\$[@({]?@", recipe) is None
+        and re.search(rf"\b{re.escape(target)}\b", known) is None
+        and _MAKES.search(known) is None
     )
 
 

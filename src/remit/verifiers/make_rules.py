@@ -12,7 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 NAMES = ("GNUmakefile", "makefile", "Makefile")
-_BUILT_IN = {"MAKE": "make", "CC": "cc", "CXX": "c++", "GO": "go", "RM": "rm -f", "AR": "ar", "LD": "ld", "CARGO": "cargo"}
+_BUILT_IN = {
+    "MAKE": "make",
+    "CC": "cc",
+    "CXX": "c++",
+    "GO": "go",
+    "RM": "rm -f",
+    "AR": "ar",
+    "LD": "ld",
+    "CARGO": "cargo",
+}
 _ASSIGNMENT = re.compile(r"(?:export\s+|override\s+)*([\w.-]+)\s*(\?|\+|::?:?|!)?=\s*(.*)")
 _RULE = re.compile(r"([^:=#\t]+?)\s*&?::?(?!=)\s*([^;]*)(?:;(.*))?$")
 _JUST = re.compile(r"@?([\w-]+)[^:=\n]*:(?!=)\s*([^#]*)()$")
@@ -61,7 +70,13 @@ class Rules:
             for stem, rule in self._for(goal):
                 needs = [need.replace("%", stem) for need in rule.needs]
                 todo += needs
-                automatic = {"@": goal, "<": "".join(needs[:1]), "^": " ".join(needs), "*": stem, "+": " ".join(needs)}
+                automatic = {
+                    "@": goal,
+                    "<": "".join(needs[:1]),
+                    "^": " ".join(needs),
+                    "*": stem,
+                    "+": " ".join(needs),
+                }
                 for line in rule.recipe:
                     yield expand(line, self.variables | automatic).replace("$$", "$")
 

@@ -10,66 +10,55 @@ import itertools
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from fnmatch import translate
 from typing import Literal
 
-from remit.verifiers.programs import PYTHONS, basename, unwrap
+from remit.verifiers.input_names import ROOT, Names, absolute
+from remit.verifiers.program_kinds import (
+    COMPARERS,
+    COPIERS,
+    DECIDERS,
+    DRIVERS,
+    GREPS,
+    MANY,
+    READERS,
+    RUNNERS,
+    SAYERS,
+    SYNTAX,
+    TESTS,
+    TOOLS,
+    module_of,
+    program_of,
+)
+from remit.verifiers.programs import PYTHONS
 from remit.verifiers.shell import UNKNOWN, Command, Reading, Word, plain, replaced
 
 Role = Literal["check", "work", "script", "pointed", "operand", "around", "folder"]
 """`script`: what the command runs; `pointed`: a tool is pointed at it, `around`: at a folder above it; `operand`: named in
 any other way, `folder`: a folder above it is."""
 _ROLES: tuple[Role, ...] = ("check", "work", "script", "pointed", "operand", "around", "folder")
-ROOT = "/workspace"
-GLOBS_MAX = 200
-_COMPARERS = frozenset("diff cmp comm sdiff colordiff wdiff icdiff numdiff diff3 dyff jd delta".split())
-_TESTS = frozenset(["[", "test", "case"])
-_SAYERS = frozenset("echo printf : true false read export set exit return shift local declare".split())
-_GREPS = frozenset("grep egrep fgrep rg ag ack zgrep".split())
-_READERS = frozenset(
-    """cat sort head tail tr sed cut uniq wc nl rev tac paste fold tee zcat gunzip base64 iconv dos2unix xxd od hexdump column
-    strings awk gawk jq yq md5sum sha1sum sha256sum sha512sum b2sum cksum cd pwd dirname basename column fmt expand""".split()
-)
-_DECIDERS = frozenset("jq yq awk gawk".split())
-_TOOLS = frozenset(
-    """ls stat file du find chmod chown touch rm mkdir rmdir ln which git tar zip unzip gzip rsync open less more bat curl
-    gcc g++ cc c++ clang clang++ tcc rustc javac kotlinc scalac ghc ocamlc ocamlopt ocamlfind fpc gfortran nasm as ld nvcc
-    swiftc tsc vue-tsc svelte-check esbuild swc babel webpack rollup vite parcel terser uglifyjs sass lessc postcss protoc
-    mypy pyright basedpyright pyre pytype ty ruff flake8 pylint pyflakes pycodestyle pydocstyle black isort yapf autopep8
-    bandit vulture radon py_compile compileall doctest json.tool tabnanny pydoc cython mypyc interrogate codespell
-    eslint prettier biome standard xo tslint jshint stylelint htmlhint markdownlint markdownlint-cli2 oxlint dprint
-    golint gofmt gofumpt goimports golangci-lint staticcheck clippy-driver rustfmt shellcheck shfmt checkbashisms hadolint
-    yamllint ansible-lint xmllint tidy jsonlint ajv sqlfluff sqlfmt buf clang-format clang-tidy cppcheck cpplint splint
-    rubocop standardrb reek brakeman sorbet srb phpstan psalm phpcs phpcbf php-cs-fixer phpmd perlcritic perltidy luacheck
-    stylua selene credo dialyzer ktlint detekt checkstyle spotbugs pmd scalafmt hlint ormolu fourmolu zig nim crystal
-    sphinx-build mkdocs pandoc pdflatex xelatex lualatex latexmk asciidoctor dot terraform tflint cfn-lint helm kubeconform
-    vint proselint vale alex cspell typos ast-grep semgrep lizard cloc tokei scc nm objdump readelf ldd strip ar ranlib""".split()
-)
-_RUNNERS = frozenset(
-    """pytest py.test unittest nose2 behave robot ward jest vitest mocha ava jasmine tape tap rspec minitest phpunit pest
-    bats prove busted shellspec hurl newman ctest cypress playwright wdio karma cucumber codecept runtests avocado""".split()
-)
-_DRIVERS = frozenset(
-    """make gmake just task npm yarn pnpm rake invoke inv doit mage grunt gulp lerna nx turbo gradle gradlew mvn mvnw ant sbt
-    tox nox cmake ninja meson bazel buck2 scons composer dune stack cabal mix rebar3 lein cargo""".split()
-)
-_MANY = frozenset("go deno bun dart dotnet swift flutter hatch forge".split())
-_LAUNCHERS = frozenset(
-    """uv uvx poetry pipenv pdm rye pixi npx bunx pnpx bundle coverage mise rtx conda micromamba xvfb-run time sudo doas
-    strace ltrace valgrind chronic unbuffer cross-env dotenv taskset ionice watch hyperfine parallel busybox""".split()
-)
-_SYNTAX = frozenset([("node", "--check"), ("node", "-c"), ("bash", "-n"), ("sh", "-n"), ("php", "-l"), ("ruby", "-c"), ("perl", "-c")])
-_COPIERS = frozenset("cp mv ln install rsync".split())
-_SUBCOMMANDS = frozenset("run exec dlx x tool --".split())
+
+
 _OUTPUT = re.compile(r"-o|--(out|output|out-?file|out-?dir|output-(dir|file)|dest|target-dir)")
 _CONFIGURATION = re.compile(
     r"--?([\w-]*-)?(conf|config|configuration|config-?file|rc-?file|makefile|file|spec|schema|rules|settings|ini|expected|"
     r"reference|baseline|golden|project|against|ignore-path|plugin|setup|require|import|loader|manifest-path)"
 )
-_SHORT = {"-c": "pytest py.test tox eslint jest mocha flake8", "-f": "make gmake just nox docker-compose grep egrep fgrep rg"}
-_SHORT |= {"-p": "tsc vue-tsc", "-r": "node mocha pylint rspec", "-S": "ctest", "-I": "prove", "-C": "ruff"}
-_EXPECTED = re.compile(r"expect|golden|^gold|refer|^ref|want|baseline|answer|truth|correct|oracle|sample", re.IGNORECASE)
-_PRODUCED = re.compile(r"(^|[_.-])(out|outputs?|results?|actual|got|generated|build|dist)([_.-]|$)", re.IGNORECASE)
+_SHORT = {
+    "-c": "pytest py.test tox eslint jest mocha flake8",
+    "-f": "make gmake just nox docker-compose grep egrep fgrep rg",
+    "-p": "tsc vue-tsc",
+    "-r": "node mocha pylint rspec",
+    "-S": "ctest",
+    "-I": "prove",
+    "-C": "ruff",
+}
+_AROUND: dict[Role, Role] = {"operand": "folder", "pointed": "around"}
+_EXPECTED = re.compile(
+    r"expect|golden|^gold|refer|^ref|want|baseline|answer|truth|correct|oracle|sample", re.IGNORECASE
+)
+_PRODUCED = re.compile(
+    r"(^|[_.-])(out|outputs?|results?|actual|got|generated|build|dist)([_.-]|$)", re.IGNORECASE
+)
 _JUDGE = re.compile(
     r"(^|[_.-])(check(s|er|ing)?|judge|verif(y|ier|ication)|grader?|grading|scor(e|er|ing)|validat(e|or|ion)|assert\w*|oracle|"
     r"tests?|tester|run_?tests?|acceptance|criteria|rules|cases?|harness|eval(uate)?|smoke|compare|expect\w*|golden|refer\w*|"
@@ -92,65 +81,6 @@ def is_product_named(path: str) -> bool:
     return _PRODUCED.search(name) is not None and _EXPECTED.search(name) is None
 
 
-class Names:
-    """Finds the input's files by what a command calls them."""
-
-    def __init__(self, files: Iterable[str], folders: Iterable[str], real: Callable[[str], str | None]) -> None:
-        """`real` gives the path behind links, of files and folders."""
-        self._files = tuple(files)
-        self._known = frozenset(self._files)
-        self._folders = frozenset(folders)
-        self._real = real
-        self._globs_left = GLOBS_MAX
-
-    def find(self, value: str, folder: str) -> tuple[list[str], bool]:
-        """The files of a word that stands in this folder, and whether it is the name of a folder."""
-        for text in dict.fromkeys((value, value.partition("::")[0], re.sub(r"(:\d+)+$", "", value), value.lstrip("@"))):
-            if UNKNOWN in folder + text or re.search(r"[*?\[]", text):
-                if found := self._match(text, folder):
-                    return found, False
-                continue
-            path = absolute(plain(text), folder)
-            path = path.removeprefix(f"{ROOT}/") if path.startswith(f"{ROOT}/") else ""
-            if path in self._known:
-                return [path], False
-            real = self._real(path) if path else None
-            if real is not None and real in self._folders:
-                return [name for name in self._files if name.startswith(f"{real}/")], True
-            if real is not None:
-                return [path], False
-        return [], False
-
-    def _match(self, text: str, folder: str) -> list[str]:
-        if self._globs_left <= 0 or re.search(r"\w", text.replace(UNKNOWN, "")) is None:
-            return []
-        self._globs_left -= 1
-        text = re.sub(f"{UNKNOWN}/(\\.\\.?/)+", f"{UNKNOWN}/", text)
-        path = text if text.startswith(UNKNOWN) else absolute(text, folder).removeprefix(f"{ROOT}/")
-        parts = (re.sub(r"\.\*", "[^/]*", translate(plain(part))[4:-3]) for part in path.split(UNKNOWN))
-        expression = ".*".join(parts).replace("[^/]*[^/]*/", "(?:.*/)?").replace(".*/", "(?:.*/)?")
-        expression = re.sub(r"(?<![/\\])\(\?:\.\*/\)\?", ".*/", expression) if not path.startswith(UNKNOWN) else expression
-        pattern = re.compile(expression)
-        return [name for name in self._files if pattern.fullmatch(name)]
-
-    def module(self, dotted: str, folder: str) -> list[str]:
-        """The files that Python would run or import for a dotted name."""
-        parts = dotted.split(".")
-        for end in range(len(parts), 0, -1):
-            for base in ("", "src/", "lib/"):
-                path = base + "/".join(parts[:end])
-                for name in (f"{path}.py", f"{path}/__main__.py", f"{path}/__init__.py"):
-                    found, is_folder = self.find(name, folder)
-                    if found and not is_folder:
-                        return found
-        return []
-
-
-def absolute(text: str, folder: str) -> str:
-    """Where a path leads that stands in this folder of the tree."""
-    return posixpath.normpath(posixpath.join(ROOT, folder, text))
-
-
 def stronger(one: Role, other: Role) -> bool:
     """Whether one role says more than the other."""
     return _ROLES.index(one) < _ROLES.index(other)
@@ -167,7 +97,9 @@ def name_files(
 
 def name_tokens(text: str, names: Names, folder: str = "") -> dict[str, Role]:
     """Every file that stands in a text which cannot be told apart."""
-    return {path: "script" for token in _PATH_IN_CODE.findall(text) for path in _single(names.find(token, folder))}
+    return {
+        path: "script" for token in _PATH_IN_CODE.findall(text) for path in _single(names.find(token, folder))
+    }
 
 
 def _in_code(path: str) -> Role:
@@ -176,37 +108,6 @@ def _in_code(path: str) -> Role:
 
 def _single(found: tuple[list[str], bool]) -> list[str]:
     return [] if found[1] else found[0]
-
-
-def program_of(command: Command) -> tuple[str, tuple[Word, ...]]:
-    """What a command really runs, behind `env`, `uv run` and the like, with all its words; Python's modules by their name."""
-    words = unwrap(command)[0] or ()
-    while words:
-        name = basename(words[0].text)
-        rest = list(words[1:])
-        if name in ("npm", "yarn", "pnpm", "bun") and rest and rest[0].text in ("exec", "dlx", "x"):
-            rest.pop(0)
-        elif name not in _LAUNCHERS:
-            break
-        is_coverage = name == "coverage" and any(word.text == "run" for word in rest[:3])
-        while rest and (rest[0].text.startswith("-") or rest[0].text in _SUBCOMMANDS or "=" in rest[0].text):
-            if is_coverage and rest[0].text == "-m":
-                break
-            rest.pop(0)
-        if not rest:
-            break
-        words = (Word("python"), *rest) if is_coverage else unwrap(Command(tuple(rest), command.folder))[0] or ()
-    return (basename(words[0].text), tuple(words)) if words else ("", ())
-
-
-def module_of(words: Sequence[Word]) -> int | None:
-    """Where among the words of a Python the name behind -m stands."""
-    for at, word in enumerate(words[1:], 1):
-        if word.text == "-m" and at + 1 < len(words):
-            return at + 1
-        if word.text == "-c" or not (word.text.startswith("-") or words[at - 1].text in ("-W", "-X")):
-            return None
-    return None
 
 
 class _Namer:
@@ -242,7 +143,7 @@ class _Namer:
         yield from command.writes
         if name in ("tee", "touch"):
             yield from words[1:]
-        if name in _COPIERS and len(words) > 2:
+        if name in COPIERS and len(words) > 2:
             yield words[-1]
         yield from (b for a, b in itertools.pairwise(words) if name != "grep" and _OUTPUT.fullmatch(a.text))
         for word in words:
@@ -258,28 +159,35 @@ class _Namer:
             if its == "folder" and not is_judge_named(value.rstrip("/")):
                 its = "around"
             for path in found if its is not None else ():
-                if path not in self.roles or stronger(its, self.roles[path]):
-                    self.roles[path] = its
-            if role in ("check", "script", "operand") and re.search(r"[*?\[]", value) and UNKNOWN not in command.folder + value:
+                self._note_path(path, its or role)
+            if (
+                role in ("check", "script", "operand")
+                and re.search(r"[*?\[]", value)
+                and UNKNOWN not in command.folder + value
+            ):
                 self.globs[absolute(plain(value), command.folder).removeprefix(f"{ROOT}/")] = None
             noted += found
             if not found and re.search(r"[\s('\";,=<]", value):
                 for path in name_tokens(plain(value).replace("=", " "), self._names, command.folder):
-                    self._note(Word(path, True, (f"{ROOT}/{path}",)), command, "pointed" if role == "pointed" else _in_code(path))
+                    self._note_path(path, "pointed" if role == "pointed" else _in_code(path))
         return noted
+
+    def _note_path(self, path: str, role: Role) -> None:
+        if path not in self.roles or stronger(role, self.roles[path]):
+            self.roles[path] = role
 
     def _read(self, command: Command) -> None:
         name, words = program_of(command)
         for word in self._writes(command):
             self._note(word, command, "work", "work")
-        is_reader = name in _READERS
+        is_reader = name in READERS
         for word in command.reads if not is_reader else ():
             self._note(word, command, "check", "check")
         if command.here and PYTHONS.fullmatch(name):
             self._code(Word("", True, (command.here,)), command)
         if name and not is_reader and command.here:
             for path in name_tokens(command.here, self._names, command.folder):
-                self._note(Word(path, True, (f"{ROOT}/{path}",)), command, _in_code(path))
+                self._note_path(path, _in_code(path))
         if not words:
             return
         if "/" in "".join(words[0].values) or words[0] is not command.words[0]:
@@ -289,44 +197,60 @@ class _Namer:
     def _arguments(self, name: str, words: tuple[Word, ...], command: Command) -> None:
         operands = self._options(name, words[1:], command)
         first = operands[0].text if operands else ""
-        if name in _TESTS or name in _COMPARERS or (name == "git" and "--no-index" in [word.text for word in words]):
+        if (
+            name in TESTS
+            or name in COMPARERS
+            or (name == "git" and "--no-index" in [word.text for word in words])
+        ):
             self._compare(name, [w for w in operands if w.text != "diff"], command)
-        elif name in _GREPS:
+        elif name in GREPS:
             self._compare(name, operands[:1], command)
             is_beside = any(self._files_of(source) is None for source, _ in self._fed[command])
             self._all(operands[1:], command, "check" if is_beside else "pointed")
-        elif name in _READERS:
+        elif name in READERS:
             self._all([*operands, *command.reads] if name != "tee" else (), command, self._fed_role(command))
-        elif name in _COPIERS:
+        elif name in COPIERS:
             for word in operands[:-1]:
                 self._note(word, command, "script" if is_judge_named(word.text) else "pointed", "around")
         elif PYTHONS.fullmatch(name) and (at := module_of(words)) is not None:
             module = words[at]
             for path in self._names.module(module.text, command.folder):
-                self._note(Word(path, True, (f"{ROOT}/{path}",)), command, self._script_role(command, module))
+                self._note_path(path, self._script_role(command, module))
             name, behind = program_of(Command((module, *words[at + 1 :]), command.folder))
             self._arguments(name, behind or (module,), command)
-        elif name in _RUNNERS or (name in _MANY and first == "test") or any(w.text == "--test" for w in words):
+        elif name in RUNNERS or (name in MANY and first == "test") or any(w.text == "--test" for w in words):
             for word in operands:
                 is_pointed = any(option.text.startswith("--doctest") for option in words)
-                self._note(word, command, "pointed" if is_pointed else "check", "folder" if is_judge_named(word.text) else None)
-                if re.fullmatch(r"\w+(\.\w+)+", word.text) and not self._names.find(word.text, command.folder)[0]:
+                self._note(
+                    word,
+                    command,
+                    "pointed" if is_pointed else "check",
+                    "folder" if is_judge_named(word.text) else None,
+                )
+                if (
+                    re.fullmatch(r"\w+(\.\w+)+", word.text)
+                    and not self._names.find(word.text, command.folder)[0]
+                ):
                     for path in self._names.module(word.text, command.folder):
-                        self._note(Word(path, True, (f"{ROOT}/{path}",)), command, "check")
-        elif name in _TOOLS or (name in _MANY and first != "run") or (name, words[1:2] and words[1].text) in _SYNTAX:
+                        self._note_path(path, "check")
+        elif (
+            name in TOOLS
+            or (name in MANY and first != "run")
+            or (name, words[1:2] and words[1].text) in SYNTAX
+        ):
             self._all(operands, command, "pointed")
-        elif name in _SAYERS or name in self._functions:
+        elif name in SAYERS or name in self._functions:
             pass
         elif name in (".", "source"):
             self._all(operands[:1], command, "check")
-        elif name in _DRIVERS:
+        elif name in DRIVERS:
             self._all([word for word in operands if re.search(r"[./]", word.text)], command, "operand")
         elif name:
             self._run(name, operands, words, command)
 
     def _all(self, words: Iterable[Word], command: Command, role: Role) -> None:
         for word in words:
-            self._note(word, command, role, {"operand": "folder", "pointed": "around"}.get(role, role))
+            self._note(word, command, role, _AROUND.get(role, role))
 
     def _options(self, name: str, words: Sequence[Word], command: Command) -> list[Word]:
         """The words that are no options; files that options give as configuration are noted."""
@@ -338,20 +262,29 @@ class _Namer:
                 continue
             option, separator, value = word.text.partition("=")
             is_configuration = _CONFIGURATION.fullmatch(option) or name in _SHORT.get(option, "").split()
-            is_configuration = is_configuration or (name in _GREPS and re.fullmatch(r"-[a-zA-Z]*f", option))
+            is_configuration = is_configuration or (name in GREPS and re.fullmatch(r"-[a-zA-Z]*f", option))
             if not word.text.startswith("-") or word.text == "-":
                 operands.append(word)
             elif is_configuration and separator:
                 self._note(replaced(word, value), command, "check", "check")
             elif is_configuration and at + 1 < len(words):
-                skipped = bool(self._note(words[at + 1], command, "check", "check")) or name in _GREPS
-                if skipped and name in _GREPS:
+                skipped = bool(self._note(words[at + 1], command, "check", "check")) or name in GREPS
+                if skipped and name in GREPS:
                     operands.insert(0, Word("-"))
-            elif separator and not _OUTPUT.fullmatch(option) and name not in _TOOLS | _RUNNERS | _DRIVERS:
+            elif separator and not _OUTPUT.fullmatch(option) and name not in TOOLS | RUNNERS | DRIVERS:
                 operands.append(replaced(word, value))
-            elif name in _RUNNERS and option in ("-k", "-m", "-g", "-t", "-n", "-W", "--ignore", "--deselect"):
+            elif name in RUNNERS and option in (
+                "-k",
+                "-m",
+                "-g",
+                "-t",
+                "-n",
+                "-W",
+                "--ignore",
+                "--deselect",
+            ):
                 skipped = not separator
-            elif _OUTPUT.fullmatch(option) and not separator and name not in _GREPS | _TESTS:
+            elif _OUTPUT.fullmatch(option) and not separator and name not in GREPS | TESTS:
                 skipped = True
         return operands
 
@@ -380,7 +313,7 @@ class _Namer:
         """Modules that a Python text imports and that are called like judges."""
         for module in (found for value in word.values for found in _IMPORT_IN_CODE.findall(plain(value))):
             for path in self._names.module(module, command.folder) if is_judge_named(module) else ():
-                self._note(Word(path, True, (f"{ROOT}/{path}",)), command, "script")
+                self._note_path(path, "script")
 
     def _script_role(self, command: Command, word: Word) -> Role:
         path = (word.values or (word.text,))[0]
@@ -390,14 +323,14 @@ class _Namer:
         """Whether its output is what something else judges. A judge's own word may be searched for, too."""
         for target, _ in command.goes_to if depth else ():
             name, words = program_of(target)
-            if name in _COMPARERS:
+            if name in COMPARERS:
                 return True
-            if name in _TESTS or name in _GREPS:
+            if name in TESTS or name in GREPS:
                 if not is_judge or self._has_file_beside(target, command):
                     return True
-            elif name in _DECIDERS | _TOOLS and not target.goes_to and not is_judge:
+            elif name in DECIDERS | TOOLS and not target.goes_to and not is_judge:
                 return True
-            elif name in _READERS | _TOOLS | _SAYERS | self._functions or not words:
+            elif name in READERS | TOOLS | SAYERS | self._functions or not words:
                 if self._is_compared(target, is_judge=is_judge, depth=depth - 1):
                     return True
             elif not self._is_compared(target, depth=depth - 1) and self._runs_file(target):
@@ -405,7 +338,9 @@ class _Namer:
         return False
 
     def _runs_file(self, command: Command) -> bool:
-        return any(self._names.find(value, command.folder)[0] for word in command.words for value in word.values)
+        return any(
+            self._names.find(value, command.folder)[0] for word in command.words for value in word.values
+        )
 
     def _has_file_beside(self, target: Command, command: Command) -> bool:
         return any(source is not command and self._files_of(source) for source, _ in self._fed[target])
@@ -414,19 +349,19 @@ class _Namer:
         """The role of files that a program like cat only passes on, by who gets them."""
         for target, _ in command.goes_to:
             name, _words = program_of(target)
-            if name in _TESTS | _COMPARERS | _GREPS:
+            if name in TESTS | COMPARERS | GREPS:
                 return "folder"  # comparing says more
-            if name in _READERS:
+            if name in READERS:
                 return self._fed_role(target)
-            if name and name not in _TOOLS | self._functions:
+            if name and name not in TOOLS | self._functions:
                 return "check"
         return "pointed"
 
     def _files_of(self, source: Command, depth: int = 8) -> list[str] | None:
         """The files that a command's output is made of; None: it is made by a program."""
         name, words = program_of(source)
-        is_said = name in _SAYERS | _TESTS | self._functions
-        if name not in _READERS and not is_said:
+        is_said = name in SAYERS | TESTS | self._functions
+        if name not in READERS and not is_said:
             return None
         files: list[str] = []
         operands = [word for word in words[1:] if not is_said and not word.text.startswith("-")]
@@ -447,33 +382,36 @@ class _Namer:
         sides: list[list[str]] = []
         is_made = False
         for source, is_text in self._fed[command]:
-            if name in _GREPS and not is_text and (files := self._files_of(source)) is not None:
+            if name in GREPS and not is_text and (files := self._files_of(source)) is not None:
                 for path in files:
-                    self._note(Word(path, True, (f"{ROOT}/{path}",)), command, "work")
+                    self._note_path(path, "work")
                 is_made = True
                 continue
             made = self._files_of(source)
             is_made = is_made or made is None
             sides += [made] if made else []
-        for word in operands if name not in _GREPS else ():
+        for word in operands if name not in GREPS else ():
             if word.sources or word.text == "-":
                 continue
             for value in word.values or (word.text,):
                 found = self._names.find(value, command.folder)[0]
-                if name in _TESTS:
+                if name in TESTS:
                     self._note(word, command, "pointed", "pointed")
                 elif not found or absolute(plain(value), command.folder) in self._written:
                     is_made = True
                 else:
                     sides.append(found)
-        is_made = is_made or name in _GREPS
+        is_made = is_made or name in GREPS
         expected = [bool(_EXPECTED.search(posixpath.basename(files[0]))) for files in sides]
         produced = [is_product_named(files[0]) for files in sides]
         for at, files in enumerate(sides):
             role: Role = "operand"
-            if is_made or (len(sides) > 1 and (expected[at] or (any(produced) and not produced[at] and not any(expected)))):
+            if is_made or (
+                len(sides) > 1
+                and (expected[at] or (any(produced) and not produced[at] and not any(expected)))
+            ):
                 role = "check"
             elif len(sides) == 1 or any(expected) or produced[at]:
                 role = "work"
             for path in files:
-                self._note(Word(path, True, (f"{ROOT}/{path}",)), command, role)
+                self._note_path(path, role)

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from remit.values import Tree, Value
 from remit.verifiers.drivers import Line, Read, driven
+from remit.verifiers.input_names import Names
 from remit.verifiers.input_tree import InputTree
 from remit.verifiers.make_rules import is_makefile, read_rules
-from remit.verifiers.naming import Names, Role, is_judge_named, is_product_named, name_files, name_tokens, stronger
+from remit.verifiers.naming import (
+    Role,
+    is_judge_named,
+    is_product_named,
+    name_files,
+    name_tokens,
+    stronger,
+)
 from remit.verifiers.outcome_words import work_in_outcome
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.shadowing import places_of
@@ -97,13 +105,15 @@ def protection_of(
         has_extension = "." in posixpath.basename(path).lstrip(".")
         return is_source(path, None if has_extension else (read_real(path) or "").partition("\n")[0])
 
-    seen = frozenset(real for path in opened or () if (real := inputs.real(path)) is not None and inputs.is_file(real))
+    seen = frozenset(
+        real for path in opened or () if (real := inputs.real(path)) is not None and inputs.is_file(real)
+    )
     named = _reach(command, inputs, read_real, is_code, None if opened is None else seen)
     reasons: dict[str, str] = {}
     for path, why in _matching(inputs, patterns):
         inputs.reach(path, why, reasons)
     meant = work_in_outcome(outcome, inputs.files())
-    candidates = {
+    candidates: dict[str, Role] = {
         path: role
         for path, role in named.roles.items()
         if not patterns.is_released(path) and not (work and not patterns.is_outside_work(path))
@@ -113,8 +123,14 @@ def protection_of(
             _note(inputs, path, named, reasons)
     is_work = meant.files - reasons.keys()
     is_work |= {path for path, role in candidates.items() if role in ("work", "pointed")}
-    is_work |= {p for p, role in candidates.items() if role == "operand" and is_product_named(p) and not is_code(p)}
-    universe = seen if opened is not None else frozenset(p for p in inputs.files() if inputs.is_file(p) and is_code(p))
+    is_work |= {
+        p for p, role in candidates.items() if role == "operand" and is_product_named(p) and not is_code(p)
+    }
+    universe = (
+        seen
+        if opened is not None
+        else frozenset(p for p in inputs.files() if inputs.is_file(p) and is_code(p))
+    )
     soft = _soft(candidates, universe, is_work, is_code, read_real, frozenset(reasons))
     for path in soft:
         _note(inputs, path, named, reasons)
@@ -165,19 +181,14 @@ def _soft(
     roles: Mapping[str, Role],
     opened: Collection[str],
     is_work: Collection[str],
-    is_code: Read | object,
+    is_code: Callable[[str], bool],
     read: Read,
     fixed: Collection[str],
 ) -> list[str]:
     """Of the files that are named in some other way than as the check: those to protect, the surest first."""
-    assert callable(is_code)
     open_roles = {path: role for path, role in roles.items() if path not in is_work and path not in fixed}
     sure = [path for path, role in open_roles.items() if role == "script"]
-    sure += [
-        path
-        for path, role in open_roles.items()
-        if role == "operand" and not is_code(path)
-    ]
+    sure += [path for path, role in open_roles.items() if role == "operand" and not is_code(path)]
     left = {path for path in opened if is_code(path)} - {*sure, *fixed}
     weak = [path for path, role in open_roles.items() if role == "operand" and path in left]
     by_folder = [path for path, role in open_roles.items() if role == "folder" and path in left]
@@ -188,19 +199,31 @@ def _soft(
         # Where the judge reaches the work by itself, what it is given is its own; else it is what it is pointed at.
         texts = [read(path) for path in sure]
         is_reached = any(text is None or _leads_to(text, others) for text in texts)
-        weak = [path for path in weak if is_judge_named(path) or (is_reached and not _leads_to(read(path) or "", others))]
+        weak = [
+            path
+            for path in weak
+            if is_judge_named(path) or (is_reached and not _leads_to(read(path) or "", others))
+        ]
     protected = [*sure, *weak, *(by_folder if others else ())]
     helped = [read(path) or "" for path in protected]
-    for path in left - {*protected, *is_work}:
-        if is_judge_named(path) and any(_leads_to(text, [path]) for text in helped):
-            protected.append(path)
+    protected += [
+        path
+        for path in sorted(left - {*protected, *is_work})
+        if is_judge_named(path) and any(_leads_to(text, [path]) for text in helped)
+    ]
     return protected if left - {*protected} else [path for path in protected if path in sure or path in weak]
 
 
 def _leads_to(text: str, paths: Collection[str]) -> bool:
     """Whether a source names one of these files where it imports, includes or opens something."""
     stems = "|".join(re.escape(posixpath.splitext(posixpath.basename(path))[0]) for path in paths)
-    return bool(stems) and re.search(rf"(?:\b(?:import|from|require|include|use|load|source)\b.*|[\"'/])\b(?:{stems})\b", text) is not None
+    return (
+        bool(stems)
+        and re.search(
+            rf"(?:\b(?:import|from|require|include|use|load|source)\b.*|[\"'/])\b(?:{stems})\b", text
+        )
+        is not None
+    )
 
 
 def _matching(inputs: InputTree, patterns: ProtectedPatterns) -> Iterator[tuple[str, str]]:
@@ -219,9 +242,10 @@ def _matching(inputs: InputTree, patterns: ProtectedPatterns) -> Iterator[tuple[
                     yield seen_as, why
 
 
-def _reach(command: str, inputs: InputTree, read: Read, is_code: object, opened: frozenset[str] | None) -> _Named:
+def _reach(
+    command: str, inputs: InputTree, read: Read, is_code: Callable[[str], bool], opened: frozenset[str] | None
+) -> _Named:
     """Read the command, and what it drives."""
-    assert callable(is_code)
     named = _Named()
     names = Names(inputs.files(), inputs.folders(), inputs.real)
     todo = [(Line(command), 0)]
@@ -239,15 +263,26 @@ def _reach(command: str, inputs: InputTree, read: Read, is_code: object, opened:
         if reading.is_whole:
             roles, globs = name_files(reading, names, is_code)
         else:
-            roles, globs = name_tokens(line.text, names, line.folder), ()
-            named.notes[f"{line.text.strip()} cannot be told apart, so every file it names is protected"] = None
+            roles, globs = name_tokens(line.text, names, line.folder), tuple[str, ...]()
+            named.notes[f"{line.text.strip()} cannot be told apart, so every file it names is protected"] = (
+                None
+            )
         named.globs |= dict.fromkeys(globs)
         named.folders |= dict.fromkeys(c.folder for c in reading.commands if UNKNOWN not in c.folder)
         for path, role in roles.items():
-            if line.via is not None and role in ("operand", "folder") and opened is not None and path not in opened:
+            if (
+                line.via is not None
+                and role in ("operand", "folder")
+                and opened is not None
+                and path not in opened
+            ):
                 continue
             if path not in named.roles or stronger(role, named.roles[path]):
                 named.roles[path], named.via[path] = role, line.via
         if depth < DEPTH_MAX:
-            todo += [(each, depth + 1) for each_command in reading.commands for each in driven(each_command, names, read)]
+            todo += [
+                (each, depth + 1)
+                for each_command in reading.commands
+                for each in driven(each_command, names, read)
+            ]
     return named

@@ -11,17 +11,31 @@ from remit.values import TreeEntry
 from remit.verifiers.input_tree import InputTree, folders_above
 
 _ALWAYS = frozenset(
-    "pytest _pytest py pluggy iniconfig unittest doctest coverage hypothesis mock nose2 sitecustomize usercustomize".split()
+    [
+        "pytest",
+        "_pytest",
+        "py",
+        "pluggy",
+        "iniconfig",
+        "unittest",
+        "doctest",
+        "coverage",
+        "hypothesis",
+        "mock",
+        "nose2",
+        "sitecustomize",
+        "usercustomize",
+    ]
 )
 _MODULE = re.compile(r"(\w+)(?:\.(?:cpython|abi3|pypy)[\w-]*)?\.(?:py|pyc|so|pyd)")
 _PACKAGE_FILE = re.compile(r"__init__(?:\.(?:cpython|abi3|pypy)[\w-]*)?\.(?:py|pyc|so|pyd)")
-_PLACES = ("", "src", "lib")
+_PLACES: tuple[str, ...] = ("", "src", "lib")
 
 
 def places_of(inputs: InputTree, files: Iterable[str], folders: Iterable[str]) -> tuple[str, ...]:
     """Folders where a judge looks for modules: root, src, lib, where the command runs, and above the packages that hold
     the Python files and scripts that it opens or that are protected."""
-    places = dict.fromkeys(_PLACES)
+    places: dict[str, None] = dict.fromkeys(_PLACES)
     for folder in folders:
         real = inputs.real(folder) if folder else ""
         if real is not None:

@@ -296,8 +296,6 @@ class _Reader:
                         command.here += plain(next(iter(word.values), "")) + "\n"
                         for source in word.sources:
                             source.goes_to.append((command, True))
-                if child.type not in ("heredoc_body", "pipeline", "list") and node.type == "heredoc_redirect":
-                    continue
         for command in commands:
             if command.here:
                 for inner in self._inner(command) if _SHELL.fullmatch(command.words[0].text) else ():
@@ -393,7 +391,7 @@ class _Reader:
                 if text.startswith(">("):
                     return [UNKNOWN]
                 sources += shown
-                return [self._value(shown[-1])] if shown and text[0] in "$`" else [UNKNOWN]
+                return [_said(shown[-1])] if shown and text[0] in "$`" else [UNKNOWN]
             case "arithmetic_expansion":
                 return [UNKNOWN]
             case _:
@@ -409,36 +407,17 @@ class _Reader:
         if variable is not None:
             sources += variable.sources
             values += variable.values
-            if rest.startswith(("%/*", "%%/*")):
-                values = [posixpath.dirname(value) or "." for value in values]
-            elif rest.startswith("##*/"):
-                values = [posixpath.basename(value) for value in values]
+            values = values if not rest or rest[0] in ":-=[}" else [UNKNOWN]
         for child in node.named_children[1:]:
             if child.type not in ("subscript", "regex") and rest[:1] in (":", "-", "="):
                 values += self._pieces(child, sources, is_quoted=True)
         return values[:VALUES_MAX] or [UNKNOWN]
 
-    def _value(self, command: Command) -> str:
-        """What a command prints, of the few where it can be told: mostly how scripts find their own folder."""
-        texts = [next(iter(word.values), UNKNOWN) for word in command.words]
-        operands = [text for text in texts[1:] if not text.startswith("-")]
-        if texts[0] == "pwd":
-            return self._commands_folder(command)
-        if texts[:3] == ["git", "rev-parse", "--show-toplevel"]:
-            return "/workspace"
-        if not operands:
-            return UNKNOWN
-        if texts[0] == "dirname":
-            return posixpath.dirname(operands[0]) or "."
-        if texts[0] == "basename":
-            return posixpath.basename(operands[0]).removesuffix("".join(operands[1:2]))
-        if texts[0] in ("echo", "realpath", "readlink") or (texts[0] == "printf" and "%" not in operands[0]):
-            return operands[0] if len(operands) == 1 else UNKNOWN
-        return UNKNOWN
 
-    @staticmethod
-    def _commands_folder(command: Command) -> str:
-        return command.folder if UNKNOWN in command.folder else posixpath.join("/workspace", command.folder)
+def _said(command: Command) -> str:
+    """What a command prints, where it says so itself."""
+    values = [next(iter(word.values), UNKNOWN) for word in command.words]
+    return values[1] if values[0] in ("echo", "realpath") and len(values) == 2 else UNKNOWN
 
 
 def listed(command: Command) -> Word | None:

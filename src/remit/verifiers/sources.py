@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import posixpath
 
-_EXTENSIONS = frozenset(
-    """py pyi pyx pxd pxi ipynb js jsx mjs cjs ts tsx mts cts vue svelte astro coffee litcoffee ls go rs c h cc hh cpp hpp cxx hxx
+_EXTENSIONS = """py pyi pyx pxd pxi ipynb js jsx mjs cjs ts tsx mts cts vue svelte astro coffee litcoffee ls go rs c h cc hh cpp hpp cxx hxx
     c++ h++ inl ipp tcc def m mm swift java kt kts scala sc groovy gradle clj cljs cljc edn cs fs fsi fsx vb rb rake gemspec ru erb
     php phtml pl pm pod t xs raku lua moon luau r R jl ex exs eex heex leex erl hrl hs lhs ml mli mll mly fs elm purs idr agda lean v
     vhd vhdl sv svh nim zig odin d di f f77 f90 f95 f03 f08 for ada adb ads pas pp dpr lpr cob cbl lisp cl el scm ss rkt fnl hy
@@ -18,8 +17,8 @@ _EXTENSIONS = frozenset(
     fbs capnp avdl avsc wsdl xsl xslt xq xquery html htm xhtml shtml css scss sass less styl stylus pcss jinja jinja2 j2
     mustache hbs handlebars ejs pug jade haml slim liquid twig njk nunjucks ftl vm tmpl tpl template gotmpl mako latte blade
     md mdx markdown rst adoc asciidoc tex sty cls bib org textile rdoc typ svg dot gv puml mmd po pot ftl strings gd tscn
-    applescript vim cr io factor forth fth ring p4 spin q k apl bqn abap apex trigger pks pkb prg bas cls frm feature story""".split()
-)
+    applescript vim cr io factor forth fth ring p4 spin q k apl bqn abap apex trigger pks pkb prg bas cls frm feature story"""
+_SOURCES = frozenset(_EXTENSIONS.split())
 
 
 def is_source(path: str, first_line: str | None = None) -> bool:
@@ -30,4 +29,4 @@ def is_source(path: str, first_line: str | None = None) -> bool:
         return bool(first_line and first_line.startswith("#!"))
     if extension in ("in", "dist", "tt"):  # config.h.in is a template, 1.in is data
         return is_source(stem)
-    return extension in _EXTENSIONS
+    return extension in _SOURCES
