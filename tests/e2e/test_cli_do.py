@@ -39,7 +39,6 @@ async def fix_it(api: FakeApi) -> None:
     """What an agent would do."""
     from fake_api import FakeLog
 
-    api.append("remit.initial_verification_ended", verdicts=[verdict("pytest -q", passed=False)], vacuous=[])
     api.session_logs["sesn_1"] = FakeLog()
     api.append("remit.session_created", session_id="sesn_1")
     api.append("remit.working", session_id="sesn_1")
