@@ -225,15 +225,15 @@ async def show_work(demo: Demo) -> str:
     screen.say(f'$ remit do "{OUTCOME}" --input shop --verify "{VERIFY}" --budget 2 --model scripted/honest')
     lines = Lines(await demo.start(*demo.do("scripted/honest", "2")))
     remit_id = (await lines.next("remit.created"))["remit_id"]
+    before = await lines.next("remit.initial_verification_ended")
+    screen.good(
+        f"the verifier fails on the untouched input ({before['verdicts'][0]['summary']}), so it can prove something"
+    )
     forecast = await lines.next("remit.forecast")
     usd = forecast["usd"]
     screen.say(
         f"Forecast, before anything is spent: likely {dollars(usd['likely'])}, "
         f"between {dollars(usd['low'])} and {dollars(usd['high'])}; never more than the budget of $2."
-    )
-    before = await lines.next("remit.initial_verification_ended")
-    screen.good(
-        f"the verifier fails on the untouched input ({before['verdicts'][0]['summary']}), so it can prove something"
     )
     session_id = (await lines.next("remit.working"))["session_id"]
 

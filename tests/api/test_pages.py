@@ -184,7 +184,7 @@ async def test_what_users_models_and_tools_say_is_text(tmp_path: Path) -> None:
 
 async def test_a_remits_link_shows_it_and_its_working_session(tmp_path: Path) -> None:
     async with pages(tmp_path) as there, there.browser() as browser:
-        remit_id = await there.remit(consent="given", outcome="fold the laundry")
+        remit_id = await there.remit(consent="given", despite=["vacuous"], outcome="fold the laundry")
         remit = await there.until(f"/v1/remits/{remit_id}", {"satisfied", "unsatisfied"})
         first = await browser.get(await there.link(remit_id))
         page = await browser.get(first.headers["location"])
@@ -203,7 +203,12 @@ async def test_a_remits_link_shows_it_and_its_working_session(tmp_path: Path) ->
 async def test_decisions_that_wait_are_shown(tmp_path: Path) -> None:
     async with pages(tmp_path) as there, there.browser() as browser:
         session_id, remit_id = await there.session("ask"), await there.remit()
-        for id, text in ((session_id, "waiting for a decision"), (remit_id, "waits for consent")):
+        await there.until(f"/v1/remits/{remit_id}", {"awaiting_consent"})
+        for id, text in (
+            (session_id, "waiting for a decision"),
+            (remit_id, "waits for consent"),
+            (remit_id, "vacuous: a verifier passes already"),
+        ):
             first = await browser.get(await there.link(id))
             page = await browser.get(first.headers["location"])
             assert "Waiting for a decision" in page.text

@@ -247,6 +247,62 @@ async def test_commands_in_the_wrong_state_are_refused_and_repeating_one_is_fine
     assert state.ended.explanation == "too dear"
 
 
+async def test_a_yes_that_names_too_little_is_refused_with_what_to_name(world: World) -> None:
+    asked = {**ASKED, "verifiers": [{"type": "command", "command": "true"}]}
+    async with world.client() as client, world.bench.running():
+        remit_id = (await client.post("/v1/remits", json=asked)).json()["id"]
+        path = f"/v1/remits/{remit_id}"
+        await world.bench.wait_for(remit_id, "remit.forecast")
+        for body in (None, {}, {"despite": ["unseen"]}):
+            answer = await client.post(f"{path}/approve", json=body)
+            error = answer.json()["error"]
+            assert (answer.status_code, error["details"]["error_code"]) == (400, "despite_required")
+            assert error["details"]["reasons"] == ["vacuous"]
+            assert '{"despite": ["vacuous"]}' in error["message"]
+            assert f"remit do --resume {remit_id} --despite vacuous" in error["message"]
+        assert (await world.bench.types(remit_id))[-1] == "remit.forecast"
+        answer = await client.post(f"{path}/approve", json={"despite": ["vacuous", "drafted"]})
+        assert answer.status_code == 200
+        await world.bench.ended(remit_id)
+        remit = (await client.get(path)).json()
+    assert (remit["status"], remit["verified"], remit["vacuous"]) == ("unsatisfied", False, ["true"])
+    assert remit["consent"] == {"state": "given", "reasons": [], "despite": ["vacuous", "drafted"]}
+
+
+async def test_reasons_that_there_are_not_are_refused_by_name(world: World) -> None:
+    async with world.client() as client:
+        for despite in (["cost"], ["lazy"], [""], "vacuous"):
+            answer = await client.post("/v1/remits", json={**ASKED, "despite": despite})
+            assert answer.status_code == 400, despite
+            assert "despite" in answer.json()["error"]["message"]
+        assert await world.remit_count() == 0
+        path = f"/v1/remits/{(await client.post('/v1/remits', json=ASKED)).json()['id']}"
+        answer = await client.post(f"{path}/approve", json={"despite": ["lazy"]})
+        assert answer.status_code == 400
+        named = "vacuous, cannot_run, work_unclear, unseen, drafted"
+        assert f"`despite[0]`: must be one of {named}" in answer.json()["error"]["message"]
+        answer = await client.post(f"{path}/decline", json={"despite": ["vacuous"]})
+        assert answer.status_code == 400
+
+
+async def test_an_early_yes_is_answered_at_once_and_counts(world: World) -> None:
+    async with world.client() as client:
+        path = f"/v1/remits/{(await client.post('/v1/remits', json=ASKED)).json()['id']}"
+        assert (await client.post(f"{path}/approve")).status_code == 200
+        async with world.bench.running():
+            state = await world.bench.ended(path.rpartition("/")[2])
+    assert state.ended is not None
+    assert state.ended.verified
+
+
+async def test_globs_of_the_work_go_to_every_command(world: World) -> None:
+    async with world.client() as client:
+        given = [{"type": "command", "command": "true", "work": ["a/*"], "isolate": True}]
+        made = (await client.post("/v1/remits", json={**ASKED, "verifiers": given, "work": ["b/*"]})).json()
+    assert made["work"] == ["b/*"]
+    assert (made["verifiers"][0]["work"], made["verifiers"][0]["isolate"]) == (["a/*", "b/*"], True)
+
+
 async def test_lists_page_and_filter_by_status(world: World) -> None:
     async with world.client() as client:
         ids = [(await client.post("/v1/remits", json=ASKED)).json()["id"] for _ in range(3)]

@@ -39,7 +39,6 @@ async def fix_it(api: FakeApi) -> None:
     """What an agent would do."""
     from fake_api import FakeLog
 
-    api.append("remit.initial_verification_ended", verdicts=[verdict("pytest -q", passed=False)], vacuous=[])
     api.session_logs["sesn_1"] = FakeLog()
     api.append("remit.session_created", session_id="sesn_1")
     api.append("remit.working", session_id="sesn_1")
@@ -127,9 +126,66 @@ def test_yes_consents_to_a_costly_forecast(project: Path, tmp_path: Path) -> Non
     assert api.calls == ["approve"]
 
 
+def test_yes_is_to_the_cost_alone_and_says_what_to_type_to_go_on(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cannot = verdict("pytst -q", passed=False, output="bash: line 1: pytst: command not found")
+    green = verdict("true", passed=True)
+    initial = [green, {**cannot, "summary": "exit code 127", "reasons": ["cannot_run"]}]
+    api = FakeApi(work=fix_it, initial=initial, reasons=("vacuous", "cannot_run"))
+    assert run(arguments("--yes"), FakeOpener(api, tmp_path)) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "remit: It asks before it spends, and nothing was spent:",
+        "vacuous: a verifier passes already, before any work: its pass will prove nothing",
+        "    true  exit code 0",
+        "cannot_run: a verifier cannot run here: it fails whatever the work is",
+        "    pytst -q  exit code 127",
+        "      bash: line 1: pytst: command not found",
+        "       It waits. To go on all the same: remit do --resume remit_01k0000000000000000k3f9abcd --despite vacuous "
+        "--despite cannot_run --yes",
+    ]
+    assert api.calls == []
+    line = said[-1].partition("remit do ")[2].split()
+    assert run(["do", *line[:-3], "--yes"], FakeOpener(api, tmp_path)) == 2, "one of two is not named"
+    assert api.calls == []
+    assert run(["do", *line], FakeOpener(api, tmp_path)) == 0
+    assert api.calls == ["approve"]
+
+
+@pytest.mark.parametrize("given", [["--yes"], []])
+def test_what_is_named_beforehand_is_not_asked_about(given: list[str], project: Path, tmp_path: Path) -> None:
+    api = FakeApi(work=fix_it, reasons=("unseen",))
+    line = arguments("--despite", "unseen", "--despite", "drafted", *given)
+    assert run(line, FakeOpener(api, tmp_path)) == 0
+    assert api.calls == ["approve"]
+
+
+def test_with_json_what_was_found_comes_before_the_refusal(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api = FakeApi(work=fix_it, reasons=("unseen",))
+    assert run(arguments("--json", "--yes"), FakeOpener(api, tmp_path)) == 2
+    captured = capsys.readouterr()
+    assert [json.loads(line)["type"] for line in captured.out.splitlines()] == [
+        "remit.created",
+        "remit.initial_verification_started",
+        "remit.initial_verification_ended",
+        "remit.forecast",
+    ]
+    assert "--despite unseen" in captured.err
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
+        (
+            ["do", "x", "--verify", "true", "--budget", "1", "--despite", "frob"],
+            "vacuous, cannot_run, work_unclear",
+        ),
+        (["do", "--resume", "x", "--despite", "cost"], "accepted by --yes"),
+        (["do", "--resume", "x", "--work", "*.py"], "--resume"),
+        (["do", "--resume", "x", "--isolate"], "--resume"),
         (["do", "x", "--verify", "true"], "no budget"),
         (["do", "x", "--verify", "true", "--budget", "lots"], "'lots'"),
         (["do", "x", "--budget", "1"], "--verify"),

@@ -189,7 +189,7 @@ async def _commission(person: Person, **fields: Any) -> str:
 
 async def _follow_remit(person: Person, path: str, status: str, *, tampered: Sequence[str] = ()) -> list[str]:
     remit: Any = await person.get(path)
-    if remit["status"] == "awaiting_consent":
+    if remit["status"] in ("verifying_input", "awaiting_consent"):  # a yes may come before the question
         await person.post(f"{path}/approve")
     reader = person.reader(f"{path}/events/stream")
     await reader.until(lambda log: [one for one in log if one["type"] == "remit.ended"])

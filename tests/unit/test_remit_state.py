@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,11 +34,16 @@ from remit.remits.state import fold
 from remit.remits.steps import (
     Answer,
     CopyIterations,
+    DecideSession,
     End,
+    Fund,
+    MakeForecast,
     NoteInterruption,
     PrepareDeliverables,
     ReopenOutcome,
     Rest,
+    Step,
+    VerifyInput,
     next_step,
     reopening_id,
 )
@@ -132,6 +138,103 @@ def test_every_state_has_a_next_step(log: list[AnyEvent]) -> None:
     state = fold(rows(CREATED, *log))
     work = Work(is_resting=True, stop_reason="end_turn", evaluations=(SATISFIED,), last_result="satisfied")
     assert next_step(state, work if state.is_working else None) is not None
+
+
+VACUOUS = InitialVerificationEnded(vacuous=(0,))
+UNSEEN = InitialVerificationEnded(
+    verdicts=(Verdict(verifier={}, passed=False, summary="", reasons=("unseen",)),)
+)
+STARTED = InitialVerificationStarted(verification_id="v")
+ASKING = (CREATED, STARTED, InitialVerificationEnded(), RemitForecast())
+BEFORE_ASKING: dict[str, tuple[tuple[AnyEvent, ...], type[Step], str, tuple[str, ...]]] = {
+    "made": ((CREATED,), VerifyInput, "verifying_input", ("cost",)),
+    "with a yes at once": ((CREATED, RemitApproved()), VerifyInput, "verifying_input", ()),
+    "the run begun": ((CREATED, STARTED), VerifyInput, "verifying_input", ("cost",)),
+    "the run ended": (
+        (CREATED, STARTED, InitialVerificationEnded()),
+        MakeForecast,
+        "verifying_input",
+        ("cost",),
+    ),
+    "no run possible": ((CREATED, InitialVerificationEnded(error="x")), End, "verifying_input", ("cost",)),
+    "forecast": (ASKING, Rest, "awaiting_consent", ("cost",)),
+    "forecast after a yes": ((CREATED, RemitApproved(), *ASKING[1:]), Fund, "working", ()),
+    "a yes": ((*ASKING, RemitApproved()), Fund, "working", ()),
+    "a no": ((*ASKING, RemitDeclined()), End, "awaiting_consent", ("cost",)),
+    "a yes to the cost alone": (
+        (CREATED, RemitApproved(), VACUOUS, RemitForecast()),
+        Rest,
+        "awaiting_consent",
+        ("vacuous",),
+    ),
+    "a yes to another reason": (
+        (CREATED, UNSEEN, RemitForecast(), RemitApproved(despite=("vacuous",))),
+        Rest,
+        "awaiting_consent",
+        ("unseen",),
+    ),
+    "a second yes": (
+        (CREATED, UNSEEN, RemitForecast(), RemitApproved(), RemitApproved(despite=("unseen",))),
+        Fund,
+        "working",
+        (),
+    ),
+    "accepted at creation": (
+        (msgspec.structs.replace(CREATED, despite=("vacuous",)), VACUOUS, RemitForecast()),
+        Rest,
+        "awaiting_consent",
+        ("cost",),
+    ),
+    "funded": ((*ASKING, RemitApproved(), RemitFunded()), DecideSession, "working", ()),
+    "older: forecast": ((CREATED, RemitForecast()), Rest, "awaiting_consent", ("cost",)),
+    "older: a yes": ((CREATED, RemitForecast(), RemitApproved()), Fund, "verifying_input", ()),
+    "older: funded": (BEFORE_WORK[:-1], VerifyInput, "verifying_input", ()),
+    "older: the run begun": (BEFORE_WORK, VerifyInput, "verifying_input", ()),
+    "older: green before, which was no question then": (
+        (*BEFORE_WORK, VACUOUS),
+        DecideSession,
+        "working",
+        (),
+    ),
+    "older: no run possible": (
+        (*BEFORE_WORK, InitialVerificationEnded(error="x")),
+        End,
+        "verifying_input",
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEFORE_ASKING)
+def test_before_work_every_log_has_one_step_a_status_and_what_is_left_to_accept(name: str) -> None:
+    log, step, status, reasons = BEFORE_ASKING[name]
+    state = fold(rows(*log))
+    assert (type(next_step(state, None)), state.status, state.reasons) == (step, status, reasons)
+
+
+@pytest.mark.parametrize(
+    ("log", "command", "is_kept"),
+    [
+        ((CREATED,), Command(id="c", type="remit.approve"), True),
+        ((CREATED, RemitApproved()), Command(id="c", type="remit.approve"), False),
+        ((CREATED, RemitApproved()), Command(id="c", type="remit.approve", despite=("unseen",)), True),
+        (
+            (CREATED, RemitApproved(despite=("unseen",))),
+            Command(id="c", type="remit.approve", despite=("unseen",)),
+            False,
+        ),
+        ((CREATED, RemitApproved()), Command(id="c", type="remit.decline"), True),
+        ((*ASKING, RemitApproved()), Command(id="c", type="remit.decline"), False),
+        ((*ASKING, RemitApproved()), Command(id="c", type="remit.approve", despite=("unseen",)), False),
+        ((CREATED, UNSEEN, RemitForecast(), RemitApproved()), Command(id="c", type="remit.decline"), True),
+        ((*ASKING, RemitDeclined()), Command(id="c", type="remit.approve"), False),
+        ((CREATED, RemitForecast(), RemitApproved()), Command(id="c", type="remit.decline"), False),
+    ],
+)
+def test_an_answer_is_kept_as_long_as_it_means_something(
+    log: tuple[AnyEvent, ...], command: Command, is_kept: bool
+) -> None:
+    assert bool(fold(rows(*log, InputReceived(id="c", event=command))).pending) == is_kept
 
 
 def test_a_row_of_an_unknown_type_changes_nothing_but_the_position() -> None:

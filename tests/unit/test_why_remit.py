@@ -33,7 +33,7 @@ from remit.remits.events import (
 )
 from remit.remits.why import SessionFacts, explain_remit
 from remit.session.waiting import Why
-from remit.values import EventRow, NewEvent, StreamHead, StreamSummary
+from remit.values import EventRow, NewEvent, StreamHead, StreamSummary, Verdict
 
 START_US = 1_800_000_000_000_000
 NOW_US = START_US + 1_000_000_000
@@ -48,6 +48,10 @@ CREATED = RemitCreated(
     max_iterations=3,
 )
 ASKED = (CREATED, RemitForecast())
+"""As older versions wrote it."""
+SHOWN = InitialVerificationEnded(
+    verdicts=(Verdict(verifier={}, passed=False, summary="", reasons=("cannot_run",)),), vacuous=(0,)
+)
 FUNDED = (*ASKED, RemitApproved(actor="apikey_1"), RemitFunded())
 JUDGED = (*FUNDED, InitialVerificationStarted(verification_id="v"), InitialVerificationEnded())
 DECIDED = (*JUDGED, RemitSessionCreated(session_id="sesn_1"))
@@ -178,6 +182,15 @@ CASES: dict[str, tuple[Sequence[AnyEvent], Lease, SessionFacts | None, str, list
         "person",
         ["a person's consent", "Nothing was spent"],
     ),
+    "an input that is verified first": ((CREATED,), HELD, None, "verification", ["untouched input"]),
+    "a forecast that is made": ((CREATED, SHOWN), HELD, None, "worker", ["forecast is made"]),
+    "more than the cost is asked": (
+        (CREATED, SHOWN, RemitForecast(), RemitApproved()),
+        FREE,
+        None,
+        "person",
+        ["vacuous", "cannot_run", "Nothing was spent"],
+    ),
     "a consent that nobody took up": (
         (*ASKED, command("remit.approve")),
         DUE,
@@ -244,6 +257,12 @@ def test_a_person_is_told_the_command_and_the_call() -> None:
         ("POST /v1/remits/rmt_1/approve", "remit do --resume rmt_1"),
         ("POST /v1/remits/rmt_1/decline", None),
     ]
+
+
+def test_a_person_is_told_what_to_name() -> None:
+    way = explain((CREATED, SHOWN, RemitForecast()), FREE).ways[0]
+    assert way.call == 'POST /v1/remits/rmt_1/approve {"despite":["vacuous","cannot_run"]}'
+    assert way.command == "remit do --resume rmt_1 --despite vacuous --despite cannot_run"
 
 
 def test_a_session_that_asks_is_answered_at_the_session() -> None:
