@@ -131,6 +131,9 @@ class LocalProvider:
         for mount in spec.mounts:
             await self._mount(mount, folder)
         workspace, outputs, uploads = (str(folder / name) for name in ("workspace", "outputs", "uploads"))
+        aside = [
+            mount.path for mount in spec.mounts if mount.path.startswith("/mnt/") and mount.path != UPLOADS
+        ]
         environment: dict[str, JsonValue] = {
             "PATH": ":".join(_path(spec.toolchains)),
             "HOME": str(folder / "home"),
@@ -170,8 +173,9 @@ class LocalProvider:
                     [HOSTED_WORKSPACE, workspace],
                     ["/mnt/session/outputs", outputs],
                     [UPLOADS, uploads],
+                    *([path, _translated(path, folder)] for path in aside),
                 ],
-                "roots": [workspace, outputs, uploads, "/tmp"],
+                "roots": [workspace, outputs, uploads, f"{folder}/mnt", "/tmp"],
                 "shell": "/bin/bash",
             },
             limits=limits,
