@@ -124,6 +124,24 @@ async def test_npm_packages_stand_at_their_place_read_only_and_without_a_network
             ]
 
 
+async def test_workspaces_are_found_through_their_links_and_are_the_work(tmp_path: Path) -> None:
+    async with world(tmp_path) as it:
+        await needs_npm(it)
+        files = {
+            "package.json": '{"name": "root", "private": true, "workspaces": ["packages/*"]}',
+            "packages/a/package.json": '{"name": "@own/a", "version": "1.0.0", "scripts": {"test": "node t.js"}, '
+            '"dependencies": {"@own/b": "*", "salute": "2.0.0"}}',
+            "packages/a/t.js": "require('salute')(); console.log(require('@own/b'))",
+            "packages/b/package.json": '{"name": "@own/b", "version": "1.0.0", "exports": "./lib/b.js"}',
+            "packages/b/lib/b.js": "module.exports = 'given'",
+        }
+        layer = await it.set_up("npm install --no-package-lock", files)
+        changed = {**files, "packages/b/lib/b.js": "module.exports = 'work'"}
+        async with it.sandbox(layer, changed) as hands:
+            said = (await hands.shell("npm test --silent -w packages/a")).output
+            assert said == b"hello from npm\nwork\n"
+
+
 async def test_it_is_run_again_only_where_lock_files_or_manifests_are_others(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         await needs_npm(it)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from remit.errors import InvalidRequest
 from remit_bench import RemitBench
 from session_bench import PRINCIPAL, say, script, use
 
@@ -31,6 +32,9 @@ SCRIPTS = {
             '{"criteria": [{"criterion": "right", "met": true, "explanation": ""}], '
             '"explanation": "It is right.", "verdict": "pass"}'
         )
+    ),
+    "package": script(
+        use("write", file_path="/workspace/src/pkg.py", content="ANSWER = 42\n"), say("Done."), say("Yes.")
     ),
     "idle": script(say("I did nothing."), say("Still nothing."), say("No.")),
 }
@@ -270,3 +274,45 @@ async def test_two_remits_at_once_do_not_mix_their_money(bench: RemitBench) -> N
         if (account.unit, account.purpose) == ("nano_usd", "work")
     ]
     assert workspace["nano_usd", "work"].spent == sum(spent)
+
+
+async def test_what_stands_around_the_work_is_found_before_the_input_is_verified(bench: RemitBench) -> None:
+    input_id = await bench.upload(
+        {"pyproject.toml": '[project]\nname = "pkg"\nversion = "1.0"\n', "src/pkg.py": "ANSWER = 41\n"}
+    )
+    command = 'python3 -c \'import pkg, importlib.metadata as m; assert m.version("pkg") == "1.0"; exit(pkg.ANSWER != 42)\''
+    remit_id = await bench.create(
+        outcome="Answer",
+        verifiers=[{"type": "command", "command": command}],
+        model="scripted/package",
+        input_id=input_id,
+    )
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    assert state.ended is not None
+    assert state.ended.verified, state.ended.explanation
+    types = await bench.types(remit_id)
+    assert types.index("remit.setup_ended") < types.index("remit.initial_verification_started")
+    assert types.count("remit.setup_ended") == 1
+    shown = (await bench.view(remit_id))["setup"]
+    assert isinstance(shown, dict)
+    assert shown["python_path"] == ["/workspace/src", "/mnt/project-metadata"]
+
+
+async def test_a_setup_that_cannot_run_stops_the_remit_before_anything_is_spent(bench: RemitBench) -> None:
+    input_id = await bench.upload({"package.json": "{}"})
+    remit_id = await bench.create(
+        outcome="Answer", verifiers=ANSWERS, model="scripted/dear", input_id=input_id, setup="npm ci"
+    )
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    assert state.ended is not None
+    assert (state.ended.status, state.ended.spent.usd) == ("stopped", "0")
+    assert "The work could not be set up" in state.ended.explanation
+    assert state.session is None
+
+
+@pytest.mark.parametrize("fields", [{"setup": "npm ci"}, {"setup": "  ", "input_id": "input_1"}])
+async def test_a_setup_of_nothing_is_refused(bench: RemitBench, fields: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequest, match="`setup`"):
+        await bench.create(outcome="Answer", verifiers=ANSWERS, model="scripted/dear", **fields)

@@ -12,11 +12,10 @@ from remit.values import Tree, TreeEntry, Value
 PARTS_MAX = 256
 SHOWN_MAX = 5
 _LOCKS = re.compile(
-    r"package\.json|package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|\.yarnrc(?:\.yml)?|pnpm-lock\.yaml|pnpm-workspace\.yaml"
-    r"|\.npmrc|bun\.lockb?|(?:.*-)?requirements?.*\.(?:txt|in)|constraints.*\.txt|poetry\.lock|uv\.lock|pdm\.lock|Pipfile(?:\.lock)?"
-    r"|pyproject\.toml|setup\.(?:py|cfg)|environment\.ya?ml|\.python-version|\.nvmrc|Cargo\.(?:lock|toml)|go\.(?:mod|sum|work)"
-    r"|composer\.(?:json|lock)|Gemfile(?:\.lock)?|.*\.gemspec|mix\.(?:exs|lock)|rebar\.(?:config|lock)"
+    r"package\.json|package-lock\.json|npm-shrinkwrap\.json|bun\.lockb?|\.npmrc|\.yarnrc|\.nvmrc|\.python-version|setup\.py|go\.(?:mod|sum|work)"
+    r"|composer\.json|Pipfile|Gemfile|Makefile|makefile|.+\.(?:txt|in|lock|toml|cfg|ya?ml|gemspec|exs|sh|bash)"
 )
+"""Rather too many: what is made anew in vain costs time, what is not made anew is wrong."""
 _NOISE = re.compile(r"__pycache__|.+\.py[co]|\.pytest_cache|\.npm|\.DS_Store")
 _DEPENDENCIES = frozenset({"node_modules", "vendor", ".yarn", ".pnpm-store"})
 _RECORD = re.compile(r"(?P<site>.*)/[^/]+\.(?:dist|egg)-info$")
@@ -35,9 +34,10 @@ class Additions(Value, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-def is_lock_or_manifest(entry: TreeEntry) -> bool:
-    """Whether a file says which packages are wanted."""
-    return entry.kind == "file" and _LOCKS.fullmatch(posixpath.basename(entry.path)) is not None
+def is_lock_or_manifest(entry: TreeEntry, command: str = "") -> bool:
+    """Whether a file says which packages are wanted, or the command names it."""
+    name = posixpath.basename(entry.path)
+    return entry.kind == "file" and (_LOCKS.fullmatch(name) is not None or name in command)
 
 
 def additions(before: Tree, after: Tree) -> Additions:

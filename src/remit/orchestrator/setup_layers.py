@@ -105,7 +105,11 @@ class SetupLayers:
             self._npm_registry,
             sorted(request.variables.items()),
         ]
-        locks = [[entry.path, entry.sha256] for entry in given.entries if is_lock_or_manifest(entry)]
+        locks = [
+            [entry.path, entry.sha256]
+            for entry in given.entries
+            if is_lock_or_manifest(entry, request.command)
+        ]
         layer = await self._layers.find(principal, owner_id, [*made_of, "locks", locks])
         if layer is None:
             layer = await self._layers.layer(

@@ -137,6 +137,9 @@ class LocalProvider:
         has_ground = spec.ground is not None
         if spec.ground is not None:
             await asyncio.to_thread(_lay_files, home, judge, spec.ground.files)
+        aside = [
+            mount.path for mount in spec.mounts if mount.path.startswith("/mnt/") and mount.path != UPLOADS
+        ]
         environment: dict[str, JsonValue] = {
             "PATH": ":".join(_path(spec.toolchains)),
             "HOME": str(home),
@@ -180,8 +183,9 @@ class LocalProvider:
                     ["/mnt/session/outputs", outputs],
                     [UPLOADS, uploads],
                     [GROUND_FILES, str(judge)],
+                    *([path, _translated(path, folder)] for path in aside),
                 ],
-                "roots": [workspace, outputs, uploads, str(judge), "/tmp"],
+                "roots": [workspace, outputs, uploads, str(judge), f"{folder}/mnt", "/tmp"],
                 "shell": "/bin/bash",
             },
             limits=limits,
