@@ -1,0 +1,333 @@
+"""A run in two sandboxes: the judge's, which holds no byte of the work, and the work's, which holds nothing that decides.
+
+In the judge's, a stub stands for each program of the work. What crosses is what a program is given (arguments, variables,
+stdin) and what it says: stdout, stderr, how it ended. design/verification.md tells why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import randbelow
+from socket import socket
+
+import anyio
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, create_task_group
+from anyio.abc import SocketStream, TaskGroup
+
+from remit.errors import SandboxLost, SandboxRefused
+from remit.ids import Ids
+from remit.interfaces import Sandbox
+from remit.values import GROUND_FILES, ExecRequest, ExecResult, Tree, TreeEntry
+from remit.verifiers.stubs import CALL, PYTHON, TAKEN_IN, Language, language_of, stub
+
+ROOT = "/workspace"
+SETTINGS = "isolation.json"
+CALLS_AT_ONCE_MAX = 64
+CALLS_MAX = 20_000
+"""Of one run; further ones are not answered."""
+CROSSING_BYTES_MAX = 512 << 20
+"""That the programs of the work may say in one run."""
+HEAD_BYTES = 256
+_INSTALLED = frozenset({"node_modules", "site-packages", "dist-packages", ".venv", "venv", ".tox"})
+"""Folders of packages: as they were given they are the user's, and no program of the work."""
+_PIECE_BYTES = 65_536
+_PATH_BYTES_MAX = 4_096
+_START_SECONDS = 20.0
+_START_WAIT_SECONDS = 0.01
+_EPOCH = 0
+_PORTS = (20_000, 20_000)
+"""The first, and how many."""
+
+
+@dataclass(frozen=True)
+class Stubbed:
+    """The tree of the judge's sandbox."""
+
+    tree: Tree
+    stubs: Mapping[str, bytes]
+    """By path; to be stored before the tree is laid."""
+    left_out: tuple[str, ...]
+    """Files of the work that are no programs, and that this tree does not have."""
+
+
+@dataclass
+class Calls:
+    """Calls of the work that came from the judge's sandbox."""
+
+    count: int = 0
+    paths: set[str] = field(default_factory=set[str])
+    """Stubs that were run."""
+    taken_in: tuple[str, ...] = ()
+    """Stubs that a process of the judge imported, sourced or required."""
+    bytes_left: int = CROSSING_BYTES_MAX
+
+
+def needs_head(entry: TreeEntry) -> bool:
+    """Tell whether only the first bytes of a file say if it can be run."""
+    return entry.kind == "file" and language_of(entry.path, 0, b"") is None
+
+
+def stubbed(given: Tree, judged: Tree, protected: Collection[str], heads: Mapping[str, bytes]) -> Stubbed:
+    """Make the judge's tree from the verification tree: what is protected, what is data as it was given, and stubs. `heads`:
+    the first bytes of files that `needs_head`."""
+    before = {entry.path: entry for entry in given.entries}
+    entries: list[TreeEntry] = []
+    stubs: dict[str, bytes] = {}
+    left_out: list[str] = []
+    for entry in judged.entries:
+        is_given = _is_same(entry, before.get(entry.path))
+        if entry.kind == "dir" or entry.path in protected or (is_given and _is_installed(entry.path)):
+            entries.append(entry)
+            continue
+        language = _language(entry, heads)
+        if language is not None:
+            content = stub(entry.path, language, folder=ROOT, call=f"{GROUND_FILES}/{CALL}")
+            stubs[entry.path] = content
+            entries.append(_replaced(entry, content))
+        elif is_given:
+            entries.append(entry)
+        else:
+            left_out.append(entry.path)
+    return Stubbed(Tree(entries=tuple(entries)), stubs, tuple(left_out))
+
+
+def judge_files(environment: Mapping[str, str | None]) -> dict[str, str]:
+    """Name the files that the judge's sandbox needs on its ground. `environment`: variables that only the judge's runners
+    are given, with what the programs of the work see instead (None: nothing)."""
+    return {CALL: _program(), SETTINGS: json.dumps({"environment": dict(environment)})}
+
+
+def why_not_isolated(stubs: Collection[str], opened: Collection[str], calls: Calls) -> str | None:
+    """Say in one line why this command's verdict does not rest on isolated work; None where it does."""
+    taken_in = sorted(path for path in calls.taken_in if path in stubs)
+    if taken_in:
+        path = taken_in[0]
+        return (
+            f"the command takes {path} into its own process, so --isolate cannot keep them apart. Give `--protect {path}` if "
+            "it is the judge's own, or leave --isolate out"
+        )
+    read = sorted(path for path in opened if path in stubs and path not in calls.paths)
+    if read:
+        path = read[0]
+        return (
+            f"the command reads {path} itself (compiles, checks or searches it) and does not only run it, so --isolate cannot "
+            f"keep them apart. Give `--protect {path}` if it is the judge's own, or leave --isolate out"
+        )
+    if not calls.count:
+        return (
+            "the command runs no program of the work, so --isolate has nothing to keep apart. A program that is built first "
+            "cannot be isolated; leave --isolate out"
+        )
+    return None
+
+
+async def run_isolated(
+    judge: Sandbox, work: Sandbox, request: ExecRequest, ids: Ids
+) -> tuple[ExecResult, Calls]:
+    """Run the command in the judge's sandbox; its stubs reach their programs in the work's. Both sandboxes are still there
+    afterwards, with nothing running. Raises SandboxLost, SandboxRefused."""
+    calls = Calls()
+    relay = _Helper(judge, "relay", ids)
+    runner = _Helper(work, "serve", ids)
+    ended: ExecResult | None = None
+    failure: SandboxLost | SandboxRefused | None = None
+    async with create_task_group() as group:
+        try:
+            await relay.start(group, request.timeout_seconds)
+            await runner.start(group, request.timeout_seconds)
+            group.start_soon(_take_calls, relay, runner, calls)
+            ended = await judge.exec(request)
+            await relay.stop()
+            await runner.stop()
+            calls.taken_in = await _taken_in(judge)
+        except (SandboxLost, SandboxRefused) as error:
+            failure = error
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    assert ended is not None
+    return ended, calls
+
+
+class _Helper:
+    """Our program in a sandbox, which listens on a port of its loopback."""
+
+    def __init__(self, sandbox: Sandbox, role: str, ids: Ids) -> None:
+        self._sandbox = sandbox
+        self._role = role
+        self._call_id = ids.new("viso")
+        self._port = _PORTS[0] + randbelow(_PORTS[1])
+        self._ended: ExecResult | None = None
+        self._first: socket | None = None
+
+    async def start(self, group: TaskGroup, seconds: float) -> None:
+        """Return once it listens. Raises SandboxLost, SandboxRefused."""
+        group.start_soon(self._run, seconds + _START_SECONDS)
+        with anyio.move_on_after(_START_SECONDS):
+            while self._ended is None:
+                try:
+                    self._first = await self._sandbox.connect(self._port)
+                except SandboxRefused:
+                    await anyio.sleep(_START_WAIT_SECONDS)
+                else:
+                    return
+        said = b"" if self._ended is None else self._ended.output
+        raise SandboxLost(
+            f"the {self._role} of an isolated run did not start: {said[-500:].decode('utf-8', 'replace')!r}"
+        )
+
+    async def connect(self) -> SocketStream:
+        """Open a connection to it. Raises SandboxLost, SandboxRefused."""
+        made, self._first = self._first, None
+        if made is None:
+            made = await self._sandbox.connect(self._port)
+        try:
+            await anyio.wait_writable(made)
+            return await SocketStream.from_socket(made)
+        except (OSError, ValueError) as error:
+            raise SandboxRefused(f"the {self._role} of an isolated run has ended") from error
+
+    async def stop(self) -> None:
+        """Kill it and all that it started."""
+        if self._first is not None:
+            self._first.close()
+        await self._sandbox.interrupt(self._call_id)
+
+    async def _run(self, seconds: float) -> None:
+        request = ExecRequest(
+            call_id=self._call_id,
+            epoch=_EPOCH,
+            argv=(PYTHON, "-IS", "-c", _program(), self._role, str(self._port)),
+            timeout_seconds=seconds,
+        )
+        try:
+            self._ended = await self._sandbox.exec(request)
+        except (SandboxLost, SandboxRefused):
+            return  # who uses the sandbox hears it too
+
+
+async def _take_calls(relay: _Helper, runner: _Helper, calls: Calls) -> None:
+    """Hold one connection ready for the next call."""
+    try:
+        async with create_task_group() as group:
+            limiter = anyio.Semaphore(CALLS_AT_ONCE_MAX)
+            while calls.count < CALLS_MAX:
+                await limiter.acquire()
+                caller = await relay.connect()
+                head = await _head(caller)
+                if head is None:
+                    await caller.aclose()
+                    limiter.release()
+                    continue
+                calls.count += 1
+                calls.paths.add(_relative(head))
+                group.start_soon(_carry, caller, head, runner, calls, limiter)
+    except* (SandboxLost, SandboxRefused):
+        pass  # the run ends, or its sandbox has died: who runs the command hears it
+
+
+async def _head(caller: SocketStream) -> bytes | None:
+    """The first frame of a call: which stub was run. None where the call broke off."""
+    try:
+        came = b""
+        while len(came) < 5 or len(came) < 5 + int.from_bytes(came[1:5], "big"):
+            if len(came) > _PATH_BYTES_MAX + 5:
+                return None
+            came += await caller.receive(
+                5 - len(came) if len(came) < 5 else 5 + int.from_bytes(came[1:5], "big") - len(came)
+            )
+    except (EndOfStream, BrokenResourceError, ClosedResourceError):
+        return None
+    return came
+
+
+async def _carry(
+    caller: SocketStream, head: bytes, runner: _Helper, calls: Calls, limiter: anyio.Semaphore
+) -> None:
+    """Be the wire between a call and its program. Whichever end leaves, the other hears it."""
+    try:
+        async with caller:
+            try:
+                program = await runner.connect()
+            except (SandboxLost, SandboxRefused):
+                return  # the work has killed what runs it: the call says that it got no answer
+            async with program, create_task_group() as group:
+                group.start_soon(_copy_in, caller, program, head, group.cancel_scope.cancel)
+                await _copy_out(program, caller, calls)
+                group.cancel_scope.cancel()
+    finally:
+        limiter.release()
+
+
+async def _copy_in(
+    caller: SocketStream, program: SocketStream, head: bytes, leave: Callable[[], None]
+) -> None:
+    try:
+        await program.send(head)
+        while True:
+            await program.send(await caller.receive(_PIECE_BYTES))
+    except EndOfStream:
+        leave()  # the call was killed: nobody waits for the rest
+    except (BrokenResourceError, ClosedResourceError):
+        return  # the program has ended; what it said is still under way
+
+
+async def _copy_out(program: SocketStream, caller: SocketStream, calls: Calls) -> None:
+    try:
+        while calls.bytes_left > 0:
+            piece = await program.receive(_PIECE_BYTES)
+            calls.bytes_left -= len(piece)
+            await caller.send(piece)
+    except (EndOfStream, BrokenResourceError, ClosedResourceError):
+        return
+
+
+async def _taken_in(judge: Sandbox) -> tuple[str, ...]:
+    try:
+        read = await judge.read_file(TAKEN_IN, epoch=_EPOCH)
+    except SandboxRefused:
+        return ()
+    lines = read.content.decode("utf-8", "surrogateescape").splitlines()
+    return tuple(dict.fromkeys(posixpath.relpath(line, ROOT) for line in lines))
+
+
+def _relative(head: bytes) -> str:
+    return posixpath.relpath(head[5:].decode("utf-8", "surrogateescape"), ROOT)
+
+
+def _program() -> str:
+    return Path(__file__).with_name("isolation_program.py").read_text(encoding="utf-8")
+
+
+def _language(entry: TreeEntry, heads: Mapping[str, bytes]) -> Language | None:
+    if entry.kind != "file":
+        return None
+    return language_of(entry.path, entry.mode, heads.get(entry.path, b""))
+
+
+def _replaced(entry: TreeEntry, content: bytes) -> TreeEntry:
+    return TreeEntry(
+        path=entry.path,
+        kind="file",
+        mode=entry.mode,
+        size=len(content),
+        mtime_ns=entry.mtime_ns,
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _is_installed(path: str) -> bool:
+    return not _INSTALLED.isdisjoint(path.split("/"))
+
+
+def _is_same(one: TreeEntry, other: TreeEntry | None) -> bool:
+    return (
+        other is not None
+        and (one.kind, one.sha256, one.target) == (other.kind, other.sha256, other.target)
+        and (one.kind == "symlink" or one.mode == other.mode)
+    )
