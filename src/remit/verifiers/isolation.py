@@ -189,7 +189,10 @@ class _Helper:
         try:
             await anyio.wait_writable(made)
             return await SocketStream.from_socket(made)
-        except (OSError, ValueError) as error:
+        except BaseException as error:
+            made.close()
+            if not isinstance(error, (OSError, ValueError)):
+                raise
             raise SandboxRefused(f"the {self._role} of an isolated run has ended") from error
 
     async def stop(self) -> None:
@@ -219,7 +222,11 @@ async def _take_calls(relay: _Helper, runner: _Helper, calls: Calls) -> None:
             while calls.count < CALLS_MAX:
                 await limiter.acquire()
                 caller = await relay.connect()
-                head = await _head(caller)
+                try:
+                    head = await _head(caller)
+                except BaseException:
+                    await anyio.aclose_forcefully(caller)
+                    raise
                 if head is None:
                     await caller.aclose()
                     limiter.release()

@@ -397,7 +397,7 @@ class _Run:
             elif kind == INPUT_END:
                 self._is_input_over = True
             elif kind == SIGNAL and self._program.poll() is None:
-                os.killpg(self._program.pid, int(content))
+                os.kill(self._program.pid, int(content))
 
     def carry(self) -> None:
         """Until the program has ended and its output is through, or the call is gone."""
