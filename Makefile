@@ -1,5 +1,6 @@
 # The doors to this repository: `make demo`, `make test`, `make check`, `make accept`.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
+IS_CHOSEN := $(if $(filter command environment,$(origin PYTHON)),--exactly)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -17,7 +18,7 @@ STORE ?=
 RESUME ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo demo-rate test check accept format lint types layers faults bench bench-turn load clean help
+.PHONY: FORCE demo demo-rate test check accept format lint types layers faults bench bench-turn load clean help
 
 help:
 	@echo "make demo [MODEL=ID]   real remits on a scripted model, in under a minute; MODEL=local adds one on a real small one (1.1 GB)"
@@ -29,17 +30,21 @@ help:
 	@echo "make faults            every story struck by every fault at every point [SEED=22] [CELLS=500] [RESUME=1]"
 	@echo "make accept            one script per promise of the first release, in a fresh clone"
 
-$(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Remit needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing Remit into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location -c constraints.txt -e . 2>$(VENV)/install.log || { cat $(VENV)/install.log; exit 1; }
-	@touch $@
+# Asked by every make: an installation that is whole says nothing, any other is mended or says what it lacks.
+define install
+@python="$(or $(PYTHON),$(BIN)/python)"; \
+"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+|| { echo "Remit needs Python 3.11 or newer, and $$python is none; name one: make PYTHON=/path/to/python3.11"; exit 1; }; \
+"$$python" -B scripts/install.py --venv "$(VENV)" $(IS_CHOSEN) $(1)
+endef
 
-$(DEV_STAMP): $(STAMP)
-	@echo "installing the test tools into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location -c constraints.txt -e '.[dev]' 2>$(VENV)/install.log || { cat $(VENV)/install.log; exit 1; }
-	@touch $@
+FORCE:
+
+$(STAMP): FORCE
+	$(call install)
+
+$(DEV_STAMP): FORCE
+	$(call install,--extra dev)
 
 demo: $(STAMP)
 	@$(BIN)/python scripts/demo.py $(if $(MODEL),--model "$(MODEL)") $(if $(YES),--yes)

@@ -20,10 +20,12 @@ from remit.orchestrator.worker import Worker
 from remit.remits.accounts import read_totals
 from remit.remits.creation import RemitCreation
 from remit.remits.events import Command, InputReceived, encode_event
+from remit.remits.forecaster import Forecaster
 from remit.remits.handler import RemitHandler
 from remit.remits.inputs import Inputs
 from remit.remits.log import read_rows, summary_of
 from remit.remits.receipt import make_receipt
+from remit.remits.setup import Setup
 from remit.remits.state import RemitState, fold
 from remit.remits.verification import Judge
 from remit.remits.views import remit_log_view, remit_view
@@ -67,14 +69,16 @@ class RemitBench:
             }
         )
         self.agents = Agents(bench.catalog, bench.clock, bench.ids, HARNESSES, web_offer(web))
+        router = Router({"scripted": bench.scripted}, aliases={})
+        self.forecaster = Forecaster(router=router, prices=self.prices, verifiers=self.verifiers)
         self.creation = RemitCreation(
             store=bench.store,
             catalog=bench.catalog,
             blobs=bench.kept,
             agents=self.agents,
             harnesses=HARNESSES,
-            router=Router({"scripted": bench.scripted}, aliases={}),
-            prices=self.prices,
+            router=router,
+            forecaster=self.forecaster,
             verifiers=self.verifiers,
             clock=bench.clock,
             ids=bench.ids,
@@ -91,10 +95,13 @@ class RemitBench:
             bus=bench.bus,
             dispatcher=bench.hints,
             sandboxes=bench.sandboxes,
+            setup=Setup(sandboxes=bench.sandboxes, blobs=bench.kept),
             judge=Judge(verifiers=self.verifiers, blobs=bench.kept),
+            forecaster=self.forecaster,
             sessions=SessionOpener(
                 store=store,
                 catalog=bench.catalog,
+                blobs=bench.kept,
                 agents=self.agents,
                 environments=Environments(bench.catalog, bench.clock, bench.ids),
                 clock=bench.clock,

@@ -301,6 +301,18 @@ async def test_a_toolchain_brings_the_missing_program(
     assert (verdict.passed, verdict.output) == (True, "frobnicated")
 
 
+async def test_a_verifier_finds_its_own_host(verifier: CommandVerifier, blobs: BlobStore) -> None:
+    code = "import socket; assert socket.gethostbyname(socket.gethostname()) == '127.0.0.1'"
+    specification: JsonObject = {
+        "type": "command",
+        "command": f'python3 -c "{code}" && touch /var/tmp/x /run/x',
+    }
+    await verifier.check(PRINCIPAL, specification)
+    request = verify_request(specification, tree_digest=await store_tree(blobs, {}), input_tree_digest=None)
+    verdict = await verifier.verify(request, None)
+    assert verdict.passed, verdict.output
+
+
 async def test_a_missing_python_tool_is_named(verifier: CommandVerifier) -> None:
     with pytest.raises(VerifierUnavailable, match="python3 -m nose2"):
         await check(verifier, "python3 -m nose2")

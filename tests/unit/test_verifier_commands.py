@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.verifiers.named_files import named_checks
 from remit.verifiers.programs import Needs, needs_of
-from remit.verifiers.shell_words import parse_commands
+from remit.verifiers.shell import read_shell
 
 
 def words(text: str) -> list[list[str]] | None:
-    commands = parse_commands(text)
-    return None if commands is None else [[word.text for word in command.words] for command in commands]
+    reading = read_shell(text)
+    if not reading.is_whole:
+        return None
+    return [[word.text for word in command.words] for command in reading.commands]
 
 
 @pytest.mark.parametrize(
@@ -29,15 +30,15 @@ def words(text: str) -> list[list[str]] | None:
         ("for x in one two; do show $x; done", [["show", "$x"]]),
         ("(cd a && b) | c", [["cd", "a"], ["b"], ["c"]]),
         ("cat <<'END' | wc\nthis; isn't && code\nEND\nnext", [["cat"], ["wc"], ["next"]]),
-        ("echo $(rm -rf x; y) `z` ${A:-b c}", [["echo", "$(rm -rf x; y)", "`z`", "${A:-b c}"]]),
+        ("echo $(rm -rf x; y) `z` ${A:-b c}", [["rm", "-rf", "x"], ["y"], ["z"], ["echo", "$(rm -rf x; y)", "`z`", "${A:-b c}"]]),
         ("long \\\n  line", [["long", "line"]]),
         ("", []),
-        ("case x in a) b;; esac", None),
-        ("f() { a; }; f", None),
-        ("diff <(a) b", None),
+        ("case x in a) b;; esac", [["case", "x"], ["b"]]),
+        ("f() { a; }; f", [["a"], ["f"]]),
+        ("diff <(a) b", [["a"], ["diff", "<(a)", "b"]]),
         ("echo 'open", None),
-        ("echo $((1 + 2))", None),
-        ("[[ a == b ]]", None),
+        ("echo $((1 + 2))", [["echo", "$((1 + 2))"]]),
+        ("[[ a == b ]]", [["[", "a", "b"]]),
     ],
 )
 def test_commands_are_told_apart_as_bash_would(text: str, expected: list[list[str]] | None) -> None:
@@ -46,9 +47,8 @@ def test_commands_are_told_apart_as_bash_would(text: str, expected: list[list[st
 
 @given(st.text(alphabet="ab '\"\\$(){}`;|&<>\n#=/-!*~[]0", max_size=40))
 def test_no_text_makes_it_stumble(text: str) -> None:
-    parse_commands(text)
+    read_shell(text)
     needs_of(text)
-    named_checks(text)
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,8 @@ def test_programs_of_the_working_tree_are_noticed(program: str) -> None:
 
 
 def test_nothing_is_claimed_of_what_is_not_understood() -> None:
-    assert needs_of("case x in a) frobnicate;; esac") == Needs(is_understood=False)
+    assert needs_of("case x in a) frobnicate") == Needs(is_understood=False)
+
+
+def test_programs_are_found_inside_what_is_nested() -> None:
+    assert needs_of("f() { a $(b); }; case x in y) f;; esac; bash -c 'c | d'").programs == ("b", "a", "bash", "c", "d")

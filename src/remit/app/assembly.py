@@ -27,8 +27,10 @@ from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.session_handler import SessionHandler
 from remit.orchestrator.worker import Hints, Rouser, Worker
 from remit.orchestrator.workspace_handler import WorkspaceHandler
+from remit.remits.forecaster import Forecaster
 from remit.remits.handler import RemitHandler
 from remit.remits.inputs import OldInputs
+from remit.remits.setup import Setup
 from remit.remits.verification import Judge
 from remit.remits.working_session import SessionOpener
 from remit.resources.blob_owners import BlobOwners
@@ -220,10 +222,13 @@ class _Wiring:
             bus=self._bus,
             dispatcher=self._hints,
             sandboxes=self._parts.sandboxes,
+            setup=Setup(sandboxes=self._parts.sandboxes, blobs=self._blobs),
             judge=Judge(verifiers=self._verifiers, blobs=self._blobs, installer=self._installer),
+            forecaster=Forecaster(router=self._router, prices=self._parts.prices, verifiers=self._verifiers),
             sessions=SessionOpener(
                 store=self._sessions,
                 catalog=self._catalog,
+                blobs=self._blobs,
                 agents=self.services.agents,
                 environments=self.services.environments,
                 clock=self._clock,

@@ -24,7 +24,8 @@ SESSION_LOOKUPS_MAX = 60
 SESSION_LOOKUP_SECONDS = 0.25
 """A session is named in the remit's log before it exists; so long a reader waits for it."""
 
-Ending = Literal["ended", "interrupted", "left"]
+Ending = Literal["ended", "interrupted", "left", "asked"]
+"""`asked`: all is known that a person is asked about before anything is spent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,8 @@ _Receiver = MemoryObjectReceiveStream[_Item | _Broken]
 
 
 class Follower:
-    """Follows one remit once. `interrupts_known` are those in its log that are not this one's end."""
+    """Follows one remit, in one go or in two: to the question before anything is spent, and on. `interrupts_known` are
+    those in its log that are not this one's end."""
 
     def __init__(
         self, connection: Connection, view: View, screen: Screen, clock: Clock, *, interrupts_known: int
@@ -62,11 +64,13 @@ class Follower:
         self._cursors: dict[str, str] = {}
         self._happened = anyio.Event()
         self._signals_seen = 0
+        self._is_to_the_question = False
         self.view = view
 
-    async def run(self, *, is_interrupting: bool) -> Ending:
-        """Follow to the end. Ctrl-C interrupts the remit (a second one leaves), or only leaves."""
+    async def run(self, *, is_interrupting: bool, to_the_question: bool = False) -> Ending:
+        """Follow to the end, or to the question. Ctrl-C interrupts the remit (a second one leaves), or only leaves."""
         ending: Ending = "left"
+        self._is_to_the_question = to_the_question
         with self._screen:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch_signals, tasks, is_interrupting)
@@ -138,7 +142,7 @@ class Follower:
             if not self._interrupts_left:
                 return "interrupted"
             self._interrupts_left -= 1
-        return None
+        return "asked" if self._is_to_the_question and self.view.is_forecast_whole else None
 
     async def _read_remit(self, sender: _Sender) -> None:
         stream = self._connection.client.remits.stream(self._remit_id, after=self._after(self._remit_id))

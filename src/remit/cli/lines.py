@@ -10,7 +10,7 @@ def remit_lines(event: wording.Json) -> list[str]:
     """What an event of the remit's stream says, if anything."""
     match event.get("type"):
         case "remit.initial_verification_started":
-            return ["running the verifiers on the input"]
+            return ["running the verifiers on the input …"]
         case "remit.initial_verification_ended":
             lines = [
                 _verdict_line("before", verdict.verifier, verdict.passed) for verdict in _verdicts(event)

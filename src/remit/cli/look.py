@@ -14,14 +14,16 @@ from remit.cli import render
 from remit.cli.changes import CHANGED_FILES, changes_of, download
 from remit.cli.connect import Connection, Invocation
 from remit.cli.deliver import short_id
-from remit.cli.do import INPUT_PATH, retrieve
+from remit.cli.do import retrieve
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage
+from remit.cli.journey import INPUT_PATH
 from remit.cli.land import land, plan_landing
 from remit.cli.links import page_link
 from remit.cli.receipt import receipt_text
 from remit.cli.receipt_html import receipt_html
 from remit.cli.view import verdicts_of
 from remit.client import wording
+from remit.client.consent import reason_lines, reasons_beside_cost
 from remit.client.stream import JsonObject
 
 LISTED_MAX = 50
@@ -82,6 +84,8 @@ async def show(invocation: Invocation, remit_id: str) -> int:
     invocation.console.print(
         render.forecast(remit, folder=folder if isinstance(folder, str) else None, input_notes=())
     )
+    if reasons := reasons_beside_cost(remit):
+        invocation.console.print(Text("\n".join(reason_lines(remit, reasons)), style="yellow"))
     invocation.console.print()
     invocation.console.print(render.ending(remit, receipt))
     return EXIT_VERIFIED

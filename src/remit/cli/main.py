@@ -5,6 +5,7 @@ The modules behind the commands are imported when a command runs: `remit --help`
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ _EXIT_CODES = """Exit codes: 0 verified (for other commands: done), 1 not verifi
 
 RemitId = Annotated[str, typer.Argument(metavar="ID", help="A remit's id, or the end of it.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the result goes (a new folder).")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Consent to the forecast without being asked.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Consent to the forecast's cost without being asked.")]
 
 app = typer.Typer(
     name="remit",
@@ -86,6 +87,14 @@ def do_command(
     unprotect: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="Files it may change after all. Repeatable.")
     ] = None,
+    work: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="The files it may change; all others are protected. Repeatable."),
+    ] = None,
+    isolate: Annotated[
+        bool,
+        typer.Option("--isolate", help="Judge the work as a program, in a sandbox of its own."),
+    ] = False,
     toolchain: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR", help="A folder of programs to put into the sandbox. Repeatable."),
@@ -104,16 +113,28 @@ def do_command(
         str | None, typer.Option("--resume", metavar="ID", help="Go on with a remit instead of making one.")
     ] = None,
     yes: Yes = False,
+    despite: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="REASON",
+            help="Go on although a verifier is vacuous, cannot_run, work_unclear, unseen or drafted. Repeatable.",
+        ),
+    ] = None,
     json: Json = False,
     data: Data = None,
     unsafe_local: UnsafeLocal = False,
 ) -> int:
     """Carry out an outcome within a budget, and verify it."""
     from remit.cli import do as command
-    from remit.cli.options import parse_budget
+    from remit.cli.options import consent_above_usd, parse_budget, parse_despite
 
     invocation = invocation_of(context, data, unsafe_local, json=json)
-    manner = command.Manner(out=out, is_yes=yes)
+    manner = command.Manner(
+        above_usd=consent_above_usd(os.environ),
+        out=out,
+        is_yes=yes,
+        despite=parse_despite(despite or ()),
+    )
     if resume is not None:
         given = [
             outcome,
@@ -123,6 +144,8 @@ def do_command(
             budget,
             protect,
             unprotect,
+            work,
+            isolate or None,
             toolchain,
             environment,
             model,
@@ -132,7 +155,7 @@ def do_command(
         if any(value is not None for value in given):
             raise BadUsage(
                 "--resume goes on with a remit as it was made.",
-                mend="Give only --out, --yes or --json with it, or leave --resume away to make a new one.",
+                mend="Give only --out, --yes, --despite or --json with it, or leave --resume away to make a new one.",
             )
         return run_command(lambda: command.resume(invocation, resume, manner))
     if outcome is None or not outcome.strip():
@@ -148,6 +171,8 @@ def do_command(
         rubric=rubric,
         protect=tuple(protect or ()),
         unprotect=tuple(unprotect or ()),
+        work=tuple(work or ()),
+        is_isolated=isolate,
         toolchains=tuple(toolchain or ()),
         environment=environment,
         model=model,

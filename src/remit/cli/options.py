@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import cast
 
 from remit.cli.failure import BadUsage
+from remit.client.consent import REASONS
 from remit.client.wording import decimal_of
 
 CONSENT_ABOVE_USD_DEFAULT = Decimal("1.00")
@@ -72,6 +73,18 @@ def _positive_usd(part: str, match: re.Match[str]) -> Decimal:
     if amount != round(amount, 9):
         raise BadUsage(f"The budget {part!r} has more than nine decimals.", mend=_USD_MEND)
     return amount
+
+
+def parse_despite(names: Sequence[str]) -> tuple[str, ...]:
+    """What is accepted beside the cost, each once."""
+    known = [reason for reason in REASONS if reason != "cost"]
+    for name in names:
+        if name not in known:
+            hint = "The cost is accepted by --yes. " if name == "cost" else ""
+            raise BadUsage(
+                f"--despite {name}: there is no such reason.", mend=f"{hint}Give one of {', '.join(known)}."
+            )
+    return tuple(dict.fromkeys(names))
 
 
 def consent_above_usd(environment: Mapping[str, str]) -> Decimal:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from remit.cli import render
 from remit.client import wording
+from remit.client.evidence import work_sentence
 
 _STATE_STYLES = {"settled": "", "assumed": "yellow", "open": "cyan"}
 
@@ -53,6 +54,12 @@ def amount_text(amount: object) -> str:
     return " ".join(parts) or "–"
 
 
+def rests_on_rows(receipt: wording.Json) -> list[tuple[str, str]]:
+    """The agent's files that the verdicts rest on, where there are any."""
+    paths = [wording.printable(str(path)) for path in wording.as_list(receipt.get("rests_on_work"))]
+    return [("rests on", work_sentence(paths))] if paths else []
+
+
 def isolation_text(receipt: wording.Json) -> str:
     """What its sandboxes held against code inside, and what they did not."""
     found: dict[str, None] = {}
@@ -73,6 +80,7 @@ def _summary(receipt: wording.Json) -> RenderableType:
         ("status", wording.status_text(str(receipt.get("status")))),
         ("completed", yes_no[receipt.get("completed") is True]),
         ("verified", yes_no[receipt.get("verified") is True]),
+        *rests_on_rows(receipt),
         ("agent", f"{agent.get('model')} in {harness.get('name')} {harness.get('version')}"),
         ("image", str(receipt.get("image_digest") or "none was needed")),
         ("isolation", isolation_text(receipt)),

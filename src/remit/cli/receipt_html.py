@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from remit.cli import render
-from remit.cli.receipt import amount_text, isolation_text, tools_by_name
+from remit.cli.receipt import amount_text, isolation_text, rests_on_rows, tools_by_name
 from remit.client import wording
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -87,6 +87,7 @@ def _details(remit: wording.Json, receipt: wording.Json) -> Html:
     harness = wording.as_object(agent.get("harness"))
     pairs = [
         ("status", wording.status_text(str(receipt.get("status")))),
+        *rests_on_rows(receipt),
         ("agent", f"{agent.get('model')} in {harness.get('name')} {harness.get('version')}"),
         ("image", str(receipt.get("image_digest") or "none was needed")),
         ("isolation", isolation_text(receipt)),
@@ -115,6 +116,7 @@ def _evidence(remit: wording.Json) -> Html:
             if verdict.verifier in vacuous:
                 head.append(_tag("span", " vacuous: it passed before any work", "warn"))
             parts.append(_tag("p", _join(head)))
+            parts.extend(_tag("div", sentence, "dim") for sentence in verdict.rests_on)
             if verdict.output.strip():
                 parts.append(_tag("pre", render.tail(verdict.output)))
     tampered, added = wording.as_list(remit.get("tampered")), wording.as_list(remit.get("added"))

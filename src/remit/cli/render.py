@@ -12,11 +12,11 @@ from rich.text import Text
 
 from remit.cli.view import Step, VerdictView, View, verdicts_of
 from remit.client import wording
+from remit.client.consent import OUTPUT_LINES_SHOWN, last_lines
+from remit.client.evidence import listed
 
 STEPS_SHOWN = 8
-OUTPUT_LINES_SHOWN = 12
 BAR_CELLS = 28
-PROTECTED_SHOWN = 6
 _NAME_CELLS = 9
 _LABEL_CELLS = 10
 _DASH = "–"
@@ -66,6 +66,10 @@ def forecast(remit: wording.Json, *, folder: str | None, input_notes: Sequence[s
     protected = _protected(remit)
     if protected:
         grid.add_row("protected", Text(protected))
+    if rewrites := _paths(forecast.get("rewrites")):
+        grid.add_row("rewritten", Text(f"{rewrites}, by the verifiers themselves: put back after each run"))
+    if proposed := _globs(forecast.get("proposed_work")):
+        grid.add_row("work", Text(f"not named; it could be: {proposed}", style="dim"))
     grid.add_row(
         "budget", Text(f"{wording.money(wording.as_object(remit.get('budget')))}, never more", style="bold")
     )
@@ -84,6 +88,7 @@ def ending(remit: wording.Json, receipt: wording.Json) -> RenderableType:
     vacuous = {wording.printable(str(entry)) for entry in wording.as_list(remit.get("vacuous"))}
     for verdict in verdicts:
         parts.append(_verdict(verdict, is_vacuous=verdict.verifier in vacuous))
+        parts.extend(Text(f"    {sentence}", style="dim") for sentence in verdict.rests_on)
         if not verdict.passed and verdict.output.strip():
             parts.append(Padding(Text(tail(verdict.output), style="dim"), (0, 0, 0, 4)))
     parts.extend(_remarks(remit))
@@ -101,9 +106,8 @@ def last_verdicts(remit: wording.Json) -> tuple[VerdictView, ...]:
 
 def tail(output: str) -> str:
     """The last lines of an output: that is where programs say what went wrong."""
-    lines = output.strip("\n").splitlines()
-    left_out = len(lines) - OUTPUT_LINES_SHOWN
-    shown = lines[-OUTPUT_LINES_SHOWN:]
+    left_out = len(output.strip("\n").splitlines()) - OUTPUT_LINES_SHOWN
+    shown = last_lines(output)
     return "\n".join(([f"… {wording.counted(left_out, 'line')} above"] if left_out > 0 else []) + shown)
 
 
@@ -267,9 +271,16 @@ def _grid() -> Table:
 def _protected(remit: wording.Json) -> str:
     """Files that may not change: those the server found, else the globs that were asked for."""
     found = wording.as_list(remit.get("protected")) or wording.as_list(remit.get("protect"))
-    paths = [wording.printable(str(wording.as_object(entry).get("path") or entry)) for entry in found]
-    more = len(paths) - PROTECTED_SHOWN
-    return ", ".join(paths[:PROTECTED_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return _paths([wording.as_object(entry).get("path") or entry for entry in found])
+
+
+def _paths(found: object) -> str:
+    return listed([wording.printable(str(path)) for path in wording.as_list(found)])
+
+
+def _globs(found: object) -> str:
+    """As they are typed."""
+    return " ".join(f"--work {wording.printable(str(glob))!r}" for glob in wording.as_list(found))
 
 
 def _agent_text(agent: wording.Json) -> str:

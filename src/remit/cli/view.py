@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from remit.client.evidence import verdict_sentences
 from remit.client.wording import (
     Json,
     as_list,
@@ -46,6 +47,8 @@ class VerdictView:
     output: str = ""
     tampered: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
+    rests_on: tuple[str, ...] = ()
+    """What it rests on, in sentences."""
     duration_seconds: float | None = None
 
 
@@ -54,7 +57,7 @@ class View:
     """All that is drawn while a remit is at work."""
 
     remit_id: str
-    status: str = "awaiting_consent"
+    status: str = "verifying_input"
     outcome: str = ""
     model: str | None = None
     budget: Json = field(default_factory=dict[str, Any])
@@ -65,6 +68,8 @@ class View:
     max_iterations: int = 0
     iterations: int = 0
     """How many have ended."""
+    has_initial: bool = False
+    """The verifiers have looked at the input."""
     initial: tuple[VerdictView, ...] = ()
     verdicts: tuple[VerdictView, ...] = ()
     """Of the last evaluation."""
@@ -81,6 +86,11 @@ class View:
     verified: bool = False
     is_ended: bool = False
 
+    @property
+    def is_forecast_whole(self) -> bool:
+        """Whether the forecast and what the verifiers said of the input are there, in whichever order they came."""
+        return self.has_initial and bool(self.forecast)
+
 
 def fold_remit(view: View, event: Json) -> View:
     """The view after one more event of the remit's stream."""
@@ -96,17 +106,18 @@ def fold_remit(view: View, event: Json) -> View:
                 created_at=event.get("processed_at") or event.get("created_at"),
             )
         case "remit.forecast":
-            return replace(view, forecast=event)
-        case "remit.approved":
-            return replace(view, status="verifying_input")
+            return _asking(replace(view, forecast=event))
         case "remit.initial_verification_started":
             return replace(view, status="verifying_input")
         case "remit.initial_verification_ended":
             initial = verdicts_of(event.get("verdicts"))
             vacuous = tuple(verdict.verifier for verdict in initial if verdict.passed)
-            return replace(view, initial=initial, vacuous=vacuous)
+            return _asking(
+                replace(view, initial=initial, vacuous=vacuous, has_initial=not event.get("error"))
+            )
         case "remit.session_created":
-            return replace(view, session_ids=_with(view.session_ids, str(event.get("session_id"))))
+            ids = _with(view.session_ids, str(event.get("session_id")))
+            return replace(view, status="working", session_ids=ids)
         case "remit.working" | "remit.resumed":
             return replace(view, status="working")
         case "remit.iteration_ended":
@@ -117,6 +128,12 @@ def fold_remit(view: View, event: Json) -> View:
             return _after_end(view, event)
         case _:
             return view
+
+
+def _asking(view: View) -> View:
+    """In logs of older versions consent came before the run on the input."""
+    is_asking = view.is_forecast_whole and view.status == "verifying_input"
+    return replace(view, status="awaiting_consent") if is_asking else view
 
 
 def _after_iteration(view: View, event: Json) -> View:
@@ -205,6 +222,7 @@ def verdicts_of(verdicts: object) -> tuple[VerdictView, ...]:
             output=printable(str(entry.get("output") or "")),
             tampered=_texts(entry.get("tampered")),
             added=_texts(entry.get("added")),
+            rests_on=tuple(verdict_sentences(entry)),
             duration_seconds=entry.get("duration_seconds"),
         )
         for entry in map(as_object, as_list(verdicts))

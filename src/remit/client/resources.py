@@ -43,12 +43,15 @@ class Remits:
         max_iterations: int | None = None,
         protect: Sequence[str] | None = None,
         unprotect: Sequence[str] | None = None,
+        work: Sequence[str] | None = None,
         toolchains: Sequence[str] | None = None,
         environment_id: str | None = None,
         consent: Literal["required", "given"] | None = None,
+        despite: Sequence[str] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> JsonObject:
-        """Make a remit; it waits for `approve` unless `consent="given"`. What is None is not sent."""
+        """Make a remit. Its verifiers run on the input, then it waits for `approve` unless `consent="given"` and what else
+        it asks is in `despite`. What is None is not sent."""
         fields: dict[str, object] = {
             "outcome": outcome,
             "budget": budget,
@@ -60,9 +63,11 @@ class Remits:
             "max_iterations": max_iterations,
             "protect": protect,
             "unprotect": unprotect,
+            "work": work,
             "toolchains": toolchains,
             "environment_id": environment_id,
             "consent": consent,
+            "despite": despite,
             "metadata": metadata,
         }
         return await self._http.post("/v1/remits", _given(fields))
@@ -87,9 +92,10 @@ class Remits:
         """Its events as they come, to its end."""
         return self._http.stream(_path("/v1/remits", remit_id, "events/stream"), after=after)
 
-    async def approve(self, remit_id: str) -> JsonObject:
-        """Say yes to the forecast: work begins and money is spent."""
-        return await self._http.post(_path("/v1/remits", remit_id, "approve"))
+    async def approve(self, remit_id: str, *, despite: Sequence[str] | None = None) -> JsonObject:
+        """Say yes to the forecast: work begins and money is spent. What the remit asks beside its cost is accepted by
+        name in `despite`."""
+        return await self._http.post(_path("/v1/remits", remit_id, "approve"), _given({"despite": despite}))
 
     async def decline(self, remit_id: str, *, reason: str | None = None) -> JsonObject:
         """Say no to the forecast; the remit ends as `stopped`."""

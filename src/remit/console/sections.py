@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from remit.client.consent import reason_lines, reasons_beside_cost
+from remit.client.evidence import verdict_sentences, work_sentence
 from remit.client.wording import (
     NANO,
     Json,
@@ -102,6 +104,8 @@ def remit_verifiers(remit: Json) -> Markup:
         tag("p", f"added: {path} was left out of the verification", class_="warn")
         for path in as_list(remit.get("added"))
     ]
+    if work := [str(path) for path in as_list(remit.get("rests_on_work"))]:
+        notes.append(tag("p", work_sentence(work)))
     return section(
         "verifiers", "Verifiers", tag("p", count_text, class_="dim"), tag("ul", *rows, class_="plain"), *notes
     )
@@ -118,7 +122,9 @@ def remit_waiting(remit: Json) -> Sequence[Markup]:
     if likely.get("likely") is not None:
         text += f" It will likely cost {usd(likely['likely'])}"
         text += f", and never more than {usd(cap['usd'])}." if cap.get("usd") is not None else "."
-    return (tag("li", tag("b", "consent"), " ", text),)
+    reasons = reasons_beside_cost(remit)
+    shown = tag("pre", "\n".join(reason_lines(remit, reasons))) if reasons else None
+    return (tag("li", tag("b", "consent"), " ", text, shown),)
 
 
 def _verifier(position: int, verifier: object, verdict: Json | None, *, is_vacuous: bool) -> Markup:
@@ -142,11 +148,13 @@ def _verifier(position: int, verifier: object, verdict: Json | None, *, is_vacuo
         if part
     )
     output = str(verdict.get("output") or "")
+    rests_on = [tag("div", sentence, class_="dim small") for sentence in verdict_sentences(verdict)]
     return tag(
         "li",
         tag(
             "details",
             tag("summary", head, tag("div", line, class_="dim small") if line else None),
+            *rests_on,
             tag("pre", cut(output) if output.strip() else "no output"),
             id=f"fold-verifier-{position}",
         ),

@@ -17,12 +17,11 @@ from remit.orchestrator.held_trees import EMPTY_TREE
 from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.surroundings import (
     baselines,
-    config_of,
     despite,
     input_tree_digest,
-    search_path,
+    session_path,
+    session_variables,
     toolchains,
-    variables,
 )
 from remit.orchestrator.writer import SessionWriter, tell_parent
 from remit.resources.kept_blobs import KeptBlobs
@@ -85,8 +84,8 @@ class Evaluation:
                 outputs_digest=state.outputs_digest,
                 input_tree_digest=input_tree_digest(state.created),
                 mounts=await self._sandboxes.mounts(writer),
-                environment=variables(config_of(state), state.packages_digest),
-                path=search_path(state.packages_digest),
+                environment=session_variables(state),
+                path=session_path(state),
                 toolchains=toolchains(state.created),
                 outcome=str(outcome.event["description"]),
                 despite=despite(state.created),

@@ -21,9 +21,9 @@ from remit.orchestrator.surroundings import (
     input_tree_digest,
     mounts_of,
     network_of,
-    search_path,
+    session_path,
+    session_variables,
     toolchains,
-    variables,
 )
 from remit.orchestrator.writer import SessionWriter
 from remit.resources.environment_config import packages_of
@@ -159,8 +159,8 @@ class HeldSandboxes:
                 tree_digest=digest,
                 outputs_digest=state.outputs_digest,
                 mounts=mounts,
-                environment=variables(config_of(state), state.packages_digest),
-                path=search_path(state.packages_digest),
+                environment=session_variables(state),
+                path=session_path(state),
                 network=network,
                 credentials=credentials,
                 toolchains=toolchains(state.created),

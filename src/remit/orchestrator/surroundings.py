@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
@@ -27,22 +28,40 @@ def network_of(state: SessionState) -> NetworkPolicy:
     return network_policy(config_of(state), [str(server["url"]) for server in servers if "url" in server])
 
 
-def variables(config: JsonObject, packages_digest: str | None) -> dict[str, str]:
-    """The environment's variables, and where interpreters find installed packages."""
+def variables(
+    config: JsonObject, packages_digest: str | None, python_path: Sequence[str] = ()
+) -> dict[str, str]:
+    """The environment's variables, and where interpreters find packages: the input's own before installed ones."""
     found = dict(variables_of(config))
+    folders = list(python_path)
     if packages_digest is not None:
-        found |= {
-            "PYTHONPATH": f"{PACKAGES}/python",
-            "NODE_PATH": f"{PACKAGES}/node/node_modules",
-        }
+        folders.append(f"{PACKAGES}/python")
+        found["NODE_PATH"] = f"{PACKAGES}/node/node_modules"
+    if folders:
+        found["PYTHONPATH"] = ":".join(folders)
     return found
 
 
-def search_path(packages_digest: str | None) -> tuple[str, ...]:
-    """The folders of programs that installed packages bring."""
+def search_path(packages_digest: str | None, first: Sequence[str] = ()) -> tuple[str, ...]:
+    """The folders of programs that a setup and installed packages bring."""
     if packages_digest is None:
-        return ()
-    return (f"{PACKAGES}/python/bin", f"{PACKAGES}/node/node_modules/.bin")
+        return tuple(first)
+    return (*first, f"{PACKAGES}/python/bin", f"{PACKAGES}/node/node_modules/.bin")
+
+
+def session_variables(state: SessionState) -> dict[str, str]:
+    """The variables of a session's sandboxes and of its verifiers'."""
+    return variables(config_of(state), state.packages_digest, _input_texts(state.created, "python_path"))
+
+
+def session_path(state: SessionState) -> tuple[str, ...]:
+    """The folders that come first on the PATH of the same."""
+    return search_path(state.packages_digest, _input_texts(state.created, "path"))
+
+
+def _input_texts(created: JsonObject, name: str) -> tuple[str, ...]:
+    given = cast("JsonObject | None", created.get("input")) or {}
+    return tuple(cast("list[str]", given.get(name) or []))
 
 
 def package_mounts(packages_digest: str | None) -> tuple[ReadOnlyTree, ...]:

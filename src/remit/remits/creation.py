@@ -12,8 +12,7 @@ from remit.clock import Clock
 from remit.errors import Conflict, Forbidden, InvalidRequest
 from remit.gateway.routing import Router
 from remit.ids import Ids
-from remit.interfaces import Catalog, Prices, SessionStore
-from remit.ledger.prices import unpriced
+from remit.interfaces import Catalog, SessionStore
 from remit.remits.accounts import opening_effects, remit_grants
 from remit.remits.deliverables import read_tree
 from remit.remits.events import (
@@ -23,40 +22,30 @@ from remit.remits.events import (
     Budget,
     EnvironmentRef,
     HarnessRef,
-    ProtectedFile,
     RemitApproved,
     RemitCreated,
-    RemitForecast,
 )
-from remit.remits.forecast import forecast
+from remit.remits.forecaster import Forecaster
 from remit.remits.log import encode_created, preview_created, summary_of
 from remit.remits.money import format_usd, parse_usd
-from remit.remits.verification import priced_verifiers
 from remit.remits.working_session import environment_ref
 from remit.resources.agent_config import Harnesses, resolve_create
 from remit.resources.agents import KIND as AGENT_KIND
 from remit.resources.agents import Agents, decode_config, usable_agent
-from remit.resources.environment_config import network_policy, packages_of
+from remit.resources.environment_config import packages_of
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.session_agent import usable_environment
 from remit.schema.agents import AgentConfig, AgentCreate
 from remit.schema.remits import BudgetParams, RemitCreate
 from remit.schema.tools import AgentToolsetParams
 from remit.schema.verifiers import CommandVerifier, RubricVerifier, VerifierParams
-from remit.values import Append, JsonObject, NewStream, Principal, Rate, Resource, Value
+from remit.values import Append, ConsentReason, JsonObject, NewStream, Principal, Resource, Value
 from remit.verifiers.composition import Verifiers
-from remit.verifiers.exhibits import SHOWN_CHARACTERS_MAX
-from remit.verifiers.protection import protect_input
-from remit.verifiers.rubric import ANSWER_TOKENS_MAX
 
 DEFAULT_AGENT_ID = "agent_remit_coder"
 DEFAULT_AGENT_NAME = "remit-coder"
 INPUT_KIND = "input"
-GRADER_INPUT_TOKENS = SHOWN_CHARACTERS_MAX + 20_000
-"""What a grader is shown besides the rubric and the outcome: contents, the list of files, its own rules."""
 OPERATOR_SCOPE = "operator"
-UNFOLLOWED_SHOWN_MAX = 3
-UNFOLLOWED_CHARACTERS_MAX = 120
 
 
 class InputBody(Value, frozen=True, kw_only=True):
@@ -70,7 +59,7 @@ class InputBody(Value, frozen=True, kw_only=True):
 
 
 class RemitCreation:
-    """Checks a request, makes its forecast, and writes the first rows."""
+    """Checks a request and writes the first rows; what then happens is the handler's."""
 
     def __init__(
         self,
@@ -81,7 +70,7 @@ class RemitCreation:
         agents: Agents,
         harnesses: Harnesses,
         router: Router,
-        prices: Prices,
+        forecaster: Forecaster,
         verifiers: Verifiers,
         clock: Clock,
         ids: Ids,
@@ -92,7 +81,7 @@ class RemitCreation:
         self._agents = agents
         self._harnesses = harnesses
         self._router = router
-        self._prices = prices
+        self._forecaster = forecaster
         self._verifiers = verifiers
         self._clock = clock
         self._ids = ids
@@ -110,9 +99,6 @@ class RemitCreation:
         environment = await self._environment(principal, params.environment_id)
         agent, model = await self._agent(principal, params)
         verifiers = _with_grader_model(read_verifiers(params), model)
-        rate = await self._rate(model)
-        await self._check_verifiers(principal, verifiers, budget, params.toolchains or (), environment)
-        protected, unfollowed = await self._protected(given, verifiers)
         created = RemitCreated(
             outcome=params.outcome,
             verifiers=tuple(verifiers),
@@ -126,21 +112,15 @@ class RemitCreation:
             input_bytes=given.size_bytes if given is not None else 0,
             protect=tuple(params.protect or ()),
             unprotect=tuple(params.unprotect or ()),
+            work=tuple(params.work or ()),
+            despite=read_despite(params.despite),
             toolchains=tuple(params.toolchains or ()),
             environment=environment,
             metadata=dict(params.metadata or {}),
-            protected=protected,
         )
-        expected = forecast(
-            model=model,
-            rate=rate,
-            budget=budget,
-            input_bytes=created.input_bytes,
-            priced_verifiers=len(priced_verifiers(self._verifiers, verifiers)),
-            verification_worst=await self._verification_worst(params.outcome, verifiers),
-        )
-        expected = replace(expected, notes=(*expected.notes, *_surroundings_notes(environment), *unfollowed))
-        events: list[AnyEvent] = [created, expected]
+        await self._forecaster.forecast(created)  # what cannot be forecast is refused now
+        await self._check_verifiers(principal, verifiers, params.toolchains or (), environment)
+        events: list[AnyEvent] = [created]
         if params.consent == "given":
             events.append(RemitApproved(actor=principal.actor, reason="given at creation"))
         return await self._write(principal, events, created)
@@ -153,13 +133,13 @@ class RemitCreation:
             tree = await read_tree(self._blobs, digest)
             digests += [entry.sha256 for entry in tree.entries if entry.sha256 is not None]
         rows = encode_created(events, time_us=now_us, ids=self._ids)
-        grants = remit_grants(remit_id, created.budget, reserve=_reserve(events))
+        accounts = opening_effects(remit_grants(remit_id, created.budget, reserve=Amount()))
         stream = NewStream(
             stream_id=remit_id,
             kind="remit",
             summary=summary_of(preview_created(rows, principal.workspace_id)),
         )
-        append = Append(stream_id=remit_id, events=rows, effects=opening_effects(grants), wake_at_us=now_us)
+        append = Append(stream_id=remit_id, events=rows, effects=accounts, wake_at_us=now_us)
         async with self._blobs.keeping(principal, remit_id) as keeping:
             await keeping.need(digests)
             await keeping.commit()
@@ -209,15 +189,10 @@ class RemitCreation:
             return await usable_agent(self._agents, principal, DEFAULT_AGENT_ID, None)
         return resource
 
-    async def _rate(self, model: str) -> Rate | None:
-        route = await self._router.resolve(model)
-        return self._prices.rate(route.priced_as)
-
     async def _check_verifiers(
         self,
         principal: Principal,
         verifiers: Sequence[JsonObject],
-        budget: Budget,
         toolchains: Sequence[str],
         environment: EnvironmentRef | None,
     ) -> None:
@@ -225,45 +200,6 @@ class RemitCreation:
         await self._verifiers.check_all(
             principal, list(verifiers), toolchains=toolchains, has_packages=has_packages
         )
-        for verifier in priced_verifiers(self._verifiers, verifiers):
-            model = verifier.get("model")
-            if isinstance(model, str) and budget.usd is not None and await self._rate(model) is None:
-                raise unpriced(model)
-
-    async def _verification_worst(self, outcome: str, verifiers: Sequence[JsonObject]) -> Amount:
-        """What one run of every grader can come to, at the dearest rates."""
-        nano_usd = tokens = 0
-        for verifier in priced_verifiers(self._verifiers, verifiers):
-            input_tokens = len(f"{outcome}{verifier.get('rubric')}".encode()) + GRADER_INPUT_TOKENS
-            rate = await self._rate(str(verifier["model"]))
-            tokens += input_tokens + ANSWER_TOKENS_MAX
-            if rate is not None:
-                nano_usd += input_tokens * rate.input_dearest + ANSWER_TOKENS_MAX * rate.output_dearest
-        return Amount(usd=format_usd(nano_usd), tokens=tokens)
-
-    async def _protected(
-        self, given: InputBody | None, verifiers: Sequence[JsonObject]
-    ) -> tuple[tuple[ProtectedFile, ...], tuple[str, ...]]:
-        """The files for the forecast, and notes on what the commands run that could not be followed."""
-        if given is None:
-            return (), ()
-        tree = await read_tree(self._blobs, given.tree_digest)
-        found: dict[str, ProtectedFile] = {}
-        notes: list[str] = []
-        for verifier in verifiers:
-            if verifier["type"] != "command":
-                continue
-            protect = cast("list[str]", verifier.get("protect") or [])
-            unprotect = cast("list[str]", verifier.get("unprotect") or [])
-            command = str(verifier["command"])
-            protection = await protect_input(self._blobs, tree, command, protect, unprotect)
-            if protection.unfollowed:
-                notes.append(_unfollowed_note(command, protection.unfollowed))
-            for file in protection.files:
-                found[file.path] = ProtectedFile(
-                    path=file.path, reason=file.reason, sha256=file.sha256, target=file.target
-                )
-        return tuple(found[path] for path in sorted(found)), tuple(notes)
 
 
 def read_budget(params: BudgetParams) -> Budget:
@@ -278,6 +214,11 @@ def read_budget(params: BudgetParams) -> Budget:
     return Budget(usd=format_usd(nano_usd), tokens=params.tokens)
 
 
+def read_despite(names: Sequence[str] | None) -> tuple[ConsentReason, ...]:
+    """The reasons that are accepted by name, each once; which there are is checked where the request is read."""
+    return tuple(dict.fromkeys(cast("list[ConsentReason]", names or [])))
+
+
 def read_verifiers(params: RemitCreate) -> list[JsonObject]:
     """The composition: what was given, the rubric as one more, and the remit's globs in every command."""
     given: list[VerifierParams] = [
@@ -285,6 +226,7 @@ def read_verifiers(params: RemitCreate) -> list[JsonObject]:
             verifier,
             protect=[*verifier.protect, *(params.protect or ())],
             unprotect=[*verifier.unprotect, *(params.unprotect or ())],
+            work=[*verifier.work, *(params.work or ())],
         )
         if isinstance(verifier, CommandVerifier)
         else verifier
@@ -305,41 +247,6 @@ def _with_grader_model(verifiers: Sequence[JsonObject], model: str) -> list[Json
         {**verifier, "model": model} if verifier["type"] == "rubric" and "model" not in verifier else verifier
         for verifier in verifiers
     ]
-
-
-def _cut(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= UNFOLLOWED_CHARACTERS_MAX else f"{line[:UNFOLLOWED_CHARACTERS_MAX]}…"
-
-
-def _unfollowed_note(command: str, unfollowed: Sequence[str]) -> str:
-    shown = "; ".join(_cut(text) for text in unfollowed[:UNFOLLOWED_SHOWN_MAX])
-    more = len(unfollowed) - UNFOLLOWED_SHOWN_MAX
-    return (
-        f"`{_cut(command)}` reaches files that could not be followed, through {shown}"
-        f"{f' and {more} more' if more > 0 else ''}. Files behind it are protected only if they are listed: use --protect."
-    )
-
-
-def _surroundings_notes(environment: EnvironmentRef | None) -> tuple[str, ...]:
-    """What the work may reach, for whoever consents."""
-    if environment is None:
-        return ()
-    network = network_policy(environment.config)
-    reached = {"none": "reaches nothing", "unrestricted": "reaches every public host"}.get(network.mode)
-    if reached is None:
-        hosts = [*network.allowed_hosts, *(["the package registries"] if network.has_registries else [])]
-        reached = f"reaches {', '.join(hosts)}"
-    packages = [name for names in packages_of(environment.config).values() for name in names]
-    installed = f" {', '.join(packages)} will be installed for it and for the verifiers." if packages else ""
-    return (
-        f"In the environment {environment.name!r} the agent {reached}; verifiers reach nothing.{installed}",
-    )
-
-
-def _reserve(events: Sequence[AnyEvent]) -> Amount:
-    expected = next(event for event in events if isinstance(event, RemitForecast))
-    return expected.verification_reserve
 
 
 def _agent_ref(resource: Resource, model: str) -> AgentRef:

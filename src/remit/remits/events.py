@@ -6,7 +6,19 @@ from typing import Literal
 
 import msgspec
 
-from remit.values import EventRow, JsonObject, JsonValue, NewEvent, Purpose, Unit, Value, Verdict, Visibility
+from remit.values import (
+    ConsentReason,
+    EventRow,
+    JsonObject,
+    JsonValue,
+    NewEvent,
+    Purpose,
+    ReadOnlyTree,
+    Unit,
+    Value,
+    Verdict,
+    Visibility,
+)
 
 EndStatus = Literal["satisfied", "unsatisfied", "budget_reached", "stopped"]
 
@@ -99,21 +111,32 @@ class RemitCreated(RemitEvent, frozen=True, kw_only=True, tag="remit.created"):
     input_bytes: int = 0
     protect: tuple[str, ...] = ()
     unprotect: tuple[str, ...] = ()
+    work: tuple[str, ...] = ()
+    despite: tuple[ConsentReason, ...] = ()
+    """What was accepted beforehand."""
     toolchains: tuple[str, ...] = ()
+    setup: str | None = None
+    """A command that runs once before everything else, with the package registries open."""
     environment: EnvironmentRef | None = None
     """None: no network, no packages, no variables."""
     metadata: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     protected: tuple[ProtectedFile, ...] = ()
+    """Of older logs: the forecast has them since the input is verified before it."""
 
 
 class RemitForecast(RemitEvent, frozen=True, kw_only=True, tag="remit.forecast"):
-    """What it will probably cost, and what is set aside for verification."""
+    """What it will probably cost, what is set aside for verification, and what the run on the input has shown."""
 
     usd: Range | None = None
     tokens: Range | None = None
     basis: str = ""
     verification_reserve: Amount = Amount()
     notes: tuple[str, ...] = ()
+    protected: tuple[ProtectedFile, ...] = ()
+    proposed_work: tuple[str, ...] = ()
+    """Globs that would name the work (`work`); never applied unless they are given."""
+    rewrites: tuple[str, ...] = ()
+    """Files of the input that the verifiers themselves rewrite: left writable, restored, no tampering."""
 
 
 class RemitApproved(RemitEvent, frozen=True, kw_only=True, tag="remit.approved"):
@@ -121,6 +144,8 @@ class RemitApproved(RemitEvent, frozen=True, kw_only=True, tag="remit.approved")
 
     actor: str = ""
     reason: str | None = None
+    despite: tuple[ConsentReason, ...] = ()
+    """What beside the cost was accepted."""
 
 
 class RemitDeclined(RemitEvent, frozen=True, kw_only=True, tag="remit.declined"):
@@ -140,6 +165,25 @@ class RemitFundingRefused(RemitEvent, frozen=True, kw_only=True, tag="remit.fund
     """The workspace cannot grant the budget; private."""
 
     message: str = ""
+
+
+class RemitSetupEnded(RemitEvent, frozen=True, kw_only=True, tag="remit.setup_ended"):
+    """What stands around the work, the same for the agent and for every verifier: found or made once."""
+
+    command: str | None = None
+    """What was run for it; None: nothing."""
+    layer_digest: str | None = None
+    """The tree of what it added."""
+    mounts: tuple[ReadOnlyTree, ...] = ()
+    """Read-only in every sandbox: parts of that tree, and what the interpreter is told of projects that are not installed."""
+    python_path: tuple[str, ...] = ()
+    """Folders for PYTHONPATH, the input's own packages first."""
+    path: tuple[str, ...] = ()
+    """Folders of programs that come first on PATH."""
+    notes: tuple[str, ...] = ()
+    duration_seconds: float = 0.0
+    error: str | None = None
+    """Why nothing could be set up; the remit then stops."""
 
 
 class InitialVerificationStarted(
@@ -247,6 +291,8 @@ class RemitEnded(RemitEvent, frozen=True, kw_only=True, tag="remit.ended"):
     verified: bool
     vacuous: tuple[str, ...] = ()
     tampered: tuple[str, ...] = ()
+    rests_on_work: tuple[str, ...] = ()
+    """Files that the last verdicts rest on and that are the agent's."""
     spent: Amount = Amount()
     session_ids: tuple[str, ...] = ()
     explanation: str = ""
@@ -260,6 +306,7 @@ class Command(Value, frozen=True, kw_only=True):
     """remit.approve | remit.decline | remit.interrupt | remit.resume | remit.verify"""
     actor: str = ""
     reason: str | None = None
+    despite: tuple[ConsentReason, ...] = ()
 
 
 class InputReceived(RemitEvent, frozen=True, kw_only=True, tag="input.received"):
@@ -287,6 +334,7 @@ AnyEvent = (
     | RemitDeclined
     | RemitFunded
     | RemitFundingRefused
+    | RemitSetupEnded
     | InitialVerificationStarted
     | InitialVerificationEnded
     | RemitSessionCreated

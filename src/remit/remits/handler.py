@@ -16,7 +16,7 @@ from remit.clock import Clock, rfc3339
 from remit.errors import BlobMissing, HoldRefused, NotFound, RemitError, StoreUnavailable, WrongState
 from remit.ids import Ids
 from remit.interfaces import Dispatcher, LiveBus, SandboxProvider, SessionStore
-from remit.remits import accounts
+from remit.remits import accounts, evidence
 from remit.remits.deliverables import GitInput, Handover, hand_over, read_tree
 from remit.remits.events import (
     Amount,
@@ -37,22 +37,26 @@ from remit.remits.events import (
     RemitVerificationRepeated,
     RemitWorking,
 )
-from remit.remits.interruption import until_interrupted
+from remit.remits.forecaster import Forecaster
+from remit.remits.interruption import until_cut
 from remit.remits.log import RemitLog, read_rows
 from remit.remits.money import format_usd
-from remit.remits.state import RemitState
+from remit.remits.setup import Setup
+from remit.remits.state import REASONS, RemitState
 from remit.remits.steps import (
     Answer,
     CopyIterations,
     DecideSession,
     End,
     Fund,
+    MakeForecast,
     NoteInterruption,
     OpenSession,
     PrepareDeliverables,
     ReopenOutcome,
     RepeatVerification,
     Rest,
+    SetUp,
     Step,
     VerifyInput,
     is_verified,
@@ -64,7 +68,7 @@ from remit.remits.verification import Judge
 from remit.remits.work import Work, read_work
 from remit.remits.working_session import SessionInput, SessionOpener
 from remit.resources.kept_blobs import Keeping, KeptBlobs
-from remit.values import HandlerResult, Lease, StreamKind
+from remit.values import ConsentReason, HandlerResult, Lease, StreamKind
 
 logger = structlog.get_logger(__name__)
 
@@ -87,7 +91,9 @@ class RemitHandler:
         bus: LiveBus,
         dispatcher: Dispatcher,
         sandboxes: SandboxProvider,
+        setup: Setup,
         judge: Judge,
+        forecaster: Forecaster,
         sessions: SessionOpener,
         clock: Clock,
         ids: Ids,
@@ -97,7 +103,9 @@ class RemitHandler:
         self._bus = bus
         self._dispatcher = dispatcher
         self._sandboxes = sandboxes
+        self._setup = setup
         self._judge = judge
+        self._forecaster = forecaster
         self._sessions = sessions
         self._session_input = SessionInput(store=store, bus=bus, dispatcher=dispatcher, clock=clock)
         self._clock = clock
@@ -145,8 +153,12 @@ class RemitHandler:
                 await self._repeat_verification(command, log, work)
             case Fund():
                 await self._fund(log)
+            case SetUp():
+                await self._set_up(log)
             case VerifyInput():
                 await self._verify_input(log)
+            case MakeForecast():
+                return await self._make_forecast(log)
             case DecideSession():
                 await self._decide_session(log)
             case OpenSession(session_id=session_id):
@@ -171,7 +183,11 @@ class RemitHandler:
         """The public event has the command's id: that consumes it."""
         match command.type:
             case "remit.approve":
-                await log.append(RemitApproved(id=command.id, actor=command.actor, reason=command.reason))
+                await log.append(
+                    RemitApproved(
+                        id=command.id, actor=command.actor, reason=command.reason, despite=command.despite
+                    )
+                )
             case "remit.decline":
                 await log.append(RemitDeclined(id=command.id, actor=command.actor, reason=command.reason))
             case "remit.resume":
@@ -187,7 +203,14 @@ class RemitHandler:
         digest = work.tree_digest if work is not None and work.tree_digest else created.tree_digest
         try:
             judged = await self._judge.judge(
-                log.principal, log.remit_id, created, verification_id=command.id, tree_digest=digest
+                log.principal,
+                log.remit_id,
+                created,
+                verification_id=command.id,
+                tree_digest=digest,
+                baselines=_baselines(log.state),
+                despite=_despite(log.state),
+                setup=log.state.setup,
             )
         except StoreUnavailable:
             raise
@@ -207,21 +230,17 @@ class RemitHandler:
 
     # ------------------------------------------------------------------------------------- before work
 
-    async def _fund(self, log: RemitLog) -> None:
-        created, forecast = _created(log.state), log.state.forecast
-        reserve = forecast.verification_reserve if forecast is not None else Amount()
-        notes = accounts.remit_grants(log.remit_id, created.budget, reserve)
-        try:
-            await accounts.grant_from_workspace(self._store, log.principal, notes, log.remit_id)
-        except HoldRefused as error:
-            await log.append(RemitFundingRefused(message=error.message))
-            return
-        await log.append(RemitFunded(grants=notes), effects=accounts.grants_in(notes))
+    async def _set_up(self, log: RemitLog) -> None:
+        ended = await until_cut(
+            log, self._bus, lambda: self._setup.set_up(log.principal, log.remit_id, _created(log.state))
+        )
+        if ended is not None:
+            await log.append(ended)
 
     async def _verify_input(self, log: RemitLog) -> None:
         if log.state.initial_started is None:
             await log.append(InitialVerificationStarted(verification_id=self._ids.new("vrfy")))
-        ended = await until_interrupted(log, self._bus, lambda: self._judge_input(log))
+        ended = await until_cut(log, self._bus, lambda: self._judge_input(log))
         if ended is not None:
             await log.append(ended)
 
@@ -235,6 +254,7 @@ class RemitHandler:
                 created,
                 verification_id=started.verification_id,
                 tree_digest=created.tree_digest,
+                setup=log.state.setup,
             )
         except StoreUnavailable:
             raise
@@ -242,6 +262,29 @@ class RemitHandler:
             message = f"The input could not be verified: {error.message}"
             return InitialVerificationEnded(error=message)
         return InitialVerificationEnded(verdicts=judged.verdicts, vacuous=judged.green)
+
+    async def _make_forecast(self, log: RemitLog) -> bool:
+        initial = log.state.initial
+        assert initial is not None, "the input is verified before"
+        try:
+            forecast = await self._forecaster.forecast(_created(log.state), initial.verdicts)
+        except StoreUnavailable:
+            raise
+        except RemitError as error:  # it was possible at creation: a model or a price has gone since
+            return await self._end(stopped(f"The forecast could not be made: {error.message}"), log)
+        await log.append(forecast)
+        return True
+
+    async def _fund(self, log: RemitLog) -> None:
+        created, forecast = _created(log.state), log.state.forecast
+        reserve = forecast.verification_reserve if forecast is not None else Amount()
+        notes = accounts.remit_grants(log.remit_id, created.budget, reserve)
+        try:
+            await accounts.grant_from_workspace(self._store, log.principal, notes, log.remit_id)
+        except HoldRefused as error:
+            await log.append(RemitFundingRefused(message=error.message))
+            return
+        await log.append(RemitFunded(grants=notes), effects=accounts.grants_in(notes))
 
     # -------------------------------------------------------------------------------------- the session
 
@@ -258,7 +301,13 @@ class RemitHandler:
         assert session is not None, "the session is decided in the log"
         try:
             await self._sessions.open(
-                log.principal, remit_id=log.remit_id, created=_created(log.state), session=session
+                log.principal,
+                remit_id=log.remit_id,
+                created=_created(log.state),
+                session=session,
+                baselines=_baselines(log.state),
+                despite=_despite(log.state),
+                setup=log.state.setup,
             )
         except (NotFound, WrongState, BlobMissing) as error:
             return await self._end(stopped(f"The working session could not start: {error.message}"), log)
@@ -365,6 +414,7 @@ class RemitHandler:
                 verified=step.verified,
                 vacuous=tuple(verifier_text(created.verifiers[i]) for i in state.vacuous),
                 tampered=state.tampered,
+                rests_on_work=state.rests_on_work,
                 spent=Amount(usd=format_usd(spent.spent["nano_usd"]), tokens=spent.spent["tokens"]),
                 session_ids=state.session_ids,
                 explanation=step.explanation,
@@ -376,3 +426,13 @@ class RemitHandler:
 def _created(state: RemitState) -> RemitCreated:
     assert state.created is not None, "the first row of a remit says what was asked for"
     return state.created
+
+
+def _baselines(state: RemitState) -> tuple[str | None, ...]:
+    """For each verifier, what its run on the untouched input showed."""
+    verdicts = state.initial.verdicts if state.initial is not None else ()
+    return evidence.baselines(_created(state), verdicts)
+
+
+def _despite(state: RemitState) -> tuple[ConsentReason, ...]:
+    return tuple(reason for reason in REASONS if reason in state.despite)

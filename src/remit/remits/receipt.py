@@ -72,6 +72,7 @@ def receipt(
         "status": state.status,
         "completed": ended.completed if ended is not None else False,
         "verified": ended.verified if ended is not None else False,
+        "rests_on_work": list[JsonValue](state.rests_on_work),
         "agent": _plain(created.agent),
         "image_digest": next((box["image_digest"] for box in reversed(sandboxes)), None),
         "budget": caps(created.budget),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec.structs import replace
 
@@ -15,6 +15,7 @@ from remit.remits.events import (
     InitialVerificationEnded,
     InitialVerificationStarted,
     InputReceived,
+    ProtectedFile,
     RemitApproved,
     RemitCreated,
     RemitDeclined,
@@ -27,16 +28,19 @@ from remit.remits.events import (
     RemitIterationEnded,
     RemitResumed,
     RemitSessionCreated,
+    RemitSetupEnded,
     RemitVerificationRepeated,
     RemitWorking,
     decode_event,
 )
-from remit.values import EventRow, Value
+from remit.values import ConsentReason, EventRow, Value
 
 Consent = Literal["awaiting", "given", "declined"]
+"""To the cost; what else is asked is accepted by name (`RemitState.reasons`)."""
+REASONS: tuple[ConsentReason, ...] = get_args(ConsentReason)
 Status = Literal[
-    "awaiting_consent",
     "verifying_input",
+    "awaiting_consent",
     "working",
     "interrupted",
     "satisfied",
@@ -53,6 +57,7 @@ KNOWN_TYPES = frozenset(
         RemitDeclined,
         RemitFunded,
         RemitFundingRefused,
+        RemitSetupEnded,
         InitialVerificationStarted,
         InitialVerificationEnded,
         RemitSessionCreated,
@@ -80,10 +85,16 @@ class RemitState(Value, frozen=True, kw_only=True):
     """`processed_at` of the newest public row; the next one is not earlier."""
     created: RemitCreated | None = None
     forecast: RemitForecast | None = None
+    is_forecast_first: bool = False
+    """In older logs forecast and consent came before the run on the input, and consent was to the cost alone."""
     consent: Consent = "awaiting"
     decline_reason: str | None = None
+    despite: frozenset[ConsentReason] = frozenset()
+    """What a person has accepted beside the cost."""
     funding: RemitFunded | None = None
     funding_refusal: str | None = None
+    setup: RemitSetupEnded | None = None
+    """None: not yet, or nothing is needed around the work (no input)."""
     initial_started: InitialVerificationStarted | None = None
     initial: InitialVerificationEnded | None = None
     session: RemitSessionCreated | None = None
@@ -108,14 +119,48 @@ class RemitState(Value, frozen=True, kw_only=True):
             return self.ended.status
         if self.is_interrupted:
             return "interrupted"
-        if self.consent == "awaiting":
+        if self.session is not None:
+            return "working"
+        if self.can_be_asked and self.reasons:
             return "awaiting_consent"
-        return "working" if self.session is not None else "verifying_input"
+        is_done = self.can_be_asked and self.initial is not None
+        return "working" if is_done else "verifying_input"
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether all that a person is asked about is known: what the verifiers said of the input, and the forecast."""
+        return self.forecast is not None and (self.initial is None or self.initial.error is None)
+
+    @property
+    def reasons(self) -> tuple[ConsentReason, ...]:
+        """What a person must still accept before anything is spent, as far as it is known."""
+        if self.funding is not None:
+            return ()
+        found: set[ConsentReason] = {"cost"}
+        if self.initial is not None and not self.is_forecast_first:
+            found.update(reason for verdict in self.initial.verdicts for reason in verdict.reasons)
+            if self.initial.vacuous:
+                found.add("vacuous")
+        if self.consent == "given":
+            found.remove("cost")
+        return tuple(reason for reason in REASONS if reason in found - self.despite)
+
+    @property
+    def has_consent(self) -> bool:
+        """Whether nothing is left to accept, so that the budget may leave the workspace."""
+        return self.funding is not None or (self.can_be_asked and not self.reasons)
 
     @property
     def vacuous(self) -> tuple[int, ...]:
         """Indexes of verifiers that were green before any work."""
         return self.initial.vacuous if self.initial is not None else ()
+
+    @property
+    def protected(self) -> tuple[ProtectedFile, ...]:
+        """Files of the input that the agent may not change, as far as they are known."""
+        if self.forecast is not None and self.forecast.protected:
+            return self.forecast.protected
+        return self.created.protected if self.created is not None else ()
 
     @property
     def session_ids(self) -> tuple[str, ...]:
@@ -126,6 +171,12 @@ class RemitState(Value, frozen=True, kw_only=True):
     def tampered(self) -> tuple[str, ...]:
         """Protected files that were changed or removed in any iteration, in order of first sight."""
         return _unique(path for iteration in self.iterations for path in iteration.tampered)
+
+    @property
+    def rests_on_work(self) -> tuple[str, ...]:
+        """Files that the last verdicts rest on and that are the agent's."""
+        judged = next((i.verdicts for i in reversed(self.iterations) if i.verdicts), ())
+        return _unique(path for verdict in judged for path in verdict.rests_on_work)
 
     @property
     def added(self) -> tuple[str, ...]:
@@ -158,17 +209,19 @@ def apply(state: RemitState, row: EventRow) -> RemitState:
 def _change(state: RemitState, event: AnyEvent, row: EventRow) -> RemitState:
     match event:
         case RemitCreated():
-            return replace(state, created=event)
+            return replace(state, created=event, despite=frozenset(event.despite))
         case RemitForecast():
-            return replace(state, forecast=event)
+            return replace(state, forecast=event, is_forecast_first=state.initial is None)
         case RemitApproved():
-            return replace(state, consent="given")
+            return replace(state, consent="given", despite=state.despite.union(event.despite))
         case RemitDeclined():
             return replace(state, consent="declined", decline_reason=event.reason)
         case RemitFunded():
             return replace(state, funding=event)
         case RemitFundingRefused():
             return replace(state, funding_refusal=event.message)
+        case RemitSetupEnded():
+            return replace(state, setup=event)
         case InitialVerificationStarted():
             return replace(state, initial_started=event)
         case InitialVerificationEnded():
@@ -201,8 +254,13 @@ def _change(state: RemitState, event: AnyEvent, row: EventRow) -> RemitState:
 def is_pointless(state: RemitState, command: Command) -> bool:
     """A command that changes nothing here (approve twice, interrupt after the end): it is consumed by being read."""
     match command.type:
-        case "remit.approve" | "remit.decline":
-            return state.consent != "awaiting" or state.ended is not None
+        case "remit.approve" | "remit.decline" if state.ended is not None or state.consent == "declined":
+            return True
+        case "remit.approve":
+            is_news = state.consent != "given" or not state.despite.issuperset(command.despite)
+            return state.has_consent or not is_news
+        case "remit.decline":
+            return state.has_consent
         case "remit.interrupt":
             return state.is_interrupted or state.ended is not None
         case "remit.resume":

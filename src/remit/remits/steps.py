@@ -35,8 +35,16 @@ class Fund(Value, frozen=True, kw_only=True):
     """Take the budget from the workspace: its side first, then ours."""
 
 
+class SetUp(Value, frozen=True, kw_only=True):
+    """Find and make what stands around the work: where its packages lie, what the setup command adds."""
+
+
 class VerifyInput(Value, frozen=True, kw_only=True):
     """Let the verifiers that cost nothing look at the input."""
+
+
+class MakeForecast(Value, frozen=True, kw_only=True):
+    """Say what the work will probably cost, and what the run on the input has shown: then a person is asked."""
 
 
 class DecideSession(Value, frozen=True, kw_only=True):
@@ -88,7 +96,9 @@ Step = (
     | Answer
     | RepeatVerification
     | Fund
+    | SetUp
     | VerifyInput
+    | MakeForecast
     | DecideSession
     | OpenSession
     | CopyIterations
@@ -114,23 +124,35 @@ def next_step(state: RemitState, work: Work | None) -> Step:
         return CopyIterations(evaluations=news)
     if state.is_interrupted:
         return Rest(why="interrupted")
-    if state.consent == "awaiting":
-        return Rest(why="consent")
     return _step_before_work(state) if work is None else _step_of_work(state, work)
 
 
 def _step_before_work(state: RemitState) -> Step:
-    if state.funding is None:
-        if state.funding_refusal is not None:
-            return _ended("budget_reached", state.funding_refusal)
-        return Fund()
-    if state.initial is None:
-        return VerifyInput()
-    if state.initial.error is not None:
+    if state.funding is None and state.funding_refusal is not None:
+        return _ended("budget_reached", state.funding_refusal)
+    if state.setup is not None and state.setup.error is not None:
+        return stopped(state.setup.error)
+    if state.initial is not None and state.initial.error is not None:
         return stopped(state.initial.error)
+    if state.forecast is None and state.setup is None and state.initial is None and _has_input(state):
+        return SetUp()
+    if state.forecast is None and state.initial is None:
+        return VerifyInput()
+    if state.forecast is None:
+        return MakeForecast()
+    if state.reasons:
+        return Rest(why="consent")
+    if state.funding is None:
+        return Fund()
+    if state.initial is None:  # of an older log
+        return VerifyInput()
     if state.session is None:
         return DecideSession()
     return OpenSession(session_id=state.session.session_id)
+
+
+def _has_input(state: RemitState) -> bool:
+    return state.created is not None and state.created.tree_digest is not None
 
 
 def _step_of_work(state: RemitState, work: Work) -> Step:

@@ -8,10 +8,19 @@ from remit.errors import SandboxUnavailable
 from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.surroundings import package_mounts, search_path, variables
 from remit.remits.deliverables import HISTORY_PATH
-from remit.remits.events import RemitCreated
+from remit.remits.events import RemitCreated, RemitSetupEnded
 from remit.resources.environment_config import packages_of
 from remit.resources.kept_blobs import KeptBlobs
-from remit.values import JsonObject, Principal, ReadOnlyTree, Tree, Value, Verdict, VerifyRequest
+from remit.values import (
+    ConsentReason,
+    JsonObject,
+    Principal,
+    ReadOnlyTree,
+    Tree,
+    Value,
+    Verdict,
+    VerifyRequest,
+)
 from remit.verifiers.composition import Verifiers
 
 
@@ -64,8 +73,13 @@ class Judge:
         *,
         verification_id: str,
         tree_digest: str | None,
+        baselines: Sequence[str | None] = (),
+        despite: Sequence[ConsentReason] = (),
+        setup: RemitSetupEnded | None = None,
     ) -> Judged:
-        """Raises SandboxUnavailable, SandboxLost, BlobMissing."""
+        """Let them look. `baselines` are of the run on the untouched input, one for each verifier of the remit. Raises
+        SandboxUnavailable, SandboxLost, BlobMissing."""
+        setup = setup or RemitSetupEnded()
         indexes = free_verifiers(self._verifiers, created)
         if not indexes:
             return Judged(indexes=(), verdicts=())
@@ -80,14 +94,24 @@ class Judge:
             verifier={},
             tree_digest=tree_digest,
             input_tree_digest=created.tree_digest,
-            mounts=(*history_mounts(created.history_digest), *package_mounts(packages_digest)),
-            environment=variables(config, packages_digest),
-            path=search_path(packages_digest),
+            mounts=(
+                *history_mounts(created.history_digest),
+                *setup.mounts,
+                *package_mounts(packages_digest),
+            ),
+            environment=variables(config, packages_digest, setup.python_path),
+            path=search_path(packages_digest, setup.path),
             toolchains=created.toolchains,
             outcome=created.outcome,
+            despite=tuple(despite),
         )
-        chosen = [created.verifiers[i] for i in indexes]
-        return Judged(indexes=indexes, verdicts=await self._verifiers.verify_all(request, chosen, None))
+        verdicts = await self._verifiers.verify_all(
+            request,
+            [created.verifiers[i] for i in indexes],
+            None,
+            baselines=[baselines[i] for i in indexes] if baselines else (),
+        )
+        return Judged(indexes=indexes, verdicts=verdicts)
 
     async def _installed(
         self, principal: Principal, remit_id: str, created: RemitCreated, config: JsonObject

@@ -12,8 +12,10 @@ from remit.clock import rfc3339
 from remit.remits.accounts import UNITS, Totals, budget_amount
 from remit.remits.events import Budget
 from remit.remits.money import format_usd
-from remit.remits.state import RemitState
+from remit.remits.state import REASONS, RemitState
 from remit.values import JsonObject, JsonValue, Unit
+
+_NOT_SHOWN = ("id", "type", "processed_at", "protected")
 
 
 def amounts(by_unit: dict[Unit, int]) -> JsonObject:
@@ -51,10 +53,13 @@ def remit_log_view(remit_id: str, state: RemitState) -> JsonObject:
         "max_iterations": created.max_iterations,
         "protect": list[JsonValue](created.protect),
         "unprotect": list[JsonValue](created.unprotect),
+        "work": list[JsonValue](created.work),
         "toolchains": list[JsonValue](created.toolchains),
         "environment": _plain(created.environment),
-        "protected": _plain(created.protected),
+        "protected": _plain(state.protected),
         "forecast": forecast_view(state),
+        "consent": consent_view(state),
+        "initial_verdicts": _plain(state.initial.verdicts if state.initial is not None else ()),
         "cap": caps(created.budget),
         "iterations": [
             {
@@ -69,6 +74,7 @@ def remit_log_view(remit_id: str, state: RemitState) -> JsonObject:
         "verified": ended.verified if ended is not None else False,
         "vacuous": [verifier_text(created.verifiers[i]) for i in state.vacuous],
         "tampered": list[JsonValue](state.tampered),
+        "rests_on_work": list[JsonValue](state.rests_on_work),
         "added": list[JsonValue](state.added),
         "session_ids": list[JsonValue](state.session_ids),
         "explanation": ended.explanation if ended is not None else explain_waiting(state),
@@ -79,20 +85,35 @@ def remit_log_view(remit_id: str, state: RemitState) -> JsonObject:
 
 
 def forecast_view(state: RemitState) -> JsonValue:
-    """The forecast without the fields every event has."""
+    """The forecast without the fields every event has, and without the files that the remit lists itself."""
     if state.forecast is None:
         return None
     plain = cast("JsonObject", _plain(state.forecast))
-    return {name: value for name, value in plain.items() if name not in ("id", "type", "processed_at")}
+    return {name: value for name, value in plain.items() if name not in _NOT_SHOWN}
+
+
+def consent_view(state: RemitState) -> JsonObject:
+    """Whether a person is asked, what is left to accept, and what was accepted by name."""
+    if state.consent == "declined":
+        answer = "declined"
+    elif state.has_consent:
+        answer = "given"
+    else:
+        answer = "asked" if state.can_be_asked else "pending"
+    return {
+        "state": answer,
+        "reasons": list[JsonValue](state.reasons),
+        "despite": [reason for reason in REASONS if reason in state.despite],
+    }
 
 
 def explain_waiting(state: RemitState) -> str:
     """What a remit that has not ended is doing, in words."""
     match state.status:
         case "awaiting_consent":
-            return "Waiting for consent: nothing has been spent."
+            return f"Waiting for consent ({', '.join(state.reasons)}): nothing has been spent."
         case "verifying_input":
-            return "The verifiers that cost nothing look at the input first."
+            return "The verifiers that cost nothing look at the untouched input; nothing has been spent."
         case "interrupted":
             return "Interrupted: everything is kept; resume goes on."
         case _:

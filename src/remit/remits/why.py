@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from remit.client.consent import REASONS, resume_line
 from remit.clock import rfc3339
 from remit.remits.events import RemitInterrupted, decode_event
 from remit.remits.state import RemitState, fold
@@ -15,12 +16,14 @@ from remit.remits.steps import (
     DecideSession,
     End,
     Fund,
+    MakeForecast,
     NoteInterruption,
     OpenSession,
     PrepareDeliverables,
     ReopenOutcome,
     RepeatVerification,
     Rest,
+    SetUp,
     Step,
     VerifyInput,
     next_step,
@@ -118,18 +121,28 @@ def _found_at_rest(
                 ),
             )
         case "consent":
-            since_us = next(
-                (row.created_at_us for row in rows if row.type == "remit.forecast"), head.created_at_us
+            asked = (
+                "remit.forecast",
+                "remit.initial_verification_ended",
+            )  # in older logs the other way round
+            since_us = max(
+                (row.created_at_us for row in rows if row.type in asked), default=head.created_at_us
             )
+            named = [reason for reason in state.reasons if reason != "cost"]
             return Found(
                 waits_for="person",
                 since_us=since_us,
                 sentences=(
                     f"Its forecast has waited for a person's consent since {rfc3339(since_us)}. Nothing was spent yet.",
-                    "After a yes its budget is set aside, the verifiers look at the input, and the work begins.",
+                    *(f"It asks about {reason}: {REASONS[reason]}." for reason in named),
+                    "After a yes its budget is set aside and the work begins.",
                 ),
                 ways=(
-                    Way(does="Say yes", call=f"POST {path}/approve", command=f"remit do --resume {id}"),
+                    Way(
+                        does=f"Say yes, despite {', '.join(named)}" if named else "Say yes",
+                        call=f"POST {path}/approve" + (f" {_despite(named)}" if named else ""),
+                        command=resume_line(id, named),
+                    ),
                     Way(does="Say no; it ends as stopped", call=f"POST {path}/decline"),
                 ),
             )
@@ -153,6 +166,10 @@ def _found_at_rest(
                     _interrupt(head),
                 ),
             )
+
+
+def _despite(reasons: Sequence[str]) -> str:
+    return msgspec.json.encode({"despite": list(reasons)}).decode()
 
 
 def _found_ended(state: RemitState, rows: Sequence[EventRow], path: str, id: str) -> Found:
@@ -194,8 +211,12 @@ def _doing(state: RemitState, step: Step) -> str:
             return "its result is verified again."
         case Fund():
             return "its budget is taken from the workspace's account."
+        case SetUp():
+            return "what its work stands on is set up."
         case VerifyInput():
             return "the verifiers that cost nothing look at the untouched input."
+        case MakeForecast():
+            return "its forecast is made."
         case DecideSession() | OpenSession():
             return "its working session is made."
         case CopyIterations(evaluations=evaluations):

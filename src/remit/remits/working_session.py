@@ -14,7 +14,7 @@ from remit.errors import Conflict, NotFound
 from remit.ids import Ids
 from remit.interfaces import Catalog, Dispatcher, LiveBus, SessionStore
 from remit.remits.accounts import grants_in, opening_effects
-from remit.remits.events import EnvironmentRef, RemitCreated, RemitSessionCreated
+from remit.remits.events import EnvironmentRef, RemitCreated, RemitSessionCreated, RemitSetupEnded
 from remit.remits.steps import ReopenOutcome, reopening_id
 from remit.remits.verification import history_mounts
 from remit.resources.agent_config import resolve_model
@@ -24,12 +24,13 @@ from remit.resources.environments import KIND as ENVIRONMENT_KIND
 from remit.resources.environments import Environments
 from remit.resources.environments import decode_config as decode_environment
 from remit.resources.inbound import stored_events
+from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.sessions import new_session
 from remit.schema.environments import EnvironmentConfig
 from remit.schema.events import UserDefineOutcome
 from remit.schema.wire import convert
 from remit.session import events
-from remit.values import Append, JsonObject, JsonValue, LiveItem, Principal, Resource
+from remit.values import Append, ConsentReason, JsonObject, JsonValue, LiveItem, Principal, Resource
 
 ENVIRONMENT_ID = "env_remit"
 ENVIRONMENT_NAME = "remit"
@@ -44,6 +45,7 @@ class SessionOpener:
         *,
         store: SessionStore,
         catalog: Catalog,
+        blobs: KeptBlobs,
         agents: Agents,
         environments: Environments,
         clock: Clock,
@@ -51,16 +53,26 @@ class SessionOpener:
     ) -> None:
         self._store = store
         self._catalog = catalog
+        self._blobs = blobs
         self._agents = agents
         self._environments = environments
         self._clock = clock
         self._ids = ids
 
     async def open(
-        self, principal: Principal, *, remit_id: str, created: RemitCreated, session: RemitSessionCreated
+        self,
+        principal: Principal,
+        *,
+        remit_id: str,
+        created: RemitCreated,
+        session: RemitSessionCreated,
+        baselines: Sequence[str | None] = (),
+        despite: Sequence[ConsentReason] = (),
+        setup: RemitSetupEnded | None = None,
     ) -> None:
-        """Make it with its outcome, its input and the child's side of its grants, due at once; nothing if it exists.
-        Raises NotFound when the agent is gone."""
+        """Make it with its outcome, its input, what its verifiers showed of that (`baselines`, one for each), what was
+        accepted, and the child's side of its grants, due at once; nothing if it exists. Raises NotFound when the agent
+        is gone, BlobMissing when a baseline is."""
         agent = await self._agents.retrieve(principal, created.agent.id, created.agent.version)
         config = decode_config(agent)
         config = replace(config, model=resolve_model(created.model, current=config.model))
@@ -76,10 +88,13 @@ class SessionOpener:
             events=self._outcome(created),
             title=created.outcome.strip()[:TITLE_LENGTH_MAX],
             parent_stream_id=remit_id,
-            input=_input(created),
+            input=_input(created, setup or RemitSetupEnded(), baselines, despite),
             toolchains=created.toolchains,
         )
-        await self._store.create_stream(principal, stream, append)
+        async with self._blobs.keeping(principal, session.session_id) as keeping:
+            await keeping.need(digest for digest in baselines if digest is not None)
+            await keeping.commit()
+            await self._store.create_stream(principal, stream, append)
 
     def _outcome(self, created: RemitCreated) -> Sequence[JsonObject]:
         """The first event, read as any client's would be."""
@@ -121,11 +136,23 @@ def environment_ref(resource: Resource) -> EnvironmentRef:
     return EnvironmentRef(id=resource.id, name=environment.name, config=environment.config)
 
 
-def _input(created: RemitCreated) -> JsonObject | None:
-    if created.tree_digest is None:
+def _input(
+    created: RemitCreated,
+    setup: RemitSetupEnded,
+    baselines: Sequence[str | None],
+    despite: Sequence[ConsentReason],
+) -> JsonObject | None:
+    if created.tree_digest is None and not any(baselines):
         return None
-    mounts = [cast("JsonValue", msgspec.to_builtins(m)) for m in history_mounts(created.history_digest)]
-    return {"tree_digest": created.tree_digest, "mounts": mounts}
+    mounts = (*history_mounts(created.history_digest), *setup.mounts)
+    return {
+        "tree_digest": created.tree_digest,
+        "mounts": [cast("JsonValue", msgspec.to_builtins(mount)) for mount in mounts],
+        "python_path": list[JsonValue](setup.python_path),
+        "path": list[JsonValue](setup.path),
+        "baselines": list[JsonValue](baselines),
+        "despite": list[JsonValue](despite),
+    }
 
 
 class SessionInput:

@@ -21,6 +21,7 @@ from remit.sandboxes.folders import RuntimeFolder, remove_tree
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.lane import Lane, lane_pair
 from remit.sandboxes.patience import patience
+from remit.sandboxes.recorder import TreeRecorder
 from remit.sandboxes.restore import read_tree, without, write_tree
 from remit.sandboxes.spawner import Spawner, control_pair
 from remit.values import JsonObject, JsonValue, NetworkPolicy, SandboxLimits, SandboxSpec
@@ -53,6 +54,10 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What the sandbox reaches through the egress proxy; with `none` it has no listener."""
     uid: int | None = None
     gid: int | None = None
+    unrecorded: Sequence[str] = ()
+    """What stands in the folder of the working tree and is no part of it."""
+    seconds_more: float = 0.0
+    """What its start may take longer than others'."""
     mend: Callable[[str], str]
     """What to do when it does not come up, from what it said."""
 
@@ -120,6 +125,7 @@ class Fleet:
         except OSError as error:
             raise SandboxUnavailable(f"the sandbox folder cannot be made: {error}") from error
         cgroup: Cgroup | None = None
+        recorder: TreeRecorder | None = None
         try:
             async with self._making_at_once:
                 await self._fill(spec, folder, owner)
@@ -128,9 +134,11 @@ class Fleet:
                     cgroup = await asyncio.to_thread(
                         self._cgroups.make, id, plan.limits, memory_files_bytes=plan.memory_files_bytes
                     )
-                sandbox, ended = await self._launch(id, spec, plan, cgroup)
+                if spec.ground is not None:
+                    recorder = await asyncio.to_thread(_record, folder / "workspace", plan.unrecorded)
+                sandbox, ended = await self._launch(id, spec, plan, cgroup, recorder)
         except BaseException:
-            await asyncio.shield(self._abandon(id, folder, owner, cgroup))
+            await asyncio.shield(self._abandon(id, folder, owner, cgroup, recorder))
             raise
         self._live[spec.key] = _Berth(sandbox, folder, owner, cgroup, ended)
         return sandbox
@@ -156,7 +164,12 @@ class Fleet:
             await write_tree(self._blobs, outputs, folder / "outputs", owner)
 
     async def _launch(
-        self, id: str, spec: SandboxSpec, plan: LaunchPlan, cgroup: Cgroup | None
+        self,
+        id: str,
+        spec: SandboxSpec,
+        plan: LaunchPlan,
+        cgroup: Cgroup | None,
+        recorder: TreeRecorder | None,
     ) -> tuple[GuestSandbox, asyncio.Future[int]]:
         ours, theirs = control_pair()
         our_lane, their_lane = lane_pair()
@@ -198,7 +211,7 @@ class Fleet:
         tag = lane.tag()
         if has_network:
             start["listener"] = {"tag": tag, "port": PROXY_PORT}
-        seconds = patience(CREATE_SECONDS)
+        seconds = patience(CREATE_SECONDS + plan.seconds_more)
         try:
             async with asyncio.timeout(seconds):
                 await connection.call("start", start, patience_seconds=seconds)
@@ -225,6 +238,7 @@ class Fleet:
             output_bytes_max=plan.limits.output_bytes,
             read_only_paths=plan.read_only_paths,
             cgroup=cgroup,
+            recorder=recorder,
             destroy=self._destroy,
             take_uses=lambda: () if self._egress is None else self._egress.take_uses(id),
         )
@@ -237,8 +251,15 @@ class Fleet:
         await self._egress.open(id, policy, listener)
 
     async def _abandon(
-        self, id: str, folder: Path, owner: tuple[int, int] | None, cgroup: Cgroup | None
+        self,
+        id: str,
+        folder: Path,
+        owner: tuple[int, int] | None,
+        cgroup: Cgroup | None,
+        recorder: TreeRecorder | None,
     ) -> None:
+        if recorder is not None:
+            await asyncio.to_thread(recorder.close)
         if self._egress is not None:
             await self._egress.forget(id)
         await self.spawner.end(id)
@@ -256,7 +277,16 @@ class Fleet:
     async def _leave(self, berth: _Berth) -> None:
         self._live.pop(berth.sandbox.key, None)
         berth.sandbox.disconnect()
-        await asyncio.shield(self._abandon(berth.sandbox.id, berth.folder, berth.owner, berth.cgroup))
+        await asyncio.shield(
+            self._abandon(berth.sandbox.id, berth.folder, berth.owner, berth.cgroup, berth.sandbox.recorder)
+        )
+
+
+def _record(folder: Path, unrecorded: Sequence[str]) -> TreeRecorder:
+    try:
+        return TreeRecorder(folder, skipped=unrecorded)
+    except OSError as error:
+        raise SandboxUnavailable(f"the working tree cannot be looked at: {error}") from error
 
 
 class _Berth:

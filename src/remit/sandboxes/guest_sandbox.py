@@ -10,10 +10,12 @@ from typing import Literal
 import msgspec
 import structlog
 
-from remit.errors import SandboxLost
+from remit.errors import SandboxLost, SandboxRefused
 from remit.sandboxes.cgroups import Cgroup
 from remit.sandboxes.connection import ANSWER_SECONDS, Answer, Connection
 from remit.sandboxes.lane import Lane
+from remit.sandboxes.mounts import HOSTED_WORKSPACE
+from remit.sandboxes.recorder import TreeRecorder
 from remit.values import (
     CallStatus,
     CredentialUse,
@@ -26,12 +28,16 @@ from remit.values import (
     ShellRequest,
     Tree,
     TreeEntry,
+    TreeRecord,
 )
 
 _log = structlog.get_logger()
 
 OUT_OF_MEMORY = "out_of_memory"
 """The code of SandboxLost when memory was the cause."""
+UNRECORDED = TreeRecord(
+    mechanism="none", is_complete=False, why_not="this sandbox was made without a ground: nobody looked"
+)
 _FETCH_PATHS_MAX = 500
 
 
@@ -58,6 +64,7 @@ class GuestSandbox:
         output_bytes_max: int,
         read_only_paths: Sequence[str],
         cgroup: Cgroup | None,
+        recorder: TreeRecorder | None,
         destroy: Callable[[GuestSandbox], Awaitable[None]],
         take_uses: Callable[[], Sequence[CredentialUse]],
     ) -> None:
@@ -68,6 +75,7 @@ class GuestSandbox:
         self._output_bytes_max = output_bytes_max
         self._read_only_paths = tuple(read_only_paths)
         self._cgroup = cgroup
+        self.recorder = recorder
         self._died_of_memory = False
         self._destroy = destroy
         self._take_uses = take_uses
@@ -76,6 +84,7 @@ class GuestSandbox:
 
     async def shell(self, request: ShellRequest) -> ExecResult:
         """See `interfaces.Sandbox`."""
+        self._require_recording()
         fields: JsonObject = {
             "call_id": request.call_id,
             "epoch": request.epoch,
@@ -92,6 +101,7 @@ class GuestSandbox:
 
     async def exec(self, request: ExecRequest) -> ExecResult:
         """See `interfaces.Sandbox`."""
+        self._require_recording()
         fields: JsonObject = {
             "call_id": request.call_id,
             "epoch": request.epoch,
@@ -106,6 +116,7 @@ class GuestSandbox:
 
     async def read_file(self, path: str, *, epoch: int, offset: int = 0, limit: int = 262_144) -> FileRead:
         """See `interfaces.Sandbox`."""
+        await self._stop_recording(path)
         answer = await self._call("read", {"path": path, "epoch": epoch, "offset": offset, "limit": limit})
         size = int(answer.header["size"])
         content = answer.payload
@@ -117,6 +128,7 @@ class GuestSandbox:
 
     async def glob(self, pattern: str, path: str, *, epoch: int, limit: int = 200) -> Sequence[str]:
         """See `interfaces.Sandbox`."""
+        await self._stop_recording(path)
         answer = await self._call("glob", {"pattern": pattern, "path": path, "epoch": epoch, "limit": limit})
         return msgspec.json.decode(answer.payload, type=list[str])
 
@@ -130,6 +142,7 @@ class GuestSandbox:
         include: str | None = None,
     ) -> str:
         """See `interfaces.Sandbox`."""
+        await self._stop_recording(path)
         fields: JsonObject = {
             "pattern": pattern,
             "path": path,
@@ -141,6 +154,7 @@ class GuestSandbox:
 
     async def tree(self, root: str = "/workspace", previous: Tree | None = None) -> Tree:
         """See `interfaces.Sandbox`. After the first time the daemon itself remembers, more exactly than `previous`."""
+        await self._stop_recording(root)
         known = b""
         if previous is not None and root not in self._walked:
             rows = [(e.path, e.size, e.mtime_ns, e.sha256) for e in previous.entries if e.kind == "file"]
@@ -170,6 +184,7 @@ class GuestSandbox:
 
     async def fetch(self, root: str, paths: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
         """See `interfaces.Sandbox`."""
+        await self._stop_recording(root)
         start = 0
         pieces: list[bytes] = []
         offset = 0
@@ -219,6 +234,14 @@ class GuestSandbox:
         """See `interfaces.Sandbox`."""
         return self._take_uses()
 
+    async def take_record(self) -> TreeRecord:
+        """See `interfaces.Sandbox`. The host looks, so that a sandbox which has died can still be told of."""
+        if self._is_destroyed:
+            raise SandboxLost(f"sandbox {self.id!r} was destroyed")
+        if self.recorder is None:
+            return UNRECORDED
+        return await asyncio.to_thread(self.recorder.take)
+
     async def wait_lost(self) -> None:
         """See `interfaces.Sandbox`."""
         await self._connection.wait_lost()
@@ -240,6 +263,18 @@ class GuestSandbox:
         """Let go of the daemon; it kills everything and leaves."""
         self._connection.close()
         self._lane.close()
+
+    def _require_recording(self) -> None:
+        if self.recorder is not None and self.recorder.is_over:
+            raise SandboxRefused(
+                "what happens here was recorded until somebody looked at the working tree: nothing more runs"
+            )
+
+    async def _stop_recording(self, path: str) -> None:
+        """Before we look ourselves: the record is of what others did."""
+        is_tree = any(f"{path}/".startswith(f"{root}/") for root in ("/workspace", HOSTED_WORKSPACE))
+        if is_tree and self.recorder is not None and not self._is_destroyed:
+            await self.take_record()
 
     async def _call(
         self,

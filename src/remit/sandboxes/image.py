@@ -16,7 +16,7 @@ import msgspec
 from remit.errors import SandboxUnavailable
 from remit.sandboxes.image_folder import ImageFolder
 from remit.sandboxes.toolchain import INSIDE, Toolchain, library_folder, make_toolchain
-from remit.values import ImageInfo
+from remit.values import ImageInfo, InstalledPython, installed_python, normalised
 
 _SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 _PACKAGE_RECORDS = ("/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite", "/lib/apk/db/installed")
@@ -71,6 +71,13 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     """The folders of PATH, inside."""
 
 
+class _Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a toolchain folder has."""
+
+    digest: str
+    python: InstalledPython
+
+
 class ImageBuilder:
     """Makes images in `images`; blocking, and safe in several processes at once.
 
@@ -92,18 +99,18 @@ class ImageBuilder:
         # Where virtual environments point, and where the interpreter may look for its shared library.
         places = [place for place in (prefix, library_folder().parent) if not place.is_relative_to("/usr")]
         binds += [Bind(str(toolchain.folder), str(place)) for place in places]
-        digests: list[str] = []
+        manifests: list[_Manifest] = []
         for folder in folders:
-            digests.append(_manifest_digest(folder))
-            binds.append(Bind(str(self._readable(folder, digests[-1])), str(folder)))
+            manifests.append(_manifest(folder))
+            binds.append(Bind(str(self._readable(folder, manifests[-1].digest)), str(folder)))
             base = _base_prefix(folder)
             if base is not None and base != prefix and not base.is_relative_to("/usr"):
                 self._check_place(base, f"{str(folder)!r} needs its base interpreter, and that")
-                digests.append(_manifest_digest(base))
-                binds.append(Bind(str(self._readable(base, digests[-1])), str(base)))
+                manifests.append(_manifest(base))
+                binds.append(Bind(str(self._readable(base, manifests[-1].digest)), str(base)))
         path = (*(f"{folder}/bin" for folder in folders), f"{INSIDE}/bin", *_SYSTEM_PATH)
         return Image(
-            info=self._describe(toolchain, folders, digests, binds),
+            info=self._describe(toolchain, folders, manifests, binds),
             binds=tuple(dict.fromkeys(binds)),
             path=path,
         )
@@ -148,7 +155,11 @@ class ImageBuilder:
         return copy
 
     def _describe(
-        self, toolchain: Toolchain, folders: Sequence[Path], digests: Sequence[str], binds: Sequence[Bind]
+        self,
+        toolchain: Toolchain,
+        folders: Sequence[Path],
+        manifests: Sequence[_Manifest],
+        binds: Sequence[Bind],
     ) -> ImageInfo:
         programs = _programs([f"{bind.source}/bin" for bind in reversed(binds)] + list(_SYSTEM_PATH))
         release = platform.freedesktop_os_release()
@@ -169,16 +180,17 @@ class ImageBuilder:
             words.append("no git")
         if folders:
             words.append("toolchains " + " ".join(str(folder) for folder in folders))
+        digests = [manifest.digest for manifest in manifests]
+        python = InstalledPython(distributions=tuple(sorted(map(normalised, toolchain.packages))))
         digest = hashlib.sha256(
-            repr(
-                [toolchain.digest, _host_identity(), [str(folder) for folder in folders], list(digests)]
-            ).encode()
+            repr([toolchain.digest, _host_identity(), [str(folder) for folder in folders], digests]).encode()
         ).hexdigest()
         return ImageInfo(
             digest=digest,
             description=", ".join(words),
             programs=programs,
             toolchains=tuple(str(folder) for folder in folders),
+            python=python.joined(manifest.python for manifest in manifests),
         )
 
 
@@ -206,17 +218,19 @@ def _is_open_to_all(folder: Path) -> bool:
     return resolved.stat().st_mode & 0o005 == 0o005
 
 
-def _manifest_digest(folder: Path) -> str:
+def _manifest(folder: Path) -> _Manifest:
     """Names, sizes and times: enough to tell a changed folder; hashing gigabytes of packages would not be."""
     digest = hashlib.sha256(str(folder).encode())
+    paths: list[str] = []
     for path in _walk(folder):
         found = path.lstat()
+        paths.append(str(path))
         digest.update(
             f"{path}\0{found.st_mode}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(
                 "utf-8", "surrogateescape"
             )
         )
-    return digest.hexdigest()
+    return _Manifest(digest=digest.hexdigest(), python=installed_python(paths))
 
 
 def _host_identity() -> str:

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,12 +24,13 @@ from remit.interfaces import BlobReader
 from remit.sandboxes.fleet import Fleet, LaunchPlan
 from remit.sandboxes.folders import RuntimeFolder
 from remit.sandboxes.guest_sandbox import GuestSandbox
-from remit.sandboxes.mounts import HOSTED_WORKSPACE
+from remit.sandboxes.mounts import HOSTED_WORKSPACE, part_of
 from remit.sandboxes.restore import read_tree, write_tree
 from remit.values import (
     ImageInfo,
     JsonValue,
     Probe,
+    ReadOnlyTree,
     SandboxCapabilities,
     SandboxLimits,
     SandboxSpec,
@@ -127,7 +129,7 @@ class LocalProvider:
     async def _plan(self, spec: SandboxSpec, folder: Path, _owner: tuple[int, int] | None) -> LaunchPlan:
         limits = spec.limits or self._limits
         for mount in spec.mounts:
-            await self._mount(mount.path, mount.tree_digest, folder)
+            await self._mount(mount, folder)
         workspace, outputs, uploads = (str(folder / name) for name in ("workspace", "outputs", "uploads"))
         environment: dict[str, JsonValue] = {
             "PATH": ":".join(_path(spec.toolchains)),
@@ -139,6 +141,11 @@ class LocalProvider:
             "UPLOADS": uploads,
             **spec.environment,
         }
+        if "PYTHONPATH" in spec.environment:
+            environment["PYTHONPATH"] = _translated(spec.environment["PYTHONPATH"], folder)
+        environment["PATH"] = ":".join(
+            [*(_translated(one, folder) for one in spec.path), str(environment["PATH"])]
+        )
         return LaunchPlan(
             argv=[
                 sys.executable,
@@ -151,6 +158,7 @@ class LocalProvider:
             start={
                 "environment": environment,
                 "home": str(folder / "home"),
+                "caches": [],
                 "limits": {
                     "file_bytes": limits.file_bytes,
                     "memory_bytes": limits.memory_bytes,
@@ -169,30 +177,47 @@ class LocalProvider:
             },
             limits=limits,
             read_only_paths=[mount.path for mount in spec.mounts],
+            unrecorded=[mount.path.removeprefix("/workspace/") for mount in spec.mounts],
             mend=lambda said: f"execd did not start: {said or 'it said nothing'}",
         )
 
-    async def _mount(self, path: str, tree_digest: str, folder: Path) -> None:
+    async def _mount(self, mount: ReadOnlyTree, folder: Path) -> None:
         """Nothing can be mounted here: the tree is copied, without write permission."""
-        if path == UPLOADS:
+        target = Path(_translated(mount.path, folder))
+        if mount.path == UPLOADS:
             target = folder / "uploads"
-        elif path.startswith("/workspace/") and ".." not in path.split("/"):
-            target = folder / "workspace" / path.removeprefix("/workspace/")
-        else:
+        elif str(target) == mount.path or ".." in mount.path.split("/"):
             raise SandboxUnavailable(
-                f"unsafe-local can put a read-only tree only below /workspace and at {UPLOADS}: {path!r}"
+                f"unsafe-local can put a read-only tree only below /workspace and /mnt: {mount.path!r}"
             )
-        await asyncio.to_thread(target.mkdir, parents=True)
-        tree = await read_tree(self._blobs, tree_digest)
-        await write_tree(self._blobs, tree, target, None)
+        tree = await read_tree(self._blobs, mount.tree_digest)
+        if mount.part is None:
+            await asyncio.to_thread(target.mkdir, parents=True)
+            await write_tree(self._blobs, tree, target, None)
+        else:
+            aside = folder / "part"
+            await asyncio.to_thread(aside.mkdir)
+            await write_tree(self._blobs, tree, aside, None)
+            await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
+            await asyncio.to_thread(part_of(mount, aside).rename, target)
+            await asyncio.to_thread(shutil.rmtree, aside)
         await asyncio.to_thread(_take_write_permission, target)
+        for name in mount.scratch:
+            await asyncio.to_thread((target / name).chmod, 0o755)
 
 
-def _take_write_permission(folder: Path) -> None:
-    for path in sorted(folder.rglob("*"), reverse=True):
+def _take_write_permission(top: Path) -> None:
+    for path in [*sorted(top.rglob("*"), reverse=True), top]:
         if not path.is_symlink():
             path.chmod(path.stat().st_mode & 0o555)
-    folder.chmod(0o555)
+
+
+def _translated(paths: str, folder: Path) -> str:
+    """The folders of a search path where they stand here; others stay as they are."""
+    return ":".join(
+        f"{folder}/{path[1:]}" if path == "/workspace" or path.startswith(("/workspace/", "/mnt/")) else path
+        for path in paths.split(":")
+    )
 
 
 def _path(toolchains: Sequence[str]) -> list[str]:

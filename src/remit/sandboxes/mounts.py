@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from remit.errors import SandboxUnavailable
 from remit.interfaces import BlobReader
 from remit.sandboxes.folders import RuntimeFolder, remove_tree
 from remit.sandboxes.restore import read_tree, write_tree
+from remit.values import ReadOnlyTree
 
 HOSTED_WORKSPACE = "/mnt/user"
 """Where programs for hosted sandboxes keep what they work on: here another name for the working tree."""
@@ -16,6 +19,23 @@ HOSTED_WORKSPACE = "/mnt/user"
 
 UNUSED_MAX = 32
 """Trees that no sandbox uses now and that are kept as folders for the next one."""
+
+
+def part_of(mount: ReadOnlyTree, folder: Path) -> Path:
+    """What of a tree's folder is mounted. Raises SandboxUnavailable for a place that none can have, and for a part that
+    leads out of the tree: what is bound is bound as the host sees it."""
+    path = mount.path
+    if os.path.normpath(path) != path or not path.startswith(("/workspace/", "/mnt/")):
+        raise SandboxUnavailable(f"a read-only tree goes below /workspace or /mnt, not to {path!r}")
+    for name in mount.scratch:
+        if os.path.normpath(name) != name or name.startswith(("/", "..")):
+            raise SandboxUnavailable(f"{name!r} is no folder of the read-only tree at {path!r}")
+    if mount.part is None:
+        return folder
+    found = folder / mount.part
+    if not found.exists() or os.path.realpath(found) != os.path.join(os.path.realpath(folder), mount.part):
+        raise SandboxUnavailable(f"{mount.part!r} is no plain file or folder of the tree for {path!r}")
+    return found
 
 
 class MountCache:

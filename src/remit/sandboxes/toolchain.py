@@ -24,6 +24,8 @@ from remit.sandboxes.image_folder import ImageFolder
 
 INSIDE = "/opt/remit"
 PYTHON = f"{INSIDE}/bin/python3"
+HOST_NAME = "sandbox"
+"""Of every sandbox; programs look for its address in /etc/hosts."""
 _DISTRIBUTIONS = ("pip", "pytest")
 _LEFT_OUT = shutil.ignore_patterns(
     "site-packages",
@@ -36,10 +38,16 @@ _LEFT_OUT = shutil.ignore_patterns(
     "config-*",
     "*.opt-?.pyc",
 )
+_NO_CACHES = shutil.ignore_patterns("__pycache__")
+_REPORTS_ALSO = (
+    f"import os; p = '{INSIDE}/reporters/python/sitecustomize.py'; os.environ.get('REMIT_REPORTS') and "
+    "exec(compile(open(p).read(), p, 'exec'), {'__file__': p, '__name__': 'remit_reports'})\n"
+)
+"""This interpreter's runners report also where a command sets PYTHONPATH itself."""
 _ETC = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:1000:1000:agent:/tmp/home:/bin/bash\n",
     "group": "root:x:0:\nagent:x:1000:\n",
-    "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "hosts": f"127.0.0.1 localhost {HOST_NAME}\n::1 localhost\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     "resolv.conf": "",
 }
@@ -92,6 +100,8 @@ def _build(new: Path, packages: dict[str, str]) -> None:
     _write_launchers(new / "bin")
     _try_out(new)
     shutil.copytree(Path(__file__).parent / "guest", new / "guest", ignore=_LEFT_OUT)
+    shutil.copytree(Path(__file__).parent / "reporters", new / "reporters", ignore=_NO_CACHES)
+    (site / "remit_reports.pth").write_text(_REPORTS_ALSO)
     (new / "etc").mkdir(mode=0o755)
     for name, text in _ETC.items():
         (new / "etc" / name).write_text(text)
@@ -212,8 +222,10 @@ def _distributions() -> dict[str, importlib.metadata.Distribution]:
 
 def _source_digest() -> str:
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    for path in sorted((Path(__file__).parent / "guest").glob("*.py")):
-        digest.update(path.read_bytes())
+    here = Path(__file__).parent
+    for path in sorted([*(here / "guest").glob("*.py"), *(here / "reporters").rglob("*.*")]):
+        if "__pycache__" not in path.parts and path.is_file():
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

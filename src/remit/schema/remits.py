@@ -8,14 +8,14 @@ import msgspec
 
 from remit.schema.events import OUTCOME_ITERATIONS_DEFAULT, OUTCOME_ITERATIONS_MAX
 from remit.schema.verifiers import Globs, RubricText, VerifierList
-from remit.schema.wire import DOLLARS, Metadata, ModelId, Params, whole
+from remit.schema.wire import DESPITE, DOLLARS, Metadata, ModelId, Params, whole
 
 OUTCOME_LENGTH_MAX = 100_000
 TOOLCHAINS_MAX = 16
 TOKENS_MAX = 10**15
 REMIT_STATUSES = (
-    "awaiting_consent",
     "verifying_input",
+    "awaiting_consent",
     "working",
     "interrupted",
     "satisfied",
@@ -25,6 +25,8 @@ REMIT_STATUSES = (
 )
 
 Toolchain = Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)]
+Despite = Annotated[list[Annotated[str, whole(DESPITE)]], msgspec.Meta(max_length=16)]
+"""Reasons to ask that are accepted by name; `cost` is accepted by consent itself."""
 Toolchains = Annotated[list[Toolchain], msgspec.Meta(max_length=TOOLCHAINS_MAX)]
 
 
@@ -48,13 +50,18 @@ class RemitCreate(Params, frozen=True):
     max_iterations: Annotated[int, msgspec.Meta(ge=1, le=OUTCOME_ITERATIONS_MAX)] = OUTCOME_ITERATIONS_DEFAULT
     protect: Globs | None = None
     unprotect: Globs | None = None
+    work: Globs | None = None
+    """What the agent may change: given, everything else is protected."""
     toolchains: Toolchains | None = None
     environment_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
     consent: Literal["required", "given"] = "required"
+    despite: Despite | None = None
     metadata: Metadata | None = None
 
 
 class RemitAnswer(Params, frozen=True):
-    """POST approve, decline, interrupt, resume: a reason belongs to decline and may stand with approve."""
+    """POST approve, decline, interrupt, resume: a reason belongs to decline and may stand with approve, `despite` to
+    approve."""
 
     reason: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
+    despite: Despite | None = None

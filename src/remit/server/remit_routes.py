@@ -9,6 +9,7 @@ from starlette.routing import Route
 from remit.gateway.routing import Router
 from remit.interfaces import SandboxProvider
 from remit.remits.creation import RemitCreation
+from remit.remits.forecaster import Forecaster
 from remit.remits.inputs import INPUT_BYTES_MAX, Inputs
 from remit.server.checks import CheckRoutes
 from remit.server.doctor import (
@@ -44,7 +45,7 @@ def remit_routes(
         agents=services.agents,
         harnesses=services.settings.harnesses,
         router=router,
-        prices=services.prices,
+        forecaster=Forecaster(router=router, prices=services.prices, verifiers=verifiers),
         verifiers=verifiers,
         clock=services.clock,
         ids=services.ids,

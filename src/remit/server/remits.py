@@ -11,9 +11,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from remit.client.consent import REASONS, resume_line
 from remit.errors import InvalidRequest, NotFound, VerifierUnavailable, WrongState
 from remit.remits.accounts import read_totals
-from remit.remits.creation import RemitCreation
+from remit.remits.creation import RemitCreation, read_despite
 from remit.remits.events import Command, InputReceived, RemitVerificationRepeated, decode_event, encode_event
 from remit.remits.log import read_rows
 from remit.remits.receipt import make_receipt
@@ -118,12 +119,20 @@ class RemitRoutes:
             given = decode(body, RemitAnswer) if body.strip() else RemitAnswer()
             if given.reason is not None and type not in ("remit.approve", "remit.decline"):
                 raise InvalidRequest("`reason`: belongs to approve and decline; remove it.")
+            if given.despite is not None and type != "remit.approve":
+                raise InvalidRequest("`despite`: belongs to approve; remove it.")
             state, head = await self._load(principal, remit_id)
             if refusal := refuse_command(remit_id, state, type, participle):
                 raise refusal
             command = Command(
-                id=self._services.ids.new("revt"), type=type, actor=principal.actor, reason=given.reason
+                id=self._services.ids.new("revt"),
+                type=type,
+                actor=principal.actor,
+                reason=given.reason,
+                despite=read_despite(given.despite),
             )
+            if type == "remit.approve" and (refusal := refuse_approval(remit_id, state, command)):
+                raise refusal
             if not is_pointless(state, command):
                 await self._append_command(principal, head, command)
             return json_response(await self.view(principal, remit_id))
@@ -252,9 +261,29 @@ def refuse_command(remit_id: str, state: RemitState, type: str, participle: str)
         )
     if type == "remit.approve" and state.consent == "declined":
         return WrongState(f"Remit {remit_id!r} was declined and cannot be approved; create a new one.")
-    if type == "remit.decline" and state.consent == "given":
+    if type == "remit.decline" and state.has_consent:
         return WrongState(f"Remit {remit_id!r} was approved and cannot be declined; interrupt it instead.")
     return None
+
+
+def refuse_approval(remit_id: str, state: RemitState, command: Command) -> WrongState | None:
+    """Why this yes is not enough: what is known to be asked beside the cost is accepted by name. One that comes while the
+    input is still verified is kept, and passes if what is found lets it."""
+    left = [
+        reason
+        for reason in state.reasons
+        if state.can_be_asked and reason != "cost" and reason not in command.despite
+    ]
+    if not left:
+        return None
+    words = "; ".join(f"`{reason}`: {REASONS[reason]}" for reason in left)
+    named = msgspec.json.encode(left).decode()
+    return WrongState(
+        f"Remit {remit_id!r} asks for more than its cost. {words[:1].upper()}{words[1:]}. To go on all the same, approve "
+        f'it with {{"despite": {named}}}, or type: {resume_line(remit_id, left)}',
+        code="despite_required",
+        details={"reasons": left},
+    )
 
 
 def _no_remit(remit_id: str) -> NotFound:

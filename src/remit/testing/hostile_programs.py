@@ -98,11 +98,14 @@ for name in os.listdir("/proc/self/fd"):
 """),
     "files of the host": Program("""
 for path in (
-    file, "/etc/shadow", "/etc/ssh", "/home", "/var/log", "/var/lib/dpkg", "/boot", "/run", "/srv", "/sys/kernel",
+    file, "/etc/shadow", "/etc/ssh", "/home", "/var/log", "/var/lib", "/var/lib/dpkg", "/boot", "/run/systemd", "/run/user", "/run/docker.sock", "/srv", "/sys/kernel",
     "/root/.bashrc", "/root/.ssh",
 ):
     if os.path.lexists(path):
         must_fail(lambda: os.listdir(path) if os.path.isdir(path) else open(path, "rb").read(1), path)
+for path in ("/run", "/var/tmp"):
+    if os.listdir(path): broke(path, os.listdir(path))
+if os.listdir("/var") != ["tmp"]: broke("/var", os.listdir("/var"))
 """),
     "block devices and kernel memory": Program("""
 for path in ("/dev/kvm", "/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/mem", "/dev/kmsg", "/proc/kcore", "/proc/kmsg", "/dev/userfaultfd", "/dev/fuse", "/dev/net/tun"):
@@ -111,7 +114,7 @@ for kind in (0o60600, 0o20600):
     must_fail(lambda: os.mknod("/workspace/device", kind, os.makedev(1, 1)), "mknod")
 """),
     "writing outside the working tree": Program("""
-for path in ("/usr/x", "/opt/remit/x", "/etc/x", "/x", "/bin/x", "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger"):
+for path in ("/usr/x", "/opt/remit/x", "/etc/x", "/etc/hosts", "/var/x", "/x", "/bin/x", "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger"):
     must_fail(lambda: open(path, "w").write("x"), path)
 must_fail(lambda: open("/opt/remit/guest/daemon.py", "a"), "the daemon's source")
 must_fail(lambda: os.chmod("/opt/remit", 0o777), "chmod of the toolchain")
@@ -126,7 +129,7 @@ places = {os.getcwd()}
 for line in open("/proc/self/mountinfo"):
     root, at = line.split()[3:5]
     if at in ("/workspace", "/mnt/session/outputs"): places.add(root)
-patterns = ["/tmp/", "/dev/shm/", "/var/tmp/", "/proc/[0-9]*/cwd/"]
+patterns = ["/tmp/", "/dev/shm/", "/run/", "/var/tmp/", "/proc/[0-9]*/cwd/"]
 patterns += [f"/proc/[0-9]*/root/{folder}/" for folder in ("workspace", "tmp", "dev/shm")]
 for place in places:
     patterns += [place + "/../", place + "/../../*/", place + "/../../*/workspace/", place + "/../../../*/*/workspace/"]
@@ -299,7 +302,7 @@ stays("600 MiB")
     ),
     "file systems in memory": Program(
         """
-for folder in ("/tmp", "/dev/shm"):
+for folder in ("/tmp", "/dev/shm", "/run", "/var/tmp"):
     must_fail(lambda: open(folder + "/x", "wb").write(bytes(100 << 20)), folder)
 must_fail(lambda: open("/x", "w"), "the root")
 must_fail(lambda: open("/dev/x", "w").write("x" * (1 << 20)) and [open(f"/dev/{n}", "wb").write(bytes(1 << 20)) for n in range(512)], "/dev")

@@ -2,6 +2,7 @@
 
 from remit.values.catalog import BlobOwner, BlobReference, Collected, Resource, StoredBlob
 from remit.values.credentials import Credential, CredentialUse, Secret, Trust, placeholder_of
+from remit.values.installed import InstalledPython, installed_python, normalised
 from remit.values.ledger import (
     Account,
     Effect,
@@ -108,6 +109,7 @@ __all__ = [
     "Hold",
     "HoldRow",
     "ImageInfo",
+    "InstalledPython",
     "JsonObject",
     "JsonValue",
     "KeyRow",
@@ -161,5 +163,7 @@ __all__ = [
     "VerifyRequest",
     "Visibility",
     "Wall",
+    "installed_python",
+    "normalised",
     "placeholder_of",
 ]

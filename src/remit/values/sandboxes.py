@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from remit.values.credentials import Credential
+from remit.values.installed import InstalledPython
 from remit.values.trees import ReadOnlyTree
 from remit.values.value import Value
 
@@ -114,6 +115,8 @@ class ImageInfo(Value, frozen=True, kw_only=True):
     programs: tuple[str, ...]
     """Names found on the sandbox's PATH."""
     toolchains: tuple[str, ...]
+    python: InstalledPython = InstalledPython()
+    """What the toolchains have for Python."""
 
 
 class ShellRequest(Value, frozen=True, kw_only=True):

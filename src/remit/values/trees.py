@@ -39,3 +39,7 @@ class ReadOnlyTree(Value, frozen=True, kw_only=True):
 
     path: str
     tree_digest: str
+    part: str | None = None
+    """Only this folder or file of the tree; None: all of it."""
+    scratch: tuple[str, ...] = ()
+    """Folders below the path, empty in the tree, that every sandbox has for itself and may write."""

@@ -10,7 +10,7 @@ from remit.errors import BlobMissing
 from remit.interfaces import BlobReader
 from remit.values import Value
 from remit.verifiers.protected import Protection
-from remit.verifiers.reports import RunReport
+from remit.verifiers.reports import RunReport, unpack_report
 
 
 class Baseline(Value, frozen=True, kw_only=True):
@@ -25,10 +25,15 @@ class Baseline(Value, frozen=True, kw_only=True):
     """Files of the input that the command itself writes, moves or removes."""
     created: tuple[str, ...] = ()
     """What it makes beside them."""
-    report: RunReport | None = None
-    """Which cases ran, where a runner told."""
+    packed_report: bytes | None = None
+    """Which cases ran, where a runner told; see `report`."""
     protection: Protection
     """What the work may not change, from what was opened."""
+
+    @property
+    def report(self) -> RunReport | None:
+        """What runners told of their cases. Raises ValueError for bytes that are no report."""
+        return unpack_report(self.packed_report) if self.packed_report is not None else None
 
     def encode(self) -> bytes:
         """The bytes that are stored as a blob."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from anyio import CancelScope, to_thread
@@ -30,7 +31,8 @@ from remit.verifiers.exhibits import load_tree
 from remit.verifiers.make_ground import makefile_of
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.programs import needs_of
-from remit.verifiers.protected import Judged, judge_tree
+from remit.verifiers.judged import Judged, judge_tree
+from remit.verifiers.protected import Protection
 from remit.verifiers.protection import protect_input
 from remit.verifiers.specifications import describe, parse_command
 from remit.verifiers.syntax import refuse_unreadable
@@ -118,9 +120,12 @@ class CommandVerifier:
         protection = await protect_input(
             self._blobs,
             given,
-            specification,
+            specification.command,
             outcome=request.outcome,
             opened=trial.record.opened if trial.record.is_complete else None,
+            protect=specification.protect,
+            unprotect=specification.unprotect,
+            work=specification.work,
         )
         baseline = Baseline(
             key=key,
@@ -128,7 +133,7 @@ class CommandVerifier:
             opened=trial.record.opened,
             rewrites=tuple(sorted(trial.changed)),
             created=trial.record.created,
-            report=trial.report,
+            packed_report=None if trial.report is None else pack_report(trial.report),
             protection=protection,
         )
         baseline_digest = await self._blobs.put(request.principal, request.stream_id, baseline.encode())
@@ -136,10 +141,11 @@ class CommandVerifier:
             request=own,
             specification=specification,
             given=given,
-            judged=Judged.untouched(given),
+            judged=Judged(tree=given, tampered=(), added=()),
             tree_digest=digest,
             trial=trial,
             protection=protection,
+            patterns=patterns_of(specification, protection),
             baseline=None,
             image=image,
             capabilities=self._provider.capabilities(),
@@ -155,17 +161,18 @@ class CommandVerifier:
         baseline: Baseline | None,
     ) -> Verdict:
         """Run the command on the work, with what is protected as it was in the input and out of the work's reach."""
-        protection = baseline.protection if baseline is not None else Protection()
+        protection = baseline.protection if baseline is not None else Protection(files=())
         image = await self._provider.image(request.toolchains)
+        patterns = patterns_of(specification, protection)
         judged = await to_thread.run_sync(
             partial(
                 judge_tree,
                 given,
                 work,
                 protection,
-                patterns_of(specification, protection),
+                patterns,
                 rewritable=frozenset(baseline.rewrites if baseline is not None else ()),
-                judge_modules=frozenset(image.modules),
+                judge_modules=frozenset(image.python.modules),
             )
         )
         digest = await self._blobs.put(request.principal, request.stream_id, judged.tree.encode())
@@ -193,6 +200,7 @@ class CommandVerifier:
                 tree_digest=digest,
                 trial=trial,
                 protection=protection,
+                patterns=patterns,
                 baseline=baseline,
                 image=image,
                 capabilities=self._provider.capabilities(),
@@ -219,6 +227,15 @@ class CommandVerifier:
             with CancelScope(shield=True):
                 await sandbox.destroy()
         return ended.exit_code == 0
+
+
+def patterns_of(specification: schema.CommandVerifier, protection: Protection) -> ProtectedPatterns:
+    """The shipped list with what the verifier and the reading of its command add and release."""
+    return ProtectedPatterns(
+        protect=(*specification.protect, *protection.globs),
+        unprotect=specification.unprotect,
+        work=specification.work,
+    )
 
 
 def _missing(verifier: JsonObject, program: str, image: ImageInfo) -> VerifierUnavailable:

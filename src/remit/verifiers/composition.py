@@ -47,11 +47,11 @@ class Verifiers:
         request: VerifyRequest,
         verifiers: Sequence[JsonObject],
         recorder: CallRecorder | None,
-        *,
         baselines: Sequence[str | None] = (),
     ) -> tuple[Verdict, ...]:
-        """Return verdicts in the order given; `baselines` are those of the run on the untouched input, in that order too. Those that cost nothing run first; one that costs runs only if those passed,
-        else its verdict is not passed, "not run: …". `request.verifier` is not looked at; each verifier's own
+        """Verdicts in the order given. Those that cost nothing run first; one that costs runs only if those passed,
+        else its verdict is not passed, "not run: …". `request.verifier` is not looked at, nor its baseline: `baselines` has
+        one for each verifier, or is empty where there are none. Each verifier's own
         verification id is `<verification_id>.<index>`. Raises what `Verifier.verify` raises."""
         verdicts: dict[int, Verdict] = {}
         failed: Verdict | None = None
@@ -64,7 +64,7 @@ class Verifiers:
                 request,
                 verifier=verifier,
                 verification_id=f"{request.verification_id}.{index}",
-                baseline_digest=baselines[index] if index < len(baselines) else None,
+                baseline_digest=baselines[index] if baselines else None,
             )
             verdict = await self._of(verifier).verify(own, recorder if is_priced else None)
             verdicts[index] = verdict

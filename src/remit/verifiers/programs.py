@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from remit.verifiers.shell_words import SimpleCommand, Word, parse_commands
+from remit.verifiers.shell import Command, Word, read_shell
 
 BUILTINS = frozenset(
     [
@@ -21,6 +21,7 @@ BUILTINS = frozenset(
         "break",
         "builtin",
         "caller",
+        "case",
         "cd",
         "compgen",
         "complete",
@@ -117,13 +118,13 @@ class Needs:
 
 def needs_of(text: str) -> Needs:
     """What can be told of a command line; with `is_understood` false nothing is claimed."""
-    commands = parse_commands(text)
-    if commands is None:
+    reading = read_shell(text)
+    if not reading.is_whole:
         return Needs(is_understood=False)
     programs: dict[str, None] = {}
     modules: dict[tuple[str, str], None] = {}
     tree_programs: dict[str, None] = {}
-    for command in commands:
+    for command in reading.commands:
         unwrapped, wrappers = unwrap(command)
         programs.update(dict.fromkeys(wrappers))
         if unwrapped is None or not unwrapped[0].is_literal:
@@ -131,14 +132,14 @@ def needs_of(text: str) -> Needs:
         name = unwrapped[0].text
         if _TREE_PROGRAM.search(name) and not name.startswith("/usr/"):
             tree_programs[name] = None
-        elif "/" not in name and name not in BUILTINS:
+        elif "/" not in name and name not in BUILTINS | reading.functions:
             programs[name] = None
         if PYTHONS.fullmatch(name) and (module := python_module(unwrapped)) is not None:
             modules[name, module] = None
     return Needs(tuple(programs), tuple(modules), tuple(tree_programs))
 
 
-def unwrap(command: SimpleCommand) -> tuple[tuple[Word, ...] | None, tuple[str, ...]]:
+def unwrap(command: Command) -> tuple[tuple[Word, ...] | None, tuple[str, ...]]:
     """The words from the real program on, behind `env`, `timeout 5` and the like (None: not to be told), and the
     wrappers that are programs themselves."""
     words = list(command.words)

@@ -1,23 +1,29 @@
-"""Protected files: which of the input's files decide whether the work is right, and the tree a verifier runs on. Pure.
+"""Protected files: which of the input's files decide whether the work is right. Pure.
 
-The rule stands in design/verification.md. Everything here compares what a file *is* (kind, content, link target, mode),
-never its times.
+The rule stands in design/verification.md: (a) tests and configuration by the list, (b) what the command names, (c) what
+was opened and is no source code; the rest of what was opened is left to be the work.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from remit.values import Tree, TreeEntry, Value
-from remit.verifiers.followed import Read, reach
+from remit.values import Tree, Value
+from remit.verifiers.drivers import Line, Read, driven
+from remit.verifiers.input_tree import InputTree
+from remit.verifiers.naming import Names, Role, is_judge_named, is_product_named, name_files, name_tokens, stronger
+from remit.verifiers.outcome_words import work_in_outcome
 from remit.verifiers.patterns import ProtectedPatterns
+from remit.verifiers.shadowing import places_of
+from remit.verifiers.shell import UNKNOWN, read_shell
+from remit.verifiers.sources import is_source
 
-_ROOT = "/workspace/"
-_LINKS_MAX = 40
-"""As many symlinks are followed for one path as Linux would."""
-_FOLDER_MODE = 0o755
+DEPTH_MAX = 4
+"""make → script → make → script."""
+LINES_MAX = 2_000
 
 
 class ProtectedFile(Value, frozen=True, kw_only=True):
@@ -32,25 +38,32 @@ class ProtectedFile(Value, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The tree a verifier runs on, and what was done to protected files."""
-
-    tree: Tree
-    tampered: tuple[str, ...]
-    """Protected files that the work changed or removed; the tree has them as they were."""
-    added: tuple[str, ...]
-    """New files that match protected patterns; the tree does not have them."""
-
-
-@dataclass(frozen=True)
 class Protection:
     """What a command's verdict rests on, of one input."""
 
     files: tuple[ProtectedFile, ...]
     globs: tuple[str, ...] = ()
     """Globs by which the command names the check, as lines of a .gitignore: a new file that matches is left out."""
-    unfollowed: tuple[str, ...] = ()
-    """What the command runs that only running it would tell: files behind it are not protected."""
+    work_left: tuple[str, ...] = ()
+    """Files of the input that were opened and that the work may change."""
+    is_unclear: bool = False
+    """Files of the input were opened, and none of them is left to be the work."""
+    named_work: tuple[str, ...] = ()
+    """Files that the outcome names, or of which reading the command tells that they are the work."""
+    places: tuple[str, ...] = ()
+    """Folders where a judge would look for modules."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Named:
+    """What the command and the files that drive others name."""
+
+    roles: dict[str, Role] = field(default_factory=dict[str, Role])
+    via: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
+    globs: dict[str, None] = field(default_factory=dict[str, None])
+    folders: dict[str, None] = field(default_factory=dict[str, None])
+    notes: dict[str, None] = field(default_factory=dict[str, None])
 
 
 def _nothing(path: str) -> str | None:
@@ -60,88 +73,123 @@ def _nothing(path: str) -> str | None:
 def protection_of(
     tree: Tree,
     command: str,
+    *,
+    outcome: str = "",
+    opened: Collection[str] | None = None,
+    read: Read = _nothing,
     protect: Sequence[str] = (),
     unprotect: Sequence[str] = (),
-    read: Read = _nothing,
+    work: Sequence[str] = (),
 ) -> Protection:
-    """What to protect, following the command through the files whose text `read` gives by their real path in the tree.
-    Raises InvalidRequest for a bad glob."""
-    patterns = ProtectedPatterns(protect=protect, unprotect=unprotect)
-    entries = _by_path(tree)
+    """What to protect. `opened`: files that the command opened on the untouched input, None while that is not known;
+    `read` gives a file's text by its real path. Raises InvalidRequest for a bad glob."""
+    patterns = ProtectedPatterns(protect=protect, unprotect=unprotect, work=work)
+    inputs = InputTree(tree)
 
     def read_real(path: str) -> str | None:
-        real = _resolve(entries, path, [])
-        return read(real) if real is not None and entries[real].kind == "file" else None
+        real = inputs.real(path)
+        return read(real) if real is not None and inputs.is_file(real) else None
 
-    reached = reach(command, [path for path, entry in entries.items() if entry.kind != "dir"], read_real)
+    def is_code(path: str) -> bool:
+        has_extension = "." in posixpath.basename(path).lstrip(".")
+        return is_source(path, None if has_extension else (read_real(path) or "").partition("\n")[0])
+
+    seen = frozenset(real for path in opened or () if (real := inputs.real(path)) is not None and inputs.is_file(real))
+    named = _reach(command, inputs, read_real, is_code, None if opened is None else seen)
     reasons: dict[str, str] = {}
-    for path, why in _matching(entries, patterns):
-        _reach(entries, path, why, reasons)
-    for named, why in reached.checks.items():
-        real = _resolve(entries, named, [])
-        if real is not None and entries[real].kind == "file":
-            _reach(entries, named, why, reasons)
-    files = tuple(
-        ProtectedFile(
-            path=path,
-            reason=reasons[path],
-            mode=entries[path].mode,
-            sha256=entries[path].sha256,
-            target=entries[path].target,
-        )
-        for path in sorted(reasons)
-        if not patterns.is_released(path)
+    for path, why in _matching(inputs, patterns):
+        inputs.reach(path, why, reasons)
+    meant = work_in_outcome(outcome, inputs.files())
+    candidates = {
+        path: role
+        for path, role in named.roles.items()
+        if not patterns.is_released(path) and not (work and not patterns.is_outside_work(path))
+    }
+    for path, role in candidates.items():
+        if role == "check":
+            _note(inputs, path, named, reasons)
+    is_work = meant.files - reasons.keys()
+    is_work |= {path for path, role in candidates.items() if role in ("work", "pointed")}
+    is_work |= {p for p, role in candidates.items() if role == "operand" and is_product_named(p) and not is_code(p)}
+    universe = seen if opened is not None else frozenset(p for p in inputs.files() if inputs.is_file(p) and is_code(p))
+    soft = _soft(candidates, universe, is_work, is_code, read_real, frozenset(reasons))
+    for path in soft:
+        _note(inputs, path, named, reasons)
+    for path in sorted(seen):
+        is_free = work and not patterns.is_outside_work(path)
+        if path not in is_work and not is_free and not is_code(path):
+            inputs.reach(path, "data that the command reads", reasons)
+    kept = {path: why for path, why in reasons.items() if not patterns.is_released(path)}
+    left = tuple(sorted(seen - kept.keys()))
+    return Protection(
+        files=tuple(
+            ProtectedFile(
+                path=path,
+                reason=kept[path],
+                mode=inputs.entries[path].mode,
+                sha256=inputs.entries[path].sha256,
+                target=inputs.entries[path].target,
+            )
+            for path in sorted(kept)
+        ),
+        globs=tuple(f"/{glob}" for glob in named.globs),
+        work_left=left,
+        is_unclear=bool(seen) and not left and not work and not meant.names_new,
+        named_work=tuple(sorted(is_work - kept.keys())),
+        places=places_of(inputs, {*kept, *seen}, named.folders),
+        notes=tuple(named.notes),
     )
-    return Protection(files, tuple(f"/{glob}" for glob in reached.globs), reached.unfollowed)
 
 
-def judge_tree(
-    input_tree: Tree, result_tree: Tree, protected: Sequence[ProtectedFile], patterns: ProtectedPatterns
-) -> Judged:
-    """The result with protected files as they were in the input, without added matches and stale bytecode."""
-    before = _by_path(input_tree)
-    after = {entry.path: entry for entry in result_tree.entries}
-    guarded = {file.path for file in protected}
-    tampered = tuple(path for path in sorted(guarded) if not _is_same(before[path], after.get(path)))
-
-    kept: dict[str, TreeEntry] = {}
-    added: list[str] = []
-    for path, entry in after.items():
-        if path in guarded:
-            continue
-        is_folder = entry.kind == "dir"
-        was = before.get(path)
-        is_new = was is None or was.kind != entry.kind
-        if patterns.is_derived(path, is_folder=is_folder) and not _is_same(entry, was):
-            continue
-        if is_new and _why_new(path, entry, patterns) is not None:
-            if not is_folder:
-                added.append(path)
-            continue
-        kept[path] = entry
-    _restore(kept, before, guarded)
-    _complete_folders(kept, after)
-    return Judged(Tree(entries=tuple(kept[path] for path in sorted(kept))), tampered, tuple(sorted(added)))
+def _note(inputs: InputTree, path: str, named: _Named, reasons: dict[str, str]) -> None:
+    via = named.via.get(path)
+    real = inputs.real(path)
+    if real is not None and inputs.is_file(real):
+        inputs.reach(path, "named in the command" if via is None else f"run by {via}", reasons)
 
 
-def _by_path(tree: Tree) -> dict[str, TreeEntry]:
-    """Entries by path, with the folders that a tree need not name."""
-    entries = {entry.path: entry for entry in tree.entries}
-    _complete_folders(entries, {})
-    return entries
+def _soft(
+    roles: Mapping[str, Role],
+    opened: Collection[str],
+    is_work: Collection[str],
+    is_code: Read | object,
+    read: Read,
+    fixed: Collection[str],
+) -> list[str]:
+    """Of the files that are named in some other way than as the check: those to protect, the surest first."""
+    assert callable(is_code)
+    open_roles = {path: role for path, role in roles.items() if path not in is_work and path not in fixed}
+    sure = [path for path, role in open_roles.items() if role == "script"]
+    sure += [
+        path
+        for path, role in open_roles.items()
+        if role == "operand" and not is_code(path)
+    ]
+    left = {path for path in opened if is_code(path)} - {*sure, *fixed}
+    weak = [path for path, role in open_roles.items() if role == "operand" and path in left]
+    by_folder = [path for path, role in open_roles.items() if role == "folder" and path in left]
+    others = left - {*weak, *by_folder}
+    if not others and weak:  # of a judge's operands, those that are not called like the judge's are the work
+        weak = [path for path in weak if is_judge_named(path)] if not all(map(is_judge_named, weak)) else []
+    else:
+        weak = [path for path in weak if not _leads_to(read(path) or "", others)]
+    protected = [*sure, *weak, *(by_folder if others else ())]
+    helped = [read(path) or "" for path in protected]
+    for path in left - {*protected, *is_work}:
+        if is_judge_named(path) and any(_leads_to(text, [path]) for text in helped):
+            protected.append(path)
+    return protected if left - {*protected} else [path for path in protected if path in sure or path in weak]
 
 
-def _why_new(path: str, entry: TreeEntry, patterns: ProtectedPatterns) -> str | None:
-    """Why a new entry is not taken over. A new link may stand for a folder, so it is looked at as one too."""
-    why = patterns.why(path, is_folder=entry.kind == "dir")
-    if why is None and entry.kind == "symlink":
-        return patterns.why(path, is_folder=True)
-    return why
+def _leads_to(text: str, paths: Collection[str]) -> bool:
+    """Whether a source names one of these files where it imports, includes or opens something."""
+    stems = "|".join(re.escape(posixpath.splitext(posixpath.basename(path))[0]) for path in paths)
+    return bool(stems) and re.search(rf"(?:\b(?:import|from|require|include|use|load|source)\b.*|[\"'/])\b(?:{stems})\b", text) is not None
 
 
-def _matching(entries: Mapping[str, TreeEntry], patterns: ProtectedPatterns) -> Iterator[tuple[str, str]]:
+def _matching(inputs: InputTree, patterns: ProtectedPatterns) -> Iterator[tuple[str, str]]:
     """Paths that match, also through a link to a folder: `tests -> checks` makes `checks/a.py` also `tests/a.py`."""
-    for path, entry in entries.items():
+    for path, entry in inputs.entries.items():
         if entry.kind == "dir":
             continue
         why = patterns.why(path)
@@ -150,109 +198,40 @@ def _matching(entries: Mapping[str, TreeEntry], patterns: ProtectedPatterns) -> 
         if why is not None:
             yield path, why
         if entry.kind == "symlink":
-            yield from _matching_through(entries, path, patterns)
+            for seen_as, _ in inputs.through(path):
+                if (why := patterns.why(seen_as)) is not None:
+                    yield seen_as, why
 
 
-def _matching_through(
-    entries: Mapping[str, TreeEntry], link: str, patterns: ProtectedPatterns
-) -> Iterator[tuple[str, str]]:
-    real = _resolve(entries, link, [])
-    if real is None or entries[real].kind != "dir" or link.startswith(f"{real}/"):
-        return
-    for path, entry in entries.items():
-        if not path.startswith(f"{real}/") or entry.kind == "dir":
-            continue
-        seen_as = f"{link}/{path.removeprefix(f'{real}/')}"
-        why = patterns.why(seen_as)
-        if why is not None:
-            yield seen_as, why
-
-
-def _reach(entries: Mapping[str, TreeEntry], path: str, why: str, reasons: dict[str, str]) -> None:
-    """Note the path, every link on the way, and what it leads to."""
-    if path in entries:
-        reasons.setdefault(path, why)
-    links: list[str] = []
-    real = _resolve(entries, path, links)
-    for link in links:
-        reasons.setdefault(link, why)
-    if real is not None and entries[real].kind == "file":
-        reasons.setdefault(real, why if real == path else f"reached through {path}, {why}")
-
-
-def _resolve(entries: Mapping[str, TreeEntry], path: str, links: list[str]) -> str | None:
-    """The real path inside the tree, or None when it leads out of the tree or nowhere. Links passed are collected."""
-    todo = path.split("/")[::-1]
-    at: list[str] = []
+def _reach(command: str, inputs: InputTree, read: Read, is_code: object, opened: frozenset[str] | None) -> _Named:
+    """Read the command, and what it drives."""
+    assert callable(is_code)
+    named = _Named()
+    names = Names(inputs.files(), inputs.folders(), inputs.real)
+    todo = [(Line(command), 0)]
+    done: set[tuple[str, str]] = set()
     while todo:
-        part = todo.pop()
-        if part in ("", "."):
+        line, depth = todo.pop(0)
+        if (line.text, line.folder) in done or len(done) == LINES_MAX:
             continue
-        if part == "..":
-            if not at:
-                return None
-            at.pop()
+        done.add((line.text, line.folder))
+        reading = read_shell(line.text, line.folder, line.variables)
+        parts = [part for part in line.text.splitlines() if part.strip()]
+        if not reading.is_whole and line.via is not None and len(parts) > 1:
+            todo += [(Line(part, line.folder, line.via, line.variables), depth) for part in parts]
             continue
-        here = "/".join([*at, part])
-        entry = entries.get(here)
-        if entry is None:
-            return None
-        if entry.kind != "symlink":
-            at.append(part)
-            continue
-        links.append(here)
-        if len(links) > _LINKS_MAX:
-            return None
-        target = entry.target or ""
-        if target.startswith("/"):
-            normal = posixpath.normpath(target)
-            if not f"{normal}/".startswith(_ROOT):
-                return None
-            at = []
-            target = normal.removeprefix(_ROOT.rstrip("/"))
-        todo.extend(target.split("/")[::-1])
-    return "/".join(at) or None
-
-
-def _is_same(one: TreeEntry, other: TreeEntry | None) -> bool:
-    return (
-        other is not None
-        and one.kind == other.kind
-        and one.sha256 == other.sha256
-        and one.target == other.target
-        and (one.kind == "symlink" or one.mode == other.mode)
-    )
-
-
-def _restore(kept: dict[str, TreeEntry], before: Mapping[str, TreeEntry], guarded: Iterable[str]) -> None:
-    """Put protected files back, with their folders where the work put something else in the way."""
-    guarded = sorted(guarded)
-    occupied = set(guarded)
-    for path in guarded:
-        for folder in _folders_above(path):
-            kept[folder] = before[folder]
-        kept[path] = before[path]
-    # Whatever the work put below a path that is a file or a link again has no place any more.
-    for path in list(kept):
-        if any(folder in occupied for folder in _folders_above(path)):
-            del kept[path]
-
-
-def _complete_folders(kept: dict[str, TreeEntry], after: Mapping[str, TreeEntry]) -> None:
-    for path in list(kept):
-        for folder in _folders_above(path):
-            if folder not in kept:
-                known = after.get(folder)
-                is_folder = known is not None and known.kind == "dir"
-                kept[folder] = (
-                    known
-                    if is_folder and known is not None
-                    else TreeEntry(path=folder, kind="dir", mode=_FOLDER_MODE)
-                )
-
-
-def _folders_above(path: str) -> Iterator[str]:
-    at = path.find("/")
-    while at >= 0:
-        yield path[:at]
-        at = path.find("/", at + 1)
+        if reading.is_whole:
+            roles, globs = name_files(reading, names, is_code)
+        else:
+            roles, globs = name_tokens(line.text, names, line.folder), ()
+            named.notes[f"{line.text.strip()} cannot be told apart, so every file it names is protected"] = None
+        named.globs |= dict.fromkeys(globs)
+        named.folders |= dict.fromkeys(c.folder for c in reading.commands if UNKNOWN not in c.folder)
+        for path, role in roles.items():
+            if line.via is not None and role in ("operand", "folder") and opened is not None and path not in opened:
+                continue
+            if path not in named.roles or stronger(role, named.roles[path]):
+                named.roles[path], named.via[path] = role, line.via
+        if depth < DEPTH_MAX:
+            todo += [(each, depth + 1) for each_command in reading.commands for each in driven(each_command, names, read)]
+    return named

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Collection, Sequence
 
 from anyio import to_thread
 
@@ -18,8 +19,12 @@ async def protect_input(
     blobs: BlobReader,
     tree: Tree,
     command: str,
+    *,
+    outcome: str = "",
+    opened: Collection[str] | None = None,
     protect: Sequence[str] = (),
     unprotect: Sequence[str] = (),
+    work: Sequence[str] = (),
 ) -> Protection:
     """`protection_of`, fetching only the files that the command leads through. Raises InvalidRequest, BlobMissing."""
     entries = {entry.path: entry for entry in tree.entries}
@@ -32,7 +37,19 @@ async def protect_input(
                 wanted[path] = None
             return texts.get(path)
 
-        protection = await to_thread.run_sync(protection_of, tree, command, protect, unprotect, read)
+        protection = await to_thread.run_sync(
+            functools.partial(
+                protection_of,
+                tree,
+                command,
+                outcome=outcome,
+                opened=opened,
+                read=read,
+                protect=protect,
+                unprotect=unprotect,
+                work=work,
+            )
+        )
         if not wanted:
             return protection
         for path in wanted:

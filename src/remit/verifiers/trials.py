@@ -15,13 +15,11 @@ from remit.ids import Ids
 from remit.interfaces import Sandbox, SandboxProvider
 from remit.schema.verifiers import CommandVerifier
 from remit.values import ExecRequest, ExecResult, Ground, SandboxSpec, Tree, TreeRecord, VerifyRequest
-from remit.verifiers.reports import RunReport, read_reports, reporter_environment
+from remit.verifiers.reports import RunReport, collect_reports, read_reports, reporter_environment
 
 OUTPUT_BYTES_MAX = 1 << 20
 SANDBOXES_MAX = 3
 """For one run of a command."""
-REPORT_FILES_MAX = 512
-REPORT_BYTES_MAX = 64 << 20
 JUNIT_FILES_MAX = 256
 JUNIT_BYTES_MAX = 8 << 20
 """Of one file."""
@@ -128,7 +126,8 @@ class Trials:
         report = None
         if reports is not None:
             report = read_reports(
-                await _read_folder(sandbox, reports), await _fetch(sandbox, ROOT, _junit_files(written))
+                await collect_reports(sandbox, reports, epoch=_EPOCH),
+                await _fetch(sandbox, _junit_files(written)),
             )
         return Trial(ended=ended, record=record, changed=changed, report=report)
 
@@ -150,36 +149,19 @@ async def _tree(sandbox: Sandbox, root: str) -> Tree:
         raise SandboxLost(error.message, code="too_large") from error
 
 
-async def _read_folder(sandbox: Sandbox, folder: str) -> dict[str, bytes]:
-    """The files of reports; none where no runner wrote any."""
-    try:
-        found = await sandbox.tree(folder)
-    except SandboxRefused:
-        return {}
-    files = [entry for entry in found.entries if entry.kind == "file" and "/" not in entry.path]
-    kept: list[str] = []
-    left = REPORT_BYTES_MAX
-    for entry in files[:REPORT_FILES_MAX]:
-        left -= entry.size
-        if left >= 0:
-            kept.append(entry.path)
-    return await _fetch(sandbox, folder, kept)
-
-
 def _junit_files(written: Sequence[str]) -> list[str]:
     return [path for path in dict.fromkeys(written) if _JUNIT.search(posixpath.normpath(path))][
         :JUNIT_FILES_MAX
     ]
 
 
-async def _fetch(sandbox: Sandbox, root: str, paths: Sequence[str]) -> dict[str, bytes]:
+async def _fetch(sandbox: Sandbox, paths: Sequence[str]) -> dict[str, bytes]:
     """Contents by path, of those that are still there and not too large."""
-    if not paths:
-        return {}
     found: dict[str, bytes] = {}
-    async for path, content in sandbox.fetch(root, paths):
-        if len(content) <= JUNIT_BYTES_MAX or root != ROOT:
-            found[path] = content
+    if paths:
+        async for path, content in sandbox.fetch(ROOT, paths):
+            if len(content) <= JUNIT_BYTES_MAX:
+                found[path] = content
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import msgspec
 
@@ -23,8 +24,10 @@ from remit.values import (
 from remit.verifiers.baseline import Baseline
 from remit.verifiers.cannot_run import why_it_cannot_run
 from remit.verifiers.output import clean, shorten
-from remit.verifiers.protected import Judged, ProtectedFile, Protection, is_planted
-from remit.verifiers.reports import CasesVerdict, compare
+from remit.verifiers.case_verdict import CasesVerdict, compare
+from remit.verifiers.judged import Judged, is_planted
+from remit.verifiers.patterns import ProtectedPatterns
+from remit.verifiers.protected import ProtectedFile, Protection
 from remit.verifiers.trials import Trial, in_words
 
 OUTPUT_HEAD_CHARACTERS = 4_000
@@ -45,6 +48,7 @@ class Run:
     tree_digest: str
     trial: Trial
     protection: Protection
+    patterns: ProtectedPatterns
     baseline: Baseline | None
     image: ImageInfo
     capabilities: SandboxCapabilities
@@ -70,9 +74,12 @@ class _Seen:
 def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Verdict:
     """Say what the run on the untouched input showed, and what a person must accept before anything is spent."""
     seen, cases, ended = _look(run), _cases(run), run.trial.ended
+    why_cases = cases.why_no_pass if cases is not None else None
     has_input = bool(run.given.entries)
     why_not = (
-        why_it_cannot_run(ended, outcome=run.request.outcome, cases_ran=cases.passed + cases.failed)
+        why_it_cannot_run(
+            ended, outcome=run.request.outcome, cases_ran=0 if cases is None else cases.passed + cases.failed
+        )
         if has_input
         else None
     )
@@ -82,9 +89,9 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
         "unseen": has_input and not run.trial.record.is_complete,
     }
     how = f"cannot run: {why_not}" if why_not is not None else in_words(ended, run.specification)
-    passed = ended.exit_code == 0 and cases.why_no_pass is None
-    if ended.exit_code == 0 and cases.why_no_pass is not None:
-        how = f"{how}, but {cases.why_no_pass}"
+    passed = ended.exit_code == 0 and why_cases is None
+    if ended.exit_code == 0 and why_cases is not None:
+        how = f"{how}, but {why_cases}"
     protected = [_told(file) for file in run.protection.files[:PROTECTED_REPORTED_MAX]]
     return Verdict(
         verifier=run.request.verifier,
@@ -108,6 +115,7 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
 def verdict(run: Run) -> Verdict:
     """Say whether the work passed, on what that rests, and why not."""
     seen, cases, ended = _look(run), _cases(run), run.trial.ended
+    why_cases = cases.why_no_pass if cases is not None else None
     tampered = tuple(dict.fromkeys((*run.judged.tampered, *seen.rewritten)))
     unseen = _is_unseen(run)
     return Verdict(
@@ -115,7 +123,7 @@ def verdict(run: Run) -> Verdict:
         passed=ended.exit_code == 0
         and not tampered
         and not seen.planted
-        and cases.why_no_pass is None
+        and why_cases is None
         and not unseen,
         summary=_summary(run, seen, cases, unseen=unseen),
         output=_report(run, seen, cases, unseen=unseen),
@@ -159,10 +167,27 @@ def _look(run: Run) -> _Seen:
     )
 
 
-def _cases(run: Run) -> CasesVerdict:
+def _planted(run: Run, known: frozenset[str]) -> tuple[str, ...]:
+    created = [path for path in run.trial.record.created if path not in known]
+    modules = frozenset(run.image.python.modules)
+    return tuple(
+        path
+        for path in run.trial.record.created_opened
+        if path not in known
+        and is_planted(path, run.given, run.protection, run.patterns, created=created, judge_modules=modules)
+    )
+
+
+def _cases(run: Run) -> CasesVerdict | None:
     protected = {file.path for file in run.protection.files}
     before = run.baseline.report if run.baseline is not None else None
-    return compare(before, run.trial.report, is_protected=protected.__contains__)
+    return compare(
+        before,
+        run.trial.report,
+        is_protected=protected.__contains__,
+        exit_code=run.trial.ended.exit_code,
+        before_exit_code=run.baseline.exit_code if run.baseline is not None else None,
+    )
 
 
 def _is_unseen(run: Run) -> bool:
@@ -180,8 +205,9 @@ def _content(entry: TreeEntry) -> str:
     return entry.sha256 or f"-> {entry.target}"
 
 
-def _summary(run: Run, seen: _Seen, cases: CasesVerdict, *, unseen: bool) -> str:
+def _summary(run: Run, seen: _Seen, cases: CasesVerdict | None, *, unseen: bool) -> str:
     how = in_words(run.trial.ended, run.specification)
+    why_cases = cases.why_no_pass if cases is not None else None
     if run.judged.tampered:
         return f"tampered: {_listed(run.judged.tampered, 1)} changed or removed ({how} with the originals)"
     if seen.rewritten:
@@ -190,17 +216,18 @@ def _summary(run: Run, seen: _Seen, cases: CasesVerdict, *, unseen: bool) -> str
         return how
     if seen.planted:
         return f"{how}, but {_listed(seen.planted, 1)} was planted while the command ran"
-    if cases.why_no_pass is not None:
-        return f"{how}, but {cases.why_no_pass}"
+    if why_cases is not None:
+        return f"{how}, but {why_cases}"
     if unseen:
         return f"{how}, but what it read could not be seen: {run.trial.record.why_not}"
     return how
 
 
-def _report(run: Run, seen: _Seen, cases: CasesVerdict, *, unseen: bool) -> str:
+def _report(run: Run, seen: _Seen, cases: CasesVerdict | None, *, unseen: bool) -> str:
     """What the agent is told beside the lists of tampered and added files: the end of what the command said."""
     parts: list[str] = []
     ended = run.trial.ended
+    why_cases = cases.why_no_pass if cases is not None else None
     if seen.rewritten:
         parts.append(
             f"These files were rewritten while the command ran, so its result proves nothing: {_listed(seen.rewritten)}. "
@@ -218,8 +245,8 @@ def _report(run: Run, seen: _Seen, cases: CasesVerdict, *, unseen: bool) -> str:
         )
     if ended.is_timed_out:
         parts.append("The command did not end in time and was killed.")
-    elif ended.exit_code == 0 and cases.why_no_pass is not None:
-        parts.append(f"The command ended with code 0, but {cases.why_no_pass}, so nothing is proved.")
+    elif ended.exit_code == 0 and why_cases is not None:
+        parts.append(f"The command ended with code 0, but {why_cases}, so nothing is proved.")
     if unseen:
         parts.append(
             f"What the command read could not be seen ({run.trial.record.why_not}), so nothing says on what it rests."
@@ -246,7 +273,7 @@ def _proposed(work_left: Sequence[str]) -> tuple[str, ...]:
     return tuple(globs) if len(globs) <= 8 else ()
 
 
-def _evidence(run: Run, seen: _Seen, cases: CasesVerdict) -> JsonObject:
+def _evidence(run: Run, seen: _Seen, cases: CasesVerdict | None) -> JsonObject:
     """What lets someone else repeat the run and compare; digests cover all files, also beyond those listed."""
     record, ended = run.trial.record, run.trial.ended
     hashes = [(file.path, file.sha256 or f"-> {file.target}") for file in run.protection.files]
@@ -279,7 +306,7 @@ def _evidence(run: Run, seen: _Seen, cases: CasesVerdict) -> JsonObject:
             "added": list[JsonValue](_bounded(seen.added)),
             "planted": list[JsonValue](_bounded(seen.planted)),
         },
-        "cases": cases.view(),
+        "cases": _plain_cases(cases),
         "output_bytes": ended.output_bytes_total,
         "provider": run.capabilities.provider,
         "isolation": run.capabilities.isolation,
@@ -287,6 +314,10 @@ def _evidence(run: Run, seen: _Seen, cases: CasesVerdict) -> JsonObject:
         "network": "none" not in run.capabilities.network_modes,
         "mounts": {mount.path: mount.tree_digest for mount in run.request.mounts},
     }
+
+
+def _plain_cases(cases: CasesVerdict | None) -> JsonValue:
+    return cast("JsonValue", msgspec.to_builtins(cases))
 
 
 def _told(file: ProtectedFile) -> JsonObject:

@@ -15,6 +15,7 @@ import structlog
 from remit.errors import RemitError, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobReader, Egress
+from remit.sandboxes.bubblewrap.ground import CACHES, DEFAULTS, FIXED, SECONDS_A_BIND, Laid, lay_ground
 from remit.sandboxes.bubblewrap.places import Places
 from remit.sandboxes.bubblewrap.program import (
     ISOLATION,
@@ -32,10 +33,10 @@ from remit.sandboxes.folders import RuntimeFolder
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.image import Image, ImageBuilder
 from remit.sandboxes.image_folder import UNUSED_SECONDS, ImageFolder
-from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache
+from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache, part_of
 from remit.sandboxes.patience import patience
 from remit.sandboxes.seccomp import build_filter
-from remit.sandboxes.toolchain import INSIDE, PYTHON
+from remit.sandboxes.toolchain import HOST_NAME, INSIDE, PYTHON
 from remit.values import (
     PROBE_HOST,
     WALLS,
@@ -45,6 +46,7 @@ from remit.values import (
     JsonValue,
     NetworkPolicy,
     Probe,
+    ReadOnlyTree,
     SandboxCapabilities,
     SandboxLimits,
     SandboxSpec,
@@ -56,13 +58,24 @@ _log = structlog.get_logger(__name__)
 _PROBE_SECONDS = 4.5
 """On an idle machine."""
 _OPEN_FILES = 4096
-_SHM_BYTES = 64 << 20
+_SCRATCH_BYTES = 64 << 20
+_MEMORY_FOLDERS = {"/dev/shm": 64 << 20, "/run": 4 << 20, "/var/tmp": 64 << 20}
+"""Besides /tmp, with the bytes that each may hold."""
 _HOME = "/tmp/home"
 _ELSEWHERE: tuple[Wall, ...] = ("egress", "credentials")
 """What the line of the network tells."""
 _SECCOMP_DESCRIPTOR = 5  # 3 is the control socket, 4 the lane
+_ARGUMENTS_DESCRIPTOR = 6
 _START = f"import sys; sys.path.insert(0, '{INSIDE}'); from guest.daemon import main; main(3, 4)"
-_HOST_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", "/etc/localtime", "/etc/os-release")
+_HOST_FILES = (
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/ssl/certs",
+    "/etc/localtime",
+    "/etc/os-release",
+    "/etc/services",
+    "/etc/protocols",
+)
 _LIMITS = ("processes", "file_bytes", "memory_bytes", "disk_bytes", "disk_files", "tmp_bytes", "output_bytes")
 _WALLS: tuple[Wall, ...] = (
     "environment",
@@ -318,10 +331,16 @@ class BubblewrapProvider:
         program = await self._working_program()
         image = await self._image(tuple(spec.toolchains))
         mounts = [
-            (mount.path, await self._mounts.folder(mount.tree_digest, user=folder)) for mount in spec.mounts
+            (mount, part_of(mount, await self._mounts.folder(mount.tree_digest, user=folder)))
+            for mount in spec.mounts
         ]
-        for path, _ in mounts:
-            _check_mount(path)
+        laid = None
+        if spec.ground is not None:
+            passwd = Path(image.binds[0].source, "etc/passwd")
+            places = [(mount.path, source) for mount, source in mounts]
+            laid = await asyncio.to_thread(
+                lambda ground: lay_ground(ground, folder, places, passwd.read_text(), owner), spec.ground
+            )
         environment: dict[str, JsonValue] = {
             "PATH": ":".join((*spec.path, *image.path)),
             "HOME": _HOME,
@@ -332,7 +351,9 @@ class BubblewrapProvider:
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": "safe.directory",
             "GIT_CONFIG_VALUE_0": "*",
+            **(DEFAULTS if laid is not None else {}),
             **spec.environment,
+            **(FIXED if laid is not None else {}),
             **(PROXY_VARIABLES if spec.network.mode != "none" else {}),
         }
         trusting: list[str] = []
@@ -344,14 +365,23 @@ class BubblewrapProvider:
             names = [one.name for one in spec.credentials]
             _log.info("credentials_bound", sandbox_id=folder.name, key=spec.key, credentials=names)
         return LaunchPlan(
-            argv=_command(program, image, folder, limits, mounts, trusting),
-            descriptors=[await asyncio.to_thread(_filter_descriptor)],
+            argv=_command(program, image, folder, limits, mounts, trusting, laid),
+            descriptors=[
+                await asyncio.to_thread(_memory_file, "seccomp", build_filter()),
+                *(
+                    []
+                    if laid is None
+                    else [_memory_file("arguments", b"\0".join(map(os.fsencode, laid.tree)))]
+                ),
+            ],
+            seconds_more=0.0 if laid is None else len(laid.tree) / 3 * SECONDS_A_BIND,
             network=spec.network,
             uid=owner[0] if owner else None,
             gid=owner[1] if owner else None,
             start={
                 "environment": environment,
-                "home": _HOME,
+                "home": _HOME if laid is None else FIXED["HOME"],
+                "caches": [] if laid is None else [CACHES],
                 "limits": {
                     "processes": limits.processes,
                     "file_bytes": limits.file_bytes,
@@ -365,8 +395,10 @@ class BubblewrapProvider:
                 "shell": "/bin/bash",
             },
             limits=limits,
-            memory_files_bytes=limits.tmp_bytes + _SHM_BYTES,
-            read_only_paths=[path for path, _ in mounts],
+            memory_files_bytes=limits.tmp_bytes
+            + sum(_MEMORY_FOLDERS.values())
+            + _SCRATCH_BYTES * sum(len(mount.scratch) for mount in spec.mounts),
+            read_only_paths=[mount.path for mount, _ in mounts],
             mend=lambda said: unavailable([Trial(program, False, said)]).message,
         )
 
@@ -376,8 +408,9 @@ def _command(
     image: Image,
     folder: Path,
     limits: SandboxLimits,
-    mounts: Sequence[tuple[str, Path]],
+    mounts: Sequence[tuple[ReadOnlyTree, Path]],
     trusting: Sequence[str],
+    laid: Laid | None,
 ) -> list[str]:
     """The whole command line. The program itself gets an empty environment: PID 1 would show it to everyone inside."""
     argv = [program, "--as-pid-1", *ISOLATION, *SYSTEM_BINDS]
@@ -386,20 +419,28 @@ def _command(
     for path in (*_HOST_FILES, *java):
         argv += ["--ro-bind-try", path, path]
     for name in _ETC:
-        argv += ["--ro-bind", f"{image.binds[0].source}/etc/{name}", f"/etc/{name}"]
+        own = laid.passwd if laid is not None and name == "passwd" else f"{image.binds[0].source}/etc/{name}"
+        argv += ["--ro-bind", str(own), f"/etc/{name}"]
     argv += ["--proc", "/proc", "--dev", "/dev"]
     argv += ["--ro-bind-try", "/dev/null", "/proc/cmdline"]
     argv += ["--size", str(limits.tmp_bytes), "--tmpfs", "/tmp"]
-    argv += ["--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"]
+    for path, size_bytes in _MEMORY_FOLDERS.items():
+        argv += ["--size", str(size_bytes), "--tmpfs", path]
     for bind in image.binds:
         argv += ["--ro-bind", bind.source, bind.target]
     argv += ["--bind", str(folder / "workspace"), "/workspace"]
     argv += ["--bind", str(folder / "outputs"), "/mnt/session/outputs"]
     argv += ["--symlink", "/workspace", HOSTED_WORKSPACE]
-    for path, source in mounts:
-        argv += ["--ro-bind", str(source), path]
+    if laid is None:
+        for mount, source in mounts:
+            argv += ["--ro-bind", str(source), mount.path]
+    else:
+        argv += [*laid.before, "--args", str(_ARGUMENTS_DESCRIPTOR), "--remount-ro", "/proc"]
+    for mount, _ in mounts:
+        for name in mount.scratch:
+            argv += ["--size", str(_SCRATCH_BYTES), "--tmpfs", f"{mount.path}/{name}"]
     argv += trusting
-    argv += ["--chdir", "/workspace", "--hostname", "sandbox", "--uid", "1000", "--gid", "1000"]
+    argv += ["--chdir", "/workspace", "--hostname", HOST_NAME, "--uid", "1000", "--gid", "1000"]
     argv += ["--seccomp", str(_SECCOMP_DESCRIPTOR), "--remount-ro", "/dev", "--remount-ro", "/"]
     return [*argv, "--", PYTHON, "-I", "-S", "-c", _START]
 
@@ -413,13 +454,9 @@ def _probe_image(image: ImageInfo) -> list[Probe]:
     ]
 
 
-def _check_mount(path: str) -> None:
-    if os.path.normpath(path) != path or not path.startswith(("/workspace/", "/mnt/")):
-        raise SandboxUnavailable(f"a read-only tree goes below /workspace or /mnt, not to {path!r}")
-
-
-def _filter_descriptor() -> int:
-    descriptor = os.memfd_create("seccomp", os.MFD_CLOEXEC)
-    os.write(descriptor, build_filter())
+def _memory_file(name: str, content: bytes) -> int:
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor

@@ -145,7 +145,9 @@ class Daemon:
         os.makedirs(request["home"], exist_ok=True)
         roots = [self._paths.real(path) for path in ("/workspace", "/mnt/session/outputs")]
         self._watch = Watch(
-            request["watched"], roots, [self._paths.real(path) for path in request["read_only"]]
+            request["watched"],
+            [*roots, *request["caches"]],
+            [self._paths.real(path) for path in request["read_only"]],
         )
         self._shell = Shell(request["shell"], self._environment, roots[0], self._limits)
         if "listener" in request:

@@ -41,3 +41,29 @@ async def check_python_and_pytest_are_in_the_image(bench: Bench) -> None:
         await hands.write("/workspace/test_it.py", b"def test_it(tmp_path):\n    assert tmp_path.exists()\n")
         result = await hands.exec("pytest", "-q", "-p", "no:cacheprovider")
         assert b"1 passed" in result.output, result.output.decode()
+
+
+_NAMES = """
+import os, socket, tempfile
+name = socket.gethostname()
+assert socket.gethostbyname(name) == "127.0.0.1" or not SURE, socket.gethostbyname(name)
+assert {each[4][0] for each in socket.getaddrinfo(name, 80)}, name
+with socket.create_server((name, 0)) as server, socket.create_connection(server.getsockname()): pass
+for folder in ("/tmp", "/var/tmp", "/run") if SURE else ("/tmp",):
+    with tempfile.NamedTemporaryFile(dir=folder) as file: file.write(b"x")
+if os.path.exists("/etc/services"): assert socket.getservbyname("https") == 443
+print("found")
+"""
+_NODE_NAMES = """
+require("dns").lookup(require("os").hostname(), (error, address) => console.log(error ? error.message : address))
+"""
+
+
+async def check_programs_find_their_own_host_and_folders_for_temporary_files(bench: Bench) -> None:
+    is_isolated = bench.provider.capabilities().isolation == "namespaces"
+    async with a_sandbox(bench) as hands:
+        result = await hands.exec("python3", "-c", f"SURE = {is_isolated}\n{_NAMES}")
+        assert result.output == b"found\n", result.output.decode()
+        if "node" in (await bench.provider.image()).programs and is_isolated:
+            result = await hands.exec("node", "-e", _NODE_NAMES, seconds=30)
+            assert result.output == b"127.0.0.1\n", result.output.decode()

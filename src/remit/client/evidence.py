@@ -1,0 +1,74 @@
+"""What a verdict rests on, in sentences. Pure: JSON of the wire in, text out; what was not recorded says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from remit.client.wording import Json, as_list, as_object, count, counted, one_line, printable
+
+PATHS_SHOWN = 6
+
+
+def verdict_sentences(verdict: Json) -> list[str]:
+    """What a verdict rests on: the runner's report, the files that were read, and what could not be seen."""
+    evidence = as_object(verdict.get("evidence"))
+    found = [*cases_sentences(evidence), *given_sentences(evidence)]
+    if work := _texts(verdict.get("rests_on_work")):
+        found.append(work_sentence(work))
+    reads = as_object(evidence.get("reads"))
+    if reads.get("complete") is False:
+        why_not = one_line(printable(str(reads.get("why_not") or "")))
+        found.append(f"not everything that was read could be seen{f': {why_not}' if why_not else ''}")
+    if planted := _texts(reads.get("planted")):
+        found.append(f"these came into being while it ran and were then read: {listed(planted)}")
+    return found
+
+
+def cases_sentences(evidence: Json) -> list[str]:
+    """What the runner reported; where there could be no report, that the exit code counts."""
+    if "cases" not in evidence:
+        return []
+    cases = as_object(evidence["cases"])
+    if not cases:
+        return ["no report could be had: the exit code counts"]
+    said = f"{_tally(cases)} ({printable(str(cases.get('reporter') or 'report'))})"
+    if before := as_object(cases.get("before")):
+        said += f"; before the work {_tally(before)}"
+    found = [said]
+    if missing := _texts(cases.get("missing")):
+        found.append(f"missing, though it ran before the work: {listed(missing)}")
+    if cases.get("judged_in_process") is True:
+        found.append("the work ran in the process that judged it")
+    return found
+
+
+def given_sentences(evidence: Json) -> list[str]:
+    """How much was read that is as it was given."""
+    reads = as_object(evidence.get("reads"))
+    number = reads.get("given_count")
+    if not isinstance(number, int) or number <= 0:
+        return []
+    were = "was" if number == 1 else "were"
+    names = _texts(reads.get("given"))
+    shown = f": {listed(names, number)}" if names else ""
+    return [f"{counted(number, 'file')} {were} read as you gave {'it' if number == 1 else 'them'}{shown}"]
+
+
+def work_sentence(paths: Sequence[str]) -> str:
+    """What was read of the agent's."""
+    return f"these were read and are the agent's: {listed(paths)}"
+
+
+def listed(paths: Sequence[str], number: int | None = None) -> str:
+    """The first of them, and how many more there are."""
+    more = (len(paths) if number is None else number) - PATHS_SHOWN
+    return ", ".join(paths[:PATHS_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _tally(cases: Json) -> str:
+    parts = [f"{count(cases.get(name) or 0)} {name}" for name in ("passed", "failed", "skipped")]
+    return ", ".join(part for part in parts if not part.startswith("0 ")) or "nothing ran"
+
+
+def _texts(values: object) -> list[str]:
+    return [printable(str(value)) for value in as_list(values)]

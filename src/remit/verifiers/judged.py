@@ -1,0 +1,151 @@
+"""The tree that a verifier runs on: the work, with everything that judges it as it was in the input. Pure.
+
+Compares what a file *is* (kind, content, link target, mode), never its times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from remit.values import Tree, TreeEntry
+from remit.verifiers.input_tree import InputTree, complete_folders, folders_above, is_same
+from remit.verifiers.patterns import ProtectedPatterns
+from remit.verifiers.protected import Protection
+from remit.verifiers.shadowing import Shadowing
+from remit.verifiers.sources import is_source
+
+_SECOND = 1_000_000_000
+_EARLIEST = 315_619_200 * _SECOND
+"""1980-01-02: archives of Python (zip) hold nothing older."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The tree a verifier runs on, and what was done to get there."""
+
+    tree: Tree
+    tampered: tuple[str, ...]
+    """Protected files that the work changed or removed; the tree has them as they were."""
+    added: tuple[str, ...]
+    """New files that match protected patterns; the tree does not have them."""
+    shadowing: tuple[str, ...] = ()
+    """Modules that the work added or changed and that would hide the judge's: left out, or as they were."""
+
+
+def judge_tree(
+    input_tree: Tree,
+    result_tree: Tree,
+    protection: Protection,
+    patterns: ProtectedPatterns,
+    *,
+    rewritable: Collection[str] = (),
+    judge_modules: Collection[str] = (),
+) -> Judged:
+    """The result with protected files as they were in the input, without added matches, modules that hide the judge's, and
+    stale bytecode. `rewritable`: protected files that the untouched run itself rewrites; they are restored in silence.
+    `patterns` has the globs of the protection."""
+    inputs = InputTree(input_tree)
+    before = inputs.entries
+    after = {entry.path: entry for entry in result_tree.entries}
+    guarded = {file.path for file in protection.files}
+    tampered = tuple(
+        path for path in sorted(guarded - set(rewritable)) if not is_same(before[path], after.get(path))
+    )
+    shadows = Shadowing(inputs, protection.places, judge_modules)
+    is_meant = frozenset(protection.named_work)
+    times = _Times(before)
+
+    kept: dict[str, TreeEntry] = {}
+    added: list[str] = []
+    shadowing: list[str] = []
+    for path, entry in after.items():
+        if path in guarded:
+            continue
+        is_folder = entry.kind == "dir"
+        was = before.get(path)
+        is_new = was is None or was.kind != entry.kind
+        is_unchanged = was is not None and is_same(entry, was)
+        if patterns.is_derived(path, is_folder=is_folder) and not is_unchanged:
+            continue
+        if is_new and _why_new(path, entry, patterns) is not None:
+            if not is_folder:
+                added.append(path)
+            continue
+        if not is_folder and not is_unchanged and not patterns.is_released(path) and path not in is_meant:
+            if shadows.hides(path, after) is not None:
+                shadowing.append(path)
+                if was is not None and not is_new:
+                    kept[path] = was
+                continue
+        kept[path] = entry if is_folder else times.of(entry, was if not is_new else None)
+    _restore(kept, before, guarded)
+    complete_folders(kept, after)
+    return Judged(
+        tree=Tree(entries=tuple(kept[path] for path in sorted(kept))),
+        tampered=tampered,
+        added=tuple(sorted(added)),
+        shadowing=tuple(sorted(shadowing)),
+    )
+
+
+def is_planted(
+    path: str,
+    input_tree: Tree,
+    protection: Protection,
+    patterns: ProtectedPatterns,
+    *,
+    created: Iterable[str] = (),
+    judge_modules: Collection[str] = (),
+) -> bool:
+    """Whether a path that came into being while the command ran, and was opened then, may have judged in the judge's place.
+    `created`: all that came into being."""
+    inputs = InputTree(input_tree)
+    if patterns.is_derived(path) or patterns.is_released(path):
+        return False
+    if patterns.why(path) not in (None, "not among --work"):
+        return True
+    entries = {**inputs.entries, **{name: TreeEntry(path=name, kind="file") for name in (path, *created)}}
+    return Shadowing(inputs, protection.places, judge_modules).hides(path, entries) is not None
+
+
+class _Times:
+    """What make and its like go by. What the work added counts as older than all that was given, so that a stamp it left
+    is never up to date; of what it added sources are the newer ones."""
+
+    def __init__(self, before: Mapping[str, TreeEntry]) -> None:
+        times = [entry.mtime_ns for entry in before.values() if entry.kind == "file"]
+        self._added = max(_EARLIEST, min(times, default=_EARLIEST) - 2 * _SECOND)
+        self._newest = max(times, default=0)
+
+    def of(self, entry: TreeEntry, was: TreeEntry | None) -> TreeEntry:
+        is_text = is_source(entry.path)
+        if was is None:
+            return msgspec.structs.replace(entry, mtime_ns=self._added + (_SECOND if is_text else 0))
+        if is_same(entry, was) or not is_text:
+            return msgspec.structs.replace(entry, mtime_ns=was.mtime_ns)
+        return msgspec.structs.replace(entry, mtime_ns=max(entry.mtime_ns, self._newest + _SECOND))
+
+
+def _why_new(path: str, entry: TreeEntry, patterns: ProtectedPatterns) -> str | None:
+    """Why a new entry is not taken over. A new link may stand for a folder, so it is looked at as one too."""
+    why = patterns.why(path, is_folder=entry.kind == "dir")
+    if why is None and entry.kind == "symlink":
+        return patterns.why(path, is_folder=True)
+    return why
+
+
+def _restore(kept: dict[str, TreeEntry], before: Mapping[str, TreeEntry], guarded: Iterable[str]) -> None:
+    """Put protected files back, with their folders where the work put something else in the way."""
+    guarded = sorted(guarded)
+    occupied = set(guarded)
+    for path in guarded:
+        for folder in folders_above(path):
+            kept[folder] = before[folder]
+        kept[path] = before[path]
+    # Whatever the work put below a path that is a file or a link again has no place any more.
+    for path in list(kept):
+        if any(folder in occupied for folder in folders_above(path)):
+            del kept[path]
