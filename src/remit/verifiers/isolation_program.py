@@ -294,9 +294,8 @@ def relay(port: int) -> None:
         for listener in select.select([hosts, calls], [], [])[0]:
             waiting[listener].append(listener.accept()[0])
         while waiting[hosts] and waiting[calls]:
-            with waiting[hosts].pop(0) as host, waiting[calls].pop(0) as caller:
-                with contextlib.suppress(OSError):
-                    socket.send_fds(caller, [b"."], [host.fileno()])
+            with waiting[hosts].pop(0) as host, waiting[calls].pop(0) as caller, contextlib.suppress(OSError):
+                socket.send_fds(caller, [b"."], [host.fileno()])
 
 
 # ------------------------------------------------------------------------------- in the sandbox of the work: programs
@@ -329,9 +328,10 @@ def _run(line: Line) -> None:
     while not line.has_ended and all(kind != START for kind, _ in frames):
         poll.poll()
         frames += line.pull()
-    start: dict[str, Any] = next((json.loads(content) for kind, content in frames if kind == START), {})
-    if not start:
+    told = [content for kind, content in frames if kind == START]
+    if not told:
         return
+    start: dict[str, Any] = json.loads(told[0])
     with contextlib.suppress(OSError):
         os.makedirs(start["folder"], exist_ok=True)
     if start["input"] == "file":
