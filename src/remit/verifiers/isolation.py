@@ -9,20 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import randbelow
 from socket import socket
 
 import anyio
+import msgspec
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, create_task_group
 from anyio.abc import SocketStream, TaskGroup
 
 from remit.errors import SandboxLost, SandboxRefused
 from remit.ids import Ids
-from remit.interfaces import Sandbox
-from remit.values import GROUND_FILES, ExecRequest, ExecResult, Tree, TreeEntry
+from remit.interfaces import BlobReader, Sandbox
+from remit.values import GROUND_FILES, ExecRequest, ExecResult, Tree, TreeEntry, TreeRecord
 from remit.verifiers.stubs import CALL, PYTHON, TAKEN_IN, Language, language_of, stub
 
 ROOT = "/workspace"
@@ -55,6 +56,24 @@ class Stubbed:
     """Files of the work that are no programs, and that this tree does not have."""
 
 
+@dataclass(frozen=True)
+class Isolation:
+    """What a run needs to keep judge and work apart."""
+
+    stubbed: Stubbed
+    tree_digest: str
+    """Of the judge's tree, stored."""
+
+
+@dataclass(frozen=True)
+class Isolated:
+    """How judge and work were kept apart in a run."""
+
+    calls: int
+    why_not: str | None
+    """In one line; None: the verdict rests on isolated work."""
+
+
 @dataclass
 class Calls:
     """Calls of the work that came from the judge's sandbox."""
@@ -67,9 +86,30 @@ class Calls:
     bytes_left: int = CROSSING_BYTES_MAX
 
 
+async def isolate(
+    blobs: BlobReader,
+    put: Callable[[bytes], Awaitable[str]],
+    given: Tree,
+    judged: Tree,
+    protected: Collection[str],
+) -> Isolation:
+    """Make and store the judge's tree for this verification tree. Raises BlobMissing, StoreUnavailable."""
+    heads: dict[str, bytes] = {}
+    for entry in judged.entries:
+        if entry.sha256 is not None and entry.path not in protected and needs_head(entry):
+            async for piece in blobs.stream(entry.sha256):
+                heads[entry.path] = piece[:HEAD_BYTES]
+                break
+    halves = stubbed(given, judged, protected, heads)
+    for content in halves.stubs.values():
+        await put(content)
+    return Isolation(halves, await put(halves.tree.encode()))
+
+
 def needs_head(entry: TreeEntry) -> bool:
-    """Tell whether only the first bytes of a file say if it can be run."""
-    return entry.kind == "file" and language_of(entry.path, 0, b"") is None
+    """Tell whether only the first bytes of a file say in which language it can be run."""
+    is_likely = bool(entry.mode & 0o111) or "." not in posixpath.basename(entry.path)
+    return entry.kind == "file" and is_likely and language_of(entry.path, 0, b"") is None
 
 
 def stubbed(given: Tree, judged: Tree, protected: Collection[str], heads: Mapping[str, bytes]) -> Stubbed:
@@ -96,10 +136,21 @@ def stubbed(given: Tree, judged: Tree, protected: Collection[str], heads: Mappin
     return Stubbed(Tree(entries=tuple(entries)), stubs, tuple(left_out))
 
 
-def judge_files(environment: Mapping[str, str | None]) -> dict[str, str]:
-    """Name the files that the judge's sandbox needs on its ground. `environment`: variables that only the judge's runners
-    are given, with what the programs of the work see instead (None: nothing)."""
-    return {CALL: _program(), SETTINGS: json.dumps({"environment": dict(environment)})}
+def judge_files(told: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Name the files that the judge's sandbox needs on its ground. `told`: variables that only the judge's runners are given;
+    the programs of the work see what `environment` says instead, or nothing, unless a test sets them."""
+    instead = {name: [value, environment.get(name)] for name, value in told.items()}
+    return {CALL: _program(), SETTINGS: json.dumps({"environment": instead})}
+
+
+def merged(judge: TreeRecord, work: TreeRecord, stubs: Collection[str]) -> TreeRecord:
+    """Tell what was done to the tree as one: opened by either, stubs not; changed and made where the judge could see it."""
+    return msgspec.structs.replace(
+        judge,
+        is_complete=judge.is_complete and work.is_complete,
+        why_not=judge.why_not or work.why_not,
+        opened=tuple(sorted({*work.opened, *(path for path in judge.opened if path not in stubs)})),
+    )
 
 
 def why_not_isolated(stubs: Collection[str], opened: Collection[str], calls: Calls) -> str | None:

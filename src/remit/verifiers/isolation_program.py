@@ -203,13 +203,14 @@ def _ask_relay() -> socket.socket:
 def _start(argv: "list[str]", kind: str) -> "dict[str, Any]":
     """What the other side needs. Variables that only the judge's runners are told stay here."""
     with open(SETTINGS, encoding="utf-8") as file:
-        told: dict[str, str | None] = json.load(file)["environment"]
+        told: dict[str, tuple[str, str | None]] = json.load(file)["environment"]
     environment = dict(os.environ)
-    for name, value in told.items():
-        if value is None:
-            environment.pop(name, None)
-        else:
-            environment[name] = value
+    for name, (value, instead) in told.items():
+        if environment.get(name) != value:
+            continue
+        del environment[name]
+        if instead is not None:
+            environment[name] = instead
     return {
         "argv": argv,
         "folder": os.getcwd(),
