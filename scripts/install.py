@@ -155,7 +155,8 @@ def _make(venv: Path, fault: str) -> None:
     if fault:
         print(f"  {venv} is made anew: {fault}", flush=True)
         _remove(venv)
-    if missing := [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]:
+    parts = {name: importlib.util.find_spec(name) for name in ("venv", "ensurepip")}
+    if missing := [name for name, part in parts.items() if part is None or part.origin is None]:
         raise NotInstalled(
             f"Python {_version()} ({_base()}) cannot make virtual environments, since it lacks {missing[0]}.\n"
             f"{_mend_of_venv()}"

@@ -48,6 +48,10 @@ class FakeApi:
 
     work: Callable[[FakeApi], Any] | None = None
     high_usd: str | None = "0.40"
+    initial: list[Json] = field(default_factory=list)
+    """Verdicts on the input."""
+    reasons: tuple[str, ...] = ()
+    """What is asked beside the cost."""
     cut_after: int | None = None
     """Break each stream off after so many events, in the middle of a frame."""
     remit: Json = field(default_factory=dict)
@@ -152,7 +156,7 @@ class FakeApi:
         self.remit |= {
             "id": "remit_01k0000000000000000k3f9abcd",
             "type": "remit",
-            "status": "awaiting_consent",
+            "status": "verifying_input",
             "outcome": body["outcome"],
             "verifiers": body.get("verifiers", []),
             "budget": {"usd": body["budget"].get("usd"), "tokens": body["budget"].get("tokens")},
@@ -165,12 +169,9 @@ class FakeApi:
             "max_iterations": 3,
             "protect": [],
             "protected": [{"path": "tests/test_app.py", "sha256": "0" * 64}],
-            "forecast": {
-                "usd": usd,
-                "tokens": {"low": 1, "likely": 31000, "high": 90000},
-                "basis": "a prior",
-                "notes": [],
-            },
+            "forecast": None,
+            "consent": {"state": "pending", "reasons": ["cost"], "despite": []},
+            "initial_verdicts": [],
             "spent": {"usd": "0", "tokens": 0},
             "held": {"usd": "0.12", "tokens": 9000},
             "cap": {"usd": body["budget"].get("usd"), "tokens": body["budget"].get("tokens")},
@@ -189,8 +190,28 @@ class FakeApi:
             name: self.remit[name] for name in ("outcome", "verifiers", "budget", "agent", "max_iterations")
         }
         self.append("remit.created", **created)
-        self.append("remit.forecast", **self.remit["forecast"])
-        return JSONResponse(self.remit)
+        answer = JSONResponse(self.remit)
+        self._verify_input(usd)
+        return answer
+
+    def _verify_input(self, usd: Json | None) -> None:
+        """What the handler does next, in no time."""
+        self.append("remit.initial_verification_started", verification_id="vrfy_1")
+        vacuous = [index for index, one in enumerate(self.initial) if one["passed"]]
+        self.append("remit.initial_verification_ended", verdicts=self.initial, vacuous=vacuous, error=None)
+        forecast = {
+            "usd": usd,
+            "tokens": {"low": 1, "likely": 31000, "high": 90000},
+            "basis": "a prior",
+            "notes": [],
+        }
+        self.append("remit.forecast", **forecast)
+        self.remit |= {
+            "status": "awaiting_consent",
+            "forecast": forecast,
+            "consent": {"state": "asked", "reasons": ["cost", *self.reasons], "despite": []},
+            "initial_verdicts": self.initial,
+        }
 
     async def _list(self, request: Request) -> Response:
         return JSONResponse({"data": [self.remit] if self.remit else [], "next_page": None})
@@ -248,8 +269,11 @@ class FakeApi:
         action = request.path_params["action"]
         self.calls.append(action)
         match action:
+            case "approve" if (await self._despite(request)) < set(self.reasons):
+                return error(400, "invalid_request_error", "It asks for more than its cost.")
             case "approve" | "resume":
                 self.remit["status"] = "working"
+                self.remit["consent"] = {"state": "given", "reasons": [], "despite": list(self.reasons)}
                 if action == "resume":
                     self.append("remit.resumed", actor="apikey_1")
                 else:
@@ -267,6 +291,10 @@ class FakeApi:
             case _:
                 return not_found(request)
         return JSONResponse(self.remit)
+
+    async def _despite(self, request: Request) -> set[str]:
+        body = await request.body()
+        return set((json.loads(body) if body else {}).get("despite", []))
 
     async def _deliverables(self, request: Request) -> Response:
         return JSONResponse(

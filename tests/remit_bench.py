@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import msgspec
 
 from remit.clock import Clock
 from remit.gateway.routing import Router
-from remit.interfaces import SessionStore
+from remit.interfaces import SessionStore, Verifier
 from remit.ledger.prices import PriceTable, parse_overrides
 from remit.orchestrator.check import CheckReport, Expectations, check_stream
 from remit.orchestrator.worker import Worker
@@ -35,7 +35,7 @@ from remit.resources.environments import Environments
 from remit.schema.remits import RemitCreate
 from remit.toolsets.agent import AgentToolset
 from remit.toolsets.web.tools import WebTools, web_offer
-from remit.values import Append, JsonObject, LiveItem, Principal
+from remit.values import Append, ConsentReason, JsonObject, LiveItem, Principal
 from remit.verifiers.command import CommandVerifier
 from remit.verifiers.composition import Verifiers
 from remit.verifiers.rubric import RubricVerifier
@@ -55,7 +55,9 @@ class RemitBench:
         store: SessionStore | None = None,
         clock: Clock | None = None,
         web: WebTools | None = None,
+        commands: Verifier | None = None,
     ) -> None:
+        """`commands` stands for the verifier that runs commands."""
         self.web = web
         self.sessions = SessionBench(folder=folder, scripts=scripts, store=store, clock=clock)
         bench = self.sessions
@@ -64,7 +66,7 @@ class RemitBench:
         self.prices = PriceTable(parse_overrides(PRICES), clock=bench.clock)
         self.verifiers = Verifiers(
             {
-                "command": CommandVerifier(bench.sandboxes, bench.kept, bench.ids),
+                "command": commands or CommandVerifier(bench.sandboxes, bench.kept, bench.ids),
                 "rubric": RubricVerifier(bench.gateway, bench.blobs),
             }
         )
@@ -95,7 +97,7 @@ class RemitBench:
             bus=bench.bus,
             dispatcher=bench.hints,
             sandboxes=bench.sandboxes,
-            setup=Setup(sandboxes=bench.sandboxes, blobs=bench.kept),
+            setup=Setup(sandboxes=bench.sandboxes, blobs=bench.kept, clock=bench.clock),
             judge=Judge(verifiers=self.verifiers, blobs=bench.kept),
             forecaster=self.forecaster,
             sessions=SessionOpener(
@@ -129,9 +131,9 @@ class RemitBench:
         params = msgspec.convert(given, RemitCreate)
         return await self.creation.create(PRINCIPAL, params)
 
-    async def command(self, remit_id: str, type: str) -> str:
+    async def command(self, remit_id: str, type: str, despite: Sequence[ConsentReason] = ()) -> str:
         """A command as the route appends it; returns its id."""
-        command = Command(id=self.ids.new("revt"), type=type, actor=PRINCIPAL.actor)
+        command = Command(id=self.ids.new("revt"), type=type, actor=PRINCIPAL.actor, despite=tuple(despite))
         event = encode_event(InputReceived(id=command.id, event=command), key=command.id)
         appended = await self.store.append(
             PRINCIPAL, Append(stream_id=remit_id, events=(event,), wake_at_us=self.clock.now_us())

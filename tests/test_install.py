@@ -80,8 +80,8 @@ def make(
     )
 
 
-def an_environment(project: Path, **options: bool) -> Path:
-    venv.create(project / ".venv", symlinks=True, **options)  # pyright: ignore[reportArgumentType]
+def an_environment(project: Path) -> Path:
+    venv.create(project / ".venv", symlinks=True)
     return project / ".venv"
 
 
@@ -144,6 +144,19 @@ def test_a_half_made_environment_is_seen(wound: Callable[[Path], None], project:
     assert fault is not None
     assert WOUNDS[wound] in fault
     assert bool(WOUNDS[wound]) == bool(fault)
+
+
+def test_an_environment_of_another_python_than_was_asked_for_is_seen(project: Path) -> None:
+    an_environment(project)
+    told = '{"version": [3, 12, 1], "base": "/usr/bin/python3.12", "is_venv": true}'
+    python = project / ".venv" / "bin" / "python"
+    python.unlink()
+    python.write_text(f"#!/bin/sh\necho '{told}'\n")
+    python.chmod(0o755)
+    (project / ".venv" / "bin" / "pip").write_text(f"#!{project}/.venv/bin/python\n")
+    fault_of = runpy.run_path(str(ROOT / "scripts" / "install.py"))["fault_of"]
+    assert fault_of(project / ".venv", is_exact=False) is None
+    assert "it has the Python of /usr/bin/python3.12, and " in fault_of(project / ".venv", is_exact=True)
 
 
 @pytest.mark.slow

@@ -107,10 +107,16 @@ async def test_an_upload_a_forecast_consent_and_the_result(world: World) -> None
         )
         assert uploaded.status_code == 200, uploaded.text
         created = (await client.post("/v1/remits", json={**ASKED, "input_id": uploaded.json()["id"]})).json()
-        assert created["status"] == "awaiting_consent"
-        assert created["forecast"]["usd"]["likely"] > "0"
-        assert created["spent"] == {"usd": "0", "tokens": 0}
+        assert (created["status"], created["forecast"]) == ("verifying_input", None)
+        assert created["consent"] == {"state": "pending", "reasons": ["cost"], "despite": []}
         path = f"/v1/remits/{created['id']}"
+        await world.bench.wait_for(created["id"], "remit.forecast")
+        asked = (await client.get(path)).json()
+        assert asked["status"] == "awaiting_consent"
+        assert asked["consent"] == {"state": "asked", "reasons": ["cost"], "despite": []}
+        assert [verdict["passed"] for verdict in asked["initial_verdicts"]] == [False]
+        assert asked["forecast"]["usd"]["likely"] > "0"
+        assert asked["spent"] == {"usd": "0", "tokens": 0}
         assert (await client.post(f"{path}/approve")).status_code == 200
         await world.bench.ended(created["id"])
         remit = (await client.get(path)).json()
@@ -135,30 +141,6 @@ async def test_an_upload_a_forecast_consent_and_the_result(world: World) -> None
         verified = (await client.post(f"{path}/verify")).json()
         assert verified["verified"] is True
         assert verified["verdicts"][0]["passed"] is True
-
-
-async def test_the_forecast_lists_checks_behind_make_and_names_what_could_not_be_followed(
-    world: World,
-) -> None:
-    makefile = "include more.mk\ntest:\n\tpython3 check.py\n"
-    async with world.client() as client:
-        uploaded = await client.post(
-            "/v1/remits/inputs",
-            content=tar_of({"Makefile": makefile, "check.py": "raise SystemExit(1)\n"}),
-            headers={"content-type": "application/x-tar"},
-        )
-        make = [{"type": "command", "command": "bash -c 'make test'"}]
-        asked = {**ASKED, "verifiers": make, "input_id": uploaded.json()["id"]}
-        created = (await client.post("/v1/remits", json=asked)).json()
-        assert [(file["path"], file["reason"]) for file in created["protected"]] == [
-            ("Makefile", "a test or its configuration"),
-            ("check.py", "run by Makefile"),
-        ]
-        (note,) = (note for note in created["forecast"]["notes"] if "followed" in note)
-        assert note == (
-            "`bash -c 'make test'` reaches files that could not be followed, through include more.mk (Makefile). "
-            "Files behind it are protected only if they are listed: use --protect."
-        )
 
 
 async def test_the_stream_replays_from_the_beginning_and_ends_with_the_end(world: World) -> None:
@@ -314,9 +296,12 @@ async def test_the_doctor_names_a_blob_that_is_missing_and_what_nobody_has_neede
 
 
 async def test_a_rubric_without_a_model_is_graded_by_the_remits_own(world: World) -> None:
-    async with world.client() as client:
+    async with world.client() as client, world.bench.running():
         asked = {**ASKED, "verifiers": None, "rubric": "It is right."}
         created = (await client.post("/v1/remits", json=asked)).json()
+        await world.bench.wait_for(created["id"], "remit.forecast")
+        created = (await client.get(f"/v1/remits/{created['id']}")).json()
+    assert created["status"] == "awaiting_consent"
     assert created["verifiers"] == [{"type": "rubric", "rubric": "It is right.", "model": "scripted/dear"}]
     assert created["forecast"]["verification_reserve"]["usd"] > "0"
     assert await world.bench.store.accounts(Principal(workspace_id="wrkspc_one", actor="x"), created["id"])

@@ -16,6 +16,7 @@ from remit.clock import SystemClock
 from remit.egress.proxied import EgressSettings, ProxiedEgress
 from remit.errors import SandboxUnavailable
 from remit.ids import Ids
+from remit.orchestrator.kept_layers import KeptLayers
 from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.surroundings import package_mounts, search_path, variables
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
@@ -35,12 +36,14 @@ class World:
         self,
         provider: BubblewrapProvider,
         installer: PackageInstaller,
+        layers: KeptLayers,
         registry: Registry,
         catalog: MemoryCatalog,
         base: str,
     ) -> None:
         self.provider = provider
         self.installer = installer
+        self.layers = layers
         self.registry = registry
         self.catalog = catalog
         self.base = base
@@ -54,16 +57,15 @@ async def world(folder: Path) -> AsyncGenerator[World]:
         ids, blobs, catalog = Ids(clock), DirectoryBlobStore(folder / "blobs"), MemoryCatalog(clock)
         try:
             async with BubblewrapProvider(folder / "run", blobs, ids, egress=egress) as provider:
+                layers = KeptLayers(blobs=kept(blobs, catalog), catalog=catalog, clock=clock)
                 installer = PackageInstaller(
                     provider=provider,
-                    blobs=kept(blobs, catalog),
-                    catalog=catalog,
-                    clock=clock,
+                    layers=layers,
                     ids=ids,
                     pip_index_url=f"{base}/simple",
                     npm_registry=f"{base}/",
                 )
-                yield World(provider, installer, registry, catalog, base)
+                yield World(provider, installer, layers, registry, catalog, base)
         finally:
             await egress.close()
 
@@ -134,9 +136,7 @@ async def test_another_registry_means_other_packages(tmp_path: Path) -> None:
         first = await it.installer.layer(ONE, "sesn_1", {"pip": ["greeting==1.0"]}, ())
         moved = PackageInstaller(
             provider=it.provider,
-            blobs=kept(DirectoryBlobStore(tmp_path / "blobs"), it.catalog),
-            catalog=it.catalog,
-            clock=SystemClock(),
+            layers=it.layers,
             ids=Ids(SystemClock()),
             pip_index_url=f"{it.base}/other",
             npm_registry=f"{it.base}/",
@@ -160,9 +160,7 @@ async def test_where_sandboxes_have_no_network_of_their_own_packages_are_refused
     async with LocalProvider(tmp_path / "run", blobs, Ids(clock)) as provider:
         installer = PackageInstaller(
             provider=provider,
-            blobs=kept(blobs),
-            catalog=MemoryCatalog(clock),
-            clock=clock,
+            layers=KeptLayers(blobs=kept(blobs), catalog=MemoryCatalog(clock), clock=clock),
             ids=Ids(clock),
             pip_index_url="https://pypi.org/simple",
             npm_registry="https://registry.npmjs.org/",

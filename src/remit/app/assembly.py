@@ -23,8 +23,10 @@ from remit.models.local_servers import unused_servers
 from remit.orchestrator.collection import Collection
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
+from remit.orchestrator.kept_layers import KeptLayers
 from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.session_handler import SessionHandler
+from remit.orchestrator.setup_layers import SetupLayers
 from remit.orchestrator.worker import Hints, Rouser, Worker
 from remit.orchestrator.workspace_handler import WorkspaceHandler
 from remit.remits.forecaster import Forecaster
@@ -222,7 +224,12 @@ class _Wiring:
             bus=self._bus,
             dispatcher=self._hints,
             sandboxes=self._parts.sandboxes,
-            setup=Setup(sandboxes=self._parts.sandboxes, blobs=self._blobs),
+            setup=Setup(
+                sandboxes=self._parts.sandboxes,
+                blobs=self._blobs,
+                clock=self._clock,
+                layers=self._setup_layers,
+            ),
             judge=Judge(verifiers=self._verifiers, blobs=self._blobs, installer=self._installer),
             forecaster=Forecaster(router=self._router, prices=self._parts.prices, verifiers=self._verifiers),
             sessions=SessionOpener(
@@ -246,7 +253,7 @@ class _Wiring:
             ExpiredFiles(catalog, blobs, clock),
             OldInputs(catalog, blobs, clock),
             OrphanedFiles(catalog, self.services.files, clock, self._owners.is_there),
-            self._installer,
+            self._layers,
             blobs,
         ]
         if isinstance(sandboxes, Collector):
@@ -319,13 +326,26 @@ class _Wiring:
     def _installer(self) -> PackageInstaller:
         return PackageInstaller(
             provider=self._parts.sandboxes,
-            blobs=self._blobs,
-            catalog=self._catalog,
-            clock=self._clock,
+            layers=self._layers,
             ids=self._ids,
             pip_index_url=self._settings.pip_index_url,
             npm_registry=self._settings.npm_registry,
         )
+
+    @cached_property
+    def _setup_layers(self) -> SetupLayers:
+        return SetupLayers(
+            provider=self._parts.sandboxes,
+            layers=self._layers,
+            blobs=self._blobs,
+            ids=self._ids,
+            pip_index_url=self._settings.pip_index_url,
+            npm_registry=self._settings.npm_registry,
+        )
+
+    @cached_property
+    def _layers(self) -> KeptLayers:
+        return KeptLayers(blobs=self._blobs, catalog=self._catalog, clock=self._clock)
 
     @cached_property
     def _blobs(self) -> KeptBlobs:

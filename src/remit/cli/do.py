@@ -41,6 +41,8 @@ class DoOptions:
     work: tuple[str, ...] = ()
     is_isolated: bool = False
     toolchains: tuple[Path, ...] = ()
+    include: tuple[str, ...] = ()
+    setup: str | None = None
     environment: str | None = None
     model: str | None = None
     agent: str | None = None
@@ -57,7 +59,15 @@ async def do(invocation: Invocation, options: DoOptions, manner: Manner) -> int:
             "Nothing says when the outcome is reached.",
             mend='Give a command that passes when it is done: --verify "pytest -q"; or a text to judge by: --rubric FILE.',
         )
-    plan = None if options.folder is None else await anyio.to_thread.run_sync(plan_input, options.folder)
+    if options.folder is None and (options.include or options.setup is not None):
+        raise BadUsage(
+            "--include and --setup are about a folder, and there is none.", mend="Give it: --input DIR"
+        )
+    plan = (
+        None
+        if options.folder is None
+        else await anyio.to_thread.run_sync(plan_input, options.folder, options.include)
+    )
     async with invocation.connect() as connection:
         client = connection.client
         agent_id = await _agent_id(client, options.agent)
@@ -76,6 +86,7 @@ async def do(invocation: Invocation, options: DoOptions, manner: Manner) -> int:
             unprotect=list(options.unprotect) or None,
             work=list(options.work) or None,
             toolchains=toolchains or None,
+            setup=options.setup,
             environment_id=environment_id,
             consent="required",
             metadata=None if plan is None else {INPUT_PATH: str(plan.folder)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ class GitFiles:
 
     paths: tuple[str, ...]
     """Tracked and unignored files, also those that were deleted since."""
+    tracked: frozenset[str]
     submodules: tuple[str, ...]
     nested: tuple[str, ...]
     """Untracked repositories inside."""
@@ -51,10 +53,9 @@ def is_inside(folder: Path) -> bool:
 def list_files(folder: Path) -> GitFiles:
     """Ask git which files count. Raises CommandFailed with git's own words."""
     staged = _run_checked(folder, "ls-files", "--stage", "-z")
+    entries = [entry for entry in staged.split(b"\0") if entry]
     submodules = {
-        os.fsdecode(entry.split(b"\t", 1)[1])
-        for entry in staged.split(b"\0")
-        if entry.startswith(_GITLINK_MODE)
+        os.fsdecode(entry.split(b"\t", 1)[1]) for entry in entries if entry.startswith(_GITLINK_MODE)
     }
     listed = _run_checked(
         folder, "ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate", "-z"
@@ -64,9 +65,24 @@ def list_files(folder: Path) -> GitFiles:
     head = _run(folder, "rev-parse", "--quiet", "--verify", "HEAD^{commit}")
     return GitFiles(
         paths=tuple(sorted(paths - nested)),
+        tracked=frozenset(os.fsdecode(entry.split(b"\t", 1)[1]) for entry in entries) - submodules,
         submodules=tuple(sorted(submodules)),
         nested=tuple(sorted(nested)),
         has_commit=head.returncode == 0,
+    )
+
+
+def list_ignored(folder: Path) -> tuple[str, ...]:
+    """What git ignores: whole folders with a slash at the end, and single files. Looks into no ignored folder."""
+    listed = _run_checked(
+        folder, "ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z"
+    )
+    paths = sorted({os.fsdecode(path) for path in listed.split(b"\0")} - {"./", ""})
+    # A folder that is not ignored itself, but all that is in it, is listed beside what is in it.
+    return tuple(
+        path
+        for path, following in itertools.zip_longest(paths, paths[1:], fillvalue="")
+        if not (path.endswith("/") and following.startswith(path))
     )
 
 

@@ -123,6 +123,7 @@ def _print_forecast(console: Console, remit: JsonObject, plan: InputPlan | None)
         folder = (
             f"{_near(plan.folder)} ({wording.counted(plan.files, 'file')}, {human_bytes(plan.size_bytes)}"
         )
+        folder += f", with {', '.join(plan.included)}" if plan.included else ""
         folder += ", with its git history)" if plan.has_history else ")"
         notes = list(plan.notes)
     console.print(Text(remit["id"], style="dim"))

@@ -9,6 +9,11 @@ from remit.client import wording
 def remit_lines(event: wording.Json) -> list[str]:
     """What an event of the remit's stream says, if anything."""
     match event.get("type"):
+        case "remit.setup_ended":
+            lines = [f"setup: {wording.printable(str(note))}" for note in wording.as_list(event.get("notes"))]
+            if event.get("command"):
+                lines.insert(0, f"setup ran: {wording.printable(str(event['command']))}")
+            return lines
         case "remit.initial_verification_started":
             return ["running the verifiers on the input …"]
         case "remit.initial_verification_ended":

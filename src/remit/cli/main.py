@@ -99,6 +99,16 @@ def do_command(
         list[Path] | None,
         typer.Option(metavar="DIR", help="A folder of programs to put into the sandbox. Repeatable."),
     ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB", help="Send this too though git ignores it: node_modules, .env. Repeatable."
+        ),
+    ] = None,
+    setup: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help='Run once before all, with the package registries: "npm ci".'),
+    ] = None,
     environment: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="An environment's name or id: network, packages, variables."),
@@ -147,6 +157,8 @@ def do_command(
             work,
             isolate or None,
             toolchain,
+            include,
+            setup,
             environment,
             model,
             agent,
@@ -174,6 +186,8 @@ def do_command(
         work=tuple(work or ()),
         is_isolated=isolate,
         toolchains=tuple(toolchain or ()),
+        include=tuple(include or ()),
+        setup=setup,
         environment=environment,
         model=model,
         agent=agent,

@@ -6,15 +6,23 @@ import os
 import stat
 import tarfile
 import tempfile
-from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio.to_thread
 
-from remit.cli import history
+from remit.cli import history, left_out
 from remit.cli.failure import BadUsage, CommandFailed
+from remit.cli.left_out import (
+    Includes,
+    generated_versions,
+    human_bytes,
+    ignored_note,
+    may_be_secret,
+    secrets_note,
+)
 
 INPUT_BYTES_MAX = 2 << 30
 MEMBERS_MAX = 200_000
@@ -53,6 +61,8 @@ class InputPlan:
     members: tuple[Member, ...]
     has_history: bool
     notes: tuple[str, ...]
+    included: tuple[str, ...] = ()
+    """What --include added, with sizes, for people."""
 
     @property
     def size_bytes(self) -> int:
@@ -133,17 +143,19 @@ class _Survey:
             )
 
 
-def plan_input(folder: Path) -> InputPlan:
-    """Look at a folder; reads names and sizes only. Raises BadUsage naming what cannot be sent."""
+def plan_input(folder: Path, include: Sequence[str] = ()) -> InputPlan:
+    """Look at a folder; reads names and sizes, and the beginning of what may be a secret. `include` are globs of what is
+    sent though git ignores it. Raises BadUsage naming what cannot be sent."""
+    includes = Includes(include)
     if not folder.is_dir():
         raise BadUsage(
             f"The input {str(folder)!r} is not a folder.", mend="Give an existing folder to --input."
         )
     folder = folder.resolve()
     if history.is_installed() and history.is_inside(folder):
-        plan = _plan_git(folder)
+        plan = _plan_git(folder, includes)
     else:
-        plan = _plan_plain(folder)
+        plan = _plan_plain(folder, includes)
     if plan.size_bytes > INPUT_BYTES_MAX:
         raise BadUsage(
             f"The input has {human_bytes(plan.size_bytes)}; at most {human_bytes(INPUT_BYTES_MAX)} can be sent.",
@@ -169,24 +181,32 @@ async def packed(plan: InputPlan) -> AsyncGenerator[AsyncGenerator[bytes]]:
             yield chunks
 
 
-def human_bytes(count: int) -> str:
-    """A size for people: `1.4 MB`."""
-    amount = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if amount < 1000:
-            return f"{count} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} GB"
-
-
-def _plan_git(folder: Path) -> InputPlan:
+def _plan_git(folder: Path, includes: Includes) -> InputPlan:
     found = history.list_files(folder)
     survey = _Survey(folder)
+    secrets: list[str] = []
     for path in found.paths:
-        if survey.has_plain_parents(path):
-            survey.add(path)
+        if not survey.has_plain_parents(path):
+            continue
+        is_secret = path not in found.tracked and may_be_secret(path, folder / path)
+        if is_secret and not includes.takes(path, is_secret=True):
+            secrets.append(path)
+            continue
+        includes.takes(path)
+        survey.add(path)
+    ignored = history.list_ignored(folder)
+    manifests = [path for path in found.paths if path.rpartition("/")[2] == "pyproject.toml"]
+    wanted = dict.fromkeys(path for path in generated_versions(folder, manifests) if _is_below(path, ignored))
+    added = _Included(folder, survey, includes, wanted, secrets)
+    added.add(ignored)
+    if includes.unused:
+        raise _takes_nothing(includes, [one.path for one in left_out.survey(folder, ignored)] + secrets)
     survey.refuse()
     notes: list[str] = []
+    if note := ignored_note([one for one in left_out.survey(folder, ignored) if one.path not in added.tops]):
+        notes.append(note)
+    if note := secrets_note(secrets):
+        notes.append(note)
     if found.submodules:
         notes.append(f"submodules are not included: {_named(found.submodules)}")
     if found.nested:
@@ -201,18 +221,98 @@ def _plan_git(folder: Path) -> InputPlan:
         members=tuple(survey.members),
         has_history=is_root and found.has_commit,
         notes=tuple(notes),
+        included=added.texts(),
     )
 
 
-def _plan_plain(folder: Path) -> InputPlan:
+class _Included:
+    """Adds to a survey what is sent though git ignores it."""
+
+    def __init__(
+        self, folder: Path, survey: _Survey, includes: Includes, wanted: Iterable[str], secrets: list[str]
+    ) -> None:
+        self.tops: set[str] = set()
+        """What git ignores and something was taken of."""
+        self._folder = folder
+        self._survey = survey
+        self._includes = includes
+        self._wanted = frozenset(wanted)
+        self._secrets = secrets
+        self._taken: dict[str, list[int]] = {}
+
+    def add(self, ignored: Iterable[str]) -> None:
+        """Take of these (folders end with a slash) what is wanted."""
+        for top in ignored:
+            is_above = any(path.startswith(top) for path in self._wanted)
+            if not top.endswith("/"):
+                self._add(top, top)
+            elif self._includes or is_above:
+                self._refuse_environment(top)
+                for path in _walk(self._folder / top, []):
+                    self._add(top, top + path)
+
+    def _add(self, top: str, path: str) -> None:
+        source = self._folder / path
+        is_secret = may_be_secret(path, source)
+        if not (path in self._wanted or self._includes.takes(path, is_secret=is_secret)):
+            if is_secret:
+                self._secrets.append(path)
+                self.tops.add(path)
+            return
+        if source.is_dir() and not source.is_symlink():
+            return  # its files bring it
+        self._survey.add(path)
+        self.tops.add(top.rstrip("/"))
+        self._taken.setdefault(top.rstrip("/"), []).append(source.lstat().st_size)
+
+    def _refuse_environment(self, top: str) -> None:
+        place = self._folder / top
+        if (place / "pyvenv.cfg").is_file() and self._includes.takes(f"{top}pyvenv.cfg"):
+            raise BadUsage(
+                f"{top.rstrip('/')!r} is a virtual environment: its links lead to this machine's interpreter.",
+                mend=f"Put it into the sandbox as it is: --toolchain {place}",
+            )
+
+    def texts(self) -> tuple[str, ...]:
+        """What was taken, with sizes."""
+        return tuple(
+            f"{top} ({human_bytes(sum(sizes))}, {len(sizes):,} files)"
+            if len(sizes) > 1
+            else f"{top} ({human_bytes(sum(sizes))})"
+            for top, sizes in self._taken.items()
+        )
+
+
+def _is_below(path: str, ignored: Iterable[str]) -> bool:
+    return any(path == top or (top.endswith("/") and path.startswith(top)) for top in ignored)
+
+
+def _takes_nothing(includes: Includes, left: Sequence[str]) -> BadUsage:
+    there = f"What is left out here: {_named(left)}." if left else "Nothing is left out here."
+    return BadUsage(
+        f"--include {', '.join(map(repr, includes.unused))} matches nothing in the input.",
+        mend=f"Write it as in a .gitignore, relative to the input. {there}",
+    )
+
+
+def _plan_plain(folder: Path, includes: Includes) -> InputPlan:
     survey = _Survey(folder)
     histories: list[str] = []
+    secrets: list[str] = []
     for path in _walk(folder, histories):
-        survey.add(path)
+        is_secret = may_be_secret(path, folder / path)
+        if includes.takes(path, is_secret=is_secret) or not is_secret:
+            survey.add(path)
+        else:
+            secrets.append(path)
+    if includes.unused:
+        raise _takes_nothing(includes, secrets)
     survey.refuse()
     notes = [f"{name} is {human_bytes(size)}" for name, size in _heavy_folders(survey.members)]
     if histories:
         notes.append(f"not included: {_named(histories)}")
+    if note := secrets_note(secrets):
+        notes.append(note)
     return InputPlan(folder=folder, members=tuple(survey.members), has_history=False, notes=tuple(notes))
 
 

@@ -4,27 +4,19 @@ a tree of blobs, mounted read-only in every sandbox that needs them."""
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
-from weakref import WeakValueDictionary
 
-import msgspec
-
-from remit.clock import Clock
-from remit.errors import Conflict, NotFound, SandboxLost, SandboxRefused, SandboxUnavailable
+from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
-from remit.interfaces import Catalog, Sandbox, SandboxProvider
+from remit.interfaces import Sandbox, SandboxProvider
+from remit.orchestrator.kept_layers import KeptLayers, Layer
 from remit.orchestrator.stored_files import store_files
-from remit.resources.kept_blobs import Keeping, KeptBlobs
-from remit.resources.tidying import everywhere, tidier_of
-from remit.values import BlobOwner, Collected, ExecRequest, NetworkPolicy, Principal, Resource, SandboxSpec
+from remit.resources.kept_blobs import Keeping
+from remit.values import ExecRequest, NetworkPolicy, Principal, SandboxSpec
 
-KIND = "package_layer"
 LAYOUT = 1
 """Raised when what stands where in a layer changes: layers of before are not used then."""
-LAYER_KEPT_SECONDS = 7 * 86_400
-OWNERS_PAGE = 100
 INSTALL_SECONDS = 900.0
 LAYER_BYTES_MAX = 4 << 30
 OUTPUT_CHARACTERS_MAX = 2_000
@@ -34,16 +26,6 @@ _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 Packages = Mapping[str, Sequence[str]]
 
 
-class Layer(msgspec.Struct, frozen=True, kw_only=True):
-    """An installed list of packages."""
-
-    tree_digest: str
-    packages: dict[str, list[str]]
-    image_digest: str
-    files: int
-    bytes: int
-
-
 class PackageInstaller:
     """Makes layers, each once per workspace."""
 
@@ -51,21 +33,16 @@ class PackageInstaller:
         self,
         *,
         provider: SandboxProvider,
-        blobs: KeptBlobs,
-        catalog: Catalog,
-        clock: Clock,
+        layers: KeptLayers,
         ids: Ids,
         pip_index_url: str,
         npm_registry: str,
     ) -> None:
         self._provider = provider
-        self._blobs = blobs
-        self._catalog = catalog
-        self._clock = clock
+        self._layers = layers
         self._ids = ids
         self._pip_index_url = pip_index_url
         self._npm_registry = npm_registry
-        self._making: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def layer(
         self, principal: Principal, owner_id: str, packages: Packages, toolchains: Sequence[str]
@@ -84,82 +61,12 @@ class PackageInstaller:
             )
         # Another registry may have other packages under these names.
         made_of = [LAYOUT, wanted, image.digest, self._pip_index_url, self._npm_registry]
-        key = hashlib.sha256(msgspec.json.encode(made_of)).hexdigest()
-        id = f"layer_{key[:32]}"
-        async with self._lock(principal, id):
-            try:
-                layer = await self._known(principal, id)
-            except NotFound:
-                layer = await self._make(principal, id, wanted, toolchains, image.digest)
-            await self._blobs.keep(principal, owner_id, [layer.tree_digest])
-        return layer
-
-    def _lock(self, principal: Principal, id: str) -> asyncio.Lock:
-        """Of a layer: held while it is made, given to somebody, or collected."""
-        return self._making.setdefault(f"{principal.workspace_id}/{id}", asyncio.Lock())
-
-    async def collect(self) -> Sequence[Collected]:
-        """See `interfaces.Collector`: layers that no session and no remit needs, a week after they were made."""
-        before_us = self._clock.now_us() - LAYER_KEPT_SECONDS * 1_000_000
-        count = size_bytes = 0
-        async for resource in everywhere(self._catalog, KIND):
-            if resource.created_at_us >= before_us:
-                break
-            principal = tidier_of(resource.workspace_id)
-            async with self._lock(principal, resource.id):
-                layer = msgspec.json.decode(resource.body, type=Layer)
-                if await self._is_needed(resource, layer):
-                    continue
-                await self._catalog.delete(principal, KIND, resource.id)
-                await self._blobs.forget(principal, resource.id)
-            count, size_bytes = count + 1, size_bytes + layer.bytes
-        return (Collected(what="package layers that nobody needs", count=count, size_bytes=size_bytes),)
-
-    async def _is_needed(self, resource: Resource, layer: Layer) -> bool:
-        """By somebody of its workspace other than itself: they refer to its tree, it refers to the files."""
-        after: BlobOwner | None = None
-        while page := await self._catalog.list_owners(
-            after=after, limit=OWNERS_PAGE, digest=layer.tree_digest
-        ):
-            if any(
-                owner.workspace_id == resource.workspace_id and not owner.owner_id.startswith("layer_")
-                for owner in page
-            ):
-                return True
-            after = page[-1]
-        return False
-
-    async def _known(self, principal: Principal, id: str) -> Layer:
-        resource = await self._catalog.retrieve(principal, KIND, id)
-        return msgspec.json.decode(resource.body, type=Layer)
-
-    async def _make(
-        self,
-        principal: Principal,
-        id: str,
-        packages: dict[str, list[str]],
-        toolchains: Sequence[str],
-        image_digest: str,
-    ) -> Layer:
-        async with self._blobs.keeping(principal, id) as keeping:
-            layer = await self._install(keeping, packages, toolchains, image_digest)
-            await keeping.commit()
-            now_us = self._clock.now_us()
-            resource = Resource(
-                workspace_id=principal.workspace_id,
-                kind=KIND,
-                id=id,
-                version=1,
-                name=None,
-                body=msgspec.json.encode(layer),
-                created_at_us=now_us,
-                updated_at_us=now_us,
-            )
-            try:
-                await self._catalog.create(principal, resource)
-            except Conflict:  # another process was first; sessions must agree
-                return await self._known(principal, id)
-        return layer
+        return await self._layers.layer(
+            principal,
+            owner_id,
+            made_of,
+            lambda keeping: self._install(keeping, wanted, toolchains, image.digest),
+        )
 
     async def _install(
         self,
@@ -208,7 +115,11 @@ class PackageInstaller:
                 call_id=self._ids.new("install"),
                 epoch=_EPOCH,
                 argv=self._command(source, names),
-                environment=self._environment(),
+                environment={
+                    "INDEX": self._pip_index_url,
+                    "REGISTRY": self._npm_registry,
+                    **registry_variables(self._pip_index_url, self._npm_registry, cache=f"{_ROOT}/.scratch"),
+                },
                 working_directory=_ROOT,
                 timeout_seconds=INSTALL_SECONDS,
             )
@@ -233,17 +144,22 @@ class PackageInstaller:
         script = f"set -e; export TMPDIR=$PWD/.scratch; mkdir -p $TMPDIR node; {install}; rm -rf $TMPDIR"
         return ("bash", "--norc", "--noprofile", "-c", script, "install", *names)
 
-    def _environment(self) -> dict[str, str]:
-        index = urlsplit(self._pip_index_url)
-        return {
-            "INDEX": self._pip_index_url,
-            # Without TLS only because the operator's setting says so.
-            "PIP_TRUSTED_HOST": index.netloc if index.scheme == "http" else "",
-            "REGISTRY": self._npm_registry,
-            "PIP_CONFIG_FILE": "/dev/null",
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "PIP_CERT": _CERTIFICATES,
-            "NODE_EXTRA_CA_CERTS": _CERTIFICATES,
-            "npm_config_cache": "/workspace/.scratch/npm",
-            "npm_config_update_notifier": "false",
-        }
+
+def registry_variables(pip_index_url: str, npm_registry: str, *, cache: str) -> dict[str, str]:
+    """What makes installers use these registries, without a question and without anybody's settings."""
+    index = urlsplit(pip_index_url)
+    return {
+        "PIP_INDEX_URL": pip_index_url,
+        # Without TLS only because the operator's setting says so.
+        "PIP_TRUSTED_HOST": index.netloc if index.scheme == "http" else "",
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "PIP_CERT": _CERTIFICATES,
+        "NODE_EXTRA_CA_CERTS": _CERTIFICATES,
+        "npm_config_registry": npm_registry,
+        "npm_config_cache": f"{cache}/npm",
+        "npm_config_update_notifier": "false",
+        "npm_config_audit": "false",
+        "npm_config_fund": "false",
+    }

@@ -95,6 +95,7 @@ class RemitCreation:
         if params.toolchains and OPERATOR_SCOPE not in principal.scopes:
             raise Forbidden("`toolchains`: naming folders of the host needs a key with the `operator` scope.")
         read_verifiers(params)
+        check_setup(params)
         given = await self._input(principal, params.input_id)
         environment = await self._environment(principal, params.environment_id)
         agent, model = await self._agent(principal, params)
@@ -115,11 +116,12 @@ class RemitCreation:
             work=tuple(params.work or ()),
             despite=read_despite(params.despite),
             toolchains=tuple(params.toolchains or ()),
+            setup=params.setup,
             environment=environment,
             metadata=dict(params.metadata or {}),
         )
         await self._forecaster.forecast(created)  # what cannot be forecast is refused now
-        await self._check_verifiers(principal, verifiers, params.toolchains or (), environment)
+        await self._check_verifiers(principal, verifiers, params, environment)
         events: list[AnyEvent] = [created]
         if params.consent == "given":
             events.append(RemitApproved(actor=principal.actor, reason="given at creation"))
@@ -193,12 +195,15 @@ class RemitCreation:
         self,
         principal: Principal,
         verifiers: Sequence[JsonObject],
-        toolchains: Sequence[str],
+        params: RemitCreate,
         environment: EnvironmentRef | None,
     ) -> None:
         has_packages = environment is not None and bool(packages_of(environment.config))
         await self._verifiers.check_all(
-            principal, list(verifiers), toolchains=toolchains, has_packages=has_packages
+            principal,
+            list(verifiers),
+            toolchains=params.toolchains or (),
+            has_packages=has_packages or params.setup is not None,
         )
 
 
@@ -217,6 +222,16 @@ def read_budget(params: BudgetParams) -> Budget:
 def read_despite(names: Sequence[str] | None) -> tuple[ConsentReason, ...]:
     """The reasons that are accepted by name, each once; which there are is checked where the request is read."""
     return tuple(dict.fromkeys(cast("list[ConsentReason]", names or [])))
+
+
+def check_setup(params: RemitCreate) -> None:
+    """Raise InvalidRequest for a setup of nothing."""
+    if params.setup is None:
+        return
+    if params.input_id is None:
+        raise InvalidRequest("`setup`: runs on a copy of the input, and there is none; give `input_id`.")
+    if not params.setup.strip():
+        raise InvalidRequest('`setup`: is blank; give a command such as "npm ci", or leave it away.')
 
 
 def read_verifiers(params: RemitCreate) -> list[JsonObject]:

@@ -13,7 +13,7 @@ from remit.interfaces import Prices, SessionStore
 from remit.remits.accounts import UNITS, Totals, totals
 from remit.remits.log import read_rows
 from remit.remits.state import RemitState, fold
-from remit.remits.views import amounts, caps, encode_iterations
+from remit.remits.views import amounts, caps, encode_iterations, setup_view
 from remit.values import Account, EventRow, GrantRow, HoldRow, JsonObject, JsonValue, Principal, Value
 
 
@@ -75,6 +75,7 @@ def receipt(
         "rests_on_work": list[JsonValue](state.rests_on_work),
         "agent": _plain(created.agent),
         "image_digest": next((box["image_digest"] for box in reversed(sandboxes)), None),
+        "setup": setup_view(state),
         "budget": caps(created.budget),
         "spent": amounts(sums.spent),
         "held": amounts(sums.held),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
-from remit.errors import RemitError, StoreUnavailable
+from remit.clock import Clock
+from remit.errors import RemitError, SandboxUnavailable, StoreUnavailable
 from remit.interfaces import SandboxProvider
+from remit.orchestrator.setup_layers import SetupLayer, SetupLayers, SetupRequest
 from remit.remits.deliverables import read_tree
 from remit.remits.events import RemitCreated, RemitSetupEnded
+from remit.remits.verification import history_mounts
+from remit.resources.environment_config import variables_of
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.source_roots import SourceRoots, metadata_files, source_roots
 from remit.values import InstalledPython, Principal, ReadOnlyTree, Tree, TreeEntry
@@ -18,11 +22,15 @@ METADATA = "/mnt/project-metadata"
 
 
 class Setup:
-    """Finds where the input's packages lie."""
+    """Finds where the input's packages lie, and lets the setup command run."""
 
-    def __init__(self, *, sandboxes: SandboxProvider, blobs: KeptBlobs) -> None:
+    def __init__(
+        self, *, sandboxes: SandboxProvider, blobs: KeptBlobs, clock: Clock, layers: SetupLayers | None = None
+    ) -> None:
         self._sandboxes = sandboxes
         self._blobs = blobs
+        self._clock = clock
+        self._layers = layers
 
     async def set_up(self, principal: Principal, remit_id: str, created: RemitCreated) -> RemitSetupEnded:
         """What there is to tell; a failure is told in it. May be cut and repeated. Raises StoreUnavailable."""
@@ -34,18 +42,40 @@ class Setup:
             return RemitSetupEnded(error=f"The work could not be set up: {error.message}")
 
     async def _set_up(self, principal: Principal, remit_id: str, created: RemitCreated) -> RemitSetupEnded:
+        began = self._clock.monotonic()
+        layer = await self._layer(principal, remit_id, created)
         tree = await read_tree(self._blobs, created.tree_digest)
         installed = (await self._sandboxes.image(created.toolchains)).python
-        roots = await self._roots(tree, installed)
+        roots = await self._roots(tree, installed if layer is None else installed.joined([layer.python]))
         metadata = await self._metadata(principal, remit_id, roots)
         return RemitSetupEnded(
-            mounts=metadata,
+            command=created.setup,
+            layer_digest=layer.digest if layer is not None else None,
+            mounts=(*(layer.mounts if layer is not None else ()), *metadata),
             python_path=(
                 *(f"{WORKING_TREE}/{path}".rstrip("/") for path in roots.paths),
+                *(layer.python_path if layer is not None else ()),
                 *(mount.path for mount in metadata),
             ),
-            notes=roots.notes,
+            path=layer.path if layer is not None else (),
+            notes=(*(layer.notes if layer is not None else ()), *roots.notes),
+            duration_seconds=round(self._clock.monotonic() - began, 3),
         )
+
+    async def _layer(self, principal: Principal, remit_id: str, created: RemitCreated) -> SetupLayer | None:
+        if created.setup is None or created.tree_digest is None:
+            return None
+        if self._layers is None:
+            raise SandboxUnavailable("a setup command is given, and nothing here runs it")
+        config = created.environment.config if created.environment is not None else {}
+        request = SetupRequest(
+            command=created.setup,
+            tree_digest=created.tree_digest,
+            toolchains=created.toolchains,
+            variables=variables_of(config),
+            mounts=history_mounts(created.history_digest),
+        )
+        return await self._layers.layer(principal, remit_id, request)
 
     async def _roots(self, tree: Tree, installed: InstalledPython) -> SourceRoots:
         async def read(entry: TreeEntry) -> str | None:

@@ -55,6 +55,7 @@ def remit_log_view(remit_id: str, state: RemitState) -> JsonObject:
         "unprotect": list[JsonValue](created.unprotect),
         "work": list[JsonValue](created.work),
         "toolchains": list[JsonValue](created.toolchains),
+        "setup": setup_view(state),
         "environment": _plain(created.environment),
         "protected": _plain(state.protected),
         "forecast": forecast_view(state),
@@ -81,6 +82,26 @@ def remit_log_view(remit_id: str, state: RemitState) -> JsonObject:
         "metadata": dict[str, JsonValue](created.metadata),
         "created_at": rfc3339(state.created_at_us),
         "ended_at": ended_at,
+    }
+
+
+def setup_view(state: RemitState) -> JsonValue:
+    """What stands around the work; null until it is known, and where there is nothing to set up."""
+    if state.setup is None:
+        return None
+    setup = state.setup
+    return {
+        "command": setup.command,
+        "layer_digest": setup.layer_digest,
+        "mounts": [
+            {"path": mount.path, "tree_digest": mount.tree_digest, "part": mount.part}
+            for mount in setup.mounts
+        ],
+        "python_path": list[JsonValue](setup.python_path),
+        "path": list[JsonValue](setup.path),
+        "notes": list[JsonValue](setup.notes),
+        "duration_seconds": setup.duration_seconds,
+        "error": setup.error,
     }
 
 

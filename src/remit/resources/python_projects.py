@@ -10,8 +10,9 @@ import posixpath
 import re
 import tomllib
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
+from remit.client.generated import Table, table, written_versions
 from remit.values import Value, normalised
 
 MANIFESTS = ("pyproject.toml", "setup.cfg", "setup.py", "PKG-INFO")
@@ -24,8 +25,6 @@ _SETUP_FIND = re.compile(r"""find(?:_namespace)?_packages\(\s*(?:where\s*=\s*)?[
 _VERSION = re.compile(
     r"""^(?:__version__|version|VERSION)\b[^=\n]*=\s*["']([0-9][\w.+!-]*)["']""", re.MULTILINE
 )
-
-Table = Mapping[str, Any]  # TOML has any value; what is read is checked where it is read
 
 
 class Project(Value, frozen=True, kw_only=True):
@@ -51,7 +50,7 @@ def read_project(folder: str, texts: Mapping[str, str]) -> Project | None:
     setup_cfg = _ini(texts.get("setup.cfg"))
     setup_py = texts.get("setup.py")
     has_table = any(key in pyproject for key in ("project", "build-system")) or any(
-        key in _table(pyproject, "tool") for key in ("poetry", "flit", "pdm", "hatch", "maturin")
+        key in table(pyproject, "tool") for key in ("poetry", "flit", "pdm", "hatch", "maturin")
     )
     is_configured = "metadata" in setup_cfg or "options" in setup_cfg
     if not (has_table or is_configured or setup_py is not None):
@@ -83,12 +82,12 @@ def module_name(project_name: str) -> str:
 
 
 def _name(pyproject: Table, setup_cfg: Mapping[str, Mapping[str, str]], setup_py: str) -> str | None:
-    tool = _table(pyproject, "tool")
+    tool = table(pyproject, "tool")
     said = [
-        _table(pyproject, "project").get("name"),
-        _table(tool, "poetry").get("name"),
-        _table(_table(tool, "flit"), "metadata").get("dist-name"),
-        _table(_table(tool, "flit"), "metadata").get("module"),
+        table(pyproject, "project").get("name"),
+        table(tool, "poetry").get("name"),
+        table(table(tool, "flit"), "metadata").get("dist-name"),
+        table(table(tool, "flit"), "metadata").get("module"),
         setup_cfg.get("metadata", {}).get("name"),
     ]
     for name in said:
@@ -107,8 +106,8 @@ def _version(
         if line.startswith("Version:"):
             return line.partition(":")[2].strip()
     said = [
-        _table(pyproject, "project").get("version"),
-        _table(_table(pyproject, "tool"), "poetry").get("version"),
+        table(pyproject, "project").get("version"),
+        table(table(pyproject, "tool"), "poetry").get("version"),
         setup_cfg.get("metadata", {}).get("version"),
     ]
     for version in said:
@@ -119,26 +118,14 @@ def _version(
 
 
 def _version_files(folder: str, pyproject: Table) -> tuple[str, ...]:
-    tool = _table(pyproject, "tool")
+    tool = table(pyproject, "tool")
     said = [
-        _table(_table(tool, "hatch"), "version").get("path"),
-        _table(_table(tool, "pdm"), "version").get("path"),
-        *_written_versions(tool),
+        table(table(tool, "hatch"), "version").get("path"),
+        table(table(tool, "pdm"), "version").get("path"),
+        *written_versions(pyproject),
     ]
     return tuple(
         inside for path in said if isinstance(path, str) and (inside := _inside(folder, path)) is not None
-    )
-
-
-def _written_versions(tool: Table) -> tuple[object, ...]:
-    """Files that a build tool generates with the version of a git tag."""
-    scm = _table(tool, "setuptools_scm") or _table(tool, "setuptools-scm")
-    vcs = _table(_table(_table(_table(tool, "hatch"), "build"), "hooks"), "vcs")
-    return (
-        scm.get("write_to"),
-        scm.get("version_file"),
-        vcs.get("version-file"),
-        _table(_table(tool, "pdm"), "version").get("write_to"),
     )
 
 
@@ -146,41 +133,41 @@ def _places(
     pyproject: Table, setup_cfg: Mapping[str, Mapping[str, str]], setup_py: str
 ) -> tuple[list[str], list[str]]:
     """Folders that hold packages, and names of modules, as the build tool's own table says."""
-    tool = _table(pyproject, "tool")
+    tool = table(pyproject, "tool")
     places: list[str] = []
     modules: list[str] = []
 
-    setuptools = _table(tool, "setuptools")
-    places += _texts(_table(setuptools, "package-dir").get(""))
+    setuptools = table(tool, "setuptools")
+    places += _texts(table(setuptools, "package-dir").get(""))
     packages = setuptools.get("packages")
     if isinstance(packages, Mapping):
-        places += _texts(_table(cast("Table", packages), "find").get("where"))
+        places += _texts(table(cast("Table", packages), "find").get("where"))
     modules += _texts(setuptools.get("py-modules"))
 
-    hatch = _table(_table(tool, "hatch"), "build")
-    for table in (_table(_table(hatch, "targets"), "wheel"), hatch):
-        for path in _texts(table.get("packages")):
+    hatch = table(table(tool, "hatch"), "build")
+    for one in (table(table(hatch, "targets"), "wheel"), hatch):
+        for path in _texts(one.get("packages")):
             places.append(posixpath.dirname(path.strip("/")) or ".")
             modules.append(posixpath.basename(path.strip("/")))
-        sources = table.get("sources")
+        sources = one.get("sources")
         places += (
             _texts(sources) if not isinstance(sources, Mapping) else list(cast("Mapping[str, str]", sources))
         )
 
-    for package in _tables(_table(tool, "poetry").get("packages")):
+    for package in _tables(table(tool, "poetry").get("packages")):
         include = package.get("include")
         place = package.get("from", ".")
         if isinstance(include, str) and isinstance(place, str):
             places.append(place)
             modules.append(include.split("/")[0].removesuffix(".py"))
 
-    places += _texts(_table(_table(tool, "pdm"), "build").get("package-dir"))
-    places += _texts(_table(tool, "maturin").get("python-source"))
-    uv = _table(_table(tool, "uv"), "build-backend")
+    places += _texts(table(table(tool, "pdm"), "build").get("package-dir"))
+    places += _texts(table(tool, "maturin").get("python-source"))
+    uv = table(table(tool, "uv"), "build-backend")
     places += _texts(uv.get("module-root"))
     modules += _texts(uv.get("module-name"))
-    flit = _table(tool, "flit")
-    modules += _texts(_table(flit, "module").get("name")) + _texts(_table(flit, "metadata").get("module"))
+    flit = table(tool, "flit")
+    modules += _texts(table(flit, "module").get("name")) + _texts(table(flit, "metadata").get("module"))
 
     options = setup_cfg.get("options", {})
     for line in options.get("package_dir", "").splitlines():
@@ -198,22 +185,22 @@ def _places(
 
 
 def _entry_points(pyproject: Table, setup_cfg: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    project = _table(pyproject, "project")
-    poetry = _table(_table(pyproject, "tool"), "poetry")
+    project = table(pyproject, "project")
+    poetry = table(table(pyproject, "tool"), "poetry")
     found: dict[str, dict[str, str]] = {}
 
-    def add(group: str, table: Table) -> None:
-        texts = {str(name): value for name, value in table.items() if isinstance(value, str)}
+    def add(group: str, points: Table) -> None:
+        texts = {str(name): value for name, value in points.items() if isinstance(value, str)}
         if texts:
             found.setdefault(group, {}).update(texts)
 
-    add("console_scripts", _table(project, "scripts"))
-    add("gui_scripts", _table(project, "gui-scripts"))
-    for group in _table(project, "entry-points"):
-        add(group, _table(_table(project, "entry-points"), group))
-    add("console_scripts", _table(poetry, "scripts"))
-    for group in _table(poetry, "plugins"):
-        add(group, _table(_table(poetry, "plugins"), group))
+    add("console_scripts", table(project, "scripts"))
+    add("gui_scripts", table(project, "gui-scripts"))
+    for group in table(project, "entry-points"):
+        add(group, table(table(project, "entry-points"), group))
+    add("console_scripts", table(poetry, "scripts"))
+    for group in table(poetry, "plugins"):
+        add(group, table(table(poetry, "plugins"), group))
     for group, text in setup_cfg.get("options.entry_points", {}).items():
         pairs = [line.partition("=") for line in text.splitlines() if "=" in line]
         add(group, {name.strip(): value.strip() for name, _, value in pairs})
@@ -243,11 +230,6 @@ def _ini(text: str | None) -> Mapping[str, Mapping[str, str]]:
     except configparser.Error:
         return {}
     return {section: dict(parser.items(section)) for section in parser.sections()}
-
-
-def _table(table: Table, key: str) -> Table:
-    found = table.get(key)
-    return cast("Table", found) if isinstance(found, Mapping) else {}
 
 
 def _tables(value: object) -> list[Table]:

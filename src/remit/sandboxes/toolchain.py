@@ -101,6 +101,8 @@ def _build(new: Path, packages: dict[str, str]) -> None:
     _try_out(new)
     shutil.copytree(Path(__file__).parent / "guest", new / "guest", ignore=_LEFT_OUT)
     shutil.copytree(Path(__file__).parent / "reporters", new / "reporters", ignore=_NO_CACHES)
+    for program in (new / "reporters" / "text").glob("*_exec.py"):
+        program.chmod(0o755)
     (site / "remit_reports.pth").write_text(_REPORTS_ALSO)
     (new / "etc").mkdir(mode=0o755)
     for name, text in _ETC.items():

@@ -12,6 +12,7 @@ from remit.schema.wire import DESPITE, DOLLARS, Metadata, ModelId, Params, whole
 
 OUTCOME_LENGTH_MAX = 100_000
 TOOLCHAINS_MAX = 16
+SETUP_LENGTH_MAX = 10_000
 TOKENS_MAX = 10**15
 REMIT_STATUSES = (
     "verifying_input",
@@ -53,6 +54,8 @@ class RemitCreate(Params, frozen=True):
     work: Globs | None = None
     """What the agent may change: given, everything else is protected."""
     toolchains: Toolchains | None = None
+    setup: Annotated[str, msgspec.Meta(min_length=1, max_length=SETUP_LENGTH_MAX)] | None = None
+    """A command that runs once before everything else, on a copy of the input, with the package registries open."""
     environment_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
     consent: Literal["required", "given"] = "required"
     despite: Despite | None = None

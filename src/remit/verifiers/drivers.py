@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from remit.verifiers.make_rules import NAMES, read_rules
 from remit.verifiers.naming import ROOT, Names, absolute, program_of
 from remit.verifiers.programs import basename
 from remit.verifiers.shell import Command, Word, plain
@@ -16,7 +17,6 @@ from remit.verifiers.shell import Command, Word, plain
 Read = Callable[[str], str | None]
 """The text of a file of the input, or None when there is none to be had."""
 
-MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 _FILES = {
     "just": ("justfile", "Justfile", ".justfile"),
     "task": ("Taskfile.yml", "Taskfile.yaml"),
@@ -27,19 +27,12 @@ _FILES = {
     "poe": ("pyproject.toml",),
     "pdm": ("pyproject.toml",),
     **dict.fromkeys(("npm", "yarn", "pnpm", "bun"), ("package.json",)),
-    **dict.fromkeys(("make", "gmake"), MAKEFILES),
+    **dict.fromkeys(("make", "gmake"), NAMES),
 }
 _LIFE_CYCLE = {"t": "test", "tst": "test"}
 _SHELL_NAME = re.compile(r"\.(ba|da|z|k)?sh$")
 _SHELLS = re.compile(r"(ba|da|z|k|a)?sh|\.|source")
 _SHEBANG = re.compile(r"#!.*\b(ba|da|z|k)?sh\b")
-_DEFINED = {"MAKE": "make", "CC": "cc", "CXX": "c++", "GO": "go", "RM": "rm -f", "AR": "ar", "LD": "ld", "CARGO": "cargo"}
-_ASSIGNMENT = re.compile(r"(?:export\s+|override\s+)*([\w.-]+)\s*(\?|\+|::?:?|!)?=\s*(.*)")
-_RULE = re.compile(r"([^:=#\t]+?)\s*::?(?!=)\s*([^;]*)(?:;(.*))?$")
-_RECIPE = re.compile(r"@?([\w-]+)[^:=\n]*:(?!=)\s*([^#]*)()$")
-_VARIABLE = re.compile(r"\$(?:\((?:wildcard )?([^()$]+)\)|\{([\w.-]+)\}|([@<^*?+]))|\{\{\s*(\w+)[^}]*\}\}")
-_EXPANDED_MAX = 20_000
-_TARGETS_MAX = 500
 
 
 @dataclass(frozen=True)
@@ -118,7 +111,7 @@ def _lines(file: str, text: str, goals: list[str], given: Mapping[str, str], rea
             yield from _block(text, goal)
     else:
         text = re.sub(r"^[-s]?include[ \t]+([\w./-]+)[ \t]*$", lambda found: read(found[1]) or "", text, flags=re.MULTILINE)
-        yield from _recipes(text, goals, given, is_just="ustfile" in file)
+        yield from read_rules(text, given, is_just="ustfile" in file).lines(goals)
 
 
 class _Package(msgspec.Struct):
@@ -139,70 +132,3 @@ def _block(text: str, goal: str) -> Iterator[str]:
             continue
         line = re.sub(r"^\s*(- )?\s*((cmd|sh|system|run|shell|desc|deps)\b\s*[:( ]\s*)?[\"']?", "", line)
         yield re.sub(r"\{[\w:]+\}|\{\{.*?\}\}", "$_", re.sub(r"[\"']?[,)]?\s*$", "", line))
-
-
-def _recipes(text: str, goals: Sequence[str], given: Mapping[str, str], *, is_just: bool) -> Iterator[str]:
-    """What runs for these goals; none: the first."""
-    variables = dict(_DEFINED)
-    rules: dict[str, tuple[list[str], list[str]]] = {}
-    current: list[tuple[list[str], list[str]]] = []
-    for line in text.replace("\\\n", " ").splitlines():
-        if line.startswith("\t") or (is_just and line[:1] == " "):
-            for _, recipe in current:
-                recipe.append(line.strip().lstrip("@-+ "))
-            continue
-        line = line.partition("#")[0].strip()
-        if (assigned := _ASSIGNMENT.fullmatch(line)) is not None:
-            added = f"{variables.get(assigned[1], '')} " if assigned[2] == "+" else ""
-            if assigned[2] != "?" or assigned[1] not in variables or assigned[1] in _DEFINED:
-                variables[assigned[1]] = (added + assigned[3]).strip()
-        elif (rule := (_RECIPE if is_just else _RULE).fullmatch(line)) is not None and len(line) < _EXPANDED_MAX:
-            current = [rules.setdefault(name, ([], [])) for name in _expand(rule[1], variables | dict(given)).split()]
-            for needs, recipe in current:
-                needs += _expand(rule[2], variables | dict(given)).replace("|", " ").replace("&", " ").split()
-                recipe += [rule[3].strip().lstrip("@-+ ")] if rule[3] else []
-    variables |= given
-    first = next((name for name in rules if not name.startswith(".") and "%" not in name), "")
-    todo = list(goals) or [variables.get(".DEFAULT_GOAL", first)]
-    seen: set[str] = set()
-    while todo and len(seen) < _TARGETS_MAX:
-        goal = todo.pop()
-        if goal in seen:
-            continue
-        seen.add(goal)
-        for stem, (needs, recipe) in _rules_for(rules, goal):
-            needs = [need.replace("%", stem) for need in needs]
-            todo += needs
-            automatic = {"@": goal, "<": "".join(needs[:1]), "^": " ".join(needs), "*": stem, "+": " ".join(needs)}
-            for line in recipe:
-                yield _expand(line, variables | automatic).replace("$$", "$")
-
-
-def _rules_for(rules: Mapping[str, tuple[list[str], list[str]]], goal: str) -> Iterator[tuple[str, tuple[list[str], list[str]]]]:
-    if goal in rules:
-        yield goal, rules[goal]
-        if rules[goal][1]:
-            return
-    for name, rule in rules.items():
-        before, is_pattern, after = name.partition("%")
-        if is_pattern and goal.startswith(before) and goal.endswith(after):
-            yield goal[len(before) : len(goal) - len(after)], rule
-
-
-def _expand(text: str, variables: Mapping[str, str]) -> str:
-    """Known variables replaced; of an unknown one the shell's reading then knows nothing either."""
-    left = _EXPANDED_MAX
-
-    def value(found: re.Match[str]) -> str:
-        nonlocal left
-        name = found[1] or found[2] or found[3] or found[4]
-        replaced = name if found[0].startswith("$(wildcard ") else variables.get(name, "$_")
-        left -= len(replaced)
-        return replaced if left >= 0 else "$_"
-
-    for _ in range(5):
-        expanded = _VARIABLE.sub(value, re.sub(r"\$\$(?=[\w({])", "\ue010", text))
-        if expanded == text:
-            break
-        text = expanded
-    return text.replace("\ue010", "$")

@@ -24,11 +24,13 @@ ROOT = "/workspace"
 GLOBS_MAX = 200
 _COMPARERS = frozenset("diff cmp comm sdiff colordiff wdiff icdiff numdiff diff3 dyff jd delta".split())
 _TESTS = frozenset(["[", "test", "case"])
+_SAYERS = frozenset("echo printf : true false read export set exit return shift local declare".split())
 _GREPS = frozenset("grep egrep fgrep rg ag ack zgrep".split())
 _READERS = frozenset(
     """cat sort head tail tr sed cut uniq wc nl rev tac paste fold tee zcat gunzip base64 iconv dos2unix xxd od hexdump column
     strings awk gawk jq yq md5sum sha1sum sha256sum sha512sum b2sum cksum cd pwd dirname basename column fmt expand""".split()
 )
+_DECIDERS = frozenset("jq yq awk gawk".split())
 _TOOLS = frozenset(
     """ls stat file du find chmod chown touch rm mkdir rmdir ln which git tar zip unzip gzip rsync open less more bat curl
     gcc g++ cc c++ clang clang++ tcc rustc javac kotlinc scalac ghc ocamlc ocamlopt ocamlfind fpc gfortran nasm as ld nvcc
@@ -56,6 +58,7 @@ _LAUNCHERS = frozenset(
     """uv uvx poetry pipenv pdm rye pixi npx bunx pnpx bundle coverage mise rtx conda micromamba xvfb-run time sudo doas
     strace ltrace valgrind chronic unbuffer cross-env dotenv taskset ionice watch hyperfine parallel busybox""".split()
 )
+_SYNTAX = frozenset([("node", "--check"), ("node", "-c"), ("bash", "-n"), ("sh", "-n"), ("php", "-l"), ("ruby", "-c"), ("perl", "-c")])
 _COPIERS = frozenset("cp mv ln install rsync".split())
 _SUBCOMMANDS = frozenset("run exec dlx x tool --".split())
 _OUTPUT = re.compile(r"-o|--(out|output|out-?file|out-?dir|output-(dir|file)|dest|target-dir)")
@@ -158,13 +161,17 @@ def name_files(
 ) -> tuple[dict[str, Role], tuple[str, ...]]:
     """The role of each file that the commands name, the first of `Role` that one of them gives it; and the globs by which
     they name what is not the work."""
-    namer = _Namer(reading.commands, names, is_source)
+    namer = _Namer(reading, names, is_source)
     return namer.roles, tuple(namer.globs)
 
 
 def name_tokens(text: str, names: Names, folder: str = "") -> dict[str, Role]:
     """Every file that stands in a text which cannot be told apart."""
     return {path: "script" for token in _PATH_IN_CODE.findall(text) for path in _single(names.find(token, folder))}
+
+
+def _in_code(path: str) -> Role:
+    return "script" if is_judge_named(path) else "operand"
 
 
 def _single(found: tuple[list[str], bool]) -> list[str]:
@@ -203,7 +210,9 @@ def module_of(words: Sequence[Word]) -> int | None:
 
 
 class _Namer:
-    def __init__(self, commands: Sequence[Command], names: Names, is_source: Callable[[str], bool]) -> None:
+    def __init__(self, reading: Reading, names: Names, is_source: Callable[[str], bool]) -> None:
+        commands = reading.commands
+        self._functions = reading.functions
         self.roles: dict[str, Role] = {}
         self.globs: dict[str, None] = {}
         self._names = names
@@ -246,6 +255,8 @@ class _Namer:
         for value in word.values or (word.text,):
             found, is_folder = self._names.find(value, command.folder)
             its = folder_role if is_folder else role
+            if its == "folder" and not is_judge_named(value.rstrip("/")):
+                its = "around"
             for path in found if its is not None else ():
                 if path not in self.roles or stronger(its, self.roles[path]):
                     self.roles[path] = its
@@ -254,7 +265,7 @@ class _Namer:
             noted += found
             if not found and re.search(r"[\s('\";,=<]", value):
                 for path in name_tokens(plain(value).replace("=", " "), self._names, command.folder):
-                    self._note(Word(path, True, (f"{ROOT}/{path}",)), command, "pointed" if role == "pointed" else "operand")
+                    self._note(Word(path, True, (f"{ROOT}/{path}",)), command, "pointed" if role == "pointed" else _in_code(path))
         return noted
 
     def _read(self, command: Command) -> None:
@@ -268,10 +279,10 @@ class _Namer:
             self._code(Word("", True, (command.here,)), command)
         if name and not is_reader and command.here:
             for path in name_tokens(command.here, self._names, command.folder):
-                self._note(Word(path, True, (f"{ROOT}/{path}",)), command, "operand")
+                self._note(Word(path, True, (f"{ROOT}/{path}",)), command, _in_code(path))
         if not words:
             return
-        if "/" in "".join(words[0].values):
+        if "/" in "".join(words[0].values) or words[0] is not command.words[0]:
             self._note(words[0], command, self._script_role(command, words[0]))
         self._arguments(name, words, command)
 
@@ -282,9 +293,10 @@ class _Namer:
             self._compare(name, [w for w in operands if w.text != "diff"], command)
         elif name in _GREPS:
             self._compare(name, operands[:1], command)
-            self._all(operands[1:], command, "pointed")
+            is_beside = any(self._files_of(source) is None for source, _ in self._fed[command])
+            self._all(operands[1:], command, "check" if is_beside else "pointed")
         elif name in _READERS:
-            self._all([*operands, *command.reads], command, self._fed_role(command))
+            self._all([*operands, *command.reads] if name != "tee" else (), command, self._fed_role(command))
         elif name in _COPIERS:
             for word in operands[:-1]:
                 self._note(word, command, "script" if is_judge_named(word.text) else "pointed", "around")
@@ -298,11 +310,13 @@ class _Namer:
             for word in operands:
                 is_pointed = any(option.text.startswith("--doctest") for option in words)
                 self._note(word, command, "pointed" if is_pointed else "check", "folder" if is_judge_named(word.text) else None)
-                if re.fullmatch(r"\w+(\.\w+)+", word.text):
+                if re.fullmatch(r"\w+(\.\w+)+", word.text) and not self._names.find(word.text, command.folder)[0]:
                     for path in self._names.module(word.text, command.folder):
                         self._note(Word(path, True, (f"{ROOT}/{path}",)), command, "check")
-        elif name in _TOOLS or (name in _MANY and first != "run"):
+        elif name in _TOOLS or (name in _MANY and first != "run") or (name, words[1:2] and words[1].text) in _SYNTAX:
             self._all(operands, command, "pointed")
+        elif name in _SAYERS or name in self._functions:
+            pass
         elif name in (".", "source"):
             self._all(operands[:1], command, "check")
         elif name in _DRIVERS:
@@ -324,6 +338,7 @@ class _Namer:
                 continue
             option, separator, value = word.text.partition("=")
             is_configuration = _CONFIGURATION.fullmatch(option) or name in _SHORT.get(option, "").split()
+            is_configuration = is_configuration or (name in _GREPS and re.fullmatch(r"-[a-zA-Z]*f", option))
             if not word.text.startswith("-") or word.text == "-":
                 operands.append(word)
             elif is_configuration and separator:
@@ -334,6 +349,8 @@ class _Namer:
                     operands.insert(0, Word("-"))
             elif separator and not _OUTPUT.fullmatch(option) and name not in _TOOLS | _RUNNERS | _DRIVERS:
                 operands.append(replaced(word, value))
+            elif name in _RUNNERS and option in ("-k", "-m", "-g", "-t", "-n", "-W", "--ignore", "--deselect"):
+                skipped = not separator
             elif _OUTPUT.fullmatch(option) and not separator and name not in _GREPS | _TESTS:
                 skipped = True
         return operands
@@ -378,7 +395,9 @@ class _Namer:
             if name in _TESTS or name in _GREPS:
                 if not is_judge or self._has_file_beside(target, command):
                     return True
-            elif name in _READERS or name in _TOOLS or not words or target.words[0].text == words[0].text == "read":
+            elif name in _DECIDERS | _TOOLS and not target.goes_to and not is_judge:
+                return True
+            elif name in _READERS | _TOOLS | _SAYERS | self._functions or not words:
                 if self._is_compared(target, is_judge=is_judge, depth=depth - 1):
                     return True
             elif not self._is_compared(target, depth=depth - 1) and self._runs_file(target):
@@ -399,17 +418,18 @@ class _Namer:
                 return "folder"  # comparing says more
             if name in _READERS:
                 return self._fed_role(target)
-            if name and name not in _TOOLS:
+            if name and name not in _TOOLS | self._functions:
                 return "check"
         return "pointed"
 
     def _files_of(self, source: Command, depth: int = 8) -> list[str] | None:
         """The files that a command's output is made of; None: it is made by a program."""
         name, words = program_of(source)
-        if name not in _READERS:
-            return [] if name in ("echo", "printf", "[", "test", ":", "read", "true") else None
+        is_said = name in _SAYERS | _TESTS | self._functions
+        if name not in _READERS and not is_said:
+            return None
         files: list[str] = []
-        operands = [word for word in words[1:] if not word.text.startswith("-")]
+        operands = [word for word in words[1:] if not is_said and not word.text.startswith("-")]
         for word in (*operands, *source.reads):
             for value in word.values:
                 if absolute(plain(value), source.folder) in self._written:

@@ -47,7 +47,11 @@ def work_in_outcome(outcome: str, paths: Iterable[str]) -> Meant:
             meant = [path for path in known if path.startswith(word)]
         elif len(meant) > 1:
             continue
-        is_judge = _AS_JUDGE_BEFORE.search(outcome[: found.start()]) or _AS_JUDGE_AFTER.match(outcome[found.end() :])
+        is_judge = _AS_JUDGE_BEFORE.search(outcome[: found.start()]) or _AS_JUDGE_AFTER.match(
+            outcome[found.end() :]
+        )
         (judges if is_judge else files).update(meant)
-        names_new = names_new or (not meant and not is_judge and re.search(r"\w\.[a-z]\w{0,4}$", word) is not None)
+        names_new = names_new or (
+            not meant and not is_judge and re.search(r"\w\.[a-z]\w{0,4}$", word) is not None
+        )
     return Meant(frozenset(files - judges), names_new)

@@ -111,10 +111,10 @@ class ProtectedPatterns:
         self.work = tuple(work)
         self._shipped = _one_expression(SHIPPED)
         self._derived = _one_expression(DERIVED)
-        self._protect = _spec(self.protect, field="protect")
-        self._unprotect = _spec(self.unprotect, field="unprotect")
-        self._work = _spec(self.work, field="work")
-        self._named = _spec(globs, field="protect")
+        self._protect = globs_of(self.protect, field="protect")
+        self._unprotect = globs_of(self.unprotect, field="unprotect")
+        self._work = globs_of(self.work, field="work")
+        self._named = globs_of(globs, field="protect")
 
     def why(self, path: str, *, is_folder: bool = False) -> str | None:
         """Why this path is protected, or None."""
@@ -142,7 +142,8 @@ class ProtectedPatterns:
         return self._derived.match(f"{path}/" if is_folder else path) is not None
 
 
-def _spec(globs: Sequence[str], *, field: str) -> pathspec.GitIgnoreSpec:
+def globs_of(globs: Sequence[str], *, field: str) -> pathspec.GitIgnoreSpec:
+    """Return what tells whether one of the globs matches a path. Raises InvalidRequest, naming the field."""
     import pathspec  # not at the start, which it would make longer
 
     for glob in globs:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from remit.values import Tree, Value
 from remit.verifiers.drivers import Line, Read, driven
 from remit.verifiers.input_tree import InputTree
+from remit.verifiers.make_rules import is_makefile, read_rules
 from remit.verifiers.naming import Names, Role, is_judge_named, is_product_named, name_files, name_tokens, stronger
 from remit.verifiers.outcome_words import work_in_outcome
 from remit.verifiers.patterns import ProtectedPatterns
@@ -44,6 +45,8 @@ class Protection:
     files: tuple[ProtectedFile, ...]
     globs: tuple[str, ...] = ()
     """Globs by which the command names the check, as lines of a .gitignore: a new file that matches is left out."""
+    includes: tuple[str, ...] = ()
+    """Globs of what the input's makefiles include: a new file that matches is left out; make may make it anew."""
     work_left: tuple[str, ...] = ()
     """Files of the input that were opened and that the work may change."""
     is_unclear: bool = False
@@ -133,12 +136,22 @@ def protection_of(
             for path in sorted(kept)
         ),
         globs=tuple(f"/{glob}" for glob in named.globs),
+        includes=tuple(_included(seen if opened is not None else inputs.files(), read_real)),
         work_left=left,
         is_unclear=bool(seen) and not left and not work and not meant.names_new,
         named_work=tuple(sorted(is_work - kept.keys())),
         places=places_of(inputs, {*kept, *seen}, named.folders),
         notes=tuple(named.notes),
     )
+
+
+def _included(paths: Collection[str], read: Read) -> Iterator[str]:
+    for path in sorted(paths):
+        if is_makefile(path) and (text := read(path)) is not None:
+            home = posixpath.dirname(path)
+            for word in dict.fromkeys(read_rules(text, {}).includes):
+                glob = posixpath.normpath(posixpath.join("/", home, word.replace("$_", "*")))
+                yield glob if word.strip("$_*") else "*.d"
 
 
 def _note(inputs: InputTree, path: str, named: _Named, reasons: dict[str, str]) -> None:
@@ -172,7 +185,10 @@ def _soft(
     if not others and weak:  # of a judge's operands, those that are not called like the judge's are the work
         weak = [path for path in weak if is_judge_named(path)] if not all(map(is_judge_named, weak)) else []
     else:
-        weak = [path for path in weak if not _leads_to(read(path) or "", others)]
+        # Where the judge reaches the work by itself, what it is given is its own; else it is what it is pointed at.
+        texts = [read(path) for path in sure]
+        is_reached = any(text is None or _leads_to(text, others) for text in texts)
+        weak = [path for path in weak if is_judge_named(path) or (is_reached and not _leads_to(read(path) or "", others))]
     protected = [*sure, *weak, *(by_folder if others else ())]
     helped = [read(path) or "" for path in protected]
     for path in left - {*protected, *is_work}:

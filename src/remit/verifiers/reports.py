@@ -24,6 +24,11 @@ REPORT_FILES_MAX = 2_000
 CASES_MAX = 200_000
 NAME_CHARACTERS_MAX = 1_000
 
+_CARGO_TARGETS = tuple(
+    f"{machine}_UNKNOWN_LINUX_{library}" for machine in ("X86_64", "AARCH64") for library in ("GNU", "MUSL")
+)
+_PASSED_BY_TOX = "PYTHONPATH,NODE_OPTIONS,GOFLAGS,REMIT_REPORTS"
+
 Status = Literal["passed", "failed", "skipped", "xfailed", "xpassed", "error"]
 
 
@@ -96,15 +101,20 @@ def reporter_environment(reports_folder: str, given: Mapping[str, str]) -> dict[
     `given`: what the environment sets already; what it says goes on holding.
     """
 
-    def after(name: str, value: str, separator: str) -> str:
-        return f"{given[name]}{separator}{value}" if given.get(name) else value
+    def joined(name: str, ours: str, separator: str) -> str:
+        return f"{ours}{separator}{given[name]}" if given.get(name) else ours
 
-    def before(name: str, value: str, separator: str) -> str:
-        return f"{value}{separator}{given[name]}" if given.get(name) else value
-
+    exec_flag = f"-exec={REPORTERS}/text/go_exec.py"
+    runners = {
+        f"CARGO_TARGET_{target}_RUNNER": f"{REPORTERS}/text/cargo_exec.py" for target in _CARGO_TARGETS
+    }
     return {
         "REMIT_REPORTS": reports_folder,
-        "PYTHONPATH": before("PYTHONPATH", f"{REPORTERS}/python", ":"),
+        "PYTHONPATH": joined("PYTHONPATH", f"{REPORTERS}/python", ":"),
+        "NODE_OPTIONS": joined("NODE_OPTIONS", f"--require={REPORTERS}/node/preload.cjs", " "),
+        "GOFLAGS": joined("GOFLAGS", exec_flag, " "),
+        **{name: runner for name, runner in runners.items() if name not in given},
+        "TOX_OVERRIDE": joined("TOX_OVERRIDE", f"testenv.pass_env+={_PASSED_BY_TOX}", ";"),
     }
 
 

@@ -45,7 +45,10 @@ class Shadowing:
         self._places = frozenset(places)
         own = {name for path in inputs.files() if (name := self._name(path, inputs.entries)) is not None}
         self._own_packages = own
-        self._judges = (frozenset(judge_modules) | _ALWAYS | sys.stdlib_module_names) - {"__main__", "__init__"}
+        self._judges = (frozenset(judge_modules) | _ALWAYS | sys.stdlib_module_names) - {
+            "__main__",
+            "__init__",
+        }
         self._own = inputs
 
     def _name(self, path: str, entries: Mapping[str, TreeEntry]) -> str | None:
@@ -61,14 +64,14 @@ class Shadowing:
 
     @staticmethod
     def _is_package(folder: str, entries: Mapping[str, TreeEntry]) -> bool:
-        return any(
-            f"{folder}/__init__{end}" in entries for end in (".py", ".pyc", ".so", ".pyd")
-        )
+        return any(f"{folder}/__init__{end}" in entries for end in (".py", ".pyc", ".so", ".pyd"))
 
     def hides(self, path: str, entries: Mapping[str, TreeEntry]) -> str | None:
         """The judge's module that this file would hide, being added or changed beside these entries. A package that the
         input itself is stays the work's, and so does a changed module called like one that is only installed."""
-        if _PACKAGE_FILE.fullmatch(posixpath.basename(path)) and posixpath.dirname(path) in self._places - {""}:
+        if _PACKAGE_FILE.fullmatch(posixpath.basename(path)) and posixpath.dirname(path) in self._places - {
+            ""
+        }:
             return None
         name = self._name(path, entries)
         if name is None or name not in self._judges:

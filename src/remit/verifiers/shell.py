@@ -30,7 +30,9 @@ _SHELL_COMMAND = re.compile(r"-[a-zA-Z]*c")
 _LISTERS = frozenset({"echo", "printf", "ls", "find", "git"})
 _PASSERS = frozenset({"sort", "head", "tail", "grep", "egrep", "tr", "uniq", "sed", "cut", "tee"})
 _WRITES = frozenset({">", ">>", ">|", "&>", "&>>"})
-_LEAVES = frozenset({"word", "number", "regex", "extglob_pattern", "variable_name", "test_operator", "file_descriptor"})
+_LEAVES = frozenset(
+    {"word", "number", "regex", "extglob_pattern", "variable_name", "test_operator", "file_descriptor"}
+)
 _COMPOUND = frozenset({"list", "pipeline"})
 
 
@@ -152,9 +154,11 @@ class _Reader:
             case "case_statement":
                 heads = [child for child in node.named_children if child.type != "case_item"]
                 items = [child for child in node.named_children if child.type == "case_item"]
-                words = [self._word(child) for child in heads]
+                patterns = [child for item in items for child in item.children_by_field_name("value")]
+                words = [self._word(child) for child in (*heads, *patterns)]
                 shown = [self._add(Command((Word("case"), *words), self._folder))]
-                return shown + self._statements(child for item in items for child in item.named_children[1:])
+                rest = (child for item in items for child in item.named_children if child not in patterns)
+                return shown + self._statements(rest)
             case "function_definition":
                 name, *body = node.named_children
                 self.functions[self._text(name)] = self._statements(body)
@@ -218,15 +222,21 @@ class _Reader:
             at = next(at for at, text in enumerate(texts) if text in ("-exec", "-execdir"))
             found = listed(command)
             words = [found or word if "{}" in word.text else word for word in command.words[at + 1 :]]
-            ended = Command(tuple(word for word in words if word.text not in (";", "+", "\\;")), command.folder)
+            ended = Command(
+                tuple(word for word in words if word.text not in (";", "+", "\\;")), command.folder
+            )
             return [self._add(ended)] if ended.words else []
         inner: list[str] = [command.here] if command.here and _SHELL.fullmatch(texts[0]) else []
         if texts[0] == "eval":
             inner.append(" ".join(plain(word.values[0]) for word in command.words[1:] if word.values))
         for at, text in enumerate(texts[:-1]):
             if _SHELL.fullmatch(text):
-                found_at = next((n for n in range(at + 1, len(texts) - 1) if _SHELL_COMMAND.fullmatch(texts[n])), None)
-                inner.extend(plain(value) for value in (command.words[found_at + 1].values if found_at else ()))
+                found_at = next(
+                    (n for n in range(at + 1, len(texts) - 1) if _SHELL_COMMAND.fullmatch(texts[n])), None
+                )
+                inner.extend(
+                    plain(value) for value in (command.words[found_at + 1].values if found_at else ())
+                )
                 break
         shown: list[Command] = []
         for text in inner:
@@ -306,7 +316,9 @@ class _Reader:
                 elif operator in _WRITES:
                     command.writes.append(word)
             if len(commands) == 1:
-                command.words += tuple(targets[1:])  # the grammar takes arguments behind a redirection for its own
+                command.words += tuple(
+                    targets[1:]
+                )  # the grammar takes arguments behind a redirection for its own
 
     def _assign(self, node: Node) -> None:
         name = self._text(node.named_children[0])
@@ -319,7 +331,9 @@ class _Reader:
         self._variables[name] = Word(
             text=name,
             is_literal=False,
-            values=tuple(dict.fromkeys([*known.values, *(v for word in words for v in word.values)]))[:VALUES_MAX],
+            values=tuple(dict.fromkeys([*known.values, *(v for word in words for v in word.values)]))[
+                :VALUES_MAX
+            ],
             sources=(*known.sources, *(source for word in words for source in word.sources)),
         )
 
@@ -429,13 +443,18 @@ class _Reader:
 
 def listed(command: Command) -> Word | None:
     """The files that a command lists for the one behind it (`xargs`, `while read`), as one word; None: it does not."""
-    name = command.words[0].text
-    if name not in _LISTERS:
+    at = next((at for at, word in enumerate(command.words) if word.text in _LISTERS), None)
+    if at is None:
         return None
-    values = [value for word in command.words[1:] for value in word.values]
+    name = command.words[at].text
+    values = [value for word in command.words[at + 1 :] for value in word.values]
     if name == "find":
-        starts = list(itertools.takewhile(lambda value: not value.startswith(("-", "(", "!")), values)) or ["."]
-        patterns = [plain(b) for a, b in itertools.pairwise(values) if a in ("-name", "-iname", "-path", "-wholename")]
+        starts = list(itertools.takewhile(lambda value: not value.startswith(("-", "(", "!")), values)) or [
+            "."
+        ]
+        patterns = [
+            plain(b) for a, b in itertools.pairwise(values) if a in ("-name", "-iname", "-path", "-wholename")
+        ]
         values = [f"{start.rstrip('/')}/{UNKNOWN}/{name}" for start in starts for name in patterns or ["*"]]
     elif name == "git":
         values = (values[1:] or ["*"]) if values[:1] == ["ls-files"] else []
@@ -457,7 +476,9 @@ def _braced(value: str) -> list[str]:
     if found is None:
         return [value]
     tails = _braced(value[found.end() :])[:VALUES_MAX]
-    return [f"{value[: found.start()]}{each}{tail}" for each in found[1].split(",") for tail in tails][:VALUES_MAX]
+    return [f"{value[: found.start()]}{each}{tail}" for each in found[1].split(",") for tail in tails][
+        :VALUES_MAX
+    ]
 
 
 def _unescaped(text: str, *, is_quoted: bool) -> str:
