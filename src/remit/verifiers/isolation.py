@@ -65,13 +65,24 @@ class Isolation:
     """Of the judge's tree, stored."""
 
 
+NO_CALLS = (
+    "the command ran no program of the work, so --isolate had nothing to keep apart. A program that is built first cannot be "
+    "isolated; leave --isolate out"
+)
+
+
 @dataclass(frozen=True)
 class Isolated:
     """How judge and work were kept apart in a run."""
 
     calls: int
-    why_not: str | None
-    """In one line; None: the verdict rests on isolated work."""
+    mixed: str | None
+    """In one line, why they were not; None: they were."""
+
+    @property
+    def why_no_pass(self) -> str | None:
+        """Say why a run that ended with 0 proves nothing; None where it does."""
+        return self.mixed or (None if self.calls else NO_CALLS)
 
 
 @dataclass
@@ -153,28 +164,23 @@ def merged(judge: TreeRecord, work: TreeRecord, stubs: Collection[str]) -> TreeR
     )
 
 
-def why_not_isolated(stubs: Collection[str], opened: Collection[str], calls: Calls) -> str | None:
-    """Say in one line why this command's verdict does not rest on isolated work; None where it does."""
+def how_isolated(stubs: Collection[str], opened: Collection[str], calls: Calls) -> Isolated:
+    """Tell how judge and work were kept apart, by what the judge's sandbox opened and called."""
     taken_in = sorted(path for path in calls.taken_in if path in stubs)
-    if taken_in:
-        path = taken_in[0]
-        return (
-            f"the command takes {path} into its own process, so --isolate cannot keep them apart. Give `--protect {path}` if "
-            "it is the judge's own, or leave --isolate out"
-        )
     read = sorted(path for path in opened if path in stubs and path not in calls.paths)
-    if read:
-        path = read[0]
-        return (
-            f"the command reads {path} itself (compiles, checks or searches it) and does not only run it, so --isolate cannot "
-            f"keep them apart. Give `--protect {path}` if it is the judge's own, or leave --isolate out"
+    mixed = None
+    if taken_in:
+        mixed = f"the command takes {taken_in[0]} into its own process"
+    elif read:
+        mixed = (
+            f"the command reads {read[0]} itself (compiles, checks or searches it) and does not only run it"
         )
-    if not calls.count:
-        return (
-            "the command runs no program of the work, so --isolate has nothing to keep apart. A program that is built first "
-            "cannot be isolated; leave --isolate out"
+    if mixed is not None:
+        mixed += (
+            f", so --isolate cannot keep them apart. Give `--protect {(taken_in or read)[0]}` if it is the judge's own, or "
+            "leave --isolate out"
         )
-    return None
+    return Isolated(calls.count, mixed)
 
 
 async def run_isolated(

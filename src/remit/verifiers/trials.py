@@ -19,10 +19,10 @@ from remit.values import ExecRequest, ExecResult, Ground, SandboxSpec, Tree, Tre
 from remit.verifiers.isolation import (
     Isolated,
     Isolation,
+    how_isolated,
     judge_files,
     merged,
     run_isolated,
-    why_not_isolated,
 )
 from remit.verifiers.reports import RunReport, collect_reports, read_reports, reporter_environment
 
@@ -156,7 +156,7 @@ class Trials:
         else:
             ended, calls = await run_isolated(sandbox, work, run, self._ids)
             seen, stubs = await sandbox.take_record(), isolation.stubbed.stubs.keys()
-            isolated = Isolated(calls.count, why_not_isolated(stubs, seen.opened, calls))
+            isolated = how_isolated(stubs, seen.opened, calls)
             record = merged(seen, await work.take_record(), stubs)
         changed = frozenset(record.changed)
         if not record.is_complete:
