@@ -29,14 +29,16 @@ from remit.verifiers.baseline import Baseline, baseline_key, load_baseline
 from remit.verifiers.binding import read_only_paths
 from remit.verifiers.exhibits import load_tree
 from remit.verifiers.isolation import Isolation, isolate
+from remit.verifiers.judged import Judged, judge_tree
 from remit.verifiers.make_ground import makefile_of
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.programs import needs_of
-from remit.verifiers.judged import Judged, judge_tree
 from remit.verifiers.protected import Protection
 from remit.verifiers.protection import protect_input
+from remit.verifiers.reports import pack_report
 from remit.verifiers.specifications import describe, parse_command
 from remit.verifiers.syntax import refuse_unreadable
+from remit.verifiers.texts import read_through
 from remit.verifiers.trials import Trials
 from remit.verifiers.verdicts import Run, untouched_verdict, verdict
 
@@ -195,7 +197,7 @@ class CommandVerifier:
         )
         digest = await self._blobs.put(request.principal, request.stream_id, judged.tree.encode())
         makefile = await read_through(
-            self._blobs, (given, judged.tree), lambda read: makefile_of(given, judged.tree, read)
+            self._blobs, given, lambda read: makefile_of(given, judged.tree, read)
         )
         busy = (*baseline.rewrites, *baseline.created) if baseline is not None else ()
         trial = await self._trials.run(

@@ -201,12 +201,13 @@ def _junit_files(written: Sequence[str]) -> list[str]:
 
 async def _fetch(sandbox: Sandbox, paths: Sequence[str]) -> dict[str, bytes]:
     """Contents by path, of those that are still there and not too large."""
-    found: dict[str, bytes] = {}
-    if paths:
-        async for path, content in sandbox.fetch(ROOT, paths):
-            if len(content) <= JUNIT_BYTES_MAX:
-                found[path] = content
-    return found
+    if not paths:
+        return {}
+    return {
+        path: content
+        async for path, content in sandbox.fetch(ROOT, paths)
+        if len(content) <= JUNIT_BYTES_MAX
+    }
 
 
 def in_words(ended: ExecResult, specification: CommandVerifier) -> str:

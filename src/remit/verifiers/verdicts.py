@@ -23,10 +23,10 @@ from remit.values import (
 )
 from remit.verifiers.baseline import Baseline
 from remit.verifiers.cannot_run import why_it_cannot_run
-from remit.verifiers.output import clean, shorten
 from remit.verifiers.case_verdict import CasesVerdict, compare
 from remit.verifiers.isolation import Isolated
 from remit.verifiers.judged import Judged, is_planted
+from remit.verifiers.output import clean, shorten
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.protected import ProtectedFile, Protection
 from remit.verifiers.trials import Trial, in_words
