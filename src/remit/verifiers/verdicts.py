@@ -162,11 +162,7 @@ def _look(run: Run) -> _Seen:
     is_judged = baseline is not None
     return _Seen(
         rewritten=tuple(sorted((run.trial.changed & protected) - known)) if is_judged else (),
-        planted=tuple(
-            path for path in record.created_opened if path not in known and is_planted(path, run.protection)
-        )
-        if is_judged
-        else (),
+        planted=_planted(run, known) if is_judged else (),
         given=tuple(given),
         changed=tuple(changed),
         added=tuple(added),
