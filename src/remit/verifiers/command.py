@@ -28,6 +28,7 @@ from remit.values import (
 from remit.verifiers.baseline import Baseline, baseline_key, load_baseline
 from remit.verifiers.binding import read_only_paths
 from remit.verifiers.exhibits import load_tree
+from remit.verifiers.isolation import Isolation, isolate
 from remit.verifiers.judged import Judged, judge_tree
 from remit.verifiers.make_ground import makefile_of
 from remit.verifiers.patterns import ProtectedPatterns
@@ -74,6 +75,11 @@ class CommandVerifier:
         ProtectedPatterns(
             protect=specification.protect, unprotect=specification.unprotect, work=specification.work
         )
+        if specification.isolate and self._provider.capabilities().isolation == "none":
+            raise VerifierUnavailable(
+                f"verifier {describe(verifier)!r} asks for --isolate, and programs here run without a sandbox "
+                "(--unsafe-local): nothing would keep the work from its judge. Use bubblewrap, or leave --isolate out."
+            )
         await refuse_unreadable(specification.command)
         needs = needs_of(specification.command)
         if needs.tree_programs:
@@ -129,12 +135,24 @@ class CommandVerifier:
             unprotect=specification.unprotect,
             work=specification.work,
         )
+        plain = trial
+        isolation = await self._isolation(request, specification, given, given, protection)
+        if isolation is not None:
+            trial = await self._trials.run(
+                own,
+                specification,
+                tree=given,
+                tree_digest=digest,
+                ground=Ground(),
+                environment={},
+                isolation=isolation,
+            )
         baseline = Baseline(
             key=key,
             exit_code=trial.ended.exit_code,
-            opened=trial.record.opened,
-            rewrites=tuple(sorted(trial.changed)),
-            created=trial.record.created,
+            opened=plain.record.opened,
+            rewrites=tuple(sorted(plain.changed | trial.changed)),
+            created=tuple(sorted({*plain.record.created, *trial.record.created})),
             packed_report=None if trial.report is None else pack_report(trial.report),
             protection=protection,
         )
@@ -192,6 +210,7 @@ class CommandVerifier:
                 files={_MAKEFILE: makefile} if makefile is not None else {},
             ),
             environment={"MAKEFILES": f"{GROUND_FILES}/{_MAKEFILE}"} if makefile is not None else {},
+            isolation=await self._isolation(request, specification, given, judged.tree, protection),
         )
         return verdict(
             Run(
@@ -208,6 +227,21 @@ class CommandVerifier:
                 capabilities=self._provider.capabilities(),
             )
         )
+
+    async def _isolation(
+        self,
+        request: VerifyRequest,
+        specification: schema.CommandVerifier,
+        given: Tree,
+        judged: Tree,
+        protection: Protection,
+    ) -> Isolation | None:
+        """What keeps judge and work apart, where that is asked for."""
+        if not specification.isolate:
+            return None
+        put = partial(self._blobs.put, request.principal, request.stream_id)
+        protected = frozenset(file.path for file in protection.files)
+        return await isolate(self._blobs, put, given, judged, protected)
 
     async def _has_module(self, interpreter: str, module: str, toolchains: Sequence[str]) -> bool:
         """Ask the interpreter itself, in an empty sandbox of the same image."""

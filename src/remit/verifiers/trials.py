@@ -6,6 +6,7 @@ import posixpath
 import re
 import secrets
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from anyio import CancelScope
@@ -15,6 +16,14 @@ from remit.ids import Ids
 from remit.interfaces import Sandbox, SandboxProvider
 from remit.schema.verifiers import CommandVerifier
 from remit.values import ExecRequest, ExecResult, Ground, SandboxSpec, Tree, TreeRecord, VerifyRequest
+from remit.verifiers.isolation import (
+    Isolated,
+    Isolation,
+    how_isolated,
+    judge_files,
+    merged,
+    run_isolated,
+)
 from remit.verifiers.reports import RunReport, collect_reports, read_reports, reporter_environment
 
 OUTPUT_BYTES_MAX = 1 << 20
@@ -42,6 +51,8 @@ class Trial:
     """Files and links of the tree as laid that were written, replaced or removed; by their content where nobody could
     look while it ran."""
     report: RunReport | None
+    isolated: Isolated | None = None
+    """Of a run in two sandboxes."""
 
 
 class Trials:
@@ -60,28 +71,50 @@ class Trials:
         tree_digest: str,
         ground: Ground,
         environment: dict[str, str],
+        isolation: Isolation | None = None,
     ) -> Trial:
-        """Run it once. A sandbox that dies is no verdict on the work: the next one is asked. Raises SandboxLost when they
+        """Run it once; with `isolation` the work on this tree in a sandbox of its own. A sandbox that dies is no verdict on the work: the next one is asked. Raises SandboxLost when they
         all die, as those of a command that kills its sandbox do; SandboxUnavailable."""
+        reports = None
+        # Without isolation its folders are the machine's, where no report should be left.
+        if self._provider.capabilities().isolation != "none":
+            reports = f"/tmp/remit-reports-{secrets.token_hex(8)}"
+            environment = environment | reporter_environment(reports, {**request.environment, **environment})
         for number in range(1, SANDBOXES_MAX + 1):
-            sandbox = await self._fresh_sandbox(request, tree_digest, ground)
-            try:
-                return await self._run(request, specification, sandbox, tree, environment)
-            except SandboxLost:
-                if number == SANDBOXES_MAX:
-                    raise
-            finally:
-                with CancelScope(shield=True):
-                    await sandbox.destroy()
+            async with AsyncExitStack() as sandboxes:
+                try:
+                    laid, digest, judge_ground, work = tree, tree_digest, ground, None
+                    if isolation is not None:
+                        work = await self._fresh_sandbox(
+                            sandboxes, request, tree_digest, ground, side=":work"
+                        )
+                        laid, digest = isolation.stubbed.tree, isolation.tree_digest
+                        files = {**ground.files, **judge_files(environment, request.environment)}
+                        judge_ground = Ground(read_only=ground.read_only, files=files)
+                    judge = await self._fresh_sandbox(sandboxes, request, digest, judge_ground)
+                    return await self._run(
+                        specification, judge, laid, environment, reports, work=work, isolation=isolation
+                    )
+                except SandboxLost:
+                    if number == SANDBOXES_MAX:
+                        raise
         raise AssertionError("the last attempt returns or raises")
 
-    async def _fresh_sandbox(self, request: VerifyRequest, tree_digest: str, ground: Ground) -> Sandbox:
+    async def _fresh_sandbox(
+        self,
+        sandboxes: AsyncExitStack,
+        request: VerifyRequest,
+        tree_digest: str,
+        ground: Ground,
+        *,
+        side: str = "",
+    ) -> Sandbox:
         """A sandbox that nothing has run in: what an interrupted try of the same verification left is removed first."""
-        key = f"verification:{request.verification_id}"
+        key = f"verification:{request.verification_id}{side}"
         leftover = await self._provider.attach(key)
         if leftover is not None:
             await leftover.destroy()
-        return await self._provider.create(
+        sandbox = await self._provider.create(
             SandboxSpec(
                 key=key,
                 epoch=_EPOCH,
@@ -94,31 +127,37 @@ class Trials:
                 ground=ground,
             )
         )
+        sandboxes.push_async_callback(_destroy, sandbox)
+        return sandbox
 
     async def _run(
         self,
-        request: VerifyRequest,
         specification: CommandVerifier,
         sandbox: Sandbox,
         tree: Tree,
         environment: dict[str, str],
+        reports: str | None,
+        *,
+        work: Sandbox | None,
+        isolation: Isolation | None,
     ) -> Trial:
-        # Without isolation its folders are the machine's, where no report should be left.
-        has_isolation = self._provider.capabilities().isolation != "none"
-        reports = f"/tmp/remit-reports-{secrets.token_hex(8)}" if has_isolation else None
-        if reports is not None:
-            environment = environment | reporter_environment(reports, {**request.environment, **environment})
-        ended = await sandbox.exec(
-            ExecRequest(
-                call_id=self._ids.new("vrun"),
-                epoch=_EPOCH,
-                argv=("bash", "--norc", "--noprofile", "-c", specification.command),
-                environment=environment,
-                timeout_seconds=specification.timeout_seconds,
-                output_bytes_max=OUTPUT_BYTES_MAX,
-            )
+        run = ExecRequest(
+            call_id=self._ids.new("vrun"),
+            epoch=_EPOCH,
+            argv=("bash", "--norc", "--noprofile", "-c", specification.command),
+            environment=environment,
+            timeout_seconds=specification.timeout_seconds,
+            output_bytes_max=OUTPUT_BYTES_MAX,
         )
-        record = await sandbox.take_record()
+        isolated: Isolated | None = None
+        if work is None or isolation is None:
+            ended = await sandbox.exec(run)
+            record = await sandbox.take_record()
+        else:
+            ended, calls = await run_isolated(sandbox, work, run, self._ids)
+            seen, stubs = await sandbox.take_record(), isolation.stubbed.stubs.keys()
+            isolated = how_isolated(stubs, seen.opened, calls)
+            record = merged(seen, await work.take_record(), stubs)
         changed = frozenset(record.changed)
         if not record.is_complete:
             changed |= await _changed_by_content(sandbox, tree)
@@ -129,7 +168,12 @@ class Trials:
                 await collect_reports(sandbox, reports, epoch=_EPOCH),
                 await _fetch(sandbox, _junit_files(written)),
             )
-        return Trial(ended=ended, record=record, changed=changed, report=report)
+        return Trial(ended=ended, record=record, changed=changed, report=report, isolated=isolated)
+
+
+async def _destroy(sandbox: Sandbox) -> None:
+    with CancelScope(shield=True):
+        await sandbox.destroy()
 
 
 async def _changed_by_content(sandbox: Sandbox, tree: Tree) -> frozenset[str]:

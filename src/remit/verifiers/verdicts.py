@@ -24,6 +24,7 @@ from remit.values import (
 from remit.verifiers.baseline import Baseline
 from remit.verifiers.cannot_run import why_it_cannot_run
 from remit.verifiers.case_verdict import CasesVerdict, compare
+from remit.verifiers.isolation import Isolated
 from remit.verifiers.judged import Judged, is_planted
 from remit.verifiers.output import clean, shorten
 from remit.verifiers.patterns import ProtectedPatterns
@@ -83,6 +84,9 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
         if has_input
         else None
     )
+    isolated = run.trial.isolated
+    if isolated is not None and run.protection.work_left and isolated.why_no_pass is not None:
+        why_not = isolated.why_no_pass
     found: dict[ConsentReason, bool] = {
         "cannot_run": why_not is not None,
         "work_unclear": run.protection.is_unclear,
@@ -118,12 +122,14 @@ def verdict(run: Run) -> Verdict:
     why_cases = cases.why_no_pass if cases is not None else None
     tampered = tuple(dict.fromkeys((*run.judged.tampered, *seen.rewritten)))
     unseen = _is_unseen(run)
+    isolated = run.trial.isolated
     return Verdict(
         verifier=run.request.verifier,
         passed=ended.exit_code == 0
         and not tampered
         and not seen.planted
         and why_cases is None
+        and (isolated is None or isolated.why_no_pass is None)
         and not unseen,
         summary=_summary(run, seen, cases, unseen=unseen),
         output=_report(run, seen, cases, unseen=unseen),
@@ -156,11 +162,7 @@ def _look(run: Run) -> _Seen:
     is_judged = baseline is not None
     return _Seen(
         rewritten=tuple(sorted((run.trial.changed & protected) - known)) if is_judged else (),
-        planted=tuple(
-            path for path in record.created_opened if path not in known and is_planted(path, run.protection)
-        )
-        if is_judged
-        else (),
+        planted=_planted(run, known) if is_judged else (),
         given=tuple(given),
         changed=tuple(changed),
         added=tuple(added),
@@ -197,6 +199,14 @@ def _is_unseen(run: Run) -> bool:
     return _files(run.given) != _files(run.judged.tree)
 
 
+def _why_isolated(run: Run) -> str | None:
+    """Why judge and work were not kept apart as was asked; a command that failed need not have got as far as the work."""
+    isolated = run.trial.isolated
+    if isolated is None:
+        return None
+    return isolated.why_no_pass if run.trial.ended.exit_code == 0 else isolated.mixed
+
+
 def _files(tree: Tree) -> dict[str, TreeEntry]:
     return {entry.path: entry for entry in tree.entries if entry.kind != "dir"}
 
@@ -212,6 +222,9 @@ def _summary(run: Run, seen: _Seen, cases: CasesVerdict | None, *, unseen: bool)
         return f"tampered: {_listed(run.judged.tampered, 1)} changed or removed ({how} with the originals)"
     if seen.rewritten:
         return f"tampered: {_listed(seen.rewritten, 1)} rewritten while the command ran ({how})"
+    why_isolated = _why_isolated(run)
+    if why_isolated is not None:
+        return f"{how}, but {why_isolated}"
     if run.trial.ended.exit_code != 0:
         return how
     if seen.planted:
@@ -243,6 +256,9 @@ def _report(run: Run, seen: _Seen, cases: CasesVerdict | None, *, unseen: bool) 
             f"These modules would stand in for the judge's own and are left as they were: {_listed(run.judged.shadowing)}. "
             "Give them other names."
         )
+    why_isolated = _why_isolated(run)
+    if why_isolated is not None:
+        parts.append(f"The work runs in a sandbox of its own, but {why_isolated}. So nothing is proved.")
     if ended.is_timed_out:
         parts.append("The command did not end in time and was killed.")
     elif ended.exit_code == 0 and why_cases is not None:
@@ -306,7 +322,8 @@ def _evidence(run: Run, seen: _Seen, cases: CasesVerdict | None) -> JsonObject:
             "added": list[JsonValue](_bounded(seen.added)),
             "planted": list[JsonValue](_bounded(seen.planted)),
         },
-        "cases": _plain_cases(cases),
+        "cases": _plain_cases(cases, run.trial.isolated),
+        "isolated": None if run.trial.isolated is None else {"calls": run.trial.isolated.calls},
         "output_bytes": ended.output_bytes_total,
         "provider": run.capabilities.provider,
         "isolation": run.capabilities.isolation,
@@ -316,7 +333,9 @@ def _evidence(run: Run, seen: _Seen, cases: CasesVerdict | None) -> JsonObject:
     }
 
 
-def _plain_cases(cases: CasesVerdict | None) -> JsonValue:
+def _plain_cases(cases: CasesVerdict | None, isolated: Isolated | None) -> JsonValue:
+    if cases is not None and isolated is not None and isolated.mixed is None:
+        cases = msgspec.structs.replace(cases, judged_in_process=False)
     return cast("JsonValue", msgspec.to_builtins(cases))
 
 
