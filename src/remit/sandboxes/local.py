@@ -145,7 +145,7 @@ class LocalProvider:
             "UPLOADS": uploads,
             **(defaults(str(home), str(folder / "caches")) if has_ground else {}),
             **spec.environment,
-            **(fixed(str(home)) if has_ground else {}),
+            **(fixed(str(home), bytecode=str(home)) if has_ground else {}),
         }
         return LaunchPlan(
             argv=[
