@@ -18,7 +18,7 @@ STORE ?=
 RESUME ?=
 PYTEST_ARGS ?=
 
-.PHONY: FORCE demo demo-rate test check accept format lint types layers faults bench bench-turn load clean help
+.PHONY: FORCE demo demo-rate test check accept format lint types layers faults bench bench-turn bench-verification load clean help
 
 help:
 	@echo "make demo [MODEL=ID]   real remits on a scripted model, in under a minute; MODEL=local adds one on a real small one (1.1 GB)"
@@ -87,6 +87,10 @@ load: $(STAMP)
 
 bench-turn: $(DEV_STAMP)
 	@$(BIN)/python scripts/bench_turn.py
+
+# What recording and read-only files cost a verification.
+bench-verification: $(DEV_STAMP)
+	@$(BIN)/python scripts/bench_verification.py $(ROUNDS)
 
 clean:
 	rm -rf $(VENV)

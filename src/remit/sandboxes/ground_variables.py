@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-def fixed(home: str) -> Mapping[str, str]:
-    """Whatever the environment says. `home` is empty and cannot be written; Python looks there for bytecode, too, and
-    finds none: not what stands beside its sources, which the work may have put there."""
+def fixed(home: str, *, bytecode: str) -> Mapping[str, str]:
+    """Whatever the environment says. `home` is empty and cannot be written; nor can `bytecode`, where alone Python looks
+    for it: not beside its sources, where the work may have put some."""
     return {
         "HOME": home,
         "PYTHONNOUSERSITE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPYCACHEPREFIX": home,
+        "PYTHONPYCACHEPREFIX": bytecode,
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GOENV": "off",

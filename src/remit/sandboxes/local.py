@@ -150,7 +150,7 @@ class LocalProvider:
             "UPLOADS": uploads,
             **(defaults(str(home), str(folder / "caches")) if has_ground else {}),
             **spec.environment,
-            **(fixed(str(home)) if has_ground else {}),
+            **(fixed(str(home), bytecode=str(home)) if has_ground else {}),
         }
         if "PYTHONPATH" in spec.environment:
             environment["PYTHONPATH"] = _translated(spec.environment["PYTHONPATH"], folder)

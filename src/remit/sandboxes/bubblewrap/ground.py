@@ -15,10 +15,11 @@ from pathlib import Path
 import msgspec
 
 from remit.errors import SandboxUnavailable
+from remit.sandboxes.bubblewrap import bytecode
 from remit.values import GROUND_FILES, Ground
 
 HOME = "/mnt/home"
-"""Empty and read-only; also where Python looks for bytecode, and finds none."""
+"""Empty and read-only."""
 CACHES = "/mnt/caches"
 BINDS_MAX = 2_900
 """bwrap takes 9,000 arguments, three for each."""
@@ -51,11 +52,12 @@ def lay_ground(
     folder: Path,
     mounts: Sequence[tuple[str, Path]],
     passwd: str,
+    links: Path,
     owner: tuple[int, int] | None,
 ) -> Laid:
     """Write what stands beside the working tree in a sandbox's folder, and say what is bound where. Blocking.
 
-    `mounts`: read-only trees by their path inside; `passwd`: the image's. Raises SandboxUnavailable.
+    `mounts`: read-only trees by their path inside; `passwd`: the image's; `links`: to its bytecode. Raises SandboxUnavailable.
     """
     own, caches = folder / "ground", folder / "caches"
     files, empty, nothing, users = own / "files", own / "empty", own / "nothing", own / "passwd"
@@ -72,7 +74,19 @@ def lay_ground(
         made.mkdir(mode=0o755)
         if owner is not None:
             os.chown(made, *owner)
-    before = ["--dir", HOME, "--ro-bind", str(files), GROUND_FILES, "--bind", str(caches), CACHES]
+    before = [
+        "--dir",
+        HOME,
+        "--ro-bind",
+        str(links),
+        bytecode.INSIDE,
+        "--ro-bind",
+        str(files),
+        GROUND_FILES,
+        "--bind",
+        str(caches),
+        CACHES,
+    ]
     for name in parents:
         before += ["--bind", str(caches / name), f"{CACHES}/{name}"]
     for name in _CLOSED_FOLDERS:

@@ -15,6 +15,7 @@ import structlog
 from remit.errors import RemitError, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobReader, Egress
+from remit.sandboxes.bubblewrap import bytecode
 from remit.sandboxes.bubblewrap.ground import CACHES, HOME, SECONDS_A_BIND, Laid, lay_ground
 from remit.sandboxes.bubblewrap.places import Places
 from remit.sandboxes.bubblewrap.program import (
@@ -339,8 +340,9 @@ class BubblewrapProvider:
         laid = None
         if spec.ground is not None:
             passwd = await asyncio.to_thread(Path(image.binds[0].source, "etc/passwd").read_text)
+            links = await asyncio.to_thread(bytecode.link_bytecode, self._image_folder, image)
             places = [(mount.path, source) for mount, source in mounts]
-            laid = await asyncio.to_thread(lay_ground, spec.ground, folder, places, passwd, owner)
+            laid = await asyncio.to_thread(lay_ground, spec.ground, folder, places, passwd, links, owner)
         environment: dict[str, JsonValue] = {
             "PATH": ":".join((*spec.path, *image.path)),
             "HOME": _HOME,
@@ -353,7 +355,7 @@ class BubblewrapProvider:
             "GIT_CONFIG_VALUE_0": "*",
             **(defaults(HOME, CACHES) if laid is not None else {}),
             **spec.environment,
-            **(fixed(HOME) if laid is not None else {}),
+            **(fixed(HOME, bytecode=bytecode.INSIDE) if laid is not None else {}),
             **(PROXY_VARIABLES if spec.network.mode != "none" else {}),
         }
         trusting: list[str] = []

@@ -81,6 +81,8 @@ async def check_every_open_of_an_input_file_is_recorded(bench: Bench) -> None:
 
 async def check_every_trick_is_recorded(bench: Bench) -> None:
     digest = await store_tree(bench.blobs, FILES)
+    has_walls = bench.provider.capabilities().isolation != "none"
+    tried = {name: trick for name, trick in TRICKS.items() if has_walls or trick.is_harmless}
     places = asyncio.Semaphore(4)
 
     async def one(name: str, trick: Trick) -> None:
@@ -94,7 +96,7 @@ async def check_every_trick_is_recorded(bench: Bench) -> None:
             assert not trick.changes or TARGET in record.changed, (name, record)
             assert {*trick.creates} <= {*record.created}, (name, record)
 
-    await asyncio.gather(*(one(name, trick) for name, trick in TRICKS.items()))
+    await asyncio.gather(*(one(name, trick) for name, trick in tried.items()))
 
 
 async def check_what_is_created_and_opened_again_is_told_from_what_is_only_created(bench: Bench) -> None:

@@ -20,6 +20,8 @@ class Trick(msgspec.Struct, frozen=True):
     changes: bool = True
     """Where nothing holds it, the target is written, replaced, moved or removed, if only for a moment."""
     creates: tuple[str, ...] = ()
+    is_harmless: bool = True
+    """Where nothing holds it, the machine is left as it was."""
 
 
 def _python(text: str, *, changes: bool = True, creates: tuple[str, ...] = ()) -> Trick:
@@ -147,7 +149,9 @@ TRICKS: Mapping[str, Trick] = {
     ),
     "written in the background a moment later": Trick('(sleep 0.05; echo x > "$T") & wait'),
     "mounted over": Trick(
-        'mount --bind data.txt "$T" || unshare -rm mount --bind data.txt "$T"', changes=False
+        'mount --bind data.txt "$T" || unshare -rm mount --bind data.txt "$T"',
+        changes=False,
+        is_harmless=False,
     ),
-    "unmounted": Trick('umount "$T" tests/deep tests; umount -l tests', changes=False),
+    "unmounted": Trick('umount "$T" tests/deep tests; umount -l tests', changes=False, is_harmless=False),
 }
