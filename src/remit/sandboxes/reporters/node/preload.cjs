@@ -6,7 +6,7 @@
 const environment = process.env;
 if (environment.REMIT_REPORTS && !environment.REMIT_REPORTS_RUN) {
   try {
-    if (require('node:worker_threads').isMainThread) watch();
+    watch();
   } catch {
     // no report, then
   }
@@ -18,14 +18,19 @@ function watch() {
   const flags = process.execArgv;
   const isTest = flags.includes('--test');
   const isWatched = flags.some((flag) => flag === '--watch' || flag.startsWith('--inspect'));
-  if (hasReporters && !isWatched && (isTest || speaksOfTests(process.argv[1]))) {
+  if (hasReporters && !isWatched && (isTest || speaksOfTests(process.argv[1])) && isMainThread()) {
     startAgain(major, flags);
     return;
   }
   if (isTest) return;
   const program = process.argv[1] ? require('node:path').basename(process.argv[1]) : '';
-  if (/^vitest(\.m?js)?$/.test(program)) addToVitest();
+  if (/^vitest(\.m?js)?$/.test(program) && isMainThread()) addToVitest();
   else if (!/^(npm|npx|yarn|pnpm|tsc)(-cli)?(\.c?js)?$/.test(program)) require('./hooks.cjs').install();
+}
+
+/** Asked last: what tells it is not loaded in every program. */
+function isMainThread() {
+  return require('node:worker_threads').isMainThread;
 }
 
 /** Whether the program that is started is itself a file of tests. */
