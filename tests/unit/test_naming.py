@@ -309,6 +309,53 @@ def test_a_file_that_the_outcome_names_is_the_work_unless_it_is_spoken_of_as_the
     )
 
 
+@pytest.mark.parametrize(
+    ("command", "files", "judges"),
+    [
+        ("gcc check.c sol.c -o t && ./t", {"check.c": "", "sol.c": ""}, {"check.c"}),
+        ("javac *.java && java Check", {"Check.java": "", "Main.java": ""}, {"Check.java"}),
+        (
+            "python3 -m pytest checks/",
+            {"checks/t.py": "", "checks/helper.py": "", "a.py": ""},
+            {"checks/t.py", "checks/helper.py"},
+        ),
+        ("go run ./cmd/check", {"cmd/check/main.go": "", "lib.go": ""}, {"cmd/check/main.go"}),
+        (
+            "just test",
+            {"justfile": "test a='x': build\n    node check.js {{a}}\nbuild:\n", "check.js": "", "a.js": ""},
+            {"justfile", "check.js"},
+        ),
+        (
+            "tox",
+            {"tox.ini": "[testenv]\ncommands =\n    python check.py\n", "check.py": "", "a.py": ""},
+            {"tox.ini", "check.py"},
+        ),
+        (
+            "rake test",
+            {"Rakefile": "task :test do\n  sh 'ruby check.rb'\nend\n", "check.rb": "", "a.rb": ""},
+            {"Rakefile", "check.rb"},
+        ),
+        (
+            "./test",
+            {"test": "#!/bin/sh\npython3 judge.py\n", "judge.py": "", "a.py": ""},
+            {"test", "judge.py"},
+        ),
+        (
+            "python3 check.py",
+            {"check.py": "from oracle import f", "oracle.py": "", "a.py": ""},
+            {"check.py", "oracle.py"},
+        ),
+        (
+            "for f in c/*.in; do ./a.py < $f | diff - ${f%.in}.out; done",
+            {"a.py": "", "c/1.in": "", "c/1.out": ""},
+            {"c/1.in", "c/1.out"},
+        ),
+    ],
+)
+def test_judges_in_other_shapes_are_found(command: str, files: dict[str, str], judges: set[str]) -> None:
+    assert protected(command, files) == judges
+
+
 def test_a_test_stays_protected_whatever_the_outcome_names() -> None:
     assert "tests/test_a.py" in protected(
         "pytest", {"tests/test_a.py": "", "a.py": ""}, outcome="Fix tests/test_a.py"

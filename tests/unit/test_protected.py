@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import pathspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from remit.errors import InvalidRequest
 from remit.values import Tree, TreeEntry
 from remit.verifiers.judged import Judged, is_planted, judge_tree
-from remit.verifiers.patterns import ProtectedPatterns
+from remit.verifiers.patterns import SHIPPED, ProtectedPatterns
 from remit.verifiers.protected import protection_of
 
 
@@ -422,3 +423,17 @@ def test_added_files_are_older_than_all_that_was_given_and_never_before_1980() -
     assert times["stamp"] < times["b.c"] < times["a.o"] == 10**18 < times["a.c"]
     early = judge(dated(given, 5), dated(after, 6), "make").tree.entries
     assert min(e.mtime_ns for e in early if e.path in ("b.c", "stamp")) >= 315_619_200 * 10**9
+
+
+@given(
+    st.lists(
+        st.sampled_from([*(p.strip("/").replace("*", "x") for p in SHIPPED), "a", "src"]),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_names_are_looked_up_as_a_gitignore_would_match_them(parts: list[str]) -> None:
+    path = "/".join(parts)
+    spec = pathspec.GitIgnoreSpec.from_lines(SHIPPED)
+    assert (ProtectedPatterns().why(path) is not None) == spec.match_file(path)
+    assert (ProtectedPatterns().why(path, is_folder=True) is not None) == spec.match_file(f"{path}/")

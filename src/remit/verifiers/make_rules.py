@@ -24,7 +24,7 @@ _BUILT_IN = {
 }
 _ASSIGNMENT = re.compile(r"(?:export\s+|override\s+)*([\w.-]+)\s*(\?|\+|::?:?|!)?=\s*(.*)")
 _RULE = re.compile(r"([^:=#\t]+?)\s*&?::?(?!=)\s*([^;]*)(?:;(.*))?$")
-_JUST = re.compile(r"@?([\w-]+)[^:=\n]*:(?!=)\s*([^#]*)()$")
+_JUST = re.compile(r"@?([\w-]+)[^:\n]*:(?!=)\s*([^#]*)()$")
 _VARIABLE = re.compile(r"\$(?:\((?:wildcard )?([^()$]+)\)|\{([\w.-]+)\}|([@<^*?+]))|\{\{\s*(\w+)[^}]*\}\}")
 _INCLUDE = re.compile(r"[-s]?include\s+(.*)")
 _CONDITION = re.compile(r"(ifn?eq|ifn?def|else|endif|unexport|vpath|undefine|define|endef)\b")

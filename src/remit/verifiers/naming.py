@@ -72,7 +72,7 @@ _IMPORT_IN_CODE = re.compile(r"\b(?:import|from)\s+([\w.]+)")
 
 def is_judge_named(path: str) -> bool:
     """Whether the file is called like something that judges, or that is judged by."""
-    return _JUDGE.search(_CAMEL.sub("_", posixpath.basename(path))) is not None
+    return _JUDGE.search(_CAMEL.sub("_", posixpath.basename(path.rstrip("/")))) is not None
 
 
 def is_product_named(path: str) -> bool:
@@ -156,7 +156,7 @@ class _Namer:
         for value in word.values or (word.text,):
             found, is_folder = self._names.find(value, command.folder)
             its = folder_role if is_folder else role
-            if its == "folder" and not is_judge_named(value.rstrip("/")):
+            if its == "folder" and not is_judge_named(value):
                 its = "around"
             for path in found if its is not None else ():
                 self._note_path(path, its or role)

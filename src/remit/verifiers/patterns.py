@@ -87,6 +87,10 @@ _LIST = {
         *.rockspec""",
 }
 SHIPPED: tuple[str, ...] = tuple(line for group in _LIST.values() for line in group.split())
+_NAMES = frozenset(line for line in SHIPPED if re.fullmatch(r"[\w.+-]+", line))
+_FOLDERS = frozenset(line[:-1] for line in SHIPPED if re.fullmatch(r"[\w.+-]+/", line))
+"""Plain names are looked up: as expressions they would take most of a second for a thousand files."""
+_GLOBS = tuple(line for line in SHIPPED if line not in _NAMES and line[:-1] not in _FOLDERS)
 
 DERIVED: tuple[str, ...] = ("__pycache__/", "*.pyc", "*.pyo", ".pytest_cache/")
 """What an interpreter makes of sources by itself. Bytecode beside a protected source would run in its place, so what was
@@ -109,7 +113,7 @@ class ProtectedPatterns:
         self.protect = tuple(protect)
         self.unprotect = tuple(unprotect)
         self.work = tuple(work)
-        self._shipped = _one_expression(SHIPPED)
+        self._shipped = _one_expression(_GLOBS)
         self._derived = _one_expression(DERIVED)
         self._protect = globs_of(self.protect, field="protect")
         self._unprotect = globs_of(self.unprotect, field="unprotect")
@@ -121,7 +125,9 @@ class ProtectedPatterns:
         subject = f"{path}/" if is_folder else path
         if self.is_released(path, is_folder=is_folder):
             return None
-        if self._shipped.match(subject):
+        parts = subject.split("/")
+        is_listed = not _NAMES.isdisjoint(parts) or not _FOLDERS.isdisjoint(parts[:-1])
+        if is_listed or self._shipped.match(subject):
             return "a test or its configuration"
         if self._protect.match_file(subject):
             return "--protect"

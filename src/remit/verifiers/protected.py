@@ -33,6 +33,7 @@ from remit.verifiers.sources import is_source
 DEPTH_MAX = 4
 """make → script → make → script."""
 LINES_MAX = 2_000
+_COMPILERS = re.compile(r"\b(?:gcc|g\+\+|cc|c\+\+|clang(?:\+\+)?|rustc|ghc|fpc|gfortran|tcc)\s")
 
 
 class ProtectedFile(Value, frozen=True, kw_only=True):
@@ -198,7 +199,7 @@ def _soft(
     else:
         # Where the judge reaches the work by itself, what it is given is its own; else it is what it is pointed at.
         texts = [read(path) for path in sure]
-        is_reached = any(text is None or _leads_to(text, others) for text in texts)
+        is_reached = bool(weak) and any(text is None or _leads_to(text, others) for text in texts)
         weak = [
             path
             for path in weak
@@ -267,6 +268,11 @@ def _reach(
             named.notes[f"{line.text.strip()} cannot be told apart, so every file it names is protected"] = (
                 None
             )
+        if line.via is None and _COMPILERS.search(line.text):
+            compiled = [path for path, role in roles.items() if role == "pointed"]
+            judges = [path for path in compiled if is_judge_named(path)]
+            # A judge that is compiled with the work: `gcc check.c work.c -o t && ./t`.
+            roles |= dict.fromkeys(judges, "script") if len(judges) < len(compiled) else {}
         named.globs |= dict.fromkeys(globs)
         named.folders |= dict.fromkeys(c.folder for c in reading.commands if UNKNOWN not in c.folder)
         for path, role in roles.items():
