@@ -9,17 +9,38 @@ from pathlib import Path
 import anyio
 import pytest
 
+from court import make_court
+from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
+from remit.errors import VerifierUnavailable
 from remit.ids import Ids
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
-from remit.testing.verifier_cases import store_tree
-from remit.values import GROUND_FILES, ExecRequest, ExecResult, ReadOnlyTree, SandboxSpec, Tree
+from remit.sandboxes.guest_sandbox import GuestSandbox
+from remit.sandboxes.local import LocalProvider
+from remit.testing.verifier_cases import PRINCIPAL, store_tree
+from remit.values import ExecRequest, Ground, JsonObject, SandboxSpec
+from remit.verifiers.command import CommandVerifier
 from remit.verifiers.exhibits import load_tree
-from remit.verifiers.isolation import Calls, judge_files, run_isolated, stubbed, why_not_isolated
+from remit.verifiers.isolation import Calls, how_isolated, isolate, judge_files, run_isolated, stubbed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 Files = Mapping[str, str | bytes]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Files of a folder of its own, the command that is run there, and which of the files are the judge's."""
+
+    files: Files
+    command: str
+    judge: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    output: str
 
 
 @dataclass
@@ -28,40 +49,44 @@ class Bench:
     blobs: DirectoryBlobStore
     ids: Ids
 
-    async def run(
-        self, files: Files, command: str, *, judge: tuple[str, ...], given: Files | None = None
-    ) -> tuple[ExecResult, Calls]:
-        """The command on these files, of which those in `judge` are protected."""
-        tree = await load_tree(self.blobs, await store_tree(self.blobs, files))
-        before = (
-            await load_tree(self.blobs, await store_tree(self.blobs, given)) if given is not None else tree
-        )
-        heads = {
-            entry.path: (await self.blobs.read(entry.sha256))[:256] for entry in tree.entries if entry.sha256
+    async def run(self, cases: Mapping[str, Case]) -> tuple[dict[str, Outcome], Calls, dict[str, str]]:
+        """Run all in one pair of sandboxes, one after the other; how each ended, the calls, and the folder of each."""
+        folders = {name: f"case{number}" for number, name in enumerate(cases)}
+        files = {
+            f"{folders[name]}/{path}": text
+            for name, case in cases.items()
+            for path, text in case.files.items()
         }
-        halves = stubbed(before, tree, judge, heads)
-        for content in halves.stubs.values():
-            await self.blobs.put(content)
-        ground = await store_tree(self.blobs, judge_files({"HIDDEN": None}))
-        judging = await self._sandbox(halves.tree, (ReadOnlyTree(path=GROUND_FILES, tree_digest=ground),))
-        working = await self._sandbox(tree, ())
+        judge = {f"{folders[name]}/{path}" for name, case in cases.items() for path in case.judge}
+        lines = [
+            f'( cd {folders[name]}; {case.command} ) < /dev/null > /tmp/said 2>&1; echo; echo "== $?"; cat /tmp/said'
+            for name, case in cases.items()
+        ]
+        tree = await load_tree(self.blobs, await store_tree(self.blobs, files))
+        isolation = await isolate(self.blobs, self.blobs.put, tree, tree, judge)
+        ground = Ground(files=judge_files({"HIDDEN": "of the runner"}, {}))
+        judging = await self._sandbox(isolation.tree_digest, ground)
+        working = await self._sandbox(await self.blobs.put(tree.encode()), Ground())
         request = ExecRequest(
             call_id=self.ids.new("run"),
             epoch=0,
-            argv=("bash", "--norc", "--noprofile", "-c", command),
-            timeout_seconds=30,
+            argv=("bash", "--norc", "--noprofile", "-c", "\n".join(lines)),
+            timeout_seconds=100,
         )
         try:
-            with anyio.fail_after(60):
-                return await run_isolated(judging, working, request, self.ids)
+            with anyio.fail_after(110):
+                ended, calls = await run_isolated(judging, working, request, self.ids)
         finally:
             await judging.destroy()
             await working.destroy()
+        assert not ended.is_timed_out, ended.output.decode(errors="replace")
+        parts = ended.output.decode(errors="replace").split("\n== ")[1:]
+        told = [Outcome(int(part.partition("\n")[0]), part.partition("\n")[2]) for part in parts]
+        return dict(zip(cases, told, strict=True)), calls, folders
 
-    async def _sandbox(self, tree: Tree, mounts: tuple[ReadOnlyTree, ...]):
-        digest = await self.blobs.put(tree.encode())
+    async def _sandbox(self, digest: str, ground: Ground) -> GuestSandbox:
         return await self.provider.create(
-            SandboxSpec(key=self.ids.new("box"), epoch=0, tree_digest=digest, mounts=mounts)
+            SandboxSpec(key=self.ids.new("box"), epoch=0, tree_digest=digest, ground=ground)
         )
 
 
@@ -80,7 +105,7 @@ PROGRAMS: Mapping[str, tuple[Files, str]] = {
     ),
     "python by an absolute path": (
         {"fizz.py": "import sys\nprint('fizz', *sys.argv[1:])\n"},
-        "cd /tmp && python3 /workspace/fizz.py 'a b' ''",
+        "cd /tmp && python3 $OLDPWD/fizz.py 'a b' ''",
     ),
     "a python module": (
         {"pkg/__init__.py": "", "pkg/fizz.py": "import sys\nprint('fizz', *sys.argv[1:])\n"},
@@ -140,12 +165,11 @@ PROGRAMS: Mapping[str, tuple[Files, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-async def test_a_program_of_the_work_runs_as_it_was_asked_to(bench: Bench, name: str) -> None:
-    files, command = PROGRAMS[name]
-    ended, calls = await bench.run(files, command, judge=())
-    assert (ended.output, ended.exit_code) == (b"fizz a b \n", 0)
-    assert calls.count >= 1
+async def test_a_program_of_the_work_runs_as_it_was_asked_to(bench: Bench) -> None:
+    cases = {name: Case(files, command) for name, (files, command) in PROGRAMS.items()}
+    outcomes, calls, _ = await bench.run(cases)
+    assert outcomes == dict.fromkeys(PROGRAMS, Outcome(0, "fizz a b \n"))
+    assert calls.count == len(PROGRAMS) + 1
     assert calls.taken_in == ()
 
 
@@ -281,7 +305,7 @@ JUDGES: Mapping[str, tuple[Files, str, tuple[str, ...]]] = {
     ),
     "a folder that only the judge has": (
         {"fizz.py": "import os\nprint(os.getcwd())\n"},
-        'mkdir /tmp/there && cd /tmp/there && test "$(python3 /workspace/fizz.py)" = /tmp/there',
+        'mkdir /tmp/there && cd /tmp/there && test "$(python3 $OLDPWD/fizz.py)" = /tmp/there',
         (),
     ),
     "words that are no UTF-8": (
@@ -291,18 +315,16 @@ JUDGES: Mapping[str, tuple[Files, str, tuple[str, ...]]] = {
     ),
     "variables of the judge's runner": (
         {"fizz.py": "import os\nprint(os.environ.get('HIDDEN'), os.environ.get('OTHER'))\n"},
-        "export HIDDEN=a OTHER=b; test \"$(python3 fizz.py)\" = 'None b'",
+        "export HIDDEN='of the runner' OTHER=b; test \"$(python3 fizz.py)\" = 'None b' && test \"$(HIDDEN=mine python3 fizz.py)\" = 'mine b'",
         (),
     ),
 }
 
 
-@pytest.mark.parametrize("name", JUDGES)
-async def test_a_judge_sees_what_the_program_says_and_how_it_ends(bench: Bench, name: str) -> None:
-    files, command, judge = JUDGES[name]
-    ended, calls = await bench.run(files, command, judge=judge)
-    assert ended.exit_code == 0, ended.output.decode()
-    assert calls.count >= 1
+async def test_a_judge_sees_what_the_program_says_and_how_it_ends(bench: Bench) -> None:
+    outcomes, calls, folders = await bench.run({name: Case(*judged) for name, judged in JUDGES.items()})
+    assert {name: outcome for name, outcome in outcomes.items() if outcome.code != 0} == {}
+    assert {path.split("/")[0] for path in calls.paths} == set(folders.values())
     assert calls.taken_in == ()
 
 
@@ -317,7 +339,7 @@ CHEATS: Mapping[str, str] = {
     "    except OSError:\n        pass\nprint('buzz')\n",
     "swaps the judge's folder": "import os\nos.rename('tests', 'x')\nos.makedirs('tests')\n"
     "open('tests/test_fizz.py', 'w').write('def test_fizz():\\n    pass\\n')\nprint('buzz')\n",
-    "writes reports": "import glob, os\nfor folder in ('/tmp', '/workspace', *glob.glob('/tmp/*')):\n    try:\n"
+    "writes reports": "import glob, os\nfor folder in ('/tmp', '.', *glob.glob('/tmp/*')):\n    try:\n"
     "        open(folder + '/junit.xml', 'w').write('<testsuite tests=\"1\" failures=\"0\"><testcase name=\"test_fizz\"/></testsuite>')\n"
     "    except OSError:\n        pass\nprint('buzz')\n",
     "writes into its parents' memory": _EVERY_PARENT.format(
@@ -329,7 +351,7 @@ CHEATS: Mapping[str, str] = {
     )
     + "print('buzz')\n",
     "stays in the background": "import os, time\nif os.fork() == 0:\n    os.setsid()\n    while True:\n"
-    "        for name in ('check.py', 'expected.txt'):\n            try:\n                open('/workspace/' + name, 'w').write('')\n"
+    "        for name in ('check.py', 'expected.txt'):\n            try:\n                open(name, 'w').write('')\n"
     "            except OSError:\n                pass\n        time.sleep(0.01)\nprint('buzz')\n",
     "takes the place of what runs it": "import os, re, signal, socket, struct, json, time\n"
     "ports = {int(line.split()[1].split(':')[1], 16) for line in open('/proc/net/tcp').readlines()[1:] if line.split()[3] == '0A'}\n"
@@ -371,21 +393,24 @@ COURTS: Mapping[str, tuple[Files, str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("court", COURTS)
 @pytest.mark.parametrize("cheat", CHEATS)
-async def test_a_cheat_cannot_reach_its_judge(bench: Bench, court: str, cheat: str) -> None:
-    files, command, judge = COURTS[court]
-    ended, calls = await bench.run({**files, "fizz.py": CHEATS[cheat]}, command, judge=judge)
-    assert ended.exit_code == 1, ended.output.decode()
-    assert not ended.is_timed_out
-    assert calls.count >= 1
+async def test_a_cheat_cannot_reach_its_judge(bench: Bench, cheat: str) -> None:
+    cases = {
+        name: Case({**files, "fizz.py": CHEATS[cheat]}, command, judge)
+        for name, (files, command, judge) in COURTS.items()
+    }
+    outcomes, calls, _ = await bench.run(cases)
+    assert {name: outcome.code for name, outcome in outcomes.items()} == dict.fromkeys(COURTS, 1), outcomes
+    assert calls.count >= len(COURTS)
 
 
-@pytest.mark.parametrize("court", COURTS)
-async def test_honest_work_passes_in_the_same_courts(bench: Bench, court: str) -> None:
-    files, command, judge = COURTS[court]
-    ended, _ = await bench.run({**files, "fizz.py": _HONEST}, command, judge=judge)
-    assert ended.exit_code == 0, ended.output.decode()
+async def test_honest_work_passes_in_the_same_courts(bench: Bench) -> None:
+    cases = {
+        name: Case({**files, "fizz.py": _HONEST}, command, judge)
+        for name, (files, command, judge) in COURTS.items()
+    }
+    outcomes, _, _ = await bench.run(cases)
+    assert {name: outcome.code for name, outcome in outcomes.items()} == dict.fromkeys(COURTS, 0), outcomes
 
 
 _SOURCED = {"fizz.sh": "fizz() { echo fizz; }\n", "tests/run.sh": "cd ..; . ./fizz.sh; true\n"}
@@ -438,24 +463,28 @@ TAKEN: Mapping[str, tuple[Files, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", TAKEN)
-async def test_a_command_that_takes_the_work_into_its_own_process_is_told_so(bench: Bench, name: str) -> None:
-    files, command, path = TAKEN[name]
-    judge = tuple(each for each in files if each.startswith("tests/"))
-    _, calls = await bench.run(files, command, judge=judge)
-    assert calls.taken_in == (path,)
+async def test_a_command_that_takes_the_work_into_its_own_process_is_told_so(bench: Bench) -> None:
+    cases = {
+        name: Case(files, command, tuple(each for each in files if each.startswith("tests/")))
+        for name, (files, command, _) in TAKEN.items()
+    }
+    _, calls, folders = await bench.run(cases)
+    assert set(calls.taken_in) == {f"{folders[name]}/{path}" for name, (_, _, path) in TAKEN.items()}
     assert calls.count == 0
-    why = why_not_isolated(set(files) - set(judge), (path,), calls)
-    assert why is not None
-    assert f"takes {path} into its own process" in why
-    assert f"--protect {path}" in why
 
 
-def test_a_command_that_reads_or_never_runs_the_work_is_told_so() -> None:
+def test_a_command_that_takes_in_or_reads_or_never_runs_the_work_is_told_so() -> None:
+    stubs, opened = ["fizz.py", "b.py"], ["fizz.py", "tests/a.py"]
     ran = Calls(count=1, paths={"fizz.py"})
-    assert why_not_isolated(["fizz.py", "b.py"], ["fizz.py", "tests/a.py"], ran) is None
-    assert "reads b.py itself" in str(why_not_isolated(["fizz.py", "b.py"], ["fizz.py", "b.py"], ran))
-    assert "runs no program of the work" in str(why_not_isolated(["fizz.py"], [], Calls()))
+    assert how_isolated(stubs, opened, ran).why_no_pass is None
+    reads = how_isolated(stubs, [*opened, "b.py"], ran)
+    takes = how_isolated(stubs, opened, Calls(count=1, paths={"fizz.py"}, taken_in=("b.py",)))
+    for isolated, word in ((reads, "reads"), (takes, "takes")):
+        assert f"{word} b.py" in str(isolated.mixed)
+        assert "--protect b.py" in str(isolated.mixed)
+    never = how_isolated(stubs, [], Calls())
+    assert never.mixed is None
+    assert "ran no program of the work" in str(never.why_no_pass)
 
 
 async def test_the_tree_of_the_judge_has_no_byte_of_the_work(bench: Bench) -> None:
@@ -495,3 +524,50 @@ async def test_the_tree_of_the_judge_has_no_byte_of_the_work(bench: Bench) -> No
     assert {entry.sha256 for entry in halves.tree.entries} & {
         entry.sha256 for entry in trees[1].entries if entry.kind == "file"
     } == {entry.sha256 for entry in trees[0].entries if entry.path in ("tests/t.py", "node_modules/m/i.js")}
+
+
+async def test_isolated_work_is_verified_and_what_its_judge_imports_cannot_be(tmp_path: Path) -> None:
+    start = {"check.py": _CHECK, "fizz.py": "print('buzz')\n", "lib.py": "word = 'fizz'\n"}
+    async with make_court(tmp_path) as court:
+        work = {**start, "fizz.py": "from lib import word\nprint(word)\n"}
+        untouched, verdict = await court.carry(start, work, "python3 check.py", isolate=True)
+        assert (untouched.passed, untouched.reasons, untouched.evidence["isolated"]) == (
+            False,
+            (),
+            {"calls": 1},
+        )
+        assert verdict.passed, verdict.output
+        assert verdict.evidence["isolated"] == {"calls": 1}
+        assert verdict.rests_on_work == ("fizz.py",)
+
+        cheated = {**start, "fizz.py": CHEATS["writes the judge's files"]}
+        _, verdict = await court.carry(start, cheated, "python3 check.py", isolate=True)
+        assert not verdict.passed
+
+        tests = {
+            "tests/test_fizz.py": "import subprocess\n\n\ndef test_fizz():\n"
+            "    assert subprocess.check_output(['python3', 'fizz.py']) == b'fizz\\n'\n"
+        }
+        _, verdict = await court.carry(start | tests, work | tests, "python3 -m pytest -q", isolate=True)
+        assert verdict.passed, verdict.output
+        cases = verdict.evidence["cases"]
+        assert isinstance(cases, dict)
+        assert (cases["passed"], cases["judged_in_process"]) == (1, False)
+
+        tests = {
+            "tests/test_lib.py": "from lib import word\n\n\ndef test_word():\n    assert word == 'fuzz'\n"
+        }
+        mended = start | tests | {"lib.py": "word = 'fuzz'\n"}
+        untouched, verdict = await court.carry(start | tests, mended, "python3 -m pytest -q", isolate=True)
+        assert untouched.reasons == ("cannot_run",)
+        assert "takes lib.py into its own process" in untouched.summary
+        assert "--protect lib.py" in untouched.summary
+        assert not verdict.passed
+
+
+async def test_without_sandboxes_nothing_can_be_isolated(tmp_path: Path) -> None:
+    blobs, ids = DirectoryBlobStore(tmp_path / "blobs"), Ids(SystemClock())
+    async with LocalProvider(tmp_path / "run", blobs, ids) as provider:
+        verifier: JsonObject = {"type": "command", "command": "true", "isolate": True}
+        with pytest.raises(VerifierUnavailable, match="--isolate"):
+            await CommandVerifier(provider, kept(blobs), ids).check(PRINCIPAL, verifier)
