@@ -268,9 +268,10 @@ class CommandVerifier:
 def patterns_of(specification: schema.CommandVerifier, protection: Protection) -> ProtectedPatterns:
     """The shipped list with what the verifier and the reading of its command add and release."""
     return ProtectedPatterns(
-        protect=(*specification.protect, *protection.globs),
+        protect=specification.protect,
         unprotect=specification.unprotect,
         work=specification.work,
+        globs=protection.globs,
     )
 
 

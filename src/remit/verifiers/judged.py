@@ -5,6 +5,8 @@ Compares what a file *is* (kind, content, link target, mode), never its times.
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +19,9 @@ from remit.verifiers.protected import Protection
 from remit.verifiers.shadowing import Shadowing
 from remit.verifiers.sources import is_source
 
+_CODE = re.compile(
+    r"\.(?:py|pyc|pth|so|[cm]?[jt]sx?|rb|pl|pm|t|php|lua|sh|bash|bats|go|rs|java|kts?|scala|c|cc|cpp|h|hpp|mk)$"
+)
 _SECOND = 1_000_000_000
 _EARLIEST = 315_619_200 * _SECOND
 """1980-01-02: archives of Python (zip) hold nothing older."""
@@ -103,12 +108,17 @@ def is_planted(
     created: Iterable[str] = (),
     judge_modules: Collection[str] = (),
 ) -> bool:
-    """Whether a path that came into being while the command ran, and was opened then, may have judged in the judge's place.
-    `created`: all that came into being."""
+    """Whether a path that came into being while the command ran, and was opened then, may have judged in the judge's place:
+    code among what is protected, a name on the list, a module that hides the judge's. Output that a suite writes beside
+    its tests and reads back is none. `created`: all that came into being."""
     inputs = InputTree(input_tree)
     if patterns.is_derived(path) or patterns.is_released(path):
         return False
-    if patterns.why(path) not in (None, "not among --work"):
+    name = posixpath.basename(path)
+    is_protected = patterns.why(path) not in (None, "not among --work")
+    if is_protected and (_CODE.search(name) or patterns.why(name) is not None):
+        return True
+    if patterns.why(name, is_folder=True) is not None:  # a folder that was gone before anyone could look into it
         return True
     entries = {**inputs.entries, **{name: TreeEntry(path=name, kind="file") for name in (path, *created)}}
     return Shadowing(inputs, protection.places, judge_modules).hides(path, entries) is not None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
-import re
 import secrets
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -24,6 +22,7 @@ from remit.verifiers.isolation import (
     merged,
     run_isolated,
 )
+from remit.verifiers.junit import is_junit_path
 from remit.verifiers.reports import RunReport, collect_reports, read_reports, reporter_environment
 
 OUTPUT_BYTES_MAX = 1 << 20
@@ -33,10 +32,6 @@ JUNIT_FILES_MAX = 256
 JUNIT_BYTES_MAX = 8 << 20
 """Of one file."""
 ROOT = "/workspace"
-_JUNIT = re.compile(
-    r"(^|/)(test-[^/]*|[^/]*(junit|test|result|report)[^/]*)\.xml$|(^|/)(surefire-reports|test-results)/.*\.xml$",
-    re.IGNORECASE,
-)
 _EPOCH = 0
 """A verification's sandbox is nobody's but this call's; there is no other writer to fence off."""
 
@@ -194,7 +189,7 @@ async def _tree(sandbox: Sandbox, root: str) -> Tree:
 
 
 def _junit_files(written: Sequence[str]) -> list[str]:
-    return [path for path in dict.fromkeys(written) if _JUNIT.search(posixpath.normpath(path))][
+    return [path for path in dict.fromkeys(written) if is_junit_path(path)][
         :JUNIT_FILES_MAX
     ]
 
