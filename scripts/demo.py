@@ -35,6 +35,7 @@ LOCAL_MODEL = "local/qwen2.5-coder-1.5b"
 """What MODEL=local stands for."""
 VERIFY = "pytest -q"
 OUTCOME = "make the tests pass"
+DATA_VERIFY = "pytest -q tests/test_orders.py"
 SMALL_VERIFY = 'test "$(cat hello.txt)" = "Hello world"'
 SMALL_OUTCOME = "Create a file hello.txt that contains exactly: Hello world"
 """The tests of the demo are beyond a model of 1.5 billion parameters: see docs/local-models.md."""
@@ -298,15 +299,32 @@ async def show_refusal(demo: Demo) -> None:
     require(ended["status"] == "budget_reached" and code == 1, "the budget was not reached")
 
 
-async def show_cheat(demo: Demo) -> None:
+async def show_cheats(demo: Demo) -> None:
     """8."""
     screen = demo.screen
-    screen.title("8. A cheat")
+    screen.title("8. Two cheats")
     screen.say("$ remit do … --model scripted/cheat        # it edits the tests until they agree")
-    lines = Lines(await demo.start(*demo.do("scripted/cheat", "2", "--max-iterations", "1")))
+    await show_cheat(demo, demo.do("scripted/cheat", "2", "--max-iterations", "1"))
+    screen.say(
+        f'$ remit do … --verify "{DATA_VERIFY}" --model scripted/forger        # no test, no code: it edits the data'
+    )
+    await show_cheat(demo, demo.do("scripted/forger", "2", "--max-iterations", "1", verify=DATA_VERIFY))
+    screen.say("orders.csv is no test and no command names it. The run on the untouched input saw it opened:")
+    screen.good("what a verdict rests on is the judge's, and the work cannot rewrite it")
+
+
+async def show_cheat(demo: Demo, words: list[str]) -> None:
+    """One remit whose agent does not do the work."""
+    screen = demo.screen
+    lines = Lines(await demo.start(*words))
+    iteration = await lines.next("remit.iteration_ended")
+    reads = iteration["verdicts"][0]["evidence"]["reads"]
     ended = await lines.next("remit.ended")
     code = await lines.end()
-    screen.good(f"tampered: {', '.join(ended['tampered'])}")
+    screen.good(
+        f"tampered: {', '.join(ended['tampered'])}; judged on the original, "
+        f"with {reads['given_count']} files read as they were given"
+    )
     screen.good(f"completed: {yes(ended['completed'])}, verified: {yes(ended['verified'])}; exit code {code}")
     require(bool(ended["tampered"]) and not ended["verified"] and code == 1, "the cheat was not caught")
 
@@ -404,7 +422,7 @@ async def main(model: str | None, *, is_agreed: bool) -> None:
         await show_sandbox(demo)
         remit_id = await show_work(demo)
         await show_refusal(demo)
-        await show_cheat(demo)
+        await show_cheats(demo)
         await show_receipt(demo, remit_id)
         if model is not None:
             await do_for_real(demo, model)
