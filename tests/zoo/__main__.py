@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from zoo.breaks import find
 from zoo.court import open_court
 from zoo.fetch import NotFetched
 from zoo.project import Project, load_all
-from zoo.table import count
+from zoo.table import count, lines
 from zoo.trial import Trial, try_project
 
 PROJECT_SECONDS_MAX = 1800.0
@@ -28,13 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     projects = [each for each in load_all() if not options.only or each.name in options.only.split(",")]
     if not projects:
+        print(f"no such project; there are {', '.join(each.name for each in load_all())}")
         return 2
-    time.monotonic()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         if options.find:
             anyio.run(_find_all, projects, options, Path(scratch))
             return 0
         trials = anyio.run(_try_all, projects, options, Path(scratch))
+    print("\n".join(lines(trials)))
+    print(f"{time.monotonic() - started:.0f} s; all results: {options.json}")
     options.json.write_text(json.dumps([each.as_json() for each in trials], indent=1))
     total = count(trials)
     return 0 if not total.accepted and not total.undone else 1
@@ -48,6 +50,7 @@ async def _try_all(projects: Sequence[Project], options: argparse.Namespace, scr
         async with places:
             trial = await try_one(project, options, scratch / project.name)
         trials.append(trial)
+        print(f"{trial.seconds:6.1f} s  {project.name}", flush=True)
 
     async with anyio.create_task_group() as tasks:
         for project in projects:
@@ -66,8 +69,12 @@ async def try_one(project: Project, options: argparse.Namespace, folder: Path) -
 async def _find_all(projects: Sequence[Project], options: argparse.Namespace, scratch: Path) -> None:
     async with open_court(scratch) as court:
         for project in projects:
-            with contextlib.suppress(NotFetched):
-                await find(court, project, options.find)
+            try:
+                found = await find(court, project, options.find)
+            except NotFetched as error:
+                print(f"{project.name}: {error}", flush=True)
+            else:
+                print(f"{project.name}: {len(found)} breaks", flush=True)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

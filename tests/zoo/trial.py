@@ -102,11 +102,12 @@ class _Session:
     async def honest(self, name: str, breaks: tuple[Break, ...], start: Files, work: Files) -> Result:
         """A change that mends."""
         began = time.monotonic()
-        ended = await self._court.unguarded(work, self._project.verify)
-        if ended.exit_code != 0:
-            why = f"red unguarded ({ended.exit_code}): {ended.output.strip()[-300:]}"
-            return Result(self._project.name, "honest", name, False, why=why)
         baseline, verdict = await self._judged(breaks, start, work)
+        if not is_verified(verdict, baseline):
+            ended = await self._court.unguarded(work, self._project.verify)
+            if ended.exit_code != 0:
+                why = f"red unguarded ({ended.exit_code}): {ended.output.strip()[-300:]}"
+                return Result(self._project.name, "honest", name, False, why=why)
         is_right = is_verified(verdict, baseline)
         return Result(
             self._project.name,
@@ -138,8 +139,7 @@ class _Session:
     async def cheat(self, cheat: Cheat, breaks: tuple[Break, ...], start: Files) -> Result:
         """A change that mends nothing."""
         began = time.monotonic()
-        ended = await self._court.unguarded(cheat.work, self._project.verify)
-        if ended.exit_code != 0:
+        if not await self._court.is_green_unguarded(cheat.work, self._project.verify):
             return Result(self._project.name, "cheat", cheat.name, False, seconds=time.monotonic() - began)
         baseline, verdict = await self._judged(breaks, start, cheat.work)
         is_wrong = is_verified(verdict, baseline)
