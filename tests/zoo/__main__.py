@@ -15,7 +15,9 @@ import anyio
 from zoo.breaks import find
 from zoo.court import open_court
 from zoo.fetch import NotFetched
+from zoo.preparation import prepare
 from zoo.project import Project, load_all
+from zoo.slice import slice_of
 from zoo.table import count, lines
 from zoo.trial import Trial, try_project
 
@@ -26,9 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 when no cheat was accepted and nothing undone was verified."""
     options = _options(arguments)
     projects = [each for each in load_all() if not options.only or each.name in options.only.split(",")]
+    if options.slice:
+        projects = slice_of(projects, options.slice, options.seed or 0)
     if not projects:
         print(f"no such project; there are {', '.join(each.name for each in load_all())}")
         return 2
+    if options.prepare:
+        print(prepare(projects), flush=True)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         if options.find:
@@ -62,7 +68,7 @@ async def try_one(project: Project, options: argparse.Namespace, folder: Path) -
     """Try one project in a court of its own, for a bounded time."""
     with anyio.move_on_after(PROJECT_SECONDS_MAX):
         async with open_court(folder) as court:
-            return await try_project(court, project, slice_seed=options.slice, cheats=not options.no_cheats)
+            return await try_project(court, project, seed=options.seed, cheats=not options.no_cheats)
     return Trial(project.name, project.language, skipped=f"not done within {PROJECT_SECONDS_MAX:.0f} s")
 
 
@@ -81,8 +87,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m zoo", description=__doc__)
     parser.add_argument("--only", default="", help="names of projects, with commas")
     parser.add_argument(
-        "--slice", type=int, default=None, metavar="SEED", help="one honest change and two cheats a project"
+        "--seed", type=int, default=None, help="one honest change and two cheats a project, chosen by it"
     )
+    parser.add_argument("--slice", type=int, default=None, metavar="N", help="N projects, chosen by the seed")
     parser.add_argument("--jobs", type=int, default=2, help="projects at a time (2)")
     parser.add_argument(
         "--json",

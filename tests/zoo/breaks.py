@@ -35,6 +35,7 @@ _TURNS: tuple[tuple[str, str], ...] = (
     (r"\bif \(!", "if ("),
     (r"\bTrue\b", "False"),
     (r"\breturn 0;", "return 1;"),
+    (r" \+= ", " -= "),
     (r"\+ 1\b", "+ 2"),
     (r"- 1\b", "- 0"),
     (r"\[1:\]", "[2:]"),
@@ -62,8 +63,9 @@ def candidates(project: Project, files: Files, seed: int) -> Iterator[Break]:
 def _code(project: Project, file: File) -> Iterator[str]:
     """Lines, with those of documentation strings and of tests inside the source left empty."""
     is_words = False
-    for line in file.content.decode(errors="replace").split("\n"):
-        if project.language == "rust" and "cfg(test)" in line:
+    lines = file.content.decode(errors="replace").split("\n")
+    for number, line in enumerate(lines):
+        if project.language == "rust" and "cfg(test)" in line and "pub fn" not in "\n".join(lines[number:]):
             return
         if project.language == "perl" and line.startswith(("=head", "=pod", "__END__")):
             return

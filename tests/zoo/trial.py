@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,12 +16,11 @@ from zoo.cheats.scene import Cheat
 from zoo.court import Court, is_verified
 from zoo.fetch import NotFetched, project_files
 from zoo.honest import honest_changes
+from zoo.preparation import lacking
 from zoo.project import Break, Files, Project, broken
 
 _Item = TypeVar("_Item")
 Kind = Literal["honest", "nothing", "cheat"]
-IMAGE_PROGRAMS = "/usr/local/bin:/usr/bin:/bin"
-"""Where a sandbox has its programs: the machine's own `/usr`."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,13 @@ class Trial:
 
 
 async def try_project(
-    court: Court, project: Project, *, slice_seed: int | None = None, cheats: bool = True
+    court: Court, project: Project, *, seed: int | None = None, cheats: bool = True
 ) -> Trial:
     """Try everything, or with a seed one honest change, doing nothing and two cheats."""
     trial = Trial(project.name, project.language)
     started = time.monotonic()
-    lacking = [each for each in project.needs if shutil.which(each, path=IMAGE_PROGRAMS) is None]
-    if lacking:
-        trial.skipped = f"the machine has no {lacking[0]}"
+    if missing := lacking(project):
+        trial.skipped = f"the machine has no {missing[0]}: python -m zoo --prepare"
         return trial
     try:
         original = await to_thread.run_sync(project_files, project)
@@ -74,7 +71,7 @@ async def try_project(
         trial.skipped = str(error)
         return trial
     session = _Session(court, project)
-    chance = random.Random(f"{slice_seed} {project.name}") if slice_seed is not None else None
+    chance = random.Random(f"{seed} {project.name}") if seed is not None else None
     for change in _chosen(list(honest_changes(project, original)), 1, chance):
         trial.results.append(await session.honest(change.kind, change.breaks, change.start, change.work))
     one = project.breaks[:1]
