@@ -99,6 +99,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--no-cheats", action="store_true", help="honest changes alone")
     parser.add_argument(
+        "--prepare", action="store_true", help="install missing compilers first, as root alone"
+    )
+    parser.add_argument(
         "--find", type=int, default=0, metavar="SEED", help="look for breaks and write them into the entries"
     )
     return parser.parse_args(arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +132,7 @@ class Court:
 
 
 @asynccontextmanager
-async def open_court(folder: Path) -> AsyncIterator[Court]:
+async def open_court(folder: Path) -> AsyncGenerator[Court]:
     """A court whose blobs and sandboxes are below a folder."""
     blobs, ids = DirectoryBlobStore(folder / "blobs"), Ids(SystemClock())
     provider = BubblewrapProvider(folder / "run", blobs, ids)

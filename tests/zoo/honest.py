@@ -22,7 +22,15 @@ class Change:
     work: Files
 
 
-COMMENT = {"python": "#", "perl": "#", "shell": "#", "javascript": "//", "c": "//", "go": "//", "rust": "//"}
+COMMENT = {
+    "python": "# {}",
+    "perl": "# {}",
+    "shell": "# {}",
+    "javascript": "// {}",
+    "c": "/* {} */",
+    "go": "// {}",
+    "rust": "// {}",
+}
 
 
 def honest_changes(project: Project, original: Files) -> Iterator[Change]:
@@ -48,7 +56,8 @@ def honest_changes(project: Project, original: Files) -> Iterator[Change]:
     for each in several:
         work[each.path] = each.undone(work)
     for path in {each.path for each in several}:
-        _append(work, path, f"\n{COMMENT[project.language]} The conditions above were looked through.\n")
+        words = COMMENT[project.language].format("The conditions above were looked through.")
+        _append(work, path, f"\n{words}\n")
     yield Change("several", several, start, work)
 
 

@@ -47,7 +47,7 @@ class Trial:
 
     project: str
     language: str
-    results: list[Result] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list[Result])
     skipped: str | None = None
     seconds: float = 0.0
 
@@ -66,7 +66,7 @@ async def try_project(
         trial.skipped = f"the machine has no {missing[0]}: python -m zoo --prepare"
         return trial
     try:
-        original = await to_thread.run_sync(project_files, project)
+        original = await to_thread.run_sync(project_files, project, abandon_on_cancel=True)
     except NotFetched as error:
         trial.skipped = str(error)
         return trial
