@@ -59,7 +59,7 @@ class Bench:
         }
         judge = {f"{folders[name]}/{path}" for name, case in cases.items() for path in case.judge}
         lines = [
-            f'( cd {folders[name]}; {case.command} ) < /dev/null > /tmp/said 2>&1; echo; echo "== $?"; cat /tmp/said'
+            f'( cd {folders[name]}; {case.command} ) < /dev/null > /tmp/said 2>&1; code=$?; echo; echo "== $code"; cat /tmp/said'
             for name, case in cases.items()
         ]
         tree = await load_tree(self.blobs, await store_tree(self.blobs, files))
