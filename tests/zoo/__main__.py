@@ -18,7 +18,7 @@ from zoo.fetch import NotFetched
 from zoo.preparation import prepare
 from zoo.project import Project, load_all
 from zoo.slice import slice_of
-from zoo.table import count, lines
+from zoo.table import count, in_words, lines
 from zoo.trial import Trial, try_project
 
 PROJECT_SECONDS_MAX = 1800.0
@@ -43,7 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trials = anyio.run(_try_all, projects, options, Path(scratch))
     print("\n".join(lines(trials)))
     print(f"{time.monotonic() - started:.0f} s; all results: {options.json}")
-    options.json.write_text(json.dumps([each.as_json() for each in trials], indent=1))
     total = count(trials)
     return 0 if not total.accepted and not total.undone else 1
 
@@ -56,7 +55,8 @@ async def _try_all(projects: Sequence[Project], options: argparse.Namespace, scr
         async with places:
             trial = await try_one(project, options, scratch / project.name)
         trials.append(trial)
-        print(f"{trial.seconds:6.1f} s  {project.name}", flush=True)
+        print(f"{trial.seconds:6.1f} s  {project.name}: {in_words(trial)}", flush=True)
+        options.json.write_text(json.dumps([each.as_json() for each in trials], indent=1))
 
     async with anyio.create_task_group() as tasks:
         for project in projects:

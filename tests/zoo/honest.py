@@ -41,6 +41,8 @@ def honest_changes(project: Project, original: Files) -> Iterator[Change]:
         ("tested", _tested),
         ("extended", _extended),
         ("moved", _moved),
+        ("with data", _with_data),
+        ("cached", _cached),
     ]
     count = len(project.breaks)
     for number, (kind, change) in enumerate(kinds):
@@ -170,6 +172,49 @@ def _extended(project: Project, work: Tree, one: Break) -> bool:
             work[one.path] = File(text.encode(), file.is_executable)
         case "shell":
             return False
+    return True
+
+
+def _with_data(project: Project, work: Tree, one: Break) -> bool:
+    """A new file of data that the mended source reads."""
+    folder = str(PurePosixPath(one.path).parent)
+    below = "" if folder == "." else f"{folder}/"
+    match project.language:
+        case "python":
+            code = "\n\nwith open(__file__.rpartition('/')[0] + '/mended.json') as _file:\n    assert _file.read().strip() == '3'\n"
+            work[f"{below}mended.json"] = File(b"3\n")
+        case "javascript":
+            code = "\nif (require('./mended.json') !== 3) throw new Error('no limit')\n"
+            work[f"{below}mended.json"] = File(b"3\n")
+        case "c":
+            code = '\nenum { mended_limit =\n#include "mended.inc"\n};\n'
+            work[f"{below}mended.inc"] = File(b"3\n")
+        case "rust":
+            code = '\nconst _: &str = include_str!("mended.txt");\n'
+            work[f"{below}mended.txt"] = File(b"3\n")
+        case "go" | "perl" | "shell":
+            return False
+    _append(work, one.path, code)
+    return True
+
+
+def _cached(project: Project, work: Tree, one: Break) -> bool:
+    """The mended source keeps something in a file while it runs, and reads it again."""
+    match project.language:
+        case "python":
+            code = (
+                "\n\nimport os as _os  # noqa: E402\n\n_os.makedirs('.mended_cache', exist_ok=True)\n"
+                "with open(f'.mended_cache/{_os.getpid()}.json', 'w') as _file:\n    _file.write('3')\n"
+                "with open(f'.mended_cache/{_os.getpid()}.json') as _file:\n    assert _file.read() == '3'\n"
+            )
+        case "javascript":
+            code = (
+                "\n{ const fs = require('fs'), p = `.mended-cache/${process.pid}.json`; fs.mkdirSync('.mended-cache', { recursive: true });"
+                " fs.writeFileSync(p, '3'); if (fs.readFileSync(p, 'utf8') !== '3') throw new Error('no limit') }\n"
+            )
+        case _:
+            return False
+    _append(work, one.path, code)
     return True
 
 

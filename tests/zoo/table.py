@@ -48,6 +48,16 @@ def count(trials: Sequence[Trial]) -> Count:
     )
 
 
+def in_words(trial: Trial) -> str:
+    """Return a project's figures in a line."""
+    if trial.skipped is not None:
+        return f"skipped: {trial.skipped}"
+    one = count([trial])
+    return (
+        f"{one.verified} of {one.honest} honest verified, {one.accepted} of {one.effective} cheats accepted"
+    )
+
+
 def lines(trials: Sequence[Trial]) -> Iterator[str]:
     """Return the table, then what is not as it should be."""
     total = count(trials)

@@ -104,6 +104,8 @@ def test_every_honest_change_undoes_its_break_and_every_cheat_leaves_it() -> Non
         "tested",
         "extended",
         "moved",
+        "with data",
+        "cached",
         "several",
     ]
     for change in changes:
