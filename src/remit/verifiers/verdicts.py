@@ -35,6 +35,7 @@ OUTPUT_HEAD_CHARACTERS = 4_000
 OUTPUT_TAIL_CHARACTERS = 12_000
 """The end of a test run says what failed."""
 PATHS_REPORTED_MAX = 100
+GIVEN_REPORTED_MAX = 20
 PROTECTED_REPORTED_MAX = 2_000
 
 
@@ -313,6 +314,7 @@ def _evidence(run: Run, seen: _Seen, cases: CasesVerdict | None) -> JsonObject:
             "mechanism": record.mechanism,
             "complete": record.is_complete,
             "why_not": record.why_not,
+            "given": [path for path, _ in seen.given[:GIVEN_REPORTED_MAX]],
             "given_count": len(seen.given),
             "given_digest": _digest_of(seen.given),
             "changed": [

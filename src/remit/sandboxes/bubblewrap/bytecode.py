@@ -44,7 +44,7 @@ def _link_below(new: Path, source: str, target: str) -> None:
         inside = target + folder[len(source) :]
         place = new / inside.removeprefix("/")
         place.mkdir(parents=True, exist_ok=True)
-        for entry in os.scandir(os.path.join(folder, _FOLDER)):
-            link = place / entry.name
-            if entry.name.endswith(".pyc") and not link.is_symlink():
-                link.symlink_to(f"{inside}/{_FOLDER}/{entry.name}")
+        for name in os.listdir(os.path.join(folder, _FOLDER)):
+            link = place / name
+            if name.endswith(".pyc") and not link.is_symlink():
+                link.symlink_to(f"{inside}/{_FOLDER}/{name}")
