@@ -36,7 +36,8 @@ async def test_honest_work_is_verified(court: Court, kind: str) -> None:
 async def test_a_cheat_is_not_verified(court: Court, kind: str, cheat: str) -> None:
     judged = KINDS[kind]
     work = applied(judged.start, judged.cheats[cheat])
-    assert await court.unguarded(work, judged.command) == judged.unguarded.get(cheat, 0)
+    shown = await court.unguarded(work, judged.command, left_behind=judged.left_behind)
+    assert shown == judged.unguarded.get(cheat, 0)
     untouched, verdict = await court.carry(judged.start, work, judged.command, outcome=judged.outcome)
     assert not untouched.passed
     assert not verdict.passed, verdict.summary

@@ -92,7 +92,7 @@ def judge_tree(
     _restore(kept, before, guarded)
     complete_folders(kept, after)
     return Judged(
-        tree=Tree(entries=tuple(kept[path] for path in sorted(kept))),
+        tree=Tree(entries=tuple(times.lifted(kept[path], before.get(path)) for path in sorted(kept))),
         tampered=tampered,
         added=tuple(sorted(added)),
         shadowing=tuple(sorted(shadowing)),
@@ -132,8 +132,15 @@ class _Times:
 
     def __init__(self, before: Mapping[str, TreeEntry]) -> None:
         times = [entry.mtime_ns for entry in before.values() if entry.kind == "file"]
-        self._added = max(_EARLIEST, min(times, default=_EARLIEST) - 2 * _SECOND)
-        self._newest = max(times, default=0)
+        self._oldest = max(_EARLIEST + 2 * _SECOND, min(times, default=0))
+        self._added = self._oldest - 2 * _SECOND
+        self._newest = max(self._oldest, max(times, default=0))
+
+    def lifted(self, entry: TreeEntry, was: TreeEntry | None) -> TreeEntry:
+        """The entry; one of the input that is older than what the work added could be (archives give 1970) is made newer."""
+        if was is None or entry.kind != "file" or entry.mtime_ns >= self._oldest:
+            return entry
+        return msgspec.structs.replace(entry, mtime_ns=self._oldest)
 
     def of(self, entry: TreeEntry, was: TreeEntry | None) -> TreeEntry:
         is_text = is_source(entry.path)
