@@ -93,6 +93,7 @@ _NO_PACKAGE = frozenset(
     ]
 )
 """What lies in a project's folder and is not its package, as setuptools counts."""
+_MODULE_ENDINGS = (".py", ".pyc", ".so", ".pyd")
 _VERSION_MODULES = ("_version.py", "version.py", "__about__.py", "__version__.py", "_meta.py", "__init__.py")
 
 Read = Callable[[TreeEntry], Awaitable[str | None]]
@@ -238,12 +239,8 @@ def _why_not(
 ) -> str | None:
     """What speaks against putting a folder before all that is installed."""
     shown = f"{root}/" if root else "the input's own folder"
-    importable = _importable(root, folders)
-    shadowed = sorted(
-        name
-        for name in importable
-        if (name in sys.stdlib_module_names or name in _JUDGES) and name not in _HARMLESS
-    )
+    importable = {_module(path) for path in _importable(root, folders)}
+    shadowed = sorted(name for name in importable if is_interpreters_own(name))
     if shadowed:
         return (
             f"{shown} is not put on PYTHONPATH: its {_listed(shadowed)} would stand in for the interpreter's own. "
@@ -261,15 +258,38 @@ def _why_not(
     return None
 
 
+def is_interpreters_own(name: str) -> bool:
+    """Whether a judge's interpreter needs its own module of this name, not somebody's."""
+    return (name in sys.stdlib_module_names or name in _JUDGES) and name not in _HARMLESS
+
+
+def standing_in(tree: Tree, roots: Iterable[str]) -> tuple[str, ...]:
+    """Modules and packages of a tree, by path, that would stand in for the interpreter's own where these folders
+    (relative; empty text for the root) come first on PYTHONPATH."""
+    folders = _Folders(tree)
+    return tuple(
+        sorted(
+            path
+            for root in roots
+            for path in _importable(root, folders)
+            if is_interpreters_own(_module(path))
+        )
+    )
+
+
 def _importable(root: str, folders: _Folders) -> set[str]:
-    """Every name that a folder on the path would answer to first. A folder without `__init__.py` answers last."""
-    found: set[str] = set()
-    for name, entry in folders.names(root).items():
-        if entry.kind != "dir" and name.endswith(".py"):
-            found.add(name.removesuffix(".py"))
-        elif "__init__.py" in folders.names(entry.path):
-            found.add(name)
-    return found
+    """Modules and packages, by path, that a folder on the path would answer with first. One without `__init__.py`
+    answers last."""
+    return {
+        entry.path
+        for name, entry in folders.names(root).items()
+        if (entry.kind != "dir" and name.endswith(_MODULE_ENDINGS))
+        or any(inside.partition(".")[0] == "__init__" for inside in folders.names(entry.path))
+    }
+
+
+def _module(path: str) -> str:
+    return posixpath.basename(path).partition(".")[0]
 
 
 def _only_installed(
