@@ -68,7 +68,8 @@ class Ignored:
         if not self.is_folder:
             return f"{self.path} ({human_bytes(self.size_bytes)})"
         more = "" if self.is_counted else "more than "
-        return f"{self.path} ({more}{human_bytes(self.size_bytes)}, {more}{self.files:,} files)"
+        files = f"{self.files:,} file{'s' if self.files != 1 else ''}"
+        return f"{self.path} ({more}{human_bytes(self.size_bytes)}, {more}{files})"
 
 
 class Includes:
@@ -225,6 +226,6 @@ def human_bytes(count: int) -> str:
     amount = float(count)
     for unit in ("bytes", "kB", "MB"):
         if amount < 1000:
-            return f"{count} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+            return f"{count} byte{'s' if count != 1 else ''}" if unit == "bytes" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} GB"
