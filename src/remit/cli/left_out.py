@@ -117,6 +117,8 @@ def _is_exact(glob: str, path: str) -> bool:
 def may_be_secret(path: str, source: Path) -> bool:
     """Whether a file that is not under version control is of the kind that holds keys or tokens. Looks into few."""
     folder, name = posixpath.split(path)
+    if not (_SECRET_NAME.fullmatch(name) or _KEY_NAME.fullmatch(name) or name == ".npmrc"):
+        return False
     if _OTHERS_FOLDERS.intersection(folder.split("/")) or not source.is_file():
         return False
     if _SECRET_NAME.fullmatch(name):
@@ -125,7 +127,7 @@ def may_be_secret(path: str, source: Path) -> bool:
         return True
     if _KEY_NAME.fullmatch(name):
         return b"PRIVATE KEY" in _beginning(source)
-    return name == ".npmrc" and _TOKEN.search(_beginning(source)) is not None
+    return _TOKEN.search(_beginning(source)) is not None
 
 
 def _beginning(source: Path) -> bytes:
