@@ -349,4 +349,4 @@ async def test_a_generated_version_that_the_manifest_names_goes_with_the_package
     assert {path for path in await sent(repository) if path.endswith("_version.py")} == {
         "src/pkg/_version.py"
     }
-    assert plan_input(repository).included == ("src/pkg/_version.py (1 bytes)",)
+    assert plan_input(repository).included == ("src/pkg/_version.py (1 byte)",)

@@ -316,3 +316,14 @@ async def test_a_setup_that_cannot_run_stops_the_remit_before_anything_is_spent(
 async def test_a_setup_of_nothing_is_refused(bench: RemitBench, fields: dict[str, str]) -> None:
     with pytest.raises(InvalidRequest, match="`setup`"):
         await bench.create(outcome="Answer", verifiers=ANSWERS, model="scripted/dear", **fields)
+
+
+async def test_what_is_told_of_the_surroundings_stands_in_the_forecast(bench: RemitBench) -> None:
+    input_id = await bench.upload({"setup.py": "setup(name='pkg')", "pkg/__init__.py": "", "types.py": ""})
+    remit_id = await bench.create(
+        outcome="Answer", verifiers=ANSWERS, model="scripted/dear", input_id=input_id
+    )
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    assert state.forecast is not None
+    assert any("types would stand in for the interpreter's own" in note for note in state.forecast.notes)

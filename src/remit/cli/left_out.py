@@ -68,7 +68,8 @@ class Ignored:
         if not self.is_folder:
             return f"{self.path} ({human_bytes(self.size_bytes)})"
         more = "" if self.is_counted else "more than "
-        return f"{self.path} ({more}{human_bytes(self.size_bytes)}, {more}{self.files:,} files)"
+        files = f"{self.files:,} file{'s' if self.files != 1 else ''}"
+        return f"{self.path} ({more}{human_bytes(self.size_bytes)}, {more}{files})"
 
 
 class Includes:
@@ -116,6 +117,8 @@ def _is_exact(glob: str, path: str) -> bool:
 def may_be_secret(path: str, source: Path) -> bool:
     """Whether a file that is not under version control is of the kind that holds keys or tokens. Looks into few."""
     folder, name = posixpath.split(path)
+    if not (_SECRET_NAME.fullmatch(name) or _KEY_NAME.fullmatch(name) or name == ".npmrc"):
+        return False
     if _OTHERS_FOLDERS.intersection(folder.split("/")) or not source.is_file():
         return False
     if _SECRET_NAME.fullmatch(name):
@@ -124,7 +127,7 @@ def may_be_secret(path: str, source: Path) -> bool:
         return True
     if _KEY_NAME.fullmatch(name):
         return b"PRIVATE KEY" in _beginning(source)
-    return name == ".npmrc" and _TOKEN.search(_beginning(source)) is not None
+    return _TOKEN.search(_beginning(source)) is not None
 
 
 def _beginning(source: Path) -> bytes:
@@ -225,6 +228,6 @@ def human_bytes(count: int) -> str:
     amount = float(count)
     for unit in ("bytes", "kB", "MB"):
         if amount < 1000:
-            return f"{count} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+            return f"{count} byte{'s' if count != 1 else ''}" if unit == "bytes" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} GB"

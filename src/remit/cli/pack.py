@@ -248,13 +248,15 @@ class _Included:
                 self._add(top, top)
             elif self._includes or is_above:
                 self._refuse_environment(top)
+                is_whole = self._includes.takes(top)
                 for path in _walk(self._folder / top, []):
-                    self._add(top, top + path)
+                    self._add(top, top + path, is_whole=is_whole)
 
-    def _add(self, top: str, path: str) -> None:
+    def _add(self, top: str, path: str, *, is_whole: bool = False) -> None:
         source = self._folder / path
         is_secret = may_be_secret(path, source)
-        if not (path in self._wanted or self._includes.takes(path, is_secret=is_secret)):
+        is_taken = (is_whole and not is_secret) or path in self._wanted
+        if not (is_taken or self._includes.takes(path, is_secret=is_secret)):
             if is_secret:
                 self._secrets.append(path)
                 self.tops.add(path)

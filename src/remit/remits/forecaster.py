@@ -10,7 +10,7 @@ from remit.gateway.routing import Router
 from remit.interfaces import Prices
 from remit.ledger.prices import unpriced
 from remit.remits import evidence
-from remit.remits.events import Amount, EnvironmentRef, RemitCreated, RemitForecast
+from remit.remits.events import Amount, EnvironmentRef, RemitCreated, RemitForecast, RemitSetupEnded
 from remit.remits.forecast import forecast
 from remit.remits.money import format_usd
 from remit.remits.verification import priced_verifiers
@@ -32,8 +32,13 @@ class Forecaster:
         self._prices = prices
         self._verifiers = verifiers
 
-    async def forecast(self, created: RemitCreated, verdicts: Sequence[Verdict] = ()) -> RemitForecast:
-        """`verdicts` are of the run on the untouched input. Raises ModelUnavailable, Unpriced, and InvalidRequest when
+    async def forecast(
+        self,
+        created: RemitCreated,
+        verdicts: Sequence[Verdict] = (),
+        setup: RemitSetupEnded | None = None,
+    ) -> RemitForecast:
+        """`verdicts` are of the run on the untouched input, `setup` of what stands around it. Raises ModelUnavailable, Unpriced, and InvalidRequest when
         the budget cannot bind this model."""
         prior = forecast(
             model=created.model,
@@ -46,6 +51,7 @@ class Forecaster:
         notes = (
             *prior.notes,
             *_surroundings_notes(created.environment),
+            *(setup.notes if setup is not None else ()),
             *evidence.texts(verdicts, "notes"),
         )
         return replace(

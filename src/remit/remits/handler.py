@@ -267,7 +267,7 @@ class RemitHandler:
         initial = log.state.initial
         assert initial is not None, "the input is verified before"
         try:
-            forecast = await self._forecaster.forecast(_created(log.state), initial.verdicts)
+            forecast = await self._forecaster.forecast(_created(log.state), initial.verdicts, log.state.setup)
         except StoreUnavailable:
             raise
         except RemitError as error:  # it was possible at creation: a model or a price has gone since
