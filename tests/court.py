@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import msgspec
 
 from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
@@ -16,7 +17,7 @@ from remit.ids import Ids
 from remit.interfaces import Sandbox
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.testing.verifier_cases import store_tree, verify_request
-from remit.values import ConsentReason, JsonObject, SandboxSpec, ShellRequest, Verdict
+from remit.values import ConsentReason, JsonObject, SandboxSpec, ShellRequest, Verdict, VerifyRequest
 from remit.verifiers.command import CommandVerifier
 
 Files = Mapping[str, str | bytes]
@@ -27,17 +28,17 @@ class Court:
     """Runs a command where the agent worked, and lets the real verifier judge the same work."""
 
     def __init__(self, provider: BubblewrapProvider, blobs: DirectoryBlobStore, ids: Ids) -> None:
-        self._provider = provider
-        self._blobs = blobs
+        self.provider = provider
+        self.blobs = blobs
         self._ids = ids
         self._verifier = CommandVerifier(provider, kept(blobs), ids)
 
     async def agent_sandbox(self, files: Files) -> Sandbox:
         """Where the agent worked; lives until the provider is closed."""
         spec = SandboxSpec(
-            key=self._ids.new("agent"), epoch=1, tree_digest=await store_tree(self._blobs, files)
+            key=self._ids.new("agent"), epoch=1, tree_digest=await store_tree(self.blobs, files)
         )
-        return await self._provider.create(spec)
+        return await self.provider.create(spec)
 
     async def unguarded(self, work: Files, command: str, *, left_behind: str = "true") -> int | None:
         """Exit code of the command in the shell of the agent, after what it left behind."""
@@ -57,35 +58,40 @@ class Court:
         *,
         outcome: str = OUTCOME,
         despite: tuple[ConsentReason, ...] = (),
+        around: Mapping[str, object] | None = None,
         **options: object,
     ) -> tuple[Verdict, Verdict]:
-        """The verdicts on the untouched input and on the work."""
+        """The verdicts on the untouched input and on the work. `around`: other fields of the requests."""
         verifier: JsonObject = {"type": "command", "command": command, **options}  # type: ignore[dict-item]
-        given = await store_tree(self._blobs, start)
+        given = await store_tree(self.blobs, start)
         with anyio.fail_after(100):
-            untouched = await self._verifier.verify(
-                verify_request(
-                    verifier,
-                    tree_digest=given,
-                    input_tree_digest=given,
-                    verification_id=self._ids.new("verif"),
-                    outcome=outcome,
-                ),
-                None,
+            asked = verify_request(
+                verifier,
+                tree_digest=given,
+                input_tree_digest=given,
+                verification_id=self._ids.new("verif"),
+                outcome=outcome,
             )
-            verdict = await self._verifier.verify(
-                verify_request(
-                    verifier,
-                    tree_digest=await store_tree(self._blobs, work),
-                    input_tree_digest=given,
-                    verification_id=self._ids.new("verif"),
-                    outcome=outcome,
-                    baseline_digest=str(untouched.evidence["baseline_digest"]),
-                    despite=despite,
-                ),
-                None,
+            untouched = await self.verify(msgspec.structs.replace(asked, **(around or {})))
+            asked = verify_request(
+                verifier,
+                tree_digest=await store_tree(self.blobs, work),
+                input_tree_digest=given,
+                verification_id=self._ids.new("verif"),
+                outcome=outcome,
+                baseline_digest=str(untouched.evidence["baseline_digest"]),
+                despite=despite,
             )
+            verdict = await self.verify(msgspec.structs.replace(asked, **(around or {})))
         return untouched, verdict
+
+    async def verify(self, request: VerifyRequest) -> Verdict:
+        """What the real verifier says to this."""
+        return await self._verifier.verify(request, None)
+
+    async def store(self, files: Files) -> str:
+        """The digest of a tree with these files."""
+        return await store_tree(self.blobs, files)
 
     async def judge(self, start: Files, work: Files, command: str) -> Verdict:
         """The verdict on the work."""

@@ -1,81 +1,32 @@
-"""Ways to pass a check without doing the work. Each first shows that the cheat works where nothing protects the check,
-then that the verifier is not fooled. `unguarded` is a verifier as one would naively write it: it runs the command in
-the agent's own sandbox, on what the agent left there."""
+"""Ways to pass a check without doing the work. Each first shows that the cheat works where nothing protects the check
+(`Court.unguarded`), then that the verifier is not fooled. Those of tests/cheats.py are by kind, these are one by one."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-import anyio
 import pytest
 
-from kept import kept
-from remit.blobs.directory import DirectoryBlobStore
-from remit.clock import SystemClock
-from remit.ids import Ids
-from remit.interfaces import Sandbox
-from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
-from remit.testing.verifier_cases import BROKEN, MENDED, store_tree, verify_request
-from remit.values import SandboxSpec, ShellRequest, Verdict
-from remit.verifiers.command import CommandVerifier
+from court import Court, Files, make_court
+from remit.testing.verifier_cases import BROKEN, MENDED
+from remit.values import ShellRequest
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 
-Files = Mapping[str, str | bytes]
 PYTEST = "pytest -q -p no:cacheprovider"
-
-
-class Court:
-    """Runs a command where the agent worked, and lets the real verifier judge the same work."""
-
-    def __init__(self, provider: BubblewrapProvider, blobs: DirectoryBlobStore, ids: Ids) -> None:
-        self._provider = provider
-        self._blobs = blobs
-        self._ids = ids
-        self._verifier = CommandVerifier(provider, kept(blobs), ids)
-
-    async def agent_sandbox(self, files: Files) -> Sandbox:
-        """Where the agent worked; lives until the provider is closed."""
-        spec = SandboxSpec(
-            key=self._ids.new("agent"), epoch=1, tree_digest=await store_tree(self._blobs, files)
-        )
-        return await self._provider.create(spec)
-
-    async def unguarded(self, work: Files, command: str, *, left_behind: str = "true") -> int | None:
-        """Exit code of the command in the shell of the agent, after what it left behind."""
-        sandbox = await self.agent_sandbox(work)
-        for number, line in enumerate((left_behind, command)):
-            result = await sandbox.shell(
-                ShellRequest(call_id=f"call_{number}", epoch=1, command=line, timeout_seconds=60)
-            )
-        return result.exit_code
-
-    async def judge(self, start: Files, work: Files, command: str) -> Verdict:
-        """The verifier's verdict."""
-        request = verify_request(
-            {"type": "command", "command": command},
-            tree_digest=await store_tree(self._blobs, work),
-            input_tree_digest=await store_tree(self._blobs, start),
-            verification_id=self._ids.new("verif"),
-        )
-        with anyio.fail_after(90):
-            return await self._verifier.verify(request, None)
 
 
 @pytest.fixture
 async def court(tmp_path: Path) -> AsyncIterator[Court]:
-    blobs, ids = DirectoryBlobStore(tmp_path / "blobs"), Ids(SystemClock())
-    provider = BubblewrapProvider(tmp_path / "run", blobs, ids)
-    try:
-        yield Court(provider, blobs, ids)
-    finally:
-        await provider.close()
+    async with make_court(tmp_path) as made:
+        yield made
 
 
 async def test_honest_work_passes_and_undone_work_does_not(court: Court) -> None:
     done = await court.judge(BROKEN, MENDED, PYTEST)
     assert (done.passed, done.tampered, done.added) == (True, (), ())
+    assert done.rests_on_work == ("app.py",)
     undone = await court.judge(BROKEN, BROKEN, PYTEST)
     assert (undone.passed, undone.tampered) == (False, ())
     assert "assert 2 == 4" in undone.output
@@ -306,29 +257,50 @@ async def test_work_that_ends_pytest_with_0(court: Court) -> None:
     for command in (PYTEST, "python3 -m pytest -q", "cd tests && pytest -qq ..", "pytest -q | cat"):
         verdict = await court.judge(BROKEN, work, command)
         assert not verdict.passed, command
-        assert verdict.summary == "exit code 0, but pytest did not come to its end"
+        assert verdict.summary == "exit code 0, but pytest was ended from inside before it came to its end"
         assert "nothing is proved" in verdict.output
 
 
-async def test_the_report_of_pytest_is_asked_for_without_a_trace(court: Court) -> None:
-    for command in (
-        PYTEST,
-        "pytest -qq > log",
-        "cd tests && pytest --rootdir=.. .",
-        "pytest --junitxml=mine.xml",
-    ):
-        verdict = await court.judge(BROKEN, MENDED, command)
-        assert verdict.passed, (command, verdict.output)
-        assert "/tmp/report" not in verdict.output
+_FORGE = """import glob, json, os
+
+
+def double(x):
+    (path,) = glob.glob(os.environ["REMIT_REPORTS"] + "/pytest-*.jsonl")
+    with open(path, "a") as file:
+        for record in (
+            {"t": "case", "name": "tests/test_app.py::test_double", "status": "passed"},
+            {"t": "end", "code": 0},
+        ):
+            file.write(json.dumps(record) + "\\n")
+    os._exit(0)
+"""
 
 
 async def test_known_gap_work_that_changes_the_test_process_itself(court: Court) -> None:
     """Work that runs inside the process that judges it can forge its report and end it with 0. No file is touched, so no
-    command verifier can tell; design/verification.md says what to do about it. When this fails the gap is closed: say so there."""
-    forge = (
-        "import os\n"
-        "path = os.environ['PYTEST_ADDOPTS'].rpartition('=')[2]\n"
-        "open(path, 'w').write('<testsuites/>')\n"
-        "os._exit(0)\n"
+    command verifier can tell; the verdict says that it could. When this fails the gap is closed: say so in
+    design/verification.md."""
+    verdict = await court.judge(BROKEN, BROKEN | {"app.py": _FORGE}, PYTEST)
+    assert verdict.passed
+    cases = verdict.evidence["cases"]
+    assert isinstance(cases, dict)
+    assert (cases["passed"], cases["judged_in_process"]) == (1, True)
+    assert verdict.rests_on_work == ("app.py",)
+
+
+async def test_the_same_forgery_in_a_sandbox_of_its_own_proves_nothing(court: Court) -> None:
+    check = (
+        "import subprocess\n\n\ndef test_double():\n"
+        "    said = subprocess.run(['python3', 'app.py', '2'], capture_output=True, text=True).stdout\n"
+        "    assert said == '4\\n'\n"
     )
-    assert (await court.judge(BROKEN, BROKEN | {"app.py": forge}, PYTEST)).passed
+    start = {**BROKEN, "app.py": "import sys\n\nprint(int(sys.argv[1]))\n", "tests/test_app.py": check}
+    forge = _FORGE + "\n\ndouble(2)\n"
+    _, verdict = await court.carry(start, {**start, "app.py": forge}, PYTEST, isolate=True)
+    assert not verdict.passed
+    honest = {**start, "app.py": "import sys\n\nprint(2 * int(sys.argv[1]))\n"}
+    _, verdict = await court.carry(start, honest, PYTEST, isolate=True)
+    assert verdict.passed, (verdict.summary, verdict.output)
+    cases = verdict.evidence["cases"]
+    assert isinstance(cases, dict)
+    assert (cases["passed"], cases["judged_in_process"]) == (1, False)

@@ -111,8 +111,11 @@ async def test_a_passing_command_says_on_what_it_ran(
     assert evidence["exit_code"] == 0
     assert evidence["image_digest"] == (await provider.image()).digest
     protected = evidence["protected"]
-    assert isinstance(protected, dict)
-    assert set(protected) == {"pyproject.toml", "tests/test_app.py"}
+    assert isinstance(protected, list)
+    assert [file["path"] for file in protected if isinstance(file, dict)] == [
+        "pyproject.toml",
+        "tests/test_app.py",
+    ]
     tree_digest = evidence["tree_digest"]
     assert isinstance(tree_digest, str)
     assert await blobs.has([tree_digest])

@@ -383,7 +383,7 @@ def test_without_any_report_there_is_nothing_to_say() -> None:
 
 @pytest.mark.parametrize(
     ("loaded", "is_shared"),
-    [((), False), (("tests/test_a.py",), False), (("tests/test_a.py", "calc.py"), True), (None, True)],
+    [((), True), (("tests/test_a.py",), False), (("tests/test_a.py", "calc.py"), True), (None, True)],
 )
 def test_work_in_the_judges_process_is_told(loaded: tuple[str, ...] | None, is_shared: bool) -> None:
     assert verdict(None, report(("a", "passed"), loaded=loaded)).judged_in_process == is_shared

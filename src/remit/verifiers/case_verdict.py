@@ -292,8 +292,9 @@ def _why_nothing(now: RunReport, counts: CaseCounts) -> str | None:
 
 
 def _shares_process(run: RunnerRun, is_protected: Callable[[str], bool]) -> bool:
-    """Only Python's runners tell what they loaded; elsewhere work and cases are one program."""
-    if run.loaded is None:
+    """Only Python's runners tell what they loaded; elsewhere work and cases are one program. A run that loaded nothing, not
+    even its cases, has not told."""
+    if not run.loaded:
         return bool(run.cases)
     return any(not is_protected(file) for file in run.loaded)
 

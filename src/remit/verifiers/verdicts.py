@@ -97,7 +97,6 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
     passed = ended.exit_code == 0 and why_cases is None
     if ended.exit_code == 0 and why_cases is not None:
         how = f"{how}, but {why_cases}"
-    protected = [_told(file) for file in run.protection.files[:PROTECTED_REPORTED_MAX]]
     return Verdict(
         verifier=run.request.verifier,
         passed=passed,
@@ -106,7 +105,6 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
         evidence={
             **_evidence(run, seen, cases),
             "baseline_digest": baseline_digest,
-            "protected": list[JsonValue](protected),
             "work_left": list[JsonValue](_bounded(run.protection.work_left)),
             "proposed_work": list[JsonValue](_proposed(run.protection.work_left)),
             "rewrites": list[JsonValue](_bounded(baseline.rewrites)),
@@ -303,9 +301,7 @@ def _evidence(run: Run, seen: _Seen, cases: CasesVerdict | None) -> JsonObject:
         "image_digest": run.image.digest,
         "tree_digest": run.tree_digest,
         "work_tree_digest": run.request.tree_digest,
-        "protected": list[JsonValue](
-            {"path": path, "content": content} for path, content in hashes[:PROTECTED_REPORTED_MAX]
-        ),
+        "protected": [_told(file) for file in run.protection.files[:PROTECTED_REPORTED_MAX]],
         "protected_count": len(hashes),
         "protected_digest": _digest_of(hashes),
         "rewritten": list[JsonValue](_bounded(seen.rewritten)),
@@ -338,7 +334,7 @@ def _evidence(run: Run, seen: _Seen, cases: CasesVerdict | None) -> JsonObject:
 def _plain_cases(cases: CasesVerdict | None, isolated: Isolated | None) -> JsonValue:
     if cases is not None and isolated is not None and isolated.mixed is None:
         cases = msgspec.structs.replace(cases, judged_in_process=False)
-    return cast("JsonValue", msgspec.to_builtins(cases))
+    return cast("JsonValue", msgspec.json.decode(msgspec.json.encode(cases)))  # lists, where values have tuples
 
 
 def _told(file: ProtectedFile) -> JsonObject:
