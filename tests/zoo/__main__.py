@@ -1,4 +1,10 @@
-"""Carry out the zoo: `make zoo`, or `python -m zoo --help`."""
+"""Carry out the zoo: `make zoo`, or `python -m zoo --help`.
+
+Projects are fetched by pip's, npm's and apt's own clients, checked by hash, and kept in `$XDG_CACHE_HOME/remit-zoo`, beside how
+unguarded runs of cheats ended: those are not run again. `--prepare`, which `make zoo` says, installs compilers from Debian, as root
+alone; a project whose programs are missing is skipped and named. A new project is an entry in `projects/` without breaks, then
+`--find SEED --only NAME`.
+"""
 
 from __future__ import annotations
 
@@ -84,10 +90,17 @@ async def _find_all(projects: Sequence[Project], options: argparse.Namespace, sc
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m zoo", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m zoo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--only", default="", help="names of projects, with commas")
     parser.add_argument(
-        "--seed", type=int, default=None, help="one honest change and two cheats a project, chosen by it"
+        "--seed",
+        type=int,
+        default=None,
+        help="one honest change and about two cheats a project, chosen by it",
     )
     parser.add_argument("--slice", type=int, default=None, metavar="N", help="N projects, chosen by the seed")
     parser.add_argument("--jobs", type=int, default=2, help="projects at a time (2)")

@@ -66,6 +66,12 @@ class Court:
     async def unguarded(self, files: Files, command: str) -> Ended:
         """Run the command on what the agent left, in a sandbox like the agent's, as one would naively do it."""
         spec = SandboxSpec(key=self._ids.new("agent"), epoch=1, tree_digest=await self._store(files))
+        try:
+            return await self._run(spec, command)
+        except RemitError as error:  # a cheat may end its own sandbox
+            return Ended(None, error.message, 0.0)
+
+    async def _run(self, spec: SandboxSpec, command: str) -> Ended:
         sandbox = await self._provider.create(spec)
         try:
             ended = await sandbox.exec(
