@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -20,6 +22,7 @@ from remit.values import (
     ImageInfo,
     JsonObject,
     Principal,
+    ReadOnlyTree,
     SandboxSpec,
     Tree,
     Verdict,
@@ -32,14 +35,14 @@ from remit.verifiers.isolation import Isolation, isolate
 from remit.verifiers.judged import Judged, judge_tree
 from remit.verifiers.make_ground import makefile_of
 from remit.verifiers.patterns import ProtectedPatterns
-from remit.verifiers.programs import needs_of
+from remit.verifiers.programs import Needs, needs_of
 from remit.verifiers.protected import Protection
 from remit.verifiers.protection import protect_input
 from remit.verifiers.reports import pack_report
 from remit.verifiers.specifications import describe, parse_command
 from remit.verifiers.syntax import refuse_unreadable
 from remit.verifiers.texts import read_through
-from remit.verifiers.trials import Trials
+from remit.verifiers.trials import ROOT, Trials
 from remit.verifiers.verdicts import Run, untouched_verdict, verdict
 
 _PROBE_SECONDS = 20.0
@@ -82,14 +85,9 @@ class CommandVerifier:
             )
         await refuse_unreadable(specification.command)
         needs = needs_of(specification.command)
-        if needs.tree_programs:
-            raise VerifierUnavailable(
-                f"verifier {describe(verifier)!r} runs {needs.tree_programs[0]!r} from the working tree, which the agent can "
-                "change. Name the program alone (pytest, python) and add its folder to the image: --toolchain DIR "
-                "(for a virtual environment, the folder that has bin/)."
-            )
         if has_packages:
             return  # they are not installed yet: what is missing then shows when the command runs
+        refuse_tree_programs(verifier, needs, ())
         image = await self._provider.image(toolchains)
         for program in needs.programs:
             if program not in image.programs:
@@ -101,6 +99,7 @@ class CommandVerifier:
     async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict:
         """See Verifier. Without a baseline the command is first run on the untouched input."""
         specification = parse_command(request.verifier)
+        refuse_tree_programs(request.verifier, needs_of(specification.command), request.mounts)
         given = await load_tree(self._blobs, request.input_tree_digest)
         work = await load_tree(self._blobs, request.tree_digest)
         key = baseline_key(specification, request.input_tree_digest, request.outcome)
@@ -125,7 +124,7 @@ class CommandVerifier:
         trial = await self._trials.run(
             own, specification, tree=given, tree_digest=digest, ground=Ground(), environment={}
         )
-        protection = await protect_input(
+        reading = await protect_input(
             self._blobs,
             given,
             specification.command,
@@ -135,6 +134,7 @@ class CommandVerifier:
             unprotect=specification.unprotect,
             work=specification.work,
         )
+        protection = with_source_roots(reading, request.environment)
         plain = trial
         isolation = await self._isolation(request, specification, given, given, protection)
         if isolation is not None:
@@ -261,6 +261,26 @@ class CommandVerifier:
             with CancelScope(shield=True):
                 await sandbox.destroy()
         return ended.exit_code == 0
+
+
+def refuse_tree_programs(verifier: JsonObject, needs: Needs, mounts: Sequence[ReadOnlyTree]) -> None:
+    """Raise VerifierUnavailable for a program of the working tree; what a setup made there is mounted read-only, and the
+    work cannot change it."""
+    folders = tuple(f"{mount.path.removeprefix(f'{ROOT}/').rstrip('/')}/" for mount in mounts)
+    for program in needs.tree_programs:
+        if not posixpath.normpath(program.removeprefix(f"{ROOT}/")).startswith(folders):
+            raise VerifierUnavailable(
+                f"verifier {describe(verifier)!r} runs {program!r} from the working tree, which the agent can change. Name the "
+                "program alone (pytest, python) and add its folder to the image: --toolchain DIR (for a virtual environment, "
+                'the folder that has bin/); or have it made before the work: --setup "npm ci".'
+            )
+
+
+def with_source_roots(protection: Protection, environment: Mapping[str, str]) -> Protection:
+    """The protection with the folders of the tree that come first on Python's path: a judge looks there for modules."""
+    folders = environment.get("PYTHONPATH", "").split(":")
+    roots = {path.removeprefix(ROOT).strip("/") for path in folders if f"{path}/".startswith(f"{ROOT}/")}
+    return replace(protection, places=tuple(sorted({*protection.places, *roots})))
 
 
 def patterns_of(specification: schema.CommandVerifier, protection: Protection) -> ProtectedPatterns:
