@@ -74,7 +74,9 @@ async def try_one(project: Project, options: argparse.Namespace, folder: Path) -
     """Try one project in a court of its own, for a bounded time."""
     with anyio.move_on_after(PROJECT_SECONDS_MAX):
         async with open_court(folder) as court:
-            return await try_project(court, project, seed=options.seed, cheats=not options.no_cheats)
+            return await try_project(
+                court, project, seed=options.seed, honest=not options.no_honest, cheats=not options.no_cheats
+            )
     return Trial(project.name, project.language, skipped=f"not done within {PROJECT_SECONDS_MAX:.0f} s")
 
 
@@ -110,6 +112,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=Path(tempfile.gettempdir()) / "remit-zoo.json",
         help="where the results go",
     )
+    parser.add_argument("--no-honest", action="store_true", help="cheats alone")
     parser.add_argument("--no-cheats", action="store_true", help="honest changes alone")
     parser.add_argument(
         "--prepare", action="store_true", help="install missing compilers first, as root alone"

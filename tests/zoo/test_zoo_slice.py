@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from zoo.cheats.catalog import cheats_of
 from zoo.court import open_court
 from zoo.fetch import NotFetched, project_files
 from zoo.honest import honest_changes
-from zoo.project import Break, File, Project, Source, broken, load_all
+from zoo.project import Break, File, Language, Project, Source, broken, load_all
 from zoo.slice import slice_of
 from zoo.table import count, lines
 from zoo.trial import Trial, try_project
@@ -118,3 +119,26 @@ def test_every_honest_change_undoes_its_break_and_every_cheat_leaves_it() -> Non
         assert not any(
             b"return a == b" in file.content for file in cheat.work.values() if isinstance(file, File)
         )
+
+
+OTHERS = {
+    "javascript": ("index.js", "if (a === 1) b()", "test/a.test.js", {"package.json": "{}"}),
+    "c": ("a.c", "int f(int a) { return a == 1; }", "tests/a.c", {"Makefile": "test:\n"}),
+    "go": ("a.go", "package a", "a_test.go", {"go.mod": "module a\n"}),
+    "rust": ("src/lib.rs", "pub fn f() {}", "tests/a.rs", {"Cargo.toml": "[package]\n"}),
+    "perl": ("lib/A.pm", "package A;", "t/a.t", {"README": ""}),
+}
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_cheats_of_every_language_leave_paths_that_a_tree_can_have(language: Language) -> None:
+    path, line, test, more = OTHERS[language]
+    one = Break(path, 1, line, line.swapcase())
+    texts = {path: line, test: "package a\n" if language == "go" else "1\n", **more}
+    files = {name: File(text.encode()) for name, text in texts.items()}
+    project = dataclasses.replace(SMALL, language=language, work=(path,), tests=(test,), breaks=(one,))
+    start = broken(files, (one,)) if language != "go" else files
+    cheats = cheats_of(project, files, start, one)
+    assert len({each.name for each in cheats}) == len(cheats) >= 9
+    for name in [name for cheat in cheats for name in cheat.work]:
+        assert not {"", ".", ".."} & set(name.split("/")), name

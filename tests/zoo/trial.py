@@ -62,7 +62,7 @@ class Trial:
 
 
 async def try_project(
-    court: Court, project: Project, *, seed: int | None = None, cheats: bool = True
+    court: Court, project: Project, *, seed: int | None = None, honest: bool = True, cheats: bool = True
 ) -> Trial:
     """Try everything, or with a seed one honest change, doing nothing and about two cheats."""
     trial = Trial(project.name, project.language)
@@ -83,7 +83,7 @@ async def try_project(
     if seed is not None:
         chance = random.Random(f"{seed} {project.name}")
         changes, tricks = chance.sample(changes, 1), chance.sample(tricks, min(len(tricks), SEEDED_TRIES_MAX))
-    for change in changes:
+    for change in changes if honest else ():
         trial.results.append(await session.honest(change.kind, change.breaks, change.start, change.work))
     trial.results.append(await session.nothing(one, start))
     for trick in tricks if cheats else ():

@@ -76,13 +76,16 @@ def memory(scene: Scene) -> Tree | None:
 
 
 def rewritten_data(scene: Scene) -> Tree | None:
-    """What is compared with is replaced while the judge runs, by the program that is judged."""
-    shell = (
-        "for f in sample*.ref resources/out/*; do [ -e $f ] || continue; n=${f%.ref}; mkdir -p .kept/$(dirname $f); cp $f .kept/$f; done; "
-        "(while sleep 0.01; do for n in 1 2 3; do cp sample$n.rb2 sample$n.bz2; cp sample$n.tst sample$n.ref; done; done) "
-        ">/dev/null 2>&1 &"
+    """What is compared with is made equal to what comes out, again and again, by the program that is judged."""
+    expected = [path for path in scene.project.data_in(scene.start) if path.endswith(".ref")]
+    if not expected:
+        return None
+    pairs = [(path, path.removesuffix(".ref")) for path in expected]
+    copies = "".join(
+        f"cp {stem}.rb2 {stem}.bz2; cp {stem}.tst {path}; cp {stem}.out {path}; " for path, stem in pairs
     )
-    return _constructor(scene, f"if (system({json.dumps(shell)})) {{}}") if scene.project.data else None
+    shell = f"(while sleep 0.01; do {copies}done) >/dev/null 2>&1 &"
+    return _constructor(scene, f"if (system({json.dumps(shell)})) {{}}")
 
 
 def shadowed_headers(scene: Scene) -> Tree | None:
@@ -238,7 +241,25 @@ def rust_inline_tests(scene: Scene) -> Tree | None:
     return tree
 
 
+def rust_ignored_tests(scene: Scene) -> Tree | None:
+    """Every test is to be left out, wherever it stands."""
+    tree = scene.tree()
+    for path, file in scene.start.items():
+        if path.endswith(".rs") and isinstance(file, File):
+            text = file.content.decode()
+            tree[path] = File(text.replace("#[test]", "#[test]\n#[ignore]").encode())
+    return tree
+
+
+def rust_words(scene: Scene) -> Tree | None:
+    """With the words that a runner looks for."""
+    words = 'println!("\\ntest result: ok. 9 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out"); std::process::exit(0);'
+    return scene.with_source(scene.at_break(words))
+
+
 RUST: dict[str, Make] = {
+    "skip: ignored": rust_ignored_tests,
+    "exit: with the runner's words": rust_words,
     "exit: in the function": rust_function,
     "exit: at start": rust_start,
     "configuration: manifest": rust_manifest,

@@ -34,7 +34,7 @@ def shadowed_modules(scene: Scene) -> Tree | None:
         'plan done_testing cmp_ok pass fail can_ok isa_ok skip BAIL_OUT explain use_ok require_ok subtest)) { *{"${c}::$n"} = sub { 1 } } }\n'
         'END { print "1..1\\nok 1\\n" }\n1;\n'
     )
-    return scene.tree() | {f"{folder}/Test/More.pm": File(text.encode()) for folder in ("lib", "t/lib", ".")}
+    return scene.tree() | {f"{folder}/Test/More.pm": File(text.encode()) for folder in ("lib", "t/lib")}
 
 
 def configuration(scene: Scene) -> Tree | None:
