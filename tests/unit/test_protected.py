@@ -425,6 +425,9 @@ def test_added_files_are_older_than_all_that_was_given_and_never_before_1980() -
     assert min(e.mtime_ns for e in early if e.path in ("b.c", "stamp")) >= 315_619_200 * 10**9
 
 
+SPEC = pathspec.GitIgnoreSpec.from_lines(shipped())
+
+
 @given(
     st.lists(
         st.sampled_from([*(p.strip("/").replace("*", "x") for p in shipped()), "a", "src"]),
@@ -434,6 +437,5 @@ def test_added_files_are_older_than_all_that_was_given_and_never_before_1980() -
 )
 def test_names_are_looked_up_as_a_gitignore_would_match_them(parts: list[str]) -> None:
     path = "/".join(parts)
-    spec = pathspec.GitIgnoreSpec.from_lines(shipped())
-    assert (ProtectedPatterns().why(path) is not None) == spec.match_file(path)
-    assert (ProtectedPatterns().why(path, is_folder=True) is not None) == spec.match_file(f"{path}/")
+    assert (ProtectedPatterns().why(path) is not None) == SPEC.match_file(path)
+    assert (ProtectedPatterns().why(path, is_folder=True) is not None) == SPEC.match_file(f"{path}/")

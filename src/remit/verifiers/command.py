@@ -196,9 +196,7 @@ class CommandVerifier:
             )
         )
         digest = await self._blobs.put(request.principal, request.stream_id, judged.tree.encode())
-        makefile = await read_through(
-            self._blobs, given, lambda read: makefile_of(given, judged.tree, read)
-        )
+        makefile = await read_through(self._blobs, given, lambda read: makefile_of(given, judged.tree, read))
         busy = (*baseline.rewrites, *baseline.created) if baseline is not None else ()
         trial = await self._trials.run(
             request,

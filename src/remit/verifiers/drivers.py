@@ -50,9 +50,7 @@ def driven(command: Command, names: Names, read: Read) -> Iterator[Line]:
     found = (names.find(value, command.folder)[0] for word in _scripts(words) for value in word.values)
     for path in dict.fromkeys(path for paths in found for path in paths):
         text = read(path)
-        if text is not None and (
-            _SHELL_NAME.search(path) or _SHELLS.fullmatch(name) or _SHEBANG.match(text)
-        ):
+        if text is not None and (_SHELL_NAME.search(path) or _SHELLS.fullmatch(name) or _SHEBANG.match(text)):
             own = (f"{ROOT}/{path}",)
             yield Line(text, command.folder, path, {"0": own, "BASH_SOURCE": own})
     if name in _FILES:

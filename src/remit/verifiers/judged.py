@@ -118,7 +118,9 @@ def is_planted(
     is_protected = patterns.why(path) not in (None, "not among --work")
     if is_protected and (_CODE.search(name) or patterns.why(name) is not None):
         return True
-    if patterns.why(name, is_folder=True) is not None:  # a folder that was gone before anyone could look into it
+    if (
+        patterns.why(name, is_folder=True) is not None
+    ):  # a folder that was gone before anyone could look into it
         return True
     entries = {**inputs.entries, **{name: TreeEntry(path=name, kind="file") for name in (path, *created)}}
     return Shadowing(inputs, protection.places, judge_modules).hides(path, entries) is not None

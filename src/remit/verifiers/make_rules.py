@@ -62,7 +62,13 @@ class Rules:
             needs = [need.replace("%", stem) for need in rule.needs]
             for need in needs:
                 self._make(need, lines, (*above, goal))
-            given = {"@": goal, "<": "".join(needs[:1]), "^": " ".join(needs), "+": " ".join(needs), "*": stem}
+            given = {
+                "@": goal,
+                "<": "".join(needs[:1]),
+                "^": " ".join(needs),
+                "+": " ".join(needs),
+                "*": stem,
+            }
             made += [expand(line, self.variables | given).replace("$$", "$") for line in rule.recipe]
         lines[goal] = made
 

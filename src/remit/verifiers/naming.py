@@ -223,7 +223,9 @@ class _Namer:
                 judged |= self._compare(command)
         for at, command in enumerate(commands):
             kinds = kinds_of(program_of(command)[0])
-            is_passing = kinds & {"reader", "sayer"} and not ("decider" in kinds and command not in self._passed)
+            is_passing = kinds & {"reader", "sayer"} and not (
+                "decider" in kinds and command not in self._passed
+            )
             if not kinds & {"comparer", "test", "grep"} and not is_passing and command not in judged:
                 made = self._made_of([*_sources(command), *self._writers(command)])
                 is_beside = any(self._found(word, command) for word in command.words)
@@ -309,7 +311,9 @@ class _Namer:
                 continue
             todo += [*_sources(source), *self._writers(source)]
             is_said = name == "tee" or not kinds & {"reader", "copier"}
-            for word in () if is_said else (*(w for w in words[1:] if not w.text.startswith("-")), *source.reads):
+            for word in (
+                () if is_said else (*(w for w in words[1:] if not w.text.startswith("-")), *source.reads)
+            ):
                 made.files += self._found(word, source) if not [*self._writers_of(word, source)] else []
         return made
 
@@ -328,7 +332,11 @@ def _writes(command: Command) -> Iterator[Word]:
     yield from words[-1:] if "copier" in kinds_of(name) and len(words) > 2 else ()
     for word, following in itertools.pairwise((*words, word_of(""))):
         option, separator, value = word.text.partition("=")
-        if _OUTPUT.fullmatch(option) and not kinds_of(name) & {"grep", "test"} and (separator or following.text):
+        if (
+            _OUTPUT.fullmatch(option)
+            and not kinds_of(name) & {"grep", "test"}
+            and (separator or following.text)
+        ):
             yield word_of(value) if separator else following
 
 
@@ -341,7 +349,9 @@ def _listed(command: Command) -> list[Word]:
         return []
     if name != "find":
         return [word for word in words[1:] if not word.text.startswith("-")]
-    return [word_of(f"{UNKNOWN}/{value}") for word in words[1:] for value in word.values if value[:1] not in ".-("]
+    return [
+        word_of(f"{UNKNOWN}/{value}") for word in words[1:] for value in word.values if value[:1] not in ".-("
+    ]
 
 
 def _has(words: Iterable[Word], text: str) -> bool:

@@ -128,6 +128,7 @@ def protection_of(
     is_work |= {
         p for p, role in candidates.items() if role == "open" and is_product_named(p) and not is_code(p)
     }
+    is_work |= _sole_script(candidates, seen, is_work, reasons, is_code)
     universe = (
         seen
         if opened is not None
@@ -177,6 +178,20 @@ def _note(inputs: InputTree, path: str, named: _Named, reasons: dict[str, str]) 
     real = inputs.real(path)
     if real is not None and inputs.is_file(real):
         inputs.reach(path, "named in the command" if via is None else f"run by {via}", reasons)
+
+
+def _sole_script(
+    roles: Mapping[str, Role],
+    seen: Collection[str],
+    is_work: set[str],
+    reasons: Mapping[str, str],
+    is_code: Callable[[str], bool],
+) -> set[str]:
+    """Where a test was opened, too, and nothing else could be the work: the script that the command runs."""
+    left = [path for path in seen if is_code(path) and path not in reasons and path not in is_work]
+    has_judge = any(path in reasons and is_code(path) and _is_judges(path) for path in seen)
+    is_script = len(left) == 1 and roles.get(left[0]) == "run" and not is_judge_named(left[0])
+    return set(left) if has_judge and is_script and not is_work & set(seen) else set()
 
 
 def _soft(
@@ -281,12 +296,7 @@ def _reach(
         named.globs |= dict.fromkeys(globs)
         named.folders |= dict.fromkeys(c.folder for c in reading.commands if UNKNOWN not in c.folder)
         for path, role in roles.items():
-            if (
-                line.via is not None
-                and role == "open"
-                and opened is not None
-                and path not in opened
-            ):
+            if line.via is not None and role == "open" and opened is not None and path not in opened:
                 continue
             if path not in named.roles or stronger(role, named.roles[path]):
                 named.roles[path], named.via[path] = role, line.via

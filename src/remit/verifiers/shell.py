@@ -304,9 +304,7 @@ class _Reader:
         sources += variable.sources
         values = list(variable.values) if not rest or rest[0] in ":-=[" else []
         if rest[:1] in (":", "-", "="):
-            values += [
-                value for child in node.named_children[1:] for value in self._pieces(child, sources)
-            ]
+            values += [value for child in node.named_children[1:] for value in self._pieces(child, sources)]
         return values[:VALUES_MAX] or [UNKNOWN]
 
 

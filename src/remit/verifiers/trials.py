@@ -189,9 +189,7 @@ async def _tree(sandbox: Sandbox, root: str) -> Tree:
 
 
 def _junit_files(written: Sequence[str]) -> list[str]:
-    return [path for path in dict.fromkeys(written) if is_junit_path(path)][
-        :JUNIT_FILES_MAX
-    ]
+    return [path for path in dict.fromkeys(written) if is_junit_path(path)][:JUNIT_FILES_MAX]
 
 
 async def _fetch(sandbox: Sandbox, paths: Sequence[str]) -> dict[str, bytes]:
@@ -199,9 +197,7 @@ async def _fetch(sandbox: Sandbox, paths: Sequence[str]) -> dict[str, bytes]:
     if not paths:
         return {}
     return {
-        path: content
-        async for path, content in sandbox.fetch(ROOT, paths)
-        if len(content) <= JUNIT_BYTES_MAX
+        path: content async for path, content in sandbox.fetch(ROOT, paths) if len(content) <= JUNIT_BYTES_MAX
     }
 
 
