@@ -380,6 +380,47 @@ def test_where_nothing_that_was_opened_is_left_for_the_work_it_is_unclear(
     assert protect("python3 main.py", files, outcome=outcome, opened=opened).is_unclear == is_unclear
 
 
+TESTED = {"fizz.py": "", "tests/test_fizz.py": ""}
+
+
+@pytest.mark.parametrize(
+    ("command", "files", "left"),
+    [
+        ("python3 fizz.py && python3 -m pytest -q", TESTED, ("fizz.py",)),
+        ("make t", {**TESTED, "Makefile": "t:\n\tpython3 fizz.py\n\tpytest\n"}, ("fizz.py",)),
+        ("python3 check.py && pytest", {"check.py": "", "tests/test_fizz.py": ""}, ()),
+        ("python3 run.py && pytest", {**TESTED, "run.py": ""}, ("fizz.py",)),
+        ("make t", {"fizz.py": "", "Makefile": "t:\n\tpython3 fizz.py\n"}, ()),
+    ],
+)
+def test_a_script_beside_tests_is_the_work_where_nothing_else_is_left(
+    command: str, files: dict[str, str], left: tuple[str, ...]
+) -> None:
+    assert protect(command, files).work_left == left
+
+
+@pytest.mark.parametrize(
+    ("command", "files", "is_work"),
+    [
+        ("python3 a.py > /tmp/out; python3 b.py", {}, True),
+        ("bash run.sh", {"run.sh": "python3 a.py | sort >> out.txt\npython3 b.py\n"}, True),
+        ("make", {"Makefile": "t: o\n\tpython3 b.py\no: a.py\n\t@python3 a.py > $@\n"}, True),
+        ("npm test", {"package.json": '{"scripts": {"pretest": "node a.py >o", "test": "node b.py"}}'}, True),
+        ("python3 a.py > /dev/null; python3 b.py", {}, False),
+        ("python3 a.py 2> err; python3 b.py", {}, False),
+        ("python3 a.py > run.log; python3 b.py", {}, False),
+        ("python3 a.py > out; cat out", {}, False),
+        ("python3 a.py > out; exit $?", {}, False),
+    ],
+)
+def test_a_script_whose_output_goes_to_a_file_for_what_follows_is_the_work(
+    command: str, files: dict[str, str], is_work: bool
+) -> None:
+    found = protected(command, {"a.py": "", "b.py": "", "lib.py": "", **files})
+    assert ("a.py" not in found) == is_work
+    assert "b.py" in found or "b.py" not in command
+
+
 def test_data_that_was_opened_is_protected_and_templates_are_not() -> None:
     files = {
         "app.py": "",

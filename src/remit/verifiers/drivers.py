@@ -1,36 +1,34 @@
-"""The shell lines in files that only drive other programs: recipes of make, scripts of package.json, shell scripts. Pure."""
+"""The shell text in files that only drive other programs: recipes of make, scripts of package.json, shell scripts. Pure."""
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from remit.verifiers.input_names import ROOT, Names, absolute
-from remit.verifiers.make_rules import NAMES, read_rules
-from remit.verifiers.program_kinds import program_of
-from remit.verifiers.programs import basename
-from remit.verifiers.shell import Command, Word, plain
-
-Read = Callable[[str], str | None]
-"""The text of a file of the input, or None when there is none to be had."""
+from remit.verifiers.make_rules import NAMES, is_makefile, read_rules
+from remit.verifiers.programs import basename, program_of
+from remit.verifiers.shell import Command, Word
+from remit.verifiers.texts import Read
 
 _FILES = {
+    **dict.fromkeys(("make", "gmake"), NAMES),
+    **dict.fromkeys(("npm", "yarn", "pnpm", "bun"), ("package.json",)),
+    **dict.fromkeys(("poe", "pdm"), ("pyproject.toml",)),
     "just": ("justfile", "Justfile", ".justfile"),
     "task": ("Taskfile.yml", "Taskfile.yaml"),
     "composer": ("composer.json",),
     "deno": ("deno.json",),
     "rake": ("Rakefile",),
     "tox": ("tox.ini",),
-    "poe": ("pyproject.toml",),
-    "pdm": ("pyproject.toml",),
-    **dict.fromkeys(("npm", "yarn", "pnpm", "bun"), ("package.json",)),
-    **dict.fromkeys(("make", "gmake"), NAMES),
 }
 _LIFE_CYCLE = {"t": "test", "tst": "test"}
+_FOLDER = re.compile(r"(-C|--directory|--prefix|--cwd|--dir|-d)(?:=?(.+))?")
+_FILE = re.compile(r"(-f|--file|--makefile|--justfile)(?:=?(.+))?")
 _SHELL_NAME = re.compile(r"\.(ba|da|z|k)?sh$")
 _SHELLS = re.compile(r"(ba|da|z|k|a)?sh|\.|source")
 _SHEBANG = re.compile(r"#!.*\b(ba|da|z|k)?sh\b")
@@ -47,67 +45,46 @@ class Line:
 
 
 def driven(command: Command, names: Names, read: Read) -> Iterator[Line]:
-    """The lines that one command leads to."""
+    """The text that one command leads to."""
     name, words = program_of(command)
-    for path in dict.fromkeys(
-        path for word in _scripts(words) for v in word.values for path in names.find(v, command.folder)[0]
-    ):
+    found = (names.find(value, command.folder)[0] for word in _scripts(words) for value in word.values)
+    for path in dict.fromkeys(path for paths in found for path in paths):
         text = read(path)
-        is_shell = _SHELL_NAME.search(path) or _SHELLS.fullmatch(name)
-        if text is not None and (is_shell or _SHEBANG.match(text)):
+        if text is not None and (_SHELL_NAME.search(path) or _SHELLS.fullmatch(name) or _SHEBANG.match(text)):
             own = (f"{ROOT}/{path}",)
             yield Line(text, command.folder, path, {"0": own, "BASH_SOURCE": own})
     if name in _FILES:
-        yield from _run_by(
-            name, [plain((word.values or (word.text,))[0]) for word in words[1:]], command.folder, names, read
-        )
+        texts = [(word.values or (word.text,))[0] for word in words[1:]]
+        yield from _run_by(_FILES[name], texts, command.folder, read)
 
 
 def _scripts(words: Sequence[Word]) -> Sequence[Word]:
-    if not words:
-        return ()
-    if "/" in "".join(words[0].values):
-        return words[:1]
-    is_shell = _SHELLS.fullmatch(basename(words[0].text)) is not None
-    return [word for word in words[1:] if is_shell and not word.text.startswith("-")][:1]
+    if words and _SHELLS.fullmatch(basename(words[0].text)):
+        words = [word for word in words[1:] if not word.text.startswith("-")]
+    return [word for word in words[:1] if word.values]
 
 
-def _run_by(name: str, words: list[str], folder: str, names: Names, read: Read) -> Iterator[Line]:
+def _run_by(files: Sequence[str], words: list[str], folder: str, read: Read) -> Iterator[Line]:
     goals: list[str] = []
     given: dict[str, str] = {}
-    files = _FILES[name]
     while words:
-        option, separator, value = words.pop(0).partition("=")
-        if option[:2] in ("-C", "-f") and len(option) > 2 and option[1] != "-":
-            option, value, separator = option[:2], option[2:], "="
-        if option in (
-            "-C",
-            "--directory",
-            "--prefix",
-            "--cwd",
-            "--dir",
-            "-f",
-            "--file",
-            "--makefile",
-            "--justfile",
-            "-d",
-        ):
-            value = value if separator else (words.pop(0) if words else "")
-            if option in ("-f", "--file", "--makefile", "--justfile"):
+        word = words.pop(0)
+        if (found := _FOLDER.fullmatch(word) or _FILE.fullmatch(word)) is not None:
+            value = found[2] or (words.pop(0) if words else "")
+            if _FILE.fullmatch(word):
                 files = (value,)
             else:
                 folder = posixpath.join(folder, value)
-        elif not option.startswith("-") and separator:
-            given[option] = value
-        elif not option.startswith("-"):
-            goals.append(option)
-    for file in files:
-        path = absolute(file, folder).removeprefix(f"{ROOT}/")
-        text = read(path)
-        if text is not None:
+        elif not word.startswith("-"):
+            name, is_given, value = word.partition("=")
+            given |= {name: value} if is_given else {}
+            goals += [] if is_given else [word]
+    inside = absolute("", folder).removeprefix(ROOT).strip("/")
+    for path in (absolute(file, folder).removeprefix(f"{ROOT}/") for file in files):
+        if (text := read(path)) is not None:
             given.setdefault("CURDIR", absolute("", folder))
-            inside = absolute("", folder).removeprefix(ROOT).strip("/")
-            yield from (Line(line, inside, path) for line in _lines(basename(path), text, goals, given, read))
+            lines = _lines(basename(path), text, goals, given, read)
+            yield Line("\n".join(f"(\n{line}\n)" for line in lines), inside, path)
             return
 
 
@@ -122,17 +99,14 @@ def _lines(file: str, text: str, goals: list[str], given: Mapping[str, str], rea
             for name in (f"pre{goal}", goal, f"post{goal}"):
                 script = (package.scripts | package.tasks).get(name)
                 yield from script if isinstance(script, list) else [script] if isinstance(script, str) else []
-    elif file.endswith((".ini", ".toml", ".yml", ".yaml")) or file == "Rakefile":
-        for goal in ["commands", "commands_pre"] if file == "tox.ini" else goals:
-            yield from _block(text, goal)
-    else:
+    elif is_makefile(file) or "ustfile" in file:
         text = re.sub(
-            r"^[-s]?include[ \t]+([\w./-]+)[ \t]*$",
-            lambda found: read(found[1]) or "",
-            text,
-            flags=re.MULTILINE,
+            r"^[-s]?include[ \t]+([\w./-]+)[ \t]*$", lambda found: read(found[1]) or "", text, flags=re.M
         )
         yield from read_rules(text, given, is_just="ustfile" in file).lines(goals)
+    else:
+        for goal in ["commands", "commands_pre"] if file == "tox.ini" else goals:
+            yield from _block(text, goal)
 
 
 class _Package(msgspec.Struct):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from fnmatch import translate
 
-from remit.verifiers.shell import UNKNOWN, plain
+from remit.verifiers.shell import UNKNOWN
 
 ROOT = "/workspace"
 GLOBS_MAX = 200
@@ -36,7 +36,7 @@ class Names:
                 if found := self._match(text, folder):
                     return found, False
                 continue
-            path = absolute(plain(text), folder)
+            path = absolute(text, folder)
             path = path.removeprefix(f"{ROOT}/") if path.startswith(f"{ROOT}/") else ""
             if path in self._known:
                 return [path], False
@@ -53,7 +53,7 @@ class Names:
         self._globs_left -= 1
         text = re.sub(f"{UNKNOWN}/(\\.\\.?/)+", f"{UNKNOWN}/", text)
         path = text if text.startswith(UNKNOWN) else absolute(text, folder).removeprefix(f"{ROOT}/")
-        parts = (re.sub(r"\.\*", "[^/]*", translate(plain(part))[4:-3]) for part in path.split(UNKNOWN))
+        parts = (re.sub(r"\.\*", "[^/]*", translate(part)[4:-3]) for part in path.split(UNKNOWN))
         expression = ".*".join(parts).replace("[^/]*[^/]*/", "(?:.*/)?").replace(".*/", "(?:.*/)?")
         expression = (
             re.sub(r"(?<![/\\])\(\?:\.\*/\)\?", ".*/", expression)

@@ -14,7 +14,7 @@ import msgspec
 
 from remit.values import Tree, TreeEntry
 from remit.verifiers.input_tree import InputTree, complete_folders, folders_above, is_same
-from remit.verifiers.patterns import ProtectedPatterns, globs_of
+from remit.verifiers.patterns import Globs, ProtectedPatterns
 from remit.verifiers.protected import Protection
 from remit.verifiers.shadowing import Shadowing
 from remit.verifiers.sources import is_source
@@ -61,7 +61,7 @@ def judge_tree(
     )
     shadows = Shadowing(inputs, protection.places, judge_modules)
     is_meant = frozenset(protection.named_work)
-    included = globs_of(protection.includes, field="protect")
+    included = Globs(protection.includes, field="protect")
     times = _Times(before)
 
     kept: dict[str, TreeEntry] = {}
@@ -77,7 +77,7 @@ def judge_tree(
         if patterns.is_derived(path, is_folder=is_folder) and not is_unchanged:
             continue
         if is_new and (
-            _why_new(path, entry, patterns) is not None or (not is_folder and included.match_file(path))
+            _why_new(path, entry, patterns) is not None or (not is_folder and included.match(path))
         ):
             if not is_folder:
                 added.append(path)

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator, Mapping
 
 from remit.values import Tree, TreeEntry
-from remit.verifiers.drivers import Read
 from remit.verifiers.input_names import ROOT
 from remit.verifiers.input_tree import InputTree, folders_above, is_same
 from remit.verifiers.make_rules import NAMES, Rule, Rules, expand, is_makefile, read_rules
+from remit.verifiers.texts import Read
 
 _FORCE = ".judged-anew"
 _CANCELLED = {

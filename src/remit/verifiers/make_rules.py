@@ -12,16 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 NAMES = ("GNUmakefile", "makefile", "Makefile")
-_BUILT_IN = {
-    "MAKE": "make",
-    "CC": "cc",
-    "CXX": "c++",
-    "GO": "go",
-    "RM": "rm -f",
-    "AR": "ar",
-    "LD": "ld",
-    "CARGO": "cargo",
-}
+_BY_NAME = re.compile(r"GNUmakefile|(?:.*[._-])?[Mm]akefile(?:[._-].*)?|.*\.(?:mk|mak|make)")
+_BUILT_IN = {"MAKE": "make", "CC": "cc", "CXX": "c++", "GO": "go", "RM": "rm -f", "CARGO": "cargo"}
 _ASSIGNMENT = re.compile(r"(?:export\s+|override\s+)*([\w.-]+)\s*(\?|\+|::?:?|!)?=\s*(.*)")
 _RULE = re.compile(r"([^:=#\t]+?)\s*&?::?(?!=)\s*([^;]*)(?:;(.*))?$")
 _JUST = re.compile(r"@?([\w-]+)[^:\n]*:(?!=)\s*([^#]*)()$")
@@ -30,9 +22,6 @@ _INCLUDE = re.compile(r"[-s]?include\s+(.*)")
 _CONDITION = re.compile(r"(ifn?eq|ifn?def|else|endif|unexport|vpath|undefine|define|endef)\b")
 _EXPANDED_MAX = 20_000
 _GOALS_MAX = 500
-
-
-_BY_NAME = re.compile(r"GNUmakefile|(?:.*[._-])?[Mm]akefile(?:[._-].*)?|.*\.(?:mk|mak|make)")
 
 
 def is_makefile(path: str) -> bool:
@@ -57,35 +46,36 @@ class Rules:
     includes: tuple[str, ...]
     """Words behind `include`, which may have `$_` in them."""
 
-    def lines(self, goals: Sequence[str]) -> Iterator[str]:
-        """The shell lines that run for these goals; none: for the first target."""
+    def lines(self, goals: Sequence[str]) -> list[str]:
+        """The shell lines that run for these goals, in this order; none: for the first target."""
         first = next((name for name in self.rules if not name.startswith(".") and "%" not in name), "")
-        todo = list(goals) or [self.variables.get(".DEFAULT_GOAL", first)]
-        seen: set[str] = set()
-        while todo and len(seen) < _GOALS_MAX:
-            goal = todo.pop()
-            if goal in seen:
-                continue
-            seen.add(goal)
-            for stem, rule in self._for(goal):
-                needs = [need.replace("%", stem) for need in rule.needs]
-                todo += needs
-                automatic = {
-                    "@": goal,
-                    "<": "".join(needs[:1]),
-                    "^": " ".join(needs),
-                    "*": stem,
-                    "+": " ".join(needs),
-                }
-                for line in rule.recipe:
-                    yield expand(line, self.variables | automatic).replace("$$", "$")
+        lines: dict[str, list[str]] = {}
+        for goal in goals or [self.variables.get(".DEFAULT_GOAL", first)]:
+            self._make(goal, lines)
+        return [line for recipe in lines.values() for line in recipe]
+
+    def _make(self, goal: str, lines: dict[str, list[str]], above: tuple[str, ...] = ()) -> None:
+        if goal in lines or goal in above or len(above) + len(lines) > _GOALS_MAX:
+            return
+        made: list[str] = []
+        for stem, rule in self._for(goal):
+            needs = [need.replace("%", stem) for need in rule.needs]
+            for need in needs:
+                self._make(need, lines, (*above, goal))
+            given = {
+                "@": goal,
+                "<": "".join(needs[:1]),
+                "^": " ".join(needs),
+                "+": " ".join(needs),
+                "*": stem,
+            }
+            made += [expand(line, self.variables | given).replace("$$", "$") for line in rule.recipe]
+        lines[goal] = made
 
     def _for(self, goal: str) -> Iterator[tuple[str, Rule]]:
-        if goal in self.rules:
-            yield goal, self.rules[goal]
-            if self.rules[goal].recipe:
-                return
-        for name, rule in self.rules.items():
+        own = self.rules.get(goal, Rule())
+        yield goal, own
+        for name, rule in self.rules.items() if not own.recipe else ():
             before, is_pattern, after = name.partition("%")
             if is_pattern and goal.startswith(before) and goal.endswith(after):
                 yield goal[len(before) : len(goal) - len(after)], rule
@@ -93,7 +83,7 @@ class Rules:
 
 def read_rules(text: str, given: Mapping[str, str], *, is_just: bool = False) -> Rules:
     """Read a makefile with the variables given on the command line."""
-    variables = dict(_BUILT_IN)
+    variables = {**_BUILT_IN, **given}
     rules: dict[str, Rule] = {}
     includes: list[str] = []
     current: list[Rule] = []
@@ -103,42 +93,35 @@ def read_rules(text: str, given: Mapping[str, str], *, is_just: bool = False) ->
                 each.recipe.append(line.strip().lstrip("@-+ "))
             continue
         line = line.partition("#")[0].strip()
-        known = variables | dict(given)
         if (assigned := _ASSIGNMENT.fullmatch(line)) is not None:
-            added = f"{variables.get(assigned[1], '')} " if assigned[2] == "+" else ""
-            if assigned[2] != "?" or assigned[1] not in variables or assigned[1] in _BUILT_IN:
-                variables[assigned[1]] = (added + assigned[3]).strip()
+            name, operator, value = assigned.groups()
+            if name not in given and (operator != "?" or name not in variables or name in _BUILT_IN):
+                variables[name] = f"{variables.get(name, '') if operator == '+' else ''} {value}".strip()
         elif (included := _INCLUDE.fullmatch(line)) is not None:
-            includes += expand(included[1], known).split()
+            includes += expand(included[1], variables).split()
         elif _CONDITION.match(line) is None and len(line) < _EXPANDED_MAX:
-            rule = (_JUST if is_just else _RULE).fullmatch(line)
-            if rule is None or (not is_just and _ASSIGNMENT.fullmatch(rule[2].strip())):
+            found = (_JUST if is_just else _RULE).fullmatch(line)
+            if found is None or (not is_just and _ASSIGNMENT.fullmatch(found[2].strip())):
                 continue
-            current = [rules.setdefault(name, Rule()) for name in expand(rule[1], known).split()]
+            current = [rules.setdefault(name, Rule()) for name in expand(found[1], variables).split()]
             for each in current:
-                each.needs += expand(rule[2], known).replace("|", " ").replace("&", " ").split()
-                each.recipe += [rule[3].strip().lstrip("@-+ ")] if rule[3] is not None and not is_just else []
-    return Rules(rules, variables | dict(given), tuple(includes))
+                each.needs += re.sub("[|&]", " ", expand(found[2], variables)).split()
+                each.recipe += [found[3].strip().lstrip("@-+ ")] if found[3] else []
+    return Rules(rules, variables, tuple(includes))
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """Known variables replaced, also where their words get another ending."""
+    """The text with known variables replaced."""
     left = _EXPANDED_MAX
 
     def value(found: re.Match[str]) -> str:
         nonlocal left
-        name, colon, ending = (found[1] or found[2] or found[3] or found[4]).partition(":")
+        name = found[1] or found[2] or found[3] or found[4]
         replaced = name if found[0].startswith("$(wildcard ") else variables.get(name, "$_")
-        if colon and "=" in ending:
-            old, _, new = ending.partition("=")
-            words = (word.removesuffix(old) if word != "$_" else word for word in replaced.split())
-            replaced = " ".join(word + new for word in words) if "%" not in ending else "$_"
         left -= len(replaced)
         return replaced if left >= 0 else "$_"
 
+    text = re.sub(r"\$\$(?=[\w({])", "\ue010", text)
     for _ in range(5):
-        expanded = _VARIABLE.sub(value, re.sub(r"\$\$(?=[\w({])", "\ue010", text))
-        if expanded == text:
-            break
-        text = expanded
+        text = _VARIABLE.sub(value, text)
     return text.replace("\ue010", "$")

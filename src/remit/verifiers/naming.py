@@ -10,49 +10,26 @@ import itertools
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from remit.verifiers.input_names import ROOT, Names, absolute
-from remit.verifiers.program_kinds import (
-    COMPARERS,
-    COPIERS,
-    DECIDERS,
-    DRIVERS,
-    GREPS,
-    MANY,
-    READERS,
-    RUNNERS,
-    SAYERS,
-    SYNTAX,
-    TESTS,
-    TOOLS,
-    module_of,
-    program_of,
-)
-from remit.verifiers.programs import PYTHONS
-from remit.verifiers.shell import UNKNOWN, Command, Reading, Word, plain, replaced
+from remit.verifiers.program_kinds import kinds_of
+from remit.verifiers.programs import PYTHONS, basename, module_of, program_of
+from remit.verifiers.shell import UNKNOWN, Command, Reading, Word, word_of
 
-Role = Literal["check", "work", "script", "pointed", "operand", "around", "folder"]
-"""`script`: what the command runs; `pointed`: a tool is pointed at it, `around`: at a folder above it; `operand`: named in
-any other way, `folder`: a folder above it is."""
-_ROLES: tuple[Role, ...] = ("check", "work", "script", "pointed", "operand", "around", "folder")
-
+Role = Literal["check", "work", "run", "aimed", "open"]
+"""`run`: what a program runs; `aimed`: a tool is pointed at it; `open`: named in any other way."""
+_ROLES: tuple[Role, ...] = ("check", "work", "run", "aimed", "open")
+"""What says more comes first."""
 
 _OUTPUT = re.compile(r"-o|--(out|output|out-?file|out-?dir|output-(dir|file)|dest|target-dir)")
 _CONFIGURATION = re.compile(
     r"--?([\w-]*-)?(conf|config|configuration|config-?file|rc-?file|makefile|file|spec|schema|rules|settings|ini|expected|"
     r"reference|baseline|golden|project|against|ignore-path|plugin|setup|require|import|loader|manifest-path)"
 )
-_SHORT = {
-    "-c": "pytest py.test tox eslint jest mocha flake8",
-    "-f": "make gmake just nox docker-compose grep egrep fgrep rg",
-    "-p": "tsc vue-tsc",
-    "-r": "node mocha pylint rspec",
-    "-S": "ctest",
-    "-I": "prove",
-    "-C": "ruff",
-}
-_AROUND: dict[Role, Role] = {"operand": "folder", "pointed": "around"}
+_FILTER = re.compile(r"-[kmgtnW]|--(ignore|deselect)")
+"""Options of runners whose value is no test to run."""
 _EXPECTED = re.compile(
     r"expect|golden|^gold|refer|^ref|want|baseline|answer|truth|correct|oracle|sample", re.IGNORECASE
 )
@@ -66,8 +43,8 @@ _JUDGE = re.compile(
     re.IGNORECASE,
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_PATH_IN_CODE = re.compile(r"[\w@%+.~/-]+")
-_IMPORT_IN_CODE = re.compile(r"\b(?:import|from)\s+([\w.]+)")
+_TOKEN = re.compile(r"[\w@%+.~/-]+")
+_IMPORT = re.compile(r"\b(?:import|from)\s+([\w.]+)")
 
 
 def is_judge_named(path: str) -> bool:
@@ -96,322 +73,301 @@ def name_files(
 
 
 def name_tokens(text: str, names: Names, folder: str = "") -> dict[str, Role]:
-    """Every file that stands in a text which cannot be told apart."""
-    return {
-        path: "script" for token in _PATH_IN_CODE.findall(text) for path in _single(names.find(token, folder))
-    }
+    """Every file that stands in a text which cannot be told apart, as something that it runs."""
+    found = (names.find(token, folder) for token in _TOKEN.findall(text))
+    return {path: "run" for paths, is_folder in found if not is_folder for path in paths}
 
 
-def _in_code(path: str) -> Role:
-    return "script" if is_judge_named(path) else "operand"
+@dataclass
+class _Made:
+    """What a text is made of: files, and programs; `is_made`: not of files alone."""
 
-
-def _single(found: tuple[list[str], bool]) -> list[str]:
-    return [] if found[1] else found[0]
+    files: list[str] = field(default_factory=list[str])
+    makers: list[Command] = field(default_factory=list[Command])
+    is_made: bool = False
 
 
 class _Namer:
     def __init__(self, reading: Reading, names: Names, is_source: Callable[[str], bool]) -> None:
-        commands = reading.commands
-        self._functions = reading.functions
         self.roles: dict[str, Role] = {}
         self.globs: dict[str, None] = {}
+        self._functions = reading.functions
         self._names = names
         self._is_source = is_source
-        self._fed: dict[Command, list[tuple[Command, bool]]] = {command: [] for command in commands}
-        self._written = {
-            absolute(plain(value), command.folder): command
-            for command in commands
-            for word in self._writes(command)
-            for value in word.values
-        }
-        for command in commands:
-            for word in (*command.words, *command.reads):
-                writers = {self._written.get(absolute(plain(value), command.folder)) for value in word.values}
-                for writer in writers - {None, command}:
-                    if writer is not None and "/dev/null" not in word.values:
-                        writer.goes_to.append((command, False))
-        for command in commands:
-            for target, is_text in command.goes_to:
-                self._fed.setdefault(target, []).append((command, is_text))
-        for command in commands:
+        self._passed: set[Command] = set()
+        """Commands whose output something else gets."""
+        self._written: dict[str, Command] = {}
+        for command in reading.commands:
+            for word in _writes(command):
+                self._note(word, command, "work")
+                self._written |= {absolute(value, command.folder): command for value in word.values}
+        for command in reading.commands:
             self._read(command)
+        self._compare_all(reading.commands)
 
-    @staticmethod
-    def _writes(command: Command) -> Iterator[Word]:
-        name, words = program_of(command)
-        yield from command.writes
-        if name in ("tee", "touch"):
-            yield from words[1:]
-        if name in COPIERS and len(words) > 2:
-            yield words[-1]
-        yield from (b for a, b in itertools.pairwise(words) if name != "grep" and _OUTPUT.fullmatch(a.text))
-        for word in words:
-            option, separator, value = word.text.partition("=")
-            if separator and _OUTPUT.fullmatch(option):
-                yield replaced(word, value)
-
-    def _note(self, word: Word, command: Command, role: Role, folder_role: Role | None = None) -> list[str]:
+    def _note(self, word: Word, command: Command, role: Role) -> list[str]:
+        """Give a role to the files of a word, which are returned."""
         noted: list[str] = []
-        for value in word.values or (word.text,):
+        for value in word.values:
             found, is_folder = self._names.find(value, command.folder)
-            its = folder_role if is_folder else role
-            if its == "folder" and not is_judge_named(value):
-                its = "around"
-            for path in found if its is not None else ():
-                self._note_path(path, its or role)
-            if (
-                role in ("check", "script", "operand")
-                and re.search(r"[*?\[]", value)
-                and UNKNOWN not in command.folder + value
-            ):
-                self.globs[absolute(plain(value), command.folder).removeprefix(f"{ROOT}/")] = None
+            if not is_folder or role == "work":
+                self._note_all(found, role)
+            elif is_judge_named(value) and role != "aimed":
+                self._note_all(found, "open")
+            is_glob = re.search(r"[*?\[]", value) and UNKNOWN not in command.folder + value
+            if found and is_glob and role in ("check", "run", "open"):
+                self.globs[absolute(value, command.folder).removeprefix(f"{ROOT}/")] = None
             noted += found
             if not found and re.search(r"[\s('\";,=<]", value):
-                for path in name_tokens(plain(value).replace("=", " "), self._names, command.folder):
-                    self._note_path(path, "pointed" if role == "pointed" else _in_code(path))
+                self._note_text(value.replace("=", " "), command, role)
         return noted
 
-    def _note_path(self, path: str, role: Role) -> None:
-        if path not in self.roles or stronger(role, self.roles[path]):
-            self.roles[path] = role
+    def _note_all(self, paths: Iterable[str], role: Role) -> None:
+        for path in paths:
+            if path not in self.roles or stronger(role, self.roles[path]):
+                self.roles[path] = role
+
+    def _note_text(self, text: str, command: Command, role: Role) -> None:
+        """Files and modules that stand in code: those called like judges are what it runs."""
+        for path in name_tokens(text, self._names, command.folder):
+            self._note_all([path], role if role == "aimed" else "run" if is_judge_named(path) else "open")
+        for module in _IMPORT.findall(text):
+            if is_judge_named(module):
+                self._note_all(self._names.module(module, command.folder), "run")
 
     def _read(self, command: Command) -> None:
+        """Note what one command names by itself; what passes through and what compares: see `_compare_all`."""
         name, words = program_of(command)
-        for word in self._writes(command):
-            self._note(word, command, "work", "work")
-        is_reader = name in READERS
-        for word in command.reads if not is_reader else ():
-            self._note(word, command, "check", "check")
-        if command.here and PYTHONS.fullmatch(name):
-            self._code(Word("", True, (command.here,)), command)
-        if name and not is_reader and command.here:
-            for path in name_tokens(command.here, self._names, command.folder):
-                self._note_path(path, _in_code(path))
-        if not words:
+        kinds = kinds_of(name)
+        operands = self._operands(command)
+        if kinds & {"reader", "comparer", "test", "grep"} or not words:
             return
-        if "/" in "".join(words[0].values) or words[0] is not command.words[0]:
-            self._note(words[0], command, self._script_role(command, words[0]))
-        self._arguments(name, words, command)
-
-    def _arguments(self, name: str, words: tuple[Word, ...], command: Command) -> None:
-        operands = self._options(name, words[1:], command)
+        for word in command.reads:
+            self._note(word, command, "check")
+        for word in command.here:
+            self._note_text("\n".join(word.values), command, "open")
         first = operands[0].text if operands else ""
-        if (
-            name in TESTS
-            or name in COMPARERS
-            or (name == "git" and "--no-index" in [word.text for word in words])
-        ):
-            self._compare(name, [w for w in operands if w.text != "diff"], command)
-        elif name in GREPS:
-            self._compare(name, operands[:1], command)
-            is_beside = any(self._files_of(source) is None for source, _ in self._fed[command])
-            self._all(operands[1:], command, "check" if is_beside else "pointed")
-        elif name in READERS:
-            self._all([*operands, *command.reads] if name != "tee" else (), command, self._fed_role(command))
-        elif name in COPIERS:
-            for word in operands[:-1]:
-                self._note(word, command, "script" if is_judge_named(word.text) else "pointed", "around")
-        elif PYTHONS.fullmatch(name) and (at := module_of(words)) is not None:
-            module = words[at]
-            for path in self._names.module(module.text, command.folder):
-                self._note_path(path, self._script_role(command, module))
-            name, behind = program_of(Command((module, *words[at + 1 :]), command.folder))
-            self._arguments(name, behind or (module,), command)
-        elif name in RUNNERS or (name in MANY and first == "test") or any(w.text == "--test" for w in words):
+        if "runner" in kinds or ("many" in kinds and first == "test") or _has(words, "--test"):
+            role: Role = "aimed" if any(word.text.startswith("--doctest") for word in words) else "check"
             for word in operands:
-                is_pointed = any(option.text.startswith("--doctest") for option in words)
-                self._note(
-                    word,
-                    command,
-                    "pointed" if is_pointed else "check",
-                    "folder" if is_judge_named(word.text) else None,
-                )
-                if (
-                    re.fullmatch(r"\w+(\.\w+)+", word.text)
-                    and not self._names.find(word.text, command.folder)[0]
-                ):
-                    for path in self._names.module(word.text, command.folder):
-                        self._note_path(path, "check")
-        elif (
-            name in TOOLS
-            or (name in MANY and first != "run")
-            or (name, words[1:2] and words[1].text) in SYNTAX
-        ):
-            self._all(operands, command, "pointed")
-        elif name in SAYERS or name in self._functions:
-            pass
+                if not self._note(word, command, role) and re.fullmatch(r"\w+(\.\w+)+", word.text):
+                    self._note_all(self._names.module(word.text, command.folder), "check")
+        elif _is_tool(name, words, first):
+            for word in operands:
+                self._note(word, command, "aimed")
+        elif "copier" in kinds:
+            for word in operands[:-1]:
+                self._note(word, command, "run" if is_judge_named(word.text) else "aimed")
         elif name in (".", "source"):
-            self._all(operands[:1], command, "check")
-        elif name in DRIVERS:
-            self._all([word for word in operands if re.search(r"[./]", word.text)], command, "operand")
-        elif name:
-            self._run(name, operands, words, command)
+            for word in operands[:1]:
+                self._note(word, command, "check")
+        elif "sayer" not in kinds:
+            script = None if "driver" in kinds or name in self._functions else self._script(command, operands)
+            for word in [*operands, *words[:1], *([script] if script is not None else [])]:
+                self._note(word, command, "run" if word is script else "open")
 
-    def _all(self, words: Iterable[Word], command: Command, role: Role) -> None:
-        for word in words:
-            self._note(word, command, role, _AROUND.get(role, role))
+    def _script(self, command: Command, operands: Sequence[Word]) -> Word | None:
+        """The word for what a program runs: the program itself, its module, or the first file that it is given."""
+        name, words = program_of(command)
+        if not words:
+            return None
+        if PYTHONS.fullmatch(basename(words[0].text)) and (module := module_of(words)) is not None:
+            paths = self._names.module(words[module].text, command.folder)
+            return word_of(f"{ROOT}/{paths[0]}") if paths else None
+        classes = [f"{UNKNOWN}/{word.text.replace('.', '/')}.java" for word in operands[:1] if name == "java"]
+        for word in (*words[:1], *operands, *map(word_of, classes)):
+            if ("/" in "".join(word.values) or word is not command.words[0]) and self._found(word, command):
+                return word
+        return None
 
-    def _options(self, name: str, words: Sequence[Word], command: Command) -> list[Word]:
-        """The words that are no options; files that options give as configuration are noted."""
+    def _found(self, word: Word, command: Command) -> list[str]:
+        return [path for value in word.values for path in self._names.find(value, command.folder)[0]]
+
+    def _operands(self, command: Command) -> list[Word]:
+        """The words that are no options, and what is listed for it; files given as configuration are noted."""
+        name, words = program_of(command)
+        kinds = kinds_of(name)
         operands: list[Word] = []
-        skipped = False
-        for at, word in enumerate(words):
-            if skipped:
-                skipped = False
-                continue
+        rest = list(words[1:])
+        while rest:
+            word = rest.pop(0)
             option, separator, value = word.text.partition("=")
-            is_configuration = _CONFIGURATION.fullmatch(option) or name in _SHORT.get(option, "").split()
-            is_configuration = is_configuration or (name in GREPS and re.fullmatch(r"-[a-zA-Z]*f", option))
+            is_configuration = (
+                _CONFIGURATION.fullmatch(option)
+                or "configured" in kinds_of(f"{name}:{option}")
+                or ("grep" in kinds and re.fullmatch(r"-[a-zA-Z]*f", option))
+            )
             if not word.text.startswith("-") or word.text == "-":
                 operands.append(word)
-            elif is_configuration and separator:
-                self._note(replaced(word, value), command, "check", "check")
-            elif is_configuration and at + 1 < len(words):
-                skipped = bool(self._note(words[at + 1], command, "check", "check")) or name in GREPS
-                if skipped and name in GREPS:
-                    operands.insert(0, Word("-"))
-            elif separator and not _OUTPUT.fullmatch(option) and name not in TOOLS | RUNNERS | DRIVERS:
-                operands.append(replaced(word, value))
-            elif name in RUNNERS and option in (
-                "-k",
-                "-m",
-                "-g",
-                "-t",
-                "-n",
-                "-W",
-                "--ignore",
-                "--deselect",
+            elif is_configuration and (separator or rest):
+                given = word_of(value) if separator else rest[0]
+                if (self._note(given, command, "check") or "grep" in kinds) and not separator:
+                    rest.pop(0)
+                    operands += [word_of("-")] if "grep" in kinds else []
+            elif separator and not kinds & {"tool", "runner", "driver"}:
+                operands.append(word_of(value))
+            elif ("runner" in kinds and _FILTER.fullmatch(option)) or (
+                _OUTPUT.fullmatch(option) and not kinds & {"grep", "test"}
             ):
-                skipped = not separator
-            elif _OUTPUT.fullmatch(option) and not separator and name not in GREPS | TESTS:
-                skipped = True
+                del rest[: 0 if separator else 1]
+        if not kinds & {"reader", "comparer", "test", "grep", "sayer"}:
+            operands += [word for source in _sources(command) for word in _listed(source)]
         return operands
 
-    def _run(self, name: str, operands: Sequence[Word], words: tuple[Word, ...], command: Command) -> None:
-        """Of a program that is not known, or an interpreter: the first file is what runs, unless the program is a file."""
-        is_file = "/" in words[0].text and self._names.find(words[0].values[0], command.folder)[0] != []
-        role = "operand" if is_file else self._script_role(command, words[0])
-        is_compared = self._is_compared(command)
-        for word in operands:
-            if name == "java" and not self._names.find(word.text, command.folder)[0]:
-                word = replaced(word, f"{UNKNOWN}/{word.text.replace('.', '/')}.java")
-            if PYTHONS.fullmatch(name) and re.search(r"\s", word.text):
-                self._code(word, command)
-            paths = self._names.find((word.values or (word.text,))[0], command.folder)[0]
-            if role in ("script", "work") and paths:
-                script = self._script_role(command, word)
-                self._note(word, command, script, "folder" if script == "script" else script)
-                role = "operand"
-            elif is_compared:
-                are_sources = bool(paths) and all(self._is_source(path) for path in paths)
-                self._note(word, command, "work" if are_sources else "check", "folder")
+    def _compare_all(self, commands: Sequence[Command]) -> None:
+        """Note what comes out of what goes into another command."""
+        judged: set[Command] = set()
+        for command in commands:
+            name, words = program_of(command)
+            if kinds_of(name) & {"comparer", "test", "grep"} or (name == "git" and _has(words, "--no-index")):
+                judged |= self._compare(command)
+        for at, command in enumerate(commands):
+            kinds = kinds_of(program_of(command)[0])
+            is_passing = kinds & {"reader", "sayer"} and not (
+                "decider" in kinds and command not in self._passed
+            )
+            if not kinds & {"comparer", "test", "grep"} and not is_passing and command not in judged:
+                made = self._made_of([*_sources(command), *self._writers(command)])
+                is_beside = any(self._found(word, command) for word in command.words)
+                self._judge(made, is_beside=is_beside and "decider" not in kinds)
+                self._note_all(made.files, "aimed" if kinds & {"tool", "decider"} else "check")
+            if _keeps_output(command) and any(map(_is_judging, commands[at + 1 :])):
+                self._judge(self._made_of([command]), is_beside=False)
+        for command in commands:
+            if "reader" in kinds_of(program_of(command)[0]) and command not in self._passed:
+                for word in (*self._operands(command), *command.reads):
+                    self._note(word, command, "aimed")
+
+    def _compare(self, command: Command) -> set[Command]:
+        """What is compared with what: files beside a program's output are the check, beside a constant they are the work.
+        Returns the programs whose output is compared."""
+        name, _ = program_of(command)
+        kinds = kinds_of(name)
+        operands = [word for word in self._operands(command) if word.text not in ("-", "diff")]
+        sides = [self._made_of(command.stdin)]
+        for at, word in enumerate((*operands, *command.reads, *command.here)):
+            is_pattern = "grep" in kinds and at == 0 and word in operands and not _has(command.words, "-f")
+            writers = [*word.sources, *self._writers_of(word, command)]
+            if writers or is_pattern or word in command.here:
+                sides.append(self._made_of(writers))
+            elif "test" in kinds and word in operands:
+                self._note(word, command, "aimed")
             else:
-                self._note(word, command, "operand", "folder")
-
-    def _code(self, word: Word, command: Command) -> None:
-        """Modules that a Python text imports and that are called like judges."""
-        for module in (found for value in word.values for found in _IMPORT_IN_CODE.findall(plain(value))):
-            for path in self._names.module(module, command.folder) if is_judge_named(module) else ():
-                self._note_path(path, "script")
-
-    def _script_role(self, command: Command, word: Word) -> Role:
-        path = (word.values or (word.text,))[0]
-        return "work" if self._is_compared(command, is_judge=is_judge_named(path)) else "script"
-
-    def _is_compared(self, command: Command, *, is_judge: bool = False, depth: int = 8) -> bool:
-        """Whether its output is what something else judges. A judge's own word may be searched for, too."""
-        for target, _ in command.goes_to if depth else ():
-            name, words = program_of(target)
-            if name in COMPARERS:
-                return True
-            if name in TESTS or name in GREPS:
-                if not is_judge or self._has_file_beside(target, command):
-                    return True
-            elif name in DECIDERS | TOOLS and not target.goes_to and not is_judge:
-                return True
-            elif name in READERS | TOOLS | SAYERS | self._functions or not words:
-                if self._is_compared(target, is_judge=is_judge, depth=depth - 1):
-                    return True
-            elif not self._is_compared(target, depth=depth - 1) and self._runs_file(target):
-                return True
-        return False
-
-    def _runs_file(self, command: Command) -> bool:
-        return any(
-            self._names.find(value, command.folder)[0] for word in command.words for value in word.values
-        )
-
-    def _has_file_beside(self, target: Command, command: Command) -> bool:
-        return any(source is not command and self._files_of(source) for source, _ in self._fed[target])
-
-    def _fed_role(self, command: Command) -> Role:
-        """The role of files that a program like cat only passes on, by who gets them."""
-        for target, _ in command.goes_to:
-            name, _words = program_of(target)
-            if name in TESTS | COMPARERS | GREPS:
-                return "folder"  # comparing says more
-            if name in READERS:
-                return self._fed_role(target)
-            if name and name not in TOOLS | self._functions:
-                return "check"
-        return "pointed"
-
-    def _files_of(self, source: Command, depth: int = 8) -> list[str] | None:
-        """The files that a command's output is made of; None: it is made by a program."""
-        name, words = program_of(source)
-        is_said = name in SAYERS | TESTS | self._functions
-        if name not in READERS and not is_said:
-            return None
-        files: list[str] = []
-        operands = [word for word in words[1:] if not is_said and not word.text.startswith("-")]
-        for word in (*operands, *source.reads):
-            for value in word.values:
-                if absolute(plain(value), source.folder) in self._written:
-                    return None
-                files += self._names.find(value, source.folder)[0]
-        for inner, _ in self._fed[source] if depth else ():
-            made = self._files_of(inner, depth - 1)
-            if made is None:
-                return None
-            files += made
-        return files
-
-    def _compare(self, name: str, operands: Sequence[Word], command: Command) -> None:
-        """What is compared with what. A file beside a program's output is the check; one beside a constant is the work."""
-        sides: list[list[str]] = []
-        is_made = False
-        for source, is_text in self._fed[command]:
-            if name in GREPS and not is_text and (files := self._files_of(source)) is not None:
-                for path in files:
-                    self._note_path(path, "work")
-                is_made = True
-                continue
-            made = self._files_of(source)
-            is_made = is_made or made is None
-            sides += [made] if made else []
-        for word in operands if name not in GREPS else ():
-            if word.sources or word.text == "-":
-                continue
-            for value in word.values or (word.text,):
-                found = self._names.find(value, command.folder)[0]
-                if name in TESTS:
-                    self._note(word, command, "pointed", "pointed")
-                elif not found or absolute(plain(value), command.folder) in self._written:
-                    is_made = True
-                else:
-                    sides.append(found)
-        is_made = is_made or name in GREPS
-        expected = [bool(_EXPECTED.search(posixpath.basename(files[0]))) for files in sides]
-        produced = [is_product_named(files[0]) for files in sides]
-        for at, files in enumerate(sides):
-            role: Role = "operand"
-            if is_made or (
-                len(sides) > 1
-                and (expected[at] or (any(produced) and not produced[at] and not any(expected)))
-            ):
+                files = self._found(word, command)
+                sides.append(_Made(files, is_made=not files))
+        is_made = any(side.is_made for side in sides)
+        sided = [side.files for side in sides if side.files]
+        for side in sides:
+            self._judge(side, is_beside=bool(sided))
+        are_expected = [_EXPECTED.search(posixpath.basename(files[0])) is not None for files in sided]
+        are_products = [is_product_named(files[0]) for files in sided]
+        for at, files in enumerate(sided):
+            role: Role = "open"
+            if is_made or (len(sided) > 1 and are_expected[at]):
                 role = "check"
-            elif len(sides) == 1 or any(expected) or produced[at]:
-                role = "work"
-            for path in files:
-                self._note_path(path, role)
+            elif len(sided) == 1 or any(are_expected) or are_products[at]:
+                role = "aimed"
+            elif any(are_products):
+                role = "check"
+            self._note_all(files, role)
+        return {maker for side in sides for maker in side.makers}
+
+    def _judge(self, made: _Made, *, is_beside: bool) -> None:
+        """What made this is the work: but a judge's own word may be searched for, where no file is beside it."""
+        for maker in made.makers:
+            operands = self._operands(maker)
+            script = self._script(maker, operands)
+            if script is None or (not is_beside and is_judge_named((script.values or ("",))[0])):
+                continue
+            for word in dict.fromkeys([script, *operands]):
+                are_sources = word is script or all(map(self._is_source, self._found(word, maker)))
+                self._note(word, maker, "work" if are_sources else "check")
+
+    def _writers(self, command: Command) -> Iterator[Command]:
+        for word in (*command.words[1:], *command.reads):
+            yield from self._writers_of(word, command)
+
+    def _writers_of(self, word: Word, command: Command) -> Iterator[Command]:
+        """The commands that wrote the file which a word names."""
+        for value in word.values:
+            writer = self._written.get(absolute(value, command.folder))
+            if writer is not None and writer is not command and not value.startswith("/dev/"):
+                yield writer
+
+    def _made_of(self, sources: Iterable[Command]) -> _Made:
+        made = _Made()
+        todo, seen = list(sources), set[Command]()
+        while todo:
+            source = todo.pop(0)
+            if source in seen:
+                continue
+            seen.add(source)
+            self._passed.add(source)
+            name, words = program_of(source)
+            kinds = kinds_of(name)
+            if not kinds & {"reader", "sayer", "test", "copier"}:
+                made.is_made = True
+                made.makers += [source] if not kinds & {"tool", "lister"} else []
+                continue
+            todo += [*_sources(source), *self._writers(source)]
+            is_said = name == "tee" or not kinds & {"reader", "copier"}
+            for word in (
+                () if is_said else (*(w for w in words[1:] if not w.text.startswith("-")), *source.reads)
+            ):
+                made.files += self._found(word, source) if not [*self._writers_of(word, source)] else []
+        return made
+
+
+def _sources(command: Command) -> list[Command]:
+    """The commands whose output goes into this one."""
+    words = (*command.words, *command.reads, *command.here)
+    return [*command.stdin, *(source for word in words for source in word.sources)]
+
+
+def _writes(command: Command) -> Iterator[Word]:
+    """The words for files that a command writes."""
+    name, words = program_of(command)
+    yield from command.writes
+    yield from words[1:] if name in ("tee", "touch") else ()
+    yield from words[-1:] if "copier" in kinds_of(name) and len(words) > 2 else ()
+    for word, following in itertools.pairwise((*words, word_of(""))):
+        option, separator, value = word.text.partition("=")
+        if (
+            _OUTPUT.fullmatch(option)
+            and not kinds_of(name) & {"grep", "test"}
+            and (separator or following.text)
+        ):
+            yield word_of(value) if separator else following
+
+
+def _listed(command: Command) -> list[Word]:
+    """What a command lists for the one that gets its output (`find | xargs`, `$(ls)`, `while read`)."""
+    name, words = program_of(command)
+    if name in ("sort", "head", "tail", "grep", "tr", "uniq", "sed", "cut", "tee"):
+        return [word for source in command.stdin for word in _listed(source)]
+    if "lister" not in kinds_of(name):
+        return []
+    if name != "find":
+        return [word for word in words[1:] if not word.text.startswith("-")]
+    return [
+        word_of(f"{UNKNOWN}/{value}") for word in words[1:] for value in word.values if value[:1] not in ".-("
+    ]
+
+
+def _has(words: Iterable[Word], text: str) -> bool:
+    return any(word.text == text for word in words)
+
+
+def _is_tool(name: str, words: Sequence[Word], first: str) -> bool:
+    kinds = kinds_of(name) | (kinds_of(f"{name}:{words[1].text}") if len(words) > 1 else frozenset())
+    return "tool" in kinds or ("many" in kinds and first != "run")
+
+
+def _is_judging(command: Command) -> bool:
+    name, words = program_of(command)
+    return bool(words) and not kinds_of(name) - {"runner", "driver", "many", "builtin"} and name != "exit"
+
+
+def _keeps_output(command: Command) -> bool:
+    values = [value for word in command.writes for value in word.values]
+    return any(not value.startswith("/dev/") and re.search(r"log\b", value) is None for value in values)

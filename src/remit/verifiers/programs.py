@@ -8,72 +8,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from remit.verifiers.program_kinds import kinds_of
 from remit.verifiers.shell import Command, Word, read_shell
 
-BUILTINS = frozenset(
-    [
-        ".",
-        ":",
-        "[",
-        "alias",
-        "bg",
-        "bind",
-        "break",
-        "builtin",
-        "caller",
-        "case",
-        "cd",
-        "compgen",
-        "complete",
-        "continue",
-        "declare",
-        "dirs",
-        "disown",
-        "echo",
-        "enable",
-        "eval",
-        "exit",
-        "export",
-        "false",
-        "fc",
-        "fg",
-        "getopts",
-        "hash",
-        "help",
-        "history",
-        "jobs",
-        "kill",
-        "let",
-        "local",
-        "logout",
-        "mapfile",
-        "popd",
-        "printf",
-        "pushd",
-        "pwd",
-        "read",
-        "readarray",
-        "readonly",
-        "return",
-        "set",
-        "shift",
-        "shopt",
-        "source",
-        "suspend",
-        "test",
-        "times",
-        "trap",
-        "true",
-        "type",
-        "typeset",
-        "ulimit",
-        "umask",
-        "unalias",
-        "unset",
-        "wait",
-    ]
-)
 _WRAPPERS = frozenset({"command", "env", "exec", "nice", "nohup", "setsid", "stdbuf", "timeout", "xargs"})
+_SUBCOMMANDS = frozenset({"run", "exec", "dlx", "x", "tool", "--"})
 _VALUE_OPTIONS = {
     "env": ("-u", "-C", "-S"),
     "nice": ("-n",),
@@ -132,7 +71,7 @@ def needs_of(text: str) -> Needs:
         name = unwrapped[0].text
         if _TREE_PROGRAM.search(name) and not name.startswith("/usr/"):
             tree_programs[name] = None
-        elif "/" not in name and name not in BUILTINS | reading.functions:
+        elif "/" not in name and "builtin" not in kinds_of(name) and name not in reading.functions:
             programs[name] = None
         if PYTHONS.fullmatch(name) and (module := python_module(unwrapped)) is not None:
             modules[name, module] = None
@@ -174,3 +113,40 @@ def python_module(words: Sequence[Word]) -> str | None:
 def basename(word: str) -> str:
     """The name a program is known by."""
     return posixpath.basename(word)
+
+
+def program_of(command: Command) -> tuple[str, tuple[Word, ...]]:
+    """What a command really runs, behind `env`, `uv run` and the like, with all its words. A module is named in place of its Python."""
+    words: tuple[Word, ...] = unwrap(command)[0] or ()
+    while words:
+        name = basename(words[0].text)
+        rest: list[Word] = list(words[1:])
+        if name in ("npm", "yarn", "pnpm", "bun") and rest and rest[0].text in ("exec", "dlx", "x"):
+            rest.pop(0)
+        elif "launcher" not in kinds_of(name):
+            break
+        is_coverage = name == "coverage" and any(word.text == "run" for word in rest[:3])
+        while rest and (rest[0].text.startswith("-") or rest[0].text in _SUBCOMMANDS or "=" in rest[0].text):
+            if is_coverage and rest[0].text == "-m":
+                break
+            rest.pop(0)
+        if not rest:
+            break
+        words = (
+            (Word("python"), *rest) if is_coverage else unwrap(Command(tuple(rest), command.folder))[0] or ()
+        )
+    if not words:
+        return "", ()
+    module = module_of(words) if PYTHONS.fullmatch(basename(words[0].text)) else None
+    name = words[module or 0].text
+    return name if re.fullmatch(r"\./[^/]+", name) else basename(name), tuple(words)
+
+
+def module_of(words: Sequence[Word]) -> int | None:
+    """Where among the words of a Python the name behind -m stands."""
+    for at, word in enumerate(words[1:], 1):
+        if word.text == "-m" and at + 1 < len(words):
+            return at + 1
+        if word.text == "-c" or not (word.text.startswith("-") or words[at - 1].text in ("-W", "-X")):
+            return None
+    return None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from remit.values import Tree, Value
-from remit.verifiers.drivers import Line, Read, driven
+from remit.verifiers.drivers import Line, driven
 from remit.verifiers.input_names import Names
 from remit.verifiers.input_tree import InputTree
 from remit.verifiers.make_rules import is_makefile, read_rules
@@ -29,6 +29,7 @@ from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.shadowing import places_of
 from remit.verifiers.shell import UNKNOWN, read_shell
 from remit.verifiers.sources import is_source
+from remit.verifiers.texts import Read
 
 DEPTH_MAX = 4
 """make → script → make → script."""
@@ -123,10 +124,11 @@ def protection_of(
         if role == "check":
             _note(inputs, path, named, reasons)
     is_work = meant.files - reasons.keys()
-    is_work |= {path for path, role in candidates.items() if role in ("work", "pointed")}
+    is_work |= {path for path, role in candidates.items() if role in ("work", "aimed")}
     is_work |= {
-        p for p, role in candidates.items() if role == "operand" and is_product_named(p) and not is_code(p)
+        p for p, role in candidates.items() if role == "open" and is_product_named(p) and not is_code(p)
     }
+    is_work |= _sole_script(candidates, seen, is_work, reasons, is_code)
     universe = (
         seen
         if opened is not None
@@ -178,6 +180,20 @@ def _note(inputs: InputTree, path: str, named: _Named, reasons: dict[str, str]) 
         inputs.reach(path, "named in the command" if via is None else f"run by {via}", reasons)
 
 
+def _sole_script(
+    roles: Mapping[str, Role],
+    seen: Collection[str],
+    is_work: set[str],
+    reasons: Mapping[str, str],
+    is_code: Callable[[str], bool],
+) -> set[str]:
+    """Where a test was opened, too, and nothing else could be the work: the script that the command runs."""
+    left = [path for path in seen if is_code(path) and path not in reasons and path not in is_work]
+    has_judge = any(path in reasons and is_code(path) and _is_judges(path) for path in seen)
+    is_script = len(left) == 1 and roles.get(left[0]) == "run" and not is_judge_named(left[0])
+    return set(left) if has_judge and is_script and not is_work & set(seen) else set()
+
+
 def _soft(
     roles: Mapping[str, Role],
     opened: Collection[str],
@@ -188,14 +204,13 @@ def _soft(
 ) -> list[str]:
     """Of the files that are named in some other way than as the check: those to protect, the surest first."""
     open_roles = {path: role for path, role in roles.items() if path not in is_work and path not in fixed}
-    sure = [path for path, role in open_roles.items() if role == "script"]
-    sure += [path for path, role in open_roles.items() if role == "operand" and not is_code(path)]
+    sure = [path for path, role in open_roles.items() if role == "run"]
+    sure += [path for path, role in open_roles.items() if role == "open" and not is_code(path)]
     left = {path for path in opened if is_code(path)} - {*sure, *fixed}
-    weak = [path for path, role in open_roles.items() if role == "operand" and path in left]
-    by_folder = [path for path, role in open_roles.items() if role == "folder" and path in left]
-    others = left - {*weak, *by_folder}
+    weak = [path for path, role in open_roles.items() if role == "open" and path in left]
+    others = left - {*weak}
     if not others and weak:  # of a judge's operands, those that are not called like the judge's are the work
-        weak = [path for path in weak if is_judge_named(path)] if not all(map(is_judge_named, weak)) else []
+        weak = [path for path in weak if _is_judges(path)] if not all(map(_is_judges, weak)) else []
     else:
         # Where the judge reaches the work by itself, what it is given is its own; else it is what it is pointed at.
         texts = [read(path) for path in sure]
@@ -203,9 +218,9 @@ def _soft(
         weak = [
             path
             for path in weak
-            if is_judge_named(path) or (is_reached and not _leads_to(read(path) or "", others))
+            if _is_judges(path) or (is_reached and not _leads_to(read(path) or "", others))
         ]
-    protected = [*sure, *weak, *(by_folder if others else ())]
+    protected = [*sure, *weak]
     helped = [read(path) or "" for path in protected]
     protected += [
         path
@@ -213,6 +228,11 @@ def _soft(
         if is_judge_named(path) and any(_leads_to(text, [path]) for text in helped)
     ]
     return protected if left - {*protected} else [path for path in protected if path in sure or path in weak]
+
+
+def _is_judges(path: str) -> bool:
+    """Whether it, or a folder above it, is called like something that judges."""
+    return any(map(is_judge_named, path.split("/")))
 
 
 def _leads_to(text: str, paths: Collection[str]) -> bool:
@@ -269,19 +289,14 @@ def _reach(
                 None
             )
         if line.via is None and _COMPILERS.search(line.text):
-            compiled = [path for path, role in roles.items() if role == "pointed"]
+            compiled = [path for path, role in roles.items() if role == "aimed"]
             judges = [path for path in compiled if is_judge_named(path)]
             # A judge that is compiled with the work: `gcc check.c work.c -o t && ./t`.
-            roles |= dict.fromkeys(judges, "script") if len(judges) < len(compiled) else {}
+            roles |= dict.fromkeys(judges, "run") if len(judges) < len(compiled) else {}
         named.globs |= dict.fromkeys(globs)
         named.folders |= dict.fromkeys(c.folder for c in reading.commands if UNKNOWN not in c.folder)
         for path, role in roles.items():
-            if (
-                line.via is not None
-                and role in ("operand", "folder")
-                and opened is not None
-                and path not in opened
-            ):
+            if line.via is not None and role == "open" and opened is not None and path not in opened:
                 continue
             if path not in named.roles or stronger(role, named.roles[path]):
                 named.roles[path], named.via[path] = role, line.via
