@@ -10,7 +10,8 @@ REASONS = {
     "cost": "the work costs money",
     "vacuous": "a verifier passes already, before any work: its pass will prove nothing",
     "cannot_run": "a verifier cannot run here: it fails whatever the work is",
-    "work_unclear": "all that the verifiers read of the input is protected, so nothing of it is left for the work",
+    "work_unclear": "all that the verifiers read of the input is protected, so nothing of it is left for the work; "
+    "say what is, in a new one: --work GLOB or --unprotect GLOB",
     "unseen": "not everything that the verifiers read could be seen, so a pass may rest on files that nobody looked at",
     "drafted": "a verifier was proposed by Remit, not given by you",
 }

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Collection
 
 from remit.values import ExecResult
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
-PYTEST_USAGE = 4
 TAIL_CHARACTERS = 20_000
 _MISSING_PROGRAM = re.compile(
     r"(?:^|: )([^\s:]+): (?:command )?not found|: ([^\s:]+): No such file or directory"
@@ -41,6 +41,7 @@ _WRONG_USE = tuple(
         r"^(?:\S+: )?(?:error: )?(?:no such option|unexpected argument|unexpected option).*",
         r"^make(?:\[\d+\])?: \*\*\* No (?:rule to make target|targets).*",
         r"^npm (?:err!|error) missing script.*",
+        r"^npm (?:err!|error) enoent could not read package\.json.*",
         r"^error: could not find `Cargo\.toml`.*",
         r"^go: (?:cannot find main module|go\.mod file not found).*",
         r"^error: file or directory not found.*",
@@ -50,8 +51,11 @@ _WRONG_USE = tuple(
 )
 
 
-def why_it_cannot_run(ended: ExecResult, *, outcome: str, cases_ran: int) -> str | None:
-    """Say in one line what is missing; None where the command ran, and passed or failed by what it found."""
+def why_it_cannot_run(
+    ended: ExecResult, *, outcome: str, cases_ran: int, paths: Collection[str] = ()
+) -> str | None:
+    """Say in one line what is missing; None where the command ran, and passed or failed by what it found. `paths`: the
+    input's files, in case the missing module is one of them."""
     if ended.exit_code in (0, None) or cases_ran:
         return None
     output = ended.output.decode("utf-8", "replace")[-TAIL_CHARACTERS:]
@@ -64,12 +68,33 @@ def why_it_cannot_run(ended: ExecResult, *, outcome: str, cases_ran: int) -> str
     for pattern in _MISSING_MODULES:
         name = _last_group(pattern, output)
         if name is not None:
-            return None if _is_named(name, outcome) else f"{name} is missing (exit code {ended.exit_code})"
-    if ended.exit_code == PYTEST_USAGE or ended.exit_code in (1, 2, 64, 101):
-        found = next((hit for pattern in _WRONG_USE if (hit := pattern.search(output)) is not None), None)
-        if found is not None and not any(_is_named(word, outcome) for word in found[0].split()):
-            return f"the command is not understood: {found[0].strip()[:200]} (exit code {ended.exit_code})"
-    return None
+            if _is_named(name, outcome):
+                return None
+            own = _own_module(name, paths)
+            told = (
+                f", though the input has {own}: is it on the search path (`python -m pytest`, say)?"
+                if own
+                else ""
+            )
+            return f"{name} is missing (exit code {ended.exit_code}){told}"
+    found = next((hit for pattern in _WRONG_USE if (hit := pattern.search(output)) is not None), None)
+    if found is None or any(_is_named(word, outcome) for word in found[0].split()):
+        return None
+    return f"the command cannot do what it is told: {found[0].strip()[:200]} (exit code {ended.exit_code})"
+
+
+def _own_module(name: str, paths: Collection[str]) -> str | None:
+    """The file of the input that this Python module is."""
+    inside = name.replace(".", "/")
+    ends = (f"{inside}.py", f"{inside}/__init__.py")
+    return min(
+        (
+            path
+            for path in paths
+            if path.endswith(ends) and f"/{path}".endswith(tuple(f"/{end}" for end in ends))
+        ),
+        default=None,
+    )
 
 
 def _last_group(pattern: re.Pattern[str], text: str) -> str | None:

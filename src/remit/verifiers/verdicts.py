@@ -29,6 +29,7 @@ from remit.verifiers.judged import Judged, is_planted
 from remit.verifiers.output import clean, shorten
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.protected import ProtectedFile, Protection
+from remit.verifiers.reports import RunReport
 from remit.verifiers.trials import Trial, in_words
 
 OUTPUT_HEAD_CHARACTERS = 4_000
@@ -80,7 +81,10 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
     has_input = bool(run.given.entries)
     why_not = (
         why_it_cannot_run(
-            ended, outcome=run.request.outcome, cases_ran=0 if cases is None else cases.passed + cases.failed
+            ended,
+            outcome=run.request.outcome,
+            cases_ran=_count_cases(run.trial.report),
+            paths=[entry.path for entry in run.given.entries if entry.kind == "file"],
         )
         if has_input
         else None
@@ -90,7 +94,8 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
         why_not = isolated.why_no_pass
     found: dict[ConsentReason, bool] = {
         "cannot_run": why_not is not None,
-        "work_unclear": run.protection.is_unclear,
+        # What a command opened that came nowhere tells nothing of the work.
+        "work_unclear": run.protection.is_unclear and why_not is None,
         "unseen": has_input and not run.trial.record.is_complete,
     }
     how = f"cannot run: {why_not}" if why_not is not None else in_words(ended, run.specification)
@@ -188,6 +193,13 @@ def _cases(run: Run) -> CasesVerdict | None:
         is_protected=protected.__contains__,
         exit_code=run.trial.ended.exit_code,
         before_exit_code=run.baseline.exit_code if run.baseline is not None else None,
+    )
+
+
+def _count_cases(report: RunReport | None) -> int:
+    """Cases that came to a verdict; modules that could not be imported are none."""
+    return sum(
+        case.status != "error" for run in (report.runs if report is not None else ()) for case in run.cases
     )
 
 
@@ -334,7 +346,9 @@ def _evidence(run: Run, seen: _Seen, cases: CasesVerdict | None) -> JsonObject:
 def _plain_cases(cases: CasesVerdict | None, isolated: Isolated | None) -> JsonValue:
     if cases is not None and isolated is not None and isolated.mixed is None:
         cases = msgspec.structs.replace(cases, judged_in_process=False)
-    return cast("JsonValue", msgspec.json.decode(msgspec.json.encode(cases)))  # lists, where values have tuples
+    return cast(
+        "JsonValue", msgspec.json.decode(msgspec.json.encode(cases))
+    )  # lists, where values have tuples
 
 
 def _told(file: ProtectedFile) -> JsonObject:
