@@ -207,7 +207,7 @@ def _is_unseen(run: Run) -> bool:
     """Whether the command may have read changed files that nobody saw it read."""
     if run.trial.record.is_complete or "unseen" in run.request.despite or not run.given.entries:
         return False
-    return _files(run.given) != _files(run.judged.tree)
+    return _contents(run.given) != _contents(run.judged.tree)
 
 
 def _why_isolated(run: Run) -> str | None:
@@ -220,6 +220,10 @@ def _why_isolated(run: Run) -> str | None:
 
 def _files(tree: Tree) -> dict[str, TreeEntry]:
     return {entry.path: entry for entry in tree.entries if entry.kind != "dir"}
+
+
+def _contents(tree: Tree) -> dict[str, tuple[str, int]]:
+    return {path: (_content(entry), entry.mode) for path, entry in _files(tree).items()}
 
 
 def _content(entry: TreeEntry) -> str:
