@@ -29,6 +29,7 @@ from remit.verifiers.judged import Judged, is_planted
 from remit.verifiers.output import clean, shorten
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.protected import ProtectedFile, Protection
+from remit.verifiers.reports import RunReport
 from remit.verifiers.trials import Trial, in_words
 
 OUTPUT_HEAD_CHARACTERS = 4_000
@@ -79,7 +80,11 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
     has_input = bool(run.given.entries)
     why_not = (
         why_it_cannot_run(
-            ended, outcome=run.request.outcome, cases_ran=0 if cases is None else cases.passed + cases.failed
+            ended,
+            outcome=run.request.outcome,
+            cases_ran=_cases_that_ran(run.trial.report),
+            given=_files(run.given),
+            work_left=run.protection.work_left,
         )
         if has_input
         else None
@@ -187,6 +192,16 @@ def _cases(run: Run) -> CasesVerdict | None:
         is_protected=protected.__contains__,
         exit_code=run.trial.ended.exit_code,
         before_exit_code=run.baseline.exit_code if run.baseline is not None else None,
+    )
+
+
+def _cases_that_ran(report: RunReport | None) -> int:
+    """Without what only holds cases and could not be loaded; to Node's runner a whole file is a case like others."""
+    return sum(
+        case.status in ("passed", "failed", "xpassed", "xfailed")
+        and not (run.reporter == "node" and case.status == "failed" and " > " not in case.name)
+        for run in (report.runs if report is not None else ())
+        for case in run.cases
     )
 
 
@@ -332,7 +347,9 @@ def _evidence(run: Run, seen: _Seen, cases: CasesVerdict | None) -> JsonObject:
 def _plain_cases(cases: CasesVerdict | None, isolated: Isolated | None) -> JsonValue:
     if cases is not None and isolated is not None and isolated.mixed is None:
         cases = msgspec.structs.replace(cases, judged_in_process=False)
-    return cast("JsonValue", msgspec.json.decode(msgspec.json.encode(cases)))  # lists, where values have tuples
+    return cast(
+        "JsonValue", msgspec.json.decode(msgspec.json.encode(cases))
+    )  # lists, where values have tuples
 
 
 def _told(file: ProtectedFile) -> JsonObject:
