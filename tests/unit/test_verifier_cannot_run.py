@@ -92,13 +92,14 @@ def test_work_to_be_done_is_no_obstacle(exit_code: int | None, output: str, outc
         (("SlugsTest.java",), "ClassNotFoundException: org.example.Slugs", True),
         (("tests/test_pkg.py",), "ModuleNotFoundError: No module named 'pkg._version'", False),
         (("tests/test_slugs.py",), "ModuleNotFoundError: No module named 'requests'", False),
+        (("src/slugs.py", "tests/test_slugs.py"), "ModuleNotFoundError: No module named 'slugs'", False),
         (("requests/api.py",), "ModuleNotFoundError: No module named 'requests'", False),
     ],
 )
 def test_a_module_that_has_a_test_of_its_own_is_the_work(
     given: tuple[str, ...], missing: str, *, is_work: bool
 ) -> None:
-    why = why_it_cannot_run(ended(1, missing), outcome="Make the tests pass.", cases_ran=0, given=given)
+    why = why_it_cannot_run(ended(1, missing), outcome="Make the tests pass.", cases_ran=0, paths=given)
     assert (why is None) == is_work
 
 

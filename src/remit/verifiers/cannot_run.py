@@ -14,7 +14,6 @@ from remit.values import ExecResult
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
-PYTEST_USAGE = 4
 TAIL_CHARACTERS = 20_000
 _MISSING_PROGRAM = re.compile(
     r"(?:^|: )([^\s:]+): (?:command )?not found|: ([^\s:]+): (?:No such file or directory|Permission denied|cannot execute)"
@@ -51,6 +50,7 @@ _WRONG_USE = tuple(
         r"^(?:\S+: )?(?:error: )?(?:no such option|unexpected argument|unexpected option).*",
         r"^make(?:\[\d+\])?: \*\*\* No (?:rule to make target|targets).*",
         r"^npm (?:err!|error) missing script.*",
+        r"^npm (?:err!|error) enoent could not read package\.json.*",
         r"^error: could not find `Cargo\.toml`.*",
         r"^go: (?:cannot find main module|go\.mod file not found).*",
         r"^error: file or directory not found.*",
@@ -65,11 +65,12 @@ def why_it_cannot_run(
     *,
     outcome: str,
     cases_ran: int,
-    given: Collection[str] = (),
+    paths: Collection[str] = (),
     work_left: Collection[str] = (),
 ) -> str | None:
-    """Say in one line what is missing; None where the command ran, and passed or failed by what it found. `given`: files of
-    the input; `work_left`: those of them that were opened and are left to be the work."""
+    """Say in one line what is missing; None where the command ran, and passed or failed by what it found. `paths`: the
+    input's files, in case the missing module is one of them or has a test there; `work_left`: those that were opened and are
+    left to be the work."""
     if ended.exit_code in (0, None) or cases_ran:
         return None
     output = ended.output.decode("utf-8", "replace")[-TAIL_CHARACTERS:]
@@ -85,18 +86,34 @@ def why_it_cannot_run(
     for pattern in _MISSING_MODULES:
         name = _last_group(pattern, output)
         if name is not None:
-            is_work = _is_named(name, outcome) or _has_test(name, given)
-            return None if is_work else f"{name} is missing (exit code {code})"
-    if code in (1, 2, PYTEST_USAGE, 64, 101):
-        found = next((hit for pattern in _WRONG_USE if (hit := pattern.search(output)) is not None), None)
-        if found is None or any(_is_named(word, outcome) for word in found[0].split()):
-            return None
-        lines = [line for line in output.splitlines() if _SPEAKS.match(line)]
-        speakers = {word.strip(":") for line in lines for word in line.split()[:5]}
-        if speakers & {name for path in work_left for name in (path, posixpath.basename(path))}:
-            return None
-        return f"the command is not understood: {found[0].strip()[:200]} (exit code {code})"
-    return None
+            return _why_missing(name, outcome, paths, code)
+    return _why_misused(output, outcome, work_left, code)
+
+
+def _why_missing(name: str, outcome: str, paths: Collection[str], code: int | None) -> str | None:
+    own = _own_module(name, paths)
+    if _is_named(name, outcome) or (own is None and _has_test(name, paths)):
+        return None
+    told = f", though the input has {own}: is it on the search path (`python -m pytest`, say)?" if own else ""
+    return f"{name} is missing (exit code {code}){told}"
+
+
+def _why_misused(output: str, outcome: str, work_left: Collection[str], code: int | None) -> str | None:
+    found = next((hit for pattern in _WRONG_USE if (hit := pattern.search(output)) is not None), None)
+    if found is None or any(_is_named(word, outcome) for word in found[0].split()):
+        return None
+    lines = [line for line in output.splitlines() if _SPEAKS.match(line)]
+    speakers = {word.strip(":") for line in lines for word in line.split()[:5]}
+    if speakers & {name for path in work_left for name in (path, posixpath.basename(path))}:
+        return None
+    return f"the command cannot do what it is told: {found[0].strip()[:200]} (exit code {code})"
+
+
+def _own_module(name: str, paths: Collection[str]) -> str | None:
+    """The file of the input that this Python module is."""
+    inside = name.replace(".", "/")
+    ends = (f"/{inside}.py", f"/{inside}/__init__.py")
+    return min((path for path in paths if f"/{path}".endswith(ends)), default=None)
 
 
 def _last_group(pattern: re.Pattern[str], text: str) -> str | None:
@@ -119,11 +136,11 @@ def _is_named(name: str, outcome: str) -> bool:
     )
 
 
-def _has_test(name: str, given: Collection[str]) -> bool:
+def _has_test(name: str, paths: Collection[str]) -> bool:
     """Whether a test of the input is called after this module: `tests/test_slugs.py` is of `slugs`."""
     stem, end = posixpath.splitext(posixpath.basename(_plain(name)))
     own = end[1:] if end and end not in _CODE_ENDS else stem
-    tests = (posixpath.basename(path).partition(".")[0] for path in given if _TEST_NAME.search(path))
+    tests = (posixpath.basename(path).partition(".")[0] for path in paths if _TEST_NAME.search(path))
     return any(_TEST_AFFIX.sub("", test) == own for test in tests)
 
 

@@ -31,7 +31,7 @@ SETTINGS = "isolation.json"
 CALLS_AT_ONCE_MAX = 64
 CALLS_MAX = 20_000
 """Of one run; further ones are not answered."""
-CROSSING_BYTES_MAX = 512 << 20
+CROSSING_BYTES_MAX = 64 << 20
 """That the programs of the work may say in one run."""
 HEAD_BYTES = 256
 _INSTALLED = frozenset({"node_modules", "site-packages", "dist-packages", ".venv", "venv", ".tox"})

@@ -36,6 +36,7 @@ OUTPUT_HEAD_CHARACTERS = 4_000
 OUTPUT_TAIL_CHARACTERS = 12_000
 """The end of a test run says what failed."""
 PATHS_REPORTED_MAX = 100
+GIVEN_REPORTED_MAX = 20
 PROTECTED_REPORTED_MAX = 2_000
 
 
@@ -83,7 +84,7 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
             ended,
             outcome=run.request.outcome,
             cases_ran=_cases_that_ran(run.trial.report),
-            given=_files(run.given),
+            paths=_files(run.given),
             work_left=run.protection.work_left,
         )
         if has_input
@@ -94,7 +95,8 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
         why_not = isolated.why_no_pass
     found: dict[ConsentReason, bool] = {
         "cannot_run": why_not is not None,
-        "work_unclear": run.protection.is_unclear,
+        # What a command opened that came nowhere tells nothing of the work.
+        "work_unclear": run.protection.is_unclear and why_not is None,
         "unseen": has_input and not run.trial.record.is_complete,
     }
     how = f"cannot run: {why_not}" if why_not is not None else in_words(ended, run.specification)
@@ -209,7 +211,7 @@ def _is_unseen(run: Run) -> bool:
     """Whether the command may have read changed files that nobody saw it read."""
     if run.trial.record.is_complete or "unseen" in run.request.despite or not run.given.entries:
         return False
-    return _files(run.given) != _files(run.judged.tree)
+    return _contents(run.given) != _contents(run.judged.tree)
 
 
 def _why_isolated(run: Run) -> str | None:
@@ -222,6 +224,10 @@ def _why_isolated(run: Run) -> str | None:
 
 def _files(tree: Tree) -> dict[str, TreeEntry]:
     return {entry.path: entry for entry in tree.entries if entry.kind != "dir"}
+
+
+def _contents(tree: Tree) -> dict[str, tuple[str, int]]:
+    return {path: (_content(entry), entry.mode) for path, entry in _files(tree).items()}
 
 
 def _content(entry: TreeEntry) -> str:
@@ -324,6 +330,7 @@ def _evidence(run: Run, seen: _Seen, cases: CasesVerdict | None) -> JsonObject:
             "mechanism": record.mechanism,
             "complete": record.is_complete,
             "why_not": record.why_not,
+            "given": [path for path, _ in seen.given[:GIVEN_REPORTED_MAX]],
             "given_count": len(seen.given),
             "given_digest": _digest_of(seen.given),
             "changed": [
