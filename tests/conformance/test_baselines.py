@@ -161,6 +161,21 @@ async def test_a_fixture_that_work_replaces_so_that_the_check_passes_is_restored
     assert "wanted" in verdict.output
 
 
+async def test_known_gap_work_may_write_what_the_suite_itself_writes(court: Court) -> None:
+    """Who writes to a file that the suite writes to cannot be told; the forecast names such files before consent. When this
+    fails the gap is closed: say so in design/verification.md."""
+    check = _DB_TEST.replace('names == ["given", "of a test"]', 'names == ["wanted", "of a test"]')
+    start = {**WITH_DB_MENDED, "tests/test_db.py": check}
+    forge = (
+        "import sqlite3\n\nwith sqlite3.connect('/workspace/tests/data/app.db') as rows:\n"
+        "    rows.execute(\"UPDATE item SET name = 'wanted'\")\n"
+    )
+    work = {**start, "calc.py": forge + str(start["calc.py"])}
+    untouched, verdict = await court.carry(start, work, PYTEST)
+    assert untouched.evidence["rewrites"] == ["tests/data/app.db"]
+    assert (verdict.passed, verdict.rests_on_work) == (True, ("calc.py",))
+
+
 @pytest.mark.parametrize("fails_early", [True, False])
 async def test_a_suite_that_makes_files_beside_its_tests_and_reads_them_back_passes(
     court: Court, *, fails_early: bool

@@ -100,7 +100,7 @@ async def test_a_module_that_stands_in_for_the_test_runner(court: Court) -> None
     command = "python3 -m pytest -q"
     assert await court.unguarded(work, command) == 0
     verdict = await court.judge(BROKEN, work, command)
-    assert (verdict.passed, verdict.added) == (False, ("pytest.py",))
+    assert (verdict.passed, verdict.evidence["shadowing"]) == (False, ["pytest.py"])
 
 
 async def test_a_module_that_stands_in_for_the_test_runner_in_a_folder_that_the_command_enters(
@@ -111,7 +111,7 @@ async def test_a_module_that_stands_in_for_the_test_runner_in_a_folder_that_the_
     command = "cd sub && python3 -m pytest -q"
     assert await court.unguarded(work, command) == 0
     verdict = await court.judge(start, work, command)
-    assert (verdict.passed, verdict.added) == (False, ("sub/pytest.py",))
+    assert (verdict.passed, verdict.evidence["shadowing"]) == (False, ["sub/pytest.py"])
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,8 @@ async def test_work_that_rewrites_a_test_while_it_is_checked(court: Court) -> No
     work = start | {"app.py": rewrite + BROKEN["app.py"]}
     assert await court.unguarded(work, PYTEST) == 0
     verdict = await court.judge(start, work, PYTEST)
-    assert verdict.evidence["exit_code"] == 0
-    assert (verdict.passed, verdict.tampered) == (False, ("tests/test_app.py",))
-    assert "rewritten while the command ran" in verdict.summary
+    assert (verdict.passed, verdict.tampered) == (False, ())
+    assert "Read-only file system: '/workspace/tests/test_app.py'" in verdict.output
 
 
 async def test_forged_bytecode_beside_a_test(court: Court) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -152,8 +153,9 @@ async def test_only_what_the_sandbox_gives_is_in_the_environment(
     monkeypatch.setenv("PYTHONPATH", "/workspace")
     monkeypatch.setenv("SOME_API_KEY", "secret")
     verdict = await run(verifier, blobs, "env; ls -A ~ | wc -l")
-    names = {line.partition("=")[0] for line in verdict.output.splitlines() if "=" in line}
-    assert not names & {"PYTHONPATH", "SOME_API_KEY", "BASH_ENV", "ENV", "PYTHONSTARTUP", "PYTEST_ADDOPTS"}
+    values = dict(line.split("=", 1) for line in verdict.output.splitlines() if "=" in line)
+    assert not values.keys() & {"SOME_API_KEY", "BASH_ENV", "ENV", "PYTHONSTARTUP", "PYTEST_ADDOPTS"}
+    assert values.get("PYTHONPATH", "/opt/remit").startswith("/opt/remit")  # of the reporters
     assert verdict.output.splitlines()[-1].strip() == "0"
 
 
@@ -192,27 +194,37 @@ async def test_a_repeated_verification_never_meets_what_the_first_left(
 ) -> None:
     leftover = await provider.create(SandboxSpec(key="verification:verif_1", epoch=0))
     await leftover.shell(ShellRequest(call_id="c", epoch=0, command="touch planted"))
-    verdict = await run(verifier, blobs, "test ! -e planted")
+    verdict = await run(verifier, blobs, "test ! -e planted", work={"a.txt": "of the work"})
     assert verdict.passed
 
 
 async def test_the_sandbox_is_gone_afterwards(
     verifier: CommandVerifier, blobs: DirectoryBlobStore, provider: SandboxProvider
 ) -> None:
-    await run(verifier, blobs, "true")
-    assert await provider.attach("verification:verif_1") is None
+    await run(verifier, blobs, "true", work=MENDED, start=BROKEN)
+    for key in ("verification:verif_1", "verification:verif_1.input"):
+        assert await provider.attach(key) is None
 
 
+@pytest.mark.parametrize(
+    ("work", "key"),
+    [({}, "verification:verif_1.input"), ({"a.txt": "of the work"}, "verification:verif_1")],
+    ids=["untouched", "work"],
+)
 async def test_a_verification_that_is_cut_leaves_no_sandbox(
-    verifier: CommandVerifier, blobs: DirectoryBlobStore, provider: SandboxProvider
+    verifier: CommandVerifier,
+    blobs: DirectoryBlobStore,
+    provider: SandboxProvider,
+    work: dict[str, str],
+    key: str,
 ) -> None:
     with anyio.fail_after(30):
         async with anyio.create_task_group() as group:
-            group.start_soon(run, verifier, blobs, "sleep 600")
-            while await provider.attach("verification:verif_1") is None:  # noqa: ASYNC110 there is no event
+            group.start_soon(partial(run, verifier, blobs, "sleep 600", work=work))
+            while await provider.attach(key) is None:  # noqa: ASYNC110 there is no event
                 await anyio.sleep(POLL_SECONDS)
             group.cancel_scope.cancel()
-    assert await provider.attach("verification:verif_1") is None
+    assert await provider.attach(key) is None
 
 
 async def test_a_tree_that_is_not_there_is_no_verdict(verifier: CommandVerifier) -> None:

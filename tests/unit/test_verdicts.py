@@ -394,8 +394,20 @@ REASONS: dict[str, tuple[Story, tuple[ConsentReason, ...]]] = {
         (),
     ),
     "cases that ran": (
-        Story(exit_code=1, output=b"No module named 'requests'", report=report((CASE, "failed"))),
+        Story(
+            exit_code=1,
+            output=b"ModuleNotFoundError: No module named 'requests'",
+            report=report((CASE, "failed")),
+        ),
         (),
+    ),
+    "cases that could not be loaded": (
+        Story(
+            exit_code=2,
+            output=b"ModuleNotFoundError: No module named 'requests'",
+            report=report(("tests/test_app.py", "error"), ("tests/test_b.py", "skipped")),
+        ),
+        ("cannot_run",),
     ),
     "nothing left for the work": (Story(exit_code=1, is_unclear=True, work_left=()), ("work_unclear",)),
     "nobody could look": (Story(exit_code=1, why_not="no watches left"), ("unseen",)),

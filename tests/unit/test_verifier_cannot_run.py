@@ -24,7 +24,16 @@ CANNOT = {
     "sh: 1: mytest: not found": (127, "mytest"),
     "bash: line 1: ruff: command not found": (127, "ruff"),
     "bash: ./check.sh: No such file or directory": (127, "./check.sh"),
-    "bash: ./check.sh: Permission denied": (126, "cannot be executed"),
+    "bash: ./check.sh: Permission denied": (126, "./check.sh cannot be executed"),
+    "bash: line 1: ./check.sh: /bin/nosh: bad interpreter: No such file or directory": (126, "/bin/nosh"),
+    "frobnicate -q\nmake: frobnicate: No such file or directory\nmake: *** [Makefile:2: test] Error 127": (
+        2,
+        "frobnicate is not there",
+    ),
+    "/bin/sh: 1: mytest: not found\nmake[1]: *** [sub.mk:9: all] Error 127\nmake: *** [Makefile:2: test] Error 2": (
+        2,
+        "mytest is not there",
+    ),
     "E   ModuleNotFoundError: No module named 'requests'": (2, "requests"),
     "ModuleNotFoundError: No module named 'pkg._version'": (1, "pkg._version"),
     "Error: Cannot find module 'left-pad'\nRequire stack:": (1, "left-pad"),
@@ -37,6 +46,10 @@ CANNOT = {
     "ERROR: usage: pytest [options] [file_or_dir]\npytest: error: unrecognized arguments: --cov": (
         4,
         "--cov",
+    ),
+    "ERROR: usage: python -m pytest [options]\npython -m pytest: error: unrecognized arguments: --n": (
+        4,
+        "arguments: --n",
     ),
     "make: *** No rule to make target 'chekc'.  Stop.": (2, "chekc"),
     'npm ERR! Missing script: "tset"': (1, "tset"),
@@ -67,6 +80,36 @@ def test_what_is_missing_is_named(output: str) -> None:
 )
 def test_work_to_be_done_is_no_obstacle(exit_code: int | None, output: str, outcome: str) -> None:
     assert why_it_cannot_run(ended(exit_code, output), outcome=outcome, cases_ran=0) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "missing", "is_work"),
+    [
+        (("tests/test_slugs.py",), "ModuleNotFoundError: No module named 'slugs'", True),
+        (("slugs_test.py",), "ModuleNotFoundError: No module named 'shop.slugs'", True),
+        (("test/slugs.test.js",), "Cannot find module '../lib/slugs'", True),
+        (("src/slugs.spec.ts",), "Cannot find module './slugs.js'", True),
+        (("SlugsTest.java",), "ClassNotFoundException: org.example.Slugs", True),
+        (("tests/test_pkg.py",), "ModuleNotFoundError: No module named 'pkg._version'", False),
+        (("tests/test_slugs.py",), "ModuleNotFoundError: No module named 'requests'", False),
+        (("src/slugs.py", "tests/test_slugs.py"), "ModuleNotFoundError: No module named 'slugs'", False),
+        (("requests/api.py",), "ModuleNotFoundError: No module named 'requests'", False),
+    ],
+)
+def test_a_module_that_has_a_test_of_its_own_is_the_work(
+    given: tuple[str, ...], missing: str, *, is_work: bool
+) -> None:
+    why = why_it_cannot_run(ended(1, missing), outcome="Make the tests pass.", cases_ran=0, paths=given)
+    assert (why is None) == is_work
+
+
+def test_a_program_of_the_work_that_lacks_an_option_is_no_obstacle() -> None:
+    said = "usage: cli.py [-h]\ncli.py: error: unrecognized arguments: --json"
+    for outcome, work_left in (("Print JSON.", ("app/cli.py",)), ("Add --json", ()), ("Add json output", ())):
+        assert why_it_cannot_run(ended(2, said), outcome=outcome, cases_ran=0, work_left=work_left) is None, (
+            outcome
+        )
+    assert why_it_cannot_run(ended(2, said), outcome="Mend the sums.", cases_ran=0) is not None
 
 
 def test_where_cases_ran_the_command_runs() -> None:

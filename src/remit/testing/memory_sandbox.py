@@ -14,7 +14,7 @@ import hashlib
 import posixpath
 import re
 import shlex
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from socket import socket
 from typing import Any
 
@@ -25,6 +25,7 @@ from remit.errors import BlobMissing, SandboxLost, SandboxRefused, SandboxUnavai
 from remit.ids import Ids
 from remit.interfaces import BlobStore
 from remit.testing.memory_programs import PROGRAMS, Program
+from remit.testing.memory_record import MemoryRecord
 from remit.values import (
     GROUND_FILES,
     CallStatus,
@@ -158,7 +159,7 @@ class MemorySandbox:
         self._contents = contents
         self._mounts = mounts
         self._ground = spec.ground
-        self._seen = _Seen(path for path in entries if path.startswith("/workspace/"))
+        self._seen = MemoryRecord(path for path in entries if path.startswith("/workspace/"))
         if spec.ground is not None:
             texts = spec.ground.files.items()
             contents |= {f"{GROUND_FILES}/{name}": text.encode() for name, text in texts}
@@ -462,53 +463,17 @@ class MemorySandbox:
             raise SandboxRefused(f"{path!r} is outside of {', '.join(ROOTS)}")
 
 
-class _Seen:
-    """What programs did to the files of the working tree: in memory nothing happens unseen."""
-
-    def __init__(self, laid: Iterable[str]) -> None:
-        self._laid = frozenset(laid)
-        self._opened: set[str] = set()
-        self._changed: set[str] = set()
-        self._created: set[str] = set()
-        self._created_opened: set[str] = set()
-        self.is_over = False
-
-    def opens(self, path: str) -> None:
-        if not self.is_over and path.startswith("/workspace/"):
-            (self._opened if path in self._laid else self._created_opened).add(path)
-
-    def writes(self, path: str) -> None:
-        if not self.is_over and path.startswith("/workspace/"):
-            (self._changed if path in self._laid else self._created).add(path)
-
-    def record(self) -> TreeRecord:
-        return TreeRecord(
-            mechanism="memory",
-            is_complete=True,
-            opened=_relative(self._opened),
-            changed=_relative(self._changed),
-            created=_relative(self._created),
-            created_opened=_relative(self._created_opened),
-        )
-
-
-def _relative(paths: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(path.removeprefix("/workspace/") for path in paths))
-
-
 def _result_of(call: asyncio.Task[ExecResult]) -> ExecResult:
     return ExecResult(exit_code=None, output=b"") if call.cancelled() else call.result()
 
 
 def _inside(path: str) -> str:
-    root = next(root for root in ROOTS if path.startswith(f"{root}/"))
-    return path.removeprefix(f"{root}/")
+    return next(path.removeprefix(f"{root}/") for root in ROOTS if path.startswith(f"{root}/"))
 
 
 def _folders(path: str) -> list[str]:
     """Between the root and the file."""
-    folders: list[str] = []
-    folder = posixpath.dirname(path)
+    folders, folder = list[str](), posixpath.dirname(path)
     while folder not in ROOTS and folder != "/":
         folders.append(folder)
         folder = posixpath.dirname(folder)

@@ -189,8 +189,8 @@ async def run_isolated(
     """Run the command in the judge's sandbox; its stubs reach their programs in the work's. Both sandboxes are still there
     afterwards, with nothing running. Raises SandboxLost, SandboxRefused."""
     calls = Calls()
-    relay = _Helper(judge, "relay", ids)
-    runner = _Helper(work, "serve", ids)
+    relay = _Program(judge, "relay", ids)
+    runner = _Program(work, "serve", ids)
     ended: ExecResult | None = None
     failure: SandboxLost | SandboxRefused | None = None
     async with create_task_group() as group:
@@ -211,7 +211,7 @@ async def run_isolated(
     return ended, calls
 
 
-class _Helper:
+class _Program:
     """Our program in a sandbox, which listens on a port of its loopback."""
 
     def __init__(self, sandbox: Sandbox, role: str, ids: Ids) -> None:
@@ -271,7 +271,7 @@ class _Helper:
             return  # who uses the sandbox hears it too
 
 
-async def _take_calls(relay: _Helper, runner: _Helper, calls: Calls) -> None:
+async def _take_calls(relay: _Program, runner: _Program, calls: Calls) -> None:
     """Hold one connection ready for the next call."""
     try:
         async with create_task_group() as group:
@@ -311,7 +311,7 @@ async def _head(caller: SocketStream) -> bytes | None:
 
 
 async def _carry(
-    caller: SocketStream, head: bytes, runner: _Helper, calls: Calls, limiter: anyio.Semaphore
+    caller: SocketStream, head: bytes, runner: _Program, calls: Calls, limiter: anyio.Semaphore
 ) -> None:
     """Be the wire between a call and its program. Whichever end leaves, the other hears it."""
     try:

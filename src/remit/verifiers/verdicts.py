@@ -83,8 +83,9 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
         why_it_cannot_run(
             ended,
             outcome=run.request.outcome,
-            cases_ran=_count_cases(run.trial.report),
-            paths=[entry.path for entry in run.given.entries if entry.kind == "file"],
+            cases_ran=_cases_that_ran(run.trial.report),
+            paths=_files(run.given),
+            work_left=run.protection.work_left,
         )
         if has_input
         else None
@@ -196,10 +197,13 @@ def _cases(run: Run) -> CasesVerdict | None:
     )
 
 
-def _count_cases(report: RunReport | None) -> int:
-    """Cases that came to a verdict; modules that could not be imported are none."""
+def _cases_that_ran(report: RunReport | None) -> int:
+    """Without what only holds cases and could not be loaded; to Node's runner a whole file is a case like others."""
     return sum(
-        case.status != "error" for run in (report.runs if report is not None else ()) for case in run.cases
+        case.status in ("passed", "failed", "xpassed", "xfailed")
+        and not (run.reporter == "node" and case.status == "failed" and " > " not in case.name)
+        for run in (report.runs if report is not None else ())
+        for case in run.cases
     )
 
 
