@@ -323,13 +323,9 @@ class _Namer:
         for side in sides:
             self._judge(side, is_beside=bool(sided))
         expected = [files for files in sided if _EXPECTED.search(posixpath.basename(files[0]))]
-        produced = [files for files in sided if is_product_named(files[0])]
         for files in sided:
-            is_work = len(sided) == 1 or files in produced or (expected and files not in expected)
-            is_check = is_made or (
-                len(sided) > 1
-                and (files in expected or (produced and files not in produced and not expected))
-            )
+            is_check = is_made or (len(sided) > 1 and files in expected)
+            is_work = len(sided) == 1 or expected
             self._note_all(files, "check" if is_check else "aimed" if is_work else "open")
         return {maker for side in sides for maker in side.makers}
 
