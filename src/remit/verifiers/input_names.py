@@ -51,7 +51,9 @@ class Names:
         self._globs_left -= 1
         path = re.sub(f"{UNKNOWN}/(\\.\\.?/)+", f"{UNKNOWN}/", path)
         parts = re.split(r"((?:^|(?<=/))(?:\0|\*\*)/|\0|\*|\?|\[[^]]+\])", path)
-        expression = "".join(_WILD.get(part, "[^/]" if part[:1] == "[" else re.escape(part)) for part in parts)
+        expression = "".join(
+            _WILD.get(part, "[^/]" if part[:1] == "[" else re.escape(part)) for part in parts
+        )
         pattern = re.compile(
             f"(?:{re.escape(ROOT)}/)?{expression}" if path.startswith(UNKNOWN) else expression
         )
