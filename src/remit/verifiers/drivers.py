@@ -99,14 +99,17 @@ def _lines(file: str, text: str, goals: list[str], given: Mapping[str, str], rea
             for name in (f"pre{goal}", goal, f"post{goal}"):
                 script = (package.scripts | package.tasks).get(name)
                 yield from script if isinstance(script, list) else [script] if isinstance(script, str) else []
-    elif is_makefile(file) or "ustfile" in file:
+    elif is_makefile(file):
         text = re.sub(
             r"^[-s]?include[ \t]+([\w./-]+)[ \t]*$", lambda found: read(found[1]) or "", text, flags=re.M
         )
-        yield from read_rules(text, given, is_just="ustfile" in file).lines(goals)
+        yield from read_rules(text, given).lines(goals)
     else:
-        for goal in ["commands", "commands_pre"] if file == "tox.ini" else goals:
-            yield from _block(text, goal)
+        goals = ["commands", "commands_pre"] if file == "tox.ini" else goals or ["default"]
+        for goal in goals:
+            lines = list(_block(text, goal))
+            goals += [name for line in lines[:1] for name in re.findall(r"[\w-]+", line) if name not in goals]
+            yield from lines
 
 
 class _Package(msgspec.Struct):
@@ -116,7 +119,9 @@ class _Package(msgspec.Struct):
 
 def _block(text: str, goal: str) -> Iterator[str]:
     """The lines of the block that a name begins, by its indentation, without what YAML, TOML and Ruby put around them."""
-    head = re.compile(rf"([ \t]*)(?:task\s+)?[:\"']?{re.escape(goal)}[\"']?\s*(?:=>.*|do\b.*|[:=])(.*)")
+    head = re.compile(
+        rf"([ \t]*)(?:task\s+)?[:\"'@]?{re.escape(goal)}(?![\w-])[^:\n]*?(?:=>|do\b|:(?!=)|=(?! *['\"].*:))(.*)"
+    )
     depth: int | None = None
     for line in text.splitlines():
         found = head.match(line)

@@ -1,4 +1,4 @@
-"""The rules of a makefile or a justfile, as far as they can be told without running make. Pure.
+"""The rules of a makefile, as far as they can be told without running make. Pure.
 
 Takes both branches of a condition, and knows plain variables; what it does not know stands as `$_`, of which a shell's
 reading knows nothing either.
@@ -16,8 +16,7 @@ _BY_NAME = re.compile(r"GNUmakefile|(?:.*[._-])?[Mm]akefile(?:[._-].*)?|.*\.(?:m
 _BUILT_IN = {"MAKE": "make", "CC": "cc", "CXX": "c++", "GO": "go", "RM": "rm -f", "CARGO": "cargo"}
 _ASSIGNMENT = re.compile(r"(?:export\s+|override\s+)*([\w.-]+)\s*(\?|\+|::?:?|!)?=\s*(.*)")
 _RULE = re.compile(r"([^:=#\t]+?)\s*&?::?(?!=)\s*([^;]*)(?:;(.*))?$")
-_JUST = re.compile(r"@?([\w-]+)[^:\n]*:(?!=)\s*([^#]*)()$")
-_VARIABLE = re.compile(r"\$(?:\((?:wildcard )?([^()$]+)\)|\{([\w.-]+)\}|([@<^*?+]))|\{\{\s*(\w+)[^}]*\}\}")
+_VARIABLE = re.compile(r"\$(?:\((?:wildcard )?([^()$]+)\)|\{([\w.-]+)\}|([@<^*?+]))")
 _INCLUDE = re.compile(r"[-s]?include\s+(.*)")
 _CONDITION = re.compile(r"(ifn?eq|ifn?def|else|endif|unexport|vpath|undefine|define|endef)\b")
 _EXPANDED_MAX = 20_000
@@ -81,14 +80,14 @@ class Rules:
                 yield goal[len(before) : len(goal) - len(after)], rule
 
 
-def read_rules(text: str, given: Mapping[str, str], *, is_just: bool = False) -> Rules:
+def read_rules(text: str, given: Mapping[str, str]) -> Rules:
     """Read a makefile with the variables given on the command line."""
     variables = {**_BUILT_IN, **given}
     rules: dict[str, Rule] = {}
     includes: list[str] = []
     current: list[Rule] = []
     for line in text.replace("\\\n", " ").splitlines():
-        if line.startswith("\t") or (is_just and line[:1] == " "):
+        if line.startswith("\t"):
             for each in current:
                 each.recipe.append(line.strip().lstrip("@-+ "))
             continue
@@ -100,8 +99,8 @@ def read_rules(text: str, given: Mapping[str, str], *, is_just: bool = False) ->
         elif (included := _INCLUDE.fullmatch(line)) is not None:
             includes += expand(included[1], variables).split()
         elif _CONDITION.match(line) is None and len(line) < _EXPANDED_MAX:
-            found = (_JUST if is_just else _RULE).fullmatch(line)
-            if found is None or (not is_just and _ASSIGNMENT.fullmatch(found[2].strip())):
+            found = _RULE.fullmatch(line)
+            if found is None or _ASSIGNMENT.fullmatch(found[2].strip()):
                 continue
             current = [rules.setdefault(name, Rule()) for name in expand(found[1], variables).split()]
             for each in current:
@@ -116,7 +115,7 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
 
     def value(found: re.Match[str]) -> str:
         nonlocal left
-        name = found[1] or found[2] or found[3] or found[4]
+        name = found[1] or found[2] or found[3]
         replaced = name if found[0].startswith("$(wildcard ") else variables.get(name, "$_")
         left -= len(replaced)
         return replaced if left >= 0 else "$_"

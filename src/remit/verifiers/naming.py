@@ -6,10 +6,9 @@ with, sourced, fed in, configuration) or the work (their output is compared, a t
 
 from __future__ import annotations
 
-import itertools
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -78,12 +77,64 @@ def name_tokens(text: str, names: Names, folder: str = "") -> dict[str, Role]:
     return {path: "run" for paths, is_folder in found if not is_folder for path in paths}
 
 
+@dataclass(eq=False)
+class _Use:
+    """One program with what it is given."""
+
+    command: Command
+    name: str
+    kinds: frozenset[str]
+    words: tuple[Word, ...]
+    operands: list[Word] = field(default_factory=list[Word])
+    """Words that are no options."""
+    configured: list[Word] = field(default_factory=list[Word])
+    writes: list[Word] = field(default_factory=list[Word])
+    sources: list[_Use] = field(default_factory=list["_Use"])
+    """Programs whose output goes into it."""
+
+    def is_a(self, *kinds: str) -> bool:
+        return not self.kinds.isdisjoint(kinds)
+
+    def has(self, option: str) -> bool:
+        return any(word.text == option for word in self.words)
+
+
+def _use(command: Command) -> _Use:
+    name, words = program_of(command)
+    first = words[1].text if len(words) > 1 else ""
+    use = _Use(
+        command, name, kinds_of(name) | kinds_of(f"{name}:{first}"), words, writes=list(command.writes)
+    )
+    rest = list(words[1:])
+    while rest:
+        word = rest.pop(0)
+        option, separator, value = word.text.partition("=")
+        given = [word_of(value)] if separator else rest[:1]
+        is_search = use.is_a("grep") and re.fullmatch("-[a-zA-Z]*f", option)
+        if not word.text.startswith("-") or word.text == "-":
+            use.operands.append(word)
+        elif _CONFIGURATION.fullmatch(option) or "configured" in kinds_of(f"{name}:{option}") or is_search:
+            use.configured += given
+            del rest[: 1 if is_search else 0]
+        elif _OUTPUT.fullmatch(option) and not use.is_a("grep", "test"):
+            use.writes += given
+            del rest[: 0 if separator else 1]
+        elif use.is_a("runner") and _FILTER.fullmatch(option):
+            del rest[: 0 if separator else 1]
+        elif separator and not use.is_a("tool", "runner", "driver"):
+            use.operands += given
+    if name in ("tee", "touch") or (use.is_a("copier") and len(use.operands) > 1):
+        use.writes += use.operands[-1:]
+        del use.operands[-1:]
+    return use
+
+
 @dataclass
 class _Made:
     """What a text is made of: files, and programs; `is_made`: not of files alone."""
 
     files: list[str] = field(default_factory=list[str])
-    makers: list[Command] = field(default_factory=list[Command])
+    makers: list[_Use] = field(default_factory=list[_Use])
     is_made: bool = False
 
 
@@ -94,32 +145,45 @@ class _Namer:
         self._functions = reading.functions
         self._names = names
         self._is_source = is_source
-        self._passed: set[Command] = set()
-        """Commands whose output something else gets."""
-        self._written: dict[str, Command] = {}
-        for command in reading.commands:
-            for word in _writes(command):
-                self._note(word, command, "work")
-                self._written |= {absolute(value, command.folder): command for value in word.values}
-        for command in reading.commands:
-            self._read(command)
-        self._compare_all(reading.commands)
+        self._passed: set[_Use] = set()
+        """Those whose output something else gets."""
+        uses = {command: _use(command) for command in reading.commands}
+        self._uses = uses
+        self._written: dict[str, _Use] = {}
+        for use in uses.values():
+            for word in use.writes:
+                self._note(word, use, "work")
+                self._written |= {absolute(value, use.command.folder): use for value in word.values}
+        for use in uses.values():
+            words = (*use.command.words, *use.command.reads, *use.command.here)
+            use.sources = [uses[c] for c in use.command.stdin]
+            use.sources += [maker for word in words for maker in self._makers_of(word, use)]
+            if use.words and not use.is_a("reader", "comparer", "test", "grep", "sayer"):
+                use.operands += [word for source in use.sources for word in self._listed(source)]
+        for use in uses.values():
+            self._read(use)
+        self._follow(list(uses.values()))
 
-    def _note(self, word: Word, command: Command, role: Role) -> list[str]:
+    def _note(self, word: Word, use: _Use, role: Role) -> list[str]:
         """Give a role to the files of a word, which are returned."""
         noted: list[str] = []
+        folder = use.command.folder
         for value in word.values:
-            found, is_folder = self._names.find(value, command.folder)
+            found, is_folder = self._names.find(value, folder)
+            noted += found
             if not is_folder or role == "work":
                 self._note_all(found, role)
             elif is_judge_named(value) and role != "aimed":
                 self._note_all(found, "open")
-            is_glob = re.search(r"[*?\[]", value) and UNKNOWN not in command.folder + value
-            if found and is_glob and role in ("check", "run", "open"):
-                self.globs[absolute(value, command.folder).removeprefix(f"{ROOT}/")] = None
-            noted += found
+            if (
+                found
+                and re.search(r"[*?\[]", value)
+                and UNKNOWN not in folder + value
+                and role not in ("work", "aimed")
+            ):
+                self.globs[absolute(value, folder).removeprefix(f"{ROOT}/")] = None
             if not found and re.search(r"[\s('\";,=<]", value):
-                self._note_text(value.replace("=", " "), command, role)
+                self._note_text(value.replace("=", " "), folder, role)
         return noted
 
     def _note_all(self, paths: Iterable[str], role: Role) -> None:
@@ -127,247 +191,159 @@ class _Namer:
             if path not in self.roles or stronger(role, self.roles[path]):
                 self.roles[path] = role
 
-    def _note_text(self, text: str, command: Command, role: Role) -> None:
+    def _note_text(self, text: str, folder: str, role: Role) -> None:
         """Files and modules that stand in code: those called like judges are what it runs."""
-        for path in name_tokens(text, self._names, command.folder):
+        for path in name_tokens(text, self._names, folder):
             self._note_all([path], role if role == "aimed" else "run" if is_judge_named(path) else "open")
-        for module in _IMPORT.findall(text):
-            if is_judge_named(module):
-                self._note_all(self._names.module(module, command.folder), "run")
+        for module in filter(is_judge_named, _IMPORT.findall(text)):
+            self._note_all(self._names.module(module, folder), "run")
 
-    def _read(self, command: Command) -> None:
-        """Note what one command names by itself; what passes through and what compares: see `_compare_all`."""
-        name, words = program_of(command)
-        kinds = kinds_of(name)
-        operands = self._operands(command)
-        if kinds & {"reader", "comparer", "test", "grep"} or not words:
+    def _found(self, word: Word, use: _Use) -> list[str]:
+        return [path for value in word.values for path in self._names.find(value, use.command.folder)[0]]
+
+    def _read(self, use: _Use) -> None:
+        """Note what one program names by itself. Of those that compare or pass on, see `_follow`."""
+        first = use.operands[0].text if use.operands else ""
+        for word in (*use.configured, *(() if use.is_a("reader") else use.command.reads)):
+            self._note(word, use, "check")
+        for word in use.command.here:
+            self._note_text("\n".join(word.values), use.command.folder, "open")
+        role: Role = "open"
+        script: Word | None = None
+        if use.is_a("reader", "comparer", "test", "grep", "sayer") or not use.words:
             return
-        for word in command.reads:
-            self._note(word, command, "check")
-        for word in command.here:
-            self._note_text("\n".join(word.values), command, "open")
-        first = operands[0].text if operands else ""
-        if "runner" in kinds or ("many" in kinds and first == "test") or _has(words, "--test"):
-            role: Role = "aimed" if any(word.text.startswith("--doctest") for word in words) else "check"
-            for word in operands:
-                if not self._note(word, command, role) and re.fullmatch(r"\w+(\.\w+)+", word.text):
-                    self._note_all(self._names.module(word.text, command.folder), "check")
-        elif _is_tool(name, words, first):
-            for word in operands:
-                self._note(word, command, "aimed")
-        elif "copier" in kinds:
-            for word in operands[:-1]:
-                self._note(word, command, "run" if is_judge_named(word.text) else "aimed")
-        elif name in (".", "source"):
-            for word in operands[:1]:
-                self._note(word, command, "check")
-        elif "sayer" not in kinds:
-            script = None if "driver" in kinds or name in self._functions else self._script(command, operands)
-            for word in [*operands, *words[:1], *([script] if script is not None else [])]:
-                self._note(word, command, "run" if word is script else "open")
+        if use.is_a("runner") or (use.is_a("many") and first == "test") or use.has("--test"):
+            role = "aimed" if any(word.text.startswith("--doctest") for word in use.words) else "check"
+            for word in use.operands:
+                if re.fullmatch(r"\w+(\.\w+)+", word.text) and not self._found(word, use):
+                    self._note_all(self._names.module(word.text, use.command.folder), "check")
+        elif use.is_a("tool", "copier") or (use.is_a("many") and first != "run"):
+            role = "aimed"
+        elif use.name in (".", "source"):
+            role = "check"
+        elif not use.is_a("driver") and use.name not in self._functions:
+            script = self._script(use)
+        for word in (*use.operands, *([script] if script else [])):
+            is_run = word is script or (use.is_a("copier") and is_judge_named(word.text))
+            self._note(word, use, "run" if is_run else role)
 
-    def _script(self, command: Command, operands: Sequence[Word]) -> Word | None:
+    def _script(self, use: _Use) -> Word | None:
         """The word for what a program runs: the program itself, its module, or the first file that it is given."""
-        name, words = program_of(command)
-        if not words:
-            return None
-        if PYTHONS.fullmatch(basename(words[0].text)) and (module := module_of(words)) is not None:
-            paths = self._names.module(words[module].text, command.folder)
+        is_python = use.words and PYTHONS.fullmatch(basename(use.words[0].text))
+        if is_python and (module := module_of(use.words)) is not None:
+            paths = self._names.module(use.words[module].text, use.command.folder)
             return word_of(f"{ROOT}/{paths[0]}") if paths else None
-        classes = [f"{UNKNOWN}/{word.text.replace('.', '/')}.java" for word in operands[:1] if name == "java"]
-        for word in (*words[:1], *operands, *map(word_of, classes)):
-            if ("/" in "".join(word.values) or word is not command.words[0]) and self._found(word, command):
+        classes = [
+            f"{UNKNOWN}/{word.text.replace('.', '/')}.java" for word in use.operands if use.name == "java"
+        ]
+        for word in (*use.words[:1], *use.operands, *map(word_of, classes[:1])):
+            is_file = word is not use.command.words[0] or "/" in "".join(word.values)
+            if is_file and self._found(word, use):
                 return word
         return None
 
-    def _found(self, word: Word, command: Command) -> list[str]:
-        return [path for value in word.values for path in self._names.find(value, command.folder)[0]]
+    def _listed(self, use: _Use) -> list[Word]:
+        """What a program lists for the one that gets its output (`find | xargs`, `$(ls)`, `while read`)."""
+        if use.is_a("lister") and use.name != "find":
+            return use.operands
+        if use.is_a("lister"):
+            values = [
+                value for word in use.words[1:] for value in word.values if value[:1] not in ("-", ".", "(")
+            ]
+            return [word_of(f"{UNKNOWN}/{value}") for value in values]
+        sources = use.sources if use.is_a("reader", "grep") else []
+        return [word for source in sources for word in self._listed(source)]
 
-    def _operands(self, command: Command) -> list[Word]:
-        """The words that are no options, and what is listed for it; files given as configuration are noted."""
-        name, words = program_of(command)
-        kinds = kinds_of(name)
-        operands: list[Word] = []
-        rest = list(words[1:])
-        while rest:
-            word = rest.pop(0)
-            option, separator, value = word.text.partition("=")
-            is_configuration = (
-                _CONFIGURATION.fullmatch(option)
-                or "configured" in kinds_of(f"{name}:{option}")
-                or ("grep" in kinds and re.fullmatch(r"-[a-zA-Z]*f", option))
-            )
-            if not word.text.startswith("-") or word.text == "-":
-                operands.append(word)
-            elif is_configuration and (separator or rest):
-                given = word_of(value) if separator else rest[0]
-                if (self._note(given, command, "check") or "grep" in kinds) and not separator:
-                    rest.pop(0)
-                    operands += [word_of("-")] if "grep" in kinds else []
-            elif separator and not kinds & {"tool", "runner", "driver"}:
-                operands.append(word_of(value))
-            elif ("runner" in kinds and _FILTER.fullmatch(option)) or (
-                _OUTPUT.fullmatch(option) and not kinds & {"grep", "test"}
-            ):
-                del rest[: 0 if separator else 1]
-        if not kinds & {"reader", "comparer", "test", "grep", "sayer"}:
-            operands += [word for source in _sources(command) for word in _listed(source)]
-        return operands
+    def _makers_of(self, word: Word, use: _Use) -> list[_Use]:
+        """The programs whose output a word stands for, or that wrote the file which it names."""
+        written = [self._written.get(absolute(value, use.command.folder)) for value in word.values]
+        is_own = word in use.writes or "/dev/null" in word.values
+        return [self._uses[c] for c in word.sources] + [
+            w for w in written if w not in (None, use) and not is_own and w
+        ]
 
-    def _compare_all(self, commands: Sequence[Command]) -> None:
-        """Note what comes out of what goes into another command."""
-        judged: set[Command] = set()
-        for command in commands:
-            name, words = program_of(command)
-            if kinds_of(name) & {"comparer", "test", "grep"} or (name == "git" and _has(words, "--no-index")):
-                judged |= self._compare(command)
-        for at, command in enumerate(commands):
-            kinds = kinds_of(program_of(command)[0])
-            is_passing = kinds & {"reader", "sayer"} and not (
-                "decider" in kinds and command not in self._passed
-            )
-            if not kinds & {"comparer", "test", "grep"} and not is_passing and command not in judged:
-                made = self._made_of([*_sources(command), *self._writers(command)])
-                is_beside = any(self._found(word, command) for word in command.words)
-                self._judge(made, is_beside=is_beside and "decider" not in kinds)
-                self._note_all(made.files, "aimed" if kinds & {"tool", "decider"} else "check")
-            if _keeps_output(command) and any(map(_is_judging, commands[at + 1 :])):
-                self._judge(self._made_of([command]), is_beside=False)
-        for command in commands:
-            if "reader" in kinds_of(program_of(command)[0]) and command not in self._passed:
-                for word in (*self._operands(command), *command.reads):
-                    self._note(word, command, "aimed")
-
-    def _compare(self, command: Command) -> set[Command]:
-        """What is compared with what: files beside a program's output are the check, beside a constant they are the work.
-        Returns the programs whose output is compared."""
-        name, _ = program_of(command)
-        kinds = kinds_of(name)
-        operands = [word for word in self._operands(command) if word.text not in ("-", "diff")]
-        sides = [self._made_of(command.stdin)]
-        for at, word in enumerate((*operands, *command.reads, *command.here)):
-            is_pattern = "grep" in kinds and at == 0 and word in operands and not _has(command.words, "-f")
-            writers = [*word.sources, *self._writers_of(word, command)]
-            if writers or is_pattern or word in command.here:
-                sides.append(self._made_of(writers))
-            elif "test" in kinds and word in operands:
-                self._note(word, command, "aimed")
-            else:
-                files = self._found(word, command)
-                sides.append(_Made(files, is_made=not files))
-        is_made = any(side.is_made for side in sides)
-        sided = [side.files for side in sides if side.files]
-        for side in sides:
-            self._judge(side, is_beside=bool(sided))
-        are_expected = [_EXPECTED.search(posixpath.basename(files[0])) is not None for files in sided]
-        are_products = [is_product_named(files[0]) for files in sided]
-        for at, files in enumerate(sided):
-            role: Role = "open"
-            if is_made or (len(sided) > 1 and are_expected[at]):
-                role = "check"
-            elif len(sided) == 1 or any(are_expected) or are_products[at]:
-                role = "aimed"
-            elif any(are_products):
-                role = "check"
-            self._note_all(files, role)
-        return {maker for side in sides for maker in side.makers}
-
-    def _judge(self, made: _Made, *, is_beside: bool) -> None:
-        """What made this is the work: but a judge's own word may be searched for, where no file is beside it."""
-        for maker in made.makers:
-            operands = self._operands(maker)
-            script = self._script(maker, operands)
-            if script is None or (not is_beside and is_judge_named((script.values or ("",))[0])):
-                continue
-            for word in dict.fromkeys([script, *operands]):
-                are_sources = word is script or all(map(self._is_source, self._found(word, maker)))
-                self._note(word, maker, "work" if are_sources else "check")
-
-    def _writers(self, command: Command) -> Iterator[Command]:
-        for word in (*command.words[1:], *command.reads):
-            yield from self._writers_of(word, command)
-
-    def _writers_of(self, word: Word, command: Command) -> Iterator[Command]:
-        """The commands that wrote the file which a word names."""
-        for value in word.values:
-            writer = self._written.get(absolute(value, command.folder))
-            if writer is not None and writer is not command and not value.startswith("/dev/"):
-                yield writer
-
-    def _made_of(self, sources: Iterable[Command]) -> _Made:
+    def _made_of(self, sources: Iterable[_Use]) -> _Made:
+        """Go back through programs that only pass on."""
         made = _Made()
-        todo, seen = list(sources), set[Command]()
+        todo, seen = list(sources), set[_Use]()
         while todo:
             source = todo.pop(0)
             if source in seen:
                 continue
             seen.add(source)
             self._passed.add(source)
-            name, words = program_of(source)
-            kinds = kinds_of(name)
-            if not kinds & {"reader", "sayer", "test", "copier"}:
+            if source.is_a("reader", "sayer", "test", "copier"):
+                todo += source.sources
+                for word in (
+                    (*source.operands, *source.command.reads) if source.is_a("reader", "copier") else ()
+                ):
+                    made.files += [] if self._makers_of(word, source) else self._found(word, source)
+            else:
                 made.is_made = True
-                made.makers += [source] if not kinds & {"tool", "lister"} else []
-                continue
-            todo += [*_sources(source), *self._writers(source)]
-            is_said = name == "tee" or not kinds & {"reader", "copier"}
-            for word in (
-                () if is_said else (*(w for w in words[1:] if not w.text.startswith("-")), *source.reads)
-            ):
-                made.files += self._found(word, source) if not [*self._writers_of(word, source)] else []
+                made.makers += [] if source.is_a("tool", "lister") else [source]
         return made
 
+    def _follow(self, uses: Sequence[_Use]) -> None:
+        """Note what comes out of what goes into another program."""
+        compared: set[_Use] = set()
+        comparers = [use for use in uses if use.is_a("comparer", "test", "grep") or use.has("--no-index")]
+        for use in comparers:
+            compared |= self._compare(use)
+        for at, use in enumerate(uses):
+            is_last = use.is_a("decider") and use not in self._passed
+            if use not in compared and use not in comparers and (is_last or not use.is_a("reader", "sayer")):
+                made = self._made_of(use.sources)
+                is_beside = not is_last and any(self._found(word, use) for word in use.command.words)
+                self._judge(made, is_beside=is_beside)
+                self._note_all(made.files, "aimed" if is_last or use.is_a("tool") else "check")
+            if _keeps_output(use) and any(map(_is_judging, uses[at + 1 :])):
+                self._judge(self._made_of([use]), is_beside=False)
+        for use in uses:
+            for word in (
+                (*use.operands, *use.command.reads) if use.is_a("reader") and use not in self._passed else ()
+            ):
+                self._note(word, use, "aimed")
 
-def _sources(command: Command) -> list[Command]:
-    """The commands whose output goes into this one."""
-    words = (*command.words, *command.reads, *command.here)
-    return [*command.stdin, *(source for word in words for source in word.sources)]
+    def _compare(self, use: _Use) -> set[_Use]:
+        """What is compared with what: files beside a program's output are the check, beside a constant they are the work.
+        Returns the programs whose output is compared."""
+        sides = [self._made_of(self._uses[c] for c in use.command.stdin)]
+        for at, word in enumerate((*use.operands, *use.command.reads, *use.command.here)):
+            makers = self._makers_of(word, use)
+            is_pattern = use.is_a("grep") and at == 0 and not use.configured
+            if makers or is_pattern or word in use.command.here or word.text in ("-", "diff"):
+                sides.append(self._made_of(makers))
+            elif use.is_a("test"):
+                self._note(word, use, "aimed")
+            else:
+                files = self._found(word, use)
+                sides.append(_Made(files, is_made=not files))
+        is_made = any(side.is_made for side in sides)
+        sided = [side.files for side in sides if side.files]
+        for side in sides:
+            self._judge(side, is_beside=bool(sided))
+        expected = [files for files in sided if _EXPECTED.search(posixpath.basename(files[0]))]
+        for files in sided:
+            is_check = is_made or (len(sided) > 1 and files in expected)
+            is_work = len(sided) == 1 or expected
+            self._note_all(files, "check" if is_check else "aimed" if is_work else "open")
+        return {maker for side in sides for maker in side.makers}
+
+    def _judge(self, made: _Made, *, is_beside: bool) -> None:
+        """What made this is the work: but a judge's own word may be searched for, where no file is beside it."""
+        for maker in made.makers:
+            script = self._script(maker)
+            if script is None or (not is_beside and is_judge_named((script.values or ("",))[0])):
+                continue
+            for word in (script, *maker.operands):
+                is_work = word is script or all(map(self._is_source, self._found(word, maker)))
+                self._note(word, maker, "work" if is_work else "check")
 
 
-def _writes(command: Command) -> Iterator[Word]:
-    """The words for files that a command writes."""
-    name, words = program_of(command)
-    yield from command.writes
-    yield from words[1:] if name in ("tee", "touch") else ()
-    yield from words[-1:] if "copier" in kinds_of(name) and len(words) > 2 else ()
-    for word, following in itertools.pairwise((*words, word_of(""))):
-        option, separator, value = word.text.partition("=")
-        if (
-            _OUTPUT.fullmatch(option)
-            and not kinds_of(name) & {"grep", "test"}
-            and (separator or following.text)
-        ):
-            yield word_of(value) if separator else following
+def _is_judging(use: _Use) -> bool:
+    return bool(use.words) and not use.kinds - {"runner", "driver", "many"}
 
 
-def _listed(command: Command) -> list[Word]:
-    """What a command lists for the one that gets its output (`find | xargs`, `$(ls)`, `while read`)."""
-    name, words = program_of(command)
-    if name in ("sort", "head", "tail", "grep", "tr", "uniq", "sed", "cut", "tee"):
-        return [word for source in command.stdin for word in _listed(source)]
-    if "lister" not in kinds_of(name):
-        return []
-    if name != "find":
-        return [word for word in words[1:] if not word.text.startswith("-")]
-    return [
-        word_of(f"{UNKNOWN}/{value}") for word in words[1:] for value in word.values if value[:1] not in ".-("
-    ]
-
-
-def _has(words: Iterable[Word], text: str) -> bool:
-    return any(word.text == text for word in words)
-
-
-def _is_tool(name: str, words: Sequence[Word], first: str) -> bool:
-    kinds = kinds_of(name) | (kinds_of(f"{name}:{words[1].text}") if len(words) > 1 else frozenset())
-    return "tool" in kinds or ("many" in kinds and first != "run")
-
-
-def _is_judging(command: Command) -> bool:
-    name, words = program_of(command)
-    return bool(words) and not kinds_of(name) - {"runner", "driver", "many", "builtin"} and name != "exit"
-
-
-def _keeps_output(command: Command) -> bool:
-    values = [value for word in command.writes for value in word.values]
+def _keeps_output(use: _Use) -> bool:
+    values = [value for word in use.command.writes for value in word.values]
     return any(not value.startswith("/dev/") and re.search(r"log\b", value) is None for value in values)

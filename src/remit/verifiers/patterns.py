@@ -8,8 +8,12 @@ import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from remit.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    import pathspec
 
 DERIVED: tuple[str, ...] = ("__pycache__/", "*.pyc", "*.pyo", ".pytest_cache/")
 """What an interpreter makes of sources by itself. Bytecode beside a protected source would run in its place, so what was
@@ -94,7 +98,7 @@ class Globs:
         folders = _one_of([fnmatch.translate(glob.rstrip("/")) for glob in plain])
         self._is_name = functools.lru_cache(_NAMES_KEPT)(names.match)
         self._is_folder = functools.lru_cache(_NAMES_KEPT)(folders.match)
-        self._whole = _of_paths([glob for glob in globs if glob not in plain], field)
+        self._whole = _spec([glob for glob in globs if glob not in plain], field)
 
     def match(self, path: str) -> bool:
         """Whether one of them matches the path, or a folder above it."""
@@ -104,7 +108,7 @@ class Globs:
         return (
             (bool(name) and self._is_name(name) is not None)
             or any(map(self._is_folder, folders))
-            or self._whole.match(path) is not None
+            or (self._whole is not None and self._whole.match_file(path))
         )
 
 
@@ -112,17 +116,15 @@ def _one_of(expressions: Sequence[str]) -> re.Pattern[str]:
     return re.compile("|".join(expressions) or "(?!)")
 
 
-def _of_paths(globs: Sequence[str], field: str) -> re.Pattern[str]:
+def _spec(globs: Sequence[str], field: str) -> pathspec.GitIgnoreSpec | None:
     if not globs:
-        return _one_of(())
+        return None
     import pathspec  # not at the start, which it would make longer
 
     try:
-        patterns = pathspec.GitIgnoreSpec.from_lines(globs).patterns
+        return pathspec.GitIgnoreSpec.from_lines(globs)
     except ValueError as error:
         raise InvalidRequest(f"{field}: not a glob: {error}") from error
-    texts = [str(each.regex.pattern) for each in patterns if isinstance(each, pathspec.RegexPattern)]
-    return _one_of([re.sub(r"\(\?P<\w+>", "(?:", text) for text in texts])
 
 
 @functools.cache

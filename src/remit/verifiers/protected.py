@@ -183,7 +183,7 @@ def _note(inputs: InputTree, path: str, named: _Named, reasons: dict[str, str]) 
 def _sole_script(
     roles: Mapping[str, Role],
     seen: Collection[str],
-    is_work: set[str],
+    is_work: Collection[str],
     reasons: Mapping[str, str],
     is_code: Callable[[str], bool],
 ) -> set[str]:
@@ -191,7 +191,7 @@ def _sole_script(
     left = [path for path in seen if is_code(path) and path not in reasons and path not in is_work]
     has_judge = any(path in reasons and is_code(path) and _is_judges(path) for path in seen)
     is_script = len(left) == 1 and roles.get(left[0]) == "run" and not is_judge_named(left[0])
-    return set(left) if has_judge and is_script and not is_work & set(seen) else set()
+    return set(left) if has_judge and is_script and not set(seen).intersection(is_work) else set()
 
 
 def _soft(
