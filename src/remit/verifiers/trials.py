@@ -24,6 +24,7 @@ from remit.verifiers.isolation import (
 )
 from remit.verifiers.junit import is_junit_path
 from remit.verifiers.reports import RunReport, collect_reports, read_reports, reporter_environment
+from remit.verifiers.spoken import spoken_report
 
 OUTPUT_BYTES_MAX = 1 << 20
 SANDBOXES_MAX = 3
@@ -163,6 +164,8 @@ class Trials:
                 await collect_reports(sandbox, reports, epoch=_EPOCH),
                 await _fetch(sandbox, _junit_files(written)),
             )
+            if report is None and not ended.is_truncated:
+                report = spoken_report(ended.output)
         return Trial(ended=ended, record=record, changed=changed, report=report, isolated=isolated)
 
 
