@@ -20,7 +20,7 @@ LINES = {
     "XFAIL: check_old": ("check_old", "xfailed"),
     "tests/parse.c:42:parse_should_fail:PASS": ("tests/parse.c:#:parse_should_fail", "passed"),
     "tests/parse.c:43:parse_should_fail:FAIL: Expected 1 Was 2": (
-        "tests/parse.c:parse_should_fail",
+        "tests/parse.c:#:parse_should_fail",
         "failed",
     ),
     "[       OK ] Math.Adds (0 ms)": ("Math.Adds", "passed"),
