@@ -237,6 +237,10 @@ REFUSED: dict[str, tuple[Story, str]] = {
         Story(created=("dist/tests/test_b.js",), created_opened=("dist/tests/test_b.js",)),
         "exit code 0, but dist/tests/test_b.js was planted while the command ran",
     ),
+    "a copy of a test in a folder of its own": (
+        Story(created=("out/tests/test_app.py",), created_opened=("out/tests/test_app.py",)),
+        "exit code 0, but out/tests/test_app.py was planted while the command ran",
+    ),
     "a second form of a test beside it": (
         Story(created=("tests/test_app.js",), created_opened=("tests/test_app.js",)),
         "exit code 0, but tests/test_app.js was planted while the command ran",

@@ -22,6 +22,7 @@ from remit.verifiers.sources import is_source
 _CODE = re.compile(
     r"\.(?:py|pyc|pth|so|[cm]?[jt]sx?|rb|pl|pm|t|php|lua|sh|bash|bats|go|rs|java|kts?|scala|c|cc|cpp|h|hpp|mk)$"
 )
+_COMPILED = (".js", ".mjs", ".cjs", ".class")
 _SECOND = 1_000_000_000
 _EARLIEST = 315_619_200 * _SECOND
 """1980-01-02: archives of Python (zip) hold nothing older."""
@@ -130,7 +131,7 @@ def _is_built(path: str, inputs: InputTree, patterns: ProtectedPatterns) -> bool
     """Whether this may be `dist/tests/a.test.js`, made of the input's `tests/a.test.ts`: in a new folder at the top, under the
     name of a file of the input that is protected."""
     top, _, tail = posixpath.splitext(path)[0].partition("/")
-    if not tail or top in inputs.entries:
+    if not tail or top in inputs.entries or not path.endswith(_COMPILED):
         return False
     return any(
         (f"/{source}".endswith(f"/{tail}") or f"/{tail}".endswith(f"/{source}"))
