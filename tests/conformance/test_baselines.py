@@ -201,6 +201,56 @@ async def test_a_suite_that_makes_files_beside_its_tests_and_reads_them_back_pas
     assert (verdict.tampered, verdict.added) == ((), ())
 
 
+_BUILD = """import { cpSync, readFileSync } from 'node:fs';
+
+if (readFileSync('src/sum.js', 'utf8').includes('any')) throw new Error('type error in src/sum.js');
+cpSync('src', 'dist/src', { recursive: true });
+cpSync('test', 'dist/test', { recursive: true });
+"""
+
+
+async def test_tests_that_a_build_compiles_pass_though_the_input_does_not_build(court: Court) -> None:
+    start = {
+        "package.json": '{"name": "x", "scripts": {"build": "node build.mjs", "test": "npm run -s build && node --test dist/test"}}',
+        "build.mjs": _BUILD,
+        "src/sum.js": "exports.sum = (a, b) => a - b; // any\n",
+        "test/sum.test.js": (
+            "const test = require('node:test'); const assert = require('assert'); const { sum } = require('../src/sum.js');\n"
+            "test('sums', () => assert.equal(sum(1, 2), 3));\n"
+        ),
+    }
+    work = {**start, "src/sum.js": "exports.sum = (a, b) => a + b;\n"}
+    untouched, verdict = await court.carry(start, work, "npm test")
+    assert (untouched.passed, untouched.reasons) == (False, ()), untouched.summary
+    assert verdict.passed, (verdict.summary, verdict.output)
+    assert verdict.rests_on_work == ("src/sum.js",)
+    for cheat in (start["src/sum.js"].replace(" // any", ""), "process.exit(0);\n"):
+        _, verdict = await court.carry(start, {**start, "src/sum.js": cheat}, "npm test")
+        assert not verdict.passed
+
+
+async def test_a_configuration_that_its_tool_copies_under_a_new_name_each_time_is_not_planted(
+    court: Court,
+) -> None:
+    """As vite does: `vite.config.ts.timestamp-1700000000000-1a2b3c4d5e6f.mjs`, written, imported and removed."""
+    run = (
+        "import { copyFileSync, rmSync } from 'node:fs';\n"
+        "const name = `./vitest.config.ts.timestamp-${Date.now()}-${Math.random().toString(16).slice(2)}.mjs`;\n"
+        "copyFileSync('vitest.config.ts', name);\nconst { wanted } = await import(name);\nrmSync(name);\n"
+        "const { sum } = await import('./src/sum.mjs');\nif (sum(1, 2) !== wanted) throw new Error('wrong sum');\n"
+    )
+    start = {
+        "vitest.config.ts": "export const wanted = 3;\n",
+        "run.mjs": run,
+        "package.json": '{"scripts": {"test": "node run.mjs"}}',
+        "src/sum.mjs": "export const sum = (a, b) => a - b;\n",
+    }
+    work = {**start, "src/sum.mjs": "export const sum = (a, b) => a + b;\n"}
+    untouched, verdict = await court.carry(start, work, "npm test")
+    assert (untouched.passed, untouched.reasons) == (False, ()), untouched.summary
+    assert verdict.passed, (verdict.summary, verdict.output)
+
+
 async def test_a_test_that_the_work_makes_in_such_a_folder_is_planted(court: Court) -> None:
     start = {
         "calc.py": WITH_DB["calc.py"],

@@ -195,6 +195,14 @@ PASSED = {
     "output beside the tests that is read back": Story(
         created=("tests/out/got.txt",), created_opened=("tests/out/got.txt",)
     ),
+    "a configuration that its tool copies under a new name each time": Story(
+        created=("vitest.config.ts.timestamp-1700000099999-9f8e7d6c5b4a.mjs",),
+        created_opened=("vitest.config.ts.timestamp-1700000099999-9f8e7d6c5b4a.mjs",),
+        created_before=("vitest.config.ts.timestamp-1700000000000-1a2b3c4d5e6f.mjs",),
+    ),
+    "the input's tests, compiled": Story(
+        created=("dist/tests/test_app.js",), created_opened=("dist/tests/test_app.js",)
+    ),
     "build output that is read back": Story(created=("build/a.o",), created_opened=("build/a.o",)),
     "an unseen run of work that is the input": Story(work=GIVEN, why_not="overflow"),
     "an unseen run that a person accepts": Story(why_not="overflow", despite=("unseen",)),
@@ -224,6 +232,22 @@ REFUSED: dict[str, tuple[Story, str]] = {
     "a test that appears meanwhile": (
         Story(created=("tests/test_b.py",), created_opened=("tests/test_b.py",)),
         "exit code 0, but tests/test_b.py was planted while the command ran",
+    ),
+    "a compiled test of nothing": (
+        Story(created=("dist/tests/test_b.js",), created_opened=("dist/tests/test_b.js",)),
+        "exit code 0, but dist/tests/test_b.js was planted while the command ran",
+    ),
+    "a copy of a test in a folder of its own": (
+        Story(created=("out/tests/test_app.py",), created_opened=("out/tests/test_app.py",)),
+        "exit code 0, but out/tests/test_app.py was planted while the command ran",
+    ),
+    "a second form of a test beside it": (
+        Story(created=("tests/test_app.js",), created_opened=("tests/test_app.js",)),
+        "exit code 0, but tests/test_app.js was planted while the command ran",
+    ),
+    "a configuration that the input's run did not make": (
+        Story(created=("vitest.config.ts",), created_opened=("vitest.config.ts",)),
+        "exit code 0, but vitest.config.ts was planted while the command ran",
     ),
     "a module of the judge that appears meanwhile": (
         Story(created=("pytest.py",), created_opened=("pytest.py",)),

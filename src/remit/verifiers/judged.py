@@ -22,6 +22,7 @@ from remit.verifiers.sources import is_source
 _CODE = re.compile(
     r"\.(?:py|pyc|pth|so|[cm]?[jt]sx?|rb|pl|pm|t|php|lua|sh|bash|bats|go|rs|java|kts?|scala|c|cc|cpp|h|hpp|mk)$"
 )
+_COMPILED = (".js", ".mjs", ".cjs", ".class")
 _SECOND = 1_000_000_000
 _EARLIEST = 315_619_200 * _SECOND
 """1980-01-02: archives of Python (zip) hold nothing older."""
@@ -110,9 +111,9 @@ def is_planted(
 ) -> bool:
     """Whether a path that came into being while the command ran, and was opened then, may have judged in the judge's place:
     code among what is protected, a name on the list, a module that hides the judge's. Output that a suite writes beside
-    its tests and reads back is none. `created`: all that came into being."""
+    its tests and reads back is none, nor is what a build makes of the input's tests. `created`: all that came into being."""
     inputs = InputTree(input_tree)
-    if patterns.is_derived(path) or patterns.is_released(path):
+    if patterns.is_derived(path) or patterns.is_released(path) or _is_built(path, inputs, patterns):
         return False
     name = posixpath.basename(path)
     is_protected = patterns.why(path) not in (None, "not among --work")
@@ -124,6 +125,20 @@ def is_planted(
         return True
     entries = {**inputs.entries, **{name: TreeEntry(path=name, kind="file") for name in (path, *created)}}
     return Shadowing(inputs, protection.places, judge_modules).hides(path, entries) is not None
+
+
+def _is_built(path: str, inputs: InputTree, patterns: ProtectedPatterns) -> bool:
+    """Whether this may be `dist/tests/a.test.js`, made of the input's `tests/a.test.ts`: in a new folder at the top, under the
+    name of a file of the input that is protected."""
+    top, _, tail = posixpath.splitext(path)[0].partition("/")
+    if not tail or top in inputs.entries or not path.endswith(_COMPILED):
+        return False
+    return any(
+        (f"/{source}".endswith(f"/{tail}") or f"/{tail}".endswith(f"/{source}"))
+        and patterns.why(file) is not None
+        for file in inputs.files()
+        if (source := posixpath.splitext(file)[0])
+    )
 
 
 class _Times:
