@@ -380,6 +380,34 @@ def test_where_nothing_that_was_opened_is_left_for_the_work_it_is_unclear(
     assert protect("python3 main.py", files, outcome=outcome, opened=opened).is_unclear == is_unclear
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cat in.md | python3 main.py | diff - expected.txt",
+        "python3 main.py < in.md | cmp - expected.txt",
+        "cat in.md | tr a b | python3 main.py | grep -q 3",
+        "python3 main.py <<< $(cat in.md) | jq -e .a",
+    ],
+)
+def test_what_is_fed_to_the_work_is_the_check(command: str) -> None:
+    files = {"main.py": "", "in.md": "", "expected.txt": ""}
+    assert {"in.md"} <= protected(command, files) <= {"in.md", "expected.txt"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cat a > b; cat b > a; cat a b | python3 main.py",
+        " | ".join(["cat a"] * 300),
+        " | ".join(["{ cat; cat; }"] * 40) + " | python3 main.py",
+        "; ".join(f"x{n}=$x{n - 1}$(cat a)$x{n - 1}" for n in range(1, 60)) + "; test $x59 = b",
+        "$(" * 40 + "a" + ")" * 40,
+    ],
+)
+def test_circles_and_long_ways_end(command: str) -> None:
+    protect(command, {"a": "", "b": "", "main.py": ""})
+
+
 TESTED = {"fizz.py": "", "tests/test_fizz.py": ""}
 
 

@@ -41,6 +41,7 @@ _JUDGE = re.compile(
     r"answers?|fixtures?|conformance|specs?)([_.\d-]|$)",
     re.IGNORECASE,
 )
+_COMPARE = ("comparer", "test", "grep")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _TOKEN = re.compile(r"[\w@%+.~/-]+")
 _IMPORT = re.compile(r"\b(?:import|from)\s+([\w.]+)")
@@ -77,6 +78,17 @@ def name_tokens(text: str, names: Names, folder: str = "") -> dict[str, Role]:
     return {path: "run" for paths, is_folder in found if not is_folder for path in paths}
 
 
+@dataclass
+class _Made:
+    """What goes into a program: files, and what programs make. `is_made`: it is not of files alone."""
+
+    files: list[str] = field(default_factory=list[str])
+    makers: list[_Use] = field(default_factory=list["_Use"])
+    listed: list[Word] = field(default_factory=list[Word])
+    """Names that were put out for it (`find | xargs`, `$(ls)`, `while read`)."""
+    is_made: bool = False
+
+
 @dataclass(eq=False)
 class _Use:
     """One program with what it is given."""
@@ -89,8 +101,7 @@ class _Use:
     """Words that are no options."""
     configured: list[Word] = field(default_factory=list[Word])
     writes: list[Word] = field(default_factory=list[Word])
-    sources: list[_Use] = field(default_factory=list["_Use"])
-    """Programs whose output goes into it."""
+    gets: _Made = field(default_factory=_Made)
 
     def is_a(self, *kinds: str) -> bool:
         return not self.kinds.isdisjoint(kinds)
@@ -102,9 +113,8 @@ class _Use:
 def _use(command: Command) -> _Use:
     name, words = program_of(command)
     first = words[1].text if len(words) > 1 else ""
-    use = _Use(
-        command, name, kinds_of(name) | kinds_of(f"{name}:{first}"), words, writes=list(command.writes)
-    )
+    kinds = kinds_of(name) | kinds_of(f"{name}:{first}")
+    use = _Use(command, name, kinds, words, writes=list(command.writes))
     rest = list(words[1:])
     while rest:
         word = rest.pop(0)
@@ -129,15 +139,6 @@ def _use(command: Command) -> _Use:
     return use
 
 
-@dataclass
-class _Made:
-    """What a text is made of: files, and programs; `is_made`: not of files alone."""
-
-    files: list[str] = field(default_factory=list[str])
-    makers: list[_Use] = field(default_factory=list[_Use])
-    is_made: bool = False
-
-
 class _Namer:
     def __init__(self, reading: Reading, names: Names, is_source: Callable[[str], bool]) -> None:
         self.roles: dict[str, Role] = {}
@@ -145,46 +146,37 @@ class _Namer:
         self._functions = reading.functions
         self._names = names
         self._is_source = is_source
+        self._uses = {command: _use(command) for command in reading.commands}
         self._passed: set[_Use] = set()
         """Those whose output something else gets."""
-        uses = {command: _use(command) for command in reading.commands}
-        self._uses = uses
         self._written: dict[str, _Use] = {}
-        for use in uses.values():
+        uses = list(self._uses.values())
+        for use in uses:
             for word in use.writes:
                 self._note(word, use, "work")
                 self._written |= {absolute(value, use.command.folder): use for value in word.values}
-        for use in uses.values():
-            words = (*use.command.words, *use.command.reads, *use.command.here)
-            use.sources = [uses[c] for c in use.command.stdin]
-            use.sources += [maker for word in words for maker in self._makers_of(word, use)]
-            if use.words and not use.is_a("reader", "comparer", "test", "grep", "sayer"):
-                use.operands += [word for source in use.sources for word in self._listed(source)]
-        for use in uses.values():
+        self._written.pop("/dev/null", None)
+        for use in uses:
+            if use.words and not use.is_a("reader", "sayer", *_COMPARE):
+                use.gets = self._made_of(self._sources(use))
+                use.operands += use.gets.listed
             self._read(use)
-        self._follow(list(uses.values()))
+        self._follow(uses)
 
-    def _note(self, word: Word, use: _Use, role: Role) -> list[str]:
-        """Give a role to the files of a word, which are returned."""
-        noted: list[str] = []
+    def _note(self, word: Word, use: _Use, role: Role) -> None:
+        """Give a role to the files of a word."""
         folder = use.command.folder
         for value in word.values:
             found, is_folder = self._names.find(value, folder)
-            noted += found
             if not is_folder or role == "work":
                 self._note_all(found, role)
             elif is_judge_named(value) and role != "aimed":
                 self._note_all(found, "open")
-            if (
-                found
-                and re.search(r"[*?\[]", value)
-                and UNKNOWN not in folder + value
-                and role not in ("work", "aimed")
-            ):
+            is_glob = re.search(r"[*?\[]", value) is not None and UNKNOWN not in folder + value
+            if found and is_glob and role not in ("work", "aimed"):
                 self.globs[absolute(value, folder).removeprefix(f"{ROOT}/")] = None
             if not found and re.search(r"[\s('\";,=<]", value):
                 self._note_text(value.replace("=", " "), folder, role)
-        return noted
 
     def _note_all(self, paths: Iterable[str], role: Role) -> None:
         for path in paths:
@@ -210,7 +202,7 @@ class _Namer:
             self._note_text("\n".join(word.values), use.command.folder, "open")
         role: Role = "open"
         script: Word | None = None
-        if use.is_a("reader", "comparer", "test", "grep", "sayer") or not use.words:
+        if use.is_a("reader", "sayer", *_COMPARE) or not use.words:
             return
         if use.is_a("runner") or (use.is_a("many") and first == "test") or use.has("--test"):
             role = "aimed" if any(word.text.startswith("--doctest") for word in use.words) else "check"
@@ -242,67 +234,61 @@ class _Namer:
                 return word
         return None
 
-    def _listed(self, use: _Use) -> list[Word]:
-        """What a program lists for the one that gets its output (`find | xargs`, `$(ls)`, `while read`)."""
-        if use.is_a("lister") and use.name != "find":
-            return use.operands
-        if use.is_a("lister"):
-            values = [
-                value for word in use.words[1:] for value in word.values if value[:1] not in ("-", ".", "(")
-            ]
-            return [word_of(f"{UNKNOWN}/{value}") for value in values]
-        sources = use.sources if use.is_a("reader", "grep") else []
-        return [word for source in sources for word in self._listed(source)]
+    def _sources(self, use: _Use) -> list[_Use]:
+        """The programs whose output goes into this one."""
+        words = (*use.command.words, *use.command.reads, *use.command.here)
+        piped = [self._uses[command] for command in use.command.stdin]
+        return piped + [maker for word in words for maker in self._makers_of(word, use)]
 
     def _makers_of(self, word: Word, use: _Use) -> list[_Use]:
         """The programs whose output a word stands for, or that wrote the file which it names."""
         written = [self._written.get(absolute(value, use.command.folder)) for value in word.values]
-        is_own = word in use.writes or "/dev/null" in word.values
-        return [self._uses[c] for c in word.sources] + [
-            w for w in written if w not in (None, use) and not is_own and w
-        ]
+        makers = [self._uses[command] for command in word.sources]
+        return makers + [writer for writer in written if writer is not None and writer is not use]
 
     def _made_of(self, sources: Iterable[_Use]) -> _Made:
         """Go back through programs that only pass on."""
         made = _Made()
         todo, seen = list(sources), set[_Use]()
         while todo:
-            source = todo.pop(0)
-            if source in seen:
+            use = todo.pop(0)
+            if use in seen:
                 continue
-            seen.add(source)
-            self._passed.add(source)
-            if source.is_a("reader", "sayer", "test", "copier"):
-                todo += source.sources
-                for word in (
-                    (*source.operands, *source.command.reads) if source.is_a("reader", "copier") else ()
-                ):
-                    made.files += [] if self._makers_of(word, source) else self._found(word, source)
+            seen.add(use)
+            self._passed.add(use)
+            if use.is_a("lister"):
+                starts = ("-", ".", "(") if use.name == "find" else ("-",)
+                values = [v for word in use.words[1:] for v in word.values if not v.startswith(starts)]
+                made.listed += [word_of(f"{UNKNOWN}/{v}" if use.name == "find" else v) for v in values]
+            if use.is_a("reader", "copier"):
+                for word in (*use.operands, *use.command.reads):
+                    made.files += [] if self._makers_of(word, use) else self._found(word, use)
+            if use.is_a("reader", "copier", "sayer", "test", "grep"):
+                todo += self._sources(use)
             else:
                 made.is_made = True
-                made.makers += [] if source.is_a("tool", "lister") else [source]
+                made.makers += [] if use.is_a("tool", "lister") else [use]
         return made
 
     def _follow(self, uses: Sequence[_Use]) -> None:
         """Note what comes out of what goes into another program."""
         compared: set[_Use] = set()
-        comparers = [use for use in uses if use.is_a("comparer", "test", "grep") or use.has("--no-index")]
-        for use in comparers:
-            compared |= self._compare(use)
+        for use in uses:
+            if use.is_a(*_COMPARE) or use.has("--no-index"):
+                compared |= self._compare(use)
         for at, use in enumerate(uses):
             is_last = use.is_a("decider") and use not in self._passed
-            if use not in compared and use not in comparers and (is_last or not use.is_a("reader", "sayer")):
-                made = self._made_of(use.sources)
-                is_beside = not is_last and any(self._found(word, use) for word in use.command.words)
-                self._judge(made, is_beside=is_beside)
-                self._note_all(made.files, "aimed" if is_last or use.is_a("tool") else "check")
+            gets = self._made_of(self._sources(use)) if is_last else use.gets
+            self._note_all(gets.files, "aimed" if is_last or use.is_a("tool") else "check")
+            if use not in compared:
+                names_file = any(self._found(word, use) for word in use.command.words)
+                self._judge(gets, is_beside=names_file and not is_last)
             if _keeps_output(use) and any(map(_is_judging, uses[at + 1 :])):
                 self._judge(self._made_of([use]), is_beside=False)
         for use in uses:
-            for word in (
-                (*use.operands, *use.command.reads) if use.is_a("reader") and use not in self._passed else ()
-            ):
-                self._note(word, use, "aimed")
+            if use.is_a("reader") and use not in self._passed:
+                for word in (*use.operands, *use.command.reads):
+                    self._note(word, use, "aimed")
 
     def _compare(self, use: _Use) -> set[_Use]:
         """What is compared with what: files beside a program's output are the check, beside a constant they are the work.

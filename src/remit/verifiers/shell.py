@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 UNKNOWN = "\0"
 """Stands in a value for text that only running tells, slashes included."""
 VALUES_MAX = 64
+_CHARACTERS_MAX = 100_000
 COMMANDS_MAX = 2_000
 _DEPTH_MAX = 60
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
@@ -282,6 +283,7 @@ class _Reader:
                     at = child.end_byte
                     pieces = [""] if child.type == '"' else self._pieces(child, sources)
                     values = [value + gap + piece for value in values for piece in pieces][:VALUES_MAX]
+                    values = values if sum(map(len, values)) < _CHARACTERS_MAX else [UNKNOWN]
                 rest = self._source[at : node.end_byte].decode(errors="replace")
                 return [value + rest for value in values]
             case "simple_expansion" | "expansion":
