@@ -65,6 +65,50 @@ def _pytest_ended(how: str) -> str:
 _MAKE = {"Makefile": "test:\n\t@python3 check.py\n", "check.py": _SCRIPT_CHECK, "fizz.py": _FIZZ}
 _COPY_BACK = "#!/bin/sh\nprintf 'test:\\n\\t@cp Makefile.orig Makefile; true\\n.PHONY: test\\n' \n"
 
+_JUDGE = "from calc import add\nassert add(1, 2) == 3\nassert add(2, 2) == 4\n"
+_JUDGE_OF_FUNCTIONS = """import sys
+from calc import add
+
+
+def main():
+    return 0 if add(1, 2) == 3 and add(2, 2) == 4 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+_ENDED: Mapping[str, Files] = {
+    name: {"calc.py": text}
+    for name, text in {
+        "os._exit": "import os\nos._exit(0)\n",
+        "posix._exit": "import posix\n\n\ndef add(a, b):\n    posix._exit(0)\n",
+        "sys.exit": "import sys\nsys.exit(0)\n",
+        "sys.exit in the function": "import sys\n\n\ndef add(a, b):\n    sys.exit()\n",
+        "exit": "exit()\n",
+        "SystemExit": "raise SystemExit\n",
+        "SystemExit in the function": "def add(a, b):\n    raise SystemExit(0)\n",
+        "argparse": "import argparse\n\n\ndef add(a, b):\n    argparse.ArgumentParser().exit(0)\n",
+        "atexit": f"import atexit, os\natexit.register(os._exit, 0)\n{_CALC}",
+        "atexit with a function": f"import atexit, os\natexit.register(lambda: os._exit(0))\n{_CALC}",
+        "excepthook": "import os, sys\nsys.excepthook = lambda *_: os._exit(0)\nadd = None\n",
+        "excepthook with SystemExit": "import sys\n\n\ndef hook(*_):\n    raise SystemExit(0)\n\n\nsys.excepthook = hook\nadd = None\n",
+        "exec": "import os\n\n\ndef add(a, b):\n    os.execvp('true', ['true'])\n",
+        "fork": "import os\n\n\ndef add(a, b):\n    if os.fork():\n        os._exit(0)\n",
+        "machine code": "import ctypes\n\n\ndef add(a, b):\n    ctypes.CDLL(None)._exit(0)\n",
+    }.items()
+}
+"""Ways to end the judge with code 0 from inside."""
+_NODE_CHECK = "IMPORT;\nassert.equal(add(1, 2), 3);\nassert.equal(add(2, 2), 4);\n"
+_NODE_ENDED = {
+    "process.exit": "process.exit(0)",
+    "process.exit without a code": "process.exit()",
+    "process.reallyExit": "process.reallyExit(0)",
+    "at exit": "process.on('exit', () => process.reallyExit(0))",
+    "process.exitCode": "process.on('exit', () => { process.exitCode = 0; })",
+    "uncaughtException": "process.on('uncaughtException', () => {})",
+    "uncaughtException with exit": "process.on('uncaughtException', () => process.exit(0))",
+}
+
 KINDS: Mapping[str, Judged] = {
     "make without .PHONY": Judged(
         command="make test",
@@ -157,8 +201,65 @@ KINDS: Mapping[str, Judged] = {
             "the cases": {"cases.txt": "1 0 1\n"},
             "the judge": {"judge.py": ""},
             "no cases": {"cases.txt": ""},
+            **_ENDED,
         },
     ),
+    **{
+        f"a judge {name}": Judged(
+            command=command,
+            start={**files, "judge.py": judge, "calc.py": _CALC},
+            honest={"calc.py": _MENDED},
+            cheats=_ENDED if command.startswith("python3 judge") else {"os._exit": _ENDED["os._exit"]},
+        )
+        for name, command, judge, files in (
+            ("that says how it ended", "python3 judge.py", _JUDGE_OF_FUNCTIONS, {}),
+            ("behind make", "make -s test", _JUDGE, {"Makefile": "test:\n\tpython3 judge.py\n"}),
+            (
+                "behind npm",
+                "npm test",
+                _JUDGE,
+                {"package.json": '{"name": "x", "scripts": {"test": "python3 judge.py"}}'},
+            ),
+            (
+                "behind a script",
+                "bash check.sh",
+                _JUDGE,
+                {"check.sh": "set -e\npython3 judge.py\necho all fine\n"},
+            ),
+            ("as a module", "python3 -m judge", _JUDGE, {}),
+            ("in the command", f"python3 -c '{_JUDGE}'", _JUDGE, {}),
+            ("on standard input", "python3 - < judge.py", _JUDGE, {}),
+        )
+    },
+    **{
+        f"a script of node{name}": Judged(
+            command=f"node check.{suffix}",
+            start={f"check.{suffix}": check, f"calc.{suffix}": export.replace("+", "-")},
+            honest={f"calc.{suffix}": export},
+            cheats={
+                each: {f"calc.{suffix}": f"{text};\n{export.replace('+', '-')}"}
+                for each, text in _NODE_ENDED.items()
+            },
+        )
+        for name, suffix, check, export in (
+            (
+                "",
+                "js",
+                _NODE_CHECK.replace(
+                    "IMPORT", "const { add } = require('./calc.js'), assert = require('assert')"
+                ),
+                "exports.add = (a, b) => a + b;\n",
+            ),
+            (
+                " with modules",
+                "mjs",
+                _NODE_CHECK.replace(
+                    "IMPORT", "import { add } from './calc.mjs'; import assert from 'assert'"
+                ),
+                "export const add = (a, b) => a + b;\n",
+            ),
+        )
+    },
     "a judge by a child": Judged(
         command="python3 check.py",
         start={"check.py": _SCRIPT_CHECK, "fizz.py": _FIZZ},

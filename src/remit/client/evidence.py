@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from remit.client.wording import Json, as_list, as_object, count, counted, one_line, printable
 
 PATHS_SHOWN = 6
+_IN_PROCESS = "the work ran in the process that judged it"
 
 
 def verdict_sentences(verdict: Json) -> list[str]:
@@ -30,7 +31,10 @@ def cases_sentences(evidence: Json) -> list[str]:
         return []
     cases = as_object(evidence["cases"])
     if not cases:
-        return ["no report could be had: the exit code counts"]
+        found = ["no report could be had: the exit code counts"]
+        if evidence.get("judged_in_process") is True:
+            found.append(_IN_PROCESS)
+        return found
     said = f"{_tally(cases)} ({printable(str(cases.get('reporter') or 'report'))})"
     if before := as_object(cases.get("before")):
         said += f"; before the work {_tally(before)}"
@@ -38,7 +42,7 @@ def cases_sentences(evidence: Json) -> list[str]:
     if missing := _texts(cases.get("missing")):
         found.append(f"missing, though it ran before the work: {listed(missing)}")
     if cases.get("judged_in_process") is True:
-        found.append("the work ran in the process that judged it")
+        found.append(_IN_PROCESS)
     return found
 
 

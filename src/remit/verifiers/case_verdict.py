@@ -71,6 +71,7 @@ def steady(first: RunReport, second: RunReport) -> RunReport:
     }
     return RunReport(
         runs=first.runs,
+        scripts=first.scripts,
         is_truncated=first.is_truncated or second.is_truncated,
         unsteady=tuple(sorted({*first.unsteady, *(name for _, name in differing)})),
     )
@@ -89,9 +90,9 @@ def compare(
     `exit_code`, `before_exit_code`: the whole command's. A command that ended with 0 although its runner had not is believed
     only where it did so on the untouched input too.
     """
+    if not (before is not None and before.runs) and not (now is not None and now.runs):
+        return None
     if now is None:
-        if before is None:
-            return None
         now = RunReport(runs=())
     missing, skipped_now = _missing(before, now) if before is not None else ([], [])
     counts = count(now)

@@ -21,6 +21,7 @@ REPORTERS = "/opt/remit/reporters"
 REPORT_BYTES_MAX = 64 << 20
 """Of one command, all files together."""
 REPORT_FILES_MAX = 2_000
+SCRIPT_FILES_MAX = 500
 CASES_MAX = 200_000
 NAME_CHARACTERS_MAX = 1_000
 
@@ -28,6 +29,9 @@ _CARGO_TARGETS = tuple(
     f"{machine}_UNKNOWN_LINUX_{library}" for machine in ("X86_64", "AARCH64") for library in ("GNU", "MUSL")
 )
 _PASSED_BY_TOX = "PYTHONPATH,NODE_OPTIONS,GOFLAGS,REMIT_REPORTS"
+
+_SCRIPT = ".script"
+"""Files of programs that no test runner runs."""
 
 Status = Literal["passed", "failed", "skipped", "xfailed", "xpassed", "error"]
 
@@ -62,10 +66,35 @@ class RunnerRun(Value, frozen=True, kw_only=True, omit_defaults=True):
     """Of `stopped`: what it was told."""
 
 
+class ScriptRun(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """How programs of the tree ended that no test runner ran: one of each kind. What its members hold: remit_script.py."""
+
+    main: str
+    """The program, relative to the tree; `-c` or `-`: its text came with the command."""
+    how: Literal[
+        "finished", "exit", "os._exit", "exec", "raised", "system_exit", "system_exit_at_import", "native"
+    ]
+    where: str | None = None
+    """The file that ended it."""
+    function: str | None = None
+    code: int | None = None
+    hook: str | None = None
+    """The file whose code has the last word when the program fails."""
+    loaded: tuple[str, ...] | None = None
+    """Files of the tree; None: not known."""
+    exits: tuple[str, ...] = ()
+    """Functions in them that name a way to exit: `file:name`."""
+    raises: tuple[str, ...] = ()
+    """Of those, the ones that name SystemExit."""
+    run: str = ""
+    """The same in all that a process said that loaded machine code."""
+
+
 class RunReport(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """What all test runners of one command reported, in the order of their starts."""
+    """What all programs of one command reported, runs of test runners in the order of their starts."""
 
     runs: tuple[RunnerRun, ...]
+    scripts: tuple[ScriptRun, ...] = ()
     is_truncated: bool = False
     """There was more than is read; nothing can be said of what is missing."""
     unsteady: tuple[str, ...] = ()
@@ -90,6 +119,11 @@ class _Record(msgspec.Struct, frozen=True):
     code: int | None = None
     how: str = "normally"
     why: str | None = None
+    main: str = ""
+    function: str | None = None
+    hook: str | None = None
+    exits: list[str] = []
+    raises: list[str] = []
 
 
 _record = msgspec.json.Decoder(_Record)
@@ -120,13 +154,15 @@ def reporter_environment(reports_folder: str, given: Mapping[str, str]) -> dict[
 
 async def collect_reports(sandbox: Sandbox, reports_folder: str, *, epoch: int) -> dict[str, bytes]:
     """The files that runners wrote. Raises SandboxLost."""
-    try:
-        paths = await sandbox.glob("*.jsonl", reports_folder, epoch=epoch, limit=REPORT_FILES_MAX)
-    except SandboxRefused:
-        return {}  # no such folder: nobody wrote
+    paths: list[str] = []
+    for pattern, limit in (("*.jsonl", REPORT_FILES_MAX), (f"*{_SCRIPT}", SCRIPT_FILES_MAX)):
+        try:
+            paths += sorted(await sandbox.glob(pattern, reports_folder, epoch=epoch, limit=limit))
+        except SandboxRefused:
+            return {}  # no such folder: nobody wrote
     files: dict[str, bytes] = {}
     room = REPORT_BYTES_MAX + 1
-    for path in sorted(paths):
+    for path in paths:
         try:
             read = await sandbox.read_file(path, epoch=epoch, limit=room)
         except SandboxRefused:
@@ -153,9 +189,9 @@ def read_reports(files: Mapping[str, bytes], junit: Mapping[str, bytes]) -> RunR
         if cases and not _are_known(cases, runs):
             reading.cases += len(cases)
             runs.append(RunnerRun(reporter="junit", argv=(path,), cases=tuple(cases)))
-    if not runs:
+    if not runs and not reading.scripts:
         return None
-    return RunReport(runs=tuple(runs), is_truncated=reading.is_truncated)
+    return RunReport(runs=tuple(runs), scripts=tuple(reading.scripts), is_truncated=reading.is_truncated)
 
 
 def pack_report(report: RunReport) -> bytes:
@@ -179,6 +215,7 @@ class _Reading:
     def __init__(self) -> None:
         self.cases = 0
         self.is_truncated = False
+        self.scripts: list[ScriptRun] = []
         self._bytes = 0
         self._started: list[tuple[int, str, RunnerRun]] = []
         self._by_workers: dict[str, list[str]] = {}
@@ -207,6 +244,8 @@ class _Reading:
         for record in records:
             if record.t == "worker":
                 self._by_workers.setdefault(record.run, []).extend(record.files)
+            elif record.t == "script" and (script := _script_of(record)) is not None:
+                self.scripts.append(script)
         start = next((record for record in records if record.t == "start"), None)
         if start is None:
             return
@@ -246,6 +285,26 @@ def _read_line(line: bytes) -> _Record | None:
     try:
         return _record.decode(line)
     except msgspec.DecodeError:
+        return None
+
+
+def _script_of(record: _Record) -> ScriptRun | None:
+    """None for a way to end that is not known."""
+    members = {
+        "main": record.main,
+        "how": record.how,
+        "where": record.where,
+        "function": record.function,
+        "code": record.code,
+        "hook": record.hook,
+        "loaded": record.files or None,
+        "exits": record.exits,
+        "raises": record.raises,
+        "run": record.run,
+    }
+    try:
+        return msgspec.convert(members, ScriptRun)
+    except msgspec.ValidationError:
         return None
 
 

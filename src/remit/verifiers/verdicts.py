@@ -23,8 +23,13 @@ from remit.values import (
 )
 from remit.verifiers.baseline import Baseline
 from remit.verifiers.cannot_run import why_it_cannot_run
+<<<<<<< HEAD
 from remit.verifiers.case_verdict import CasesVerdict, compare, normalise
 from remit.verifiers.isolation import Isolated
+=======
+from remit.verifiers.case_verdict import CasesVerdict
+from remit.verifiers.endings import Told, hear
+>>>>>>> h-endings
 from remit.verifiers.judged import Judged, is_planted
 from remit.verifiers.output import clean, shorten
 from remit.verifiers.patterns import ProtectedPatterns
@@ -76,16 +81,19 @@ class _Seen:
 
 def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Verdict:
     """Say what the run on the untouched input showed, and what a person must accept before anything is spent."""
-    seen, cases, ended = _look(run), _cases(run), run.trial.ended
-    why_cases = cases.why_no_pass if cases is not None else None
+    seen, told, ended = _look(run), _told_of(run), run.trial.ended
     has_input = bool(run.given.entries)
     why_not = (
         why_it_cannot_run(
             ended,
             outcome=run.request.outcome,
+<<<<<<< HEAD
             cases_ran=_cases_that_ran(run.trial.report),
             paths=_files(run.given),
             work_left=run.protection.work_left,
+=======
+            cases_ran=0 if told.cases is None else told.cases.passed + told.cases.failed,
+>>>>>>> h-endings
         )
         if has_input
         else None
@@ -100,16 +108,16 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
         "unseen": has_input and not run.trial.record.is_complete,
     }
     how = f"cannot run: {why_not}" if why_not is not None else in_words(ended, run.specification)
-    passed = ended.exit_code == 0 and why_cases is None
-    if ended.exit_code == 0 and why_cases is not None:
-        how = f"{how}, but {why_cases}"
+    passed = ended.exit_code == 0 and told.why_no_pass is None
+    if ended.exit_code == 0 and told.why_no_pass is not None:
+        how = f"{how}, but {told.why_no_pass}"
     return Verdict(
         verifier=run.request.verifier,
         passed=passed,
         summary=how,
-        output=_report(run, seen, cases, unseen=False),
+        output=_report(run, seen, told, unseen=False),
         evidence={
-            **_evidence(run, seen, cases),
+            **_evidence(run, seen, told),
             "baseline_digest": baseline_digest,
             "work_left": list[JsonValue](_bounded(run.protection.work_left)),
             "proposed_work": list[JsonValue](_proposed(run.protection.work_left)),
@@ -123,8 +131,7 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
 
 def verdict(run: Run) -> Verdict:
     """Say whether the work passed, on what that rests, and why not."""
-    seen, cases, ended = _look(run), _cases(run), run.trial.ended
-    why_cases = cases.why_no_pass if cases is not None else None
+    seen, told, ended = _look(run), _told_of(run), run.trial.ended
     tampered = tuple(dict.fromkeys((*run.judged.tampered, *seen.rewritten)))
     unseen = _is_unseen(run)
     isolated = run.trial.isolated
@@ -133,12 +140,12 @@ def verdict(run: Run) -> Verdict:
         passed=ended.exit_code == 0
         and not tampered
         and not seen.planted
-        and why_cases is None
+        and told.why_no_pass is None
         and (isolated is None or isolated.why_no_pass is None)
         and not unseen,
-        summary=_summary(run, seen, cases, unseen=unseen),
-        output=_report(run, seen, cases, unseen=unseen),
-        evidence=_evidence(run, seen, cases),
+        summary=_summary(run, seen, told, unseen=unseen),
+        output=_report(run, seen, told, unseen=unseen),
+        evidence=_evidence(run, seen, told),
         tampered=_bounded(tampered),
         added=_bounded(run.judged.added),
         rests_on_work=_bounded(seen.of_the_work),
@@ -187,16 +194,21 @@ def _planted(run: Run, known: frozenset[str]) -> tuple[str, ...]:
     )
 
 
-def _cases(run: Run) -> CasesVerdict | None:
+def _told_of(run: Run) -> Told:
     protected = {file.path for file in run.protection.files}
-    before = run.baseline.report if run.baseline is not None else None
-    return compare(
-        before,
+    told = hear(
+        run.baseline.report if run.baseline is not None else None,
         run.trial.report,
         is_protected=protected.__contains__,
         exit_code=run.trial.ended.exit_code,
         before_exit_code=run.baseline.exit_code if run.baseline is not None else None,
+        is_untouched=run.baseline is None,
     )
+    isolated = run.trial.isolated
+    if isolated is None or isolated.mixed is not None:
+        return told
+    cases = told.cases and msgspec.structs.replace(told.cases, judged_in_process=False)
+    return msgspec.structs.replace(told, cases=cases, judged_in_process=False)
 
 
 def _cases_that_ran(report: RunReport | None) -> int:
@@ -236,9 +248,8 @@ def _content(entry: TreeEntry) -> str:
     return entry.sha256 or f"-> {entry.target}"
 
 
-def _summary(run: Run, seen: _Seen, cases: CasesVerdict | None, *, unseen: bool) -> str:
+def _summary(run: Run, seen: _Seen, told: Told, *, unseen: bool) -> str:
     how = in_words(run.trial.ended, run.specification)
-    why_cases = cases.why_no_pass if cases is not None else None
     if run.judged.tampered:
         return f"tampered: {_listed(run.judged.tampered, 1)} changed or removed ({how} with the originals)"
     if seen.rewritten:
@@ -250,18 +261,17 @@ def _summary(run: Run, seen: _Seen, cases: CasesVerdict | None, *, unseen: bool)
         return how
     if seen.planted:
         return f"{how}, but {_listed(seen.planted, 1)} was planted while the command ran"
-    if why_cases is not None:
-        return f"{how}, but {why_cases}"
+    if told.why_no_pass is not None:
+        return f"{how}, but {told.why_no_pass}"
     if unseen:
         return f"{how}, but what it read could not be seen: {run.trial.record.why_not}"
     return how
 
 
-def _report(run: Run, seen: _Seen, cases: CasesVerdict | None, *, unseen: bool) -> str:
+def _report(run: Run, seen: _Seen, told: Told, *, unseen: bool) -> str:
     """What the agent is told beside the lists of tampered and added files: the end of what the command said."""
     parts: list[str] = []
     ended = run.trial.ended
-    why_cases = cases.why_no_pass if cases is not None else None
     if seen.rewritten:
         parts.append(
             f"These files were rewritten while the command ran, so its result proves nothing: {_listed(seen.rewritten)}. "
@@ -282,8 +292,8 @@ def _report(run: Run, seen: _Seen, cases: CasesVerdict | None, *, unseen: bool) 
         parts.append(f"The work runs in a sandbox of its own, but {why_isolated}. So nothing is proved.")
     if ended.is_timed_out:
         parts.append("The command did not end in time and was killed.")
-    elif ended.exit_code == 0 and why_cases is not None:
-        parts.append(f"The command ended with code 0, but {why_cases}, so nothing is proved.")
+    elif ended.exit_code == 0 and told.why_no_pass is not None:
+        parts.append(f"The command ended with code 0, but {told.why_no_pass}, so nothing is proved.")
     if unseen:
         parts.append(
             f"What the command read could not be seen ({run.trial.record.why_not}), so nothing says on what it rests."
@@ -310,7 +320,7 @@ def _proposed(work_left: Sequence[str]) -> tuple[str, ...]:
     return tuple(globs) if len(globs) <= 8 else ()
 
 
-def _evidence(run: Run, seen: _Seen, cases: CasesVerdict | None) -> JsonObject:
+def _evidence(run: Run, seen: _Seen, told: Told) -> JsonObject:
     """What lets someone else repeat the run and compare; digests cover all files, also beyond those listed."""
     record, ended = run.trial.record, run.trial.ended
     hashes = [(file.path, file.sha256 or f"-> {file.target}") for file in run.protection.files]
@@ -342,7 +352,8 @@ def _evidence(run: Run, seen: _Seen, cases: CasesVerdict | None) -> JsonObject:
             "added": list[JsonValue](_bounded(seen.added)),
             "planted": list[JsonValue](_bounded(seen.planted)),
         },
-        "cases": _plain_cases(cases, run.trial.isolated),
+        "cases": _plain_cases(told.cases),
+        "judged_in_process": told.judged_in_process,
         "isolated": None if run.trial.isolated is None else {"calls": run.trial.isolated.calls},
         "output_bytes": ended.output_bytes_total,
         "provider": run.capabilities.provider,
@@ -353,9 +364,13 @@ def _evidence(run: Run, seen: _Seen, cases: CasesVerdict | None) -> JsonObject:
     }
 
 
+<<<<<<< HEAD
 def _plain_cases(cases: CasesVerdict | None, isolated: Isolated | None) -> JsonValue:
     if cases is not None and isolated is not None and isolated.mixed is None:
         cases = msgspec.structs.replace(cases, judged_in_process=False)
+=======
+def _plain_cases(cases: CasesVerdict | None) -> JsonValue:
+>>>>>>> h-endings
     return cast(
         "JsonValue", msgspec.json.decode(msgspec.json.encode(cases))
     )  # lists, where values have tuples

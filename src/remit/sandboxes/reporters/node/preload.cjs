@@ -1,5 +1,5 @@
 // Asks the test runners of Node for a report: read at every start of a Node that has it in NODE_OPTIONS. Nothing here may break
-// or slow a program. `node --test`, and a program whose own text speaks of node:test, is started again by itself with one more
+// or slow a program. How a program of the tree ended that no runner runs, script.cjs tells. `node --test`, and a program whose own text speaks of node:test, is started again by itself with one more
 // reporter; mocha and jest are told where they load their parts; vitest gets one more option.
 'use strict';
 
@@ -25,7 +25,10 @@ function watch() {
   if (isTest) return;
   const program = process.argv[1] ? require('node:path').basename(process.argv[1]) : '';
   if (/^vitest(\.m?js)?$/.test(program) && isMainThread()) addToVitest();
-  else if (!/^(npm|npx|yarn|pnpm|tsc)(-cli)?(\.c?js)?$/.test(program)) require('./hooks.cjs').install();
+  else if (!/^(npm|npx|yarn|pnpm|tsc)(-cli)?(\.c?js)?$/.test(program)) {
+    require('./hooks.cjs').install();
+    if (isMainThread()) require('./script.cjs').watchMain();
+  }
 }
 
 /** Asked last: what tells it is not loaded in every program. */

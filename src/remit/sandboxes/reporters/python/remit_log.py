@@ -8,7 +8,7 @@
     {"t": "worker", "run", "files": []}        the same, in a file of its own, by a worker of that run
     {"t": "end", "code", "how", "why"}         normally; stopped before its end; nothing, where none was to run
 
-A file without `end` is of a runner that was ended from inside. A runner that is started by a test of another (or by its own:
+What stands in the reports of other programs: remit_script.py. A file without `end` is of a runner that was ended from inside. A runner that is started by a test of another (or by its own:
 workers) is that one's business: it finds the other's run in its environment and writes nothing.
 """
 
@@ -92,6 +92,9 @@ def start(reporter, argv):
         return None
     os.environ[RUN] = log.run
     _active.append(log)
+    script = sys.modules.get("remit_script")
+    if script is not None:
+        script.stop()
     return log
 
 
