@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+import msgspec
+
 from remit.verifiers.output import clean
 from remit.verifiers.reports import Case, RunnerRun, RunReport, Status
 
@@ -39,6 +41,14 @@ _STATUSES: dict[str, Status] = {
     "todo": "xfailed",
 }
 """Everything else failed."""
+
+
+def with_spoken(report: RunReport | None, output: bytes) -> RunReport | None:
+    """Return the report with the cases that the output names, where no runner reported any."""
+    spoken = spoken_report(output)
+    if report is None or spoken is None:
+        return spoken or report
+    return msgspec.structs.replace(report, runs=spoken.runs, is_truncated=spoken.is_truncated)
 
 
 def spoken_report(output: bytes) -> RunReport | None:

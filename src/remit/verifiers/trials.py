@@ -24,7 +24,7 @@ from remit.verifiers.isolation import (
 )
 from remit.verifiers.junit import is_junit_path
 from remit.verifiers.reports import RunReport, collect_reports, read_reports, reporter_environment
-from remit.verifiers.spoken import spoken_report
+from remit.verifiers.spoken import with_spoken
 
 OUTPUT_BYTES_MAX = 1 << 20
 SANDBOXES_MAX = 3
@@ -164,8 +164,8 @@ class Trials:
                 await collect_reports(sandbox, reports, epoch=_EPOCH),
                 await _fetch(sandbox, _junit_files(written)),
             )
-            if report is None and not ended.is_truncated:
-                report = spoken_report(ended.output)
+            if (report is None or not report.runs) and not ended.is_truncated:
+                report = with_spoken(report, ended.output)
         return Trial(ended=ended, record=record, changed=changed, report=report, isolated=isolated)
 
 

@@ -23,13 +23,8 @@ from remit.values import (
 )
 from remit.verifiers.baseline import Baseline
 from remit.verifiers.cannot_run import why_it_cannot_run
-<<<<<<< HEAD
-from remit.verifiers.case_verdict import CasesVerdict, compare, normalise
-from remit.verifiers.isolation import Isolated
-=======
-from remit.verifiers.case_verdict import CasesVerdict
+from remit.verifiers.case_verdict import CasesVerdict, normalise
 from remit.verifiers.endings import Told, hear
->>>>>>> h-endings
 from remit.verifiers.judged import Judged, is_planted
 from remit.verifiers.output import clean, shorten
 from remit.verifiers.patterns import ProtectedPatterns
@@ -87,13 +82,9 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
         why_it_cannot_run(
             ended,
             outcome=run.request.outcome,
-<<<<<<< HEAD
             cases_ran=_cases_that_ran(run.trial.report),
             paths=_files(run.given),
             work_left=run.protection.work_left,
-=======
-            cases_ran=0 if told.cases is None else told.cases.passed + told.cases.failed,
->>>>>>> h-endings
         )
         if has_input
         else None
@@ -364,13 +355,7 @@ def _evidence(run: Run, seen: _Seen, told: Told) -> JsonObject:
     }
 
 
-<<<<<<< HEAD
-def _plain_cases(cases: CasesVerdict | None, isolated: Isolated | None) -> JsonValue:
-    if cases is not None and isolated is not None and isolated.mixed is None:
-        cases = msgspec.structs.replace(cases, judged_in_process=False)
-=======
 def _plain_cases(cases: CasesVerdict | None) -> JsonValue:
->>>>>>> h-endings
     return cast(
         "JsonValue", msgspec.json.decode(msgspec.json.encode(cases))
     )  # lists, where values have tuples
