@@ -434,6 +434,7 @@ def test_a_script_beside_tests_is_the_work_where_nothing_else_is_left(
         ("bash run.sh", {"run.sh": "python3 a.py | sort >> out.txt\npython3 b.py\n"}, True),
         ("make", {"Makefile": "t: o\n\tpython3 b.py\no: a.py\n\t@python3 a.py > $@\n"}, True),
         ("npm test", {"package.json": '{"scripts": {"pretest": "node a.py >o", "test": "node b.py"}}'}, True),
+        ("timeout 9 python3 a.py >| out && pytest", {}, True),
         ("python3 a.py > /dev/null; python3 b.py", {}, False),
         ("python3 a.py 2> err; python3 b.py", {}, False),
         ("python3 a.py > run.log; python3 b.py", {}, False),

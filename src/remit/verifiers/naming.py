@@ -327,7 +327,8 @@ class _Namer:
 
 
 def _is_judging(use: _Use) -> bool:
-    return bool(use.words) and not use.kinds - {"runner", "driver", "many"}
+    is_aid = use.is_a("reader", "sayer", "tool", "copier", "lister", "builtin", *_COMPARE)
+    return bool(use.words) and not is_aid
 
 
 def _keeps_output(use: _Use) -> bool:

@@ -20,27 +20,6 @@ _VALUE_OPTIONS = {
     "xargs": ("-n", "-I", "-P", "-L", "-d", "-a", "-s"),
 }
 PYTHONS = re.compile(r"python(3(\.\d+)?)?$|pypy3?$")
-TOOL_MODULES = frozenset(
-    [
-        "behave",
-        "black",
-        "coverage",
-        "flake8",
-        "hypothesis",
-        "isort",
-        "mypy",
-        "nose2",
-        "nox",
-        "pylint",
-        "pyright",
-        "pytest",
-        "robot",
-        "ruff",
-        "tox",
-        "xdoctest",
-    ]
-)
-"""Python modules that are programs of the image when named with -m; any other may be the work's own."""
 _TREE_PROGRAM = re.compile(r"(^|/)(\.?venv|\.?virtualenv|env|node_modules/\.bin|\.tox|\.nox)/")
 
 
@@ -104,7 +83,8 @@ def python_module(words: Sequence[Word]) -> str | None:
     for index, text in enumerate(texts):
         if text == "-m" and index + 1 < len(texts):
             module = texts[index + 1].partition(".")[0]
-            return module if module in TOOL_MODULES and module not in sys.stdlib_module_names else None
+            is_tool = "module" in kinds_of(module) and module not in sys.stdlib_module_names
+            return module if is_tool else None
         if not text.startswith("-") or text == "-c":
             return None
     return None

@@ -153,7 +153,7 @@ class _Reader:
                 )
                 return self._statements(body)
             case "test_command":
-                return [self._add([word_of("["), *self._leaves(node)])]
+                return [self._add([word_of("["), *map(self._word, _leaves(node))])]
             case "case_statement":
                 items = [child for child in children if child.type == "case_item"]
                 patterns = [child for item in items for child in item.children_by_field_name("value")]
@@ -245,13 +245,6 @@ class _Reader:
         sources = dict.fromkeys(source for word in known for source in word.sources)
         self._variables[name] = Word(name, False, tuple(values)[:VALUES_MAX], tuple(sources))
 
-    def _leaves(self, node: Node) -> Iterator[Word]:
-        for child in node.named_children:
-            if child.type.endswith("_expression"):
-                yield from self._leaves(child)
-            else:
-                yield self._word(child)
-
     def _text(self, node: Node) -> str:
         return self._source[node.start_byte : node.end_byte].decode(errors="replace")
 
@@ -270,10 +263,8 @@ class _Reader:
         """What a part of a word may stand for."""
         text = self._text(node)
         match node.type:
-            case "raw_string":
-                return [text[1:-1]]
-            case "ansi_c_string":
-                return [text[2:-1].encode().decode("unicode_escape", errors="replace")]
+            case "raw_string" | "ansi_c_string":
+                return [text.lstrip("$")[1:-1]]
             case "array":
                 return [value for child in node.named_children for value in self._pieces(child, sources)]
             case "string" | "translated_string" | "heredoc_body" | "concatenation":
@@ -286,13 +277,11 @@ class _Reader:
                     values = values if sum(map(len, values)) < _CHARACTERS_MAX else [UNKNOWN]
                 rest = self._source[at : node.end_byte].decode(errors="replace")
                 return [value + rest for value in values]
-            case "simple_expansion" | "expansion":
+            case "simple_expansion" | "expansion" | "arithmetic_expansion":
                 return self._expanded(node, sources)
             case "command_substitution" | "process_substitution":
                 shown = self._statement(node)
                 sources += [] if text.startswith(">(") else shown
-                return [UNKNOWN]
-            case "arithmetic_expansion":
                 return [UNKNOWN]
             case "string_content" | "heredoc_content":
                 return [re.sub(r'\\([$`"\\])|\\\n', lambda found: found[1] or "", text)]
@@ -300,14 +289,19 @@ class _Reader:
                 return [re.sub(r"\\(.)|\\\n", lambda found: found[1] or "", text, flags=re.DOTALL)]
 
     def _expanded(self, node: Node, sources: list[Command]) -> list[str]:
-        found = re.fullmatch(r"\$\{?([#!]*)(\w+|[@*#?$!-])(.*?)\}?\s*", self._text(node), re.DOTALL)
-        _, name, rest = found.groups() if found is not None else ("", "", "")
+        found = re.fullmatch(r"\$\{?[#!]*(\w+|[@*#?$!-])(.*?)\}?\s*", self._text(node), re.DOTALL)
+        name, rest = found.groups() if found is not None else ("", "")
         variable = self._variables.get(name, Word(name))
         sources += variable.sources
         values = list(variable.values) if not rest or rest[0] in ":-=[" else []
         if rest[:1] in (":", "-", "="):
             values += [value for child in node.named_children[1:] for value in self._pieces(child, sources)]
         return values[:VALUES_MAX] or [UNKNOWN]
+
+
+def _leaves(node: Node) -> Iterator[Node]:
+    for child in node.named_children:
+        yield from _leaves(child) if child.type.endswith("_expression") else [child]
 
 
 def _texts(command: Command) -> list[str]:
