@@ -16,6 +16,9 @@ from remit.verifiers.patterns import ProtectedPatterns, shipped
 from remit.verifiers.protected import protection_of
 
 
+NOVEMBER_NS = 1_795_000_000 * 10**9
+
+
 def tree(**files: str) -> Tree:
     """A tree from path=content; `-> x` is a symlink. Keyword names need `**{}` for slashes."""
     entries: dict[str, TreeEntry] = {}
@@ -28,7 +31,9 @@ def tree(**files: str) -> Tree:
             entries[path] = TreeEntry(path=path, kind="symlink", target=content[3:])
         else:
             digest = hashlib.sha256(content.encode()).hexdigest()
-            entries[path] = TreeEntry(path=path, kind="file", sha256=digest, size=len(content))
+            entries[path] = TreeEntry(
+                path=path, kind="file", sha256=digest, size=len(content), mtime_ns=NOVEMBER_NS
+            )
     return Tree(entries=tuple(entries[path] for path in sorted(entries)))
 
 
