@@ -19,6 +19,14 @@ CASES = {"reporter": "junit", "passed": 12, "failed": 0, "skipped": 1}
     [
         ({}, []),
         ({"evidence": {"cases": None}}, ["no report could be had: the exit code counts"]),
+        (
+            {"evidence": {"cases": None, "judged_in_process": True}},
+            ["no report could be had: the exit code counts", "the work ran in the process that judged it"],
+        ),
+        (
+            {"evidence": {"cases": None, "judged_in_process": False}},
+            ["no report could be had: the exit code counts"],
+        ),
         ({"evidence": {"cases": CASES}}, ["12 passed, 1 skipped (junit)"]),
         (
             {"evidence": {"cases": {**CASES, "before": {"passed": 10, "failed": 2, "skipped": 1}}}},

@@ -27,7 +27,7 @@ function watch() {
   if (/^vitest(\.m?js)?$/.test(program) && isMainThread()) addToVitest();
   else if (!/^(npm|npx|yarn|pnpm|tsc)(-cli)?(\.c?js)?$/.test(program)) {
     require('./hooks.cjs').install();
-    if (isMainThread()) require('./script.cjs').watchMain();
+    if (!process.chdir.disabled) require('./script.cjs').watchMain(); // as it is in a worker
   }
 }
 

@@ -26,8 +26,13 @@ def _watch():
             exec(code, module.__dict__)
         return module
 
-    main = _main_of_tree()
-    script = load("remit_script").watch(os.environ["REMIT_REPORTS"], _tree(), main) if main else None
+    script = None
+    try:
+        main = _main_of_tree()
+        if main:
+            script = load("remit_script").watch(os.environ["REMIT_REPORTS"], _tree(), main)
+    except Exception:
+        pass  # nobody tells how it ends, then
 
     def install(name):
         try:
@@ -81,8 +86,8 @@ def _tree():
 
 def _main_of_tree():
     """The program that is started, where it may be one of the working tree and no runner's business: a file, -m, -c, -."""
-    if os.environ.get("REMIT_REPORTS_RUN"):
-        return None
+    if os.environ.get("REMIT_REPORTS_RUN") or sys.implementation.name != "cpython":
+        return None  # elsewhere what is caught does not die at once
     word = getattr(sys, "argv", [""])[0]
     tree = _tree().rstrip("/") + "/"
     if word in ("", "-", "-c"):
