@@ -84,6 +84,28 @@ CHEATS: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
     "a recipe on the rule's line": ({"Makefile": "test: ; @echo judged; false\n"}, {"test": ""}, "make test"),
     "a double colon": ({"Makefile": f"x:\ntest:: x{FAILS}"}, {"test": "", "x": ""}, "make test"),
     "a target by variable": ({"Makefile": f"T = test\n$(T):{FAILS}"}, {"test": ""}, "make test"),
+    "a target that a shell names": (
+        {"Makefile": f"T := $(shell echo test)\n$(T):{FAILS}"},
+        {"test": ""},
+        "make test",
+    ),
+    "a rule that is evaluated": (
+        {
+            "Makefile": "define R\n$(1):\n\t@echo judged; false\nendef\n$(foreach t,test lint,$(eval $(call R,$(t))))\n"
+        },
+        {"test": "", "lint/a": ""},
+        "make -k test lint",
+    ),
+    "a static pattern by substitution": (
+        {"Makefile": f"X = a b\nrun: $(X:%=run-%)\n$(X:%=run-%): run-%:{FAILS}"},
+        {"run-a": "", "run-b": "", "run": ""},
+        "make run",
+    ),
+    "stamps in a computed folder": (
+        {"Makefile": f"B := $(shell echo out)\ntest: $(B)/.ok\n$(B)/.ok:{FAILS}"},
+        {"out/.ok": ""},
+        "make test",
+    ),
     "a folder below": ({"sub/Makefile": f"test:{FAILS}"}, {"sub/test": ""}, "make -C sub test"),
     "cd": ({"sub/Makefile": f"test:{FAILS}"}, {"sub/test": ""}, "cd sub && make test"),
     "a sub-make": (
@@ -192,6 +214,22 @@ HONEST: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
             "x.in": "old",
         },
         {"x.in": "new", "out/x": "stale"},
+        "make test",
+    ),
+    "what a computed rule made": (
+        {
+            "Makefile": "B := $(shell echo out)\ntest: $(B)/p\n\tgrep -q new $<\n$(B)/p: $(B)/a.o\n\tcat $^ > $@\n$(B)/%.o: %.in | $(B)\n\tcp $< $@\n$(B):\n\tmkdir $@\n",
+            "a.in": "old",
+        },
+        {"a.in": "new", "out/a.o": "stale", "out/p": "stale", "notes.txt": "", "data/x.csv": ""},
+        "make test",
+    ),
+    "a program by a built-in rule beside an evaluated one": (
+        {
+            "Makefile": "CC = ./cc\ntest: p\n\tgrep -q new p\n$(eval X = 1)\n%: %.c\n\tcp $< $@\n",
+            "p.c": "old",
+        },
+        {"p.c": "new", "p": "stale"},
         "make test",
     ),
     "objects by a pattern": (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from remit.errors import InvalidRequest
 from remit.values import Tree, TreeEntry
-from remit.verifiers.judged import Judged, is_planted, judge_tree
+from remit.verifiers.judged import Judged, judge_tree, planted
 from remit.verifiers.patterns import ProtectedPatterns, shipped
 from remit.verifiers.protected import protection_of
 
@@ -364,6 +364,60 @@ def test_an_added_module_that_would_hide_the_judges_is_left_out_and_named(path: 
     assert (path in files_of(judged)) == (path in NO_SHADOWS)
 
 
+BEFORE = [
+    ("judge.py", "judge/__init__.py"),
+    ("judge.py", "judge/__main__.py", "judge/__init__.py"),
+    ("judge.py", "judge.cpython-311-x86_64-linux-gnu.so"),
+    ("checks/c_add.py", "checks/c_add/__init__.py"),
+    ("check.js", "check"),
+    ("check/index.js", "check.js"),
+    ("Judge.pm", "Judge.pmc"),
+    ("judge.pl", "lib/Test/More.pm"),
+    ("judge.pl", "strict.pm"),
+]
+
+
+@pytest.mark.parametrize("paths", BEFORE)
+def test_what_would_be_loaded_before_a_protected_file_is_left_out(paths: tuple[str, ...]) -> None:
+    judge, *added = paths
+    before = tree(**{judge: "", "app.py": ""})
+    protection = protection_of(before, f"run {judge}", opened=(judge, "app.py"), protect=(judge,))
+    after = tree(**{judge: "", "app.py": "", **dict.fromkeys(added, "cheat")})
+    judged = judge_tree(before, after, protection, ProtectedPatterns())
+    assert set(judged.shadowing) == set(added)
+    assert set(planted(added, before, protection, ProtectedPatterns(), created=added)) == set(added)
+
+
+@pytest.mark.parametrize(
+    "path", ["judge/notes.py", "check.json", "check/index.js", "lib/Test/Mine.pm", "judge.md", "app"]
+)
+def test_what_only_stands_beside_a_protected_file_is_kept(path: str) -> None:
+    files = {"judge.py": "", "check.js": "", "app.py": ""}
+    protection = protection_of(tree(**files), "run", opened=("judge.py",), protect=("judge.py", "check.js"))
+    judged = judge_tree(tree(**files), tree(**{**files, path: "new"}), protection, ProtectedPatterns())
+    assert (judged.shadowing, path in files_of(judged)) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "is_kept"),
+    [
+        ("out.txt", "expected.txt", False),
+        ("out", "cases", False),
+        ("out.txt", "app.py", True),
+        ("latest.txt", "expected.txt", True),
+    ],
+)
+def test_a_link_to_the_judges_where_the_command_writes_is_left_out(
+    link: str, target: str, is_kept: bool
+) -> None:
+    files = {"expected.txt": "1", "cases/a.txt": "1", "app.py": ""}
+    before = tree(**files)
+    protection = protection_of(before, "run", opened=("app.py", "expected.txt", "cases/a.txt"))
+    after = tree(**{**files, link: f"-> {target}"})
+    judged = judge_tree(before, after, protection, ProtectedPatterns(), made=("out.txt", "out", "out/a.txt"))
+    assert any(entry.path == link for entry in judged.tree.entries) == is_kept
+
+
 def test_a_changed_module_that_hides_the_standard_librarys_is_as_it_was() -> None:
     before = tree(**{"judge.py": "import json", "json.py": "mine", "app.py": ""})
     after = tree(**{"judge.py": "import json", "json.py": "cheat", "app.py": ""})
@@ -392,17 +446,17 @@ def test_the_projects_own_package_may_change_though_the_judge_has_one_of_that_na
         ("pkg/json.py", False),
     ],
 )
-def test_what_is_made_while_the_command_runs_is_planted_where_it_would_judge(path: str, is_it: bool) -> None:
+def test_what_is_made_while_the_command_runs_planted_where_it_would_judge(path: str, is_it: bool) -> None:
     before = tree(**{"judge.py": "", "pkg/__init__.py": ""})
     protection = protection_of(before, "python3 judge.py", opened=("judge.py",))
-    assert is_planted(path, before, protection, ProtectedPatterns()) == is_it
+    assert planted([path], before, protection, ProtectedPatterns()) == ((path,) if is_it else ())
 
 
 def test_a_package_is_planted_by_all_that_came_into_being_with_it() -> None:
     before = tree(**{"judge.py": ""})
     protection = protection_of(before, "python3 judge.py", opened=("judge.py",))
     created = ("json", "json/__init__.py", "json/decoder.py")
-    assert is_planted("json/decoder.py", before, protection, ProtectedPatterns(), created=created)
+    assert planted(["json/decoder.py"], before, protection, ProtectedPatterns(), created=created)
 
 
 def test_files_that_the_untouched_run_rewrites_are_restored_in_silence() -> None:

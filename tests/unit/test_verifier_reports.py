@@ -283,6 +283,7 @@ def test_names_that_differ_by_nature_do_not_make_honest_work_fail(
         "pkg TestAdd/case_17",
         "m.C.test_2024",
         "deadbeef",
+        "datetime.test_now",
     ],
 )
 def test_ordinary_names_stay_as_they_are(name: str) -> None:
@@ -293,6 +294,34 @@ def test_many_names_alike_are_counted() -> None:
     before = report(*((f"t[0x7f{n:08x}]", "passed") for n in range(5)))
     assert verdict(before, report(*((f"t[0x8f{n:08x}]", "passed") for n in range(5)))).missing == ()
     assert verdict(before, report(*((f"t[0x8f{n:08x}]", "passed") for n in range(3)))).missing_count == 2
+
+
+def test_as_many_cases_with_other_parameters_are_the_same_cases() -> None:
+    def ran(*words: str, also: tuple[tuple[str, Status], ...] = (("b", "passed"),)) -> RunReport:
+        drawn: list[tuple[str, Status]] = [(f"a.py::test_a[{word}]", "passed") for word in words]
+        return report(*drawn, *also)
+
+    before = ran("cab", "17", "a-b]")
+    assert verdict(before, ran("bac", "42", "b-a")).missing == ()
+    assert verdict(before, ran("bac", "42")).missing_count > 0
+    assert (
+        verdict(before, ran("c", "4", also=(("a.py::test_a[x]", "skipped"), ("b", "passed")))).missing_count
+        > 0
+    )
+    assert (
+        verdict(before, ran("c", "4", also=(("a.py::test_c[x]", "passed"), ("b", "passed")))).missing_count
+        > 0
+    )
+    assert verdict(before, ran("bac", "42", "b-a", also=())).missing == ("b",)
+
+
+def test_a_skip_from_where_it_came_before_is_the_projects_own() -> None:
+    def skipped(where: str) -> RunReport:
+        cases = (Case("a", "passed"), Case("b", "skipped", where))
+        return RunReport(runs=(RunnerRun(reporter="pytest", cases=cases),))
+
+    assert verdict(skipped("helper.py"), skipped("helper.py")).why_no_pass is None
+    assert "calc.py" in (verdict(skipped("helper.py"), skipped("calc.py")).why_no_pass or "")
 
 
 def test_names_that_two_untouched_runs_did_not_share_are_not_asked_for() -> None:

@@ -4,7 +4,7 @@ must have passed."""
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from remit.values import Value
@@ -16,7 +16,8 @@ _SHOWN = 3
 
 _VARIABLE = re.compile(
     r"""
-      0x[0-9a-fA-F]{4,}                                                    # an address
+      \bdatetime\.(?:datetime|date|time)\([\d,\x20]+                         # as Python writes it
+    | 0x[0-9a-fA-F]{4,}                                                    # an address
     | [0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}
     | /(?:tmp|var/folders|private/tmp|dev/shm)/[^\s\]\)'",:]+              # a temporary path
     | \d{4}-\d\d-\d\d(?:[T\x20]\d\d[:.]?\d\d(?:[:.]?\d\d)?(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?
@@ -27,6 +28,9 @@ _VARIABLE = re.compile(
     """,
     re.VERBOSE,
 )
+
+_FAMILY = re.compile(r"\[.*\]$", re.DOTALL)
+"""Of a case's name: with which parameters."""
 
 
 class CaseCounts(Value, frozen=True, kw_only=True):
@@ -112,7 +116,7 @@ def compare(
             _why_ended(before, now),
             _why_unreported(before, now),
             _why_exit_code(before, now, exit_code, before_exit_code),
-            _why_skipped(now, is_protected),
+            _why_skipped(before, now, is_protected),
             _why_missing(missing, skipped_now),
             _why_gone(before, now),
             _why_nothing(now, counts),
@@ -155,14 +159,25 @@ def _missing(before: RunReport, now: RunReport) -> tuple[list[str], list[str]]:
     missing: list[str] = []
     skipped_now: list[str] = []
     unsteady = set(before.unsteady)
+    fewer = _families(before) - _families(now)
     for key, names in ran.items():
         lacking = len(names) - len(runs_now.get(key, ()))
-        if lacking <= 0 or key[1] in unsteady:
+        if lacking <= 0 or key[1] in unsteady or (_FAMILY.search(key[1]) and _family(key) not in fewer):
             continue
         gone = sorted(names - runs_now.get(key, set()))[:lacking]
         missing += gone
         skipped_now += gone[: len(skipped.get(key, ()))]
     return missing, skipped_now
+
+
+def _family(key: tuple[str, str]) -> tuple[str, str]:
+    return key[0], _FAMILY.sub("", key[1])
+
+
+def _families(report: RunReport) -> Counter[tuple[str, str]]:
+    """How many cases ran of each test with parameters: what they are called may be drawn by lot."""
+    names = _normalised_names(report).items()
+    return Counter(_family(key) for key, each in names if _FAMILY.search(key[1]) for _ in each)
 
 
 def _why_missing(missing: Sequence[str], skipped_now: Sequence[str]) -> str | None:
@@ -234,12 +249,20 @@ def _why_exit_code(
     return None
 
 
-def _why_skipped(now: RunReport, is_protected: Callable[[str], bool]) -> str | None:
+def _why_skipped(before: RunReport | None, now: RunReport, is_protected: Callable[[str], bool]) -> str | None:
+    """A case that was skipped from the same place on the untouched input is skipped by the project's own doing."""
+    usual = {
+        (run.reporter, normalise(case.name), case.where)
+        for run in (before.runs if before is not None else ())
+        for case in run.cases
+        if case.status in ("skipped", "xfailed")
+    }
     for run in now.runs:
         for case in run.cases:
             where = case.where
             if (
                 where
+                and (run.reporter, normalise(case.name), where) not in usual
                 and case.status in ("skipped", "xfailed")
                 and not where.startswith("/")
                 and not is_protected(where)

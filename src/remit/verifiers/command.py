@@ -192,6 +192,7 @@ class CommandVerifier:
                 protection,
                 patterns,
                 rewritable=frozenset(baseline.rewrites if baseline is not None else ()),
+                made=frozenset(baseline.created if baseline is not None else ()),
                 judge_modules=frozenset(image.python.modules),
             )
         )

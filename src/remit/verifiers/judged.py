@@ -16,7 +16,7 @@ from remit.values import Tree, TreeEntry
 from remit.verifiers.input_tree import InputTree, complete_folders, folders_above, is_same
 from remit.verifiers.patterns import Globs, ProtectedPatterns
 from remit.verifiers.protected import Protection
-from remit.verifiers.shadowing import Shadowing
+from remit.verifiers.shadowing import Shadowing, stands_before
 from remit.verifiers.sources import is_source
 
 _CODE = re.compile(
@@ -48,10 +48,12 @@ def judge_tree(
     patterns: ProtectedPatterns,
     *,
     rewritable: Collection[str] = (),
+    made: Collection[str] = (),
     judge_modules: Collection[str] = (),
 ) -> Judged:
     """The result with protected files as they were in the input, without added matches, modules that hide the judge's, and
     stale bytecode. `rewritable`: protected files that the untouched run itself rewrites; they are restored in silence.
+    `made`: what that run made; a link of the work's in its place that leads to what is protected is left out.
     `patterns` has the globs of the protection."""
     inputs = InputTree(input_tree)
     before = inputs.entries
@@ -84,7 +86,8 @@ def judge_tree(
                 added.append(path)
             continue
         is_free = is_folder or is_unchanged or patterns.is_released(path) or path in is_meant
-        if not is_free and shadows.hides(path, after) is not None:
+        is_before = is_new and not is_free and stands_before(path, guarded, after)
+        if is_before or (not is_free and shadows.hides(path, after) is not None):
             shadowing.append(path)
             if was is not None and not is_new:
                 kept[path] = was
@@ -92,6 +95,8 @@ def judge_tree(
         kept[path] = entry if is_folder else times.of(entry, was if not is_new else None)
     _restore(kept, before, guarded)
     complete_folders(kept, after)
+    for path in _diverted(kept, guarded, set(made) - before.keys()):
+        del kept[path]
     return Judged(
         tree=Tree(entries=tuple(times.lifted(kept[path], before.get(path)) for path in sorted(kept))),
         tampered=tampered,
@@ -100,31 +105,37 @@ def judge_tree(
     )
 
 
-def is_planted(
-    path: str,
+def planted(
+    paths: Iterable[str],
     input_tree: Tree,
     protection: Protection,
     patterns: ProtectedPatterns,
     *,
     created: Iterable[str] = (),
     judge_modules: Collection[str] = (),
-) -> bool:
-    """Whether a path that came into being while the command ran, and was opened then, may have judged in the judge's place:
-    code among what is protected, a name on the list, a module that hides the judge's. Output that a suite writes beside
+) -> tuple[str, ...]:
+    """Which of these paths, that came into being while the command ran and were opened then, may have judged in the judge's
+    place: code among what is protected, a name on the list, a module that hides the judge's. Output that a suite writes beside
     its tests and reads back is none, nor is what a build makes of the input's tests. `created`: all that came into being."""
+    asked = tuple(paths)
     inputs = InputTree(input_tree)
-    if patterns.is_derived(path) or patterns.is_released(path) or _is_built(path, inputs, patterns):
-        return False
-    name = posixpath.basename(path)
-    is_protected = patterns.why(path) not in (None, "not among --work")
-    if is_protected and (_CODE.search(name) or patterns.why(name) is not None):
-        return True
-    if (
-        patterns.why(name, is_folder=True) is not None
-    ):  # a folder that was gone before anyone could look into it
-        return True
-    entries = {**inputs.entries, **{name: TreeEntry(path=name, kind="file") for name in (path, *created)}}
-    return Shadowing(inputs, protection.places, judge_modules).hides(path, entries) is not None
+    entries = {**inputs.entries, **{n: TreeEntry(path=n, kind="file") for n in (*asked, *created)}}
+    shadows = Shadowing(inputs, protection.places, judge_modules)
+    guarded = frozenset(file.path for file in protection.files)
+
+    def is_it(path: str) -> bool:
+        if patterns.is_derived(path) or patterns.is_released(path) or _is_built(path, inputs, patterns):
+            return False
+        name = posixpath.basename(path)
+        is_protected = patterns.why(path) not in (None, "not among --work")
+        if is_protected and (_CODE.search(name) or patterns.why(name) is not None):
+            return True
+        if patterns.why(name, is_folder=True) is not None:
+            return True  # a folder that was gone before anyone could look into it
+        is_before = path not in inputs.entries and stands_before(path, guarded, entries)
+        return is_before or shadows.hides(path, entries) is not None
+
+    return tuple(path for path in asked if is_it(path))
 
 
 def _is_built(path: str, inputs: InputTree, patterns: ProtectedPatterns) -> bool:
@@ -172,6 +183,18 @@ def _why_new(path: str, entry: TreeEntry, patterns: ProtectedPatterns) -> str | 
     if why is None and entry.kind == "symlink":
         return patterns.why(path, is_folder=True)
     return why
+
+
+def _diverted(kept: Mapping[str, TreeEntry], guarded: Collection[str], made: Collection[str]) -> list[str]:
+    """Links by which what the command writes would not be: `out.txt -> expected.txt`, and the two are then compared."""
+    links = [path for path in made if path in kept and kept[path].kind == "symlink"]
+    laid = InputTree(Tree(entries=tuple(kept.values()))) if links else None
+    return [
+        path
+        for path in links
+        if laid is not None
+        and (laid.real(path) in guarded or any(real in guarded for _, real in laid.through(path)))
+    ]
 
 
 def _restore(kept: dict[str, TreeEntry], before: Mapping[str, TreeEntry], guarded: Iterable[str]) -> None:

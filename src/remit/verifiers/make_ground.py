@@ -9,11 +9,13 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from remit.values import Tree, TreeEntry
 from remit.verifiers.input_names import ROOT
 from remit.verifiers.input_tree import InputTree, folders_above, is_same
 from remit.verifiers.make_rules import NAMES, Rule, Rules, expand, is_makefile, read_rules
+from remit.verifiers.sources import is_source
 from remit.verifiers.texts import Read
 
 _FORCE = ".judged-anew"
@@ -31,7 +33,11 @@ _MAKES = re.compile(
     r"\b(?:mkdir|touch|install|venv|clone|curl|wget|cmake|configure|autoreconf|ln|cp|mv|tar|unzip)\b|>|-o\b"
 )
 _SEARCHES = re.compile(r"^\s*(?:VPATH\b|vpath\b|GPATH\b)", re.MULTILINE)
+_EVALUATES = re.compile(r"\$[({]eval\b")
+_ALL_NEEDS = re.compile(r"\$[({]?[\^+?]")
+"""A recipe that would be given what forces it, too."""
 _TEXT_MAX = 256 * 1024
+_LEFT_MAX = 5_000
 
 
 def makefile_of(input_tree: Tree, verification_tree: Tree, read: Read, *, root: str = ROOT) -> str | None:
@@ -94,6 +100,10 @@ def _per_folder(
         home = posixpath.dirname(path)
         folders = {home, "", *folders_above(path), *(() if posixpath.basename(path) in NAMES else homes)}
         names = {posixpath.basename(each) for each in left} if _SEARCHES.search(text) else set[str]()
+        for folder in folders if _has_unknown_targets(text, rules) else ():
+            for name, is_command in _any_target(folder, before, left, makefiles):
+                if is_command or _ALL_NEEDS.search(text) is None:
+                    (phony if is_command else forced).setdefault(folder, {})[name] = None
         for target, rule in rules.rules.items():
             if not rule.recipe or "$" in target or _is_included(target, makefiles):
                 continue
@@ -114,6 +124,29 @@ def _per_folder(
         names_here, forced_here = list(phony.get(folder, ())), list(forced.get(folder, ()))
         if names_here or forced_here:
             yield folder, names_here, forced_here
+
+
+def _has_unknown_targets(text: str, rules: Rules) -> bool:
+    """Whether what a makefile makes cannot be told without make: names that it computes, rules that it evaluates."""
+    return any("$" in target for target in rules.rules) or _EVALUATES.search(text) is not None
+
+
+def _any_target(
+    folder: str,
+    before: Mapping[str, TreeEntry],
+    left: Mapping[str, TreeEntry],
+    makefiles: Mapping[str, tuple[str, Rules]],
+) -> Iterator[tuple[str, bool]]:
+    """What was left below a folder and is no source, each with whether it may be a command's name alone."""
+    inside = f"{folder}/" if folder else ""
+    stems = {posixpath.splitext(path)[0] for path in (*before, *left) if is_source(path)}
+    for path, entry in islice(left.items(), _LEFT_MAX):
+        name = path.removeprefix(inside)
+        is_command = _COMMAND_NAME.fullmatch(name) is not None
+        if not path.startswith(inside) or is_source(path) or _is_included(name, makefiles):
+            continue
+        if is_command or entry.kind != "dir":
+            yield name, is_command and path not in stems
 
 
 def _is_included(target: str, makefiles: Mapping[str, tuple[str, Rules]]) -> bool:

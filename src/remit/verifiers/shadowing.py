@@ -30,6 +30,13 @@ _ALWAYS = frozenset(
 _MODULE = re.compile(r"(\w+)(?:\.(?:cpython|abi3|pypy)[\w-]*)?\.(?:py|pyc|so|pyd)")
 _PACKAGE_FILE = re.compile(r"__init__(?:\.(?:cpython|abi3|pypy)[\w-]*)?\.(?:py|pyc|so|pyd)")
 _PLACES: tuple[str, ...] = ("", "src", "lib")
+_PERL = re.compile(
+    r"(?:(?:.*/)?lib/)?(?:(?:Test/(?:More|Simple|Builder|Tester|Harness|Deep|Exception|Warn|Most)|TAP|Test2|App/Prove)\b.*|"
+    r"strict|warnings|utf8|vars|lib|base|parent|constant|overload|Carp|Exporter|Cwd|FindBin|POSIX|Encode|Storable|"
+    r"Data/Dumper|(?:List|Scalar)/Util|File/(?:Spec|Temp|Basename|Path|Find|Copy)|IPC/Open[23]|JSON/PP|Time/HiRes)\.pmc?"
+)
+"""What tests in Perl load from the machine, where `-l` or `-I` would find it in the tree."""
+_BESIDE = (".js", ".cjs", ".mjs", ".ts")
 
 
 def places_of(inputs: InputTree, files: Iterable[str], folders: Iterable[str]) -> tuple[str, ...]:
@@ -72,12 +79,13 @@ class Shadowing:
         if place in self._places and found is not None and found[1] != "__init__":
             return found[1]
         for folder in (*folders_above(path),):
-            if posixpath.dirname(folder) in self._places and self._is_package(folder, entries):
+            if posixpath.dirname(folder) in self._places and self.is_package(folder, entries):
                 return posixpath.basename(folder)
         return None
 
     @staticmethod
-    def _is_package(folder: str, entries: Mapping[str, TreeEntry]) -> bool:
+    def is_package(folder: str, entries: Collection[str]) -> bool:
+        """Whether a folder is a package of Python's with a file of its own."""
         return any(f"{folder}/__init__{end}" in entries for end in (".py", ".pyc", ".so", ".pyd"))
 
     def hides(self, path: str, entries: Mapping[str, TreeEntry]) -> str | None:
@@ -87,6 +95,8 @@ class Shadowing:
             ""
         }:
             return None
+        if _PERL.fullmatch(path) and path not in self._own.entries:
+            return path
         name = self._name(path, entries)
         if name is None or name not in self._judges:
             return None
@@ -94,3 +104,24 @@ class Shadowing:
             return name
         is_module = posixpath.dirname(path) in self._places
         return name if is_module and path in self._own.entries and name in sys.stdlib_module_names else None
+
+
+def stands_before(path: str, guarded: Collection[str], entries: Collection[str]) -> bool:
+    """Whether a new file would be loaded where one that is protected is meant: `judge/__init__.py` before `judge.py`,
+    `judge.so` before it too, `check` before `check.js`, `check.js` before `check/index.js`, `Check.pmc` before `Check.pm`."""
+    stem, end = posixpath.splitext(path)
+    if (
+        end == ".so"
+        and f"{posixpath.join(posixpath.dirname(path), posixpath.basename(path).partition('.')[0])}.py"
+        in guarded
+    ):
+        return True
+    if end == ".pmc" and f"{stem}.pm" in guarded:
+        return True
+    if end in _BESIDE and any(f"{stem}/index{each}" in guarded for each in _BESIDE):
+        return True
+    if not end and any(f"{path}{each}" in guarded for each in _BESIDE):
+        return True
+    return any(
+        f"{folder}.py" in guarded and Shadowing.is_package(folder, entries) for folder in folders_above(path)
+    )

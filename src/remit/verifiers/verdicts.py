@@ -25,7 +25,7 @@ from remit.verifiers.baseline import Baseline
 from remit.verifiers.cannot_run import why_it_cannot_run
 from remit.verifiers.case_verdict import CasesVerdict, normalise
 from remit.verifiers.endings import Told, hear
-from remit.verifiers.judged import Judged, is_planted
+from remit.verifiers.judged import Judged, planted
 from remit.verifiers.output import clean, shorten
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.protected import ProtectedFile, Protection
@@ -176,12 +176,13 @@ def _planted(run: Run, known: frozenset[str]) -> tuple[str, ...]:
     """Names that hold a time, a hash or a random part are others in each run: `vite.config.ts.timestamp-1700…-a1b2….mjs`."""
     usual = {normalise(path) for path in known}
     created = [path for path in run.trial.record.created if path not in known]
-    modules = frozenset(run.image.python.modules)
-    return tuple(
-        path
-        for path in run.trial.record.created_opened
-        if normalise(path) not in usual
-        and is_planted(path, run.given, run.protection, run.patterns, created=created, judge_modules=modules)
+    return planted(
+        (path for path in run.trial.record.created_opened if normalise(path) not in usual),
+        run.given,
+        run.protection,
+        run.patterns,
+        created=created,
+        judge_modules=frozenset(run.image.python.modules),
     )
 
 
