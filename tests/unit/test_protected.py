@@ -15,7 +15,6 @@ from remit.verifiers.judged import Judged, judge_tree, planted
 from remit.verifiers.patterns import ProtectedPatterns, shipped
 from remit.verifiers.protected import protection_of
 
-
 NOVEMBER_NS = 1_795_000_000 * 10**9
 
 

@@ -146,9 +146,7 @@ class _Session:
             return Result(self._project.name, "cheat", cheat.name, False, seconds=time.monotonic() - began)
         baseline, verdict = await self._judged(breaks, start, cheat.work)
         is_wrong = is_verified(verdict, baseline)
-        is_declared = (
-            cheat.in_process and is_wrong and verdict.evidence.get("judged_in_process") is True
-        )
+        is_declared = cheat.in_process and is_wrong and verdict.evidence.get("judged_in_process") is True
         return Result(
             self._project.name,
             "cheat",
