@@ -436,3 +436,28 @@ def test_thousands_of_cases_are_few_bytes() -> None:
     assert len(pack_report(many)) < 200_000
     with pytest.raises(ValueError, match="no packed report"):
         unpack_report(b"nothing")
+
+
+def test_a_file_of_node_that_failed_is_no_case_of_its_own() -> None:
+    before = RunReport(
+        runs=(
+            RunnerRun(
+                reporter="node",
+                cases=(
+                    Case("t.test.js > adds", "failed"),
+                    Case("t.test.js > subtracts", "passed"),
+                    Case("t.test.js", "failed"),
+                    Case("u.test.js", "failed"),
+                ),
+            ),
+        )
+    )
+    both = (Case("t.test.js > adds", "passed"), Case("t.test.js > subtracts", "passed"))
+    mended = RunReport(runs=(RunnerRun(reporter="node", cases=(*both, Case("u.test.js > all", "passed"))),))
+    less = RunReport(runs=(RunnerRun(reporter="node", cases=both),))
+    said = compare(before, mended, is_protected=lambda _: True)
+    assert said is not None
+    assert said.why_no_pass is None
+    lacking = compare(before, less, is_protected=lambda _: True)
+    assert lacking is not None
+    assert lacking.missing == ("u.test.js",)

@@ -160,14 +160,26 @@ def _missing(before: RunReport, now: RunReport) -> tuple[list[str], list[str]]:
     skipped_now: list[str] = []
     unsteady = set(before.unsteady)
     fewer = _families(before) - _families(now)
+    files = _files_of_node(ran, runs_now)
     for key, names in ran.items():
         lacking = len(names) - len(runs_now.get(key, ()))
-        if lacking <= 0 or key[1] in unsteady or (_FAMILY.search(key[1]) and _family(key) not in fewer):
+        if (
+            lacking <= 0
+            or key[1] in unsteady
+            or key in files
+            or (_FAMILY.search(key[1]) and _family(key) not in fewer)
+        ):
             continue
         gone = sorted(names - runs_now.get(key, set()))[:lacking]
         missing += gone
         skipped_now += gone[: len(skipped.get(key, ()))]
     return missing, skipped_now
+
+
+def _files_of_node(*reports: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    """Files that node's runner reports beside their cases, and only where they failed."""
+    names = [name for report in reports for reporter, name in report if reporter == "node"]
+    return frozenset(("node", name.partition(" > ")[0]) for name in names if " > " in name)
 
 
 def _family(key: tuple[str, str]) -> tuple[str, str]:
