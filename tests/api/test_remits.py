@@ -297,10 +297,18 @@ async def test_an_early_yes_is_answered_at_once_and_counts(world: World) -> None
 
 async def test_globs_of_the_work_go_to_every_command(world: World) -> None:
     async with world.client() as client:
-        given = [{"type": "command", "command": "true", "work": ["a/*"], "isolate": True}]
+        given = [{"type": "command", "command": "true", "work": ["a/*"]}]
         made = (await client.post("/v1/remits", json={**ASKED, "verifiers": given, "work": ["b/*"]})).json()
     assert made["work"] == ["b/*"]
-    assert (made["verifiers"][0]["work"], made["verifiers"][0]["isolate"]) == (["a/*", "b/*"], True)
+    assert (made["verifiers"][0]["work"], made["verifiers"][0]["isolate"]) == (["a/*", "b/*"], False)
+
+
+async def test_work_cannot_be_isolated_where_sandboxes_have_no_isolation(world: World) -> None:
+    async with world.client() as client:
+        given = [{"type": "command", "command": "true", "isolate": True}]
+        answer = await client.post("/v1/remits", json={**ASKED, "verifiers": given})
+    assert answer.status_code == 400
+    assert "isolat" in answer.json()["error"]["message"]
 
 
 async def test_lists_page_and_filter_by_status(world: World) -> None:

@@ -14,7 +14,7 @@ LINES = {
     "ok 1 - adds": ("adds", "passed"),
     "not ok 2 - adds": ("adds", "failed"),
     "    ok 3 - deep # SKIP no network": ("deep", "skipped"),
-    "not ok 4 - later # TODO not yet": ("later", "xfailed"),
+    "not ok 4 - later # todo not yet": ("later", "xfailed"),
     "PASS: check_add": ("check_add", "passed"),
     "FAIL: check_add": ("check_add", "failed"),
     "XFAIL: check_old": ("check_old", "xfailed"),
