@@ -19,7 +19,7 @@ STORE ?=
 RESUME ?=
 PYTEST_ARGS ?=
 
-.PHONY: FORCE demo demo-rate test check accept format lint types layers faults zoo bench bench-turn bench-verification load clean help
+.PHONY: FORCE demo demo-rate test check accept format lint types layers faults zoo cheats bench bench-turn bench-verification load clean help
 
 help:
 	@echo "make demo [MODEL=ID]   real remits on a scripted model, in under a minute; MODEL=local adds one on a real small one (1.1 GB)"
@@ -29,6 +29,7 @@ help:
 	@echo "make bench [ONLY=W1]   the workloads of docs/performance.md, each beside a raw limit of this machine [SCALE=0.1]"
 	@echo "make load [ONLY=storm] the load shapes of docs/reliability.md; none may fail [SCALE=0.1]"
 	@echo "make faults            every story struck by every fault at every point [SEED=22] [CELLS=500] [RESUME=1]"
+	@echo "make cheats            every row of the tables of cheats, of which make test runs some [PYTEST_ARGS=…]"
 	@echo "make zoo               real public projects: honest changes, cheats [SEED=8] [SLICE=6] [ONLY=name,name]"
 	@echo "make accept            one script per promise of the first release, in a fresh clone"
 
@@ -80,6 +81,9 @@ accept: $(STAMP)
 faults: $(DEV_STAMP)
 	@PYTHONPATH=tests $(BIN)/python -m fault_matrix $(if $(SEED),--seed $(SEED)) $(if $(CELLS),--slice $(CELLS)) $(if $(STORY),--story "$(STORY)") $(if $(FAULT),--fault "$(FAULT)") $(if $(STORE),--store $(STORE)) $(if $(RESUME),--resume)
 	@$(BIN)/python scripts/kill_test.py --wounds 12
+
+cheats: $(DEV_STAMP)
+	@REMIT_TEST_TABLES=whole $(BIN)/python -m pytest -m table $(PYTEST_ARGS)
 
 zoo: $(DEV_STAMP)
 	@PYTHONPATH=tests $(BIN)/python -m zoo --prepare $(if $(SEED),--seed $(SEED)) $(if $(SLICE),--slice $(SLICE)) $(if $(ONLY),--only "$(ONLY)")

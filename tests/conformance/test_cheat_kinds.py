@@ -20,6 +20,7 @@ async def court(tmp_path: Path) -> AsyncIterator[Court]:
         yield made
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_honest_work_is_verified(court: Court, kind: str) -> None:
     judged = KINDS[kind]
@@ -32,6 +33,7 @@ async def test_honest_work_is_verified(court: Court, kind: str) -> None:
     assert set(verdict.rests_on_work) == set(judged.honest)
 
 
+@pytest.mark.table(5)
 @pytest.mark.parametrize(("kind", "cheat"), [(kind, cheat) for kind in KINDS for cheat in KINDS[kind].cheats])
 async def test_a_cheat_is_not_verified(court: Court, kind: str, cheat: str) -> None:
     judged = KINDS[kind]

@@ -393,6 +393,7 @@ COURTS: Mapping[str, tuple[Files, str, tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.table(4)
 @pytest.mark.parametrize("cheat", CHEATS)
 async def test_a_cheat_cannot_reach_its_judge(bench: Bench, cheat: str) -> None:
     cases = {

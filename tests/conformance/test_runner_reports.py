@@ -208,6 +208,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=list(COMMANDS))
 async def test_honest_work_has_a_report_and_passes(bench: Bench, command: str) -> None:
     ended, verdict = await bench.judge(BROKEN, MENDED, command)
@@ -252,6 +253,7 @@ CHEATS = {
 }
 
 
+@pytest.mark.table(6)
 @pytest.mark.parametrize("command", ["plain", "unittest", "make", "npm", "script", "own_path", "two"])
 @pytest.mark.parametrize("work", CHEATS.values(), ids=list(CHEATS))
 async def test_work_that_ends_or_skips_its_judge_does_not_pass(bench: Bench, command: str, work: str) -> None:
@@ -282,6 +284,7 @@ def there(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.usefixtures("there")
+@pytest.mark.table(2)
 @pytest.mark.parametrize(("name", "command"), _honest())
 async def test_honest_work_of_another_language_has_a_report(bench: Bench, name: str, command: str) -> None:
     language = _LANGUAGES[name]
@@ -298,6 +301,7 @@ async def test_honest_work_of_another_language_has_a_report(bench: Bench, name: 
 
 
 @pytest.mark.usefixtures("there")
+@pytest.mark.table(3)
 @pytest.mark.parametrize(("name", "command", "cheat"), _dishonest())
 async def test_work_of_another_language_that_ends_its_judge_does_not_pass(
     bench: Bench, name: str, command: str, cheat: str

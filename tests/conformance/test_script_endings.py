@@ -221,6 +221,7 @@ HONEST: dict[str, tuple[Files, Files]] = {
 }
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("name", HONEST)
 def test_honest_work_is_not_taken_for_an_ending_from_inside(tmp_path: Path, name: str) -> None:
     told = judge(tmp_path, *HONEST[name], "python3 judge.py")
@@ -303,6 +304,7 @@ NODE_HONEST: dict[str, tuple[Files, Files]] = {
 
 
 @needs_node
+@pytest.mark.table(2)
 @pytest.mark.parametrize("name", NODE_HONEST)
 def test_honest_work_of_node_is_not_taken_for_an_ending_from_inside(tmp_path: Path, name: str) -> None:
     told = judge(tmp_path, *NODE_HONEST[name], "node judge.js")
