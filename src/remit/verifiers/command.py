@@ -30,6 +30,7 @@ from remit.values import (
 )
 from remit.verifiers.baseline import Baseline, baseline_key, load_baseline
 from remit.verifiers.binding import read_only_paths
+from remit.verifiers.case_files import case_files
 from remit.verifiers.exhibits import load_tree
 from remit.verifiers.isolation import Isolation, isolate
 from remit.verifiers.judged import Judged, judge_tree
@@ -130,6 +131,7 @@ class CommandVerifier:
             specification.command,
             outcome=request.outcome,
             opened=trial.record.opened if trial.record.is_complete else None,
+            holding_cases=case_files(trial.report, trial.record.opened),
             protect=specification.protect,
             unprotect=specification.unprotect,
             work=specification.work,

@@ -89,13 +89,14 @@ def protection_of(
     *,
     outcome: str = "",
     opened: Collection[str] | None = None,
+    holding_cases: Collection[str] = (),
     read: Read = _nothing,
     protect: Sequence[str] = (),
     unprotect: Sequence[str] = (),
     work: Sequence[str] = (),
 ) -> Protection:
     """What to protect. `opened`: files that the command opened on the untouched input, None while that is not known;
-    `read` gives a file's text by its real path. Raises InvalidRequest for a bad glob."""
+    `holding_cases`: those in which runners found their cases; `read` gives a file's text by its real path. Raises InvalidRequest for a bad glob."""
     patterns = ProtectedPatterns(protect=protect, unprotect=unprotect, work=work)
     inputs = InputTree(tree)
 
@@ -129,6 +130,9 @@ def protection_of(
         p for p, role in candidates.items() if role == "open" and is_product_named(p) and not is_code(p)
     }
     is_work |= _sole_script(candidates, seen, is_work, reasons, is_code)
+    code = {path for path in seen if is_code(path)} - reasons.keys() - is_work
+    for path in code.intersection(holding_cases) if code.difference(holding_cases) else ():
+        inputs.reach(path, "holds cases that ran", reasons)
     universe = (
         seen
         if opened is not None
