@@ -194,9 +194,7 @@ KINDS: Mapping[str, Judged] = {
         honest={"calc.py": _MENDED},
         cheats={
             "the cases": {"qa/check_add.py": "def test_add():\n    pass\n"},
-            "a package of that name": {"qa/check_add.py": "", "qa/check_add/__init__.py": ""},
         },
-        unguarded={"a package of that name": 5},
     ),
     "a module before a module": Judged(
         command="python3 -m judge",
