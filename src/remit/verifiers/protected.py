@@ -116,6 +116,11 @@ def protection_of(
     for path, why in _matching(inputs, patterns):
         inputs.reach(path, why, reasons)
     meant = work_in_outcome(outcome, inputs.files())
+    for path in sorted(meant.files & reasons.keys()):
+        if not _is_judges(path):
+            named.notes[
+                f"the outcome names {path}, which is protected: if the work is to change it, --unprotect {path!r}"
+            ] = None
     candidates: dict[str, Role] = {
         path: role
         for path, role in named.roles.items()
