@@ -363,6 +363,21 @@ def test_an_added_module_that_would_hide_the_judges_is_left_out_and_named(path: 
     assert (path in files_of(judged)) == (path in NO_SHADOWS)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "is_noted"),
+    [
+        ("Add a dist target to the Makefile; Makefile has none.", False),
+        ("Bump the version in package.json.", True),
+        ("Fix app.py so that tests/test_app.py passes.", False),
+        ("app.py does what package.json requires.", False),
+    ],
+)
+def test_a_protected_file_that_the_outcome_names_is_noted(outcome: str, is_noted: bool) -> None:
+    before = tree(**{"package.json": "{}", "tests/test_app.py": "", "app.py": ""})
+    notes = protection_of(before, "npm test", outcome=outcome, opened=("package.json", "app.py")).notes
+    assert any("--unprotect 'package.json'" in note for note in notes) == is_noted
+
+
 BEFORE = [
     ("judge.py", "judge/__init__.py"),
     ("judge.py", "judge/__main__.py", "judge/__init__.py"),

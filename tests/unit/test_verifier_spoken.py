@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from remit.verifiers.case_verdict import compare
 from remit.verifiers.reports import RunReport
-from remit.verifiers.spoken import spoken_report
+from remit.verifiers.spoken import spoken_by, spoken_report
 
 LINES = {
     "ok 1 - adds": ("adds", "passed"),
@@ -81,3 +81,14 @@ def test_the_same_words_pass() -> None:
 def test_any_output_can_be_read(output: bytes) -> None:
     report = spoken_report(output)
     assert report is None or isinstance(report, RunReport)
+
+
+def test_lines_that_only_the_work_can_have_printed_are_no_cases_of_the_judges() -> None:
+    report = spoken_report(b"adds numbers ... ok\nmigrating users ... ok\ncase 12: ok\n17: ok\n")
+    assert report is not None
+    texts = ["say('adds', 'numbers')\nfor n in range(9): say(f'case {n}: ')", "cases/a.txt"]
+    names = [case.name for run in spoken_by(report, texts).runs for case in run.cases]
+    assert names == ["adds numbers", "case #", "#"]
+    only = spoken_report(b"migrating users ... ok\n")
+    assert only is not None
+    assert spoken_by(only, texts).runs == ()

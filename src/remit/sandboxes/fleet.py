@@ -132,12 +132,17 @@ class Fleet:
             async with self._making_at_once:
                 await self._fill(spec, folder, owner)
                 plan = await self._plan(spec, folder, owner)
-                if self._cgroups is not None:
-                    cgroup = await asyncio.to_thread(
-                        self._cgroups.make, id, plan.limits, memory_files_bytes=plan.memory_files_bytes
-                    )
-                if spec.ground is not None:
-                    recorder = await asyncio.to_thread(_record, folder / "workspace", plan.unrecorded)
+                try:
+                    if self._cgroups is not None:
+                        cgroup = await asyncio.to_thread(
+                            self._cgroups.make, id, plan.limits, memory_files_bytes=plan.memory_files_bytes
+                        )
+                    if spec.ground is not None:
+                        recorder = await _record(folder / "workspace", plan.unrecorded)
+                except BaseException:
+                    for descriptor in plan.descriptors:
+                        os.close(descriptor)
+                    raise
                 sandbox, ended = await self._launch(id, spec, plan, cgroup, recorder)
         except BaseException:
             await asyncio.shield(self._abandon(id, folder, owner, cgroup, recorder))
@@ -285,11 +290,21 @@ class Fleet:
         )
 
 
-def _record(folder: Path, unrecorded: Sequence[str]) -> TreeRecorder:
+async def _record(folder: Path, unrecorded: Sequence[str]) -> TreeRecorder:
+    """A recorder; one that comes after this was cancelled is closed, for it has a thread and watches of the machine's."""
+    making = asyncio.create_task(asyncio.to_thread(TreeRecorder, folder, skipped=unrecorded))
     try:
-        return TreeRecorder(folder, skipped=unrecorded)
+        return await asyncio.shield(making)
     except OSError as error:
         raise SandboxUnavailable(f"the working tree cannot be looked at: {error}") from error
+    except asyncio.CancelledError:
+        making.add_done_callback(_close_recorder)
+        raise
+
+
+def _close_recorder(made: asyncio.Task[TreeRecorder]) -> None:
+    if not made.cancelled() and made.exception() is None:
+        made.get_loop().run_in_executor(None, made.result().close)
 
 
 class _Berth:

@@ -72,7 +72,11 @@ class TreeRecorder:
         self._marker = -1
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._read, name="tree-recorder", daemon=True)
-        self._lay()
+        try:
+            self._lay()
+        except BaseException:
+            self._release()
+            raise
 
     def take(self) -> TreeRecord:
         """End recording and tell what was done until now; the same each time."""

@@ -90,6 +90,17 @@ def why_it_cannot_run(
     return _why_misused(output, outcome, work_left, code)
 
 
+def awaits_a_module(ended: ExecResult, *, outcome: str, paths: Collection[str]) -> bool:
+    """Whether the command failed for want of a module that the work shall bring: then it is no wonder that nothing that it
+    opened is the work."""
+    output = ended.output.decode("utf-8", "replace")[-TAIL_CHARACTERS:]
+    names = (_last_group(pattern, output) for pattern in _MISSING_MODULES)
+    missing = [name for name in names if name is not None]
+    return bool(missing) and all(
+        _why_missing(name, outcome, paths, ended.exit_code) is None for name in missing
+    )
+
+
 def _why_missing(name: str, outcome: str, paths: Collection[str], code: int | None) -> str | None:
     own = _own_module(name, paths)
     if _is_named(name, outcome) or (own is None and _has_test(name, paths)):

@@ -30,6 +30,7 @@ from remit.values import (
 )
 from remit.verifiers.baseline import Baseline, baseline_key, load_baseline
 from remit.verifiers.binding import read_only_paths
+from remit.verifiers.case_files import case_files
 from remit.verifiers.exhibits import load_tree
 from remit.verifiers.isolation import Isolation, isolate
 from remit.verifiers.judged import Judged, judge_tree
@@ -38,8 +39,9 @@ from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.programs import Needs, needs_of
 from remit.verifiers.protected import Protection
 from remit.verifiers.protection import protect_input
-from remit.verifiers.reports import pack_report
+from remit.verifiers.reports import RunReport, pack_report
 from remit.verifiers.specifications import describe, parse_command
+from remit.verifiers.spoken import REPORTER, spoken_by
 from remit.verifiers.syntax import refuse_unreadable
 from remit.verifiers.texts import read_through
 from remit.verifiers.trials import ROOT, Trials
@@ -48,6 +50,8 @@ from remit.verifiers.verdicts import Run, untouched_verdict, verdict
 _PROBE_SECONDS = 20.0
 _EPOCH = 0
 _MAKEFILE = "makefile"
+_TEXTS_MAX = 400
+"""Of a judge's files, in which the names of its cases are looked for."""
 
 
 class CommandVerifier:
@@ -130,6 +134,7 @@ class CommandVerifier:
             specification.command,
             outcome=request.outcome,
             opened=trial.record.opened if trial.record.is_complete else None,
+            holding_cases=case_files(trial.report, trial.record.opened),
             protect=specification.protect,
             unprotect=specification.unprotect,
             work=specification.work,
@@ -147,13 +152,16 @@ class CommandVerifier:
                 environment={},
                 isolation=isolation,
             )
+        report = trial.report and await self._of_the_judge(
+            trial.report, given, specification.command, protection, plain.record.opened
+        )
         baseline = Baseline(
             key=key,
             exit_code=trial.ended.exit_code,
             opened=plain.record.opened,
             rewrites=tuple(sorted(plain.changed | trial.changed)),
             created=tuple(sorted({*plain.record.created, *trial.record.created})),
-            packed_report=None if trial.report is None else pack_report(trial.report),
+            packed_report=None if report is None else pack_report(report),
             protection=protection,
         )
         baseline_digest = await self._blobs.put(request.principal, request.stream_id, baseline.encode())
@@ -171,6 +179,18 @@ class CommandVerifier:
             capabilities=self._provider.capabilities(),
         )
         return untouched_verdict(run, baseline, baseline_digest), baseline
+
+    async def _of_the_judge(
+        self, report: RunReport, given: Tree, command: str, protection: Protection, opened: Sequence[str]
+    ) -> RunReport:
+        """The report without what only the work can have said."""
+        paths = sorted({file.path for file in protection.files}.intersection(opened))
+        if all(run.reporter != REPORTER for run in report.runs) or len(paths) > _TEXTS_MAX:
+            return report
+        texts = await read_through(self._blobs, given, lambda read: [read(path) for path in paths])
+        known = [text for text in texts if text is not None]
+        is_whole = len(known) == len(paths)
+        return spoken_by(report, [command, *paths, *known]) if is_whole else report
 
     async def _judge(
         self,

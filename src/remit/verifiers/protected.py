@@ -89,13 +89,14 @@ def protection_of(
     *,
     outcome: str = "",
     opened: Collection[str] | None = None,
+    holding_cases: Collection[str] = (),
     read: Read = _nothing,
     protect: Sequence[str] = (),
     unprotect: Sequence[str] = (),
     work: Sequence[str] = (),
 ) -> Protection:
     """What to protect. `opened`: files that the command opened on the untouched input, None while that is not known;
-    `read` gives a file's text by its real path. Raises InvalidRequest for a bad glob."""
+    `holding_cases`: those in which runners found their cases; `read` gives a file's text by its real path. Raises InvalidRequest for a bad glob."""
     patterns = ProtectedPatterns(protect=protect, unprotect=unprotect, work=work)
     inputs = InputTree(tree)
 
@@ -115,6 +116,11 @@ def protection_of(
     for path, why in _matching(inputs, patterns):
         inputs.reach(path, why, reasons)
     meant = work_in_outcome(outcome, inputs.files())
+    for path in sorted(meant.files & reasons.keys()):
+        if not _is_judges(path):
+            named.notes[
+                f"the outcome names {path}, which is protected: if the work is to change it, --unprotect {path!r}"
+            ] = None
     candidates: dict[str, Role] = {
         path: role
         for path, role in named.roles.items()
@@ -129,6 +135,9 @@ def protection_of(
         p for p, role in candidates.items() if role == "open" and is_product_named(p) and not is_code(p)
     }
     is_work |= _sole_script(candidates, seen, is_work, reasons, is_code)
+    code = {path for path in seen if is_code(path)} - reasons.keys() - is_work
+    for path in code.intersection(holding_cases) if code.difference(holding_cases) else ():
+        inputs.reach(path, "holds cases that ran", reasons)
     universe = (
         seen
         if opened is not None

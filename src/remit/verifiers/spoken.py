@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 
@@ -13,6 +14,7 @@ from remit.verifiers.output import clean
 from remit.verifiers.reports import Case, RunnerRun, RunReport, Status
 
 CASES_MAX = 20_000
+REPORTER = "output"
 LINE_CHARACTERS_MAX = 400
 _FORMS = (
     re.compile(r"\s*(?P<word>(?:not )?ok) \d+(?:\s+-)?\s*(?P<name>.*)"),
@@ -27,6 +29,7 @@ _FORMS = (
     ),
 )
 _DIRECTIVE = re.compile(r"#\s*(?P<word>skip|todo)\b.*", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]{3,}")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 """Lines of a file, milliseconds, bytes: what people print in passing differs from run to run."""
 _STATUSES: dict[str, Status] = {
@@ -68,7 +71,24 @@ def spoken_report(output: bytes) -> RunReport | None:
     if not any(case.status == "passed" for case in cases):
         return None
     return RunReport(
-        runs=(RunnerRun(reporter="output", cases=tuple(cases)),), is_truncated=len(cases) == CASES_MAX
+        runs=(RunnerRun(reporter=REPORTER, cases=tuple(cases)),), is_truncated=len(cases) == CASES_MAX
+    )
+
+
+def spoken_by(report: RunReport, texts: Sequence[str]) -> RunReport:
+    """Leave out the spoken cases of which the judge's texts know nothing: lines that the work itself prints are no cases, and
+    honest work may print others."""
+    known = {word for text in texts for word in _WORD.findall(text)}
+    runs = (
+        msgspec.structs.replace(
+            run, cases=tuple(case for case in run.cases if known.issuperset(_WORD.findall(case.name)))
+        )
+        if run.reporter == REPORTER
+        else run
+        for run in report.runs
+    )
+    return msgspec.structs.replace(
+        report, runs=tuple(run for run in runs if run.cases or run.reporter != REPORTER)
     )
 
 

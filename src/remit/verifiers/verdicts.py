@@ -22,7 +22,7 @@ from remit.values import (
     VerifyRequest,
 )
 from remit.verifiers.baseline import Baseline
-from remit.verifiers.cannot_run import why_it_cannot_run
+from remit.verifiers.cannot_run import awaits_a_module, why_it_cannot_run
 from remit.verifiers.case_verdict import CasesVerdict, normalise
 from remit.verifiers.endings import Told, hear
 from remit.verifiers.judged import Judged, planted
@@ -95,7 +95,9 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
     found: dict[ConsentReason, bool] = {
         "cannot_run": why_not is not None,
         # What a command opened that came nowhere tells nothing of the work.
-        "work_unclear": run.protection.is_unclear and why_not is None,
+        "work_unclear": run.protection.is_unclear
+        and why_not is None
+        and not awaits_a_module(ended, outcome=run.request.outcome, paths=_files(run.given)),
         "unseen": has_input and not run.trial.record.is_complete,
     }
     how = f"cannot run: {why_not}" if why_not is not None else in_words(ended, run.specification)
