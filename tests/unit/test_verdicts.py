@@ -24,6 +24,7 @@ from remit.values import (
     VerifyRequest,
 )
 from remit.verifiers.baseline import Baseline
+from remit.verifiers.families import share_a_language
 from remit.verifiers.isolation import Isolated
 from remit.verifiers.judged import judge_tree
 from remit.verifiers.patterns import ProtectedPatterns
@@ -476,3 +477,11 @@ def test_an_untouched_run_in_which_nothing_passed_is_not_green() -> None:
         False,
         "exit code 0, but no case passed: all were skipped or expected to fail",
     )
+
+
+def test_work_and_judge_of_one_language_may_be_one_program() -> None:
+    assert share_a_language(["tests/test.c"], ["src/add.c", "README.md"])
+    assert share_a_language(["check.pl"], ["lib/Work.pm"])
+    assert not share_a_language(["expected.txt"], ["fizz.c"])
+    assert not share_a_language(["check.sh"], ["fizz.c"])
+    assert not share_a_language([], [])

@@ -25,6 +25,7 @@ from remit.verifiers.baseline import Baseline
 from remit.verifiers.cannot_run import awaits_a_module, why_it_cannot_run
 from remit.verifiers.case_verdict import CasesVerdict, normalise
 from remit.verifiers.endings import Told, hear
+from remit.verifiers.families import share_a_language
 from remit.verifiers.judged import Judged, planted
 from remit.verifiers.output import clean, shorten
 from remit.verifiers.patterns import ProtectedPatterns
@@ -76,7 +77,8 @@ class _Seen:
 
 def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Verdict:
     """Say what the run on the untouched input showed, and what a person must accept before anything is spent."""
-    seen, told, ended = _look(run), _told_of(run), run.trial.ended
+    seen, ended = _look(run), run.trial.ended
+    told = _told_of(run, seen)
     has_input = bool(run.given.entries)
     why_not = (
         why_it_cannot_run(
@@ -124,7 +126,8 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
 
 def verdict(run: Run) -> Verdict:
     """Say whether the work passed, on what that rests, and why not."""
-    seen, told, ended = _look(run), _told_of(run), run.trial.ended
+    seen, ended = _look(run), run.trial.ended
+    told = _told_of(run, seen)
     tampered = tuple(dict.fromkeys((*run.judged.tampered, *seen.rewritten)))
     unseen = _is_unseen(run)
     isolated = run.trial.isolated
@@ -188,7 +191,7 @@ def _planted(run: Run, known: frozenset[str]) -> tuple[str, ...]:
     )
 
 
-def _told_of(run: Run) -> Told:
+def _told_of(run: Run, seen: _Seen) -> Told:
     protected = {file.path for file in run.protection.files}
     told = hear(
         run.baseline.report if run.baseline is not None else None,
@@ -200,6 +203,9 @@ def _told_of(run: Run) -> Told:
     )
     isolated = run.trial.isolated
     if isolated is None or isolated.mixed is not None:
+        judges = [path for path, _ in seen.given if path in protected]
+        if told.judged_in_process is None and share_a_language(judges, seen.of_the_work):
+            return msgspec.structs.replace(told, judged_in_process=True)
         return told
     cases = told.cases and msgspec.structs.replace(told.cases, judged_in_process=False)
     return msgspec.structs.replace(told, cases=cases, judged_in_process=False)
