@@ -86,7 +86,7 @@ def _run_hidden():
 
 def _compile_elsewhere():
     """Where bytecode is read-only, what only compiles (`-m compileall`, `-m py_compile`) writes to a folder of its own."""
-    words = list(getattr(sys, "orig_argv", ()))
+    words = list(sys.orig_argv) if hasattr(sys, "orig_argv") else []
     is_it = "-m" in words and words[words.index("-m") + 1 :][:1] in (["compileall"], ["py_compile"])
     if is_it and getattr(sys, "pycache_prefix", None):
         sys.pycache_prefix = "/tmp/bytecode-%d" % os.getpid()
