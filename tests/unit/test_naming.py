@@ -183,6 +183,9 @@ COMPARISONS = [
     'f=expected.txt; python3 main.py | diff - "$f"',
     "for n in expected; do python3 main.py | diff - $n.txt || exit 1; done",
     "python3 main.py | cat -A | diff - <(cat -A expected.txt)",
+    "sha256sum -c expected.txt",
+    "md5sum -c expected.txt",
+    "python3 main.py | awk -f expected.txt",
 ]
 DATA = {"main.py": "", "expected.txt": "", "out.txt": "", "sub/x.py": ""}
 
@@ -221,6 +224,8 @@ WORK = [
     "[[ -x main.py ]] && test -r main.py",
     "grep -q 'def main' main.py",
     "! grep -n TODO main.py",
+    "! grep -rn TODO --include='*.py' .",
+    "! grep -rn --include=main.py --exclude=*.txt TODO",
     "cat main.py | grep -q def",
     "wc -l main.py",
     "[ $(wc -l < main.py) -lt 100 ]",

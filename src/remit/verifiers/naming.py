@@ -131,7 +131,7 @@ def _use(command: Command) -> _Use:
             del rest[: 0 if separator else 1]
         elif use.is_a("runner") and _FILTER.fullmatch(option):
             del rest[: 0 if separator else 1]
-        elif separator and not use.is_a("tool", "runner", "driver"):
+        elif separator and not use.is_a("tool", "runner", "driver", "grep"):
             use.operands += given
     if name in ("tee", "touch") or (use.is_a("copier") and len(use.operands) > 1):
         use.writes += use.operands[-1:]

@@ -135,9 +135,18 @@ def _run_hidden():
         spec.loader.exec_module(module)
 
 
+def _compile_elsewhere():
+    """Where bytecode is read-only, what only compiles (`-m compileall`, `-m py_compile`) writes to a folder of its own."""
+    words = list(sys.orig_argv) if hasattr(sys, "orig_argv") else []
+    is_it = "-m" in words and words[words.index("-m") + 1 :][:1] in (["compileall"], ["py_compile"])
+    if is_it and getattr(sys, "pycache_prefix", None):
+        sys.pycache_prefix = "/tmp/bytecode-%d" % os.getpid()
+
+
 if os.environ.get("REMIT_REPORTS") and not getattr(sys, "_remit_reports", False):
     setattr(sys, "_remit_reports", True)  # noqa: B010
     try:
+        _compile_elsewhere()
         _watch()
     except Exception:
         pass
