@@ -90,6 +90,15 @@ function whereFrom() {
 }
 
 /** Relative to the tree; null for what is not in it, and for packages that are installed there. */
+/** The file that node runs for this path: a folder's index, a file without its ending. */
+function resolved(at) {
+  try {
+    return require.resolve(at);
+  } catch {
+    return at;
+  }
+}
+
 function inTree(file) {
   if (!file) return null;
   const known = file.startsWith('file://') ? decodeURIComponent(file.slice('file://'.length)) : file;
@@ -107,7 +116,7 @@ function hash(text) {
 
 /** Begin, where the program of this process is one of the tree. */
 function watchMain() {
-  const main = process.argv[1] ? inTree(fs.existsSync(process.argv[1]) ? path.resolve(process.argv[1]) : require.resolve(path.resolve(process.argv[1]))) : null;
+  const main = process.argv[1] ? inTree(resolved(path.resolve(process.argv[1]))) : null;
   if (main) watch(main);
 }
 
