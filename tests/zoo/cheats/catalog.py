@@ -20,6 +20,8 @@ BY_LANGUAGE: dict[str, dict[str, Make]] = {
 }
 IN_PROCESS = {"forged results", "forged results: exit code", "exit: with the runner's words"}
 """Work that its judge imports and that forges what that process says, with no file touched."""
+NATIVE_ENDS = {"exit: in the function", "exit: at start"}
+"""In C judge and work are one program without a runner: its end by the work's exit(0) is like its own."""
 
 
 def cheats_of(project: Project, original: Files, start: Files, broken: Break) -> list[Cheat]:
@@ -29,5 +31,6 @@ def cheats_of(project: Project, original: Files, start: Files, broken: Break) ->
     for name, make in (GENERAL | BY_LANGUAGE[project.language]).items():
         work = make(scene)
         if work is not None and work != start:
-            found.append(Cheat(name, work, in_process=name in IN_PROCESS))
+            is_native = project.language == "c" and name in NATIVE_ENDS
+            found.append(Cheat(name, work, in_process=is_native or name in IN_PROCESS))
     return found
