@@ -23,9 +23,9 @@ _FAMILIES = (
 _FAMILY_OF = {extension: number for number, line in enumerate(_FAMILIES) for extension in line.split()}
 
 
-def share_a_language(judges: Iterable[str], works: Iterable[str]) -> bool:
-    """Whether a file of the judge's and one of the work's could be parts of one program."""
-    return bool(_families(judges) & _families(works))
+def share_a_language(given: Iterable[str], works: Iterable[str]) -> bool:
+    """Whether a file that was read as given and one of the work's could be parts of one program."""
+    return bool(_families(given) & _families(works))
 
 
 def _families(paths: Iterable[str]) -> frozenset[int]:

@@ -203,8 +203,8 @@ def _told_of(run: Run, seen: _Seen) -> Told:
     )
     isolated = run.trial.isolated
     if isolated is None or isolated.mixed is not None:
-        judges = [path for path, _ in seen.given if path in protected]
-        if told.judged_in_process is None and share_a_language(judges, seen.of_the_work):
+        given = [path for path, _ in seen.given]
+        if told.judged_in_process is None and share_a_language(given, seen.of_the_work):
             return msgspec.structs.replace(told, judged_in_process=True)
         return told
     cases = told.cases and msgspec.structs.replace(told.cases, judged_in_process=False)
