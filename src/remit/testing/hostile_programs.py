@@ -98,14 +98,16 @@ for name in os.listdir("/proc/self/fd"):
 """),
     "files of the host": Program("""
 for path in (
-    file, "/etc/shadow", "/etc/ssh", "/home", "/var/log", "/var/lib", "/var/lib/dpkg", "/boot", "/run/systemd", "/run/user", "/run/docker.sock", "/srv", "/sys/kernel",
+    file, "/etc/shadow", "/etc/ssh", "/home", "/var/log", "/var/lib/dpkg", "/boot", "/run/systemd", "/run/user", "/run/docker.sock", "/srv", "/sys/kernel",
     "/root/.bashrc", "/root/.ssh",
 ):
     if os.path.lexists(path):
         must_fail(lambda: os.listdir(path) if os.path.isdir(path) else open(path, "rb").read(1), path)
 for path in ("/run", "/var/tmp"):
     if os.listdir(path): broke(path, os.listdir(path))
-if os.listdir("/var") != ["tmp"]: broke("/var", os.listdir("/var"))
+# An interpreter that lies below /var/lib/remit, as in an image, is bound at its place.
+strays = {*os.listdir("/var"), *(os.listdir("/var/lib") if os.path.isdir("/var/lib") else ())} - {"tmp", "lib", "remit"}
+if strays: broke("/var", sorted(strays))
 """),
     "block devices and kernel memory": Program("""
 for path in ("/dev/kvm", "/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/mem", "/dev/kmsg", "/proc/kcore", "/proc/kmsg", "/dev/userfaultfd", "/dev/fuse", "/dev/net/tun"):
