@@ -99,6 +99,10 @@ async def check_every_trick_is_recorded(bench: Bench) -> None:
     await asyncio.gather(*(one(name, trick) for name, trick in tried.items()))
 
 
+_CERTAIN = ("echo x > n", "touch n", "cp data.txt n")
+"""However slow the machine is."""
+
+
 async def check_what_is_created_and_opened_again_is_told_from_what_is_only_created(bench: Bench) -> None:
     digest = await store_tree(bench.blobs, {"data.txt": b"x\n", "d/e": b""})
     # The script, what is created, and what of it is opened again.
@@ -126,13 +130,12 @@ async def check_what_is_created_and_opened_again_is_told_from_what_is_only_creat
         "mv d f; cat f/e": ({"f", "f/e"}, {"f/e"}),
     }
     for number, (script, (created, again)) in enumerate(cases.items()):
-        # Where the machine is slow to look, what is in doubt counts as opened: never too little, and exact in one of three.
-        records: list[TreeRecord] = []
-        while len(records) < 3 and (not records or set(records[-1].created_opened) != again):
-            records.append(await _recorded(bench, digest, script, number))
-            assert set(records[-1].created) == created, (script, records)
-            assert again <= set(records[-1].created_opened), (script, records)
-        assert set(records[-1].created_opened) == again, (script, records)
+        # Never too little. Where the machine is slow to look, what is in doubt counts as opened, as do the other names of a file.
+        record = await _recorded(bench, digest, script, number)
+        assert set(record.created) == created, (script, record)
+        assert again <= set(record.created_opened) <= created, (script, record)
+        if not again and script in _CERTAIN:
+            assert record.created_opened == (), (script, record)
 
 
 async def check_what_is_made_in_a_new_folder_is_recorded(bench: Bench) -> None:
