@@ -75,7 +75,7 @@ class Demo:
         self.data = folder / "data"
         self.out = folder / "out"
         shutil.copytree(EXAMPLE / "project", self.project)
-        self.data.mkdir(mode=0o700)
+        self.data.mkdir(mode=0o700, parents=True)
         shutil.copy(EXAMPLE / "remit.toml", self.data / "remit.toml")
         self._environment = {
             **os.environ,
@@ -282,14 +282,12 @@ async def show_work(demo: Demo) -> str:
     return str(remit_id)
 
 
-async def show_refusal(demo: Demo) -> None:
+async def show_refusal(screen: Screen, lines: Lines) -> None:
     """7."""
-    screen = demo.screen
     screen.title("7. A call that does not fit the budget is not made")
     screen.say(
         "$ remit do … --budget 1.20 --model scripted/dear        # a demo price of $1,500 per million tokens"
     )
-    lines = Lines(await demo.start(*demo.do("scripted/dear", "1.20")))
     ended = await lines.next("remit.ended")
     code = await lines.end()
     screen.say(ended["explanation"])
@@ -299,24 +297,21 @@ async def show_refusal(demo: Demo) -> None:
     require(ended["status"] == "budget_reached" and code == 1, "the budget was not reached")
 
 
-async def show_cheats(demo: Demo) -> None:
+async def show_cheats(screen: Screen, cheat: Lines, forger: Lines) -> None:
     """8."""
-    screen = demo.screen
     screen.title("8. Two cheats")
     screen.say("$ remit do … --model scripted/cheat        # it edits the tests until they agree")
-    await show_cheat(demo, demo.do("scripted/cheat", "2", "--max-iterations", "1"))
+    await show_cheat(screen, cheat)
     screen.say(
         f'$ remit do … --verify "{DATA_VERIFY}" --model scripted/forger        # no test, no code: it edits the data'
     )
-    await show_cheat(demo, demo.do("scripted/forger", "2", "--max-iterations", "1", verify=DATA_VERIFY))
+    await show_cheat(screen, forger)
     screen.say("orders.csv is no test and no command names it. The run on the untouched input saw it opened:")
     screen.good("what a verdict rests on is the judge's, and the work cannot rewrite it")
 
 
-async def show_cheat(demo: Demo, words: list[str]) -> None:
+async def show_cheat(screen: Screen, lines: Lines) -> None:
     """One remit whose agent does not do the work."""
-    screen = demo.screen
-    lines = Lines(await demo.start(*words))
     iteration = await lines.next("remit.iteration_ended")
     reads = iteration["verdicts"][0]["evidence"]["reads"]
     ended = await lines.next("remit.ended")
@@ -421,8 +416,17 @@ async def main(model: str | None, *, is_agreed: bool) -> None:
         demo = Demo(screen, Path(folder))
         await show_sandbox(demo)
         remit_id = await show_work(demo)
-        await show_refusal(demo)
-        await show_cheats(demo)
+        # Each in a data folder of its own, so that they need not wait for each other.
+        others = [Demo(screen, Path(folder) / name) for name in ("dear", "cheat", "forger")]
+        dear, cheat, forger = await asyncio.gather(
+            others[0].start(*others[0].do("scripted/dear", "1.20")),
+            others[1].start(*others[1].do("scripted/cheat", "2", "--max-iterations", "1")),
+            others[2].start(
+                *others[2].do("scripted/forger", "2", "--max-iterations", "1", verify=DATA_VERIFY)
+            ),
+        )
+        await show_refusal(screen, Lines(dear))
+        await show_cheats(screen, Lines(cheat), Lines(forger))
         await show_receipt(demo, remit_id)
         if model is not None:
             await do_for_real(demo, model)
