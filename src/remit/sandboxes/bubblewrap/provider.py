@@ -190,8 +190,9 @@ class BubblewrapProvider:
         probes: list[Probe] = []
         seconds = patience(_PROBE_SECONDS)
         try:
+            # Made once in the life of an installation, which takes longer than a sandbox may.
+            image = await self.image()
             async with asyncio.timeout(seconds):
-                image = await self.image()
                 probes += _probe_image(image)
                 probes.append(await self._probe_sandbox())
                 probes.append(await self._probe_network())
