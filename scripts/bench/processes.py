@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +76,24 @@ class Process:
 class Server:
     """`remit up` on a data folder, with scripted models and perhaps a model server behind the Anthropic protocol."""
 
-    def __init__(self, folder: Path, scripts: Mapping[str, Any], *, anthropic_url: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        scripts: Mapping[str, Any],
+        *,
+        anthropic_url: str | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "remit.cli", "up"),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._folder = folder
+        self._program = [*program]
         self._environment = {
             "REMIT_DATA": str(folder / "data"),
             "REMIT_SCRIPTED": str(folder / "scripts"),
             "REMIT_PORT": "0",
             "REMIT_SANDBOX_IDLE_SECONDS": "600",
             "REMIT_MODEL_CALLS": "500",
+            **(environment or {}),
         }
         if anthropic_url is not None:
             self._environment |= {
@@ -96,9 +106,7 @@ class Server:
 
     async def start(self) -> Target:
         """Returns when it prints its address."""
-        self.process = Process(
-            [sys.executable, "-m", "remit.cli", "up"], self._folder, "remit", self._environment
-        )
+        self.process = Process(self._program, self._folder, "remit", self._environment)
         host, port = await self.process.address()
         return Target(host, port, (self._folder / "data" / "key").read_text().strip())
 

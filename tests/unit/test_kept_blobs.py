@@ -203,6 +203,21 @@ async def test_bytes_that_are_only_named_are_looked_for_before_they_are_promised
         await kept.keep(ONE, "sesn_2", [digest])
 
 
+@pytest.mark.parametrize("begins", ["before it is forgotten", "afterwards"])
+async def test_what_is_put_for_an_owner_that_goes_meanwhile_is_not_kept(
+    kept: KeptBlobs, blobs: Meddled, catalog: MemoryCatalog, begins: str
+) -> None:
+    if begins == "afterwards":
+        await kept.forget(ONE, "sesn_1")
+    else:
+        blobs.meddle = lambda: kept.forget(ONE, "sesn_1")
+    async with kept.keeping(ONE, "sesn_1") as keeping:
+        await keeping.put_many([b"the last snapshot"])
+        await keeping.commit()
+    assert await everything(blobs) == set()
+    assert await catalog.list_owners(after=None, limit=9) == []
+
+
 async def test_what_is_not_committed_is_removed_at_the_end(kept: KeptBlobs, blobs: Meddled) -> None:
     await kept.put(ONE, "file_first", b"other")
 

@@ -11,7 +11,7 @@ One process owns the blobs (the lock on the data folder): several would need the
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -27,6 +27,7 @@ REMOVED_AT_ONCE = 100
 """Behind the gate; whoever wants to put waits for so many at most."""
 REFERENCES_PAGE = 1_000
 OWNERS_PAGE = 500
+FORGOTTEN_MAX = 4_096
 
 IsThere = Callable[[BlobOwner], Awaitable[bool]]
 """Whether a stream or resource exists."""
@@ -50,6 +51,8 @@ class KeptBlobs:
         """By owner: how many are putting for it now."""
         self._uncertain: set[BlobOwner] = set()
         """Nobody knows whether they were made."""
+        self._forgotten: OrderedDict[BlobOwner, None] = OrderedDict()
+        """The last that went; whoever still works for one of them puts its things away a moment later."""
 
     async def read(self, digest: str) -> bytes:
         return await self._blobs.read(digest)
@@ -77,6 +80,11 @@ class KeptBlobs:
             if keeping.committed:
                 await self._settle(owner, keeping, error)
             raise
+        else:
+            if owner in self._forgotten and not await self._is_there(owner):
+                # Deleted while its blobs were put: it has forgotten them already, and nobody else will.
+                await self._catalog.drop_references(tidier_of(owner.workspace_id), owner.owner_id)
+                keeping.committed.clear()
         finally:
             _release(self._busy, [owner])
             _release(self._reserved, keeping.reserved)
@@ -107,6 +115,9 @@ class KeptBlobs:
 
     async def forget(self, principal: Principal, owner_id: str) -> None:
         """The owner is gone: remove what only it needed."""
+        self._forgotten[BlobOwner(workspace_id=principal.workspace_id, owner_id=owner_id)] = None
+        if len(self._forgotten) > FORGOTTEN_MAX:
+            self._forgotten.popitem(last=False)
         unneeded = await self._catalog.drop_references(principal, owner_id)
         await self._remove_unneeded(unneeded)
 

@@ -179,6 +179,7 @@ class SessionRoutes:
         with suppress(NotFound):  # a worker was quicker
             state, _ = await services.states.load_any(principal, session_id)
             await services.removal.remove(principal, state)
+        services.states.forget(principal, session_id)
         return json_response({"id": session_id, "type": "session_deleted"})
 
     async def list(self, request: Request) -> Response:

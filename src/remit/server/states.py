@@ -43,6 +43,10 @@ class SessionStates:
             raise _no_session(session_id) from error
         return await self.at(principal, head), head
 
+    def forget(self, principal: Principal, session_id: str) -> None:
+        """Let go of a session that is deleted."""
+        self._states.pop((principal.workspace_id, session_id), None)
+
     async def at(self, principal: Principal, head: StreamHead) -> SessionState:
         """The fold of every row up to this head, and maybe of later ones. Raises NotFound."""
         session_id, key = head.stream_id, (principal.workspace_id, head.stream_id)

@@ -1,0 +1,46 @@
+"""What is counted, how fast it may grow with each deleted session, and the line through the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One look at the server."""
+
+    deleted: int
+    """Sessions that were gone by then."""
+    counts: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One thing that is counted."""
+
+    unit: str
+    per_session_max: float
+    """Of its slope; above it something stays behind for every session."""
+
+
+MEASURES: Mapping[str, Measure] = {
+    "objects": Measure(unit="", per_session_max=0.5),
+    "memory": Measure(unit="bytes", per_session_max=600),
+    "descriptors": Measure(unit="", per_session_max=0.005),
+    "processes": Measure(unit="", per_session_max=0.005),
+    "threads": Measure(unit="", per_session_max=0.005),
+    "database": Measure(unit="bytes", per_session_max=400),
+    "blobs": Measure(unit="bytes", per_session_max=100),
+    "other files": Measure(unit="bytes", per_session_max=100),
+}
+
+
+def slope(samples: Sequence[Sample], name: str) -> float:
+    """Growth of what has this name for each deleted session, by least squares; 0.0 with fewer than three samples."""
+    points = [(float(sample.deleted), sample.counts[name]) for sample in samples if name in sample.counts]
+    if len(points) < 3:
+        return 0.0
+    middle_x, middle_y = (sum(axis) / len(points) for axis in zip(*points, strict=True))
+    spread = sum((x - middle_x) ** 2 for x, _ in points)
+    return sum((x - middle_x) * (y - middle_y) for x, y in points) / spread if spread else 0.0
