@@ -18,6 +18,8 @@ FAULT ?=
 STORE ?=
 RESUME ?=
 PYTEST_ARGS ?=
+# Of `make test`; PYTEST_WORKERS=0 runs them in one process, where a debugger and the timings of single tests make sense.
+PYTEST_WORKERS ?= auto
 
 .PHONY: FORCE demo demo-rate test check accept format lint types layers faults zoo cheats bench bench-turn bench-verification load clean help
 
@@ -56,10 +58,10 @@ demo-rate: $(STAMP)
 	@$(BIN)/python scripts/demo_rate.py $(if $(MODEL),--model "$(MODEL)") $(if $(RUNS),--runs $(RUNS))
 
 test: $(DEV_STAMP)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 check: $(DEV_STAMP) lint types layers
-	@$(BIN)/python -m pytest -q -m "not slow" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 lint: $(DEV_STAMP)
 	@$(BIN)/ruff format --check --quiet .
