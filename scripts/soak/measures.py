@@ -31,6 +31,7 @@ MEASURES: Mapping[str, Measure] = {
     "processes": Measure(unit="", per_session_max=0.005),
     "threads": Measure(unit="", per_session_max=0.005),
     "database": Measure(unit="bytes", per_session_max=400),
+    "write-ahead logs": Measure(unit="bytes", per_session_max=400),
     "blobs": Measure(unit="bytes", per_session_max=100),
     "other files": Measure(unit="bytes", per_session_max=100),
 }

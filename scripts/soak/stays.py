@@ -45,13 +45,15 @@ class Stays:
         return Counter(json.loads(self._objects.read_text()))
 
     def _files(self) -> dict[str, float]:
-        sizes = {"database": 0, "blobs": 0, "other files": 0}
+        sizes = {"database": 0, "write-ahead logs": 0, "blobs": 0, "other files": 0}
         for path in _files(self._data):
             try:
                 size = path.stat().st_blocks * 512
             except OSError:
                 continue  # gone since
-            if ".db" in path.name or ".sqlite" in path.name:
+            if path.name.endswith(("-wal", "-shm")):
+                sizes["write-ahead logs"] += size
+            elif path.suffix == ".db":
                 sizes["database"] += size
             elif "blobs" in path.parts:
                 sizes["blobs"] += size
