@@ -8,6 +8,8 @@ DEV_STAMP := $(VENV)/.installed-dev
 MODEL ?=
 RUNS ?=
 YES ?=
+MINUTES ?=
+WORKERS ?=
 ONLY ?=
 SCALE ?=
 SEED ?=
@@ -21,7 +23,7 @@ PYTEST_ARGS ?=
 # Of `make test`; PYTEST_WORKERS=0 runs them in one process, where a debugger and the timings of single tests make sense.
 PYTEST_WORKERS ?= auto
 
-.PHONY: FORCE demo demo-rate test check accept format lint types layers faults zoo cheats bench bench-turn bench-verification load clean help
+.PHONY: FORCE demo demo-rate test check accept format lint types layers faults zoo cheats bench bench-turn bench-verification load soak clean help
 
 help:
 	@echo "make demo [MODEL=ID]   real remits on a scripted model, in under a minute; MODEL=local adds one on a real small one (1.1 GB)"
@@ -30,6 +32,7 @@ help:
 	@echo "make check             format, lint, types, layers, fast tests (about a minute)"
 	@echo "make bench [ONLY=W1]   the workloads of docs/performance.md, each beside a raw limit of this machine [SCALE=0.1]"
 	@echo "make load [ONLY=storm] the load shapes of docs/reliability.md; none may fail [SCALE=0.1]"
+	@echo "make soak              sessions made, used and deleted: what of them stays behind [MINUTES=10] [WORKERS=24]"
 	@echo "make faults            every story struck by every fault at every point [SEED=22] [CELLS=500] [RESUME=1]"
 	@echo "make cheats            every row of the tables of cheats, of which make test runs some [PYTEST_ARGS=…]"
 	@echo "make zoo               real public projects: honest changes, cheats [SEED=8] [SLICE=6] [ONLY=name,name]"
@@ -95,6 +98,9 @@ bench: $(STAMP)
 
 load: $(STAMP)
 	@$(BIN)/python scripts/load $(if $(ONLY),--only "$(ONLY)") $(if $(SCALE),--scale $(SCALE))
+
+soak: $(STAMP)
+	@$(BIN)/python scripts/soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(WORKERS),--workers $(WORKERS))
 
 bench-turn: $(DEV_STAMP)
 	@$(BIN)/python scripts/bench_turn.py

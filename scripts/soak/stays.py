@@ -27,8 +27,8 @@ class Stays:
         return {
             "objects": sum(alive.values()),
             "memory": int((process / "statm").read_text().split()[1]) * PAGE_BYTES,
-            "descriptors": len(os.listdir(process / "fd")),
-            "threads": len(os.listdir(process / "task")),
+            "descriptors": len(list((process / "fd").iterdir())),
+            "threads": len(list((process / "task").iterdir())),
             "processes": len(_descendants(self._pid)),
             **self._files(),
         }
@@ -72,8 +72,8 @@ def _descendants(pid: int) -> list[int]:
     while waiting:
         each = waiting.pop()
         try:
-            for task in os.listdir(f"/proc/{each}/task"):
-                children = Path(f"/proc/{each}/task/{task}/children").read_text().split()
+            for task in Path(f"/proc/{each}/task").iterdir():
+                children = (task / "children").read_text().split()
                 waiting += [int(child) for child in children]
                 found += [int(child) for child in children]
         except OSError:
