@@ -68,4 +68,5 @@ async def store_changes(
         for entry in tree.entries
         if entry.path not in wanted or entry.path in stored
     ]
-    return StoredTree(tree=Tree(entries=tuple(kept)), size_bytes=sum(file.size for file in stored.values()))
+    whole = msgspec.structs.replace(tree, entries=tuple(kept))
+    return StoredTree(tree=whole, size_bytes=sum(file.size for file in stored.values()))
