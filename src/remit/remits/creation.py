@@ -14,7 +14,7 @@ from remit.gateway.routing import Router
 from remit.ids import Ids
 from remit.interfaces import Catalog, SessionStore
 from remit.remits.accounts import opening_effects, remit_grants
-from remit.remits.deliverables import read_tree
+from remit.remits.git_files import read_tree
 from remit.remits.events import (
     AgentRef,
     Amount,

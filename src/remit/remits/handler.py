@@ -17,7 +17,7 @@ from remit.errors import BlobMissing, HoldRefused, NotFound, RemitError, StoreUn
 from remit.ids import Ids
 from remit.interfaces import Dispatcher, LiveBus, SandboxProvider, SessionStore
 from remit.remits import accounts, evidence
-from remit.remits.deliverables import GitInput, Handover, hand_over, read_tree
+from remit.remits.deliverables import Handover, hand_over
 from remit.remits.events import (
     Amount,
     Command,
@@ -38,6 +38,7 @@ from remit.remits.events import (
     RemitWorking,
 )
 from remit.remits.forecaster import Forecaster
+from remit.remits.git_files import GitInput, read_tree
 from remit.remits.interruption import until_cut
 from remit.remits.log import RemitLog, read_rows
 from remit.remits.money import format_usd
@@ -356,6 +357,7 @@ class RemitHandler:
             RemitDeliverablesReady(
                 tree_digest=digest,
                 changed=handover.changed,
+                folders=handover.folders,
                 removed=tuple(file.path for file in handover.changed if file.kind == "removed"),
                 files=handover.files,
                 notes=handover.notes,
@@ -377,8 +379,6 @@ class RemitHandler:
             git = GitInput(
                 remit_id=log.remit_id,
                 epoch=log.lease.epoch,
-                input_digest=created.tree_digest,
-                result_digest=digest,
                 history_digest=created.history_digest,
                 message=f"{created.outcome.strip()[:2000]}\n\nRemit: {log.remit_id}",
                 date=rfc3339(log.state.created_at_us),
