@@ -8,7 +8,7 @@ import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from remit.cli.beneath import FOLDER, Beneath, Obstacle
 from remit.cli.changes import Change, FolderChange, unpack
@@ -35,7 +35,7 @@ class Landing:
 
 def plan_landing(folder: Path, changes: Sequence[Change], folders: Sequence[FolderChange] = ()) -> Landing:
     """Compare the folder with what the changes were made from. Reads only."""
-    look = _Look(folder, changes)
+    look = _Look(folder, changes, folders)
     steps: list[Change] = []
     done: list[Change] = []
     conflicts: list[str] = []
@@ -77,34 +77,41 @@ def land(landing: Landing, archive: Path) -> tuple[str, ...]:
     is_to_be_kept = False
     try:
         new, old = staging / "new", staging / "old"
-        new.mkdir()
-        old.mkdir()
         changes = [*landing.steps, *landing.done]
         try:
+            new.mkdir()
+            old.mkdir()
             unpack(archive, changes, new)
         except OSError as error:
             raise CommandFailed(f"The result was not applied, the folder is as it was: {error}.") from error
-        return Swap(landing.folder, new, old).carry_out(landing.steps, landing.folders, changes)
+        notes = Swap(landing.folder, new, old).carry_out(landing.steps, landing.folders)
+        shutil.rmtree(staging, ignore_errors=True)
+        left = (f"{str(staging)!r} could not be removed; it is not needed any more",) if staging.exists() else ()
+        return (*notes, *left)
     except NotPutBack as error:
         is_to_be_kept = True
         raise CommandFailed(error.message, mend=f"What was there is kept in {str(staging / 'old')!r}.") from error
     finally:
         if not is_to_be_kept:
-            shutil.rmtree(staging)
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 class _Look:
     """Looks at the folder as the result would find it."""
 
-    def __init__(self, folder: Path, changes: Sequence[Change]) -> None:
+    def __init__(self, folder: Path, changes: Sequence[Change], folders: Sequence[FolderChange]) -> None:
         self._beneath = Beneath(folder)
         self._by_path = {change.path: change for change in changes}
         self._removed = {change.path for change in changes if change.kind == "removed"}
+        self._folders = {one.path for one in folders if one.kind != "removed"}
+        for change in changes:
+            if change.kind != "removed":
+                self._folders.update(str(above) for above in PurePosixPath(change.path).parents)
 
     def current(self, change: Change) -> str | None:
-        """What stands there; a folder that the result empties is nothing."""
+        """What stands there; a folder that the result empties, or has put there, is nothing."""
         digest = self._beneath.digest(change.path)
-        return None if digest == FOLDER and change.after is not None else digest
+        return None if digest == FOLDER else digest
 
     def has_mode(self, change: Change) -> bool:
         """A change may be of the permission bits alone."""
@@ -129,7 +136,7 @@ class _Look:
             return None
         if mode is not None and stat.S_ISDIR(mode):
             if change.kind == "removed":
-                return "is a folder here"
+                return None if change.path in self._folders else "is a folder here"
             if (kept := self._first_kept(change.path)) is not None:
                 return f"is a folder here, and {kept!r} in it is not the result's to remove"
         if not is_writable:

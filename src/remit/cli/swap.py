@@ -36,9 +36,7 @@ class Swap:
         self._undo: list[Callable[[], None]] = []
         self._notes: list[str] = []
 
-    def carry_out(
-        self, steps: Sequence[Change], folders: Sequence[FolderChange], changes: Sequence[Change]
-    ) -> tuple[str, ...]:
+    def carry_out(self, steps: Sequence[Change], folders: Sequence[FolderChange]) -> tuple[str, ...]:
         """Do everything, removals first. Gives what could not be kept. Raises CommandFailed, NotPutBack."""
         writes = [step for step in steps if step.kind != "removed"]
         try:
@@ -152,11 +150,27 @@ class Swap:
         """Move what is there out of the way."""
         kept = self._old / str(len(self._undo))
         with self._beneath.parent(path) as (folder, name):
-            os.rename(name, kept, src_dir_fd=folder)
+            try:
+                os.rename(name, kept, src_dir_fd=folder)
+            except PermissionError:
+                self._remove_shut(path, folder, name)
+                return
 
         def back() -> None:
             with self._beneath.parent(path) as (folder, name):
                 os.rename(kept, name, dst_dir_fd=folder)
+
+        self._undo.append(back)
+
+    def _remove_shut(self, path: str, folder: int, name: str) -> None:
+        """An empty folder that may not be written to can be removed, and not be moved elsewhere."""
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        os.rmdir(name, dir_fd=folder)
+
+        def back() -> None:
+            with self._beneath.parent(path) as (folder, name):
+                os.mkdir(name, dir_fd=folder)
+            self._chmod(path, stat.S_IMODE(found.st_mode))
 
         self._undo.append(back)
 
@@ -168,7 +182,7 @@ class Swap:
         return current
 
     def _remove(self, step: Change) -> None:
-        if self._check(step) is not None:
+        if self._beneath.digest(step.path) != FOLDER and self._check(step) is not None:
             self._aside(step.path)
 
     def _remove_folder(self, path: str) -> None:
