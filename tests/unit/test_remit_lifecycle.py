@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from remit.errors import InvalidRequest
+from remit.remits.creation import INPUT_KIND, InputBody
+from remit.values import Tree, TreeEntry
 from remit_bench import RemitBench
 from session_bench import PRINCIPAL, say, script, use
 
@@ -327,3 +330,27 @@ async def test_what_is_told_of_the_surroundings_stands_in_the_forecast(bench: Re
         state = await bench.ended(remit_id)
     assert state.forecast is not None
     assert any("types would stand in for the interpreter's own" in note for note in state.forecast.notes)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "/".join(["d" * 250] * 20)])
+async def test_an_input_that_cannot_be_written_ends_the_remit_with_the_reason(
+    bench: RemitBench, name: str
+) -> None:
+    """The edge refuses such names now; a full disk, or an upload of an older version, is found when it is written."""
+    input_id = await bench.upload({"plain": "x"})
+    resource = await bench.catalog.retrieve(PRINCIPAL, INPUT_KIND, input_id)
+    body = msgspec.json.decode(resource.body, type=InputBody)
+    digest = await bench.blobs.put(b"x")
+    entry = TreeEntry(path=name, kind="file", sha256=digest, size=1)
+    body = msgspec.structs.replace(body, tree_digest=await bench.blobs.put(Tree(entries=(entry,)).encode()))
+    changed = msgspec.structs.replace(resource, body=msgspec.json.encode(body))
+    await bench.catalog.update(PRINCIPAL, changed, expected_version=1, is_new_version=False)
+    remit_id = await bench.create(
+        outcome="Answer", verifiers=ANSWERS, model="scripted/dear", input_id=input_id
+    )
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    assert state.ended is not None
+    assert state.ended.status == "stopped"
+    assert "the working tree cannot be written" in state.ended.explanation
+    assert "File name too long" in state.ended.explanation

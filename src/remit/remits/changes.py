@@ -11,6 +11,7 @@ from remit.values import Tree, TreeEntry, Value
 CACHE_FOLDERS = frozenset({"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
 """New files in these are left out: what running the work leaves behind is not the work."""
 NAMED_MAX = 5
+PATH_SHOWN_MAX = 300
 
 
 class Changes(Value, frozen=True, kw_only=True):
@@ -82,12 +83,16 @@ def _unheld_notes(result: Tree) -> list[str]:
     if not result.left_out:
         return []
     count = len(result.left_out) + result.left_out_more
-    named = ", ".join(f"{one.path} ({one.why})" for one in result.left_out[:NAMED_MAX])
+    named = ", ".join(f"{_short(one.path)} ({one.why})" for one in result.left_out[:NAMED_MAX])
     more = f" and {count - NAMED_MAX} more" if count > NAMED_MAX else ""
     notes = [f"left out, for a snapshot cannot hold it: {named}{more}"]
     if result.left_out_more:
         notes.append("so much was left out that no file is taken for removed")
     return notes
+
+
+def _short(path: str) -> str:
+    return path if len(path) <= PATH_SHOWN_MAX else f"{path[:PATH_SHOWN_MAX]}…"
 
 
 def _changed_folders(base: Tree, result: Tree, changed: set[str]) -> tuple[ChangedFolder, ...]:

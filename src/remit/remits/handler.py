@@ -34,6 +34,7 @@ from remit.remits.events import (
     RemitIterationEnded,
     RemitResumed,
     RemitSessionCreated,
+    RemitSetupEnded,
     RemitVerificationRepeated,
     RemitWorking,
 )
@@ -233,7 +234,10 @@ class RemitHandler:
 
     async def _set_up(self, log: RemitLog) -> None:
         ended = await until_cut(
-            log, self._bus, lambda: self._setup.set_up(log.principal, log.remit_id, _created(log.state))
+            log,
+            self._bus,
+            lambda: self._setup.set_up(log.principal, log.remit_id, _created(log.state)),
+            failed=lambda why: RemitSetupEnded(error=f"The work could not be set up: {why}"),
         )
         if ended is not None:
             await log.append(ended)
@@ -241,7 +245,12 @@ class RemitHandler:
     async def _verify_input(self, log: RemitLog) -> None:
         if log.state.initial_started is None:
             await log.append(InitialVerificationStarted(verification_id=self._ids.new("vrfy")))
-        ended = await until_cut(log, self._bus, lambda: self._judge_input(log))
+        ended = await until_cut(
+            log,
+            self._bus,
+            lambda: self._judge_input(log),
+            failed=lambda why: InitialVerificationEnded(error=f"The input could not be verified: {why}"),
+        )
         if ended is not None:
             await log.append(ended)
 

@@ -27,6 +27,8 @@ PATHS_BYTES_MAX = 64 << 20
 """Of all paths of a tree and the targets of its links together: what a server must hold to read the manifest."""
 DEPTH_MAX = 256
 LEFT_OUT_NAMED_MAX = 1_000
+LEFT_OUT_BYTES_MAX = 256 << 10
+"""Of the paths that are named."""
 SPARSE_BYTES_MAX = 1 << 30
 """Of files with holes together; they are kept with the holes filled."""
 FETCH_BYTES_MAX = 4 << 20
@@ -61,12 +63,14 @@ class Manifest:
         """[path, why]."""
         self.left_out_more = 0
         self._sparse_bytes = 0
+        self._left_out_bytes = 0
 
     def leave_out(self, path: str, error: OSError | _Unfit) -> None:
         """Name what is not in the tree. What is gone by now is nothing that is left out."""
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
             return
-        if len(self.left_out) >= LEFT_OUT_NAMED_MAX:
+        self._left_out_bytes += len(path)
+        if len(self.left_out) >= LEFT_OUT_NAMED_MAX or self._left_out_bytes > LEFT_OUT_BYTES_MAX:
             self.left_out_more += 1
             return
         why = str(error)
