@@ -99,9 +99,7 @@ async def test_a_handler_that_is_cancelled_from_within_has_failed_and_it_is_logg
     clock = FakeClock()
     store, handler = MemorySessionStore(clock), CutFromWithin()
     await given_stream(store, wake_at_us=clock.now_us())
-    worker = Worker(
-        name="one", store=store, bus=MemoryBus(), clock=clock, hints=Hints(), handlers=[handler]
-    )
+    worker = Worker(name="one", store=store, bus=MemoryBus(), clock=clock, hints=Hints(), handlers=[handler])
     with structlog.testing.capture_logs() as logs:
         task = asyncio.create_task(worker.run())
         with anyio.fail_after(5):

@@ -112,7 +112,9 @@ RAW_NAMES = st.one_of(
 MODES = st.integers(0, 0o777)
 LEAVES = st.one_of(
     st.tuples(st.just("file"), MODES, st.binary(max_size=20)),
-    st.tuples(st.just("symlink"), st.just(0o777), st.sampled_from([b"a", b"../x", b"/etc/passwd", b"\xff", b"."])),
+    st.tuples(
+        st.just("symlink"), st.just(0o777), st.sampled_from([b"a", b"../x", b"/etc/passwd", b"\xff", b"."])
+    ),
     st.tuples(st.just("fifo"), MODES, st.just(b"")),
     st.tuples(st.just("link"), MODES, st.binary(max_size=4)),
 )

@@ -93,9 +93,7 @@ class Bench:
                 entries[path] = TreeEntry(path=path, kind="symlink", target=content)
             elif content is not None:
                 digest = await self._blobs.put(content)
-                entries[path] = TreeEntry(
-                    path=path, kind="file", mode=mode, sha256=digest, size=len(content)
-                )
+                entries[path] = TreeEntry(path=path, kind="file", mode=mode, sha256=digest, size=len(content))
         result = Tree(entries=tuple(entries[path] for path in sorted(entries)), left_out=left_out)
         assert body.history_digest is not None
         async with self._kept.keeping(self._principal, "remit_1") as keeping:
@@ -127,7 +125,9 @@ def bench(tmp_path: Path, principal: Principal, sandboxes: BubblewrapProvider) -
 
 
 def differing(project: Path) -> str:
-    return git(project, "diff", "--name-status", "--no-renames", "HEAD..FETCH_HEAD").replace("\t", " ").strip()
+    return (
+        git(project, "diff", "--name-status", "--no-renames", "HEAD..FETCH_HEAD").replace("\t", " ").strip()
+    )
 
 
 def sparse(project: Path) -> None:
@@ -192,7 +192,7 @@ def nothing(project: Path) -> None:
 
 
 def strange_names(project: Path) -> None:
-    for name in (b"caf\xe9", b'tab\t"quoted"', "line\nend".encode(), b":(top)x", b"back\\slash"):
+    for name in (b"caf\xe9", b'tab\t"quoted"', b"line\nend", b":(top)x", b"back\\slash"):
         with open(os.fsencode(project) + b"/" + name, "wb") as file:
             file.write(b"x\n")
     commit(project, "names")
@@ -262,7 +262,9 @@ async def test_contents_behind_a_filter_are_shown_and_said(bench: Bench, project
     assert any("a git filter stands before: b/f1.txt" in note for note in handover.notes)
 
 
-async def test_nothing_in_the_branch_takes_the_place_of_what_was_not_sent(bench: Bench, project: Path) -> None:
+async def test_nothing_in_the_branch_takes_the_place_of_what_was_not_sent(
+    bench: Bench, project: Path
+) -> None:
     submodule(project)
     sparse(project)
     agent: dict[str, bytes | str | None] = {

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from remit.cli.beneath import LINK
 from remit.cli.failure import CommandFailed
+from remit.client import wording
 from remit.client.client import AsyncClient
 from remit.client.stream import JsonObject
 from remit.client.tree_links import is_in_repository, leads_out
 
 CHANGED_FILES = "files.tar"
 READ_BYTES = 1 << 20
+STRAYS_NAMED_MAX = 5
 Kind = Literal["added", "modified", "removed"]
 
 
@@ -83,6 +85,15 @@ def strays_of(deliverables: JsonObject) -> tuple[str, ...]:
     """What lies in a repository of its own and is not written: whoever writes there chooses programs that git runs."""
     paths = (str(entry["path"]) for entry in deliverables["changed"])
     return tuple(path for path in paths if is_in_repository(path))
+
+
+def strays_text(strays: Sequence[str]) -> str:
+    """That they were left out, by name."""
+    named = ", ".join(map(wording.printable, strays[:STRAYS_NAMED_MAX]))
+    more = ", …" if len(strays) > STRAYS_NAMED_MAX else ""
+    return (
+        f"{wording.counted(len(strays), 'file')} of git's own left out, nobody can land them: {named}{more}"
+    )
 
 
 def _change(entry: JsonObject) -> Change:

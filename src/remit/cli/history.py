@@ -116,7 +116,14 @@ def _note_differences(folder: Path, target: Path, sent: frozenset[bytes]) -> Non
     not_sent = {path for path, is_link in head.items() if is_link or (path in hidden and path not in sent)}
     nameless = {path for path in head if not _is_text(path)}
     # git's own word for what was changed: it knows of filters, line ends and bits that are switched off. No filter runs.
-    options = ("--name-only", "--no-ext-diff", "--no-textconv", "--no-renames", "--ignore-submodules=all", "-z")
+    options = (
+        "--name-only",
+        "--no-ext-diff",
+        "--no-textconv",
+        "--no-renames",
+        "--ignore-submodules=all",
+        "-z",
+    )
     listed = _run_checked(folder, *_without_filters(folder), "diff", *options, "HEAD", "--")
     differing = {path for path in listed.split(b"\0") if path} - not_sent - nameless
     differing -= _filtered(folder, differing)
@@ -149,7 +156,9 @@ def _nul_ended(paths: Iterable[bytes]) -> bytes:
 
 def _without_filters(folder: Path) -> list[str]:
     """Options that switch every configured filter off: each is a program of the repository's choosing."""
-    names = _run(folder, "config", "--name-only", "-z", "--get-regexp", r"^filter\..*\.(clean|process|required)$")
+    names = _run(
+        folder, "config", "--name-only", "-z", "--get-regexp", r"^filter\..*\.(clean|process|required)$"
+    )
     found = [name.decode("utf-8", "surrogateescape") for name in names.stdout.split(b"\0") if name]
     return [
         part for name in found for part in ("-c", f"{name}={'false' if name.endswith('.required') else ''}")

@@ -86,11 +86,15 @@ def land(landing: Landing, archive: Path) -> tuple[str, ...]:
             raise CommandFailed(f"The result was not applied, the folder is as it was: {error}.") from error
         notes = Swap(landing.folder, new, old).carry_out(landing.steps, landing.folders)
         shutil.rmtree(staging, ignore_errors=True)
-        left = (f"{str(staging)!r} could not be removed; it is not needed any more",) if staging.exists() else ()
+        left = (
+            (f"{str(staging)!r} could not be removed; it is not needed any more",) if staging.exists() else ()
+        )
         return (*notes, *left)
     except NotPutBack as error:
         is_to_be_kept = True
-        raise CommandFailed(error.message, mend=f"What was there is kept in {str(staging / 'old')!r}.") from error
+        raise CommandFailed(
+            error.message, mend=f"What was there is kept in {str(staging / 'old')!r}."
+        ) from error
     finally:
         if not is_to_be_kept:
             shutil.rmtree(staging, ignore_errors=True)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from remit.cli import render
-from remit.cli.changes import CHANGED_FILES, changes_of, download, folders_of, strays_of
+from remit.cli.changes import CHANGED_FILES, changes_of, download, folders_of, strays_of, strays_text
 from remit.cli.connect import Connection, Invocation
 from remit.cli.deliver import short_id
 from remit.cli.do import retrieve
@@ -27,7 +27,6 @@ from remit.client.consent import reason_lines, reasons_beside_cost
 from remit.client.stream import JsonObject
 
 LISTED_MAX = 50
-STRAYS_NAMED_MAX = 5
 
 
 async def list_remits(invocation: Invocation, *, limit: int) -> int:
@@ -185,8 +184,7 @@ async def apply(invocation: Invocation, remit_id: str, *, to: Path | None) -> in
     count = len(landing.steps) + len(landing.folders)
     invocation.console.print(Text(f"Applied {wording.counted(count, 'change')} to {folder}."))
     if strays := strays_of(listing):
-        named = ", ".join(map(wording.printable, strays[:STRAYS_NAMED_MAX]))
-        notes = (*notes, f"{wording.counted(len(strays), 'file')} of git's own were left out: {named}")
+        notes = (*notes, strays_text(strays))
     for note in (*notes, *map(str, wording.as_list(listing.get("notes")))):
         invocation.console.print(Text(f"Note: {wording.printable(note)}", style="yellow"))
     if remit.get("verified") is not True:

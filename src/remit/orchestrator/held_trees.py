@@ -171,7 +171,11 @@ class HeldTrees:
 
 def _left_out(*trees: Tree) -> list[JsonValue]:
     """What no snapshot can hold, with the reason: whoever goes on from this one is told that it is gone."""
-    shown: list[JsonValue] = [{"path": one.path[:LEFT_OUT_CHARACTERS_MAX], "why": one.why} for tree in trees for one in tree.left_out]
+    shown: list[JsonValue] = [
+        {"path": one.path[:LEFT_OUT_CHARACTERS_MAX], "why": one.why}
+        for tree in trees
+        for one in tree.left_out
+    ]
     more = sum(tree.left_out_more for tree in trees) + len(shown[LEFT_OUT_NAMED_MAX:])
     rest: list[JsonValue] = [{"path": "…", "why": f"and {more:,} more"}] if more else []
     return [*shown[:LEFT_OUT_NAMED_MAX], *rest]

@@ -171,7 +171,9 @@ class GitWork:
         except (SandboxUnavailable, SandboxLost, SandboxRefused, TooLarge, GitFailed) as error:
             return self._without(error.message)
 
-    async def files(self, changed: Sequence[ChangedFile]) -> tuple[tuple[DeliverableFile, ...], tuple[str, ...]]:
+    async def files(
+        self, changed: Sequence[ChangedFile]
+    ) -> tuple[tuple[DeliverableFile, ...], tuple[str, ...]]:
         """The patch and the bundle of these changes, and what is to be said of them."""
         if self._opened is None:
             return (), (self.note,) if self.note is not None else ()
@@ -242,7 +244,9 @@ class GitWork:
             for path, entry in tree.items():
                 if entry.kind == "file" and path.rpartition("/")[2] == name:
                     inside = f"{RULES}/{path}"
-                    entries[inside] = TreeEntry(path=inside, kind="file", sha256=entry.sha256, size=entry.size)
+                    entries[inside] = TreeEntry(
+                        path=inside, kind="file", sha256=entry.sha256, size=entry.size
+                    )
         return Tree(entries=tuple(entries[path] for path in sorted(entries)))
 
 

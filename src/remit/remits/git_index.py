@@ -97,7 +97,9 @@ class IndexPlanner:
 
     def to_convert(self) -> tuple[tuple[str, TreeEntry], ...]:
         """Files whose bytes are not HEAD's though nobody may have changed them: git's own rules may say so."""
-        asked: Iterable[str] = (file.path for file in self._changed) if self._uncommitted is not None else self._base
+        asked: Iterable[str] = (
+            (file.path for file in self._changed) if self._uncommitted is not None else self._base
+        )
         found = [
             (path, entry)
             for path in asked

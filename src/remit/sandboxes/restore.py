@@ -85,7 +85,9 @@ def _links(tree: Tree) -> list[tuple[str, list[str]]]:
         if not present:
             continue
         first = files[present[0]]
-        same = [path for path in present[1:] if msgspec.structs.replace(files[path], path=first.path) == first]
+        same = [
+            path for path in present[1:] if msgspec.structs.replace(files[path], path=first.path) == first
+        ]
         taken.update((first.path, *same))
         if same:
             found.append((first.path, same))
