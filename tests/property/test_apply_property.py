@@ -86,7 +86,7 @@ def read(folder: Path) -> Tree:
             found = path.lstat()
             inside, mode = path.relative_to(folder).as_posix(), stat.S_IMODE(found.st_mode)
             if stat.S_ISLNK(found.st_mode):
-                target = os.readlink(path)
+                target = str(path.readlink())
                 entries.append(TreeEntry(path=inside, kind="symlink", mode=0o777, target=target))
             elif stat.S_ISDIR(found.st_mode):
                 entries.append(TreeEntry(path=inside, kind="dir", mode=mode))
@@ -205,11 +205,13 @@ def test_a_failure_at_any_step_leaves_the_folder_as_it_was(ground: Callable[[Des
         folder = ground(BEFORE)
         result = Result(BEFORE, AFTER, folder.parent)
         inodes = {path: (folder / path).lstat().st_ino for path in ("edit", "gone", "conf/x", "conf", "link")}
-        try:
-            with failing_at(number) as calls:
+        is_refused = False
+        with failing_at(number) as calls:
+            try:
                 result.apply(folder)
-        except CommandFailed as error:
-            assert "the folder is as it was" in error.message or "Nothing can be written" in error.message
+            except CommandFailed:
+                is_refused = True
+        if is_refused:
             assert read(folder) == tree_of(BEFORE)
             assert inodes == {path: (folder / path).lstat().st_ino for path in inodes}
             continue

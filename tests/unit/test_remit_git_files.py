@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
+import tarfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from remit.remits.inputs import Inputs
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.stores.memory_catalog import MemoryCatalog
 from remit.values import LeftOut, Principal, Tree, TreeEntry
+from remit_bench import in_pieces
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 
@@ -77,12 +80,20 @@ class Bench:
         self._kept = kept(self._blobs, self._catalog, self._clock)
 
     async def result(
-        self, project: Path, agent: dict[str, bytes | str | None], left_out: tuple[LeftOut, ...] = ()
+        self,
+        project: Path,
+        agent: dict[str, bytes | str | None],
+        left_out: tuple[LeftOut, ...] = (),
+        *,
+        raw: bool = False,
     ) -> Handover:
         """`agent`: what it wrote (bytes: a file, text: a symlink, None: removed). The bundle is fetched as FETCH_HEAD."""
         inputs = Inputs(catalog=self._catalog, blobs=self._kept, clock=self._clock, ids=Ids(self._clock))
-        async with packed(plan_input(project)) as chunks:
-            resource = await inputs.store(self._principal, chunks)
+        if raw:
+            resource = await inputs.store(self._principal, in_pieces(raw_tar(project), 65_536))
+        else:
+            async with packed(plan_input(project)) as chunks:
+                resource = await inputs.store(self._principal, chunks)
         body = msgspec.json.decode(resource.body, type=InputBody)
         base = await read_tree(self._blobs, body.tree_digest)
         entries = {entry.path: entry for entry in base.entries}
@@ -117,6 +128,18 @@ class Bench:
         assert [file.name for file in handover.files[1:]] == ["result.patch", "result.bundle"], handover.notes
         git(project, "fetch", "-q", str(self._tmp_path / "result.bundle"), "remit/remit_1")
         return handover
+
+
+def raw_tar(project: Path) -> bytes:
+    """As a client of the API may send it: the folder as it is, with its own `.git`."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path in sorted(project.rglob("*")):
+            inside = path.relative_to(project).as_posix()
+            if path.is_file():
+                part = inside.removeprefix(".") if inside.startswith(".git/") else f"files/{inside}"
+                tar.add(path, part)
+    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -193,8 +216,7 @@ def nothing(project: Path) -> None:
 
 def strange_names(project: Path) -> None:
     for name in (b"caf\xe9", b'tab\t"quoted"', b"line\nend", b":(top)x", b"back\\slash"):
-        with open(os.fsencode(project) + b"/" + name, "wb") as file:
-            file.write(b"x\n")
+        (project / os.fsdecode(name)).write_bytes(b"x\n")
     commit(project, "names")
 
 
@@ -226,6 +248,16 @@ async def test_the_branch_differs_from_head_by_the_agents_file_alone(
     if prepare is not large_files:
         assert git(project, "status", "--porcelain") == clean == ""
         git(project, "apply", str(project.parent / "result.patch"))
+
+
+@pytest.mark.parametrize("prepare", [sparse, line_ends, attributes], ids=lambda kind: kind.__name__)
+async def test_so_it_is_where_a_client_sends_its_own_repository(
+    bench: Bench, project: Path, prepare: Callable[[Path], None]
+) -> None:
+    """Nobody says what was not committed: bits of the index and git's own conversions do."""
+    prepare(project)
+    await bench.result(project, {"a/f1.txt": b"a\nmore\n", "a/new": b"new\n"}, raw=True)
+    assert differing(project) == "M a/f1.txt\nA a/new"
 
 
 async def test_what_was_not_committed_stands_in_a_commit_of_its_own(bench: Bench, project: Path) -> None:
