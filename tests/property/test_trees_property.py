@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ordinary_user import NOBODY, as_nobody, given_to_nobody
 from remit.blobs.directory import DirectoryBlobStore
 from remit.sandboxes.guest.paths import Paths
 from remit.sandboxes.guest.trees import PATH_BYTES_MAX, Manifest, TreeReader, fetch
@@ -22,35 +21,9 @@ from remit.values import LeftOut, Tree, TreeEntry
 
 pytestmark = pytest.mark.anyio
 
-T = TypeVar("T")
-NOBODY = 65_534
 ONE_TREE = settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-def as_nobody(work: Callable[[], T], type_: type[T]) -> T:
-    """The result of this in a process of an ordinary user: root is let through everywhere."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setgid(NOBODY)
-                os.setuid(NOBODY)
-            content = b"+" + msgspec.json.encode(work())
-        except BaseException as error:
-            content = b"-" + repr(error).encode()
-        with os.fdopen(writer, "wb") as file:
-            file.write(content)
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as file:
-        content = file.read()
-    os.waitpid(pid, 0)
-    assert content.startswith(b"+"), content
-    return msgspec.json.decode(content[1:], type=type_)
 
 
 def manifest(folder: Path) -> Manifest:
@@ -82,13 +55,6 @@ def snapshot(folder: Path) -> tuple[Tree, list[bytes]]:
 
     tree, contents = as_nobody(read, tuple[Tree, list[str]])
     return tree, [bytes.fromhex(content) for content in contents]
-
-
-def given_to_nobody(folder: Path) -> None:
-    if os.geteuid() == 0:
-        for root, folders, files in os.walk(folder):
-            for name in ("", *folders, *files):
-                os.chown(os.path.join(root, name), NOBODY, NOBODY, follow_symlinks=False)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import pytest
 
 from remit.errors import InvalidRequest
 from remit.remits.creation import INPUT_KIND, InputBody
+from remit.remits.log import read_rows
+from remit.remits.why import explain_remit
 from remit.values import Tree, TreeEntry
 from remit_bench import RemitBench
 from session_bench import PRINCIPAL, say, script, use
@@ -38,6 +40,15 @@ SCRIPTS = {
     ),
     "package": script(
         use("write", file_path="/workspace/src/pkg.py", content="ANSWER = 42\n"), say("Done."), say("Yes.")
+    ),
+    "strange": script(
+        use(
+            "bash",
+            command="echo 42 > answer.txt; mkfifo pipe; rm kept.txt; mkfifo kept.txt; touch $'caf\\xe9'; "
+            "mkdir -p .git empty; touch .git/HEAD; ln -s empty/../.. up; chmod 700 folder",
+        ),
+        say("Done."),
+        say("Yes."),
     ),
     "idle": script(say("I did nothing."), say("Still nothing."), say("No.")),
 }
@@ -354,3 +365,34 @@ async def test_an_input_that_cannot_be_written_ends_the_remit_with_the_reason(
     assert state.ended.status == "stopped"
     assert "the working tree cannot be written" in state.ended.explanation
     assert "File name too long" in state.ended.explanation
+
+
+async def test_what_an_agent_leaves_is_handed_over_or_named_everywhere_and_never_removed(
+    bench: RemitBench,
+) -> None:
+    input_id = await bench.upload({"answer.txt": "0\n", "kept.txt": "same\n", "folder/a": "a"})
+    remit_id = await bench.create(
+        outcome="Answer", verifiers=ANSWERS, model="scripted/strange", input_id=input_id
+    )
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    ready = state.deliverables
+    assert ready is not None
+    assert [(file.path, file.kind) for file in ready.changed] == [("answer.txt", "modified")]
+    assert [(one.path, one.kind, one.mode) for one in ready.folders] == [
+        ("empty", "added", 0o755),
+        ("folder", "modified", 0o700),
+    ]
+    assert ready.removed == ()
+    told = " ".join(ready.notes)
+    for words in (
+        "caf\\xe9 (a name that is not UTF-8), kept.txt (a named pipe), pipe (a named pipe)",
+        "1 files of git's own were left out, nobody can land them: .git",
+        "1 symlinks were left out, for they lead out of the folder: up",
+    ):
+        assert words in told
+    view = await bench.view(remit_id)
+    assert view["result_notes"] == list(ready.notes)
+    rows = await read_rows(bench.store, PRINCIPAL, remit_id)
+    why = explain_remit(rows, await bench.store.head(PRINCIPAL, remit_id), None, now_us=bench.clock.now_us())
+    assert all(f"Of its result: {note}." in why.sentences for note in ready.notes)
