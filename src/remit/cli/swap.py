@@ -100,9 +100,12 @@ class Swap:
         model = found if found is not None else self._nearest(path)
         if (made.st_uid, made.st_gid) == (model.st_uid, model.st_gid):
             return
-        try:
-            os.chown(staged, model.st_uid, model.st_gid, follow_symlinks=False)
-        except OSError:
+        for uid, gid in ((model.st_uid, model.st_gid), (-1, model.st_gid)):
+            with suppress(OSError):
+                os.chown(staged, uid, gid, follow_symlinks=False)
+                break
+        made = staged.lstat()
+        if (made.st_uid, made.st_gid) != (model.st_uid, model.st_gid):
             self._notes.append(
                 f"{path}: belongs to {made.st_uid}:{made.st_gid} now, no longer to {model.st_uid}:{model.st_gid}"
             )
