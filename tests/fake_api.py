@@ -181,6 +181,7 @@ class FakeApi:
             "vacuous": [],
             "tampered": [],
             "added": [],
+            "result_notes": self.notes,
             "session_ids": [],
             "metadata": body.get("metadata", {}),
             "created_at": "2026-11-22T09:00:00.000000Z",

@@ -242,7 +242,8 @@ async def test_commands_in_the_wrong_state_are_refused_and_repeating_one_is_fine
         assert (await client.post(f"{path}/decline", json={"reason": "too dear"})).status_code == 200
         state = await world.bench.ended(remit_id)
         assert (await client.post(f"{path}/approve")).status_code == 400
-        assert (await client.get(f"{path}/deliverables")).json() == {"data": [], "changed": [], "notes": []}
+        nothing = {"data": [], "changed": [], "folders": [], "notes": []}
+        assert (await client.get(f"{path}/deliverables")).json() == nothing
     assert state.ended is not None
     assert state.ended.explanation == "too dear"
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from remit.cli import render
-from remit.cli.changes import changes_of
+from remit.cli.changes import changes_of, folders_of, strays_text
 from remit.cli.connect import Connection, Invocation
 from remit.cli.consent import Manner, is_consented
 from remit.cli.deliver import default_out, deliver
@@ -99,13 +99,14 @@ async def _hand_over(invocation: Invocation, connection: Connection, remit_id: s
     listing = await connection.call(lambda client: client.remits.deliverables(remit_id))
     folder = input_folder(remit)
     pairs: list[tuple[str, str]] = []
-    if changes_of(listing) or manner.out is not None:
+    if changes_of(listing) or folders_of(listing) or manner.out is not None:
         out = (manner.out or default_out(remit_id, folder)).absolute()
         delivered = await connection.call(lambda client: deliver(client, remit_id, out))
         extras = [name for name in delivered.names if name.startswith("result.")]
         changed = wording.counted(len(delivered.changes), "changed file")
         pairs.append(("result", f"{_near(out)} ({', '.join([changed, *extras])})"))
-        pairs.extend(("", str(note)) for note in listing["notes"])
+        if delivered.strays:
+            pairs.append(("", strays_text(delivered.strays)))
         is_to_land = folder is not None and remit.get("verified") is True
         next_command = f"remit apply {remit_id}" if is_to_land else f"remit receipt {remit_id}"
     else:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from remit.cli import render
-from remit.cli.changes import CHANGED_FILES, changes_of, download
+from remit.cli.changes import CHANGED_FILES, changes_of, download, folders_of, strays_of, strays_text
 from remit.cli.connect import Connection, Invocation
 from remit.cli.deliver import short_id
 from remit.cli.do import retrieve
@@ -164,24 +164,36 @@ async def apply(invocation: Invocation, remit_id: str, *, to: Path | None) -> in
         folder = _landing_folder(remit, to)
         listing = await connection.client.remits.deliverables(remit["id"])
         changes = changes_of(listing)
-        landing = await anyio.to_thread.run_sync(plan_landing, folder, changes)
-        if not changes:
+        folders = folders_of(listing)
+        landing = await anyio.to_thread.run_sync(plan_landing, folder, changes, folders)
+        if not changes and not folders:
             invocation.console.print("The remit changed no file; there is nothing to apply.")
             return EXIT_VERIFIED
-        if not landing.steps and not landing.conflicts:
+        if not landing.steps and not landing.folders and not landing.conflicts:
             invocation.console.print(Text(f"Already applied to {folder}."))
             return EXIT_VERIFIED
         with tempfile.TemporaryDirectory(prefix="remit-apply-") as temporary:
             archive = Path(temporary) / CHANGED_FILES
             if not landing.conflicts:
                 await download(connection.client, remit["id"], CHANGED_FILES, archive)
-            await anyio.to_thread.run_sync(land, landing, archive)
+            notes = await anyio.to_thread.run_sync(land, landing, archive)
     for change in landing.steps:
-        invocation.console.print(Text.assemble((f"{change.kind:>8}  ", "dim"), change.path))
-    invocation.console.print(Text(f"Applied {wording.counted(len(landing.steps), 'change')} to {folder}."))
+        invocation.console.print(_change_line(change.kind, change.path))
+    for one in landing.folders:
+        invocation.console.print(_change_line(one.kind, f"{one.path}/"))
+    count = len(landing.steps) + len(landing.folders)
+    invocation.console.print(Text(f"Applied {wording.counted(count, 'change')} to {folder}."))
+    if strays := strays_of(listing):
+        notes = (*notes, strays_text(strays))
+    for note in (*notes, *map(str, wording.as_list(listing.get("notes")))):
+        invocation.console.print(Text(f"Note: {wording.printable(note)}", style="yellow"))
     if remit.get("verified") is not True:
         invocation.console.print(Text("Note: this result was not verified.", style="yellow"))
     return EXIT_VERIFIED
+
+
+def _change_line(kind: str, path: str) -> Text:
+    return Text.assemble((f"{kind:>8}  ", "dim"), wording.printable(path))
 
 
 def _landing_folder(remit: JsonObject, to: Path | None) -> Path:

@@ -214,6 +214,10 @@ def _remarks(remit: wording.Json) -> list[RenderableType]:
     return [
         *(Text(f"! tampered: {path} was protected and was changed", style="red") for path in tampered),
         *(Text(f"· added: {path} was left out of the verification", style="yellow") for path in added),
+        *(
+            Text(f"· result: {wording.printable(str(note))}", style="yellow")
+            for note in wording.as_list(remit.get("result_notes"))
+        ),
     ]
 
 

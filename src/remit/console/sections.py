@@ -18,6 +18,7 @@ from remit.client.wording import (
     headline,
     moment,
     pretty,
+    printable,
     seconds,
     short,
     status_text,
@@ -106,6 +107,7 @@ def remit_verifiers(remit: Json) -> Markup:
     ]
     if work := [str(path) for path in as_list(remit.get("rests_on_work"))]:
         notes.append(tag("p", work_sentence(work)))
+    notes += [tag("p", f"result: {printable(str(note))}") for note in as_list(remit.get("result_notes"))]
     return section(
         "verifiers", "Verifiers", tag("p", count_text, class_="dim"), tag("ul", *rows, class_="plain"), *notes
     )

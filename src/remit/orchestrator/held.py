@@ -290,6 +290,9 @@ class HeldSandboxes:
                     "shell": True,
                     "processes": True,
                     "services": list[JsonValue](state.services),
+                    "left_out": list[JsonValue](
+                        state.snapshot.left_out if state.snapshot is not None else ()
+                    ),
                 },
             )
         )
@@ -318,7 +321,8 @@ class HeldSandboxes:
         sandbox = self.get(writer.session_id)
         if sandbox is None:
             return
-        if writer.state.services:
+        last = writer.state.snapshot
+        if writer.state.services or (last is not None and last.left_out):
             released = SandboxLost("it was released while nothing ran", code="released")
             await self.announce_loss(writer, released)
             return

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, assert_never, cast
 
+import anyio
 import msgspec
 
 from remit.errors import CompactionLimitReached, SandboxLost
@@ -181,9 +182,9 @@ class SessionTurn:
             await self._run_one(uses[0])
         elif uses:
             try:
-                async with asyncio.TaskGroup() as group:
+                async with anyio.create_task_group() as group:
                     for use in uses:
-                        group.create_task(self._run_one(use))
+                        group.start_soon(self._run_one, use)
             except ExceptionGroup as failures:
                 # One failure ends the turn; the others were cut for it.
                 raise failures.exceptions[0] from None

@@ -18,7 +18,7 @@ import structlog
 from remit.clock import Clock
 from remit.errors import LeaseLost, NotFound, StoreUnavailable
 from remit.interfaces import LiveBus, SessionStore, StreamHandler
-from remit.values import Append, Lease, LiveItem, Principal, StreamKind
+from remit.values import Append, HandlerResult, Lease, LiveItem, Principal, StreamKind
 
 logger = structlog.get_logger(__name__)
 
@@ -118,6 +118,7 @@ class Worker:
         self._due = hints.due
         self._wall_ahead = clock.now_us() / 1_000_000 - clock.monotonic()
         self._outbox_due = asyncio.Event()
+        self._is_leaving = False
 
     @property
     def active(self) -> int:
@@ -131,7 +132,10 @@ class Worker:
             group.create_task(self._fence_overdue())
             group.create_task(self._deliver_outbox())
             group.create_task(self._forget_deleted())
-            await self._claim_and_run(group)
+            try:
+                await self._claim_and_run(group)
+            finally:
+                self._is_leaving = True
 
     # ------------------------------------------------------------------------------------------- claiming
 
@@ -182,7 +186,7 @@ class Worker:
         wake_at_us: int | None = None
         seen_seq: int | None = None
         try:
-            result = await handler.run(lease, lambda: self._is_overdue(running))
+            result = await self._carry_out(handler, running)
             seen_seq, wake_at_us = result.seen_seq, result.wake_at_us
         except* (LeaseLost, NotFound) as errors:
             # Another worker owns the stream, or it was deleted: nothing here is ours any more.
@@ -216,6 +220,15 @@ class Worker:
             await self._store.release(lease, seen_seq=seen_seq, wake_at_us=wake_at_us)
         self._due.set()
         self._outbox_due.set()
+
+    async def _carry_out(self, handler: StreamHandler, running: Running) -> HandlerResult:
+        """A cancellation that nobody asked for is a failure like any other: silent, it would be tried again for ever."""
+        try:
+            return await handler.run(running.lease, lambda: self._is_overdue(running))
+        except asyncio.CancelledError as error:
+            if running.is_fenced or self._is_leaving:
+                raise
+            raise RuntimeError("the handler was cancelled from within") from error
 
     async def _forget(self, running: Running) -> None:
         """Unless the stream has been taken up here again: what is kept and what runs for it is the new run's."""

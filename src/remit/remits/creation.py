@@ -14,7 +14,6 @@ from remit.gateway.routing import Router
 from remit.ids import Ids
 from remit.interfaces import Catalog, SessionStore
 from remit.remits.accounts import opening_effects, remit_grants
-from remit.remits.deliverables import read_tree
 from remit.remits.events import (
     AgentRef,
     Amount,
@@ -26,6 +25,7 @@ from remit.remits.events import (
     RemitCreated,
 )
 from remit.remits.forecaster import Forecaster
+from remit.remits.git_files import read_tree
 from remit.remits.log import encode_created, preview_created, summary_of
 from remit.remits.money import format_usd, parse_usd
 from remit.remits.working_session import environment_ref

@@ -263,6 +263,19 @@ class ChangedFile(Value, frozen=True, kw_only=True):
     mode: int | None
     target: str | None = None
     """Of a symlink; then there is no sha256."""
+    base_target: str | None = None
+    """Of the symlink that was there; then there is no base_sha256."""
+    base_mode: int | None = None
+
+
+class ChangedFolder(Value, frozen=True, kw_only=True):
+    """One folder that came, went, or has other permissions."""
+
+    path: str
+    kind: str
+    """added | modified | removed"""
+    mode: int | None
+    base_mode: int | None
 
 
 class DeliverableFile(Value, frozen=True, kw_only=True):
@@ -278,6 +291,7 @@ class RemitDeliverablesReady(RemitEvent, frozen=True, kw_only=True, tag="remit.d
 
     tree_digest: str | None
     changed: tuple[ChangedFile, ...] = ()
+    folders: tuple[ChangedFolder, ...] = ()
     removed: tuple[str, ...] = ()
     files: tuple[DeliverableFile, ...] = ()
     notes: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from remit.errors import BlobMissing, HoldRefused, NotFound, RemitError, StoreUn
 from remit.ids import Ids
 from remit.interfaces import Dispatcher, LiveBus, SandboxProvider, SessionStore
 from remit.remits import accounts, evidence
-from remit.remits.deliverables import GitInput, Handover, hand_over, read_tree
+from remit.remits.deliverables import Handover, hand_over
 from remit.remits.events import (
     Amount,
     Command,
@@ -34,10 +34,12 @@ from remit.remits.events import (
     RemitIterationEnded,
     RemitResumed,
     RemitSessionCreated,
+    RemitSetupEnded,
     RemitVerificationRepeated,
     RemitWorking,
 )
 from remit.remits.forecaster import Forecaster
+from remit.remits.git_files import GitInput, read_tree
 from remit.remits.interruption import until_cut
 from remit.remits.log import RemitLog, read_rows
 from remit.remits.money import format_usd
@@ -232,7 +234,10 @@ class RemitHandler:
 
     async def _set_up(self, log: RemitLog) -> None:
         ended = await until_cut(
-            log, self._bus, lambda: self._setup.set_up(log.principal, log.remit_id, _created(log.state))
+            log,
+            self._bus,
+            lambda: self._setup.set_up(log.principal, log.remit_id, _created(log.state)),
+            failed=lambda why: RemitSetupEnded(error=f"The work could not be set up: {why}"),
         )
         if ended is not None:
             await log.append(ended)
@@ -240,7 +245,12 @@ class RemitHandler:
     async def _verify_input(self, log: RemitLog) -> None:
         if log.state.initial_started is None:
             await log.append(InitialVerificationStarted(verification_id=self._ids.new("vrfy")))
-        ended = await until_cut(log, self._bus, lambda: self._judge_input(log))
+        ended = await until_cut(
+            log,
+            self._bus,
+            lambda: self._judge_input(log),
+            failed=lambda why: InitialVerificationEnded(error=f"The input could not be verified: {why}"),
+        )
         if ended is not None:
             await log.append(ended)
 
@@ -356,6 +366,7 @@ class RemitHandler:
             RemitDeliverablesReady(
                 tree_digest=digest,
                 changed=handover.changed,
+                folders=handover.folders,
                 removed=tuple(file.path for file in handover.changed if file.kind == "removed"),
                 files=handover.files,
                 notes=handover.notes,
@@ -377,8 +388,6 @@ class RemitHandler:
             git = GitInput(
                 remit_id=log.remit_id,
                 epoch=log.lease.epoch,
-                input_digest=created.tree_digest,
-                result_digest=digest,
                 history_digest=created.history_digest,
                 message=f"{created.outcome.strip()[:2000]}\n\nRemit: {log.remit_id}",
                 date=rfc3339(log.state.created_at_us),

@@ -77,6 +77,7 @@ def remit_log_view(remit_id: str, state: RemitState) -> JsonObject:
         "tampered": list[JsonValue](state.tampered),
         "rests_on_work": list[JsonValue](state.rests_on_work),
         "added": list[JsonValue](state.added),
+        "result_notes": list[JsonValue](state.deliverables.notes if state.deliverables is not None else ()),
         "session_ids": list[JsonValue](state.session_ids),
         "explanation": ended.explanation if ended is not None else explain_waiting(state),
         "metadata": dict[str, JsonValue](created.metadata),

@@ -183,6 +183,10 @@ def _found_ended(state: RemitState, rows: Sequence[EventRow], path: str, id: str
         sentences=(
             f"It ended at {rfc3339(since_us)} as {ended.status}, {verified}.",
             *((ended.explanation,) if ended.explanation else ()),
+            *(
+                f"Of its result: {note}."
+                for note in (state.deliverables.notes if state.deliverables is not None else ())
+            ),
             "What was not spent of its budget was given back.",
         ),
         ways=(

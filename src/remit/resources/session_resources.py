@@ -21,6 +21,7 @@ from remit.schema.wire import not_supported
 from remit.values import JsonObject, Principal, Tree, TreeEntry
 
 UPLOADS = "/mnt/session/uploads"
+NAME_BYTES_MAX = 255
 _FILE_MODE = 0o444
 
 
@@ -98,6 +99,10 @@ def mount_path(given: str | None, file_id: str, *, field: str) -> str:
     if any(part in ("", ".", "..") for part in inside[1:].split("/")):
         raise InvalidRequest(
             f"`{field}`: {given!r} is no path of a file below {UPLOADS}; leave out empty parts, `.` and `..`."
+        )
+    if any(len(part.encode("utf-8", "surrogatepass")) > NAME_BYTES_MAX for part in inside.split("/")):
+        raise InvalidRequest(
+            f"`{field}`: has a name of more than {NAME_BYTES_MAX} bytes, which no file system holds; shorten it."
         )
     if any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in inside):
         raise InvalidRequest(f"`{field}`: holds characters that cannot be seen; remove them.")

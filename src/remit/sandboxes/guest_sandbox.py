@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Literal
 
 import msgspec
-import structlog
 
 from remit.errors import SandboxLost, SandboxRefused
 from remit.sandboxes.cgroups import Cgroup
@@ -25,14 +24,13 @@ from remit.values import (
     FileRead,
     JsonObject,
     JsonValue,
+    LeftOut,
     Service,
     ShellRequest,
     Tree,
     TreeEntry,
     TreeRecord,
 )
-
-_log = structlog.get_logger()
 
 OUT_OF_MEMORY = "out_of_memory"
 """The code of SandboxLost when memory was the cause."""
@@ -50,6 +48,13 @@ class _Row(msgspec.Struct, array_like=True, frozen=True):
     mtime_ns: int
     sha256: str | None
     target: str | None
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    entries: tuple[_Row, ...]
+    links: tuple[tuple[str, ...], ...]
+    left_out: tuple[tuple[str, str], ...]
+    left_out_more: int
 
 
 class GuestSandbox:
@@ -168,11 +173,7 @@ class GuestSandbox:
         skip = list[JsonValue](path for path in self._read_only_paths if path.startswith(root + "/"))
         answer = await self._call("tree", {"root": root, "skip": skip}, known)
         self._walked.add(root)
-        if answer.header["left_out"]:
-            _log.warning(
-                "sandbox_tree_left_out", sandbox_id=self.id, root=root, entries=answer.header["left_out"]
-            )
-        rows = msgspec.json.decode(answer.payload, type=list[_Row])
+        found = msgspec.json.decode(answer.payload, type=_Manifest)
         return Tree(
             entries=tuple(
                 TreeEntry(
@@ -184,8 +185,11 @@ class GuestSandbox:
                     sha256=row.sha256,
                     target=row.target,
                 )
-                for row in rows
-            )
+                for row in found.entries
+            ),
+            links=found.links,
+            left_out=tuple(LeftOut(path=path, why=why) for path, why in found.left_out),
+            left_out_more=found.left_out_more,
         )
 
     async def fetch(self, root: str, paths: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:

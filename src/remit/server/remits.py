@@ -204,12 +204,15 @@ class RemitRoutes:
         if ready is None and state.ended is None:
             raise WrongState("There are no deliverables yet; they are listed when the work has ended.")
         if ready is None:  # it ended before anything was made: declined, or its input could not be verified
-            return json_response({"data": [], "changed": [], "notes": []})
+            return json_response({"data": [], "changed": [], "folders": [], "notes": []})
         data = [
             {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256} for file in ready.files
         ]
         changed = msgspec.to_builtins(ready.changed)
-        return json_response({"data": data, "changed": changed, "notes": list(ready.notes)})
+        folders = msgspec.to_builtins(ready.folders)
+        return json_response(
+            {"data": data, "changed": changed, "folders": folders, "notes": list(ready.notes)}
+        )
 
     async def deliverable(self, request: Request) -> Response:
         Query(request)

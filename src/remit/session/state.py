@@ -81,6 +81,8 @@ class Snapshot:
     tree_digest: str
     covers_seq: int
     taken_at: str
+    left_out: tuple[JsonObject, ...] = ()
+    """What it does not hold: `path` and `why`."""
 
 
 @dataclass

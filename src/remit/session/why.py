@@ -21,6 +21,8 @@ from remit.values import Account, EventRow, StreamHead
 USES_NAMED_MAX = 20
 """Tool uses that are named one by one."""
 
+LEFT_OUT_NAMED_MAX = 5
+
 
 def explain_session(
     rows: Sequence[EventRow], head: StreamHead, accounts: Sequence[Account], *, now_us: int
@@ -301,8 +303,12 @@ def _budget_ways(state: SessionState, path: str) -> tuple[Way, ...]:
 def _sandbox_sentence(state: SessionState, head: StreamHead) -> tuple[str, ...]:
     if state.sandbox is None or head.wake_at_us is None:
         return ()
+    left_out = state.snapshot.left_out if state.snapshot is not None else ()
+    named = ", ".join(f"{one['path']} ({one['why']})" for one in left_out[:LEFT_OUT_NAMED_MAX])
+    more = f" and {len(left_out) - LEFT_OUT_NAMED_MAX} more" if len(left_out) > LEFT_OUT_NAMED_MAX else ""
     return (
         f"Its sandbox is kept until about {rfc3339(head.wake_at_us)}; its files outlive it in a snapshot.",
+        *((f"A snapshot cannot hold these: {named}{more}.",) if left_out else ()),
     )
 
 

@@ -69,7 +69,7 @@ from remit.values.sandboxes import (
     ShellRequest,
     TreeRecord,
 )
-from remit.values.trees import ReadOnlyTree, Tree, TreeEntry
+from remit.values.trees import LeftOut, ReadOnlyTree, Tree, TreeEntry
 from remit.values.turns import ToolContext, ToolResult, ToolUse, TurnEnd, TurnView
 from remit.values.value import JsonObject, JsonValue, Value
 from remit.values.verifying import ConsentReason, Verdict, VerifyRequest
@@ -114,6 +114,7 @@ __all__ = [
     "JsonValue",
     "KeyRow",
     "Lease",
+    "LeftOut",
     "LiveItem",
     "MessageEvent",
     "ModelDelta",

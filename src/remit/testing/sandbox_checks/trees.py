@@ -48,6 +48,35 @@ async def check_trees_drop_special_bits_and_special_files(bench: Bench) -> None:
         assert [(entry.path, entry.mode) for entry in tree.entries] == [("d", 0o777), ("s", 0o755)]
 
 
+async def check_trees_hold_folders_of_any_mode_and_name_what_they_cannot_hold(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        modes = ("000", "200", "400", "444", "600", "644", "500")
+        await hands.shell(
+            f"for m in {' '.join(modes)}; do mkdir -p d$m/sub; echo $m > d$m/sub/a; chmod $m d$m/sub d$m; done; "
+            "mkfifo pipe; touch $'caf\\xe9'; echo x > one; ln one two"
+        )
+        tree = await hands.sandbox.tree()
+        files = [path for mode in sorted(modes) for path in (f"d{mode}/sub/a",)]
+        assert [entry.path for entry in tree.entries if entry.kind == "file"] == [*files, "one", "two"]
+        assert {f"{entry.mode:03o}" for entry in tree.entries if entry.kind == "dir"} == set(modes)
+        fetched = {path: content async for path, content in hands.sandbox.fetch("/workspace", files)}
+        assert fetched == {f"d{mode}/sub/a": f"{mode}\n".encode() for mode in modes}
+        assert [(one.path, one.why) for one in tree.left_out] == [
+            ("caf\\xe9", "a name that is not UTF-8"),
+            ("pipe", "a named pipe"),
+        ]
+        assert tree.links == (("one", "two"),)
+        for path, content in fetched.items():
+            assert (await bench.blobs.put(content)) == next(
+                entry.sha256 for entry in tree.entries if entry.path == path
+            )
+        await bench.blobs.put(b"x\n")
+        digest = await bench.blobs.put(tree.encode())
+    async with a_sandbox(bench, tree_digest=digest) as hands:
+        again = await hands.sandbox.tree()
+        assert (again.entries, again.links, again.left_out) == (tree.entries, tree.links, ())
+
+
 async def check_fetch_follows_no_symlink(bench: Bench) -> None:
     async with a_sandbox(bench) as hands:
         await hands.shell("ln -s /etc/hostname link; ln -s /etc dir; mkfifo pipe; echo x > real")
