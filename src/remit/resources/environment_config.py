@@ -13,7 +13,9 @@ from remit.schema.environments import (
     CloudConfigParams,
     ConfigParams,
     LimitedNetwork,
+    NetworkParams,
     PackagesParams,
+    RegistriesAndHosts,
     SelfHostedConfigParams,
     UnrestrictedNetwork,
 )
@@ -30,7 +32,7 @@ VARIABLES_BYTES_MAX = 32_768
 INSTALLED = ("npm", "pip")
 """Sources whose packages are installed; the others would have to change the image's own folders."""
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"(?:\*\.(?=[^.]+\.))?{_LABEL}(?:\.{_LABEL})*")
+_HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _PACKAGES = {
     "pip": re.compile(
         r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[A-Za-z0-9._,-]+\])?"
@@ -109,12 +111,14 @@ def _default_network(default: DefaultNetworking, *, has_packages: bool) -> JsonO
     return _limited([], allow_mcp_servers=False, allow_package_managers=has_packages)
 
 
-def _network(given: UnrestrictedNetwork | LimitedNetwork | None, current: JsonObject | None) -> JsonObject:
+def _network(given: NetworkParams | None, current: JsonObject | None) -> JsonObject:
     if given is None:
         assert current is not None
         return current
     if isinstance(given, UnrestrictedNetwork):
         return {"type": "unrestricted"}
+    if isinstance(given, RegistriesAndHosts):
+        given = LimitedNetwork(allowed_hosts=given.allowed_hosts, allow_package_managers=True)
     before = current if current is not None and current["type"] == "limited" else {}
     hosts = given.allowed_hosts
     if hosts is None:
@@ -142,6 +146,11 @@ def _check_hosts(hosts: Sequence[str]) -> None:
     if len(hosts) > HOSTS_MAX:
         raise InvalidRequest(f"`{field}`: at most {HOSTS_MAX} hosts; use `*.example.com` for many names.")
     for host in hosts:
+        if host == "*":
+            raise InvalidRequest(
+                f'`{field}`: "*" alone would be every host; say that with `networking` {{"type": "unrestricted"}}, or name '
+                "what is meant: `*.example.com`, or `*.com` for all below a top-level name."
+            )
         if len(host) > 253 or not _HOST.fullmatch(host.lower()):
             raise InvalidRequest(
                 f"`{field}`: {host[:100]!r} is no host; write a bare name such as `api.example.com` or `*.example.com`, "

@@ -102,7 +102,8 @@ class Environments:
         raise _is_contended(environment_id)
 
     async def delete(self, principal: Principal, environment_id: str) -> None:
-        """Sessions that were made from it keep what they took. Raises NotFound."""
+        """Of one that no session refers to (`resources.environment_uses`); one that is made at the same moment keeps what
+        it took. Raises NotFound."""
         await self._catalog.delete(principal, KIND, environment_id)
 
     async def list(
@@ -151,6 +152,14 @@ def archived(environment_id: str) -> WrongState:
     """What every use of an archived environment answers."""
     return WrongState(
         f"Environment {environment_id!r} is archived; create or use another one.", code="environment_archived"
+    )
+
+
+def in_use(environment_id: str, users: Sequence[str]) -> WrongState:
+    """What deleting answers while somebody refers to it."""
+    return WrongState(
+        f"Environment {environment_id!r} cannot be deleted while {', '.join(users)} refer to it; delete them first, or "
+        "archive the environment: then nothing new is made of it."
     )
 
 

@@ -57,6 +57,8 @@ class UserCustomToolResult(EventParams, frozen=True, tag="user.custom_tool_resul
 class UserToolResult(EventParams, frozen=True, tag="user.tool_result"):
     """Read only to be refused by name: it belongs to self-hosted environments."""
 
+    IS_TOLD = False
+
     tool_use_id: Json = None
     content: Json = None
     is_error: Json = None
