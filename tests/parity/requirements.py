@@ -224,6 +224,11 @@ BEHAVIOURS: tuple[Requirement, ...] = (
     _served("sessions effort", "models", "An agent's effort is shown resolved to its model's default."),
     _served("sessions long calls", "Remit", "A model call that takes its time holds nothing else up."),
     _served("sessions paths", "cookbook", "Programs find their files where hosted sandboxes have them."),
+    _served(
+        "files at their place",
+        "older documentation",
+        "A file mounted at an absolute path stands there too, as a link, wherever nothing else stands.",
+    ),
     _served("events usage", "budgets", "Every idle is preceded at once by `session.usage`."),
     _served("events times", "events", "`processed_at` never goes back within a session."),
     _served("events spans", "events", "Every `span.model_request_start` has its end."),

@@ -15,6 +15,7 @@ from remit.errors import SandboxLost, SandboxUnavailable
 from remit.interfaces import Catalog, CredentialSource, Sandbox, SandboxProvider
 from remit.orchestrator.berths import Berths
 from remit.orchestrator.held_trees import Held, HeldTrees
+from remit.orchestrator.literal_places import links_outside, place_links
 from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.surroundings import (
     config_of,
@@ -159,6 +160,7 @@ class HeldSandboxes:
                 tree_digest=digest,
                 outputs_digest=state.outputs_digest,
                 mounts=mounts,
+                links=links_outside(state.resources),
                 environment=session_variables(state),
                 path=session_path(state),
                 network=network,
@@ -186,6 +188,9 @@ class HeldSandboxes:
         except BaseException:
             await asyncio.shield(sandbox.destroy())
             raise
+        await place_links(
+            sandbox, state.resources, call_id=f"links:{sandbox.id}:{state.seq}", epoch=writer.epoch
+        )
         tree = await self._read_tree(digest)
         outputs = await load_outputs(self._blobs, state.outputs_digest)
         held = Held(

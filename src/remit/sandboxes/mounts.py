@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -15,7 +16,8 @@ from remit.values import ReadOnlyTree
 
 HOSTED_WORKSPACE = "/mnt/user"
 """Where programs for hosted sandboxes keep what they work on: here another name for the working tree."""
-
+UPLOADS = "/mnt/session/uploads"
+"""Where the files of a session stand: a folder in every sandbox, with files or without."""
 
 UNUSED_MAX = 32
 """Trees that no sandbox uses now and that are kept as folders for the next one."""
@@ -36,6 +38,22 @@ def part_of(mount: ReadOnlyTree, folder: Path) -> Path:
     if not found.exists() or os.path.realpath(found) != os.path.join(os.path.realpath(folder), mount.part):
         raise SandboxUnavailable(f"{mount.part!r} is no plain file or folder of the tree for {path!r}")
     return found
+
+
+def free_links(links: Mapping[str, str], taken: Iterable[str]) -> dict[str, str]:
+    """Those links that stand at, above and below none of the places that are taken already, nor at one another's."""
+    found: dict[str, str] = {}
+    occupied = list(taken)
+    for path, target in sorted(links.items()):
+        is_plain = path.startswith("/") and os.path.normpath(path) == path
+        if is_plain and not any(_meet(path, one) for one in occupied):
+            found[path] = target
+            occupied.append(path)
+    return found
+
+
+def _meet(path: str, other: str) -> bool:
+    return f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/")
 
 
 class MountCache:

@@ -35,7 +35,7 @@ from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.image import Image, ImageBuilder
 from remit.sandboxes.image_folder import UNUSED_SECONDS, ImageFolder
-from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache, part_of
+from remit.sandboxes.mounts import HOSTED_WORKSPACE, UPLOADS, MountCache, free_links, part_of
 from remit.sandboxes.patience import patience
 from remit.sandboxes.seccomp import build_filter
 from remit.sandboxes.toolchain import HOST_NAME, INSIDE, PYTHON
@@ -64,6 +64,11 @@ _SCRATCH_BYTES = 64 << 20
 _MEMORY_FOLDERS = {"/dev/shm": 64 << 20, "/run": 4 << 20, "/var/tmp": 64 << 20}
 """Besides /tmp, with the bytes that each may hold."""
 _HOME = "/tmp/home"
+_TAKEN = (
+    *(f"/{name}" for name in ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "proc", "dev", "sys")),
+    *(_HOME, "/run", "/workspace", HOSTED_WORKSPACE, "/mnt/session", "/mnt/judge"),
+)
+"""Where a sandbox has something of its own."""
 _ELSEWHERE: tuple[Wall, ...] = ("egress", "credentials")
 """What the line of the network tells."""
 _SECCOMP_DESCRIPTOR = 5  # 3 is the control socket, 4 the lane
@@ -368,7 +373,7 @@ class BubblewrapProvider:
             names = [one.name for one in spec.credentials]
             _log.info("credentials_bound", sandbox_id=folder.name, key=spec.key, credentials=names)
         return LaunchPlan(
-            argv=_command(program, image, folder, limits, mounts, trusting, laid),
+            argv=_command(program, image, folder, limits, mounts, trusting, laid, spec.links),
             descriptors=[
                 await asyncio.to_thread(_memory_file, "seccomp", build_filter()),
                 *(
@@ -414,6 +419,7 @@ def _command(
     mounts: Sequence[tuple[ReadOnlyTree, Path]],
     trusting: Sequence[str],
     laid: Laid | None,
+    links: Mapping[str, str],
 ) -> list[str]:
     """The whole command line. The program itself gets an empty environment: PID 1 would show it to everyone inside."""
     argv = [program, "--as-pid-1", *ISOLATION, *SYSTEM_BINDS]
@@ -433,7 +439,10 @@ def _command(
         argv += ["--ro-bind", bind.source, bind.target]
     argv += ["--bind", str(folder / "workspace"), "/workspace"]
     argv += ["--bind", str(folder / "outputs"), "/mnt/session/outputs"]
-    argv += ["--symlink", "/workspace", HOSTED_WORKSPACE]
+    argv += ["--symlink", "/workspace", HOSTED_WORKSPACE, "--dir", UPLOADS]
+    taken = (*_TAKEN, *(bind.target for bind in image.binds), *(mount.path for mount, _ in mounts))
+    for path, target in free_links(links, taken).items():
+        argv += ["--symlink", target, path]
     if laid is None:
         for mount, source in mounts:
             argv += ["--ro-bind", str(source), mount.path]
