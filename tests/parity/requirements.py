@@ -229,6 +229,10 @@ BEHAVIOURS: tuple[Requirement, ...] = (
         "older documentation",
         "A file mounted at an absolute path stands there too, as a link, wherever nothing else stands.",
     ),
+    _served("packages said", "Remit", "What takes its time is said before: packages are being installed."),
+    _served(
+        "packages fail", "environments", "A turn whose packages cannot be installed ends as any other turn."
+    ),
     _served("events usage", "budgets", "Every idle is preceded at once by `session.usage`."),
     _served("events times", "events", "`processed_at` never goes back within a session."),
     _served("events spans", "events", "Every `span.model_request_start` has its end."),
@@ -247,7 +251,9 @@ BEHAVIOURS: tuple[Requirement, ...] = (
     ),
     _served("environments hosts", "environments", "`*.` stands before any name; `*` alone is refused."),
     _served("environments in use", "environments", "An environment is deleted only when no session has it."),
-    _served("web domains", "web tools", "Domain lists take no name twice and no internal name; both are named."),
+    _served(
+        "web domains", "web tools", "Domain lists take no name twice and no internal name; both are named."
+    ),
     _served("files of a session", "files", "All that `scope_id` lists can be downloaded."),
     _served("sessions initial events", "sessions", "`initial_events` make a session run at once."),
     _served("sessions overrides", "sessions", "Overrides replace, clear and inherit."),

@@ -142,6 +142,7 @@ EVENT_TYPES = frozenset(
         "session.updated",
         "session.usage",
         "session.deleted",
+        "session.packages_installing",
         "session.sandbox_lost",
         "session.credentials_used",
         "span.outcome_evaluation_start",
@@ -158,4 +159,4 @@ EVENT_TYPES = frozenset(
         "workflow_run.phase_ended",
     }
 )
-"""What `types[]` may name. The wire's own, and Remit's `session.sandbox_lost` and `session.credentials_used`."""
+"""What `types[]` may name. The wire's own, and of Remit's own what docs/events.md names."""
