@@ -77,14 +77,19 @@ def resolve_web_settings(name: str, entry: ToolConfigParams | None) -> JsonObjec
     return resolved
 
 
-def _not_offered(name: str, place: str) -> InvalidRequest:
-    mend = (
-        "The operator can switch it on: REMIT_WEB_TOOLS=1."
-        if name == "web_fetch"
-        else "The operator can switch it on: REMIT_WEB_TOOLS=1, with a search engine in REMIT_SEARXNG_URL or REMIT_BRAVE_API_KEY."
+def offer_mend(name: str) -> str:
+    """Who can offer the web tool, and how."""
+    if name == "web_fetch":
+        return "The operator can switch it on: REMIT_WEB_TOOLS=1."
+    return (
+        "The operator can switch it on: REMIT_WEB_TOOLS=1, with a search engine in REMIT_SEARXNG_URL or "
+        "REMIT_BRAVE_API_KEY."
     )
+
+
+def _not_offered(name: str, place: str) -> InvalidRequest:
     return InvalidRequest(
-        f'`{place}.name`: {name} is not offered here. {mend} Or give the entry `"enabled": false`.',
+        f'`{place}.name`: {name} is not offered here. {offer_mend(name)} Or give the entry `"enabled": false`.',
         code="not_supported",
     )
 

@@ -114,7 +114,7 @@ def _under_way(state: SessionState, signs: Signs, head: StreamHead) -> Found:
             waits_for="tool",
             since_us=since_us,
             sentences=(
-                f"The environment's packages have been being installed since {rfc3339(since_us)}.",
+                f"The environment's packages are being installed, since {rfc3339(since_us)}.",
                 "Then the turn goes on; sessions after this one have them at once.",
             ),
         )
