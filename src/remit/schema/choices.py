@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from msgspec import inspect
@@ -80,6 +80,14 @@ def _read(body: bytes) -> Any:  # Any: JSON
         return _UNREAD  # what comes behind the wrong value is broken as well
 
 
+def _as_object(data: Any) -> dict[str, Any] | None:  # Any: JSON
+    return cast("dict[str, Any]", data) if isinstance(data, dict) else None  # Any: JSON
+
+
+def _as_list(data: Any) -> list[Any]:  # Any: JSON
+    return cast("list[Any]", data) if isinstance(data, list) else []  # Any: JSON
+
+
 def _alternatives(info: inspect.Type) -> list[inspect.Type]:
     while isinstance(info, inspect.Metadata):
         info = info.type
@@ -102,10 +110,12 @@ def _walk(
             rest = [one for one in alternatives if not _values(one) and not isinstance(one, inspect.NoneType)]
             yield _choices(place, values, data, is_missing=is_missing, is_closed=not rest)
     elif isinstance(steps[0], int):
-        item = data[steps[0]] if isinstance(data, list) and steps[0] < len(data) else _UNREAD
+        items = _as_list(data)
+        item = items[steps[0]] if steps[0] < len(items) else _UNREAD
         yield from _walk(_of_items(alternatives), steps[1:], item, f"{place}[{steps[0]}]")
     elif steps[0] == _ANY_KEY:
-        for key, value in data.items() if isinstance(data, dict) else [(_ANY_KEY, _UNREAD)]:
+        known = _as_object(data)
+        for key, value in known.items() if known is not None else [(_ANY_KEY, _UNREAD)]:
             yield from _walk(_of_items(alternatives), steps[1:], value, f"{place}.{key}")
     else:
         yield from _walk_field(alternatives, steps[0], steps[1:], data, place)
@@ -120,17 +130,18 @@ def _walk_field(
 ) -> Iterator[Choices]:
     where = f"{place}.{name}" if place else name
     structs = [one for one in alternatives if isinstance(one, inspect.StructType)]
-    if data is not _UNREAD and not isinstance(data, Mapping):
+    known = _as_object(data)
+    if known is None and data is not _UNREAD:
         return
-    value: Any = _UNREAD if data is _UNREAD else data.get(name)  # Any: JSON
-    is_missing = data is not _UNREAD and name not in data
+    value: Any = _UNREAD if known is None else known.get(name)  # Any: JSON
+    is_missing = known is not None and name not in known
     tags = [one for one in structs if one.tag_field == name]
     if tags and not rest:
         told = [one for one in tags if getattr(one.cls, "IS_TOLD", True)] or tags
         yield _choices(where, [one.tag for one in told], value, is_missing=is_missing, is_closed=True)
         return
     for one in structs:
-        if data is not _UNREAD and one.tag_field is not None and data.get(one.tag_field) != one.tag:
+        if known is not None and one.tag_field is not None and known.get(one.tag_field) != one.tag:
             continue
         for field in one.fields:
             if field.encode_name == name:

@@ -230,7 +230,7 @@ class EventRoutes:
         return json_response({"data": shown})
 
 
-def _streams(of: str, stream: Callable[[Request], Awaitable[Response]]) -> list[Route]:
+def _streams(of: str, stream: Callable[[Request], Awaitable[EventStream]]) -> list[Route]:
     """Quickstarts and clients of other languages know the one path, the SDKs for the one thing the other."""
     return [Route(f"{of}{path}", stream, methods=["GET"]) for path in ("/events/stream", "/stream")]
 

@@ -101,7 +101,7 @@ async def check_links_stand_where_nothing_else_does(bench: Bench) -> None:
     uploads = await store_tree(bench.blobs, {"data/x.csv": b"1,2\n"})
     mounts = msgspec.to_builtins([ReadOnlyTree(path="/mnt/session/uploads", tree_digest=uploads)])
     target = "/mnt/session/uploads/data/x.csv"
-    free = ("/mnt/user-data/x.csv", "/data/deep/x.csv", "/home/somebody/x.csv")
+    free = ("/mnt/user-data/x.csv", "/data/deep/x.csv", "/srv/x.csv")
     taken = (
         "/etc/hosts",
         "/usr/bin/env/x",
