@@ -65,7 +65,10 @@ _MEMORY_FOLDERS = {"/dev/shm": 64 << 20, "/run": 4 << 20, "/var/tmp": 64 << 20}
 """Besides /tmp, with the bytes that each may hold."""
 _HOME = "/tmp/home"
 _TAKEN = (
-    *(f"/{name}" for name in ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "proc", "dev", "sys")),
+    *(
+        f"/{name}"
+        for name in ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "proc", "dev", "sys")
+    ),
     *(_HOME, "/run", "/workspace", HOSTED_WORKSPACE, "/mnt/session", "/mnt/judge"),
 )
 """Where a sandbox has something of its own."""
@@ -235,6 +238,7 @@ class BubblewrapProvider:
         return (
             await asyncio.to_thread(self._image_folder.collect),
             await asyncio.to_thread(self._runtime.collect),
+            await asyncio.to_thread(self._places.collect_mounts),
         )
 
     async def _image(self, toolchains: tuple[str, ...]) -> Image:
@@ -340,7 +344,15 @@ class BubblewrapProvider:
         program = await self._working_program()
         image = await self._image(tuple(spec.toolchains))
         mounts = [
-            (mount, part_of(mount, await self._mounts.folder(mount.tree_digest, user=folder)))
+            (
+                mount,
+                part_of(
+                    mount,
+                    await self._mounts.folder(
+                        mount.tree_digest, user=folder, outlives_server=mount.outlives_server
+                    ),
+                ),
+            )
             for mount in spec.mounts
         ]
         laid = None
