@@ -76,6 +76,11 @@ class MountCache:
         """The one that was asked for last stands last."""
         folder.before_removal(self._put_aside)
 
+    async def mounted(self, mount: ReadOnlyTree, *, user: Path) -> Path:
+        """What is bound at the mount's place in the sandbox whose folder `user` is. Raises as `folder` and `part_of`."""
+        found = await self.folder(mount.tree_digest, user=user, outlives_server=mount.outlives_server)
+        return part_of(mount, found)
+
     async def folder(self, digest: str, *, user: Path, outlives_server: bool = False) -> Path:
         """The tree as a folder, which stays as long as the folder `user` (of a sandbox). Raises BlobMissing,
         SandboxUnavailable."""

@@ -17,6 +17,7 @@ from remit.ids import Ids
 from remit.interfaces import BlobReader, Egress
 from remit.sandboxes.bubblewrap import bytecode
 from remit.sandboxes.bubblewrap.ground import CACHES, HOME, SECONDS_A_BIND, Laid, lay_ground
+from remit.sandboxes.bubblewrap.links import link_arguments
 from remit.sandboxes.bubblewrap.places import Places
 from remit.sandboxes.bubblewrap.program import (
     ISOLATION,
@@ -35,7 +36,7 @@ from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.image import Image, ImageBuilder
 from remit.sandboxes.image_folder import UNUSED_SECONDS, ImageFolder
-from remit.sandboxes.mounts import HOSTED_WORKSPACE, UPLOADS, MountCache, free_links, part_of
+from remit.sandboxes.mounts import HOSTED_WORKSPACE, UPLOADS, MountCache
 from remit.sandboxes.patience import patience
 from remit.sandboxes.seccomp import build_filter
 from remit.sandboxes.toolchain import HOST_NAME, INSIDE, PYTHON
@@ -64,14 +65,6 @@ _SCRATCH_BYTES = 64 << 20
 _MEMORY_FOLDERS = {"/dev/shm": 64 << 20, "/run": 4 << 20, "/var/tmp": 64 << 20}
 """Besides /tmp, with the bytes that each may hold."""
 _HOME = "/tmp/home"
-_TAKEN = (
-    *(
-        f"/{name}"
-        for name in ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "proc", "dev", "sys")
-    ),
-    *(_HOME, "/run", "/workspace", HOSTED_WORKSPACE, "/mnt/session", "/mnt/judge"),
-)
-"""Where a sandbox has something of its own."""
 _ELSEWHERE: tuple[Wall, ...] = ("egress", "credentials")
 """What the line of the network tells."""
 _SECCOMP_DESCRIPTOR = 5  # 3 is the control socket, 4 the lane
@@ -343,18 +336,7 @@ class BubblewrapProvider:
         limits = spec.limits or self._limits
         program = await self._working_program()
         image = await self._image(tuple(spec.toolchains))
-        mounts = [
-            (
-                mount,
-                part_of(
-                    mount,
-                    await self._mounts.folder(
-                        mount.tree_digest, user=folder, outlives_server=mount.outlives_server
-                    ),
-                ),
-            )
-            for mount in spec.mounts
-        ]
+        mounts = [(mount, await self._mounts.mounted(mount, user=folder)) for mount in spec.mounts]
         laid = None
         if spec.ground is not None:
             passwd = await asyncio.to_thread(Path(image.binds[0].source, "etc/passwd").read_text)
@@ -452,9 +434,8 @@ def _command(
     argv += ["--bind", str(folder / "workspace"), "/workspace"]
     argv += ["--bind", str(folder / "outputs"), "/mnt/session/outputs"]
     argv += ["--symlink", "/workspace", HOSTED_WORKSPACE, "--dir", UPLOADS]
-    taken = (*_TAKEN, *(bind.target for bind in image.binds), *(mount.path for mount, _ in mounts))
-    for path, target in free_links(links, taken).items():
-        argv += ["--symlink", target, path]
+    taken = (*(bind.target for bind in image.binds), *(mount.path for mount, _ in mounts))
+    argv += link_arguments(links, taken)
     if laid is None:
         for mount, source in mounts:
             argv += ["--ro-bind", str(source), mount.path]
