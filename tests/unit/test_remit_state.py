@@ -45,7 +45,7 @@ from remit.remits.steps import (
     Step,
     VerifyInput,
     next_step,
-    reopening_id,
+    session_event_id,
 )
 from remit.remits.work import Evaluation, Work
 from remit.values import EventRow, Verdict
@@ -287,7 +287,7 @@ def test_an_interrupted_session_is_noted_kept_and_reopened_once() -> None:
     assert next_step(fold(rows(*base)), work) == NoteInterruption(session_event_id="sevt_i")
     resumed = fold(rows(*base, RemitInterrupted(), RemitResumed(id="revt_r")))
     assert next_step(resumed, work) == ReopenOutcome(resume_id="revt_r", max_iterations=3)
-    again = msgspec.structs.replace(work, input_ids=frozenset({reopening_id("revt_r")}))
+    again = msgspec.structs.replace(work, input_ids=frozenset({session_event_id("revt_r")}))
     assert next_step(resumed, again) == NoteInterruption(session_event_id="sevt_i")
 
 
