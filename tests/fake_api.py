@@ -259,6 +259,8 @@ class FakeApi:
                             return
                         yield frame
                         sent += 1
+                    if log.events and log.events[-1]["type"] == "remit.ended":
+                        return
                     await changed.wait()
             finally:
                 self.disconnects += 1
