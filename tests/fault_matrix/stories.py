@@ -163,7 +163,7 @@ OUTCOME_SCRIPT: JsonObject = {
 # ------------------------------------------------------------------------------------------------ a remit
 
 
-async def _commission(person: Person, **fields: Any) -> str:
+async def commission(person: Person, **fields: Any) -> str:
     if "remit" not in person.known:
         there: Any = await person.all("/v1/remits")
         if there:
@@ -218,17 +218,17 @@ async def _may_not_have_run(person: Person, session_ids: Sequence[str]) -> bool:
 
 
 async def _remit(person: Person) -> list[str]:
-    path = await _commission(person, budget={"usd": "20.00", "tokens": 2_000_000})
+    path = await commission(person, budget={"usd": "20.00", "tokens": 2_000_000})
     return await _follow_remit(person, path, "satisfied")
 
 
 async def _dear_remit(person: Person) -> list[str]:
-    path = await _commission(person, budget={"usd": "0.60"})
+    path = await commission(person, budget={"usd": "0.60"})
     return await _follow_remit(person, path, "budget_reached")
 
 
 async def _cheat(person: Person) -> list[str]:
-    path = await _commission(
+    path = await commission(
         person,
         budget={"usd": "20.00", "tokens": 2_000_000},
         verifiers=[{"type": "command", "command": "bash check.sh"}],
@@ -238,7 +238,7 @@ async def _cheat(person: Person) -> list[str]:
 
 
 async def _raised_remit(person: Person) -> list[str]:
-    path = await _commission(person, budget={"usd": "0.60"})
+    path = await commission(person, budget={"usd": "0.60"})
     if not await _is_reopened(person, path):
         wrong = await _follow_remit(person, path, "budget_reached")
         if wrong and not await _is_reopened(person, path):
