@@ -92,7 +92,7 @@ def reopening_grants(
     remit_id: str, number: int, budget: Budget, reserve: Amount, accounts: Sequence[Account]
 ) -> tuple[GrantNote, ...]:
     """What the workspace grants for the `number`-th reopening: what the whole budget is above what was spent, and of that
-    the reserve of one more verification."""
+    the reserve of one more verification, where it leaves half to the work."""
     notes: list[GrantNote] = []
     for unit in UNITS:
         whole = budget_amount(budget, unit)
@@ -100,11 +100,12 @@ def reopening_grants(
             continue
         spent = sum(account.spent for account in accounts if account.unit == unit)
         left = max(0, whole - spent)
-        for_verification = min(left, reserved_amount(reserve, unit))
+        for_verification = min(left // 2, reserved_amount(reserve, unit))
         amounts: dict[Purpose, int] = {"work": left - for_verification, "verification": for_verification}
         notes += [
             GrantNote(grant_id=_grant_id(remit_id, number), unit=unit, purpose=purpose, amount=amount)
             for purpose, amount in amounts.items()
+            if amount > 0  # an account that is stopped grants nothing, not even nothing
         ]
     return tuple(notes)
 
@@ -118,6 +119,7 @@ def reopened_session_grants(
             grant_id=_grant_id(session_id, number), unit=note.unit, purpose=note.purpose, amount=note.amount
         )
         for note in session_grants(session_id, accounts)
+        if note.amount > 0
     )
 
 
