@@ -228,9 +228,9 @@ def _step_after_failure(state: RemitState, work: Work) -> Step | None:
     is_failed = work.stop_reason == "retries_exhausted" and not work.is_terminated
     if failure is None or not is_failed or failure.treatment == "end":
         return None
-    if state.pause is None or state.pause.session_event_id != failure.event_id:
+    is_known = state.pause is not None and state.pause.session_event_id == failure.event_id
+    if not is_known or not state.resume_ids:
         return Pause(failure=failure)
-    assert state.resume_ids, "a remit at work whose pause is over was resumed"
     return ContinueSession(command_id=state.resume_ids[-1])
 
 
