@@ -220,12 +220,14 @@ async def test_every_route_hides_another_workspaces_remit(world: World) -> None:
             ("POST", "/interrupt"),
             ("POST", "/resume"),
             ("POST", "/verify"),
+            ("POST", "/budget"),
             ("GET", "/check"),
             ("GET", "/receipt"),
             ("GET", "/deliverables"),
             ("GET", "/deliverables/files.tar"),
         ]:
-            answer = await other.request(method, f"/v1/remits/{remit_id}{path}")
+            body = {"usd": "9"} if path == "/budget" else None
+            answer = await other.request(method, f"/v1/remits/{remit_id}{path}", json=body)
             assert answer.status_code == 404, (method, path, answer.text)
         assert (await other.get("/v1/remits")).json()["data"] == []
     assert (await world.bench.state(remit_id)).pending == ()
@@ -246,6 +248,40 @@ async def test_commands_in_the_wrong_state_are_refused_and_repeating_one_is_fine
         assert (await client.get(f"{path}/deliverables")).json() == nothing
     assert state.ended is not None
     assert state.ended.explanation == "too dear"
+
+
+async def test_a_budget_that_was_reached_is_raised_and_the_stream_passes_over_the_first_end(
+    world: World,
+) -> None:
+    async with world.client() as client, world.bench.running():
+        asked = {**ASKED, "budget": {"usd": "0.0001"}, "consent": "given"}
+        path = f"/v1/remits/{(await client.post('/v1/remits', json=asked)).json()['id']}"
+        early = await client.post(f"{path}/budget", json={"usd": "2"})
+        assert (early.status_code, "has not ended" in early.text) == (400, True)
+        await world.bench.ended(path.rpartition("/")[2])
+        for body, words in [
+            ({}, "is empty"),
+            ({"usd": "0"}, "more than zero"),
+            ({"usd": 2}, "`usd`"),
+            ({"euro": "2"}, "euro"),
+            ({"tokens": 500}, "there is nothing to raise; give `usd`"),
+        ]:
+            refused = await client.post(f"{path}/budget", json=body)
+            assert (refused.status_code, words in refused.text) == (400, True), refused.text
+        raised = await client.post(f"{path}/budget", json={"usd": "2.50"})
+        again = await client.post(f"{path}/budget", json={"usd": "2.50"})
+        assert raised.status_code == 200
+        assert again.status_code in (200, 400)  # it is being raised, or at work already
+        lines = (await client.get(f"{path}/events/stream?after=0")).text.splitlines()
+        types = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+        assert types.count("remit.reopened") == 1
+        assert types.count("remit.ended") == 2
+        assert types[-1] == "remit.ended"
+        remit = (await client.get(path)).json()
+        assert (remit["status"], remit["budget"]["usd"], remit["cap"]["usd"]) == ("satisfied", "2.5", "2.5")
+        late = await client.post(f"{path}/budget", json={"usd": "9"})
+        assert late.status_code == 400
+        assert "Start anew: remit do Answer --verify" in late.json()["error"]["message"]
 
 
 async def test_a_yes_that_names_too_little_is_refused_with_what_to_name(world: World) -> None:

@@ -12,6 +12,8 @@ EXIT_VERIFIED = 0
 EXIT_NOT_VERIFIED = 1
 """Also: anything that went wrong after the command line was understood."""
 EXIT_USAGE = 2
+EXIT_PAUSED = 75
+"""A try later may do: no model answers, and everything is kept (EX_TEMPFAIL of sysexits.h)."""
 EXIT_INTERRUPTED = 130
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,17 +14,15 @@ from remit.cli.changes import changes_of, folders_of, strays_text
 from remit.cli.connect import Connection, Invocation
 from remit.cli.consent import Manner, is_consented
 from remit.cli.deliver import default_out, deliver
-from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_VERIFIED
+from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_PAUSED, EXIT_VERIFIED
 from remit.cli.follow import Ending, Follower
 from remit.cli.pack import InputPlan, human_bytes
 from remit.cli.screens import screen_for
 from remit.cli.view import View
 from remit.client import wording
+from remit.client.anew import INPUT_PATH, anew_line, raise_line
 from remit.client.stream import JsonObject
 from remit.clock import SystemClock
-
-INPUT_PATH = "remit.input_path"
-"""The metadata key under which a remit remembers the folder it came from, for `remit apply`."""
 
 
 class Journey:
@@ -36,7 +35,7 @@ class Journey:
         remit_id: str,
         manner: Manner,
         *,
-        interrupts_known: int = 0,
+        known: Mapping[str, int] | None = None,
         plan: InputPlan | None = None,
     ) -> None:
         self._invocation = invocation
@@ -44,7 +43,9 @@ class Journey:
         self._remit_id = remit_id
         self._manner = manner
         self._plan = plan
-        self._follower = follower_of(invocation, connection, remit_id, interrupts_known=interrupts_known)
+        self._follower = follower_of(
+            invocation, connection, remit_id, known=known or {}, wait_seconds=manner.wait_seconds
+        )
 
     async def run(self, remit: JsonObject) -> int:
         """Watch the verifiers on the input, ask, then watch the work. Gives the exit code."""
@@ -62,6 +63,9 @@ class Journey:
         return await self._finish(await self._follower.run(is_interrupting=True))
 
     async def _finish(self, ending: Ending) -> int:
+        if ending == "paused":
+            await print_paused(self._invocation, self._connection, self._remit_id)
+            return EXIT_PAUSED
         if ending != "ended":
             if not self._invocation.is_json:
                 print_interrupted(self._invocation.console, self._remit_id)
@@ -71,17 +75,22 @@ class Journey:
                     {"type": "remit.interrupted", "remit_id": self._remit_id, "durable": False}
                 )
             return EXIT_INTERRUPTED
-        await _hand_over(self._invocation, self._connection, self._remit_id, self._manner)
+        await hand_over(self._invocation, self._connection, self._remit_id, self._manner)
         return EXIT_VERIFIED if self._follower.view.verified else EXIT_NOT_VERIFIED
 
 
 def follower_of(
-    invocation: Invocation, connection: Connection, remit_id: str, *, interrupts_known: int
+    invocation: Invocation,
+    connection: Connection,
+    remit_id: str,
+    *,
+    known: Mapping[str, int],
+    wait_seconds: float | None = None,
 ) -> Follower:
     """Who follows a remit on the screen that fits."""
     view = View(remit_id=remit_id)
     screen = screen_for(invocation.console, view, is_json=invocation.is_json)
-    return Follower(connection, view, screen, SystemClock(), interrupts_known=interrupts_known)
+    return Follower(connection, view, screen, SystemClock(), known=known, wait_seconds=wait_seconds)
 
 
 def input_folder(remit: JsonObject) -> Path | None:
@@ -90,7 +99,7 @@ def input_folder(remit: JsonObject) -> Path | None:
     return Path(path) if isinstance(path, str) else None
 
 
-async def _hand_over(invocation: Invocation, connection: Connection, remit_id: str, manner: Manner) -> None:
+async def hand_over(invocation: Invocation, connection: Connection, remit_id: str, manner: Manner) -> None:
     """Show the end and write the result. The last thing on the screen is the next command."""
     remit = await connection.call(lambda client: client.remits.retrieve(remit_id))
     if not invocation.is_json:
@@ -137,6 +146,31 @@ def print_interrupted(console: Console, remit_id: str) -> None:
     console.print(
         render.rows([("interrupted", "everything is kept"), ("next", f"remit do --resume {remit_id}")])
     )
+
+
+async def print_paused(invocation: Invocation, connection: Connection, remit_id: str) -> None:
+    """That it is paused, why, and how it goes on; in JSON as the last line."""
+    remit = await connection.call(lambda client: client.remits.retrieve(remit_id))
+    why = wording.printable(str(remit.get("explanation")))
+    if invocation.is_json:
+        line = {"type": "remit.paused", "id": remit_id, "remit_id": remit_id, "left": True}
+        invocation.print_json({**line, "wake_at": remit.get("wake_at"), "explanation": why})
+        return
+    pairs = [(str(remit.get("status")), why), ("", "nothing is lost, and nothing is spent meanwhile")]
+    invocation.console.print(render.rows([*pairs, ("next", f"remit do --resume {remit_id}")]))
+
+
+def print_over(console: Console, remit: JsonObject) -> None:
+    """That it has ended and is not begun again by being resumed, and what to type for more."""
+    status = wording.status_text(str(remit.get("status")))
+    pairs = [
+        ("over", f"it ended as {status} at {wording.moment(remit.get('ended_at'))}; nothing was done again")
+    ]
+    if remit.get("status") == "budget_reached":
+        pairs.append(("more", raise_line(remit["id"])))
+    pairs.append(("anew", wording.printable(anew_line(remit))))
+    console.print(render.rows(pairs))
+    console.print()
 
 
 def _near(path: Path) -> str:

@@ -16,13 +16,13 @@ from remit.cli.connect import Connection, Invocation
 from remit.cli.deliver import short_id
 from remit.cli.do import retrieve
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage
-from remit.cli.journey import INPUT_PATH
 from remit.cli.land import land, plan_landing
 from remit.cli.links import page_link
 from remit.cli.receipt import receipt_text
 from remit.cli.receipt_html import receipt_html
 from remit.cli.view import verdicts_of
 from remit.client import wording
+from remit.client.anew import INPUT_PATH
 from remit.client.consent import reason_lines, reasons_beside_cost
 from remit.client.stream import JsonObject
 

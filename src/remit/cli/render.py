@@ -32,6 +32,8 @@ def live(view: View, *, now: datetime) -> RenderableType:
         Text(wording.one_line(view.outcome), style="bold"),
         Text(),
     ]
+    if view.status == "paused":
+        parts += [Text(view.explanation, style="yellow"), Text()]
     steps = view.steps[-STEPS_SHOWN:]
     parts.extend(_step(step, now) for step in steps)
     if view.is_thinking:

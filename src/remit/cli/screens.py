@@ -136,7 +136,7 @@ class LineScreen:
         return
 
 
-_LAST_TYPES = ("remit.ended", "remit.interrupted")
+_LAST_TYPES = ("remit.ended", "remit.interrupted", "remit.paused")
 
 
 class JsonScreen(LineScreen):

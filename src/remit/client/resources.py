@@ -108,8 +108,16 @@ class Remits:
         return await self._http.post(_path("/v1/remits", remit_id, "interrupt"))
 
     async def resume(self, remit_id: str) -> JsonObject:
-        """Go on after an interrupt."""
+        """Go on after an interrupt, or in a pause without waiting for its end."""
         return await self._http.post(_path("/v1/remits", remit_id, "resume"))
+
+    async def raise_budget(
+        self, remit_id: str, *, usd: str | None = None, tokens: int | None = None
+    ) -> JsonObject:
+        """Give a remit that reached its budget a higher one, in all; it goes on with what it has."""
+        return await self._http.post(
+            _path("/v1/remits", remit_id, "budget"), _given({"usd": usd, "tokens": tokens})
+        )
 
     async def verify(self, remit_id: str) -> JsonObject:
         """Run the verifiers again on the result; answers when they are done."""

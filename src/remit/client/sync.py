@@ -132,6 +132,7 @@ class Remits:
         self.decline = bridge.call(remits.decline)
         self.interrupt = bridge.call(remits.interrupt)
         self.resume = bridge.call(remits.resume)
+        self.raise_budget = bridge.call(remits.raise_budget)
         self.verify = bridge.call(remits.verify)
         self.check = bridge.call(remits.check)
         self.receipt = bridge.call(remits.receipt)

@@ -70,6 +70,7 @@ def remit_status(remit: Json) -> Markup:
         ("harness", f"{harness['name']} {harness.get('version')}" if harness.get("name") else None),
         ("began", moment(remit.get("created_at"))),
         ("ended", moment(ended) if ended else None),
+        ("goes on", moment(remit["wake_at"]) if remit.get("wake_at") else None),
     ]
     explanation = str(remit.get("explanation") or "")
     note = tag("p", explanation, class_="dim") if explanation else None
@@ -114,7 +115,9 @@ def remit_verifiers(remit: Json) -> Markup:
 
 
 def remit_waiting(remit: Json) -> Sequence[Markup]:
-    """The consent that a remit waits for."""
+    """The consent that a remit waits for, or what people must mend before it goes on."""
+    if remit.get("status") == "paused" and remit.get("wake_at") is None:
+        return (tag("li", tag("b", "paused"), " ", str(remit.get("explanation") or "")),)
     if remit.get("status") != "awaiting_consent":
         return ()
     forecast = as_object(remit.get("forecast"))

@@ -24,7 +24,7 @@ from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import assumed_settlements
 from remit.orchestrator.recovery import recover
-from remit.orchestrator.session_errors import session_error
+from remit.orchestrator.session_errors import session_error, turn_failure
 from remit.orchestrator.snapshots import SnapshotTaker
 from remit.orchestrator.turn import (
     SessionTurn,
@@ -184,7 +184,7 @@ class SessionRun:
         except (LeaseLost, StoreUnavailable):
             raise
         except RemitError as error:
-            await self._fail_turn(session_error(error, "exhausted"))
+            await self._fail_turn(session_error(error, "exhausted"), turn_failure(error))
         except Exception:
             logger.exception("turn_failed", session_id=self._writer.session_id)
             await self._fail_turn(
@@ -243,7 +243,7 @@ class SessionRun:
         await writer.stage(*new, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "end_turn"})
 
-    async def _fail_turn(self, error: JsonObject) -> None:
+    async def _fail_turn(self, error: JsonObject, failure: JsonObject | None = None) -> None:
         """The turn is dead: say why, answer what is open, flush the queue, go idle."""
         writer, state = self._writer, self._state
         closed = [
@@ -252,8 +252,9 @@ class SessionRun:
         ]
         flushed = [id for id, event in state.pending.items() if event["type"] != "user.interrupt"]
         new = [writer.public("session.error", error=error), *closed, *consume(writer, flushed)]
+        failed = writer.private("turn.failed", **(failure or turn_failure(None)), message=error["message"])
         uses = list(state.tool_uses.values())
-        await writer.append(*new, *unmeasured(writer, uses), effects=_assumed(uses))
+        await writer.append(*new, failed, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "retries_exhausted"})
 
     async def _go_idle(self, reason: JsonObject, *, details: JsonObject | None = None) -> None:

@@ -238,9 +238,43 @@ class RemitInterrupted(RemitEvent, frozen=True, kw_only=True, tag="remit.interru
 
 
 class RemitResumed(RemitEvent, frozen=True, kw_only=True, tag="remit.resumed"):
-    """A person said go on."""
+    """A person said go on, or the time of a pause has come (the actor is then `remit`)."""
 
     actor: str = ""
+
+
+class RemitPaused(RemitEvent, frozen=True, kw_only=True, tag="remit.paused"):
+    """No model answers: nothing is lost, and nothing is spent until it goes on."""
+
+    reason: str
+    """Why the last model call failed, by the names of `outage.TREATMENTS`."""
+    message: str = ""
+    wake_at: str | None = None
+    """When it goes on by itself; None: when people say so."""
+    attempt: int = 1
+    """Pauses in a row without an answer in between, this one among them."""
+    mend: str | None = None
+    """What people can do, where waiting is not enough."""
+    session_event_id: str = ""
+    """The failed turn in the working session that it stands for."""
+
+
+class RemitReopened(RemitEvent, frozen=True, kw_only=True, tag="remit.reopened"):
+    """A remit that ended at its budget got a higher one and goes on in the same session."""
+
+    actor: str = ""
+    budget: Budget
+    """The whole of it, with what was spent before."""
+    grants: tuple[GrantNote, ...] = ()
+    """What the workspace is to grant on top of what was spent."""
+
+
+class RemitSessionGranted(RemitEvent, frozen=True, kw_only=True, tag="remit.session_granted"):
+    """What a reopened remit got goes to its session; private, in the same append as this side of it."""
+
+    reopening_id: str
+    session_id: str
+    grants: tuple[GrantNote, ...] = ()
 
 
 class RemitVerificationRepeated(RemitEvent, frozen=True, kw_only=True, tag="remit.verification_repeated"):
@@ -317,10 +351,12 @@ class Command(Value, frozen=True, kw_only=True):
 
     id: str
     type: str
-    """remit.approve | remit.decline | remit.interrupt | remit.resume | remit.verify"""
+    """remit.approve | remit.decline | remit.interrupt | remit.resume | remit.verify | remit.raise"""
     actor: str = ""
     reason: str | None = None
     despite: tuple[ConsentReason, ...] = ()
+    budget: Budget | None = None
+    """Of remit.raise: the whole new budget."""
 
 
 class InputReceived(RemitEvent, frozen=True, kw_only=True, tag="input.received"):
@@ -356,6 +392,9 @@ AnyEvent = (
     | RemitIterationEnded
     | RemitInterrupted
     | RemitResumed
+    | RemitPaused
+    | RemitReopened
+    | RemitSessionGranted
     | RemitVerificationRepeated
     | RemitDeliverablesReady
     | RemitEnded
@@ -364,7 +403,14 @@ AnyEvent = (
     | ChildEvaluated
 )
 
-_PRIVATE = (RemitFunded, RemitFundingRefused, InputReceived, ChildIdled, ChildEvaluated)
+_PRIVATE = (
+    RemitFunded,
+    RemitFundingRefused,
+    RemitSessionGranted,
+    InputReceived,
+    ChildIdled,
+    ChildEvaluated,
+)
 _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 

@@ -16,7 +16,7 @@ from remit.clock import Clock, rfc3339
 from remit.errors import BlobMissing, HoldRefused, NotFound, RemitError, StoreUnavailable, WrongState
 from remit.ids import Ids
 from remit.interfaces import Dispatcher, LiveBus, SandboxProvider, SessionStore
-from remit.remits import accounts, evidence
+from remit.remits import accounts, evidence, reopening
 from remit.remits.deliverables import Handover, hand_over
 from remit.remits.events import (
     Amount,
@@ -40,6 +40,7 @@ from remit.remits.events import (
 )
 from remit.remits.forecaster import Forecaster
 from remit.remits.git_files import GitInput, read_tree
+from remit.remits.going_on import GoingOn
 from remit.remits.interruption import until_cut
 from remit.remits.log import RemitLog, read_rows
 from remit.remits.money import format_usd
@@ -47,13 +48,16 @@ from remit.remits.setup import Setup
 from remit.remits.state import REASONS, RemitState
 from remit.remits.steps import (
     Answer,
+    ContinueSession,
     CopyIterations,
     DecideSession,
     End,
     Fund,
+    GrantSession,
     MakeForecast,
     NoteInterruption,
     OpenSession,
+    Pause,
     PrepareDeliverables,
     ReopenOutcome,
     RepeatVerification,
@@ -63,7 +67,7 @@ from remit.remits.steps import (
     VerifyInput,
     is_verified,
     next_step,
-    reopening_id,
+    session_event_id,
     stopped,
 )
 from remit.remits.verification import Judge
@@ -110,6 +114,7 @@ class RemitHandler:
         self._forecaster = forecaster
         self._sessions = sessions
         self._session_input = SessionInput(store=store, bus=bus, dispatcher=dispatcher, clock=clock)
+        self._going_on = GoingOn(store=store, sessions=self._session_input, clock=clock)
         self._clock = clock
         self._ids = ids
 
@@ -123,7 +128,9 @@ class RemitHandler:
             work = await self._read_work(log)
             step = next_step(log.state, work)
             if isinstance(step, Rest):
-                return HandlerResult(seen_seq=log.state.seq)
+                if await self._going_on.resume_if_due(step.wake_at_us, log):
+                    continue
+                return HandlerResult(seen_seq=log.state.seq, wake_at_us=step.wake_at_us)
             logger.debug("remit_step", remit_id=log.remit_id, step=type(step).__name__)
             if not await self._carry_out(step, log, work):
                 break
@@ -142,7 +149,7 @@ class RemitHandler:
             rows = await read_rows(self._store, log.principal, session.session_id)
         except NotFound:
             return Work(is_resting=True, is_terminated=True, error_message="The working session was deleted.")
-        return read_work(rows, frozenset(reopening_id(resume) for resume in log.state.resume_ids))
+        return read_work(rows, frozenset(session_event_id(resume) for resume in log.state.resume_ids))
 
     async def _carry_out(self, step: Step, log: RemitLog, work: Work | None) -> bool:
         """Do one step. False: nothing more can be done now, look again later."""
@@ -171,6 +178,12 @@ class RemitHandler:
                 await log.append(RemitInterrupted(actor="session", session_event_id=event_id))
             case ReopenOutcome():
                 await self._reopen(step, log, work)
+            case Pause(failure=failure):
+                await self._going_on.pause(failure, log)
+            case GrantSession(reopening_id=id):
+                await self._going_on.grant_session(id, log)
+            case ContinueSession():
+                await self._going_on.continue_session(step, log)
             case PrepareDeliverables(tree_digest=digest):
                 await self._prepare_deliverables(digest, log)
             case End():
@@ -194,6 +207,8 @@ class RemitHandler:
                 await log.append(RemitDeclined(id=command.id, actor=command.actor, reason=command.reason))
             case "remit.resume":
                 await log.append(RemitResumed(id=command.id, actor=command.actor))
+            case "remit.raise":
+                await self._going_on.reopen(command, log)
             case _:
                 session = log.state.session
                 if session is not None and work is not None and not work.is_resting:
@@ -286,15 +301,19 @@ class RemitHandler:
         return True
 
     async def _fund(self, log: RemitLog) -> None:
-        created, forecast = _created(log.state), log.state.forecast
-        reserve = forecast.verification_reserve if forecast is not None else Amount()
-        notes = accounts.remit_grants(log.remit_id, created.budget, reserve)
+        state = log.state
+        notes = (
+            state.reopenings[-1].grants
+            if state.reopenings
+            else accounts.remit_grants(log.remit_id, state.budget, state.verification_reserve)
+        )
         try:
             await accounts.grant_from_workspace(self._store, log.principal, notes, log.remit_id)
         except HoldRefused as error:
             await log.append(RemitFundingRefused(message=error.message))
             return
-        await log.append(RemitFunded(grants=notes), effects=accounts.grants_in(notes))
+        own = await self._store.accounts(log.principal, log.remit_id)
+        await log.append(RemitFunded(grants=notes), effects=reopening.arriving(notes, own))
 
     # -------------------------------------------------------------------------------------- the session
 

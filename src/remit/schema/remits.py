@@ -19,6 +19,7 @@ REMIT_STATUSES = (
     "awaiting_consent",
     "working",
     "interrupted",
+    "paused",
     "satisfied",
     "unsatisfied",
     "budget_reached",

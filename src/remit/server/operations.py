@@ -10,7 +10,7 @@ from remit.schema.environments import EnvironmentCreate, EnvironmentUpdate
 from remit.schema.events import SendEvents
 from remit.schema.keys import KeyCreate, KeyRevoke, LinkCreate
 from remit.schema.previews import PreviewCreate
-from remit.schema.remits import RemitAnswer, RemitCreate
+from remit.schema.remits import BudgetParams, RemitAnswer, RemitCreate
 from remit.schema.resources import FileResourceParams, ResourceUpdate
 from remit.schema.sessions import SessionCreate, SessionUpdate
 
@@ -207,6 +207,9 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "POST /v1/remits/{remit_id}/interrupt": Operation(summary="Stop where it is and keep everything"),
     "POST /v1/remits/{remit_id}/resume": Operation(summary="Go on"),
+    "POST /v1/remits/{remit_id}/budget": Operation(
+        summary="Raise the budget of a remit that reached it; it goes on", body=BudgetParams
+    ),
     "POST /v1/remits/{remit_id}/verify": Operation(summary="Run the verifiers again on the result"),
     "GET /v1/remits/{stream_id}/check": Operation(summary="Check the invariants of a remit"),
     "GET /v1/remits/{remit_id}/why": Operation(

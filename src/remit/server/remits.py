@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import msgspec
@@ -12,17 +13,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from remit.client.consent import REASONS, resume_line
-from remit.errors import InvalidRequest, NotFound, VerifierUnavailable, WrongState
+from remit.errors import InvalidRequest, NotFound, SequenceConflict, VerifierUnavailable, WrongState
 from remit.remits.accounts import read_totals
-from remit.remits.creation import RemitCreation, read_despite
+from remit.remits.creation import RemitCreation, read_budget, read_despite
 from remit.remits.events import Command, InputReceived, RemitVerificationRepeated, decode_event, encode_event
 from remit.remits.log import read_rows
 from remit.remits.receipt import make_receipt
+from remit.remits.reopening import is_to_be_raised
 from remit.remits.state import RemitState, fold, is_pointless
 from remit.remits.verification import priced_verifiers
 from remit.remits.views import remit_view
 from remit.schema.lists import encode_list
-from remit.schema.remits import REMIT_STATUSES, RemitAnswer, RemitCreate
+from remit.schema.remits import REMIT_STATUSES, BudgetParams, RemitAnswer, RemitCreate
 from remit.schema.wire import decode
 from remit.server.auth import principal_of
 from remit.server.event_list import EVENT_PAGING, EventFilter, EventPaging, list_events
@@ -35,6 +37,7 @@ from remit.values import Append, JsonObject, Principal, StreamFilter, StreamHead
 from remit.verifiers.composition import Verifiers
 
 LAST_TYPES = ("remit.ended",)
+RAISE_ATTEMPTS_MAX = 20
 VERIFY_SECONDS_MAX = 16 * 3_600.0
 """As long as sixteen verifiers may take; after that the answer is only in the events."""
 VERIFY_POLL_SECONDS = 1.0
@@ -62,6 +65,7 @@ class RemitRoutes:
             Route(f"{one}/decline", self._command("remit.decline", "declined"), methods=["POST"]),
             Route(f"{one}/interrupt", self._command("remit.interrupt", "interrupted"), methods=["POST"]),
             Route(f"{one}/resume", self._command("remit.resume", "resumed"), methods=["POST"]),
+            Route(f"{one}/budget", self.raise_budget, methods=["POST"]),
             Route(f"{one}/verify", self.verify, methods=["POST"]),
             Route(f"{one}/receipt", self.receipt, methods=["GET"]),
             Route(f"{one}/deliverables", self.deliverables, methods=["GET"]),
@@ -108,8 +112,14 @@ class RemitRoutes:
         return encoded_response(encode_list(page.items, page.next_page))
 
     async def stream(self, request: Request) -> ASGIApp:
-        head = await self._head(principal_of(request), request.path_params["remit_id"])
-        return await stream_response(self._services, request, head.stream_id, last_types=LAST_TYPES)
+        state, head = await self._load(principal_of(request), request.path_params["remit_id"])
+        return await stream_response(
+            self._services,
+            request,
+            head.stream_id,
+            last_types=LAST_TYPES,
+            went_on_at_seq=state.went_on_at_seq,
+        )
 
     def _command(self, type: str, participle: str) -> Callable[[Request], object]:
         async def route(request: Request) -> Response:
@@ -139,12 +149,32 @@ class RemitRoutes:
 
         return route
 
-    async def _append_command(self, principal: Principal, head: StreamHead, command: Command) -> None:
+    async def raise_budget(self, request: Request) -> Response:
+        Query(request)
+        services, principal = self._services, principal_of(request)
+        remit_id = str(request.path_params["remit_id"])
+        new = read_budget(await read_params(request, BudgetParams, bytes_max=1 << 16))
+        for _ in range(RAISE_ATTEMPTS_MAX):
+            state, head = await self._load(principal, remit_id)
+            if not await is_to_be_raised(services.sessions, principal, remit_id, state, new):
+                break
+            command = Command(
+                id=services.ids.new("revt"), type="remit.raise", actor=principal.actor, budget=new
+            )
+            with suppress(SequenceConflict):  # it went on meanwhile: decide anew
+                await self._append_command(principal, head, command, expected_seq=head.seq)
+                break
+        return json_response(await self.view(principal, remit_id))
+
+    async def _append_command(
+        self, principal: Principal, head: StreamHead, command: Command, *, expected_seq: int | None = None
+    ) -> None:
         services = self._services
         received = InputReceived(id=command.id, event=command)
         append = Append(
             stream_id=head.stream_id,
             events=(encode_event(received, key=command.id),),
+            expected_seq=expected_seq,
             wake_at_us=services.clock.now_us(),
         )
         publish(services, append, await services.sessions.append(principal, append))

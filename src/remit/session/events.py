@@ -61,6 +61,14 @@ def received(event: JsonObject, *, key: str) -> NewEvent:
     )
 
 
+def continued(event_id: str, *, key: str) -> NewEvent:
+    """The private row by which a parent lets a session go on with the turn that stopped."""
+    body = {"id": event_id, "type": "turn.continued"}
+    return NewEvent(
+        event_id=event_id, type="turn.continued", visibility="private", body=_encode(body), key=key
+    )
+
+
 def model_usage(usage: Usage) -> JsonObject:
     """The wire's `model_usage` of a span."""
     return {

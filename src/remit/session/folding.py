@@ -17,6 +17,7 @@ from remit.session import sandbox_rows
 from remit.session.history import text_block
 from remit.session.state import (
     CHANGING_TOOLS,
+    STOPS_CONTINUED,
     OpenCall,
     OpenToolUse,
     Outcome,
@@ -125,8 +126,13 @@ def _idle(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.stop_reason = cast("JsonObject", body["stop_reason"])
     state.stop_details = cast("JsonObject | None", body.get("stop_details"))
     state.updated_at = str(body["processed_at"])
-    if state.stop_reason["type"] not in ("requires_action", "budget_reached"):
+    if state.stop_reason["type"] not in ("requires_action", *STOPS_CONTINUED):
         state.needs_model = False
+
+
+def _turn_continued(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    if state.status == "idle" and state.stop_reason and state.stop_reason["type"] in STOPS_CONTINUED:
+        state.may_resume = True
 
 
 def _rescheduled(state: SessionState, row: EventRow, body: JsonObject) -> None:
@@ -400,6 +406,7 @@ _HANDLERS: dict[str, Handler] = {
     "session.status_idle": _idle,
     "session.status_rescheduled": _rescheduled,
     "session.status_terminated": _terminated,
+    "turn.continued": _turn_continued,
     "session.sandbox_lost": sandbox_rows.sandbox_lost,
     "session.resource_added": sandbox_rows.resource_added,
     "session.resource_removed": sandbox_rows.resource_removed,

@@ -66,9 +66,9 @@ def _move_when_idle(state: SessionState, interrupts: tuple[str, ...]) -> Move:
     reason = (state.stop_reason or {}).get("type")
     if interrupts:
         return StopTurn(event_ids=interrupts) if state.tool_uses else TakeInput(event_ids=interrupts)
+    if state.may_resume:
+        return StartTurn(event_ids=_pending(state, None))
     if reason == "budget_reached":
-        if state.may_resume:
-            return StartTurn(event_ids=_pending(state, None))
         return _take_or_rest(state, INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
     answers = _pending(state, INPUT_TYPES_ANSWERING)
     if reason == "requires_action":

@@ -16,6 +16,8 @@ INPUT_TYPES_ANSWERING = frozenset({"user.tool_confirmation", "user.custom_tool_r
 INPUT_TYPES_STARTING = frozenset({"user.message", "user.define_outcome", "system.message"})
 INPUT_TYPES_CHANGING = frozenset({"session.updated"})
 """Changes that a route decided while a turn ran; published by the session's writer when it takes its input."""
+STOPS_CONTINUED = ("budget_reached", "retries_exhausted")
+"""Stop reasons of a turn that did not come to its end: it can go on where it stopped."""
 CHANGING_TOOLS = frozenset({"bash", "write", "edit"})
 
 
@@ -141,7 +143,7 @@ class SessionState:
     compactions_in_a_row: int = 0
     needs_model: bool = False
     may_resume: bool = False
-    """The budget was changed while idle(budget_reached): the turn goes on by itself."""
+    """The turn goes on by itself: the budget was changed while idle(budget_reached), or a remit says so."""
     last_stop_reason: str | None = None
     last_stop_details: JsonObject | None = None
     turn: TurnCounters = field(default_factory=TurnCounters)
