@@ -42,6 +42,7 @@ from remit.values.log import (
 )
 from remit.values.model_calls import (
     ANSWER_SECONDS_MAX,
+    UNPARSED_INPUT,
     CallAttempt,
     CallEnded,
     EncodedObjects,
@@ -156,6 +157,7 @@ __all__ = [
     "Trust",
     "TurnEnd",
     "TurnView",
+    "UNPARSED_INPUT",
     "Unit",
     "Usage",
     "Value",
