@@ -3,6 +3,7 @@ It stands in the conversation as a block of thinking whose signature only that s
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -20,6 +21,18 @@ PARTS = "parts"
 """Reasoning that came as parts of the content (Mistral)."""
 _SKIPPED = "skip_thought_signature_validator"
 """Google's documented stand-in for the signature of a call that Gemini did not make."""
+
+_ABOUT = re.compile(r"reasoning_content|reasoning_details|thought_signature|\breasoning\b")
+_REFUSES = (
+    "unsupported",
+    "not supported",
+    "not permitted",
+    "not allowed",
+    "forbidden",
+    "unrecognized",
+    "unexpected",
+)
+_INSISTS = ("must be", "missing", "required", "passed back")
 
 Told = Literal["as it came", "emptied", "signed", "left out"]
 """How reasoning goes back: as it came; also where there is none, to servers that insist on it, or on signatures of calls;
@@ -136,11 +149,12 @@ def is_signed_for_chat(signature: JsonValue) -> bool:
 def retold(message: str, told: Told) -> Told | None:
     """How reasoning goes back after a refusal, in what words the server has refused; None: that was not about it."""
     plain = message.lower()
-    if "reasoning" not in plain and "thought_signature" not in plain:
+    if not _ABOUT.search(plain):
         return None
-    wants_it = any(word in plain for word in ("must be", "missing", "required", "passed back", "expected"))
-    wanted: Told = "left out"
-    if wants_it:
+    wanted: Told | None = None
+    if any(word in plain for word in _REFUSES):
+        wanted = "left out"
+    elif any(word in plain for word in _INSISTS):
         wanted = "signed" if "thought_signature" in plain else "emptied"
     return None if told == wanted else wanted
 
