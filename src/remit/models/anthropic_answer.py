@@ -9,7 +9,7 @@ import structlog
 from remit.models.failures import error_failure, error_in
 from remit.models.http import Endpoint, Outlook
 from remit.models.pieces import Pieces
-from remit.models.reading import document_of, garbage, is_done
+from remit.models.reading import document_of, garbage
 from remit.models.sse import SseEvent
 from remit.models.tool_calls import CallIds, input_of
 from remit.models.usage import MessagesUsage
@@ -84,20 +84,26 @@ class MessagesAnswer:
 
     def take(self, event: SseEvent) -> str | None:
         """Take one event in; the text it brought. Raises ModelCallFailed."""
-        if self._is_complete or is_done(event):
+        if self._is_complete:
             return None
         data = document_of(self._endpoint, event)
         if data is None:
             return None
-        if not isinstance(data.get("type"), str):
-            data = {"type": event.event, **data}
-        encoded = event.data if event.data[:1] == b"{" else None
-        text = self._take(data)
-        if data.get("type") == "content_block_start" and self._is_renamed(data):
-            encoded = None
-        if self._request.wants_events and data.get("type") in _PASSED_ON:
-            is_line = encoded is not None and b"\n" not in encoded and b"\r" not in encoded
-            self._events.append(MessageEvent(fields=data, encoded=encoded if is_line else None))
+        kind = data.get("type")
+        if not isinstance(kind, str):
+            kind = event.event
+            data = {**data, "type": kind}
+            event = SseEvent(kind, b"")  # what it was encoded as lacks the type
+        if kind == "content_block_delta":  # as nearly all are
+            delta = data.get("delta")
+            text = self._take_delta(self._index(data), delta if isinstance(delta, dict) else {})
+        else:
+            text = self._take(kind, data)
+        if self._request.wants_events and kind in _PASSED_ON:
+            is_renamed = kind == "content_block_start" and self._is_renamed(data)
+            is_its_own = event.data[:1] == b"{" and not is_renamed
+            is_line = is_its_own and b"\n" not in event.data and b"\r" not in event.data
+            self._events.append(MessageEvent(fields=data, encoded=event.data if is_line else None))
         return text
 
     def passed_on(self) -> tuple[MessageEvent, ...]:
@@ -139,11 +145,9 @@ class MessagesAnswer:
             },
         )
 
-    def _take(self, data: JsonObject) -> str | None:
+    def _take(self, kind: str, data: JsonObject) -> str | None:
         """The text an event brought."""
-        match data.get("type"):
-            case "content_block_delta":
-                return self._take_delta(self._index(data), _object(data.get("delta")))
+        match kind:
             case "message_start":
                 message = data.get("message")
                 if not isinstance(message, dict):

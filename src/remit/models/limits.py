@@ -79,7 +79,7 @@ def listed_entries(listed: JsonValue) -> Iterator[tuple[str, JsonObject]]:
             (listed[name] for name in ("data", "models") if isinstance(listed.get(name), list)), None
         )
     for entry in entries if isinstance(entries, list) else []:
-        fields = entry if isinstance(entry, dict) else {"id": entry}
+        fields: JsonObject = entry if isinstance(entry, dict) else {"id": entry}
         id = next((fields[name] for name in ("id", "model", "name") if fields.get(name)), None)
         if isinstance(id, str):
             yield id, fields

@@ -37,6 +37,8 @@ _STOP_REASONS: dict[str, StopReason] = {
     "prohibited_content": "refusal",
 }
 """Of the reasons, in small letters, those that say more than that the answer is there."""
+_PLAIN = frozenset({"content", "role"})
+"""What a delta has that is text and nothing else."""
 _USUAL = ("stop", "tool_calls", "function_call")
 _BROKEN = ("error", "abort", "network_error", "insufficient_system_resource", "malformed_function_call")
 """Reasons that say that there is no answer, where there is none."""
@@ -101,18 +103,23 @@ class ChatAnswer:
         chunk = document_of(self._endpoint, event)
         if chunk is None:
             return None
-        error = error_in(chunk) or (chunk if event.event == "error" else None)
-        if error is not None:
-            raise error_failure(self._endpoint, error, is_begun=self._has_begun)
-        self._id = self._id or str(chunk.get("id") or "")
-        self._model = self._model or str(chunk.get("model") or "")
         choices = chunk.get("choices")
+        if not choices or chunk.get("error") or event.event == "error":
+            error = error_in(chunk) or (chunk if event.event == "error" else None)
+            if error is not None:
+                raise error_failure(self._endpoint, error, is_begun=self._has_begun)
+        if not self._model:
+            self._id = self._id or str(chunk.get("id") or "")
+            self._model = str(chunk.get("model") or "")
         choice = choices[0] if isinstance(choices, list) and choices else None
-        text = self._take_choice(choice) if isinstance(choice, dict) else None
-        beside = chunk.get("x_groq")
-        self._usage.take(chunk.get("usage"))
-        self._usage.take(beside.get("usage") if isinstance(beside, dict) else None)
-        self._usage.take(choice.get("usage") if isinstance(choice, dict) else None)
+        text = None
+        if isinstance(choice, dict):
+            text = self._take_choice(choice)
+            self._usage.take(choice.get("usage"))
+        if "usage" in chunk or "x_groq" in chunk:
+            beside = chunk.get("x_groq")
+            self._usage.take(chunk.get("usage"))
+            self._usage.take(beside.get("usage") if isinstance(beside, dict) else None)
         return text
 
     def response(self, *, recovers_calls: bool) -> ModelResponse:
@@ -169,17 +176,23 @@ class ChatAnswer:
         return "refusal" if self._is_refused else _STOP_REASONS.get(word, "end_turn")
 
     def _take_choice(self, choice: JsonObject) -> str | None:
-        if isinstance(error := choice.get("error"), dict) and error:
+        if (error := choice.get("error")) and isinstance(error, dict):
             raise error_failure(self._endpoint, error, is_begun=self._has_begun)
-        delta, message, plain = choice.get("delta"), choice.get("message"), choice.get("text")
+        delta = choice.get("delta")
         text = None
         if isinstance(delta, dict):
-            text = self._take_delta(delta)
+            content = delta.get("content")
+            if content and isinstance(content, str) and delta.keys() <= _PLAIN:  # as nearly all are
+                text = self._take_text(content)
+            else:
+                text = self._take_delta(delta)
             self._has_deltas = self._has_deltas or self._has_begun
-        if isinstance(message, dict) and not self._has_deltas:
-            text = self._take_message(message)
-        elif isinstance(plain, str) and not self._has_deltas:
-            text = self._take_text(plain)
+        if not self._has_deltas:
+            message, plain = choice.get("message"), choice.get("text")
+            if isinstance(message, dict):
+                text = self._take_message(message)
+            elif isinstance(plain, str):
+                text = self._take_text(plain)
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             self._finish_reason = reason

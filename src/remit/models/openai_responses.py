@@ -16,7 +16,7 @@ from remit.models.openai import is_vendor, listed_models, openai_endpoint
 from remit.models.openai_responses_request import SIGNATURE, TAKEN_FIELDS, responses_body
 from remit.models.output_room import smaller_max_tokens
 from remit.models.pieces import Pieces
-from remit.models.reading import document_of, is_done
+from remit.models.reading import document_of
 from remit.models.sse import SseEvent
 from remit.models.tool_calls import CallIds, input_of, tool_name
 from remit.models.usage import UsageReports
@@ -115,7 +115,7 @@ class _Answer:
 
     def take(self, event: SseEvent) -> str | None:
         """Take one event in; the text it brought. Raises ModelCallFailed."""
-        if self._response is not None or is_done(event):
+        if self._response is not None:
             return None
         data = document_of(self._endpoint, event)
         if data is None:
@@ -161,7 +161,8 @@ class _Answer:
         if not any(block["type"] != "thinking" for block in blocks) and not is_cut:
             # Nothing was said but what another field says, or what a server takes for reasoning.
             said = whole.get("output_text") or "".join(str(block.get("thinking") or "") for block in blocks)
-            blocks += [{"type": "text", "text": said}] if isinstance(said, str) and said.strip() else []
+            if isinstance(said, str) and said.strip():
+                blocks.append({"type": "text", "text": said})
         counted = self._usage.counted()
         return ModelResponse(
             content=tuple(blocks),
@@ -191,10 +192,10 @@ class _Answer:
         for place in sorted(
             places, key=lambda place: (not place.isdecimal(), int(place) if place.isdecimal() else 0)
         ):
-            item = self._items.get(place, {"type": "message"})
+            item: JsonObject = self._items.get(place, {"type": "message"})
             text, arguments = self._pieces.get((place, "text")), self._pieces.get((place, "arguments"))
             if item.get("type") == "message" and not item.get("content") and text is not None:
-                item = {**item, "content": [{"type": "output_text", "text": text.text()}]}
+                item = {**item, "content": text.text()}
             if not item.get("arguments") and arguments is not None:
                 item = {**item, "arguments": arguments.text()}
             seen.append(item)

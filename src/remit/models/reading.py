@@ -15,13 +15,13 @@ _PREFIX = b"data:"
 
 def is_done(event: SseEvent) -> bool:
     """Whether this is the word that nothing follows."""
-    return _plain(event.data) == DONE
+    return event.data[:1] != b"{" and _plain(event.data) == DONE
 
 
 def document_of(endpoint: Endpoint, event: SseEvent) -> JsonObject | None:
-    """The object that an event holds; None for a heartbeat (words that are no JSON). Raises ModelCallFailed."""
-    data = _plain(event.data)
-    if data[:1] not in (b"{", b"["):
+    """The object that an event holds; None for a heartbeat (words that are no JSON) and for the last word. Raises ModelCallFailed."""
+    data = event.data
+    if data[:1] != b"{" and ((data := _plain(data))[:1] not in (b"{", b"[") or data == DONE):
         return None
     try:
         decoded: JsonValue = read_loose_json(data)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import cast
 
 import msgspec
 
@@ -26,7 +27,7 @@ class CallIds:
     def __init__(self, messages: Sequence[JsonObject]) -> None:
         """`messages` are the conversation so far."""
         self._taken = {
-            block.get("id")
+            str(block.get("id"))
             for message in messages
             if isinstance(content := message.get("content"), list)
             for block in content
@@ -100,7 +101,8 @@ def _last_said(text: str) -> JsonValue:
     at = 0
     while at < len(text):
         try:
-            value, at = _DECODER.raw_decode(text, at)
+            # Cast: the standard library gives nothing but JSON here, and pyright knows nothing of it.
+            value, at = cast("tuple[JsonValue, int]", _DECODER.raw_decode(text, at))
         except (ValueError, RecursionError):
             return text
         if not isinstance(value, dict):

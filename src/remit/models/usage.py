@@ -47,7 +47,7 @@ class UsageReports:
 
     def take(self, reported: JsonValue) -> None:
         """Take a report in. One that says nothing (null, empty, zeros) takes nothing back."""
-        if _says_nothing(reported):
+        if reported is None or _says_nothing(reported):
             return
         usage = _plain(reported) if isinstance(reported, dict) else None
         self._is_in_doubt = usage is None
