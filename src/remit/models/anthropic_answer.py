@@ -266,8 +266,9 @@ class MessagesAnswer:
         middle."""
         block = self._blocks[index]
         for name in ("text", "thinking", "signature"):
-            if pieces := self._pieces.get((index, name)):
-                block[name] = str(block.get(name) or "") + pieces.text()
+            pieces = self._pieces.get((index, name))
+            if pieces is not None or name in block or name == block["type"]:
+                block[name] = str(block.get(name) or "") + ("" if pieces is None else pieces.text())
         written = self._pieces.get((index, "partial_json"))
         encoded = written.text() if written is not None else ""
         if not encoded.strip():  # an input that came whole needs no pieces

@@ -51,7 +51,7 @@ class OpenAIResponsesProvider:
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /responses."""
         for is_last in (False, True):
-            answer = _Answer(self._endpoint, request)
+            answer = ResponsesAnswer(self._endpoint, request)
             events = self._endpoint.events(
                 "/responses",
                 responses_body(request),
@@ -93,7 +93,7 @@ class OpenAIResponsesProvider:
         await self._endpoint.close()
 
 
-class _Answer:
+class ResponsesAnswer:
     """One answer, as its events come in. The last one should hold all of it; what it leaves out was said before."""
 
     def __init__(self, endpoint: ModelEndpoint, request: ModelRequest) -> None:
