@@ -70,6 +70,7 @@ class MessagesAnswer:
         self._has_ended = False
         """Why it stopped was told, or was to be."""
         self._is_complete = False
+        self._has_unknown = False
         self._stop_reason: str | None = None
         self._stop_details: JsonObject | None = None
         self._thinking: Literal["no", "begun", "told"] = "no"
@@ -236,7 +237,9 @@ class MessagesAnswer:
             return None
         name = _IN_PIECES.get(kind) if isinstance(kind, str) else None
         if name is None:
-            log.info("model_delta_unknown", provider=self._endpoint.name, kind=str(kind))
+            if not self._has_unknown:
+                log.info("model_delta_unknown", provider=self._endpoint.name, kind=str(kind))
+            self._has_unknown = True
             return None
         piece = str(delta.get(name) or "")
         pieces = self._pieces.get((index, name))
