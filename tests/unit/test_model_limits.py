@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from remit.errors import InvalidRequest, ModelUnavailable
 from remit.gateway.model_limits import ModelLimits
 from remit.gateway.model_settings import ModelSettings, parse_models
 from remit.gateway.routing import Router
-from remit.ledger.bounds import input_tokens_bound
+from remit.ledger.bounds import input_tokens_usual
 from remit.models.limits import limits_of, listed_entries
 from remit.models.output_room import smaller_max_tokens
 from remit.testing.clock import FakeClock
@@ -75,11 +76,27 @@ async def test_no_more_output_is_asked_for_than_is_listed() -> None:
 
 
 async def test_no_more_is_asked_for_than_fits_beside_the_input() -> None:
-    request = ask()
-    room = 8_192 - input_tokens_bound(request) // 3
-    assert (await fitted(Listing(info(8_192, 8_192)), ask())).max_tokens == room
+    request = ask(LONG)
+    read = input_tokens_usual(request)
+    assert read is not None
+    assert 2_000 < read < 3_000
+    assert (await fitted(Listing(info(8_192, 8_192)), request)).max_tokens == 8_192 - read
     counted = await fitted(Listing(info(8_192, 8_192), counted=318), ask(LONG))
     assert 8_192 - 318 - 100 < counted.max_tokens < 8_192 - 318
+
+
+async def test_media_do_not_take_the_room_that_the_worst_case_says() -> None:
+    picture = {
+        "type": "image",
+        "source": {"type": "base64", "media_type": "image/png", "data": "aGk=" * 9_999},
+    }
+    paper = {
+        "type": "document",
+        "source": {"type": "base64", "media_type": "application/pdf", "data": "aGk="},
+    }
+    for block, room in ((picture, 32_768 - 3 * 1_600 - 200), (paper, 16_384)):
+        request = msgspec.structs.replace(ask(), messages=({"role": "user", "content": [block] * 3},))
+        assert (await fitted(Listing(info(32_768, 32_768)), request)).max_tokens >= min(room, 16_384)
 
 
 async def test_a_guess_binds_nobody() -> None:
@@ -99,6 +116,13 @@ async def test_the_settings_go_before_the_list_by_any_of_the_models_names(name: 
     assert provider.lists == 0, "what is said need not be asked"
 
 
+async def test_nobody_counts_what_fits_by_any_measure() -> None:
+    provider = Listing(info(200_000, 64_000), counted=1)
+    request = ask(LONG * 20)
+    assert (await fitted(provider, request)).max_tokens == request.max_tokens
+    assert provider.counts == 0
+
+
 async def test_for_a_small_call_nobody_is_asked() -> None:
     provider = Listing(info(131_072, 65_536))
     await fitted(provider, ask(max_tokens=512))
@@ -107,7 +131,7 @@ async def test_for_a_small_call_nobody_is_asked() -> None:
 
 async def test_a_list_is_asked_for_once_an_hour_and_an_empty_one_soon_again() -> None:
     clock = FakeClock()
-    for listing, again_after in ((Listing(info(131_072, 8_192)), 3_600), (Listing(None), 60)):
+    for listing, again_after in ((Listing(info(131_072, 8_192)), 3_600), (Listing(None), 300)):
         router = Router({"local": listing}, aliases={})
         limits = ModelLimits(router, clock)
         route = await router.resolve("local/m")

@@ -13,7 +13,7 @@ from remit.errors import RemitError
 from remit.gateway.model_settings import ModelSettings
 from remit.gateway.routing import Route, Router
 from remit.interfaces import ModelProvider
-from remit.ledger.bounds import MAX_TOKENS_MIN, input_tokens_bound, with_slack
+from remit.ledger.bounds import input_tokens_bound, input_tokens_usual, with_slack
 from remit.values import ModelInfo, ModelRequest
 
 logger = structlog.get_logger(__name__)
@@ -21,12 +21,12 @@ logger = structlog.get_logger(__name__)
 CONTEXT_TOKENS_UNKNOWN = 128_000
 """For a model that no provider describes: what nearly all of them can read."""
 KEPT_SECONDS = 3_600.0
-KEPT_SECONDS_EMPTY = 60.0
+KEPT_SECONDS_EMPTY = 300.0
 """A list of nothing: the provider could not be reached."""
 SMALL_TOKENS = 4_096
 """What every model can read and write: for a smaller call nobody is asked."""
-BYTES_PER_TOKEN = 3
-"""Of a prompt that nobody can count, as it mostly is; where it is not, the server says so and is asked for less."""
+ROOM_TOKENS_MIN = 1_024
+"""Asked for where not even that seems to be left: what is read is an estimate, and a server says how much there is."""
 
 
 class ModelLimits:
@@ -70,11 +70,13 @@ class ModelLimits:
         most = request.max_tokens
         if not info.is_output_guessed:
             most = min(most, info.max_output_tokens)
-        if not info.is_context_guessed and bound + most > info.context_tokens:
+        usual = input_tokens_usual(request)
+        may_not_fit = usual is None or usual + usual // 2 + most > info.context_tokens
+        if not info.is_context_guessed and may_not_fit and bound + most > info.context_tokens:
             counted = await route.provider.count_tokens(request.asked_of(route.provider_model))
-            read = min(bound, with_slack(counted)) if counted is not None else bound // BYTES_PER_TOKEN
-            # Where not even that is left, it is for whoever asks to make room.
-            most = min(most, max(info.context_tokens - read, MAX_TOKENS_MIN))
+            read = usual if counted is None else with_slack(counted)
+            if read is not None:
+                most = min(most, max(info.context_tokens - min(read, bound), ROOM_TOKENS_MIN))
         return request if most == request.max_tokens else msgspec.structs.replace(request, max_tokens=most)
 
     def _settings_of(self, asked: str, route: Route) -> ModelSettings:

@@ -129,6 +129,10 @@ class MessagesAnswer:
             self._finished_block(index, is_cut=stop_reason == "max_tokens") for index in sorted(self._blocks)
         ]
         content = tuple(block for block in blocks if block is not None)
+        if stop_reason == "end_turn" and content and all(map(_is_unsigned, content)):
+            # A server that takes the whole answer for reasoning: it is all that was said.
+            said = "".join(str(block.get("thinking") or "") for block in content)
+            content = ({"type": "text", "text": said},) if said.strip() else ()
         if stop_reason == "end_turn" and any(block["type"] == "tool_use" for block in content):
             stop_reason = "tool_use"
         counted = self._usage.counted(is_empty=not content)
@@ -284,6 +288,11 @@ class MessagesAnswer:
     def _index(self, data: JsonObject) -> int:
         index = data.get("index")
         return index if isinstance(index, int) else max(self._blocks, default=0)
+
+
+def _is_unsigned(block: JsonObject) -> bool:
+    """Thinking that its model does not sign, so that it is of no use to it later."""
+    return block["type"] == "thinking" and not block.get("signature")
 
 
 def _object(value: JsonValue) -> JsonObject:

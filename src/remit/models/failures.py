@@ -41,7 +41,7 @@ _WORDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     ),
 )
 """What statuses are called where an error has a name and no number."""
-_ANSWERS = ("choices", "output", "content", "data", "delta", "response", "item")
+_ANSWERS = ("choices", "output", "content", "delta", "response", "item")
 """A document with one of these is (a part of) an answer, whatever else it says."""
 
 
@@ -104,6 +104,8 @@ def error_in(document: JsonObject) -> JsonValue:
             return error[0] if isinstance(error, list) else error
     if document.get("object") == "error" or document.get("type") == "error":
         return document
+    if document.get("success") is False:
+        return document.get("data") or document
     if any(name in document for name in _ANSWERS):
         return None
     base = document.get("base_resp")

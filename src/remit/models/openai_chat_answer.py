@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import structlog
 
 from remit.models.failures import error_failure, error_in
@@ -266,9 +267,12 @@ class ChatAnswer:
         if isinstance(arguments, dict):
             call.input = arguments or call.input
         elif isinstance(arguments, str) and arguments:
-            written = call.arguments.text()
-            if not (arguments == written and is_whole(written)):  # else the whole of it once more
+            # A piece that begins like a whole may be the whole of it once more.
+            is_again = arguments[0] == "{" and arguments == call.arguments.text() and is_whole(arguments)
+            if not is_again:
                 call.arguments.add(arguments)
+        elif arguments:  # a list, a number: the model is told
+            call.arguments.add(msgspec.json.encode(arguments).decode())
         self._words_came()
 
     def _call_of(self, index: JsonValue, id: str, name: str, arguments: JsonValue) -> _Call:

@@ -16,7 +16,7 @@ from remit.models.openai import is_vendor, listed_models, openai_endpoint
 from remit.models.openai_responses_request import SIGNATURE, TAKEN_FIELDS, responses_body
 from remit.models.output_room import smaller_max_tokens
 from remit.models.pieces import Pieces
-from remit.models.reading import document_of
+from remit.models.reading import document_of, is_done
 from remit.models.sse import SseEvent
 from remit.models.tool_calls import CallIds, input_of, tool_name
 from remit.models.usage import UsageReports
@@ -117,6 +117,10 @@ class ResponsesAnswer:
         """Take one event in; the text it brought. Raises ModelCallFailed."""
         if self._response is not None:
             return None
+        if (
+            is_done(event) and self._has_begun
+        ):  # of another protocol, by servers that leave the last event out
+            self._response = {}
         data = document_of(self._endpoint, event)
         if data is None:
             return None
@@ -153,9 +157,10 @@ class ResponsesAnswer:
         ids = CallIds(self._request.messages)
         output = whole.get("output")
         listed = [item for item in (output if isinstance(output, list) else []) if isinstance(item, dict)]
+        seen = self._items_seen()
         blocks = [
             block
-            for number, item in enumerate(listed or self._items_seen())
+            for number, item in enumerate(listed if len(listed) >= len(seen) else seen)
             if (block := self._block(item, number, ids, is_cut=is_cut)) is not None
         ]
         if not any(block["type"] != "thinking" for block in blocks) and not is_cut:

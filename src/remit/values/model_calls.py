@@ -11,7 +11,6 @@ import msgspec
 from remit.values.ledger import Hold, Settle, Usage
 from remit.values.value import JsonObject, Value
 
-
 UNPARSED_INPUT = "unparsed_arguments"
 """Where arguments of a call go that are no JSON object: no tool has such a field, so the model is told and can mend them."""
 
