@@ -455,6 +455,16 @@ class SaysWhyNot(Protocol):
         ...
 
 
+@runtime_checkable
+class StreamsAll(Protocol):
+    """What a ModelProvider also is when it can tell that a model bills no output but what it streams."""
+
+    def streams_all(self, request: ModelRequest) -> bool:
+        """Whether every output token of this request is sent as it is made: there is no thinking that nobody sees.
+        Asked without having been touched; False where that is not known."""
+        ...
+
+
 class Prices(Protocol):
     """What models cost."""
 

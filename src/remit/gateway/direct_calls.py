@@ -245,6 +245,8 @@ class _Recorder:
             "cost_nano_usd": ended.cost_nano_usd,
             "usage": _plain(ended.usage),
         }
+        if ended.provider_request_id is not None:
+            body["provider_request_id"] = ended.provider_request_id
         if self._keeps_answer and response is not None:
             kept = _plain(response)
             body["response"] = kept if len(msgspec.json.encode(kept)) <= ANSWER_BYTES_KEPT_MAX else None

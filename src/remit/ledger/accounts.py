@@ -214,7 +214,7 @@ class _Ledger:
         _require(hold.state == "open", f"hold {effect.hold_id!r} ({effect.unit}) is already {hold.state}")
         if effect.is_assumed:
             _require(
-                effect.amount == hold.amount,
+                effect.amount <= hold.amount,
                 f"hold {effect.hold_id!r} is of {hold.amount}: an assumed settlement cannot be {effect.amount}",
             )
         is_overrun = effect.amount > hold.amount

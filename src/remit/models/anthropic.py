@@ -13,9 +13,17 @@ from remit.models.anthropic_request import (
     refuses_thinking,
     request_body,
     request_headers,
+    thinks_not,
     without_thinking,
 )
-from remit.models.http import Endpoint, ModelEndpoint, ModelTimeouts, error_failure, take_all
+from remit.models.http import (
+    Endpoint,
+    ModelEndpoint,
+    ModelTimeouts,
+    error_failure,
+    is_served_here,
+    take_all,
+)
 from remit.models.json_text import read_json
 from remit.models.pieces import Pieces
 from remit.models.sse import SseEvent
@@ -91,6 +99,7 @@ class AnthropicProvider:
         endpoint: Endpoint | None = None,
     ) -> None:
         """With an `endpoint`, everything else is for it to know (see `vendor_sdk`)."""
+        self._base_url = base_url or ANTHROPIC_BASE_URL
         headers = {"anthropic-version": API_VERSION}
         if api_key is not None:
             headers["x-api-key"] = api_key
@@ -100,6 +109,10 @@ class AnthropicProvider:
             headers=headers,
             timeouts=timeouts or ModelTimeouts(),
         )
+
+    def streams_all(self, request: ModelRequest) -> bool:
+        """See StreamsAll."""
+        return thinks_not(request) or is_served_here(request.model, self._base_url)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /v1/messages; once more without the thinking of before where that is what was refused."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -12,17 +13,19 @@ from urllib.parse import urlsplit
 import msgspec
 
 from remit.errors import ModelCallFailed
+from remit.gateway.routing import is_local_url
 from remit.models.http1 import Http1Transport
 from remit.models.json_text import read_json
 from remit.models.proxied import Httpx2Transport, has_proxy
 from remit.models.sse import SseEvent, SseParser, SseTooLarge
 from remit.models.transport import Answer, Transport, TransportFailed
-from remit.values import ANSWER_SECONDS_MAX, JsonObject, JsonValue, Value
+from remit.values import ANSWER_SECONDS_MAX, JsonObject, JsonValue, Value, call_progress
 
 ERROR_BODY_BYTES_MAX = 64 << 10
 ERROR_TEXT_CHARS_MAX = 500
 ANSWER_BYTES_MAX = 16 << 20
 DRAIN_SECONDS = 0.25
+_THINKS_ELSEWHERE = re.compile(r"claude|gpt-[5-9]|gemini|grok|\bo[1-9]\b", re.IGNORECASE)
 
 FOREIGN_SIGNATURE = "openai:"
 """How the signature of a thinking block begins that only the Responses protocol can read."""
@@ -97,8 +100,11 @@ class ModelEndpoint:
             if answer.status != 200:
                 raise await self._refused(answer)
             parser = SseParser()
+            progress = call_progress()
+            progress.begin_answer(answer.headers)
             while piece := await answer.read():
                 events = parser.feed(piece)
+                progress.take((event.data for event in events), unfinished_bytes=parser.unfinished_bytes)
                 last = next((index for index, event in enumerate(events) if is_last(event)), None)
                 if last is not None:
                     yield events[: last + 1]
@@ -111,6 +117,7 @@ class ModelEndpoint:
         except SseTooLarge as error:
             raise self.failure("sent an event without an end", reason="garbage", billed="unknown") from error
         finally:
+            call_progress().leave(answer.unread_bytes)
             await answer.close()
 
     async def ask(self, method: str, path: str, body: JsonObject | None = None) -> JsonValue:
@@ -175,7 +182,10 @@ class ModelEndpoint:
         return status_failure(self.name, answer.status, said, answer.headers)
 
     def _broken(self, failed: TransportFailed) -> ModelCallFailed:
-        """The failure that a broken connection stands for. What never reached the provider costs nothing."""
+        """The failure that a broken connection stands for. What never reached the provider whole costs nothing."""
+        if failed.reach == "unsent" and failed.cause in ("silent", "late", "broken"):
+            what = f"did not take the whole request ({failed.cause})"
+            return self.failure(what, reason="unavailable", billed="no")
         match failed.cause:
             case "unreachable":
                 return self.failure("cannot be reached", reason="unavailable", billed="no")
@@ -189,6 +199,9 @@ class ModelEndpoint:
                 what = f"took longer than {self._timeouts.total_seconds:g} s"
                 return self.failure(what, reason="timeout", billed="unknown")
             case "broken":
+                if failed.reach == "sent":
+                    what = "closed the connection without an answer"
+                    return self.failure(what, reason="unavailable", billed="input")
                 return self.failure("broke off the answer", reason="cut", billed="unknown")
 
     def without_secrets(self, body: bytes) -> bytes:
@@ -222,6 +235,12 @@ def take_all(events: Sequence[SseEvent], take: Callable[[SseEvent], str | None])
         if text:
             texts.append(text)
     return Taken(tuple(texts), None)
+
+
+def is_served_here(model: str, base_url: str) -> bool:
+    """Whether a server on this machine runs the model itself, as far as its name tells: such servers stream what a model
+    thinks. Of a server elsewhere, and of names that a proxy would pass on to a vendor, nothing is known."""
+    return is_local_url(base_url) and _THINKS_ELSEWHERE.search(model) is None
 
 
 class _Verdict(NamedTuple):

@@ -12,7 +12,14 @@ from remit.errors import ModelCallFailed
 from remit.models.http import ModelEndpoint, ModelTimeouts, error_failure, take_all
 from remit.models.json_actions import action_blocks, action_format, action_request
 from remit.models.json_text import read_json
-from remit.models.openai import UNPARSED_INPUT, is_vendor, listed_models, openai_endpoint, usage_of
+from remit.models.openai import (
+    UNPARSED_INPUT,
+    is_vendor,
+    listed_models,
+    openai_endpoint,
+    streams_all,
+    usage_of,
+)
 from remit.models.openai_chat_request import TAKEN_FIELDS, chat_body
 from remit.models.pieces import Pieces
 from remit.models.sse import SseEvent
@@ -52,7 +59,12 @@ class OpenAIChatProvider:
         """With `uses_json_actions`, tools are put to the model as one JSON action (see `json_actions`)."""
         self._uses_json_actions = uses_json_actions
         self._is_vendor = is_vendor(base_url)
+        self._base_url = base_url
         self._endpoint = openai_endpoint(name, api_key=api_key, base_url=base_url, timeouts=timeouts)
+
+    def streams_all(self, request: ModelRequest) -> bool:
+        """See StreamsAll."""
+        return streams_all(request.model, self._base_url)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /chat/completions."""

@@ -11,7 +11,14 @@ import msgspec
 from remit.errors import ModelCallFailed
 from remit.models.http import FOREIGN_SIGNATURE, ModelEndpoint, ModelTimeouts, error_failure, take_all
 from remit.models.json_text import read_json
-from remit.models.openai import UNPARSED_INPUT, is_vendor, listed_models, openai_endpoint, usage_of
+from remit.models.openai import (
+    UNPARSED_INPUT,
+    is_vendor,
+    listed_models,
+    openai_endpoint,
+    streams_all,
+    usage_of,
+)
 from remit.models.openai_responses_request import TAKEN_FIELDS, responses_body
 from remit.models.sse import SseEvent
 from remit.values import (
@@ -40,7 +47,12 @@ class OpenAIResponsesProvider:
         name: str = "openai",
     ) -> None:
         self._is_vendor = is_vendor(base_url)
+        self._base_url = base_url
         self._endpoint = openai_endpoint(name, api_key=api_key, base_url=base_url, timeouts=timeouts)
+
+    def streams_all(self, request: ModelRequest) -> bool:
+        """See StreamsAll."""
+        return streams_all(request.model, self._base_url)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /responses."""

@@ -68,6 +68,8 @@ class Httpx2Answer:
         self._response = response
         self._pieces = response.aiter_bytes()
         self._deadline = deadline
+        self.unread_bytes = None
+        """It reads when it is asked to; what waits in the socket nobody knows."""
 
     async def read(self) -> bytes:
         """See Answer.read."""

@@ -31,6 +31,11 @@ class SseParser:
         self._bytes = 0
         """Of the unfinished line and the data."""
 
+    @property
+    def unfinished_bytes(self) -> int:
+        """Of an event that has begun and not ended."""
+        return self._bytes
+
     def feed(self, piece: bytes) -> list[SseEvent]:
         """Events that this piece completes. Raises SseTooLarge."""
         if self._bytes + len(piece) > EVENT_BYTES_MAX:

@@ -36,7 +36,7 @@ class Settle(Value, frozen=True, kw_only=True, tag="settle"):
     unit: Unit
     amount: int
     is_assumed: bool = False
-    """The true cost is unknown; `amount` must be the hold's."""
+    """The true cost is unknown; `amount` is a bound of it: the hold's, or less where less is certain."""
 
 
 class GrantOut(Value, frozen=True, kw_only=True, tag="grant_out"):
