@@ -142,8 +142,10 @@ class SessionStore(Protocol):
         them). For everything else the stream is NotFound afterwards, for ever. Raises SequenceConflict."""
         ...
 
-    async def accounts(self, principal: Principal, stream_id: str) -> Sequence[Account]:
-        """The stream's accounts, sorted by (purpose, unit)."""
+    async def accounts(
+        self, principal: Principal, stream_id: str, *, purposes: Sequence[str] | None = None
+    ) -> Sequence[Account]:
+        """The stream's accounts, or those with these purposes, sorted by (purpose, unit)."""
         ...
 
     async def holds(
@@ -453,6 +455,16 @@ class SaysWhyNot(Protocol):
 
     def why_not(self, model: str) -> str | None:
         """Why this model of the provider's cannot be called, with the mend; None when nothing speaks against it."""
+        ...
+
+
+@runtime_checkable
+class StreamsAll(Protocol):
+    """What a ModelProvider also is when it can tell that a model bills no output but what it streams."""
+
+    def streams_all(self, request: ModelRequest) -> bool:
+        """Whether every output token of this request is sent as it is made: there is no thinking that nobody sees.
+        Asked without having been touched; False where that is not known."""
         ...
 
 

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from remit.app.parts import Parts
 from remit.app.web import web_tools
 from remit.egress.operator_credentials import OperatorCredentials
+from remit.gateway.caps import Caps
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.gateway import Gateway
 from remit.gateway.limiter import LimiterSettings
@@ -44,13 +45,16 @@ from remit.sandboxes.system_packages import missing_packages
 from remit.server.accounts import AccountRoutes
 from remit.server.admission import AdmissionSettings
 from remit.server.app import create_app
+from remit.server.caps import CapRoutes
 from remit.server.gateway_routes import gateway_routes
 from remit.server.keys import KeyRoutes
 from remit.server.metrics import MetricsRoutes, OpenMetrics
 from remit.server.models import ModelList, ModelRoutes
 from remit.server.preview import PreviewRoutes, Previews
+from remit.server.reconcile import ReconcileRoutes
 from remit.server.remit_routes import remit_routes
 from remit.server.services import ServerSettings, Services
+from remit.server.stop import StopRoutes
 from remit.telemetry.edge import ObservedEdge
 from remit.telemetry.model_calls import observe_calls
 from remit.telemetry.readings import PlatformReadings
@@ -123,6 +127,9 @@ class _Wiring:
             *MetricsRoutes(self._render_metrics).routes(),
             *KeyRoutes(services, public_url=public_url).routes(),
             *AccountRoutes(services).routes(),
+            *CapRoutes(services, self._caps).routes(),
+            *StopRoutes(services, self._calls).routes(),
+            *ReconcileRoutes(services).routes(),
             *PreviewRoutes(services, self.held, public_url=public_url).routes(),
             *gateway_routes(services, self._calls),
             *ModelRoutes(ModelList(self._router, self._clock)).routes(),
@@ -193,7 +200,9 @@ class _Wiring:
             handlers=[
                 self._session_handler(),
                 self._remit_handler(),
-                WorkspaceHandler(store=self._sessions, clock=self._clock, calls=self._calls),
+                WorkspaceHandler(
+                    store=self._sessions, clock=self._clock, calls=self._calls, caps=self._caps
+                ),
             ],
         )
 
@@ -287,7 +296,12 @@ class _Wiring:
             limits=LimiterSettings.beginning_with(self._settings.model_calls),
             models=parse_models(self._settings.models),
             observe=observe_calls(metrics=self._metrics, tracer=self._tracer, clock=self._clock),
+            caps=self._caps,
         )
+
+    @cached_property
+    def _caps(self) -> Caps:
+        return Caps(store=self._sessions, clock=self._clock)
 
     @cached_property
     def _calls(self) -> DirectCalls:

@@ -58,6 +58,16 @@ def request_body(request: ModelRequest) -> JsonObject:
     return body
 
 
+def thinks_not(request: ModelRequest) -> bool:
+    """Whether it is known that the model answers without thinking, which would come in summary and be billed whole: it was
+    told not to, or was not told to and is of those that think only then."""
+    asked = request.fields.get("thinking")
+    if asked is not None or request.thinks:
+        return asked == {"type": "disabled"}
+    known = claude_model(request.model)
+    return known is not None and "enabled" in known.thinking
+
+
 def refuses_thinking(request: ModelRequest, failure: ModelCallFailed) -> bool:
     """Whether a session's call was refused for thinking that is bound to what has changed since: the prompt after an
     upgrade, the account after a change of keys. What a caller sends themselves is theirs to mend."""

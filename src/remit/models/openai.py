@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from remit.models.failures import refused
-from remit.models.http import FIRST_BYTE_SECONDS_OWN, ModelEndpoint, ModelTimeouts
+from remit.models.http import FIRST_BYTE_SECONDS_OWN, ModelEndpoint, ModelTimeouts, is_served_here
 from remit.models.limits import limits_of, listed_entries
 from remit.values import JsonObject, JsonValue, ModelInfo, ModelRequest
 
@@ -24,12 +24,20 @@ SERVICE_TIER = "default"
 """A project's own default may be the priority tier, at twice the price the call is held at."""
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+_DO_NOT_THINK = ("gpt-4o", "gpt-4.1", "chatgpt-4o", "gpt-4-", "gpt-3.5-")
 THINKING = ("thinking", "redacted_thinking")
 
 
 def is_vendor(base_url: str | None) -> bool:
     """Whether this is OpenAI itself; servers of one's own know less of its protocols."""
     return urlsplit(base_url or BASE_URL).hostname in _HOSTS
+
+
+def streams_all(model: str, base_url: str | None) -> bool:
+    """See StreamsAll: the vendor's models that do not think are known."""
+    if is_vendor(base_url):
+        return model.startswith(_DO_NOT_THINK)
+    return base_url is not None and is_served_here(model, base_url)
 
 
 def openai_endpoint(

@@ -11,7 +11,7 @@ import msgspec
 from remit.errors import ModelCallFailed
 from remit.models.http import ModelTimeouts, take_all
 from remit.models.json_actions import action_blocks, action_format, action_request
-from remit.models.openai import is_vendor, listed_models, openai_endpoint
+from remit.models.openai import is_vendor, listed_models, openai_endpoint, streams_all
 from remit.models.openai_chat_answer import ChatAnswer
 from remit.models.openai_chat_request import TAKEN_FIELDS, chat_body
 from remit.models.output_room import smaller_max_tokens
@@ -40,7 +40,12 @@ class OpenAIChatProvider:
         self._is_vendor = is_vendor(base_url)
         self._told: dict[str, Told] = {}
         """How each model's reasoning goes back to it, where that is not as it came."""
+        self._base_url = base_url
         self._endpoint = openai_endpoint(name, api_key=api_key, base_url=base_url, timeouts=timeouts)
+
+    def streams_all(self, request: ModelRequest) -> bool:
+        """See StreamsAll."""
+        return streams_all(request.model, self._base_url)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /chat/completions."""

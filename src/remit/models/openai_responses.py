@@ -12,7 +12,7 @@ import structlog
 from remit.errors import ModelCallFailed
 from remit.models.failures import error_failure, error_in
 from remit.models.http import ModelEndpoint, ModelTimeouts, Outlook, take_all
-from remit.models.openai import is_vendor, listed_models, openai_endpoint
+from remit.models.openai import is_vendor, listed_models, openai_endpoint, streams_all
 from remit.models.openai_responses_request import SIGNATURE, TAKEN_FIELDS, responses_body
 from remit.models.output_room import smaller_max_tokens
 from remit.models.pieces import Pieces
@@ -46,7 +46,12 @@ class OpenAIResponsesProvider:
         name: str = "openai",
     ) -> None:
         self._is_vendor = is_vendor(base_url)
+        self._base_url = base_url
         self._endpoint = openai_endpoint(name, api_key=api_key, base_url=base_url, timeouts=timeouts)
+
+    def streams_all(self, request: ModelRequest) -> bool:
+        """See StreamsAll."""
+        return streams_all(request.model, self._base_url)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /responses."""

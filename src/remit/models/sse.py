@@ -52,6 +52,11 @@ class SseParser:
         """The beginning of what is no event."""
         return self._stray.decode("utf-8", errors="replace").strip()
 
+    @property
+    def unfinished_bytes(self) -> int:
+        """Of an event that has begun and not ended."""
+        return self._bytes
+
     def feed(self, piece: bytes) -> list[SseEvent]:
         """Events that this piece completes. Raises SseTooLarge."""
         if self._bytes + len(piece) > EVENT_BYTES_MAX:

@@ -110,6 +110,8 @@ class SessionRecorder:
             "model": response.model if response else attempt.served_model or attempt.request.model,
             "served_model": attempt.served_model,
         }
+        if ended.provider_request_id is not None:
+            fields["provider_request_id"] = ended.provider_request_id
         if ended.will_retry:
             fields["pause_seconds"] = ended.pause_seconds
         speech: list[Draft] = []

@@ -69,6 +69,9 @@ def _move_when_idle(state: SessionState, interrupts: tuple[str, ...]) -> Move:
     if state.may_resume:
         return StartTurn(event_ids=_pending(state, None))
     if reason == "budget_reached":
+        # Without a budget of its own it was a cap of its key or workspace, and that begins anew.
+        if state.takes_messages_at_cap and _pending(state, INPUT_TYPES_STARTING):
+            return StartTurn(event_ids=_pending(state, None))
         return _take_or_rest(state, INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
     answers = _pending(state, INPUT_TYPES_ANSWERING)
     if reason == "requires_action":

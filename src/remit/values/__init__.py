@@ -1,10 +1,12 @@
 """What the Protocols of `interfaces.py` exchange. Plain frozen values; no behaviour beyond small derivations."""
 
+from remit.values.call_progress import CALL_PROGRESS, CallProgress, Reach, call_progress
 from remit.values.catalog import BlobOwner, BlobReference, Collected, Resource, StoredBlob
 from remit.values.credentials import Credential, CredentialUse, Secret, Trust, placeholder_of
 from remit.values.installed import InstalledPython, installed_python, normalised
 from remit.values.ledger import (
     Account,
+    Correct,
     Effect,
     GrantClose,
     GrantGiveBack,
@@ -78,6 +80,7 @@ from remit.values.walls import WALLS, Probe, SandboxCapabilities, Wall
 
 __all__ = [
     "ANSWER_SECONDS_MAX",
+    "CALL_PROGRESS",
     "GROUND_FILES",
     "PROBE_HOST",
     "UNPARSED_INPUT",
@@ -89,10 +92,12 @@ __all__ = [
     "BlobReference",
     "CallAttempt",
     "CallEnded",
+    "CallProgress",
     "CallStatus",
     "Checkpoint",
     "Collected",
     "ConsentReason",
+    "Correct",
     "Credential",
     "CredentialUse",
     "Effect",
@@ -134,6 +139,7 @@ __all__ = [
     "Purpose",
     "Rate",
     "RateTier",
+    "Reach",
     "ReadOnlyTree",
     "Resource",
     "SandboxCapabilities",
@@ -166,6 +172,7 @@ __all__ = [
     "VerifyRequest",
     "Visibility",
     "Wall",
+    "call_progress",
     "installed_python",
     "normalised",
     "placeholder_of",
