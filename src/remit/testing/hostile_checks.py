@@ -342,6 +342,56 @@ async def protected_files(stage: Stage) -> list[str]:
     return []
 
 
+_COUNT = """
+import glob, os
+daemon = open("/proc/1/cmdline").read()
+most = memory = 0
+while not os.path.exists("/workspace/over"):
+    pages = []
+    for folder in glob.glob("/proc/[0-9]*"):
+        try:
+            fields = open(folder + "/stat").read().rsplit(")", 1)[1].split()
+            if fields[1] == "1" and open(folder + "/cmdline").read() == daemon: pages.append(int(fields[21]))
+        except OSError: continue
+    most, memory = max(most, len(pages)), max(memory, sum(pages) * os.sysconf("SC_PAGE_SIZE"))
+    print(most, memory, flush=True)  # it may be ended with the searches, as too much is used
+"""
+_SEARCHES = 15
+_AT_ONCE_MAX = 8
+_SEARCH_LIMITS = SandboxLimits(processes=80, memory_bytes=256 << 20)
+
+
+async def searches_at_once(stage: Stage) -> list[str]:
+    """As many as may be asked for: how many run together, and how much memory they take, is bounded."""
+    async with a_sandbox(stage.bench, key="hostile", limits=msgspec.to_builtins(_SEARCH_LIMITS)) as hands:
+        # One line of letters that take four bytes each in memory, and one of many short ones.
+        await hands.shell(
+            "(printf '\\U1F600'; head -c 40M /dev/zero | tr '\\0' x) > long; yes line | head -c 30M > short"
+        )
+        await hands.write("/workspace/count.py", _COUNT.encode())
+        await hands.shell("python3 count.py > counted &")
+        patterns = ["x$", "(a|b)*c", "no such line"] * (_SEARCHES // 3)
+        ends = await asyncio.gather(
+            *(hands.sandbox.grep(pattern, "/workspace", epoch=EPOCH) for pattern in patterns),
+            return_exceptions=True,
+        )
+        counted = await hands.shell("touch over; tail -n 1 counted")
+        got = [
+            f"a search ended as {end!r}"
+            for end in ends
+            if isinstance(end, BaseException) and not isinstance(end, SandboxRefused)
+        ]
+        most, memory = map(int, counted.output.splitlines()[-1].split())
+        if most > _AT_ONCE_MAX:
+            got.append(f"{most} searches ran at once")
+        if not most:
+            got.append("no search was seen")
+        if memory > 2 * _SEARCH_LIMITS.memory_bytes:
+            got.append(f"they took {memory >> 20} MiB, of {_SEARCH_LIMITS.memory_bytes >> 20}")
+        works = await hands.sandbox.glob("count.py", "/workspace", epoch=EPOCH)
+        return got if list(works) == ["/workspace/count.py"] else [*got, f"afterwards: {works}"]
+
+
 async def a_killed_server(stage: Stage) -> list[str]:
     """kill -9 of a server whose sandbox runs programs that ignore every signal they can."""
     mark = f"remit-mark-{os.urandom(6).hex()}"
@@ -389,6 +439,7 @@ CHECKS: Mapping[str, Check] = {
     "credentials at another name, in a tunnel or behind a request": misplaced_credentials,
     "the memory of a judge that started the work": judges_memory,
     "protected files and the folders above them": protected_files,
+    "searches side by side": searches_at_once,
     "a server that dies and leaves sandboxes behind": a_killed_server,
     "destroy while a fork bomb runs, and twice": destroyed_twice,
 }

@@ -84,6 +84,7 @@ HOSTILE_TABLE: tuple[Case, ...] = (
     Case("a background process that holds the pipe",               "output_limit",       "contained", "contained", HARMLESS),
     Case("more memory than one process may have",                  "memory_limit",       "refused",   "refused"),
     Case("memory of many processes together",                      "memory_limit",       "contained", "contained"),
+    Case("searches side by side",                                  "memory_limit",       "contained", "contained"),
     Case("System V segments that nobody attaches",                 "memory_limit",       "contained", "contained"),
     Case("file systems in memory",                                 "memory_limit",       "refused",   "refused"),
     Case("memory that the kernel holds (memfd)",                   "kernel_memory_limit", "contained", "contained", HARMLESS),

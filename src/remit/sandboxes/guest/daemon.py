@@ -11,7 +11,17 @@ import select
 import time
 
 from . import jsons
-from .calls import SEARCH_SECONDS, Call, Ended, Memory, Program, encoded, search_header
+from .calls import (
+    SEARCH_SECONDS,
+    SEARCHES_AT_ONCE,
+    SEARCHES_WAITING_MAX,
+    Call,
+    Ended,
+    Memory,
+    Program,
+    encoded,
+    search_header,
+)
 from .control import Control
 from .files import read_file, write_file
 from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl, signal
@@ -54,6 +64,8 @@ class Daemon:
         self._programs: dict[int, Program] = {}
         self._outputs: dict[int, Program] = {}
         self._shell: Shell | None = None
+        self._searches: list[tuple[Call, Callable[[], bytes]]] = []
+        """Those that wait."""
         self._memory = Memory()
         self._walks = Walks(self._control)
 
@@ -289,15 +301,37 @@ class Daemon:
         return next((call for call in calls if call.call_id == call_id), None)
 
     def _search(self, number: int, work: Callable[[], bytes]) -> None:
+        if len(self._searches) >= SEARCHES_WAITING_MAX:
+            raise Refused(f"{SEARCHES_WAITING_MAX} searches wait already; ask again when some have ended")
         call = Call("", SEARCH_SECONDS, _SEARCH_BYTES_MAX)
         call.waiters.append(number)
-        self._add(Program.fork(call, work))
+        self._searches.append((call, work))
+        self._next_searches()
+
+    def _next_searches(self) -> None:
+        """Start what has waited longest, while there is room."""
+        running = sum(1 for program in self._programs.values() if not program.call.call_id)
+        while self._searches and running < SEARCHES_AT_ONCE:
+            call, work = self._searches.pop(0)
+            if call.deadline <= time.monotonic():
+                call.cut = "timeout"
+                self._finish(call, call.ended(None))
+                continue
+            try:
+                self._add(Program.fork(call, work, self._limits))
+            except OSError as error:  # no process or no descriptor is left
+                self._fail(call, f"the search was not started: {error}")
+            running += 1
 
     def _add(self, program: Program) -> None:
         self._programs[program.pid] = program
         self._outputs[program.output] = program
         self._poll.register(program.output, select.EPOLLIN)
         self._watch.arm(time.monotonic())
+
+    def _fail(self, call: Call, why: str) -> None:
+        for number in call.waiters:
+            self._control.answer(number, {"failed": why})
 
     def _finish(self, call: Call, ended: Ended) -> None:
         if call.call_id:
@@ -319,9 +353,14 @@ class Daemon:
     def _next_command(self, shell: Shell) -> None:
         if shell.call is not None or not shell.waiting or shell.is_dying:
             return
-        if not shell.pid:
-            self._start_shell(shell)
         call, command = shell.waiting.pop(0)
+        if not shell.pid:
+            try:
+                self._start_shell(shell)
+            except OSError as error:  # no process or no descriptor is left
+                self._fail(call, f"the shell was not started: {error}")
+                self._next_command(shell)
+                return
         now = time.monotonic()
         shell.begin(call, command, now)
         self._watch.arm(now)
@@ -372,6 +411,7 @@ class Daemon:
         program = self._programs.pop(pid)
         self._outputs.pop(program.output, None)
         self._finish(program.call, program.end(status))
+        self._next_searches()
 
     def _kill_shell(self, shell: Shell) -> None:
         """Nothing is given to it from now on: what waits is for its successor, which starts when it is collected."""
@@ -395,8 +435,7 @@ class Daemon:
             return
         shell = self._shell
         idle = shell.pid if shell is not None and shell.call is None else 0
-        searches = frozenset(program.pid for program in self._programs.values() if not program.call.call_id)
-        excess = self._watch.look(now, idle, searches)
+        excess = self._watch.look(now, idle)
         if excess is not None:
             self._cut_all(excess)
 
@@ -404,7 +443,7 @@ class Daemon:
         """Kill whatever commands have started: who of them took how much cannot be told fairly."""
         shell = self._shell
         assert shell is not None
-        calls = [program.call for program in self._programs.values() if program.call.call_id]
+        calls = [program.call for program in self._programs.values()]
         if shell.call is not None:
             calls.append(shell.call)
         elif shell.pid:
