@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
-from remit.client.wording import escape_hidden, printable
+from remit.hidden import escape_hidden, printable
 
 
 class VisibleOutput:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from remit.client.wording import printable
+from remit.hidden import printable
 
 
 class VisibleConsole(Console):
