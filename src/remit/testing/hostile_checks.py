@@ -9,8 +9,10 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import html
 import os
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -279,6 +281,71 @@ async def echoed_credentials(stage: Stage) -> list[str]:
     return [f"it came back: {form!r}" for form in forms if form in said or form in inside]
 
 
+async def escaped_credentials(stage: Stage) -> list[str]:
+    """The upstream writes what it was sent with escapes, in several ways, and inside one another."""
+    async with _bound(stage) as (hands, place, secret):
+        said = (await _ask(hands, "/escaped", place)).decode("utf-8", "replace")
+    if secret.encode() not in stage.upstream.seen:
+        return ["no credential is placed on requests"]
+    plain = html.unescape(
+        re.sub(r"(?:\\\\u00|%)([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), said)
+    )
+    return [f"it came back: {plain!r}"] if secret in html.unescape(plain) else []
+
+
+_LOOK = """
+import os, socket, sys
+proxy = os.environ["http_proxy"].removeprefix("http://").rstrip("/").rsplit(":", 1)
+def look(guess):
+    with socket.create_connection((proxy[0], int(proxy[1])), 10) as one:
+        one.sendall(f"GET http://{sys.argv[1]}/kept/{guess.encode().hex()} HTTP/1.1\\r\\nHost: {sys.argv[1]}\\r\\n\\r\\n".encode())
+        said = b""
+        while piece := one.recv(65536): said += piece
+    body, sizes = said.partition(b"\\r\\n\\r\\n")[2], []
+    while body:
+        size, _, body = body.partition(b"\\r\\n")
+        sizes.append(int(size, 16))
+        body = body[sizes[-1] + 2:]
+    return sizes
+for guess in sys.argv[2:]: print(*look(guess))
+"""
+
+
+async def guessed_credentials(stage: Stage) -> list[str]:
+    """The agent has the upstream keep guesses of the credential's beginning and give them back: do right ones look
+    different from wrong ones?"""
+    async with _bound(stage) as (hands, place, secret):
+        got: list[str] = []
+        for form in (secret, secret.encode().hex(), base64.b64encode(secret.encode()).decode()):
+            right = [f"####{form[:length]}" for length in range(1, 16, 2)]
+            wrong = [f"{guess[:-1]}~" for guess in right]
+            said = (await hands.exec("python3", "-c", _LOOK, place, *right, *wrong, seconds=60)).output
+            looks = said.decode().splitlines()
+            if len(looks) != len(right) + len(wrong):
+                return [f"not every guess was answered: {said[-500:]!r}"]
+            pairs = zip(right, looks[: len(right)], looks[len(right) :], strict=True)
+            got += [
+                f"{guess!r} looks like {one}, a wrong one like {other}"
+                for guess, one, other in pairs
+                if one != other
+            ]
+        return got
+
+
+@contextlib.asynccontextmanager
+async def _bound(stage: Stage) -> AsyncGenerator[tuple[Hands, str, str]]:
+    """A sandbox whose requests to the upstream carry a credential; where that is, and the credential."""
+    place = f"127.0.0.1:{stage.upstream.port}"
+    secret = f"hidden/{os.urandom(16).hex()}+="
+    bound = Credential(name="probe", places=(f"http://{place}",), secret=Secret(secret), header="X-Api-Key")
+    spec = SandboxSpec(key="bound", epoch=EPOCH, network=stage.network, credentials=(bound,))
+    sandbox = await stage.bench.provider.create(spec)
+    try:
+        yield Hands(sandbox), place, secret
+    finally:
+        await sandbox.destroy()
+
+
 async def misplaced_credentials(stage: Stage) -> list[str]:
     """The same server under another name, through a tunnel, behind the first request: none of it is the bound place."""
     place = f"127.0.0.1:{stage.upstream.port}"
@@ -436,6 +503,8 @@ CHECKS: Mapping[str, Check] = {
     "redirects to refused addresses": redirects,
     "ports that are not open": closed_ports,
     "credentials echoed by an upstream": echoed_credentials,
+    "credentials written with escapes": escaped_credentials,
+    "credentials guessed from how an answer comes": guessed_credentials,
     "credentials at another name, in a tunnel or behind a request": misplaced_credentials,
     "the memory of a judge that started the work": judges_memory,
     "protected files and the folders above them": protected_files,

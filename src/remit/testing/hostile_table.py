@@ -75,6 +75,8 @@ HOSTILE_TABLE: tuple[Case, ...] = (
     Case("redirects to refused addresses",                         "egress",             "refused",   "refused"),
     Case("ports that are not open",                                "egress",             "refused",   "refused"),
     Case("credentials echoed by an upstream",                      "credentials",        "refused",   "refused", HARMLESS),
+    Case("credentials written with escapes",                       "credentials",        "refused",   "refused", HARMLESS),
+    Case("credentials guessed from how an answer comes",           "credentials",        "refused",   "refused", HARMLESS),
     Case("credentials at another name, in a tunnel or behind a request", "credentials",  "refused",   "refused", HARMLESS),
     Case("the memory of a judge that started the work",            "ground",             "refused",   "refused"),
     Case("protected files and the folders above them",             "ground",             "refused",   "refused"),
