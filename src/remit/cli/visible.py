@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 from remit.hidden import escape_hidden, printable
 
@@ -53,7 +53,7 @@ def visible_output() -> Generator[None]:
 def raw_stdout() -> TextIO:
     """Where escape sequences of ours go."""
     stream = sys.stdout
-    return cast("VisibleOutput", stream).inner if isinstance(stream, VisibleOutput) else stream
+    return stream.inner if isinstance(stream, VisibleOutput) else stream
 
 
 def json_line(value: object) -> str:

@@ -30,7 +30,7 @@ _AFTER_AN_OPENING = b"0123456789abcdefux{#;"
 _OPENINGS = (b"%", b"&", b"\\")
 _EDGE = 8
 _CORE_MIN = 16
-_SAMPLES = 12
+_SAMPLES = 10
 """So many bytes of a form are compared at once, at places that nobody knows: to guess these is to guess the secret."""
 _LANES = 8
 _GZIP_OR_ZLIB = 47
@@ -130,7 +130,7 @@ class Scrubber:
         found = [unfolded(data, *each) for each in _find(self._written, fold(data))]
         plain = Plain(data)
         if plain.is_changed:
-            found += [plain.original(*each) for each in _find(self._plain, plain.text)]
+            found += plain.original(_find(self._plain, plain.text))
         whole: list[tuple[int, int]] = []
         for start, end in sorted(found):
             if whole and start < whole[-1][1]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterable
 from html.entities import html5
 
 ROUNDS = 4
@@ -27,6 +28,8 @@ _FOLDED = bytes(ord(chr(byte).lower()) if byte < 128 else byte for byte in range
 """Cases of letters, both alphabets of base64, and both ways to write a space in a form, are one."""
 _BETWEEN = b"\0\r\n"
 """Stands between the letters of UTF-16 and the lines of base64."""
+_KNOWN: dict[bytes, bytes] = {}
+_KNOWN_MAX = 16_384
 _NAMES = {name.encode(): text.encode() for name, text in html5.items() if name.endswith(";")}
 
 
@@ -34,53 +37,63 @@ class Plain:
     """A text in its plain form, and where in the original each of its bytes is from."""
 
     def __init__(self, data: bytes) -> None:
-        self._layers: list[tuple[list[int], list[tuple[int, int]]]] = []
-        """For each round: where a part begins in what was made, and where that part begins and ends in what was there."""
+        self._data = data
+        opened = data
         for _ in range(ROUNDS):
-            opened = self._open(data)
-            if opened is None:
+            before, opened = opened, _ESCAPE.sub(_meaning, opened)
+            if opened == before:
                 break
-            data = opened
-        self._opened = data
-        self.text = fold(data)
-
-    @property
-    def is_changed(self) -> bool:
+        self.text = fold(opened)
+        self.is_changed = opened != data
         """Whether there was any escape."""
-        return bool(self._layers)
 
-    def original(self, start: int, end: int) -> tuple[int, int]:
-        """From where to where these bytes stood."""
-        start, end = unfolded(self._opened, start, end)
-        for begins, parts in reversed(self._layers):
-            start, end = _place(begins, parts, start)[0], _place(begins, parts, end - 1)[1]
-        return start, end
+    def original(self, found: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """From where to where these parts of `text` stood. It takes long, and is asked for when there is one."""
+        places = list(found)
+        if not places:
+            return []
+        data, layers = self._data, list[_Layer]()
+        for _ in range(ROUNDS):
+            layers.append(_Layer(data))
+            data = layers[-1].opened
+        originals: list[tuple[int, int]] = []
+        for place in places:
+            start, end = unfolded(data, *place)
+            for layer in reversed(layers):
+                start, end = layer.place(start)[0], layer.place(end - 1)[1]
+            originals.append((start, end))
+        return originals
 
-    def _open(self, data: bytes) -> bytes | None:
-        """One layer less; None if there is none."""
+
+class _Layer:
+    """A text with one layer of escapes less, part by part."""
+
+    def __init__(self, data: bytes) -> None:
         pieces: list[bytes] = []
-        begins: list[int] = []
-        parts: list[tuple[int, int]] = []
+        self._begins: list[int] = []
+        self._parts: list[tuple[int, int]] = []
         at = size = 0
-        for found in _ESCAPE.finditer(data):
-            written = _meant(found)
-            if written is None:
-                continue
-            start, end = found.span()
-            for piece, begin, stop in ((data[at:start], at, start), (written, start, end)):
+        for found in (*_ESCAPE.finditer(data), None):
+            start, end = found.span() if found is not None else (len(data), len(data))
+            meant = _meaning(found) if found is not None else b""
+            for piece, begin, stop in ((data[at:start], at, start), (meant, start, end)):
                 if piece:
                     pieces.append(piece)
-                    begins.append(size)
-                    parts.append((begin, stop))
+                    self._begins.append(size)
+                    self._parts.append((begin, stop))
                     size += len(piece)
             at = end
-        if not at:
-            return None
-        pieces.append(data[at:])
-        begins.append(size)
-        parts.append((at, len(data)))
-        self._layers.append((begins, parts))
-        return b"".join(pieces)
+        self._begins.append(size)
+        self.opened = b"".join(pieces)
+
+    def place(self, at: int) -> tuple[int, int]:
+        """Where one byte of it stood before."""
+        number = bisect_right(self._begins, at) - 1
+        start, end = self._parts[number]
+        begin, size = self._begins[number], self._begins[number + 1] - self._begins[number]
+        if size != end - start:
+            return start, end  # an escape, as a whole
+        return start + at - begin, start + at - begin + 1
 
 
 def fold(data: bytes) -> bytes:
@@ -94,14 +107,17 @@ def unfolded(data: bytes, start: int, end: int) -> tuple[int, int]:
     return kept[start], kept[end - 1] + 1
 
 
-def _place(begins: list[int], parts: list[tuple[int, int]], at: int) -> tuple[int, int]:
-    """Where one byte of a layer stood in the layer around it."""
-    number = bisect_right(begins, at) - 1
-    start, end = parts[number]
-    size = (begins[number + 1] if number + 1 < len(begins) else begins[number] + end - start) - begins[number]
-    if size != end - start:
-        return start, end  # an escape, as a whole
-    return start + at - begins[number], start + at - begins[number] + 1
+def _meaning(found: re.Match[bytes]) -> bytes:
+    """What an escape stands for, looked up where it was met before."""
+    written = found[0]
+    meant = _KNOWN.get(written)
+    if meant is None:
+        meant = _meant(found)
+        if meant is None:
+            meant = written
+        if len(_KNOWN) < _KNOWN_MAX:
+            _KNOWN[written] = meant
+    return meant
 
 
 def _meant(found: re.Match[bytes]) -> bytes | None:
