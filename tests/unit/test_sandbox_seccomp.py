@@ -114,7 +114,7 @@ def test_ioctl_knows_a_list_of_requests_and_nothing_else(machine: str, arch: int
             assert answer(machine, arch, number, 0, upper | request) == ENOTTY, name
     for name, request in ALLOWED.items():
         assert answer(machine, arch, number, 0, request) == ALLOW, name
-    chance = random.Random(6)  # noqa: S311
+    chance = random.Random(6)
     for request in [*range(0x5400, 0x5480), *(chance.getrandbits(32) for _ in range(500))]:
         is_allowed = request in ALLOWED.values()
         assert (answer(machine, arch, number, 0, request) == ALLOW) is is_allowed, hex(request)

@@ -18,7 +18,7 @@ from remit.clock import SystemClock
 from remit.errors import SandboxRefused
 from remit.ids import Ids
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
-from remit.sandboxes.guest.calls import SEARCHES_AT_ONCE, SEARCHES_WAITING_MAX
+from remit.sandboxes.guest.searches import SEARCHES_AT_ONCE, SEARCHES_WAITING_MAX
 from remit.sandboxes.guest.watch import FAILURES_MAX, Watch
 from remit.sandboxes.local import LocalProvider
 from remit.testing.sandbox_checks.given import Hands

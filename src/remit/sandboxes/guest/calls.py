@@ -6,7 +6,6 @@ import fcntl
 import os
 import time
 
-from . import jsons
 from .capture import Capture
 from .processes import exit_code, set_limits, start_root
 
@@ -22,8 +21,6 @@ _REMEMBERED_CALLS = 512
 _REMEMBERED_BYTES = 16 << 20
 SEARCH_SECONDS = 30.0
 """From when it was asked for; it may wait for others first."""
-SEARCHES_AT_ONCE = 4
-SEARCHES_WAITING_MAX = 64
 
 
 class Ended:
@@ -209,8 +206,3 @@ def write_all(descriptor: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def encoded(value: Any) -> bytes:
-    """A search's result as it goes through the pipe."""
-    return jsons.dumps(value)

@@ -11,23 +11,14 @@ import select
 import time
 
 from . import jsons
-from .calls import (
-    SEARCH_SECONDS,
-    SEARCHES_AT_ONCE,
-    SEARCHES_WAITING_MAX,
-    Call,
-    Ended,
-    Memory,
-    Program,
-    encoded,
-    search_header,
-)
+from .calls import Call, Ended, Memory, Program, search_header
 from .control import Control
 from .files import read_file, write_file
 from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl, signal
 from .network import Lane, connect, listen, services
 from .paths import Paths, Refused
 from .processes import kill_all, kill_below, kill_leftovers
+from .searches import Searches, glob_work, grep_work
 from .shell import COMMAND_BYTES_MAX, Shell
 from .trees import TreeReader, fetch
 from .walks import Walks
@@ -39,8 +30,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     Answer = tuple[dict[str, Any], bytes]
-
-_SEARCH_BYTES_MAX = 8 << 20
 
 
 class Daemon:
@@ -64,8 +53,7 @@ class Daemon:
         self._programs: dict[int, Program] = {}
         self._outputs: dict[int, Program] = {}
         self._shell: Shell | None = None
-        self._searches: list[tuple[Call, Callable[[], bytes]]] = []
-        """Those that wait."""
+        self._searches = Searches()
         self._memory = Memory()
         self._walks = Walks(self._control)
 
@@ -219,26 +207,12 @@ class Daemon:
         return {}, b""
 
     def do_glob(self, number: int, request: dict[str, Any], _payload: bytes) -> None:
-        def work() -> bytes:
-            from .search import glob  # in the child only: its imports are heavy
-
-            return encoded(glob(self._paths, request["pattern"], request["path"], request["limit"]))
-
-        self._search(number, work)
+        self._searches.add(number, glob_work(self._paths, request))
+        self._next_searches()
 
     def do_grep(self, number: int, request: dict[str, Any], _payload: bytes) -> None:
-        def work() -> bytes:
-            from .search import grep  # in the child only: its imports are heavy
-
-            return grep(
-                self._paths,
-                request["pattern"],
-                request["path"],
-                request["include"],
-                request["output_bytes_max"],
-            ).encode("utf-8", "replace")
-
-        self._search(number, work)
+        self._searches.add(number, grep_work(self._paths, request))
+        self._next_searches()
 
     def do_tree(self, number: int, request: dict[str, Any], payload: bytes) -> None:
         previous = {row[0]: row[1:] for row in jsons.loads(payload)} if payload else {}
@@ -300,19 +274,10 @@ class Daemon:
             calls += [self._shell.call] if self._shell.call else []
         return next((call for call in calls if call.call_id == call_id), None)
 
-    def _search(self, number: int, work: Callable[[], bytes]) -> None:
-        if len(self._searches) >= SEARCHES_WAITING_MAX:
-            raise Refused(f"{SEARCHES_WAITING_MAX} searches wait already; ask again when some have ended")
-        call = Call("", SEARCH_SECONDS, _SEARCH_BYTES_MAX)
-        call.waiters.append(number)
-        self._searches.append((call, work))
-        self._next_searches()
-
     def _next_searches(self) -> None:
         """Start what has waited longest, while there is room."""
-        running = sum(1 for program in self._programs.values() if not program.call.call_id)
-        while self._searches and running < SEARCHES_AT_ONCE:
-            call, work = self._searches.pop(0)
+        while (waiting := self._searches.next(self._programs.values())) is not None:
+            call, work = waiting
             if call.deadline <= time.monotonic():
                 call.cut = "timeout"
                 self._finish(call, call.ended(None))
@@ -321,7 +286,6 @@ class Daemon:
                 self._add(Program.fork(call, work, self._limits))
             except OSError as error:  # no process or no descriptor is left
                 self._fail(call, f"the search was not started: {error}")
-            running += 1
 
     def _add(self, program: Program) -> None:
         self._programs[program.pid] = program
