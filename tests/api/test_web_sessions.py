@@ -78,7 +78,9 @@ class Bench:
         networking: dict[str, Any] | None = None,
         **more: Any,
     ) -> str:
-        agent = await self.client.beta.agents.create(name="a", model=model, tools=tools or [TOOLSET])
+        agent = await self.client.beta.agents.create(
+            name="a", model=model, tools=cast("Any", tools or [TOOLSET])
+        )
         environment = await self.client.beta.environments.create(
             name="e",
             config=cast("Any", {"type": "cloud", "networking": networking or {"type": "unrestricted"}}),

@@ -144,16 +144,19 @@ def test_a_stream_shows_what_is_printable_and_json_stays_the_same_value(
         assert json.loads(line) == value
 
 
+WAYS: list[Callable[[str], Any]] = [
+    lambda text: text,
+    lambda text: Text(text, style="bold red"),
+    lambda text: Text.assemble(("a", "dim"), text),
+    lambda text: Panel(text, title=text),
+    lambda text: _in_a_table(text),
+]
+
+
 @pytest.mark.parametrize("evil", STEERING.values(), ids=STEERING.keys())
 @pytest.mark.parametrize(
     "shown",
-    [
-        lambda text: text,
-        lambda text: Text(text, style="bold red"),
-        lambda text: Text.assemble(("a", "dim"), text),
-        lambda text: Panel(text, title=text),
-        lambda text: _in_a_table(text),
-    ],
+    WAYS,
     ids=["str", "text", "assembled", "panel", "table"],
 )
 def test_a_terminals_own_styles_reach_it_and_nothing_else(evil: str, shown: Callable[[str], Any]) -> None:
