@@ -24,6 +24,7 @@ from remit.sandboxes.local import LocalProvider
 from remit.testing.sandbox_checks.given import Hands
 from remit.toolsets.agent import AgentToolset
 from remit.values import SandboxLimits, SandboxSpec, ToolContext, ToolUse
+from waiting import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 MIB = 1 << 20
@@ -138,8 +139,13 @@ async def test_what_fills_the_machines_disk_by_hiding_leaves_something_for_other
         result = await hands.shell(python(hide))
         assert result.exceeded == "disk"
         assert b"is kept for others" in result.output
-        left = os.statvfs(small_disk)
-        assert left.f_bavail * left.f_frsize > 350 * MIB, "nameless files end with who held them"
+        # Nameless files end with who held them: when the kernel has taken that apart.
+        await eventually(lambda: free_bytes(small_disk) > 350 * MIB)
+
+
+def free_bytes(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
 
 
 async def test_a_sandbox_outlives_a_watch_that_cannot_look(tmp_path: Path) -> None:
