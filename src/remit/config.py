@@ -222,6 +222,12 @@ SETTINGS: Mapping[str, Setting] = {
         meaning="Names, addresses or networks, each perhaps with `:port`, that sandboxes may reach although they are private.",
         separator=",",
     ),
+    "egress_unredacted_hosts": Setting(
+        variables=("REMIT_EGRESS_UNREDACTED_HOSTS",),
+        parse=_words,
+        meaning="Places of credentials (`name`, `name:port`, `http://name:port`) that stream: answers are not looked through.",
+        separator=",",
+    ),
     "registry_hosts": Setting(
         variables=("REMIT_REGISTRY_HOSTS",),
         parse=_words,
@@ -322,6 +328,7 @@ class Settings:
     default_networking: Literal["limited", "unrestricted"] = "limited"
     egress_ports: tuple[int, ...] = (80, 443)
     egress_private_hosts: tuple[str, ...] = ()
+    egress_unredacted_hosts: tuple[str, ...] = ()
     registry_hosts: tuple[str, ...] = ("pypi.org", "files.pythonhosted.org", "registry.npmjs.org")
     pip_index_url: str = "https://pypi.org/simple"
     npm_registry: str = "https://registry.npmjs.org/"

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx2
@@ -19,6 +19,7 @@ import pytest
 from remit.client.asgi import StreamingASGITransport
 from remit.gateway.routing import Router
 from remit.server.app import create_app
+from remit.server.doctor import DoctorRoutes, no_local_servers
 from remit.server.remit_routes import remit_routes
 from remit.server.services import Services
 from remit.values import KeyRow, Page, Principal, StreamFilter
@@ -40,6 +41,7 @@ ASKED: dict[str, Any] = {
 KEYS = {
     "rk_one": ("wrkspc_one", ("*",)),
     "rk_two": ("wrkspc_two", ("*",)),
+    "rk_operator": ("wrkspc_one", ("*", "operator")),
     "rk_plain": ("wrkspc_one", ("api",)),
 }
 
@@ -48,6 +50,7 @@ KEYS = {
 class World:
     bench: RemitBench
     app: Any  # Any: an ASGI application
+    services: Services
 
     def client(self, key: str = "rk_one") -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
@@ -94,7 +97,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         verifiers=bench.verifiers,
         data_folder=tmp_path,
     )
-    yield World(bench, create_app(services, routes))
+    yield World(bench, create_app(services, routes), services)
     await bench.close()
 
 
@@ -360,12 +363,50 @@ async def test_lists_page_and_filter_by_status(world: World) -> None:
 
 
 async def test_the_doctor_names_what_is_missing(world: World) -> None:
-    async with world.client() as client:
+    async with world.client("rk_operator") as client:
         answer = (await client.get("/v1/doctor")).json()
     models = next(probe for probe in answer["probes"] if probe["name"] == "models")
     assert models["ok"] is False
     assert "ANTHROPIC_API_KEY" in models["mend"]
     assert answer["ok"] is False
+
+
+async def test_the_doctor_tells_operators_alone_of_the_machine(world: World) -> None:
+    async with world.client("rk_one") as client:
+        refused = await client.get("/v1/doctor")
+    assert refused.status_code == 403
+    assert "`operator`" in refused.json()["error"]["message"]
+
+
+async def test_those_who_ask_the_doctor_at_once_share_what_it_finds(world: World) -> None:
+    """40 calls at once make two rounds at most: one that is under way, and one for all who came meanwhile."""
+    made: list[str] = []
+    create = world.bench.sessions.sandboxes.probe
+
+    class Counted:
+        async def probe(self) -> Any:
+            made.append("round")
+            return await create()
+
+    routes = DoctorRoutes(
+        world.services,
+        sandboxes=cast("Any", Counted()),  # only asked for its probes
+        router=Router({"scripted": world.bench.sessions.scripted}, aliases={}),
+        data_folder=None,
+        find_local_servers=no_local_servers,
+        probe_credentials=lambda: made.append("all of it") or (),
+    ).routes()
+    transport = StreamingASGITransport(create_app(world.services, routes))
+    async with (
+        httpx2.AsyncClient(
+            transport=transport, base_url="http://remit", headers={"authorization": "Bearer rk_operator"}
+        ) as client,
+        anyio.create_task_group() as group,
+    ):
+        for _ in range(40):
+            group.start_soon(client.get, "/v1/doctor")
+    assert made.count("round") == 1
+    assert 1 <= made.count("all of it") <= 2
 
 
 async def test_the_doctor_names_a_blob_that_is_missing_and_what_nobody_has_needed_for_a_day(
@@ -374,7 +415,7 @@ async def test_the_doctor_names_a_blob_that_is_missing_and_what_nobody_has_neede
     kept, store = world.bench.sessions.kept, world.bench.blobs
 
     async def probe() -> dict[str, Any]:
-        async with world.client() as client:
+        async with world.client("rk_operator") as client:
             probes = (await client.get("/v1/doctor")).json()["probes"]
         return next(probe for probe in probes if probe["name"] == "blobs")
 

@@ -121,6 +121,7 @@ async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
         EgressSettings(
             ports=settings.egress_ports,
             private_hosts=settings.egress_private_hosts,
+            unredacted_hosts=settings.egress_unredacted_hosts,
             registries=settings.registry_hosts,
             registry_urls=(settings.pip_index_url, settings.npm_registry),
         ),

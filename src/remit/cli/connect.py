@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 import anyio.abc
-import msgspec
 
 from remit.cli.failure import CommandFailed
+from remit.cli.visible import json_line
 from remit.client.asgi import ASGIApp
 from remit.client.client import AsyncClient
 from remit.client.errors import ConnectionLost
@@ -86,7 +86,7 @@ class Invocation:
 
     def print_json(self, value: JsonObject) -> None:
         """One object a line, seen at once by whoever reads along."""
-        print(msgspec.json.encode(value).decode(), flush=True)
+        print(json_line(value), flush=True)
 
 
 class _Tenancy:

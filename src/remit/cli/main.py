@@ -18,6 +18,7 @@ from remit.cli import caps, model, reconcile, serving
 from remit.cli.failure import EXIT_USAGE, BadUsage, explain, say
 from remit.cli.general_options import Data, Json, UnsafeLocal
 from remit.cli.invocation import invocation_of, run_command
+from remit.cli.visible import visible_output
 
 if TYPE_CHECKING:
     from remit.cli.connect import Opener
@@ -376,6 +377,11 @@ def main() -> None:
 
 def run(arguments: Sequence[str], opener: Opener | None = None) -> int:
     """Run one command line; `opener` opens the platform (tests give one of their own). Gives the exit code."""
+    with visible_output():
+        return _run(arguments, opener)
+
+
+def _run(arguments: Sequence[str], opener: Opener | None) -> int:
     try:
         result: object = app(
             args=list(arguments) or ["--help"], prog_name="remit", standalone_mode=False, obj=opener

@@ -15,7 +15,9 @@ from remit.interfaces import BlobReader, ModelCaller, Sandbox, Toolset
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.session_errors import session_error
+from remit.orchestrator.surroundings import config_of
 from remit.orchestrator.writer import SessionWriter
+from remit.resources.environment_config import web_hosts
 from remit.resources.message_files import with_files
 from remit.session import events
 from remit.session.compaction import (
@@ -269,6 +271,7 @@ class SessionTurn:
             epoch=self._writer.epoch,
             settings=tool_settings(state.agent, use.name),
             shown_urls=state.web.shown,
+            web_hosts=web_hosts(config_of(state)),
         )
         try:
             return await self._toolset.run(use, context, sandbox)

@@ -35,6 +35,7 @@ from remit.resources.agents import Agents, decode_config, usable_agent
 from remit.resources.environment_config import packages_of
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.session_agent import usable_environment
+from remit.resources.web_settings import check_within_environment
 from remit.schema.agents import AgentConfig, AgentCreate
 from remit.schema.remits import BudgetParams, RemitCreate
 from remit.schema.tools import AgentToolsetParams
@@ -99,6 +100,8 @@ class RemitCreation:
         given = await self._input(principal, params.input_id)
         environment = await self._environment(principal, params.environment_id)
         agent, model = await self._agent(principal, params)
+        if environment is not None and params.agent is not None:
+            check_within_environment(decode_config(agent).tools, environment.config, field="agent")
         verifiers = _with_grader_model(read_verifiers(params), model)
         created = RemitCreated(
             outcome=params.outcome,

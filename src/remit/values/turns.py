@@ -27,6 +27,8 @@ class ToolContext(Value, frozen=True, kw_only=True):
     """The tool's entry in the agent's resolved configuration (domains and the like)."""
     shown_urls: dict[str, set[str]] = {}
     """Addresses that came up in the conversation, and from which sources; see `session.web`."""
+    web_hosts: tuple[str, ...] | None = None
+    """What the environment's `limited` network lets web tools see; None: any public host."""
 
 
 class ToolResult(Value, frozen=True, kw_only=True):

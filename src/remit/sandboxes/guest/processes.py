@@ -94,10 +94,7 @@ def start_root(
         os.dup2(output, 2)
         if status is not None:
             os.dup2(status[0], status[1])
-        for name, value in limits.items():
-            hard = resource.getrlimit(_LIMITS[name])[1]
-            bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(_LIMITS[name], (bound, bound))
+        set_limits(limits)
         try:
             os.chdir(working_directory)
         except OSError as error:
@@ -112,6 +109,14 @@ def start_root(
     except BaseException as error:  # the child must never run the parent's code
         os.write(2, f"{argv[0]}: {error}\n".encode("utf-8", "replace"))
     os._exit(126)
+
+
+def set_limits(limits: Mapping[str, int]) -> None:
+    """Bind this process, and what it starts, to them."""
+    for name, value in limits.items():
+        hard = resource.getrlimit(_LIMITS[name])[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(_LIMITS[name], (bound, bound))
 
 
 def kill_below(pid: int) -> bool:

@@ -47,9 +47,20 @@ class Shell:
 
     def start(self) -> None:
         """Start bash afresh."""
-        script, self.script = os.pipe2(os.O_CLOEXEC)
-        self.output, output = os.pipe2(os.O_CLOEXEC)
-        self.status, status = os.pipe2(os.O_CLOEXEC)
+        pipes: list[int] = []
+        try:
+            for _ in range(3):
+                pipes += os.pipe2(os.O_CLOEXEC)
+            self._start(*pipes)
+        except OSError:
+            for descriptor in pipes:
+                os.close(descriptor)
+            self.output = self.script = self.status = -1
+            raise
+
+    def _start(
+        self, script: int, script_end: int, output_end: int, output: int, status_end: int, status: int
+    ) -> None:
         self.pid = start_root(
             [self._program, "--noprofile", "--norc"],
             environment=self._environment,
@@ -61,6 +72,7 @@ class Shell:
         )
         for descriptor in (script, output, status):
             os.close(descriptor)
+        self.script, self.output, self.status = script_end, output_end, status_end
         for descriptor in (self.script, self.output, self.status):
             os.set_blocking(descriptor, False)
         self._status.clear()
