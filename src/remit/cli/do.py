@@ -115,7 +115,7 @@ async def resume(invocation: Invocation, remit_id: str, manner: Manner) -> int:
 
 async def watch(invocation: Invocation, remit_id: str) -> int:
     """Watch a remit, whoever started it. Leaving does not interrupt it."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
         interrupts = await _interrupts(connection.client, remit["id"])
         if remit["status"] == "interrupted":

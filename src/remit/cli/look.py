@@ -31,7 +31,7 @@ LISTED_MAX = 50
 
 async def list_remits(invocation: Invocation, *, limit: int) -> int:
     """`remit ls`: newest first."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         found: list[JsonObject] = []
         remits = connection.client.remits.list(order="desc")
         async for remit in remits:
@@ -70,7 +70,7 @@ async def list_remits(invocation: Invocation, *, limit: int) -> int:
 
 async def show(invocation: Invocation, remit_id: str) -> int:
     """`remit show`: one remit as it is now."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
         if invocation.is_json:
             invocation.print_json(remit)
@@ -93,7 +93,7 @@ async def show(invocation: Invocation, remit_id: str) -> int:
 
 async def receipt(invocation: Invocation, remit_id: str, *, html: Path | None) -> int:
     """`remit receipt`: on the screen, as JSON, or as one HTML file."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
         found = await connection.client.remits.receipt(remit["id"])
     if html is not None:
@@ -130,7 +130,7 @@ async def verify(invocation: Invocation, remit_id: str) -> int:
 async def check(invocation: Invocation, remit_id: str | None) -> int:
     """`remit check`: what must always hold, of one remit or (with None) of all."""
     is_ok = True
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         ids = await _ids_to_check(connection, remit_id)
         for id in ids:
             answer = await connection.client.remits.check(id)
@@ -148,7 +148,7 @@ async def check(invocation: Invocation, remit_id: str | None) -> int:
 
 async def doctor(invocation: Invocation) -> int:
     """`remit doctor`: what works on this machine, and the mend of what does not."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         answer = await connection.client.doctor()
     if invocation.is_json:
         invocation.print_json(answer)
@@ -159,7 +159,7 @@ async def doctor(invocation: Invocation) -> int:
 
 async def apply(invocation: Invocation, remit_id: str, *, to: Path | None) -> int:
     """`remit apply`: land the result in the folder it came from."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
         folder = _landing_folder(remit, to)
         listing = await connection.client.remits.deliverables(remit["id"])

@@ -23,7 +23,7 @@ class _Named(NamedTuple):
 
 async def why(invocation: Invocation, id: str) -> int:
     """Of a remit or a session, by its id or the end of it."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         answer = await _ask(connection.client, id)
     if invocation.is_json:
         invocation.print_json(answer)

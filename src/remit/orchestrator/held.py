@@ -73,6 +73,7 @@ class HeldSandboxes:
         self._rouse = rouse
         self.berths = Berths(live_max)
         self._held: dict[str, Held] = {}
+        self._dropped = asyncio.Event()
         self._starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._trees = HeldTrees(blobs, catalog, clock)
 
@@ -318,7 +319,7 @@ class HeldSandboxes:
         sandbox = self.get(writer.session_id)
         if sandbox is None:
             return
-        if writer.state.services:
+        if writer.state.services and writer.state.parent_stream_id is None:
             released = SandboxLost("it was released while nothing ran", code="released")
             await self.announce_loss(writer, released)
             return
@@ -328,6 +329,28 @@ class HeldSandboxes:
         )
         await self.drop(writer.session_id)
 
+    async def hand_over(self, writer: SessionWriter) -> None:
+        """In the middle of a turn, by a process that is about to leave: keep the files, let the sandbox go, and say what
+        went with it."""
+        try:
+            await self.snapshot(writer)
+            ended = SandboxLost("its server handed the work over to another process", code="handed_over")
+        except SandboxLost as error:
+            ended = error
+        if self.get(writer.session_id) is not None:
+            await self.announce_loss(writer, ended)
+
+    async def let_go(self) -> None:
+        """Have the sandboxes of sessions that rest keep their files and leave; returns when they have."""
+        leaving: set[str] = set()
+        for session_id, held in list(self._held.items()):
+            held.is_asked_to_leave = True
+            if await self._rouse(held.workspace_id, session_id):
+                leaving.add(session_id)
+        while leaving & self._held.keys():
+            self._dropped.clear()
+            await self._dropped.wait()
+
     async def drop(self, session_id: str) -> None:
         """Destroy without a word (lost, deleted, or another worker owns the session)."""
         held = self._held.pop(session_id, None)
@@ -336,6 +359,7 @@ class HeldSandboxes:
                 await held.sandbox.destroy()
             finally:
                 self.berths.give_back(session_id)
+                self._dropped.set()
 
     async def close(self, session_ids: Sequence[str] | None = None) -> None:
         """Destroy all; the log's snapshots remain."""
