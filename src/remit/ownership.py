@@ -114,7 +114,9 @@ def find_owner(folder: Path) -> Owner | None:
     if pid is None:
         return None
     record = _read_record(folder)
-    return Owner(pid=pid, socket_path=path, record=record if record is not None and record.pid == pid else None)
+    return Owner(
+        pid=pid, socket_path=path, record=record if record is not None and record.pid == pid else None
+    )
 
 
 def ask_to_end(owner: Owner, number: signal.Signals) -> int | None:

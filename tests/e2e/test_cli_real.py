@@ -44,6 +44,7 @@ class World:
         self.environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {
             "REMIT_DATA": str(folder / "data"),
             "REMIT_SCRIPTED": str(folder / "scripts"),
+            "REMIT_OWNER": "foreground",
         }
 
     def script(self, name: str, steps: list[dict[str, object]]) -> None:

@@ -68,9 +68,7 @@ class Platform:
 
 
 @asynccontextmanager
-async def open_platform(
-    settings: Settings, *, kind: OwnerKind = "foreground"
-) -> AsyncGenerator[Platform]:
+async def open_platform(settings: Settings, *, kind: OwnerKind = "foreground") -> AsyncGenerator[Platform]:
     """Own the data folder and run a platform on it, also for others through its socket; as `up` over TCP too, with the
     pages for people.
 

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -67,10 +68,8 @@ class _Reporter:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
-        try:
+        with suppress(OSError):  # whoever started it may have gone
             os.write(descriptor, msgspec.json.encode(report) + b"\n")
-        except OSError:  # whoever started it has gone
-            pass
         os.close(descriptor)
 
 
@@ -103,7 +102,9 @@ async def _own(settings: Settings, report: _Reporter) -> None:
             ending = await _until_over(platform, settings.owner_idle_seconds)
             _print_end(f"ends: {ending}")
             if ending == "folder gone":
-                os._exit(EXIT_VERIFIED)  # sandboxes end with their server, and nothing is left to be kept in order
+                os._exit(
+                    EXIT_VERIFIED
+                )  # sandboxes end with their server, and nothing is left to be kept in order
             closing.deadline = anyio.current_time() + CLOSE_SECONDS_MAX
 
 
@@ -138,7 +139,7 @@ async def _until_over(platform: Platform, idle_seconds: float) -> Ending:
     return found[0]
 
 
-async def _heed_signals(rest: Callable[[], None], end: Callable[[], None]) -> None:
+async def _heed_signals(rest: Callable[[], object], end: Callable[[], None]) -> None:
     """SIGHUP: at a rest. SIGTERM: at once."""
     with anyio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
         is_resting = False
@@ -152,7 +153,9 @@ async def _heed_signals(rest: Callable[[], None], end: Callable[[], None]) -> No
 
 def _print_end(what: str) -> None:
     """Into `owner.log`: one line for each beginning and end."""
-    print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} process {os.getpid()} {what}", file=sys.stderr)
+    print(
+        f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} process {os.getpid()} {what}", file=sys.stderr
+    )
 
 
 if __name__ == "__main__":

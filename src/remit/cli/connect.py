@@ -287,7 +287,7 @@ async def open_this_platform(options: PlatformOptions) -> AsyncGenerator[Platfor
     from remit.app import look_into_platform, open_platform
     from remit.cli.logs import log_to_file
 
-    settings = _settings(options)
+    settings = settings_of(options)
     log_to_file(settings.data)
     async with look_into_platform(settings) if options.is_looking else open_platform(settings) as platform:
         yield platform
@@ -295,9 +295,10 @@ async def open_this_platform(options: PlatformOptions) -> AsyncGenerator[Platfor
 
 def _owners(options: PlatformOptions) -> Owners:
     return Owners(
-        _settings(options), is_looking=options.is_looking, is_unsafe_local=options.is_unsafe_local
+        settings_of(options), is_looking=options.is_looking, is_unsafe_local=options.is_unsafe_local
     )
 
 
-def _settings(options: PlatformOptions) -> Settings:
+def settings_of(options: PlatformOptions) -> Settings:
+    """What was said here, by the command line, the environment and the file."""
     return load_settings(data=options.data, unsafe_local=options.is_unsafe_local or None)

@@ -29,6 +29,8 @@ class Manner:
     is_yes: bool = False
     despite: tuple[str, ...] = ()
     """Reasons to ask that are accepted beside the cost."""
+    is_detached: bool = False
+    """Leave once the work may begin; it goes on without this command."""
 
 
 async def is_consented(

@@ -14,10 +14,18 @@ from remit.cli.connect import Invocation
 from remit.cli.consent import Manner
 from remit.cli.deliver import check_out
 from remit.cli.failure import EXIT_INTERRUPTED, EXIT_VERIFIED, BadUsage
-from remit.cli.journey import INPUT_PATH, Journey, follower_of, input_folder, print_interrupted
+from remit.cli.journey import (
+    INPUT_PATH,
+    Journey,
+    follower_of,
+    input_folder,
+    print_interrupted,
+    refuse_to_detach,
+)
 from remit.cli.links import page_link
 from remit.cli.options import Budget
 from remit.cli.pack import InputPlan, human_bytes, packed, plan_input
+from remit.client import wording
 from remit.client.client import AsyncClient
 from remit.client.errors import NotFoundError
 from remit.client.stream import JsonObject
@@ -69,6 +77,8 @@ async def do(invocation: Invocation, options: DoOptions, manner: Manner) -> int:
         else await anyio.to_thread.run_sync(plan_input, options.folder, options.include)
     )
     async with invocation.connect() as connection:
+        if manner.is_detached:
+            refuse_to_detach(connection)
         client = connection.client
         agent_id = await _agent_id(client, options.agent)
         environment_id = await _environment_id(client, options.environment)
@@ -114,19 +124,24 @@ async def resume(invocation: Invocation, remit_id: str, manner: Manner) -> int:
 
 
 async def watch(invocation: Invocation, remit_id: str) -> int:
-    """Watch a remit, whoever started it. Leaving does not interrupt it."""
+    """Watch a remit, whoever started it. Leaving does not interrupt it, and nothing is begun by it."""
     async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
+        if connection.is_unowned and remit["status"] not in wording.ENDED:
+            return _tell_unowned(invocation, remit)
         interrupts = await _interrupts(connection.client, remit["id"])
         if remit["status"] == "interrupted":
             interrupts -= 1
         follower = follower_of(invocation, connection, remit["id"], interrupts_known=interrupts)
         ending = await follower.run(is_interrupting=False)
+        if ending == "unowned":
+            return _tell_unowned(
+                invocation, await connection.call(lambda client: client.remits.retrieve(remit["id"]))
+            )
         if invocation.is_json:
             return EXIT_INTERRUPTED if ending == "left" else EXIT_VERIFIED
         if ending == "left":
-            note = " It goes on when Remit next runs on this data folder." if connection.is_owner else ""
-            invocation.console.print(Text(f"Left; the remit was not interrupted.{note}"))
+            invocation.console.print(Text("Left; the remit was not interrupted."))
             return EXIT_INTERRUPTED
         if ending == "interrupted":
             print_interrupted(invocation.console, remit["id"])
@@ -134,6 +149,25 @@ async def watch(invocation: Invocation, remit_id: str) -> int:
         remit = await connection.client.remits.retrieve(remit["id"])
         invocation.console.print(render.ending(remit, await connection.client.remits.receipt(remit["id"])))
         return EXIT_VERIFIED
+
+
+def _tell_unowned(invocation: Invocation, remit: JsonObject) -> int:
+    """Nobody works on it, and somebody who looks does not change that."""
+    if invocation.is_json:
+        invocation.print_json(remit)
+        return EXIT_VERIFIED
+    pairs = [("remit", str(remit["id"])), ("status", wording.status_text(str(remit["status"])))]
+    invocation.console.print(render.rows(pairs))
+    invocation.console.print(Text(unowned_text(remit), style="yellow"))
+    return EXIT_VERIFIED
+
+
+def unowned_text(remit: JsonObject) -> str:
+    """What moves a remit whose data folder nobody owns."""
+    return (
+        f"No process works on this data folder, so nothing moves. It goes on with `remit do --resume {remit['id']}`, "
+        "or while `remit up` runs."
+    )
 
 
 async def retrieve(client: AsyncClient, remit_id: str) -> JsonObject:

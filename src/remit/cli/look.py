@@ -12,13 +12,14 @@ from rich.text import Text
 
 from remit.cli import render
 from remit.cli.changes import CHANGED_FILES, changes_of, download
-from remit.cli.connect import Connection, Invocation
+from remit.cli.connect import Connection, Invocation, settings_of
 from remit.cli.deliver import short_id
-from remit.cli.do import retrieve
+from remit.cli.do import retrieve, unowned_text
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage
 from remit.cli.journey import INPUT_PATH
 from remit.cli.land import land, plan_landing
 from remit.cli.links import page_link
+from remit.cli.owners import owner_probe
 from remit.cli.receipt import receipt_text
 from remit.cli.receipt_html import receipt_html
 from remit.cli.view import verdicts_of
@@ -88,6 +89,8 @@ async def show(invocation: Invocation, remit_id: str) -> int:
         invocation.console.print(Text("\n".join(reason_lines(remit, reasons)), style="yellow"))
     invocation.console.print()
     invocation.console.print(render.ending(remit, receipt))
+    if connection.is_unowned and remit["status"] not in wording.ENDED:
+        invocation.console.print(Text(unowned_text(remit), style="yellow"))
     return EXIT_VERIFIED
 
 
@@ -150,6 +153,9 @@ async def doctor(invocation: Invocation) -> int:
     """`remit doctor`: what works on this machine, and the mend of what does not."""
     async with invocation.look() as connection:
         answer = await connection.client.doctor()
+    if invocation.opener is None:
+        probe = owner_probe(settings_of(invocation.platform))
+        answer |= {"probes": [*answer["probes"], probe], "ok": answer.get("ok") is True and probe["ok"]}
     if invocation.is_json:
         invocation.print_json(answer)
     else:

@@ -123,6 +123,9 @@ def do_command(
         str | None, typer.Option("--resume", metavar="ID", help="Go on with a remit instead of making one.")
     ] = None,
     yes: Yes = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave when the work begins; it goes on in the background.")
+    ] = False,
     despite: Annotated[
         list[str] | None,
         typer.Option(
@@ -144,6 +147,7 @@ def do_command(
         out=out,
         is_yes=yes,
         despite=parse_despite(despite or ()),
+        is_detached=detach,
     )
     if resume is not None:
         given = [
@@ -167,7 +171,7 @@ def do_command(
         if any(value is not None for value in given):
             raise BadUsage(
                 "--resume goes on with a remit as it was made.",
-                mend="Give only --out, --yes, --despite or --json with it, or leave --resume away to make a new one.",
+                mend="Give only --out, --yes, --detach, --despite or --json with it, or leave --resume away to make a new one.",
             )
         return run_command(lambda: command.resume(invocation, resume, manner))
     if outcome is None or not outcome.strip():

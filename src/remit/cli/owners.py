@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import anyio
 import msgspec
@@ -22,6 +23,7 @@ from remit.cli.background import Report
 from remit.cli.failure import CommandFailed
 from remit.client.client import AsyncClient
 from remit.client.errors import ConnectionLost
+from remit.client.stream import JsonObject
 from remit.config import Settings
 from remit.ownership import (
     Owner,
@@ -133,20 +135,25 @@ class Owners:
             log = _open_log(data / LOG_FILE)
         except OSError as error:
             raise CommandFailed(
-                f"The data folder {str(data)!r} cannot be used: {error.strerror}.", mend="Give another with --data."
+                f"The data folder {str(data)!r} cannot be used: {error.strerror}.",
+                mend="Give another with --data.",
             ) from error
         reading, writing = os.pipe()
         try:
-            with log:
-                subprocess.Popen(
-                    [*_START, str(writing), str(data), *(["--unsafe-local"] if self._is_unsafe_local else [])],
+            with log, os.fdopen(writing, "wb"):
+                subprocess.Popen(  # noqa: ASYNC220 it returns at once, and nobody waits for the process
+                    [
+                        *_START,
+                        str(writing),
+                        str(data),
+                        *(["--unsafe-local"] if self._is_unsafe_local else []),
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     pass_fds=[writing],
                     start_new_session=True,
                 )
-            os.close(writing)
             report = await _read_report(reading)
         finally:
             os.close(reading)
@@ -171,9 +178,7 @@ def over_socket(socket_path: Path, *, stream_reconnects_max: int = 1) -> AsyncCl
         ) from error
     if not key:
         raise ConnectionLost(f"its key file is empty ({socket_path.parent / KEY_FILE})")
-    return AsyncClient.over_socket(
-        str(socket_path), api_key=key, stream_reconnects_max=stream_reconnects_max
-    )
+    return AsyncClient.over_socket(str(socket_path), api_key=key, stream_reconnects_max=stream_reconnects_max)
 
 
 async def what_runs(client: AsyncClient) -> Running:
@@ -234,7 +239,20 @@ def differences(owner: Owner, record: OwnerRecord, names: Sequence[str]) -> str:
     )
 
 
-def _open_log(path: Path):  # type: ignore[no-untyped-def]
+def owner_probe(settings: Settings) -> JsonObject:
+    """For the doctor: who owns the data folder, and what was chosen here that does not count there."""
+    owner = find_owner(settings.data)
+    if owner is None:
+        how = "none; a command that works starts one" if settings.owner == "background" else "none"
+        return {"name": "owner", "ok": True, "detail": how, "mend": None}
+    theirs = owner.record.version if owner.record is not None else "of an unknown version"
+    detail = f"{owner.name()}, Remit {theirs}"
+    names = () if owner.record is None else differing_settings(owner.record, settings)
+    mend = differences(owner, owner.record, names) if names and owner.record is not None else None
+    return {"name": "owner", "ok": mend is None, "detail": detail, "mend": mend}
+
+
+def _open_log(path: Path) -> BinaryIO:
     """Where the owner's own words go; begun anew when it has grown."""
     with suppress(FileNotFoundError):
         if path.stat().st_size > LOG_BYTES_MAX:
@@ -260,5 +278,3 @@ async def _read_report(descriptor: int) -> Report | None:
             mend="`remit stop` ends it.",
         ) from error
     return msgspec.json.decode(said, type=Report)
-
-

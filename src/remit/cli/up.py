@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import ipaddress
+import itertools
 import os
 import signal
 import sys
@@ -75,11 +76,13 @@ async def up(options: PlatformOptions, console: Console, *, host: str | None, po
 
 
 @asynccontextmanager
-async def _opened_in_turn(settings: Settings, console: Console, stop: anyio.Event) -> AsyncGenerator[Platform]:
+async def _opened_in_turn(
+    settings: Settings, console: Console, stop: anyio.Event
+) -> AsyncGenerator[Platform]:
     """The platform, by the folder's owner: one in the background makes room first, any other is named."""
     from remit.app import open_platform
 
-    for _ in range(TAKES_MAX):
+    for takes in itertools.count(1):
         async with AsyncExitStack() as stack:
             try:
                 platform = await stack.enter_async_context(open_platform(settings, kind="up"))
@@ -88,8 +91,9 @@ async def _opened_in_turn(settings: Settings, console: Console, stop: anyio.Even
             else:
                 yield platform
                 return
+        if takes == TAKES_MAX:
+            raise _busy(busy, settings.data)
         await _make_room(busy, settings.data, console, stop)
-    raise _busy(busy, settings.data)
 
 
 async def _make_room(busy: DataFolderBusy, data: Path, console: Console, stop: anyio.Event) -> None:

@@ -17,8 +17,8 @@ from remit.interfaces import BlobReader, Harness, LiveBus, ModelCaller, SessionS
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.session_run import SessionRun
-from remit.orchestrator.turn import never
 from remit.orchestrator.surroundings import config_of, input_mounts, input_tree_digest, network_of, toolchains
+from remit.orchestrator.turn import never
 from remit.orchestrator.writer import SessionWriter
 from remit.resources.environment_config import packages_of
 from remit.resources.session_removal import SessionRemoval

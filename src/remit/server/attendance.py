@@ -118,8 +118,7 @@ class Attendance:
                 if one.absent_since is not None:
                     self.forget(remit_id)
             elif (
-                one.absent_since is not None
-                and self._clock.monotonic() >= one.absent_since + ABSENCE_SECONDS
+                one.absent_since is not None and self._clock.monotonic() >= one.absent_since + ABSENCE_SECONDS
             ):
                 await self._interrupt(one.workspace_id, remit_id)
                 logger.info("unattended_remit_interrupted", remit_id=remit_id)

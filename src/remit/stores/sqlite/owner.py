@@ -52,7 +52,7 @@ class DataFolderLock:
         """Whether the folder is still there, and is the one that was locked."""
         assert self._descriptor is not None, "held"
         try:
-            there = os.stat(self._folder / LOCK_FILE)
+            there = (self._folder / LOCK_FILE).stat()
         except OSError:
             return False
         held = os.fstat(self._descriptor)
