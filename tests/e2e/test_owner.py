@@ -81,7 +81,7 @@ def test_two_commands_that_start_at_once_share_an_owner_and_the_end_of_one_is_no
     first, second = folder.start(*folder.do("answer")), folder.start(*folder.do("answer"))
     owner = folder.owner()
     assert os.getsid(owner.pid) == owner.pid, "a session of its own"
-    files = {os.readlink(f"/proc/{owner.pid}/fd/{number}") for number in (0, 1, 2)}
+    files = {str(Path(f"/proc/{owner.pid}/fd/{number}").readlink()) for number in (0, 1, 2)}
     assert files == {"/dev/null", str(folder.data / "owner.log")}
     record = json.loads((folder.data / OWNER_FILE).read_text())
     assert record["pid"] == owner.pid
