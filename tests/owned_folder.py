@@ -44,7 +44,8 @@ class OwnedFolder:
         self.folder = folder
         self.data = folder / "data"
         (folder / "scripts").mkdir()
-        for name, script in SCRIPTS.items():
+        self.gate = folder / "gate"
+        for name, script in {**SCRIPTS, "gated": _gated(self.gate)}.items():
             (folder / "scripts" / f"{name}.json").write_text(json.dumps(script))
         self.environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {
             "REMIT_DATA": str(self.data),
@@ -123,6 +124,13 @@ class OwnedFolder:
             with suppress(ProcessLookupError, FileNotFoundError):
                 if str(self.data).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
+
+
+def _gated(gate: Path) -> dict[str, Any]:
+    """A script whose first command waits until a file is there."""
+    wait = f"while [ ! -e {gate} ]; do sleep 0.02; done; echo 4 > a.txt"
+    first = {"text": "I wait.", "tool_uses": [{"name": "bash", "input": {"command": wait}}]}
+    return {"steps": [first, *ANSWER["steps"][1:]]}
 
 
 def until(condition: Callable[[], object]) -> None:

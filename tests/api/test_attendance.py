@@ -18,7 +18,7 @@ from remit.client.asgi import StreamingASGITransport
 from remit.gateway.routing import Router
 from remit.remits.log import read_rows
 from remit.server.app import create_app
-from remit.server.attendance import ABSENCE_SECONDS, ACTOR, FORMER_SECONDS, LOOK_SECONDS, Attendance
+from remit.server.attendance import ABSENCE_SECONDS, ACTOR, LOOK_SECONDS, Attendance
 from remit.server.remit_routes import remit_routes
 from remit.server.services import Services
 from remit.testing.clock import FakeClock
@@ -104,16 +104,16 @@ async def play(actions: list[str], folder: Path) -> None:
                 inside.clear()
                 taken = await world.restart()
                 assert taken.done() is not is_known, "who attended is waited for"
-                absent_until = world.clock.monotonic() + FORMER_SECONDS if is_known else None
+                absent_until = world.clock.monotonic() + ABSENCE_SECONDS if is_known else None
                 if is_known and action == "restart in time":
-                    await world.clock.advance(FORMER_SECONDS - 2 * LOOK_SECONDS)
+                    await world.clock.advance(ABSENCE_SECONDS - 2 * LOOK_SECONDS)
                     standing = world.attendance.attending(PRINCIPAL, watched)
                     standing.__enter__()
                     inside.append(standing)
                     absent_until = None
                     await asyncio.wait_for(taken, 5)
                 elif is_known:
-                    await world.clock.advance(FORMER_SECONDS + 2 * LOOK_SECONDS)
+                    await world.clock.advance(ABSENCE_SECONDS + 2 * LOOK_SECONDS)
                     await asyncio.wait_for(taken, 5)
             case "short" | "long":
                 await world.clock.advance(SHORT_SECONDS if action == "short" else LONG_SECONDS)

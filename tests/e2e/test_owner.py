@@ -130,15 +130,18 @@ def test_stop_interrupts_what_runs_then_ends_the_owner(folder: OwnedFolder) -> N
 
 
 def test_up_takes_over_at_a_rest_and_the_command_goes_on(folder: OwnedFolder) -> None:
-    process = folder.start(*folder.do("answer"))
-    read_until(process, "remit.working")
+    process = folder.start(*folder.do("gated"))
+    folder.until_logged("tool.started")
     owner = folder.owner()
     up = folder.start("up")
+    assert up.stdout is not None
+    assert f"Process {owner.pid} owns the data folder in the background" in up.stdout.readline()
+    assert not is_gone(owner.pid), "a command runs"
+    folder.gate.touch()
     lines = finish(process)
     assert lines[-1]["code"] == 0, lines[-1]
-    taken = folder.owner()
-    assert taken.kind == "up"
-    assert taken.pid == up.pid != owner.pid
+    until(lambda: folder.owner().kind == "up")
+    assert folder.owner().pid == up.pid != owner.pid
     assert is_gone(owner.pid)
     types = [type for types in folder.events().values() for type in types]
     assert "remit.interrupted" not in types

@@ -20,7 +20,7 @@ from remit.cli.pack import InputPlan, human_bytes
 from remit.cli.screens import screen_for
 from remit.cli.view import View
 from remit.client import wording
-from remit.client.errors import ApiError, ConnectionLost
+from remit.client.errors import ApiError, ConnectionLost, NotFoundError
 from remit.client.stream import JsonObject
 from remit.clock import SystemClock
 
@@ -70,11 +70,14 @@ class Journey:
         """Over every connection that there is. A server that has no such call needs nobody to stand by."""
         while True:
             client = self._connection.client_if_open
-            with suppress(ConnectionLost):
-                if client is not None:
-                    with suppress(ApiError):
-                        await client.remits.attend(self._remit_id)
+            if client is not None:
+                try:
+                    await client.remits.attend(self._remit_id)
                     return
+                except NotFoundError:
+                    return
+                except (ConnectionLost, ApiError):
+                    pass  # its server is gone, or about to be: the next one is told
             await anyio.sleep(ATTEND_AGAIN_SECONDS)
 
     async def _carry_out(self, remit: JsonObject) -> int:

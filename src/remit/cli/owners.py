@@ -38,6 +38,8 @@ from remit.ownership import (
 
 START_SECONDS_MAX = 60.0
 """An owner that is not ready by then will not be."""
+LOOK_SECONDS = 0.1
+"""How often it is looked whether another was first: two commands may start at once."""
 END_SECONDS_MAX = 20.0
 """How long one that was told to end may take."""
 KEY_FILE = "key"
@@ -141,7 +143,7 @@ class Owners:
         reading, writing = os.pipe()
         try:
             with log, os.fdopen(writing, "wb"):
-                subprocess.Popen(  # noqa: ASYNC220 it returns at once, and nobody waits for the process
+                process = subprocess.Popen(  # noqa: ASYNC220 it returns at once, and nobody waits for its end
                     [
                         *_START,
                         str(writing),
@@ -154,7 +156,7 @@ class Owners:
                     pass_fds=[writing],
                     start_new_session=True,
                 )
-            report = await _read_report(reading)
+            report = await self._first_ready(reading, process.pid)
         finally:
             os.close(reading)
         if report is None:
@@ -166,6 +168,25 @@ class Owners:
             raise ConnectionLost("another process has just taken the data folder")
         if not report.is_ready:
             raise CommandFailed(report.message, exit_code=report.exit_code)
+
+    async def _first_ready(self, descriptor: int, pid: int) -> Report | None:
+        """What the started process says, or that another was ready before it."""
+        found: list[Report | None] = []
+        async with anyio.create_task_group() as tasks:
+
+            async def read() -> None:
+                found.append(await _read_report(descriptor))
+                tasks.cancel_scope.cancel()
+
+            async def look() -> None:
+                while (owner := find_owner(self._settings.data)) is None or owner.pid == pid:  # noqa: ASYNC110
+                    await anyio.sleep(LOOK_SECONDS)
+                found.append(Report(is_ready=True))
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(read)
+            tasks.start_soon(look)
+        return found[0]
 
 
 def over_socket(socket_path: Path, *, stream_reconnects_max: int = 1) -> AsyncClient:

@@ -21,9 +21,8 @@ from remit.server.services import Services
 from remit.values import Append, Principal
 
 ABSENCE_SECONDS = 10.0
-"""So long nobody attends, then it is interrupted: whoever lost a connection comes back within that."""
-FORMER_SECONDS = 5.0
-"""After a crash, how long those who attended may take to come back to the next process. Until then it begins nothing."""
+"""So long nobody attends, then it is interrupted: whoever lost a connection comes back within that. After a crash the next
+process begins nothing until those who attended are back, or this has passed."""
 LOOK_SECONDS = 0.5
 AT_WORK = frozenset({"verifying_input", "working"})
 """What is interrupted; any other remit waits for somebody, and costs nothing."""
@@ -89,7 +88,7 @@ class Attendance:
         remits are interrupted. `run` must be running."""
         for remit_id, mark in self._read_marks():
             if await self._is_at_work(mark.workspace_id, remit_id):
-                since = self._clock.monotonic() - ABSENCE_SECONDS + FORMER_SECONDS
+                since = self._clock.monotonic()
                 self._attended.setdefault(
                     remit_id, _Attended(mark.workspace_id, absent_since=since, is_former=True)
                 )
