@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -14,6 +15,10 @@ from remit.orchestrator.worker import Worker
 
 LOOK_SECONDS = 1.0
 """How often it is looked whether the folder is there and the time is over."""
+ANSWER_SECONDS_MAX = 10.0
+"""How long requests that are being answered are waited for before the process leaves."""
+WAITING = ("/stream", "/attend", "/verify")
+"""How the paths of requests end that are open for as long as somebody waits: these begin anew at the next owner."""
 
 
 class Presence:
@@ -34,15 +39,21 @@ class Presence:
         self._clock = clock
         self._is_folder_there = is_folder_there
         self._requests = 0
+        self._answering = 0
+        self._answered = asyncio.Event()
         self._last_asked = clock.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, and be in use for as long as that takes."""
+        is_answered_soon = not str(scope.get("path", "")).endswith(WAITING)
         self._requests += 1
+        self._answering += is_answered_soon
         try:
             await self._app(scope, receive, send)
         finally:
             self._requests -= 1
+            self._answering -= is_answered_soon
+            self._answered.set()
             self._last_asked = self._clock.monotonic()
 
     @property
@@ -67,6 +78,11 @@ class Presence:
             await self._clock.sleep(LOOK_SECONDS)
 
     async def come_to_rest(self) -> None:
-        """Return when nothing runs and no sandbox is held; nothing new is begun from now on."""
+        """Return when nothing runs, no sandbox is held and what was asked is answered; nothing new is begun from now on."""
         await self._worker.come_to_rest()
         await self._held.let_go()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                while self._answering:
+                    self._answered.clear()
+                    await self._answered.wait()

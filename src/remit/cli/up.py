@@ -7,6 +7,7 @@ import ipaddress
 import itertools
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -93,16 +94,17 @@ async def _opened_in_turn(
                 return
         if takes == TAKES_MAX:
             raise _busy(busy, settings.data)
-        await _make_room(busy, settings.data, console, stop)
+        await _make_room(busy, settings, console, stop)
 
 
-async def _make_room(busy: DataFolderBusy, data: Path, console: Console, stop: anyio.Event) -> None:
-    owner = await anyio.to_thread.run_sync(find_owner, data)
+async def _make_room(busy: DataFolderBusy, settings: Settings, console: Console, stop: anyio.Event) -> None:
+    owner = await anyio.to_thread.run_sync(find_owner, settings.data)
     if owner is None:  # somebody looks, or an owner has just begun or is about to be gone
         await anyio.sleep(TAKE_SECONDS)
         return
     if owner.kind != "background":
-        raise _busy(busy, data)
+        raise _busy(busy, settings.data)
+    _refuse_a_taken_port(settings)
     console.print(
         f"Process {owner.pid} owns the data folder in the background; this one takes over when what runs comes to a rest."
     )
@@ -112,6 +114,18 @@ async def _make_room(busy: DataFolderBusy, data: Path, console: Console, stop: a
         tasks.cancel_scope.cancel()
     if stop.is_set():
         raise CommandFailed("Interrupted before it served.", exit_code=EXIT_INTERRUPTED)
+
+
+def _refuse_a_taken_port(settings: Settings) -> None:
+    """Before anybody makes room for what could not serve."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        raise BadUsage(
+            f"Nothing can be served on {settings.host} port {settings.port}: {error.strerror}.",
+            mend="Choose others with --host, --port.",
+        ) from error
 
 
 async def _cancel_at(stop: anyio.Event, scope: anyio.CancelScope) -> None:
