@@ -168,7 +168,9 @@ OPERATIONS: dict[str, Operation] = {
     "POST /v1/remits/{remit_id}/interrupt": Operation(summary="Stop where it is and keep everything"),
     "POST /v1/remits/{remit_id}/resume": Operation(summary="Go on"),
     "POST /v1/remits/{remit_id}/attend": Operation(
-        summary="Stand by a remit until it ends, or let it go on alone", body=RemitAttend, is_body_optional=True
+        summary="Stand by a remit until it ends, or let it go on alone",
+        body=RemitAttend,
+        is_body_optional=True,
     ),
     "POST /v1/remits/{remit_id}/verify": Operation(summary="Run the verifiers again on the result"),
     "GET /v1/remits/{stream_id}/check": Operation(summary="Check the invariants of a remit"),
