@@ -279,6 +279,8 @@ class FakeApi:
 
     async def _act(self, request: Request) -> Response:
         action = request.path_params["action"]
+        if action == "attend":
+            return not_found(request)
         self.calls.append(action)
         match action:
             case "approve" if (await self._despite(request)) < set(self.reasons):

@@ -175,6 +175,7 @@ class SessionBench:
             ),
             removal=self.removal,
             reader_wait_seconds=0.0,
+            is_resting=lambda: self.hints.is_resting,
         )
 
     def worker_for(

@@ -43,6 +43,7 @@ def test_the_command_line_may_import_nothing_but_the_client_the_schema_and_the_c
         "app",
         "client",
         "schema",
+        "ownership",
         "errors",
         "ids",
         "clock",

@@ -45,6 +45,7 @@ from remit.sandboxes.system_packages import missing_packages
 from remit.server.accounts import AccountRoutes
 from remit.server.admission import AdmissionSettings
 from remit.server.app import create_app
+from remit.server.attendance import Attendance
 from remit.server.caps import CapRoutes
 from remit.server.gateway_routes import gateway_routes
 from remit.server.keys import KeyRoutes
@@ -78,6 +79,7 @@ class Assembled:
     worker: Worker
     held: HeldSandboxes
     services: Services
+    attendance: Attendance
     collection: Collection
     """Of what nobody needs: to be run where this process alone owns the stores."""
 
@@ -91,6 +93,7 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         worker=platform.worker,
         held=platform.held,
         services=platform.services,
+        attendance=platform.attendance,
         collection=platform.collection(),
     )
 
@@ -141,6 +144,7 @@ class _Wiring:
                 data_folder=self._settings.data,
                 find_local_servers=partial(unused_servers, self._settings.openai_base_url),
                 probe_credentials=self._credentials.probes,
+                attendance=self.attendance,
             ),
         ]
         return create_app(services, extra_routes=routes, previews=Previews(services, self.held))
@@ -169,6 +173,11 @@ class _Wiring:
                 ),
             ),
         )
+
+    @cached_property
+    def attendance(self) -> Attendance:
+        """Who stands by which remit."""
+        return Attendance(self.services, self._settings.data / "attended")
 
     async def _render_metrics(self) -> bytes:
         return await self._metrics.render(self._readings)
@@ -227,6 +236,7 @@ class _Wiring:
             removal=self.services.removal,
             reader_wait_seconds=self._settings.reader_wait_seconds,
             watch=watch_turns(self._tracer),
+            is_resting=lambda: self._hints.is_resting,
         )
 
     def _remit_handler(self) -> RemitHandler:
@@ -255,6 +265,7 @@ class _Wiring:
             ),
             clock=self._clock,
             ids=self._ids,
+            is_resting=lambda: self._hints.is_resting,
         )
 
     def collection(self) -> Collection:

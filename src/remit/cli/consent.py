@@ -31,6 +31,8 @@ class Manner:
     """Reasons to ask that are accepted beside the cost."""
     wait_seconds: float | None = None
     """How long an outage is waited for before the command leaves; None: as long as it takes."""
+    is_detached: bool = False
+    """Leave once the work may begin; it goes on without this command."""
 
 
 async def is_consented(

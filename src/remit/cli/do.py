@@ -24,6 +24,7 @@ from remit.cli.journey import (
     print_interrupted,
     print_over,
     print_paused,
+    refuse_to_detach,
 )
 from remit.cli.links import page_link
 from remit.cli.options import Budget
@@ -81,6 +82,8 @@ async def do(invocation: Invocation, options: DoOptions, manner: Manner) -> int:
         else await anyio.to_thread.run_sync(plan_input, options.folder, options.include)
     )
     async with invocation.connect() as connection:
+        if manner.is_detached:
+            refuse_to_detach(connection)
         client = connection.client
         agent_id = await _agent_id(client, options.agent)
         environment_id = await _environment_id(client, options.environment)
@@ -163,23 +166,28 @@ async def _raise(client: AsyncClient, remit_id: str, budget: Budget) -> JsonObje
 
 
 async def watch(invocation: Invocation, remit_id: str) -> int:
-    """Watch a remit, whoever started it. Leaving does not interrupt it."""
-    async with invocation.connect() as connection:
+    """Watch a remit, whoever started it. Leaving does not interrupt it, and nothing is begun by it."""
+    async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
+        if connection.is_unowned and remit["status"] not in wording.ENDED:
+            return _tell_unowned(invocation, remit)
         known = await _known(connection.client, remit["id"])
         for type, ending in ENDINGS.items():
             is_its_end = remit["status"] == ending or (ending == "ended" and remit["status"] in wording.ENDED)
             known[type] -= is_its_end
         follower = follower_of(invocation, connection, remit["id"], known=known)
         ending = await follower.run(is_interrupting=False)
+        if ending == "unowned":
+            return _tell_unowned(
+                invocation, await connection.call(lambda client: client.remits.retrieve(remit["id"]))
+            )
         if ending == "paused":
             await print_paused(invocation, connection, remit["id"])
             return EXIT_PAUSED
         if invocation.is_json:
             return EXIT_INTERRUPTED if ending == "left" else EXIT_VERIFIED
         if ending == "left":
-            note = " It goes on when Remit next runs on this data folder." if connection.is_owner else ""
-            invocation.console.print(Text(f"Left; the remit was not interrupted.{note}"))
+            invocation.console.print(Text("Left; the remit was not interrupted."))
             return EXIT_INTERRUPTED
         if ending == "interrupted":
             print_interrupted(invocation.console, remit["id"])
@@ -187,6 +195,25 @@ async def watch(invocation: Invocation, remit_id: str) -> int:
         remit = await connection.client.remits.retrieve(remit["id"])
         invocation.console.print(render.ending(remit, await connection.client.remits.receipt(remit["id"])))
         return EXIT_VERIFIED
+
+
+def _tell_unowned(invocation: Invocation, remit: JsonObject) -> int:
+    """Nobody works on it, and somebody who looks does not change that."""
+    if invocation.is_json:
+        invocation.print_json(remit)
+        return EXIT_VERIFIED
+    pairs = [("remit", str(remit["id"])), ("status", wording.status_text(str(remit["status"])))]
+    invocation.console.print(render.rows(pairs))
+    invocation.console.print(Text(unowned_text(remit), style="yellow"))
+    return EXIT_VERIFIED
+
+
+def unowned_text(remit: JsonObject) -> str:
+    """What moves a remit whose data folder nobody owns."""
+    return (
+        f"No process works on this data folder, so nothing moves. It goes on with `remit do --resume {remit['id']}`, "
+        "or while `remit up` runs."
+    )
 
 
 async def retrieve(client: AsyncClient, remit_id: str) -> JsonObject:

@@ -25,9 +25,9 @@ SESSION_LOOKUPS_MAX = 60
 SESSION_LOOKUP_SECONDS = 0.25
 """A session is named in the remit's log before it exists; so long a reader waits for it."""
 
-Ending = Literal["ended", "interrupted", "paused", "left", "asked"]
+Ending = Literal["ended", "interrupted", "paused", "left", "asked", "unowned"]
 """`asked`: all is known that a person is asked about before anything is spent. `paused`: it waits for people, or an outage
-has lasted for longer than is waited."""
+has lasted for longer than is waited. `unowned`: nobody works on it any more."""
 ENDINGS: dict[str, Ending] = {
     "remit.ended": "ended",
     "remit.interrupted": "interrupted",
@@ -107,6 +107,8 @@ class Follower:
             except ConnectionLost:
                 self._screen.say("the connection broke off; connecting again")
                 await self._connection.reopen()
+                if self._connection.is_unowned:
+                    return "unowned"
 
     async def _follow_while_connected(self) -> Ending:
         """Raises ConnectionLost; what was seen until then is remembered by cursor."""

@@ -31,10 +31,10 @@ def invocation_of(
     context: typer.Context, data: Path | None, unsafe_local: bool, *, json: bool = False
 ) -> Invocation:
     """What a command is given. Who runs the command line (tests) may open another platform than this machine's."""
-    from remit.cli.connect import Invocation, open_this_platform
+    from remit.cli.connect import Invocation
 
     return Invocation(
-        opener=cast("Opener | None", context.obj) or open_this_platform,
+        opener=cast("Opener | None", context.obj),
         platform=platform_of(data, unsafe_local),
         console=make_console(),
         is_json=json,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import anyio
 from rich.console import Console
 from rich.text import Text
 
@@ -14,15 +15,18 @@ from remit.cli.changes import changes_of, folders_of, strays_text
 from remit.cli.connect import Connection, Invocation
 from remit.cli.consent import Manner, is_consented
 from remit.cli.deliver import default_out, deliver
-from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_PAUSED, EXIT_VERIFIED
+from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_PAUSED, EXIT_VERIFIED, BadUsage
 from remit.cli.follow import Ending, Follower
 from remit.cli.pack import InputPlan, human_bytes
 from remit.cli.screens import screen_for
 from remit.cli.view import View
 from remit.client import wording
 from remit.client.anew import INPUT_PATH, anew_line, raise_line
+from remit.client.errors import ApiError, ConnectionLost, NotFoundError
 from remit.client.stream import JsonObject
 from remit.clock import SystemClock
+
+ATTEND_AGAIN_SECONDS = 0.1
 
 
 class Journey:
@@ -48,7 +52,37 @@ class Journey:
         )
 
     async def run(self, remit: JsonObject) -> int:
-        """Watch the verifiers on the input, ask, then watch the work. Gives the exit code."""
+        """Watch the verifiers on the input, ask, then watch the work. Gives the exit code.
+
+        Until then this command stands by: when it dies, the remit is interrupted. With `--detach` it leaves once the work
+        may begin, and the remit goes on without it.
+        """
+        if self._manner.is_detached:
+            refuse_to_detach(self._connection)
+            await self._connection.call(lambda client: client.remits.attend(self._remit_id, detach=True))
+            return await self._carry_out(remit)
+        code = EXIT_NOT_VERIFIED
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._attend)
+            code = await self._carry_out(remit)
+            tasks.cancel_scope.cancel()
+        return code
+
+    async def _attend(self) -> None:
+        """Over every connection that there is. A server that has no such call needs nobody to stand by."""
+        while True:
+            client = self._connection.client_if_open
+            if client is not None:
+                try:
+                    await client.remits.attend(self._remit_id)
+                    return
+                except NotFoundError:
+                    return
+                except (ConnectionLost, ApiError):
+                    pass  # its server is gone, or about to be: the next one is told
+            await anyio.sleep(ATTEND_AGAIN_SECONDS)
+
+    async def _carry_out(self, remit: JsonObject) -> int:
         answer = wording.as_object(remit.get("consent")).get("state")
         if answer == "pending":
             ending = await self._follower.run(is_interrupting=True, to_the_question=True)
@@ -60,7 +94,18 @@ class Journey:
                 _print_forecast(self._invocation.console, remit, self._plan)
             if not await is_consented(self._invocation, self._connection, remit, self._manner):
                 return EXIT_NOT_VERIFIED
+        if self._manner.is_detached:
+            return self._leave_it()
         return await self._finish(await self._follower.run(is_interrupting=True))
+
+    def _leave_it(self) -> int:
+        if self._invocation.is_json:
+            self._invocation.print_json({"type": "remit.detached", "remit_id": self._remit_id})
+        else:
+            pairs = [("detached", self._remit_id), ("watch", f"remit watch {self._remit_id}")]
+            pairs.append(("stop", "remit stop"))
+            self._invocation.console.print(render.rows(pairs))
+        return EXIT_VERIFIED
 
     async def _finish(self, ending: Ending) -> int:
         if ending == "paused":
@@ -77,6 +122,15 @@ class Journey:
             return EXIT_INTERRUPTED
         await hand_over(self._invocation, self._connection, self._remit_id, self._manner)
         return EXIT_VERIFIED if self._follower.view.verified else EXIT_NOT_VERIFIED
+
+
+def refuse_to_detach(connection: Connection) -> None:
+    """Nothing goes on after a command that is the platform itself. Raises BadUsage."""
+    if connection.is_owner:
+        raise BadUsage(
+            "With REMIT_OWNER=foreground the work ends with this command; there is nothing to detach from.",
+            mend="Leave --detach away, set REMIT_OWNER=background, or run `remit up` and try again.",
+        )
 
 
 def follower_of(

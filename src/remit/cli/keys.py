@@ -35,7 +35,7 @@ async def create(
     invocation: Invocation, *, name: str, scopes: list[str], expires: int | None, workspace: str | None
 ) -> int:
     """`remit keys create`: the only time that the secret is shown."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         key = await connection.client.keys.create(
             name=name, scopes=scopes or None, expires_in_seconds=expires, workspace_id=workspace
         )
@@ -50,7 +50,7 @@ async def create(
 
 async def list_keys(invocation: Invocation, *, workspace: str | None, is_all: bool) -> int:
     """`remit keys list`: newest first, never their secrets. Links are many and short-lived: only with `is_all`."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         listed = [key async for key in connection.client.keys.list(workspace_id=workspace)]
     found = [key for key in listed if is_all or key["kind"] != "link"]
     if invocation.is_json:
@@ -75,7 +75,7 @@ async def list_keys(invocation: Invocation, *, workspace: str | None, is_all: bo
 
 async def revoke(invocation: Invocation, *, key_id: str, workspace: str | None) -> int:
     """`remit keys revoke`: refused from now on."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         key = await connection.client.keys.revoke(key_id, workspace_id=workspace)
     if invocation.is_json:
         invocation.print_json(key)
@@ -86,7 +86,7 @@ async def revoke(invocation: Invocation, *, key_id: str, workspace: str | None) 
 
 async def link(invocation: Invocation, *, id: str | None, expires: int | None) -> int:
     """`remit link`: the address of a read-only page."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         if id is not None and not id.startswith("sesn_"):
             id = str((await retrieve(connection.client, id))["id"])
         try:

@@ -12,12 +12,13 @@ from rich.text import Text
 
 from remit.cli import render
 from remit.cli.changes import CHANGED_FILES, changes_of, download, folders_of, strays_of, strays_text
-from remit.cli.connect import Connection, Invocation
+from remit.cli.connect import Connection, Invocation, settings_of
 from remit.cli.deliver import short_id
-from remit.cli.do import retrieve
+from remit.cli.do import retrieve, unowned_text
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage
 from remit.cli.land import land, plan_landing
 from remit.cli.links import page_link
+from remit.cli.owners import owner_probe
 from remit.cli.receipt import receipt_text
 from remit.cli.receipt_html import receipt_html
 from remit.cli.view import verdicts_of
@@ -31,7 +32,7 @@ LISTED_MAX = 50
 
 async def list_remits(invocation: Invocation, *, limit: int) -> int:
     """`remit ls`: newest first."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         found: list[JsonObject] = []
         remits = connection.client.remits.list(order="desc")
         async for remit in remits:
@@ -70,7 +71,7 @@ async def list_remits(invocation: Invocation, *, limit: int) -> int:
 
 async def show(invocation: Invocation, remit_id: str) -> int:
     """`remit show`: one remit as it is now."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
         if invocation.is_json:
             invocation.print_json(remit)
@@ -88,12 +89,14 @@ async def show(invocation: Invocation, remit_id: str) -> int:
         invocation.console.print(Text("\n".join(reason_lines(remit, reasons)), style="yellow"))
     invocation.console.print()
     invocation.console.print(render.ending(remit, receipt))
+    if connection.is_unowned and remit["status"] not in wording.ENDED:
+        invocation.console.print(Text(unowned_text(remit), style="yellow"))
     return EXIT_VERIFIED
 
 
 async def receipt(invocation: Invocation, remit_id: str, *, html: Path | None) -> int:
     """`remit receipt`: on the screen, as JSON, or as one HTML file."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
         found = await connection.client.remits.receipt(remit["id"])
     if html is not None:
@@ -130,7 +133,7 @@ async def verify(invocation: Invocation, remit_id: str) -> int:
 async def check(invocation: Invocation, remit_id: str | None) -> int:
     """`remit check`: what must always hold, of one remit or (with None) of all."""
     is_ok = True
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         ids = await _ids_to_check(connection, remit_id)
         for id in ids:
             answer = await connection.client.remits.check(id)
@@ -148,8 +151,11 @@ async def check(invocation: Invocation, remit_id: str | None) -> int:
 
 async def doctor(invocation: Invocation) -> int:
     """`remit doctor`: what works on this machine, and the mend of what does not."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         answer = await connection.client.doctor()
+    if invocation.opener is None:
+        probe = owner_probe(settings_of(invocation.platform))
+        answer |= {"probes": [*answer["probes"], probe], "ok": answer.get("ok") is True and probe["ok"]}
     if invocation.is_json:
         invocation.print_json(answer)
     else:
@@ -159,7 +165,7 @@ async def doctor(invocation: Invocation) -> int:
 
 async def apply(invocation: Invocation, remit_id: str, *, to: Path | None) -> int:
     """`remit apply`: land the result in the folder it came from."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
         folder = _landing_folder(remit, to)
         listing = await connection.client.remits.deliverables(remit["id"])

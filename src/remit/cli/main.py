@@ -131,6 +131,9 @@ def do_command(
         ),
     ] = None,
     yes: Yes = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave when the work begins; it goes on in the background.")
+    ] = False,
     despite: Annotated[
         list[str] | None,
         typer.Option(
@@ -154,6 +157,7 @@ def do_command(
         is_yes=yes,
         despite=parse_despite(despite or ()),
         wait_seconds=parse_wait(wait, is_at_a_terminal=is_at_a_terminal()),
+        is_detached=detach,
     )
     if resume is not None:
         given = [
@@ -176,8 +180,8 @@ def do_command(
         if any(value is not None for value in given):
             raise BadUsage(
                 "--resume goes on with a remit as it was made.",
-                mend="Give only --budget, --out, --wait, --yes, --despite or --json with it, or leave --resume away to "
-                "make a new one.",
+                mend="Give only --budget, --out, --wait, --yes, --detach, --despite or --json with it, or leave --resume away "
+                "to make a new one.",
             )
         raised = parse_budget(budget) if budget else None
         return run_command(lambda: command.resume(invocation, resume, manner, budget=raised))

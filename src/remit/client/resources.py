@@ -119,6 +119,12 @@ class Remits:
             _path("/v1/remits", remit_id, "budget"), _given({"usd": usd, "tokens": tokens})
         )
 
+    async def attend(self, remit_id: str, *, detach: bool = False) -> JsonObject:
+        """Stand by until it has ended: a remit that was attended and is not any more is interrupted after a few seconds.
+        With `detach` say that it may go on alone; answers at once."""
+        fields = {"detach": True} if detach else {}
+        return await self._http.post(_path("/v1/remits", remit_id, "attend"), fields, is_long=not detach)
+
     async def verify(self, remit_id: str) -> JsonObject:
         """Run the verifiers again on the result; answers when they are done."""
         return await self._http.post(_path("/v1/remits", remit_id, "verify"), is_long=True)
@@ -196,9 +202,9 @@ class Sessions:
         """The session as it is now."""
         return await self._http.get(_path("/v1/sessions", session_id))
 
-    def list(self) -> AsyncGenerator[JsonObject]:
+    def list(self, *, statuses: Sequence[str] | None = None) -> AsyncGenerator[JsonObject]:
         """Every session that is not archived."""
-        return self._http.pages("/v1/sessions", {})
+        return self._http.pages("/v1/sessions", {"statuses": list(statuses) if statuses else None})
 
     def events(self, session_id: str, *, order: Order | None = None) -> AsyncGenerator[JsonObject]:
         """Its events so far, page by page."""

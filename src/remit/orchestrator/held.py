@@ -75,6 +75,7 @@ class HeldSandboxes:
         self._rouse = rouse
         self.berths = Berths(live_max)
         self._held: dict[str, Held] = {}
+        self._dropped = asyncio.Event()
         self._starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._not_installed: dict[str, str] = {}
         """Sessions whose packages could not be installed in this turn, with why."""
@@ -343,7 +344,8 @@ class HeldSandboxes:
         if sandbox is None:
             return
         last = writer.state.snapshot
-        if writer.state.services or (last is not None and last.left_out):
+        has_services = writer.state.services and writer.state.parent_stream_id is None
+        if has_services or (last is not None and last.left_out):
             released = SandboxLost("it was released while nothing ran", code="released")
             await self.announce_loss(writer, released)
             return
@@ -352,6 +354,28 @@ class HeldSandboxes:
             writer.private("sandbox.released", sandbox_id=sandbox.id, tree_digest=digest),
         )
         await self.drop(writer.session_id)
+
+    async def hand_over(self, writer: SessionWriter) -> None:
+        """In the middle of a turn, by a process that is about to leave: keep the files, let the sandbox go, and say what
+        went with it."""
+        try:
+            await self.snapshot(writer)
+            ended = SandboxLost("its server handed the work over to another process", code="handed_over")
+        except SandboxLost as error:
+            ended = error
+        if self.get(writer.session_id) is not None:
+            await self.announce_loss(writer, ended)
+
+    async def let_go(self) -> None:
+        """Have the sandboxes of sessions that rest keep their files and leave; returns when they have."""
+        leaving: set[str] = set()
+        for session_id, held in list(self._held.items()):
+            held.is_asked_to_leave = True
+            if await self._rouse(held.workspace_id, session_id):
+                leaving.add(session_id)
+        while leaving & self._held.keys():
+            self._dropped.clear()
+            await self._dropped.wait()
 
     async def drop(self, session_id: str) -> None:
         """Destroy without a word (lost, deleted, or another worker owns the session)."""
@@ -362,6 +386,7 @@ class HeldSandboxes:
                 await held.sandbox.destroy()
             finally:
                 self.berths.give_back(session_id)
+                self._dropped.set()
 
     async def close(self, session_ids: Sequence[str] | None = None) -> None:
         """Destroy all; the log's snapshots remain."""

@@ -27,10 +27,12 @@ from remit.orchestrator.recovery import recover
 from remit.orchestrator.session_errors import session_error, turn_failure
 from remit.orchestrator.snapshots import SnapshotTaker
 from remit.orchestrator.turn import (
+    ComingToRest,
     SessionTurn,
     consume,
     error_result,
     interrupted_result,
+    never,
     tool_result,
     unmeasured,
 )
@@ -71,6 +73,7 @@ class SessionRun:
         blobs: BlobReader,
         describe: Callable[[SessionState], Awaitable[str]],
         reader_wait_seconds: float,
+        is_resting: Callable[[], bool] = never,
     ) -> None:
         self._writer = writer
         self._harness = harness
@@ -79,6 +82,7 @@ class SessionRun:
         self._bus = bus
         self._describe = describe
         self._reader_wait_seconds = reader_wait_seconds
+        self._is_resting = is_resting
         self._turn = SessionTurn(
             writer=writer,
             gateway=gateway,
@@ -86,6 +90,7 @@ class SessionRun:
             sandboxes=sandboxes,
             blobs=blobs,
             snapshot_soon=self._snapshot_soon,
+            is_resting=is_resting,
         )
         self._snapshots = SnapshotTaker(self._take_snapshot, writer.clock)
         self._interrupt_came = asyncio.Event()
@@ -108,7 +113,12 @@ class SessionRun:
             ),
         ):
             await recover(self._writer, self._sandboxes)
-            seen_seq = await self._work_until_rest()
+            try:
+                seen_seq = await self._work_until_rest()
+            except ComingToRest:
+                await self._sandboxes.hand_over(self._writer)
+                await self._writer.settle()
+                return HandlerResult(seen_seq=self._state.seq, wake_at_us=self._writer.clock.now_us())
         return HandlerResult(seen_seq=seen_seq, wake_at_us=self._next_wake_us())
 
     async def _work_until_rest(self) -> int:
@@ -144,6 +154,8 @@ class SessionRun:
             await self._writer.catch_up()
             self._interrupt_came.clear()
             move = next_move(self._state)
+            if isinstance(move, StartTurn | CarryOn) and self._is_resting():
+                raise ComingToRest
             match move:
                 case Rest():
                     return
@@ -181,7 +193,7 @@ class SessionRun:
         except HoldRefused as error:
             await self._writer.append(self._writer.private("model.refused", message=error.message))
             await self._go_idle({"type": "budget_reached"})
-        except (LeaseLost, StoreUnavailable):
+        except (LeaseLost, StoreUnavailable, ComingToRest):
             raise
         except RemitError as error:
             await self._fail_turn(session_error(error, "exhausted"), turn_failure(error))

@@ -59,6 +59,15 @@ MAY_HAVE_RUN = (
 STAMPED_AT_RECEIPT = frozenset({"user.define_outcome", "user.custom_tool_result"})
 
 
+class ComingToRest(Exception):
+    """This process is about to leave: nothing is under way, and whoever takes the stream up next goes on from here."""
+
+
+def never() -> bool:
+    """It stays."""
+    return False
+
+
 class _Offer(NamedTuple):
     """The tools of an agent, worked out once for as long as the session's agent is the same."""
 
@@ -79,6 +88,7 @@ class SessionTurn:
         sandboxes: HeldSandboxes,
         blobs: BlobReader,
         snapshot_soon: Callable[[], None],
+        is_resting: Callable[[], bool] = never,
     ) -> None:
         self._writer = writer
         self._gateway = gateway
@@ -86,6 +96,7 @@ class SessionTurn:
         self._sandboxes = sandboxes
         self._blobs = blobs
         self._snapshot_soon = snapshot_soon
+        self._is_resting = is_resting
         self._builtins = list(toolset.definitions())
         self._names = [str(tool["name"]) for tool in self._builtins]
         self._offer: _Offer | None = None
@@ -103,6 +114,8 @@ class SessionTurn:
         return self._offer
 
     async def take_input(self) -> TurnView:
+        if self._is_resting():
+            raise ComingToRest
         state = self._writer.state
         takes_all = not state.tool_uses
         ids = [

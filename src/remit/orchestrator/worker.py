@@ -54,6 +54,8 @@ class Hints:
     """The in-process Dispatcher: tells the worker of this process that something is due."""
 
     def __init__(self) -> None:
+        self.is_resting = False
+        """What runs stops before its next step, and nothing new is begun: this process is about to leave."""
         self.due = asyncio.Event()
         self.before_others: deque[str] = deque()
         """Streams that are to be taken up even if every place is taken."""
@@ -119,11 +121,20 @@ class Worker:
         self._wall_ahead = clock.now_us() / 1_000_000 - clock.monotonic()
         self._outbox_due = asyncio.Event()
         self._is_leaving = False
+        self._left = asyncio.Event()
 
     @property
     def active(self) -> int:
         """How many streams are being worked on."""
         return len(self._running)
+
+    async def come_to_rest(self) -> None:
+        """Begin nothing new, and return when what runs has come to where it can be left without losing anything."""
+        self._hints.is_resting = True
+        self._due.set()
+        while self._running:
+            await self._left.wait()
+            self._left.clear()
 
     async def run(self) -> None:
         """Work until cancelled; on the way out, leases of what was cut are left to expire (or to the next start)."""
@@ -159,6 +170,8 @@ class Worker:
             return await self._store.claim(
                 self._name, kinds=kinds, lease_seconds=LEASE_SECONDS, limit=1, stream_id=stream_id
             )
+        if self._hints.is_resting:
+            return ()
         room = min(CLAIM_BATCH, self.streams_max - len(self._running))
         if room <= 0:
             return ()
@@ -172,6 +185,9 @@ class Worker:
         )
 
     async def _wait_until_due(self) -> None:
+        if self._hints.is_resting:
+            await self._due.wait()
+            return
         next_us = await self._store.next_wake_us(list(self._handlers))
         seconds = POLL_SECONDS
         if next_us is not None:
@@ -207,6 +223,7 @@ class Worker:
             if not self._running_of[lease.workspace_id]:
                 del self._running_of[lease.workspace_id]
             self._due.set()  # its place is free
+            self._left.set()
             if running.is_fenced:
                 await self._forget(running)
         if running.is_fenced:

@@ -103,6 +103,7 @@ class RemitHandler:
         sessions: SessionOpener,
         clock: Clock,
         ids: Ids,
+        is_resting: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -117,6 +118,7 @@ class RemitHandler:
         self._going_on = GoingOn(store=store, sessions=self._session_input, clock=clock)
         self._clock = clock
         self._ids = ids
+        self._is_resting = is_resting
 
     async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
         """Carry the remit on as far as it goes now."""
@@ -124,6 +126,8 @@ class RemitHandler:
         for _ in range(STEPS_MAX):
             if is_fenced():
                 return HandlerResult(seen_seq=log.state.seq)
+            if self._is_resting():  # each step begins from the log, here or in the next process
+                return HandlerResult(seen_seq=log.state.seq, wake_at_us=self._clock.now_us())
             await log.catch_up()
             work = await self._read_work(log)
             step = next_step(log.state, work)

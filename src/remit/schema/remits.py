@@ -63,6 +63,12 @@ class RemitCreate(Params, frozen=True):
     metadata: Metadata | None = None
 
 
+class RemitAttend(Params, frozen=True):
+    """POST attend: stand by, or with `detach` say that nobody needs to."""
+
+    detach: bool = False
+
+
 class RemitAnswer(Params, frozen=True):
     """POST approve, decline, interrupt, resume: a reason belongs to decline and may stand with approve, `despite` to
     approve."""

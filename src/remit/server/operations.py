@@ -11,7 +11,7 @@ from remit.schema.environments import EnvironmentCreate, EnvironmentUpdate
 from remit.schema.events import SendEvents
 from remit.schema.keys import KeyCreate, KeyRevoke, LinkCreate
 from remit.schema.previews import PreviewCreate
-from remit.schema.remits import BudgetParams, RemitAnswer, RemitCreate
+from remit.schema.remits import BudgetParams, RemitAnswer, RemitAttend, RemitCreate
 from remit.schema.resources import FileResourceParams, ResourceUpdate
 from remit.schema.sessions import SessionCreate, SessionUpdate
 
@@ -210,6 +210,11 @@ OPERATIONS: dict[str, Operation] = {
     "POST /v1/remits/{remit_id}/resume": Operation(summary="Go on"),
     "POST /v1/remits/{remit_id}/budget": Operation(
         summary="Raise the budget of a remit that reached it; it goes on", body=BudgetParams
+    ),
+    "POST /v1/remits/{remit_id}/attend": Operation(
+        summary="Stand by a remit until it ends, or let it go on alone",
+        body=RemitAttend,
+        is_body_optional=True,
     ),
     "POST /v1/remits/{remit_id}/verify": Operation(summary="Run the verifiers again on the result"),
     "GET /v1/remits/{stream_id}/check": Operation(summary="Check the invariants of a remit"),

@@ -24,8 +24,9 @@ from remit.remits.state import RemitState, fold, is_pointless
 from remit.remits.verification import priced_verifiers
 from remit.remits.views import remit_view
 from remit.schema.lists import encode_list
-from remit.schema.remits import REMIT_STATUSES, BudgetParams, RemitAnswer, RemitCreate
+from remit.schema.remits import REMIT_STATUSES, BudgetParams, RemitAnswer, RemitAttend, RemitCreate
 from remit.schema.wire import decode
+from remit.server.attendance import Attendance
 from remit.server.auth import principal_of
 from remit.server.event_list import EVENT_PAGING, EventFilter, EventPaging, list_events
 from remit.server.listing import PAGING, read_page
@@ -41,14 +42,19 @@ RAISE_ATTEMPTS_MAX = 20
 VERIFY_SECONDS_MAX = 16 * 3_600.0
 """As long as sixteen verifiers may take; after that the answer is only in the events."""
 VERIFY_POLL_SECONDS = 1.0
+ATTEND_POLL_SECONDS = 5.0
+"""How late an end may be seen whose hint was lost."""
 PIECE_TYPES = {"files.tar": "application/x-tar", "result.patch": "text/x-diff"}
 
 
 class RemitRoutes:
     """Create, retrieve, list, events, commands, receipt, deliverables."""
 
-    def __init__(self, services: Services, *, creation: RemitCreation, verifiers: Verifiers) -> None:
+    def __init__(
+        self, services: Services, *, creation: RemitCreation, verifiers: Verifiers, attendance: Attendance
+    ) -> None:
         self._services = services
+        self._attendance = attendance
         self._creation = creation
         self._verifiers = verifiers
 
@@ -66,6 +72,7 @@ class RemitRoutes:
             Route(f"{one}/interrupt", self._command("remit.interrupt", "interrupted"), methods=["POST"]),
             Route(f"{one}/resume", self._command("remit.resume", "resumed"), methods=["POST"]),
             Route(f"{one}/budget", self.raise_budget, methods=["POST"]),
+            Route(f"{one}/attend", self.attend, methods=["POST"]),
             Route(f"{one}/verify", self.verify, methods=["POST"]),
             Route(f"{one}/receipt", self.receipt, methods=["GET"]),
             Route(f"{one}/deliverables", self.deliverables, methods=["GET"]),
@@ -178,6 +185,29 @@ class RemitRoutes:
             wake_at_us=services.clock.now_us(),
         )
         publish(services, append, await services.sessions.append(principal, append))
+
+    async def attend(self, request: Request) -> Response:
+        Query(request)
+        principal, remit_id = principal_of(request), str(request.path_params["remit_id"])
+        body = await read_body(request, bytes_max=1 << 16)
+        given = decode(body, RemitAttend) if body.strip() else RemitAttend()
+        state, _ = await self._load(principal, remit_id)
+        if state.ended is not None or given.detach:
+            self._attendance.forget(remit_id)
+        else:
+            with self._attendance.attending(principal, remit_id):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_until_left, request, tasks.cancel_scope)
+                    await self._until_ended(principal, remit_id)
+                    tasks.cancel_scope.cancel()
+        return json_response(await self.view(principal, remit_id))
+
+    async def _until_ended(self, principal: Principal, remit_id: str) -> None:
+        async with self._services.bus.subscribe(remit_id) as subscription:
+            while (await self._load(principal, remit_id))[0].ended is None:
+                with anyio.move_on_after(ATTEND_POLL_SECONDS):
+                    while not any(row.type == "remit.ended" for row in (await subscription.next()).rows):
+                        pass
 
     async def verify(self, request: Request) -> Response:
         Query(request)
@@ -317,6 +347,12 @@ def refuse_approval(remit_id: str, state: RemitState, command: Command) -> Wrong
         code="despite_required",
         details={"reasons": left},
     )
+
+
+async def _until_left(request: Request, scope: anyio.CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
 
 
 def _no_remit(remit_id: str) -> NotFound:
