@@ -142,8 +142,10 @@ class SessionStore(Protocol):
         them). For everything else the stream is NotFound afterwards, for ever. Raises SequenceConflict."""
         ...
 
-    async def accounts(self, principal: Principal, stream_id: str) -> Sequence[Account]:
-        """The stream's accounts, sorted by (purpose, unit)."""
+    async def accounts(
+        self, principal: Principal, stream_id: str, *, purposes: Sequence[str] | None = None
+    ) -> Sequence[Account]:
+        """The stream's accounts, or those with these purposes, sorted by (purpose, unit)."""
         ...
 
     async def holds(

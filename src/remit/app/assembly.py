@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from remit.app.parts import Parts
 from remit.app.web import web_tools
 from remit.egress.operator_credentials import OperatorCredentials
+from remit.gateway.caps import Caps
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.gateway import Gateway
 from remit.gateway.limiter import LimiterSettings
@@ -42,6 +43,7 @@ from remit.resources.orphaned_files import OrphanedFiles
 from remit.server.accounts import AccountRoutes
 from remit.server.admission import AdmissionSettings
 from remit.server.app import create_app
+from remit.server.caps import CapRoutes
 from remit.server.gateway_routes import gateway_routes
 from remit.server.keys import KeyRoutes
 from remit.server.metrics import MetricsRoutes, OpenMetrics
@@ -121,6 +123,7 @@ class _Wiring:
             *MetricsRoutes(self._render_metrics).routes(),
             *KeyRoutes(services, public_url=public_url).routes(),
             *AccountRoutes(services).routes(),
+            *CapRoutes(services, self._caps).routes(),
             *PreviewRoutes(services, self.held, public_url=public_url).routes(),
             *gateway_routes(services, self._calls),
             *ModelRoutes(ModelList(self._router, self._clock)).routes(),
@@ -190,7 +193,9 @@ class _Wiring:
             handlers=[
                 self._session_handler(),
                 self._remit_handler(),
-                WorkspaceHandler(store=self._sessions, clock=self._clock, calls=self._calls),
+                WorkspaceHandler(
+                    store=self._sessions, clock=self._clock, calls=self._calls, caps=self._caps
+                ),
             ],
         )
 
@@ -282,7 +287,12 @@ class _Wiring:
             retries=self._parts.retries,
             limits=LimiterSettings.beginning_with(self._settings.model_calls),
             observe=observe_calls(metrics=self._metrics, tracer=self._tracer, clock=self._clock),
+            caps=self._caps,
         )
+
+    @cached_property
+    def _caps(self) -> Caps:
+        return Caps(store=self._sessions, clock=self._clock)
 
     @cached_property
     def _calls(self) -> DirectCalls:

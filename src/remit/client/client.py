@@ -10,7 +10,7 @@ import httpx2
 
 from remit.client.asgi import ASGIApp, StreamingASGITransport
 from remit.client.http import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Http
-from remit.client.resources import Agents, Environments, Inputs, Keys, Remits, Sessions
+from remit.client.resources import Agents, Caps, Environments, Inputs, Keys, Remits, Sessions
 from remit.client.stream import RECONNECTS_MAX, JsonObject
 from remit.clock import Clock, SystemClock
 
@@ -50,6 +50,7 @@ class AsyncClient:
         self.environments = Environments(http)
         self.sessions = Sessions(http)
         self.keys = Keys(http)
+        self.caps = Caps(http)
 
     @classmethod
     def in_process(

@@ -257,6 +257,25 @@ class Keys:
         )
 
 
+class Caps:
+    """`/v1/caps`; setting needs an operator's key."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def list(self, *, workspace_id: str | None = None) -> JsonObject:
+        """Every cap of a workspace and of its keys, with what is left of the period that runs."""
+        query = "" if workspace_id is None else f"?workspace_id={quote(workspace_id, safe='')}"
+        return await self._http.get(f"/v1/caps{query}")
+
+    async def set(
+        self, *, period: str, key_id: str | None = None, workspace_id: str | None = None, **amounts: object
+    ) -> JsonObject:
+        """Set `usd` (text) or `tokens` per `day`, `week` or `month`; None takes a cap away. Answers the list."""
+        given = _given({"period": period, "key_id": key_id, "workspace_id": workspace_id})
+        return await self._http.post("/v1/caps", {**given, **amounts})
+
+
 def _path(collection: str, id: str, rest: str = "") -> str:
     return f"{collection}/{quote(id, safe='')}" + (f"/{rest}" if rest else "")
 

@@ -186,6 +186,14 @@ class Keys:
         self.link = bridge.call(keys.link)
 
 
+class Caps:
+    """See `resources.Caps`."""
+
+    def __init__(self, bridge: _Bridge, caps: resources.Caps) -> None:
+        self.list = bridge.call(caps.list)
+        self.set = bridge.call(caps.set)
+
+
 class Client:
     """Use it in `with`. Parameters as `AsyncClient`'s; its event loop lives in a thread of its own."""
 
@@ -207,6 +215,7 @@ class Client:
         self.environments = Environments(bridge, client.environments)
         self.sessions = Sessions(bridge, client.sessions)
         self.keys = Keys(bridge, client.keys)
+        self.caps = Caps(bridge, client.caps)
         self.doctor = bridge.call(client.doctor)
 
     def __enter__(self) -> Self:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import msgspec
@@ -183,12 +184,12 @@ class _Recorder:
         )
 
     async def accounts(self) -> Sequence[Account]:
+        read = partial(self._store.accounts, self._principal, self._stream_id, purposes=[self.purpose])
         try:
-            accounts = await self._store.accounts(self._principal, self._stream_id)
+            return await read()
         except NotFound:
             await create_workspace_stream(self._store, self._principal)
-            accounts = await self._store.accounts(self._principal, self._stream_id)
-        return [account for account in accounts if account.purpose == self.purpose]
+            return await read()
 
     async def waits(self, limit: str, ahead: int) -> None:
         """Whoever asked waits for the answer itself."""

@@ -14,6 +14,7 @@ import structlog
 from remit.clock import Clock
 from remit.errors import HoldRefused, InvalidRequest, ModelCallFailed, RemitError, Unpriced
 from remit.gateway.appends import carry_through
+from remit.gateway.caps import Caps
 from remit.gateway.context_windows import ContextWindows
 from remit.gateway.course import Course, RetrySettings
 from remit.gateway.endings import Started, assumed, believed, failed, interrupted, succeeded, unbilled
@@ -91,6 +92,7 @@ class Gateway:
         limits: LimiterSettings | None = None,
         random_fraction: Callable[[], float] = random.random,
         observe: Observe | None = None,
+        caps: Caps | None = None,
     ) -> None:
         self._router = router
         self._prices = prices
@@ -99,6 +101,7 @@ class Gateway:
         self._retries = retries
         self._random_fraction = random_fraction
         self._observe = observe
+        self._caps = caps
         self._limits = limits or LimiterSettings(closed_seconds_max=retries.wait_seconds_max)
         self._limiters: dict[str, Limiter] = {}
         self._windows = ContextWindows(router, clock)
@@ -138,6 +141,8 @@ class Gateway:
         """
         if self._observe is not None:
             recorder = self._observe(recorder)
+        if self._caps is not None:
+            recorder = await self._caps.around(principal, recorder)
         plan = await self._router.plan(request.model)
         asked = _Asked(principal, request, recorder, plan, on_delta)
         if plan.name is None or plan.concurrent_max is None:

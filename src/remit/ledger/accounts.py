@@ -59,10 +59,12 @@ class GrantKey(NamedTuple):
 
 
 class RowsNeeded(Value, frozen=True, kw_only=True):
-    """Which holds and grants must be in the view before effects can be applied."""
+    """Which holds, grants and accounts must be in the view before effects can be applied."""
 
     holds: tuple[HoldKey, ...]
     grants: tuple[GrantKey, ...]
+    purposes: tuple[Purpose, ...]
+    """Of the accounts; those of the holds beside."""
 
 
 class LedgerRows(Value, frozen=True, kw_only=True):
@@ -89,10 +91,13 @@ def grant_key(grant: GrantRow) -> GrantKey:
 
 
 def rows_needed(effects: Sequence[Effect]) -> RowsNeeded:
-    """The keys of the rows that these effects look at, besides the accounts."""
+    """The keys of the rows that these effects look at."""
     holds: dict[HoldKey, None] = {}
     grants: dict[GrantKey, None] = {}
+    purposes: dict[Purpose, None] = {}
     for effect in effects:
+        if not isinstance(effect, Settle):
+            purposes[effect.purpose] = None
         match effect:
             case Hold() | Settle():
                 holds[HoldKey(effect.hold_id, effect.unit)] = None
@@ -104,7 +109,7 @@ def rows_needed(effects: Sequence[Effect]) -> RowsNeeded:
                 pass
             case _:
                 assert_never(effect)
-    return RowsNeeded(holds=tuple(holds), grants=tuple(grants))
+    return RowsNeeded(holds=tuple(holds), grants=tuple(grants), purposes=tuple(purposes))
 
 
 def apply_effects(

@@ -119,6 +119,7 @@ class RemitCreation:
             setup=params.setup,
             environment=environment,
             metadata=dict(params.metadata or {}),
+            paid_by=principal.actor,
         )
         await self._forecaster.forecast(created)  # what cannot be forecast is refused now
         await self._check_verifiers(principal, verifiers, params, environment)

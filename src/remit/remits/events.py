@@ -120,6 +120,8 @@ class RemitCreated(RemitEvent, frozen=True, kw_only=True, tag="remit.created"):
     environment: EnvironmentRef | None = None
     """None: no network, no packages, no variables."""
     metadata: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    paid_by: str | None = None
+    """The key whose caps bind it."""
     protected: tuple[ProtectedFile, ...] = ()
     """Of older logs: the forecast has them since the input is verified before it."""
 

@@ -88,6 +88,7 @@ class SessionOpener:
             events=self._outcome(created),
             title=created.outcome.strip()[:TITLE_LENGTH_MAX],
             parent_stream_id=remit_id,
+            paid_by=created.paid_by,
             input=_input(created, setup or RemitSetupEnded(), baselines, despite),
             toolchains=created.toolchains,
         )

@@ -98,7 +98,7 @@ def admit(state: SessionState, events: Sequence[InboundEvent], known: Mapping[st
     for index, event in enumerate(events):
         place = f"events[{index}]"
         kind = event.__struct_config__.tag
-        if reason == "budget_reached" and kind not in SETTLING:
+        if reason == "budget_reached" and kind not in SETTLING and not state.takes_messages_at_cap:
             raise WrongState(
                 f"`{place}`: session {state.session_id!r} has reached its budget; until `budget` is raised or removed "
                 f"it takes only {', '.join(SETTLING)}.",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from remit.schema.agents import AgentCreate, AgentUpdate
+from remit.schema.caps import CapSet
 from remit.schema.environments import EnvironmentCreate, EnvironmentUpdate
 from remit.schema.events import SendEvents
 from remit.schema.keys import KeyCreate, KeyRevoke, LinkCreate
@@ -206,6 +207,12 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /v1/keys": Operation(summary="List keys", query=("limit", "page", "workspace_id"), answer="list"),
     "POST /v1/keys/{key_id}/revoke": Operation(summary="Revoke a key", body=KeyRevoke, is_body_optional=True),
+    "POST /v1/caps": Operation(
+        summary="Set what a key or a workspace may spend per period", body=CapSet, answer="list"
+    ),
+    "GET /v1/caps": Operation(
+        summary="Caps, and what is left of them", query=("workspace_id",), answer="list"
+    ),
     "POST /v1/links": Operation(summary="Make a link that can only look", body=LinkCreate),
     "GET /v1/doctor": Operation(summary="What works here and what to do about the rest"),
     "GET /metrics": Operation(summary="Metrics of this process, as Prometheus reads them", answer="bytes"),

@@ -111,6 +111,7 @@ class SessionRoutes:
             metadata=params.metadata,
             budget=budgets.budget_body(params.budget) if params.budget is not None else None,
             waits_for_reader=True,
+            paid_by=principal.actor,
             resources=resources,
             files=files,
         )

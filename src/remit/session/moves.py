@@ -67,7 +67,9 @@ def _move_when_idle(state: SessionState, interrupts: tuple[str, ...]) -> Move:
     if interrupts:
         return StopTurn(event_ids=interrupts) if state.tool_uses else TakeInput(event_ids=interrupts)
     if reason == "budget_reached":
-        if state.may_resume:
+        # Without a budget of its own it was a cap of its key or workspace, and that begins anew.
+        is_sent_on = state.takes_messages_at_cap and bool(_pending(state, INPUT_TYPES_STARTING))
+        if state.may_resume or is_sent_on:
             return StartTurn(event_ids=_pending(state, None))
         return _take_or_rest(state, INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
     answers = _pending(state, INPUT_TYPES_ANSWERING)

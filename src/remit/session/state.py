@@ -173,6 +173,11 @@ class SessionState:
         return cast("str | None", self.created.get("parent"))
 
     @property
+    def takes_messages_at_cap(self) -> bool:
+        """It has no budget that somebody would have to raise first."""
+        return self.budget is None and self.parent_stream_id is None
+
+    @property
     def blocking(self) -> tuple[str, ...]:
         """Tool-use event ids that wait for a person or a client."""
         return tuple(id for id, use in self.tool_uses.items() if use.is_blocking)

@@ -7,7 +7,8 @@ from typing import Literal
 from remit.values.value import Value
 
 Unit = Literal["nano_usd", "tokens"]
-Purpose = Literal["work", "verification"]
+Purpose = str
+"""`work`, `verification`; on a workspace's stream also those of caps (see `ledger.caps`)."""
 
 
 class OpenAccount(Value, frozen=True, kw_only=True, tag="open_account"):

@@ -194,10 +194,12 @@ class SqliteSessionStore:
 
         return await self._database.read_in_thread(run)
 
-    async def accounts(self, principal: Principal, stream_id: str) -> Sequence[Account]:
+    async def accounts(
+        self, principal: Principal, stream_id: str, *, purposes: Sequence[str] | None = None
+    ) -> Sequence[Account]:
         def run(cursor: Cursor) -> Sequence[Account]:
             _require_stream(cursor, principal, stream_id, with_deleted=True)
-            return load_accounts(cursor, stream_id)
+            return load_accounts(cursor, stream_id, purposes)
 
         return self._database.read(run)
 
