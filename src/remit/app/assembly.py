@@ -51,6 +51,7 @@ from remit.server.models import ModelList, ModelRoutes
 from remit.server.preview import PreviewRoutes, Previews
 from remit.server.remit_routes import remit_routes
 from remit.server.services import ServerSettings, Services
+from remit.server.stop import StopRoutes
 from remit.telemetry.edge import ObservedEdge
 from remit.telemetry.model_calls import observe_calls
 from remit.telemetry.readings import PlatformReadings
@@ -124,6 +125,7 @@ class _Wiring:
             *KeyRoutes(services, public_url=public_url).routes(),
             *AccountRoutes(services).routes(),
             *CapRoutes(services, self._caps).routes(),
+            *StopRoutes(services, self._calls).routes(),
             *PreviewRoutes(services, self.held, public_url=public_url).routes(),
             *gateway_routes(services, self._calls),
             *ModelRoutes(ModelList(self._router, self._clock)).routes(),

@@ -88,6 +88,10 @@ class AsyncClient:
     ) -> None:
         await self._http.__aexit__(exc_type, exc_value, traceback)
 
+    async def stop(self) -> JsonObject:
+        """Interrupt everything of the workspace; what still runs or is held after two seconds at most."""
+        return await self._calls.post("/v1/stop")
+
     async def doctor(self) -> JsonObject:
         """What works on the server's machine, and the mend of what does not."""
         return await self._calls.get("/v1/doctor")

@@ -217,6 +217,7 @@ class Client:
         self.keys = Keys(bridge, client.keys)
         self.caps = Caps(bridge, client.caps)
         self.doctor = bridge.call(client.doctor)
+        self.stop = bridge.call(client.stop)
 
     def __enter__(self) -> Self:
         return self

@@ -84,9 +84,13 @@ class SessionWriter:
     @property
     def principal(self) -> Principal:
         """The worker, paying as the key that opened the session (older logs do not say which)."""
-        paid_by = cast("str | None", self.state.created.get("paid_by"))
-        lease = self.lease
-        return Principal(workspace_id=lease.workspace_id, actor=lease.owner, kind="worker", pays_as=paid_by)
+        paid_by, lease = self.state.created.get("paid_by"), self.lease
+        return Principal(
+            workspace_id=lease.workspace_id,
+            actor=lease.owner,
+            kind="worker",
+            pays_as=paid_by if isinstance(paid_by, str) else None,
+        )
 
     @property
     def session_id(self) -> str:

@@ -207,6 +207,9 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /v1/keys": Operation(summary="List keys", query=("limit", "page", "workspace_id"), answer="list"),
     "POST /v1/keys/{key_id}/revoke": Operation(summary="Revoke a key", body=KeyRevoke, is_body_optional=True),
+    "POST /v1/stop": Operation(
+        summary="Interrupt everything of the workspace; answers what still runs or is held"
+    ),
     "POST /v1/caps": Operation(
         summary="Set what a key or a workspace may spend per period", body=CapSet, answer="list"
     ),
