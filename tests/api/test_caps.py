@@ -50,8 +50,8 @@ async def test_a_cap_binds_direct_calls_by_their_worst_case_and_is_shown(
             assert "the cap of" in refused.json()["error"]["message"]
         assert [r.path for r in world.servers["anthropic"].requests].count("/v1/messages") == 1
         if key_id is not None:  # another key is not bound by it
-            await put_key(world.assembled, "rk_two", "*")
-            async with client(world.assembled, "rk_two") as http:
+            await put_key(world.assembled, "rk_three", "*")
+            async with client(world.assembled, "rk_three") as http:
                 assert (await http.post("/v1/messages", json=CALL)).status_code == 200
                 assert (await http.get("/v1/caps")).json()["data"][0]["key_id"] == key_id
         assert await set_cap(world, period="day", usd=None, key_id=key_id) == []

@@ -49,6 +49,7 @@ from remit.server.keys import KeyRoutes
 from remit.server.metrics import MetricsRoutes, OpenMetrics
 from remit.server.models import ModelList, ModelRoutes
 from remit.server.preview import PreviewRoutes, Previews
+from remit.server.reconcile import ReconcileRoutes
 from remit.server.remit_routes import remit_routes
 from remit.server.services import ServerSettings, Services
 from remit.server.stop import StopRoutes
@@ -126,6 +127,7 @@ class _Wiring:
             *AccountRoutes(services).routes(),
             *CapRoutes(services, self._caps).routes(),
             *StopRoutes(services, self._calls).routes(),
+            *ReconcileRoutes(services).routes(),
             *PreviewRoutes(services, self.held, public_url=public_url).routes(),
             *gateway_routes(services, self._calls),
             *ModelRoutes(ModelList(self._router, self._clock)).routes(),

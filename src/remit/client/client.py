@@ -92,6 +92,10 @@ class AsyncClient:
         """Interrupt everything of the workspace; what still runs or is held after two seconds at most."""
         return await self._calls.post("/v1/stop")
 
+    async def reconcile(self, content: str, *, dry_run: bool = True) -> JsonObject:
+        """What a provider's own export says of assumed calls; booked only without `dry_run`. Needs an operator's key."""
+        return await self._calls.post("/v1/reconcile", {"content": content, "dry_run": dry_run}, is_long=True)
+
     async def doctor(self) -> JsonObject:
         """What works on the server's machine, and the mend of what does not."""
         return await self._calls.get("/v1/doctor")

@@ -218,6 +218,7 @@ class Client:
         self.caps = Caps(bridge, client.caps)
         self.doctor = bridge.call(client.doctor)
         self.stop = bridge.call(client.stop)
+        self.reconcile = bridge.call(client.reconcile)
 
     def __enter__(self) -> Self:
         return self

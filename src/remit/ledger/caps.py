@@ -77,7 +77,9 @@ def purposes_for(names: Iterable[CapName], at: datetime) -> tuple[str, ...]:
 
 def caps_in(accounts: Sequence[Account], at: datetime) -> list[Cap]:
     """The caps that bind at this time, by name and unit."""
-    by_key = {(account.purpose, account.unit): account for account in accounts}
+    by_key: dict[tuple[str, Unit], Account] = {
+        (account.purpose, account.unit): account for account in accounts
+    }
     found: list[Cap] = []
     for (purpose, unit), account in sorted(by_key.items()):
         name = _name_of(purpose)

@@ -22,3 +22,11 @@ class CapSet(Params, frozen=True):
     usd: Annotated[str, whole(DOLLARS)] | UnsetType | None = UNSET
     tokens: Annotated[int, msgspec.Meta(ge=1, le=TOKENS_MAX)] | UnsetType | None = UNSET
     workspace_id: WorkspaceId | None = None
+
+
+class Reconcile(Params, frozen=True):
+    """POST /v1/reconcile. Shown first: nothing is booked unless `dry_run` is false."""
+
+    content: Annotated[str, msgspec.Meta(min_length=1)]
+    dry_run: bool = True
+    workspace_id: WorkspaceId | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +14,7 @@ from remit.ledger.caps import WORKSPACE, Cap, CapName, begins_anew, label
 from remit.remits.money import format_usd, parse_usd
 from remit.schema.caps import CapSet
 from remit.server.auth import principal_of
-from remit.server.keys import BODY_BYTES_MAX, workspace_named
+from remit.server.keys import BODY_BYTES_MAX, workspace_named, workspace_within
 from remit.server.reach import require_operator
 from remit.server.requests import Query, json_response, read_params
 from remit.server.services import Services
@@ -49,7 +48,7 @@ class CapRoutes:
             raise InvalidRequest(
                 '`usd`: give {"usd": "5.00"}, {"tokens": 50000} or both; null takes a cap away.'
             )
-        of = _within(principal, params.workspace_id)
+        of = workspace_within(principal, params.workspace_id)
         if params.key_id is not None:
             await self._require_key(of, params.key_id)
         name = CapName(params.key_id or WORKSPACE, params.period)
@@ -63,7 +62,9 @@ class CapRoutes:
         named = query.text("workspace_id")
         if named is not None and named != principal.workspace_id:
             require_operator(principal)
-        return await self._answer(_within(principal, None if named is None else workspace_named(named)))
+        return await self._answer(
+            workspace_within(principal, None if named is None else workspace_named(named))
+        )
 
     async def _answer(self, principal: Principal) -> Response:
         caps = await self._caps.of(principal)
@@ -99,10 +100,6 @@ def cap_view(cap: Cap, caps: Caps, workspace_id: str) -> JsonObject:
         **{name: amount if cap.unit == "tokens" else format_usd(amount) for name, amount in shown.items()},
         "stopped": account.is_stopped,
     }
-
-
-def _within(principal: Principal, workspace_id: str | None) -> Principal:
-    return msgspec.structs.replace(principal, workspace_id=workspace_id or principal.workspace_id)
 
 
 def _amount(usd: str) -> int:

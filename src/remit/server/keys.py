@@ -176,5 +176,10 @@ def workspace_named(text: str) -> str:
     return convert({"workspace_id": text}, KeyRevoke, what="workspace_id").workspace_id or text
 
 
+def workspace_within(principal: Principal, workspace_id: str | None) -> Principal:
+    """An operator, asking for another workspace than its own."""
+    return msgspec.structs.replace(principal, workspace_id=workspace_id or principal.workspace_id)
+
+
 def _expiry(now_us: int, seconds: int | None) -> int | None:
     return None if seconds is None else now_us + seconds * 1_000_000

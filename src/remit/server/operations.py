@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from remit.schema.agents import AgentCreate, AgentUpdate
-from remit.schema.caps import CapSet
+from remit.schema.caps import CapSet, Reconcile
 from remit.schema.environments import EnvironmentCreate, EnvironmentUpdate
 from remit.schema.events import SendEvents
 from remit.schema.keys import KeyCreate, KeyRevoke, LinkCreate
@@ -209,6 +209,9 @@ OPERATIONS: dict[str, Operation] = {
     "POST /v1/keys/{key_id}/revoke": Operation(summary="Revoke a key", body=KeyRevoke, is_body_optional=True),
     "POST /v1/stop": Operation(
         summary="Interrupt everything of the workspace; answers what still runs or is held"
+    ),
+    "POST /v1/reconcile": Operation(
+        summary="Match a provider's own export with calls whose cost was assumed, and book it", body=Reconcile
     ),
     "POST /v1/caps": Operation(
         summary="Set what a key or a workspace may spend per period", body=CapSet, answer="list"

@@ -15,7 +15,7 @@ READ_ONE = "read:"
 
 _LOOKS = frozenset({"GET", "HEAD"})
 METRICS_PATH = "/metrics"
-_OPERATORS_PATHS = ("/v1/keys", "/v1/caps", "/v1/doctor", METRICS_PATH)
+_OPERATORS_PATHS = ("/v1/keys", "/v1/caps", "/v1/reconcile", "/v1/doctor", METRICS_PATH)
 _SHOWN = re.compile(
     r"/v1/(?:remits|sessions)/(?P<id>[^/]+)(?:/events|/events/stream|/receipt|/accounts|/why)?", re.ASCII
 )

@@ -6,6 +6,7 @@ from remit.values.credentials import Credential, CredentialUse, Secret, Trust, p
 from remit.values.installed import InstalledPython, installed_python, normalised
 from remit.values.ledger import (
     Account,
+    Correct,
     Effect,
     GrantClose,
     GrantGiveBack,
@@ -94,6 +95,7 @@ __all__ = [
     "Checkpoint",
     "Collected",
     "ConsentReason",
+    "Correct",
     "Credential",
     "CredentialUse",
     "Effect",

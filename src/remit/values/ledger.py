@@ -40,6 +40,17 @@ class Settle(Value, frozen=True, kw_only=True, tag="settle"):
     """The true cost is unknown; `amount` is a bound of it: the hold's, or less where less is certain."""
 
 
+class Correct(Value, frozen=True, kw_only=True, tag="correct"):
+    """Book the difference between what a call was assumed to cost and what it did: spent += `amount`, which may be less than
+    nothing, with a row of its own, so that what was settled stays as it was. Idempotent by id. Where more is spent then
+    than the cap allows, the account is stopped."""
+
+    correction_id: str
+    unit: Unit
+    purpose: Purpose
+    amount: int
+
+
 class GrantOut(Value, frozen=True, kw_only=True, tag="grant_out"):
     """Parent side of a grant, on the parent's stream, first: granted += amount (refused like a hold). Idempotent by id."""
 
@@ -90,7 +101,7 @@ class SetCap(Value, frozen=True, kw_only=True, tag="set_cap"):
     cap: int | None
 
 
-Effect = OpenAccount | Hold | Settle | GrantOut | GrantIn | GrantGiveBack | GrantClose | SetCap
+Effect = OpenAccount | Hold | Settle | GrantOut | GrantIn | GrantGiveBack | GrantClose | SetCap | Correct
 
 
 class Account(Value, frozen=True, kw_only=True):

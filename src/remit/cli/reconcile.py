@@ -1,0 +1,87 @@
+"""`remit reconcile FILE`: book what a provider says against what was assumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from remit.cli.connect import Invocation
+from remit.cli.failure import EXIT_VERIFIED, BadUsage
+from remit.cli.general_options import Data, Json, UnsafeLocal
+from remit.cli.invocation import invocation_of, run_command
+from remit.client import wording
+from remit.client.stream import JsonObject
+
+LINES_MAX = 20
+
+
+def reconcile_command(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The provider's export: CSV, JSON or JSONL.")],
+    book: Annotated[bool, typer.Option("--book", help="Book it; without this it is only shown.")] = False,
+    json: Json = False,
+    data: Data = None,
+    unsafe_local: UnsafeLocal = False,
+) -> int:
+    """Show what a provider's own export says of calls whose cost was assumed, and book it."""
+    try:
+        content = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadUsage(
+            f"{file} cannot be read: {error}.", mend="Give the file that the provider exported."
+        ) from error
+    invocation = invocation_of(context, data, unsafe_local, json=json)
+    return run_command(lambda: _reconcile(invocation, content, is_booked=book))
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Make them part of the program."""
+    app.command(name="reconcile")(reconcile_command)
+
+
+async def _reconcile(invocation: Invocation, content: str, *, is_booked: bool) -> int:
+    async with invocation.connect() as connection:
+        report = await connection.client.reconcile(content, dry_run=not is_booked)
+    if invocation.is_json:
+        invocation.print_json(report)
+    else:
+        for line in report_lines(report):
+            invocation.console.print(Text(line), soft_wrap=True)
+    return EXIT_VERIFIED
+
+
+def report_lines(report: JsonObject) -> list[str]:
+    """The report in words."""
+    lines = [
+        f"{one['call_id']} ({one['model']}): assumed {_amount(one['assumed'])}, was {_amount(one['real'])}"
+        for one in _some(report["corrections"])
+    ]
+    lines += [
+        f"{one['call_id']} ({one['model']}): stays assumed at {_amount(one['assumed'])}; {one['why']}"
+        for one in _some(report["calls_without_entry"])
+    ]
+    lines += [
+        f"not matched: {one.get('request_id') or one.get('model')}; {one['why']}"
+        for one in _some(report["entries_without_call"])
+    ]
+    difference = report["difference"]
+    assert isinstance(difference, dict), "an amount by unit"
+    what = "would change" if report["dry_run"] else "changed"
+    lines.append(
+        f"{report['matched']} matched: spent {what} by ${difference['usd']} and {difference['tokens']:,} tokens."
+    )
+    if report["dry_run"] and report["matched"]:
+        lines.append("Nothing is booked yet: type it again with --book.")
+    return [wording.one_line(wording.printable(line)) for line in lines]
+
+
+def _some(listed: object) -> list[JsonObject]:
+    return [one for one in wording.as_list(listed) if isinstance(one, dict)][:LINES_MAX]
+
+
+def _amount(amount: object) -> str:
+    assert isinstance(amount, dict), "an amount by unit"
+    return f"${amount['usd']}" if amount["usd"] is not None else f"{amount['tokens']:,} tokens"
