@@ -12,6 +12,7 @@ from remit.cli.connect import Invocation
 from remit.cli.failure import EXIT_VERIFIED, BadUsage
 from remit.cli.general_options import Data, Json, UnsafeLocal
 from remit.cli.invocation import invocation_of, run_command
+from remit.cli.keys import amount_in_words
 from remit.cli.options import parse_budget
 from remit.cli.serving import Workspace
 from remit.client import wording
@@ -38,7 +39,7 @@ def list_command(
 ) -> int:
     """Show every cap, and what is left of it now."""
     invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: _list(invocation, workspace=workspace))
+    return run_command(lambda: list_caps(invocation, workspace=workspace))
 
 
 @caps_app.command(name="set")
@@ -65,7 +66,9 @@ def set_command(
         {"usd": None, "tokens": None} if amount == ["none"] else parse_budget(amount).to_wire()
     )
     invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: _set(invocation, period=period, key=key, wanted=wanted, workspace=workspace))
+    return run_command(
+        lambda: set_one(invocation, period=period, key=key, wanted=wanted, workspace=workspace)
+    )
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -73,22 +76,24 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(caps_app)
 
 
-async def _list(invocation: Invocation, *, workspace: str | None) -> int:
+async def list_caps(invocation: Invocation, *, workspace: str | None) -> int:
+    """`remit caps list`."""
     async with invocation.connect() as connection:
         listed = await connection.client.caps.list(workspace_id=workspace)
     return _show(invocation, listed)
 
 
-async def _set(
+async def set_one(
     invocation: Invocation, *, period: str, key: str | None, wanted: dict[str, object], workspace: str | None
 ) -> int:
+    """`remit caps set`: answers with every cap."""
     async with invocation.connect() as connection:
         listed = await connection.client.caps.set(period=period, key_id=key, workspace_id=workspace, **wanted)
     return _show(invocation, listed)
 
 
 def _show(invocation: Invocation, listed: JsonObject) -> int:
-    caps = [cap for cap in wording.as_list(listed["data"]) if isinstance(cap, dict)]
+    caps: list[JsonObject] = wording.as_list(listed["data"])
     if invocation.is_json:
         for cap in caps:
             invocation.print_json(cap)
@@ -106,8 +111,3 @@ def _show(invocation: Invocation, listed: JsonObject) -> int:
         table.add_row(str(cap["key_id"] or "the workspace"), str(cap["period"]), *map(Text, amounts), anew)
     invocation.console.print(table)
     return EXIT_VERIFIED
-
-
-def amount_in_words(amount: object, unit: str) -> str:
-    """`$5` or `50,000 tokens`."""
-    return f"{amount:,} tokens" if unit == "tokens" and isinstance(amount, int) else f"${amount}"

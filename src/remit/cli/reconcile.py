@@ -79,7 +79,7 @@ def report_lines(report: JsonObject) -> list[str]:
 
 
 def _some(listed: object) -> list[JsonObject]:
-    return [one for one in wording.as_list(listed) if isinstance(one, dict)][:LINES_MAX]
+    return wording.as_list(listed)[:LINES_MAX]
 
 
 def _amount(amount: object) -> str:
