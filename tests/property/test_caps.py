@@ -166,9 +166,13 @@ async def test_a_refusal_names_the_cap_and_when_it_begins_anew_and_the_next_peri
         model="scripted/demo", messages=({"role": "user", "content": "hello"},), max_tokens=400
     )
     await world.calls.call(principal("apikey_a"), request)
-    with pytest.raises(HoldRefused, match="cap of key 'apikey_a'") as refused:
+
+    async def spend_out() -> None:
         for _ in range(40):
             await world.calls.call(principal("apikey_a"), request)
+
+    with pytest.raises(HoldRefused, match="cap of key 'apikey_a'") as refused:
+        await spend_out()
     assert refused.value.code == "budget_reached"
     await world.calls.call(principal("apikey_b"), request)
     await clock.advance(DAY_SECONDS)
