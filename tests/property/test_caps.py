@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import anyio
 import pytest
@@ -139,7 +140,7 @@ async def test_spent_and_held_are_never_above_any_cap(
             elif kind == "wait":
                 await clock.advance(float(what))
             else:
-                period, amount = how  # type: ignore[misc]
+                period, amount = cast("tuple[Period, int | None]", how)
                 await set_cap(what, period, amount)
             await asyncio.sleep(0)
         while world.spending:
