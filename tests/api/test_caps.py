@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from rich.console import Console
 
 from api.gateway_world import GatewayWorld, gateway_world
 from api.running import open_session, running, said, script, send, until
 from api.test_keys import client, platform, put_key
-from remit.cli.stop_all import report_lines
+from remit.app import Assembled
+from remit.cli import keys
+from remit.cli.caps import list_caps, set_one
+from remit.cli.connect import Invocation, PlatformOptions
+from remit.cli.stop_all import report_lines, stop_all
 from remit.testing.model_server import Answer
 
 pytestmark = pytest.mark.anyio
@@ -139,3 +147,42 @@ async def test_stop_interrupts_sessions_and_reports_it(tmp_path: Path) -> None:
     assert report_lines(report)[-1].startswith("Nothing runs, nothing is billed, nothing is held.")
     left = {**report, "nothing_runs": False, "running": ["sesn_x"], "calls_running": 2}
     assert "Still ending: sesn_x." in report_lines(left)
+
+
+class Opened:
+    """A platform as the command line opens it."""
+
+    socket_path = "unused"
+
+    def __init__(self, assembled: Assembled) -> None:
+        self.asgi = assembled.asgi
+        self.api_key = "rk_operator"
+
+
+async def test_the_command_line_sets_and_shows_caps_and_stops_all(tmp_path: Path) -> None:
+    async with platform(tmp_path) as assembled:
+        shown = StringIO()
+
+        @asynccontextmanager
+        async def opener(options: PlatformOptions) -> AsyncIterator[Opened]:
+            yield Opened(assembled)
+
+        invocation = Invocation(
+            opener=opener, platform=PlatformOptions(), console=Console(file=shown, width=200)
+        )
+        await set_one(invocation, period="day", key="apikey_rk_operator", wanted={"usd": "5"}, workspace=None)
+        assert await list_caps(invocation, workspace=None) == 0
+        assert await keys.list_keys(invocation, workspace=None, is_all=False) == 0
+        await set_one(
+            invocation,
+            period="day",
+            key="apikey_rk_operator",
+            wanted={"usd": None, "tokens": None},
+            workspace=None,
+        )
+        assert await stop_all(invocation) == 0
+    text = shown.getvalue()
+    assert "$5" in text
+    assert "$5 a day" in text
+    assert "No caps" in text
+    assert "Nothing runs, nothing is billed, nothing is held." in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import anyio
 import pytest
@@ -139,7 +140,7 @@ async def test_spent_and_held_are_never_above_any_cap(
             elif kind == "wait":
                 await clock.advance(float(what))
             else:
-                period, amount = how  # type: ignore[misc]
+                period, amount = cast("tuple[Period, int | None]", how)
                 await set_cap(what, period, amount)
             await asyncio.sleep(0)
         while world.spending:
@@ -166,9 +167,13 @@ async def test_a_refusal_names_the_cap_and_when_it_begins_anew_and_the_next_peri
         model="scripted/demo", messages=({"role": "user", "content": "hello"},), max_tokens=400
     )
     await world.calls.call(principal("apikey_a"), request)
-    with pytest.raises(HoldRefused, match="cap of key 'apikey_a'") as refused:
+
+    async def spend_out() -> None:
         for _ in range(40):
             await world.calls.call(principal("apikey_a"), request)
+
+    with pytest.raises(HoldRefused, match="cap of key 'apikey_a'") as refused:
+        await spend_out()
     assert refused.value.code == "budget_reached"
     await world.calls.call(principal("apikey_b"), request)
     await clock.advance(DAY_SECONDS)

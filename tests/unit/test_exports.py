@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -141,8 +142,8 @@ def test_a_true_report_by_model_and_time_books_exactly_what_was_used(
     assert all(amount >= 0 for each in matched.corrections for amount in each.real.values())
 
 
-def _sum(all: object) -> Usage:
-    listed = list(all)  # type: ignore[call-overload]
+def _sum(all: Iterable[Usage]) -> Usage:
+    listed = list(all)
     return Usage(**{name: sum(getattr(one, name) for one in listed) for name in Usage.__struct_fields__})
 
 

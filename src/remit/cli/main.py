@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from remit.cli import caps, model, reconcile, serving
+from remit.cli import model, money, serving
 from remit.cli.failure import EXIT_USAGE, BadUsage, explain, say
 from remit.cli.general_options import Data, Json, UnsafeLocal
 from remit.cli.invocation import invocation_of, run_command
@@ -370,8 +370,7 @@ def doctor_command(
 
 model.add_commands(app)
 serving.add_commands(app)
-caps.add_commands(app)
-reconcile.add_commands(app)
+money.add_commands(app)
 
 
 def main() -> None:

@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
 from rich.text import Text
 
 from remit.cli.connect import Invocation
-from remit.cli.failure import EXIT_VERIFIED, BadUsage
-from remit.cli.general_options import Data, Json, UnsafeLocal
-from remit.cli.invocation import invocation_of, run_command
+from remit.cli.failure import EXIT_VERIFIED
 from remit.client import wording
 from remit.client.stream import JsonObject
 
 LINES_MAX = 20
 
 
-def reconcile_command(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The provider's export: CSV, JSON or JSONL.")],
-    book: Annotated[bool, typer.Option("--book", help="Book it; without this it is only shown.")] = False,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
-    """Show what a provider's own export says of calls whose cost was assumed, and book it."""
-    try:
-        content = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadUsage(
-            f"{file} cannot be read: {error}.", mend="Give the file that the provider exported."
-        ) from error
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: _reconcile(invocation, content, is_booked=book))
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Make them part of the program."""
-    app.command(name="reconcile")(reconcile_command)
-
-
-async def _reconcile(invocation: Invocation, content: str, *, is_booked: bool) -> int:
+async def reconcile(invocation: Invocation, content: str, *, is_booked: bool) -> int:
+    """Show what the export says; book it where that was asked for."""
     async with invocation.connect() as connection:
         report = await connection.client.reconcile(content, dry_run=not is_booked)
     if invocation.is_json:
@@ -79,7 +50,7 @@ def report_lines(report: JsonObject) -> list[str]:
 
 
 def _some(listed: object) -> list[JsonObject]:
-    return [one for one in wording.as_list(listed) if isinstance(one, dict)][:LINES_MAX]
+    return wording.as_list(listed)[:LINES_MAX]
 
 
 def _amount(amount: object) -> str:

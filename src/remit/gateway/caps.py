@@ -2,7 +2,10 @@
 
 Their accounts are on the workspace's stream, so all caps that bind a call are held in one append, before the call's own
 start is made durable, and settled after its end is. A process that dies in between leaves a hold too many, never one too
-few: whoever looks at the workspace next settles it as the call itself was settled (`settle_left`).
+few: whoever looks at the workspace next settles it as the call itself was settled (`WorkspaceHandler`).
+
+A session draws nothing ahead: a slice that lies unused with one would refuse another, and has to be recalled. Two more
+appends for each call of a capped payer cost less.
 """
 
 from __future__ import annotations
@@ -242,8 +245,13 @@ class _CappedRecorder:
         self._held[attempt.call_id] = held
 
     async def finished(self, attempt: CallAttempt, ended: CallEnded) -> None:
-        await self._recorder.finished(attempt, ended)
-        if held := self._held.pop(attempt.call_id):
+        held = self._held.pop(attempt.call_id)
+        try:
+            await self._recorder.finished(attempt, ended)
+        except BaseException:  # whoever settles the call then settles what it held here
+            self._caps.under_way.discard(attempt.call_id)
+            raise
+        if held:
             await self._caps.settle(self._principal, attempt.call_id, held, ended.settlements)
 
     def thinking(self, attempt: CallAttempt) -> None:

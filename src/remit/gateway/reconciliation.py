@@ -142,13 +142,13 @@ def _match_span(
     for unit, amount in real.items():
         if amount > sum(hold.amount for call in assumed for hold in call.holds if hold.unit == unit):
             return "it has more use than Remit's calls can have had; others use the provider's key too"
-    shares = {
+    shares: dict[Unit, list[int]] = {
         unit: _shares(amount, [call.settled(unit) or 0 for call in assumed]) for unit, amount in real.items()
     }
     return [
         Correction(
             call=call,
-            real={unit: amounts[at] for unit, amounts in shares.items() if call.settled(unit) is not None},
+            real={unit: of[at] for unit, of in shares.items() if call.settled(unit) is not None},
             how="model_and_time",
         )
         for at, call in enumerate(assumed)
