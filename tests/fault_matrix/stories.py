@@ -246,7 +246,9 @@ async def _raised_remit(person: Person) -> list[str]:
     if not await _is_reopened(person, path):
         await person.post(f"{path}/budget", {"usd": "20.00"})
     reader = person.reader(f"{path}/events/stream")
-    person.follow(reader)  # its stream ended with the remit
+    for listener in person.readers.values():
+        if listener.path == reader.path:
+            person.follow(listener)  # the streams ended with the remit
     await reader.until(_ended_again)
     return await _follow_remit(person, path, "satisfied")
 

@@ -15,7 +15,6 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fault_matrix.cell import Cell  # noqa: F401  (first: the stories are made by it)
 from fault_matrix.person import Person
 from fault_matrix.stories import STORIES
 from fault_matrix.world import Life, Stores, World, WorldClock

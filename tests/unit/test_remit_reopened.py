@@ -32,6 +32,21 @@ SCRIPTS = {
         say("Done."),
         say("Yes."),
     ),
+    "graded": {
+        "rules": [
+            {
+                "when": {"last_user_contains": "It is right."},
+                "steps": [
+                    {
+                        "text": '{"criteria": [{"criterion": "right", "met": true, "explanation": ""}], '
+                        '"explanation": "", "verdict": "pass"}'
+                    }
+                ],
+            }
+        ],
+        "steps": [say("I did it.")],
+        "default": {"text": "Nothing more to do."},
+    },
     "idle": script(say("I did nothing."), say("Still nothing."), say("No.")),
 }
 ANSWERS = [{"type": "command", "command": "grep -qx 42 answer.txt"}]
@@ -108,6 +123,30 @@ async def test_a_remit_can_be_raised_again_and_again(bench: RemitBench) -> None:
     assert state.ended is not None
     assert state.ended.status == "satisfied"
     assert state.budget == Budget(tokens=100_000)
+    assert [v.message for v in (await bench.check(remit_id)).violations] == []
+
+
+async def test_what_could_not_be_judged_for_want_of_money_is_judged_and_not_done_again(
+    bench: RemitBench,
+) -> None:
+    remit_id = await bench.create(
+        outcome="Answer",
+        verifiers=[{"type": "rubric", "rubric": "It is right.", "model": "scripted/graded"}],
+        model="scripted/graded",
+        budget={"tokens": 4_000},
+    )
+    async with bench.running():
+        first = await bench.ended(remit_id)
+        assert first.ended is not None
+        assert (first.ended.status, first.iterations) == ("budget_reached", ())
+        session_id = first.session_ids[0]
+        said = await bench.sessions.bodies(session_id, "agent.message")
+        assert len(said) == 1, "the work was done, and not judged"
+        await raise_to(bench, remit_id, Budget(tokens=1_000_000))
+        state = await bench.wait_for(remit_id, "remit.ended", count=2)
+    assert state.ended is not None
+    assert (state.ended.status, state.ended.verified) == ("satisfied", True)
+    assert await bench.sessions.bodies(session_id, "agent.message") == said
     assert [v.message for v in (await bench.check(remit_id)).violations] == []
 
 

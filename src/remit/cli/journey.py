@@ -210,8 +210,9 @@ async def print_paused(invocation: Invocation, connection: Connection, remit_id:
         line = {"type": "remit.paused", "id": remit_id, "remit_id": remit_id, "left": True}
         invocation.print_json({**line, "wake_at": remit.get("wake_at"), "explanation": why})
         return
-    pairs = [(str(remit.get("status")), why), ("", "nothing is lost, and nothing is spent meanwhile")]
-    invocation.console.print(render.rows([*pairs, ("next", f"remit do --resume {remit_id}")]))
+    kept = "everything is kept, and nothing is spent meanwhile"
+    next_line = f"remit do --resume {remit_id}"
+    invocation.console.print(render.rows([("paused", kept), ("why", why), ("next", next_line)]))
 
 
 def print_over(console: Console, remit: JsonObject) -> None:

@@ -30,6 +30,8 @@ from remit.session import events
 from remit.values import Account, Append, Appended, Effect, Principal, Purpose, SetCap, Unit
 
 ATTEMPTS_MAX = 20
+VERIFICATION_PARTS = 10
+"""Where graders are paid, they get at least one of so many parts of what is granted anew."""
 
 
 def raised(budget: Budget, new: Budget) -> Budget:
@@ -92,7 +94,7 @@ def reopening_grants(
     remit_id: str, number: int, budget: Budget, reserve: Amount, accounts: Sequence[Account]
 ) -> tuple[GrantNote, ...]:
     """What the workspace grants for the `number`-th reopening: what the whole budget is above what was spent, and of that
-    the reserve of one more verification, where it leaves half to the work."""
+    a part for verification that leaves at least half to the work."""
     notes: list[GrantNote] = []
     for unit in UNITS:
         whole = budget_amount(budget, unit)
@@ -100,7 +102,10 @@ def reopening_grants(
             continue
         spent = sum(account.spent for account in accounts if account.unit == unit)
         left = max(0, whole - spent)
-        for_verification = min(left // 2, reserved_amount(reserve, unit))
+        reserved = reserved_amount(reserve, unit)
+        if reserved:  # it was measured by the first budget
+            reserved = max(reserved, -(-left // VERIFICATION_PARTS))
+        for_verification = min(left // 2, reserved)
         amounts: dict[Purpose, int] = {"work": left - for_verification, "verification": for_verification}
         notes += [
             GrantNote(grant_id=_grant_id(remit_id, number), unit=unit, purpose=purpose, amount=amount)
