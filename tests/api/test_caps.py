@@ -19,7 +19,7 @@ from remit.app import Assembled
 from remit.cli import keys
 from remit.cli.caps import list_caps, set_one
 from remit.cli.connect import Invocation, PlatformOptions
-from remit.cli.stop_all import report_lines, stop_all
+from remit.cli.stop import report_lines
 from remit.testing.model_server import Answer
 
 pytestmark = pytest.mark.anyio
@@ -180,9 +180,10 @@ async def test_the_command_line_sets_and_shows_caps_and_stops_all(tmp_path: Path
             wanted={"usd": None, "tokens": None},
             workspace=None,
         )
-        assert await stop_all(invocation) == 0
+        async with invocation.connect() as connection:
+            stopped = await connection.client.stop()
     text = shown.getvalue()
     assert "$5" in text
     assert "$5 a day" in text
     assert "No caps" in text
-    assert "Nothing runs, nothing is billed, nothing is held." in text
+    assert report_lines(stopped) == ["Nothing runs, nothing is billed, nothing is held."]

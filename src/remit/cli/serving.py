@@ -41,13 +41,22 @@ def up_command(
 
 
 def stop_command(
-    context: typer.Context, json: Json = False, data: Data = None, unsafe_local: UnsafeLocal = False
+    context: typer.Context,
+    all: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Only interrupt, and report within 2 seconds that nothing runs, bills or holds."
+        ),
+    ] = False,
+    json: Json = False,
+    data: Data = None,
+    unsafe_local: UnsafeLocal = False,
 ) -> int:
     """Interrupt what runs on the data folder, and end the process that owns it."""
     from remit.cli import stop
 
     invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: stop.stop(invocation))
+    return run_command(lambda: (stop.stop_all if all else stop.stop)(invocation))
 
 
 @keys_app.command(name="create")
