@@ -11,7 +11,7 @@ import pytest
 
 from remit.toolsets.agent import AgentToolset
 from remit.toolsets.editing import EditRefused, replace_text
-from remit.toolsets.images import ImageKind, recognise_image, why_refused
+from remit.session.images import ImageKind, recognise_image, why_refused
 from remit.toolsets.reading import LinePicker, is_binary
 from remit.values import JsonObject
 from remit.verifiers.output import clean, shorten

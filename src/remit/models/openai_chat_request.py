@@ -17,6 +17,7 @@ from remit.models.openai import (
     tool_schema,
     user_of,
 )
+from remit.models.tool_use_ids import CHAT_ID_LENGTH_MAX, with_ids
 from remit.values import JsonObject, JsonValue, ModelRequest
 
 TAKEN_FIELDS = frozenset(
@@ -42,7 +43,8 @@ def chat_body(request: ModelRequest, *, is_vendor: bool) -> JsonObject:
     messages: list[JsonValue] = []
     if request.system:
         messages.append({"role": "system", "content": request.system})
-    for message in request.messages:
+    told = with_ids(request.messages, length_max=CHAT_ID_LENGTH_MAX) if is_vendor else request.messages
+    for message in told:
         messages.extend(_messages(message))
     body: JsonObject = {
         "model": request.model,

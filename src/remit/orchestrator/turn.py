@@ -26,6 +26,7 @@ from remit.session.compaction import (
 )
 from remit.session.events import Draft
 from remit.session.policy import Policy, tool_definitions, tool_policies, tool_settings
+from remit.session.sendable import within_limits
 from remit.session.state import (
     CHANGING_TOOLS,
     INPUT_TYPES_ANSWERING,
@@ -117,7 +118,7 @@ class SessionTurn:
         policies = self._offered.policies
         request = await self._make_room(request)
         recorder = SessionRecorder(self._writer, use="turn", policies=policies)
-        request = await with_files(request, self._writer.state.files, self._blobs)
+        request = within_limits(await with_files(request, self._writer.state.files, self._blobs))
         return await self._gateway.call(self._writer.principal, request, recorder)
 
     async def _make_room(self, request: ModelRequest) -> ModelRequest:
@@ -145,7 +146,7 @@ class SessionTurn:
 
     async def _summarise(self, asking: ModelRequest) -> None:
         recorder = SessionRecorder(self._writer, use="compaction")
-        asking = await with_files(asking, self._writer.state.files, self._blobs)
+        asking = within_limits(await with_files(asking, self._writer.state.files, self._blobs))
         response = await self._gateway.call(self._writer.principal, asking, recorder)
         summary = "".join(str(block["text"]) for block in response.content if block["type"] == "text")
         await self._writer.append(

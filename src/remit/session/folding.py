@@ -14,7 +14,7 @@ import msgspec
 
 from remit.clock import parse_rfc3339, rfc3339
 from remit.session import sandbox_rows
-from remit.session.history import text_block
+from remit.session.sendable import text_block
 from remit.session.state import (
     CHANGING_TOOLS,
     OpenCall,
@@ -210,12 +210,13 @@ def _model_ended(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.last_stop_reason = str(body["stop_reason"])
     state.last_stop_details = cast("JsonObject | None", body.get("stop_details"))
     state.needs_model = False
+    ids = cast("dict[str, str]", body.get("tool_use_ids") or {})
     if content:
-        state.history.add_assistant(content)
+        uses = [ids[str(block["id"])] for block in content if block["type"] == "tool_use"]
+        state.history.add_assistant(content, uses)
         state.compactions_in_a_row = 0
     state.prompt_tokens = usage.total_tokens
     state.bytes_at_last_call = state.history.bytes_added
-    ids = cast("dict[str, str]", body.get("tool_use_ids") or {})
     for block in content:
         if block["type"] == "tool_use":
             provider_id = str(block["id"])
@@ -287,7 +288,7 @@ def _tool_result(state: SessionState, row: EventRow, body: JsonObject) -> None:
         return
     is_error = bool(body.get("is_error"))
     content = cast("list[JsonObject]", body.get("content") or [])
-    state.history.add_tool_result(open_use.use.provider_id, content, seq=row.seq, is_error=is_error)
+    state.history.add_tool_result(use_id, content, seq=row.seq, is_error=is_error)
     state.needs_model = True
     use = open_use.use
     if open_use.is_custom:

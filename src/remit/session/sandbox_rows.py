@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from remit.clock import rfc3339
-from remit.session.history import text_block
+from remit.session.sendable import text_block
 from remit.session.state import SandboxRecord, SessionState, Snapshot
 from remit.values import EventRow, JsonObject
 

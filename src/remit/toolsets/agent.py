@@ -10,7 +10,7 @@ from typing import assert_never
 from remit.errors import SandboxRefused
 from remit.interfaces import Sandbox
 from remit.toolsets.editing import EditRefused, replace_text
-from remit.toolsets.images import IMAGE_BYTES_MAX, ImageKind, recognise_image, why_refused
+from remit.session.images import IMAGE_BYTES_MAX, ImageKind, recognise_image, why_refused
 from remit.toolsets.inputs import (
     BASH_TIMEOUT_MS,
     BASH_TIMEOUT_MS_MAX,
