@@ -742,7 +742,8 @@ class Turn(Protocol):
         ...
 
     async def take_input(self) -> TurnView:
-        """Consume waiting input (messages that came meanwhile), as at the start of every step."""
+        """Consume waiting input, as at the start of every step: answers and changes, and on the way to an outcome messages,
+        which may steer. Other messages are handled in order, after what precedes them: when the harness has returned."""
         ...
 
     async def call_model(self, request: ModelRequest) -> ModelResponse:

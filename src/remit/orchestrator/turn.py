@@ -25,12 +25,11 @@ from remit.session.compaction import (
     next_relief,
 )
 from remit.session.events import Draft
+from remit.session.moves import input_on_the_way
 from remit.session.policy import Policy, tool_definitions, tool_policies, tool_settings
 from remit.session.sendable import within_limits
 from remit.session.state import (
     CHANGING_TOOLS,
-    INPUT_TYPES_ANSWERING,
-    INPUT_TYPES_CHANGING,
     OpenToolUse,
 )
 from remit.session.view import view
@@ -101,14 +100,7 @@ class SessionTurn:
 
     async def take_input(self) -> TurnView:
         state = self._writer.state
-        takes_all = not state.tool_uses
-        ids = [
-            id
-            for id, event in state.pending.items()
-            if event["type"] != "user.interrupt"
-            and (takes_all or event["type"] in INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
-        ]
-        new = consume(self._writer, ids)
+        new = consume(self._writer, input_on_the_way(state))
         if new:
             await self._writer.stage(*new)
         await self._answer_denied()

@@ -44,6 +44,7 @@ def _apply(state: SessionState, row: EventRow) -> None:
     if row.visibility == "public":
         state.pending.pop(row.event_id, None)
         state.received_at_us.pop(row.event_id, None)
+        state.batches.pop(row.event_id, None)
         processed_at = body.get("processed_at")
         if isinstance(processed_at, str):
             state.last_processed_us = max(state.last_processed_us, parse_rfc3339(processed_at))
@@ -99,6 +100,8 @@ def _received(state: SessionState, row: EventRow, body: JsonObject) -> None:
     event = cast("JsonObject", body["event"])
     state.pending[row.event_id] = event
     state.received_at_us[row.event_id] = row.created_at_us
+    if "batch" in body:
+        state.batches[row.event_id] = str(body["batch"])
 
 
 def _running(state: SessionState, row: EventRow, body: JsonObject) -> None:
@@ -149,7 +152,14 @@ def _deleted(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.is_deleted = True
 
 
+def _begin_next(state: SessionState) -> None:
+    """What was said before is answered: the next input has a turn's limits to itself."""
+    if state.outcome is None and not state.needs_model and not state.tool_uses:
+        state.turn = TurnCounters()
+
+
 def _user_message(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    _begin_next(state)
     content = cast("list[JsonObject]", body["content"])
     state.history.add_user(content)
     state.web.show(content, USER_INPUT)
@@ -157,12 +167,14 @@ def _user_message(state: SessionState, row: EventRow, body: JsonObject) -> None:
 
 
 def _system_message(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    _begin_next(state)
     texts = [str(block["text"]) for block in cast("list[JsonObject]", body["content"])]
     state.history.add_user([text_block("<system>\n" + "\n".join(texts) + "\n</system>")])
     state.needs_model = True
 
 
 def _define_outcome(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    _begin_next(state)
     state.outcome = Outcome(event=body)
     state.web.show([text_block(str(body["description"]))], USER_INPUT)
     state.outcome_evaluations.append(

@@ -127,6 +127,8 @@ class SessionState:
     """Input received and not consumed, by event id, in order."""
     received_at_us: dict[str, int] = field(default_factory=dict[str, int])
     """When each pending input came."""
+    batches: dict[str, str] = field(default_factory=dict[str, str])
+    """By pending input the first one that was sent with it, where that is another."""
     open_calls: dict[str, OpenCall] = field(default_factory=dict[str, OpenCall])
     open_span_id: str | None = None
     tool_uses: dict[str, OpenToolUse] = field(default_factory=dict[str, OpenToolUse])

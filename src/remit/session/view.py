@@ -50,6 +50,7 @@ def view(state: SessionState, tools: tuple[JsonObject, ...]) -> TurnView:
         repeats=state.turn.repeats,
         has_verified=state.turn.has_verified,
         has_changed_files=state.turn.has_changed_files,
+        is_reminded=state.outcome is not None or state.parent_stream_id is not None,
         reminders=state.turn.reminders,
         notes=state.notes,
     )

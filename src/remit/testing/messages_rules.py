@@ -299,7 +299,7 @@ def body_of(request: ModelRequest) -> JsonObject:
         "messages": cast("list[JsonValue]", messages),
         "tools": list[JsonValue](request.tools),
     }
-    if request.system is not None:
+    if request.system:
         body["system"] = [{"type": "text", "text": request.system}]
     return body
 
@@ -341,4 +341,5 @@ class StrictModel:
 
     def require_none(self) -> None:
         """Raise AssertionError if anything came that breaks a rule."""
-        assert not self.violations, [f"{one.rule} at {one.where} ({one.source})" for one in self.violations]
+        told = [f"{one.rule} at {one.where} ({one.source})" for one in self.violations[:3]]
+        assert not told, told
