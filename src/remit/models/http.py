@@ -17,6 +17,7 @@ from remit.models.json_text import read_json
 from remit.models.proxied import Httpx2Transport, has_proxy
 from remit.models.sse import SseEvent, SseParser, SseTooLarge
 from remit.models.transport import Answer, Transport, TransportFailed
+from remit.session.refusals import read_too_long
 from remit.values import ANSWER_SECONDS_MAX, JsonObject, JsonValue, Value
 
 ERROR_BODY_BYTES_MAX = 64 << 10
@@ -253,6 +254,8 @@ def status_failure(name: str, status: int, body: bytes, headers: Mapping[str, st
     """The failure that an HTTP status stands for."""
     kind, text = _error_of(body)
     verdict = _verdict(status, kind)
+    if status != 429 and (status == 413 or read_too_long(f"{kind} {text}") is not None):
+        verdict = _Verdict("too_long", "no", False)
     return ModelCallFailed(
         f"{name} answered {status}: {text}",
         reason=verdict.reason,
@@ -272,6 +275,10 @@ def error_failure(endpoint: Endpoint, error: JsonValue, *, is_begun: bool) -> Mo
     reasons = {"overloaded_error": "overloaded", "rate_limit_error": "rate_limited"}
     is_invalid = kind in ("invalid_request_error", "not_found_error", "authentication_error")
     said = endpoint.without_secrets(f"{kind}: {message[:ERROR_TEXT_CHARS_MAX]}".encode()).decode()
+    if kind not in reasons and read_too_long(f"{kind} {message}") is not None:
+        return endpoint.failure(
+            f"sent an error: {said}", reason="too_long", billed="unknown" if is_begun else "no", again=False
+        )
     return endpoint.failure(
         f"sent an error: {said}",
         reason="invalid" if is_invalid else reasons.get(kind, "unavailable"),

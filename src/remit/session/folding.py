@@ -14,6 +14,7 @@ import msgspec
 
 from remit.clock import parse_rfc3339, rfc3339
 from remit.session import sandbox_rows
+from remit.session.refusals import Place
 from remit.session.sendable import text_block
 from remit.session.state import (
     CHANGING_TOOLS,
@@ -24,6 +25,7 @@ from remit.session.state import (
     SessionState,
     TurnCounters,
     add_usage,
+    context_tokens,
 )
 from remit.session.web import USER_INPUT, WEB_TOOLS, client_tool, server_tool
 from remit.values import EventRow, JsonObject, ToolUse, Usage
@@ -333,10 +335,29 @@ def _model_note(state: SessionState, row: EventRow, body: JsonObject) -> None:
 
 
 def _context_cleared(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    before = state.history.encode()
-    state.history.clear_results(cast("int", body["before_seq"]))
+    before, tokens = state.history.encode(), context_tokens(state)
+    if "characters_max" in body:
+        state.history.shorten_results(cast("int", body["characters_max"]))
+    else:
+        state.history.clear_results(cast("int", body["before_seq"]))
     saved = len(msgspec.json.encode(before)) - len(msgspec.json.encode(state.history.encode()))
-    state.prompt_tokens = max(0, state.prompt_tokens - saved // 4)
+    _count_anew(state, tokens - saved // 4)
+
+
+def _count_anew(state: SessionState, tokens: int) -> None:
+    state.prompt_tokens, state.bytes_at_last_call = max(0, tokens), state.history.bytes_added
+
+
+def _context_overflowed(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    model, window = str(body["model"]), cast("int", body["window_tokens"])
+    state.windows[model] = min(window, state.windows.get(model, window))
+    _count_anew(state, cast("int", body["sent_tokens"]))
+
+
+def _put_aside(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    inner = cast("int | None", body["inner"])
+    place = Place(cast("int", body["message"]), cast("int", body["block"]), inner)
+    state.history.put_aside(place, "the model's provider refused it")
 
 
 def _context_compacted(state: SessionState, row: EventRow, body: JsonObject) -> None:
@@ -437,6 +458,8 @@ _HANDLERS: dict[str, Handler] = {
     "harness.note": _harness_note,
     "context.cleared": _context_cleared,
     "context.compacted": _context_compacted,
+    "context.overflowed": _context_overflowed,
+    "context.put_aside": _put_aside,
     "environment.described": _described,
     "packages.installed": sandbox_rows.packages_installed,
     "services.seen": sandbox_rows.services_seen,

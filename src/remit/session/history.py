@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import msgspec
 
+from remit.session.refusals import Place
 from remit.session.sendable import (
     THINKING,
+    aside,
     assistant_blocks,
     note_block,
     result_content,
+    shortened,
     text_block,
     user_blocks,
 )
@@ -141,6 +145,31 @@ class History:
                 if 0 < seq < before_seq:
                     message.content[index] = {**message.content[index], "content": [CLEARED]}
                     message.result_seqs[index] = 0
+
+    def result_sizes(self) -> dict[int, int]:
+        """The rows of the tool results whose content is still there, with its length as JSON."""
+        return {
+            seq: len(msgspec.json.encode(message.content[index]["content"]))
+            for message in self.messages
+            for index, seq in enumerate(message.result_seqs)
+            if seq
+        }
+
+    def shorten_results(self, characters_max: int) -> None:
+        """Keep only the beginning and the end of the texts in tool results, and none of their images."""
+        self.drop_thinking()
+        for message in self.messages:
+            for index in range(message.results):
+                content = cast("list[JsonObject]", message.content[index]["content"])
+                short = list[JsonValue](shortened(content, characters_max))
+                message.content[index] = {**message.content[index], "content": short}
+
+    def put_aside(self, place: Place, why: str) -> None:
+        """Replace a block that was refused by a note, or by as little as can stand for it."""
+        message = self.messages[place.message]
+        block = message.content[place.block]
+        message.content[place.block] = aside(block, place.inner, why)
+        self.drop_thinking()
 
     def drop_thinking(self) -> None:
         """Forget the model's thinking: something before it changes, and a provider may refuse thinking that is bound to

@@ -63,6 +63,49 @@ def assistant_blocks(blocks: Sequence[JsonObject]) -> list[JsonObject]:
     return kept
 
 
+def aside(block: JsonObject, inner: int | None, why: str) -> JsonObject:
+    """What stands for a block, or for one inside of it, that was refused."""
+    note = note_block(f"{_article(str(block['type']))} was left out: {why}")
+    match block["type"]:
+        case "tool_use":
+            return {**block, "input": {}}
+        case "tool_result":
+            content = list(cast("list[JsonValue]", block["content"]))
+            if inner is None:
+                return {**block, "content": [note]}
+            kind = str(cast("JsonObject", content[inner])["type"])
+            content[inner] = note_block(f"{_article(kind)} was left out: {why}")
+            return {**block, "content": content}
+        case "thinking" | "redacted_thinking":
+            return block  # all thinking goes with it
+        case _:
+            return note
+
+
+def _article(type: str) -> str:
+    named = {"image": "an image", "text": "a text", "document": "a document", "tool_result": "a result"}
+    return named.get(type, f"a {type} block")
+
+
+def shortened(content: Sequence[JsonObject], characters_max: int) -> list[JsonObject]:
+    """The blocks with no text longer than that, and notes for what is no text."""
+    return [
+        text_block(cut(str(block["text"]), characters_max))
+        if block["type"] == "text"
+        else note_block(f"{_article(str(block['type']))} was left out to save room")
+        for block in content
+    ]
+
+
+def cut(text: str, characters_max: int) -> str:
+    """Its beginning and its end, and how much is missing between them."""
+    if len(text) <= characters_max:
+        return text
+    half = characters_max // 2
+    left_out = len(text) - 2 * half
+    return f"{text[:half]}\n[… {left_out:,} characters were left out to save room …]\n{text[-half:]}"
+
+
 def distinct_uses(content: Sequence[JsonObject]) -> tuple[JsonObject, ...]:
     """A model's answer in which no two tool uses have one id: their results could not be told apart."""
     taken: set[str] = set()
@@ -182,7 +225,7 @@ def within_limits(request: ModelRequest) -> ModelRequest:
     stay where they are."""
     if b'"source"' not in request.content_json:
         return request
-    messages = [
+    messages: list[JsonObject] = [
         {**message, "content": list[JsonValue](_checked(cast("list[JsonObject]", message["content"])))}
         for message in request.messages
     ]

@@ -253,7 +253,7 @@ def _of_uses(
 
 
 def _of_results(message: JsonObject, before: JsonObject | None, where: str) -> Iterator[Violation]:
-    used = {block.get("id") for block in _blocks(before or {}) if block.get("type") == "tool_use"}
+    used = {str(block.get("id")) for block in _blocks(before or {}) if block.get("type") == "tool_use"}
     is_over = False
     for index, block in enumerate(_blocks(message)):
         if block.get("type") != "tool_result":
@@ -261,7 +261,7 @@ def _of_results(message: JsonObject, before: JsonObject | None, where: str) -> I
             continue
         if is_over:
             yield Violation(rule="results_first", where=f"{where}.content.{index}")
-        if block.get("tool_use_id") not in used:
+        if str(block.get("tool_use_id")) not in used:
             yield Violation(rule="orphan", where=f"{where}.content.{index} ({block.get('tool_use_id')!r})")
 
 
