@@ -608,6 +608,11 @@ class Sandbox(Protocol):
         """Kill what that call runs; its result has exit_code None. Unknown ids are no error."""
         ...
 
+    async def replace_uploads(self, tree_digest: str | None) -> bool:
+        """Have the files of this tree (None: no files) at /mnt/session/uploads from now on; what runs inside goes on, and sees
+        each file whole or not yet. False where that cannot be. Raises BlobMissing, SandboxLost."""
+        ...
+
     async def services(self) -> Sequence[Service]:
         """What listens on TCP inside, started by commands, by port; bounded."""
         ...

@@ -69,6 +69,7 @@ class GuestSandbox:
         files_at: str,
         destroy: Callable[[GuestSandbox], Awaitable[None]],
         take_uses: Callable[[], Sequence[CredentialUse]],
+        fill_uploads: Callable[[str | None], Awaitable[None]] | None,
     ) -> None:
         self.id = id
         self.key = key
@@ -82,6 +83,7 @@ class GuestSandbox:
         self._died_of_memory = False
         self._destroy = destroy
         self._take_uses = take_uses
+        self._fill_uploads = fill_uploads
         self._walked: set[str] = set()
         self._is_destroyed = False
 
@@ -235,6 +237,15 @@ class GuestSandbox:
         tag = self._lane.tag()
         await self._call("connect", {"tag": tag, "port": port})
         return self._lane.take(tag)
+
+    async def replace_uploads(self, tree_digest: str | None) -> bool:
+        """See `interfaces.Sandbox`."""
+        if self._fill_uploads is None:
+            return False
+        if self._is_destroyed or self.is_lost:
+            raise SandboxLost(f"sandbox {self.id!r} is gone")
+        await self._fill_uploads(tree_digest)
+        return True
 
     def take_credential_uses(self) -> Sequence[CredentialUse]:
         """See `interfaces.Sandbox`."""

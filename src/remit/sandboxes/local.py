@@ -27,6 +27,7 @@ from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.mounts import HOSTED_WORKSPACE, part_of
 from remit.sandboxes.restore import read_tree, write_tree
+from remit.sandboxes.uploads import UPLOADS
 from remit.values import (
     GROUND_FILES,
     ImageInfo,
@@ -41,7 +42,6 @@ from remit.values import (
 
 START_GUEST = "import sys; sys.path.insert(0, sys.argv[1]); from guest.daemon import main; main(3, 4)"
 OPEN_FILES = 4096
-UPLOADS = "/mnt/session/uploads"
 _SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 
 
@@ -131,7 +131,8 @@ class LocalProvider:
     async def _plan(self, spec: SandboxSpec, folder: Path, _owner: tuple[int, int] | None) -> LaunchPlan:
         limits = spec.limits or self._limits
         for mount in spec.mounts:
-            await self._mount(mount, folder)
+            if mount.path != UPLOADS or spec.ground is not None:
+                await self._mount(mount, folder)
         workspace, outputs, uploads = (str(folder / name) for name in ("workspace", "outputs", "uploads"))
         home, judge = folder / "home", folder / "judge"
         has_ground = spec.ground is not None

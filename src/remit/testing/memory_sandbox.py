@@ -99,10 +99,10 @@ class MemorySandboxes:
             return living
         files: dict[str, TreeEntry] = {}
         contents: dict[str, bytes] = {}
-        await self._restore("/workspace", spec.tree_digest, files, contents)
-        await self._restore("/mnt/session/outputs", spec.outputs_digest, files, contents)
+        await self.restore("/workspace", spec.tree_digest, files, contents)
+        await self.restore("/mnt/session/outputs", spec.outputs_digest, files, contents)
         for mount in spec.mounts:
-            await self._restore(mount.path, mount.tree_digest, files, contents)
+            await self.restore(mount.path, mount.tree_digest, files, contents)
         mounts = tuple(mount.path for mount in spec.mounts)
         sandbox = MemorySandbox(self, self._ids.new("sbox"), spec, files, contents, mounts)
         self._live[spec.key] = sandbox
@@ -124,9 +124,10 @@ class MemorySandboxes:
         if self._live.get(sandbox.key) is sandbox:
             del self._live[sandbox.key]
 
-    async def _restore(
+    async def restore(
         self, root: str, digest: str | None, files: dict[str, TreeEntry], contents: dict[str, bytes]
     ) -> None:
+        """Put the files of a tree below `root`."""
         if digest is None:
             return
         tree = msgspec.json.decode(await self._blobs.read(digest), type=Tree)
@@ -167,6 +168,19 @@ class MemorySandbox:
         self._calls: dict[str, asyncio.Task[ExecResult]] = {}
         self._lost = asyncio.Event()
         self._is_destroyed = False
+
+    async def replace_uploads(self, tree_digest: str | None) -> bool:
+        """See `interfaces.Sandbox`."""
+        if self._ground is not None:
+            return False
+        self._require()
+        root = "/mnt/session/uploads"
+        for path in [path for path in self._entries if path.startswith(f"{root}/")]:
+            del self._entries[path]
+            self._contents.pop(path, None)
+        await self._provider.restore(root, tree_digest, self._entries, self._contents)
+        self._mounts = (*(mount for mount in self._mounts if mount != root), root)
+        return True
 
     # ------------------------------------------------------------------------------------------- commands
 

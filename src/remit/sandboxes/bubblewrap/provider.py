@@ -39,6 +39,7 @@ from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache, part_of
 from remit.sandboxes.patience import patience
 from remit.sandboxes.seccomp import build_filter
 from remit.sandboxes.toolchain import HOST_NAME, INSIDE, PYTHON
+from remit.sandboxes.uploads import UPLOADS
 from remit.values import (
     PROBE_HOST,
     WALLS,
@@ -337,6 +338,7 @@ class BubblewrapProvider:
         mounts = [
             (mount, part_of(mount, await self._mounts.folder(mount.tree_digest, user=folder)))
             for mount in spec.mounts
+            if mount.path != UPLOADS or spec.ground is not None
         ]
         laid = None
         if spec.ground is not None:
@@ -401,7 +403,7 @@ class BubblewrapProvider:
             memory_files_bytes=limits.tmp_bytes
             + sum(_MEMORY_FOLDERS.values())
             + _SCRATCH_BYTES * sum(len(mount.scratch) for mount in spec.mounts),
-            read_only_paths=[mount.path for mount, _ in mounts],
+            read_only_paths=[mount.path for mount in spec.mounts],
             mend=lambda said: unavailable([Trial(program, False, said)]).message,
         )
 
@@ -435,6 +437,7 @@ def _command(
     argv += ["--bind", str(folder / "outputs"), "/mnt/session/outputs"]
     argv += ["--symlink", "/workspace", HOSTED_WORKSPACE]
     if laid is None:
+        argv += ["--ro-bind", str(folder / "uploads"), UPLOADS]
         for mount, source in mounts:
             argv += ["--ro-bind", str(source), mount.path]
     else:
