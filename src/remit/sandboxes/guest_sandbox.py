@@ -95,6 +95,7 @@ class GuestSandbox:
             "epoch": request.epoch,
             "timeout_seconds": request.timeout_seconds,
             "output_bytes_max": min(request.output_bytes_max, self._output_bytes_max),
+            "keep_at": request.keep_at,
         }
         command = request.command.encode("utf-8", "surrogateescape")
         patience = request.timeout_seconds + ANSWER_SECONDS
@@ -331,4 +332,5 @@ def _result(answer: Answer) -> ExecResult:
         is_truncated=header["is_truncated"],
         output_bytes_total=header["output_bytes_total"],
         duration_seconds=header["duration_seconds"],
+        kept_bytes=header["kept_bytes"],
     )
