@@ -250,7 +250,9 @@ class HeldSandboxes:
             return
         try:
             if not await self._renew_uploads(writer, held):
-                await self.release(writer)
+                await self.snapshot(writer)
+                why = "the files that the session was given cannot be changed in it while it lives"
+                await self.announce_loss(writer, SandboxLost(why, code="released"))
         except SandboxLost as loss:
             await self.announce_loss(writer, loss)
 
