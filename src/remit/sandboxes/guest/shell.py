@@ -13,7 +13,6 @@ that could replace the shell (`exec`) a copy is made that carries it out, so tha
 from __future__ import annotations
 
 import os
-import re
 
 from .calls import Call, Ended, drain
 from .capture import Capture
@@ -30,10 +29,28 @@ COMMAND_BYTES_MAX = 1 << 20
 BETWEEN_BYTES_MAX = 16_384
 """Output of background processes while no command runs: kept for the next one."""
 _PIECE_BYTES = 65_536
-_MAY_REPLACE = re.compile(r"\bexec\b")
-"""What could leave no shell to go on. A word too many costs one process."""
-_MAY_STOP_OBEYING = re.compile(r"\bnoexec\b|\bset\s+[-\w ]*-\w*n")
-"""At a prompt these change nothing; a child takes them, and is gone."""
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./=,:@%+$~- \t|;&")
+_RESERVED = frozenset(
+    [
+        "if",
+        "then",
+        "elif",
+        "else",
+        "fi",
+        "for",
+        "while",
+        "until",
+        "do",
+        "done",
+        "case",
+        "esac",
+        "in",
+        "select",
+        "function",
+        "time",
+        "coproc",
+    ]
+)
 _COPY = '( builtin eval "$__remit_read" )\n'
 _END = "\n\n"
 """Else a backslash at the end would take a part of the next line along."""
@@ -147,14 +164,16 @@ class Shell:
         self._token = os.urandom(16).hex().encode()
         closed = f"{SCRIPT_DESCRIPTOR}<&- {STATUS_DESCRIPTOR}>&- {OUTPUT_DESCRIPTOR}>&-"
         run = 'builtin eval "${__remit_traces:+builtin set -x;}$__remit_typed"'
-        if _MAY_STOP_OBEYING.search(command):
+        if _may_stop_obeying(command):
             run = f"( {run} )"
+        run = f"{run} </dev/null >&{OUTPUT_DESCRIPTOR} 2>&1 {closed}"
+        if not _is_surely_whole(command):
+            said = f"builtin printf '%s\\n' \"$__remit_wrong\" >&{OUTPUT_DESCRIPTOR}"
+            checked = f"__remit_wrong=$({_CHECK} </dev/null 2>&1 {closed})"
+            run = f"if {checked}; then {run}; else {said}; ( builtin exit 2 ); fi"
         self._unsent += (
-            f"{_COPY if _MAY_REPLACE.search(command) else ''}"
-            f"__remit_typed={_quoted(command + _END)}\n"
-            f"if __remit_wrong=$({_CHECK} </dev/null 2>&1 {closed}); "
-            f"then {run} </dev/null >&{OUTPUT_DESCRIPTOR} 2>&1 {closed}; "
-            f"else builtin printf '%s\\n' \"$__remit_wrong\" >&{OUTPUT_DESCRIPTOR}; ( builtin exit 2 ); fi\n"
+            # A word too many costs one process.
+            f"{_COPY if 'exec' in command else ''}__remit_typed={_quoted(command + _END)}\n{run}\n"
             f"{{ builtin printf '{self._token.decode()} %d\\n' \"${{__remit_code:-$?}}\" >&{STATUS_DESCRIPTOR}; "
             "if [[ $- == *x* ]]; then __remit_traces=1; builtin set +x; else __remit_traces=; fi; } 2>/dev/null\n"
         ).encode("utf-8", "surrogateescape")
@@ -247,3 +266,22 @@ class Shell:
 def _quoted(command: str) -> str:
     """As one word on one line."""
     return "$'" + command.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
+
+
+def _is_surely_whole(command: str) -> bool:
+    """Whether it is so plain, simple commands and pipelines, that nobody has to read it before."""
+    if not _PLAIN.issuperset(command):
+        return False
+    parts = command.replace("&&", ";").replace("||", ";").replace("|", ";").split(";")
+    words = [part.split() for part in parts]
+    return (
+        "&" not in "".join(parts) and all(words) and not any(_RESERVED.intersection(part) for part in words)
+    )
+
+
+def _may_stop_obeying(command: str) -> bool:
+    """`set -n` changes nothing at a prompt; here a child takes it, and is gone."""
+    if "noexec" in command:
+        return True
+    options = [after.split(None, 1)[0] for after in command.split("set -")[1:] if after.split()]
+    return any("n" in option and option.isalpha() for option in options)
