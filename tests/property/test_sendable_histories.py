@@ -37,26 +37,34 @@ def png(width: int, height: int, *, bytes_more: int = 0) -> str:
     return base64.b64encode(head + bytes(bytes_more)).decode()
 
 
-IMAGES = st.builds(
-    lambda data, media_type: {
-        "type": "image",
-        "source": {"type": "base64", "media_type": media_type, "data": data},
-    },
-    st.sampled_from(
-        [
-            png(1, 1),
-            png(2001, 10),
-            png(9000, 10),
-            png(0, 5),
-            png(8000, 8000),
-            "aGk=",
-            "",
-            "?",
-            "R0lGODlhAQABAAAA",
-        ]
-    ),
-    st.sampled_from(["image/png", "image/jpeg", "image/gif"]),
-)
+def image(data: str, media_type: str = "image/png") -> JsonObject:
+    return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+
+
+def text(said: str) -> JsonObject:
+    return {"type": "text", "text": said}
+
+
+def search_result(said: str) -> JsonObject:
+    return {"type": "search_result", "source": "s", "title": "t", "content": [text(said)]}
+
+
+def tool_use(id: str, name: str, given: JsonObject) -> JsonObject:
+    return {"type": "tool_use", "id": id, "name": name, "input": given}
+
+
+DATA = [
+    png(1, 1),
+    png(2001, 10),
+    png(9000, 10),
+    png(0, 5),
+    png(8000, 8000),
+    "aGk=",
+    "",
+    "?",
+    "R0lGODlhAQABAAAA",
+]
+IMAGES = st.builds(image, st.sampled_from(DATA), st.sampled_from(["image/png", "image/jpeg", "image/gif"]))
 OTHER_MEDIA: st.SearchStrategy[JsonObject] = st.sampled_from(
     [
         {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},
@@ -71,16 +79,8 @@ OTHER_MEDIA: st.SearchStrategy[JsonObject] = st.sampled_from(
         {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "aGk="}},
     ]
 )
-SEARCH_RESULTS = st.builds(
-    lambda text: {
-        "type": "search_result",
-        "source": "s",
-        "title": "t",
-        "content": [{"type": "text", "text": text}],
-    },
-    TEXTS,
-)
-TEXT_BLOCKS = st.builds(lambda text: {"type": "text", "text": text}, TEXTS)
+SEARCH_RESULTS = st.builds(search_result, TEXTS)
+TEXT_BLOCKS = st.builds(text, TEXTS)
 USER = st.lists(st.one_of(TEXT_BLOCKS, IMAGES, OTHER_MEDIA), min_size=1, max_size=4)
 RESULTS = st.lists(st.one_of(TEXT_BLOCKS, IMAGES, OTHER_MEDIA, SEARCH_RESULTS), max_size=3)
 THINKING = st.sampled_from(
@@ -91,9 +91,7 @@ THINKING = st.sampled_from(
         {"type": "redacted_thinking", "data": "c2ln"},
     ]
 )
-USES = st.builds(
-    lambda id, name, given: {"type": "tool_use", "id": id, "name": name, "input": given}, IDS, NAMES, INPUTS
-)
+USES = st.builds(tool_use, IDS, NAMES, INPUTS)
 ANSWERS = st.lists(st.one_of(TEXT_BLOCKS, THINKING, USES), max_size=5)
 STEPS = st.lists(
     st.one_of(
@@ -222,14 +220,6 @@ def test_any_number_of_images_is_brought_within_a_request(sizes: list[tuple[int,
 
 def message(role: str, *blocks: JsonObject) -> JsonObject:
     return {"role": role, "content": list(blocks)}
-
-
-def text(said: str) -> JsonObject:
-    return {"type": "text", "text": said}
-
-
-def image(data: str, media_type: str = "image/png") -> JsonObject:
-    return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
 
 
 USE: JsonObject = {"type": "tool_use", "id": "u1", "name": "bash", "input": {}}
