@@ -135,7 +135,7 @@ class ModelCallFailed(RemitError):
     ) -> None:
         super().__init__(message)
         self.reason = reason
-        """overloaded | rate_limited | invalid | authentication | billing | unavailable | cut | timeout | garbage"""
+        """overloaded | rate_limited | invalid | too_long | authentication | billing | unavailable | cut | timeout | garbage"""
         self.billed = billed
         self.is_retryable = is_retryable
         self.retry_after_seconds = retry_after_seconds

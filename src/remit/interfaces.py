@@ -621,6 +621,11 @@ class Sandbox(Protocol):
         """Kill what that call runs; its result has exit_code None. Unknown ids are no error."""
         ...
 
+    async def replace_uploads(self, tree_digest: str | None) -> bool:
+        """Have the files of this tree (None: no files) at /mnt/session/uploads from now on; what runs inside goes on, and sees
+        each file whole or not yet. False where that cannot be. Raises BlobMissing, SandboxLost."""
+        ...
+
     async def services(self) -> Sequence[Service]:
         """What listens on TCP inside, started by commands, by port; bounded."""
         ...
@@ -755,7 +760,8 @@ class Turn(Protocol):
         ...
 
     async def take_input(self) -> TurnView:
-        """Consume waiting input (messages that came meanwhile), as at the start of every step."""
+        """Consume waiting input, as at the start of every step: answers and changes, and on the way to an outcome messages,
+        which may steer. Other messages are handled in order, after what precedes them: when the harness has returned."""
         ...
 
     async def call_model(self, request: ModelRequest) -> ModelResponse:

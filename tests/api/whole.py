@@ -21,6 +21,7 @@ from remit.models.scripted import ScriptedProvider, parse_script
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
 from remit.sandboxes.local import LocalProvider
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
+from remit.testing.messages_rules import StrictModel
 from remit.values import KeyRow
 
 
@@ -41,6 +42,10 @@ async def whole_platform(
     catalog = MemoryCatalog(clock)
     blobs = DirectoryBlobStore(folder / "blobs")
     sandboxes = make_sandboxes(folder / "runtime", blobs, ids)
+    played = {
+        name: parse_script(msgspec.json.encode(script), name=name) for name, script in (scripts or {}).items()
+    }
+    strict = StrictModel(ScriptedProvider(played, clock=clock))
     assembled = assemble(
         Parts(
             settings=load_settings({}, data=folder, **(settings or {})),
@@ -51,15 +56,7 @@ async def whole_platform(
             blobs=blobs,
             bus=MemoryBus(),
             sandboxes=sandboxes,
-            models={
-                "scripted": ScriptedProvider(
-                    {
-                        name: parse_script(msgspec.json.encode(script), name=name)
-                        for name, script in (scripts or {}).items()
-                    },
-                    clock=clock,
-                )
-            },
+            models={"scripted": strict},
             prices=PriceTable(parse_overrides(prices or {}), clock=clock),
             evaluation_heartbeat_seconds=evaluation_heartbeat_seconds,
         ),
@@ -82,3 +79,4 @@ async def whole_platform(
     finally:
         await assembled.held.close()
         await sandboxes.close()
+        strict.require_none()

@@ -109,7 +109,12 @@ class AnthropicProvider:
                 smaller = smaller_max_tokens(refusal.message, asked.max_tokens)
                 if asked.messages is request.messages and refuses_thinking(request, refusal):
                     asked = msgspec.structs.replace(without_thinking(request), max_tokens=asked.max_tokens)
-                elif smaller is None or is_smaller or refusal.reason != "invalid" or refusal.billed != "no":
+                elif (
+                    smaller is None
+                    or is_smaller
+                    or refusal.reason not in ("invalid", "too_long")
+                    or refusal.billed != "no"
+                ):
                     raise
                 else:
                     asked, is_smaller = msgspec.structs.replace(asked, max_tokens=smaller), True

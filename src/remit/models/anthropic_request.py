@@ -8,6 +8,7 @@ import msgspec
 
 from remit.errors import ModelCallFailed
 from remit.models import openai_responses_request, reasoning
+from remit.models.tool_use_ids import MESSAGES_ID_LENGTH_MAX, with_ids
 from remit.schema.claude import claude_model
 from remit.values import JsonObject, JsonValue, ModelRequest
 
@@ -26,7 +27,11 @@ def request_headers(request: ModelRequest) -> dict[str, str]:
 
 def request_body(request: ModelRequest) -> JsonObject:
     """The body of POST /v1/messages."""
-    messages = [_message(message) for message in request.messages]
+    told = with_ids(request.messages, length_max=MESSAGES_ID_LENGTH_MAX)
+    # A message that held nothing but another model's thinking is none; one that its caller sent empty is the caller's.
+    messages = [
+        sent for message in told if (sent := _message(message)).get("content") != [] or sent is message
+    ]
     is_marked = request.is_cached and b'"cache_control"' not in msgspec.json.encode(
         [request.messages, request.tools, request.fields]
     )

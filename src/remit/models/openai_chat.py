@@ -85,7 +85,7 @@ class OpenAIChatProvider:
 
     def _asked_anew(self, asked: ModelRequest, refusal: ModelCallFailed) -> ModelRequest:
         """The request as the server says that it should have been. Raises the refusal where it does not say."""
-        if refusal.reason != "invalid" or refusal.billed != "no":
+        if refusal.reason not in ("invalid", "too_long") or refusal.billed != "no":
             raise refusal
         told = self._told.get(asked.model, "as it came")
         if (other := retold(refusal.message, told)) is not None:

@@ -18,6 +18,7 @@ from remit.models.openai import (
     user_of,
 )
 from remit.models.reasoning import PARTS, Told, fill_in, kept_in
+from remit.models.tool_use_ids import CHAT_ID_LENGTH_MAX, with_ids
 from remit.values import JsonObject, JsonValue, ModelRequest
 
 TAKEN_FIELDS = frozenset(
@@ -47,7 +48,8 @@ def chat_body(
     if request.system:
         messages.append({"role": "system", "content": request.system})
     ids: dict[str, JsonValue] = {}
-    for message in request.messages:
+    given = with_ids(request.messages, length_max=CHAT_ID_LENGTH_MAX) if is_vendor else request.messages
+    for message in given:
         for said in _messages(message):
             if said["role"] == "assistant" and "tool_calls" in said:
                 _give_back(said, message, ids, provider=provider, model=request.model, told=told)

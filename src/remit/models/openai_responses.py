@@ -74,7 +74,12 @@ class OpenAIResponsesProvider:
             except ModelCallFailed as refusal:
                 # A refusal costs nothing: once more for as much as the server can answer, if that is what it was about.
                 smaller = smaller_max_tokens(refusal.message, request.max_tokens)
-                if is_last or refusal.reason != "invalid" or refusal.billed != "no" or smaller is None:
+                if (
+                    is_last
+                    or refusal.reason not in ("invalid", "too_long")
+                    or refusal.billed != "no"
+                    or smaller is None
+                ):
                     raise
                 request = msgspec.structs.replace(request, max_tokens=smaller)
                 continue

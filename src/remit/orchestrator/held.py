@@ -34,6 +34,7 @@ from remit.resources.session_files import load_outputs
 from remit.resources.session_resources import uploads_tree
 from remit.session.state import SessionState
 from remit.values import (
+    UPLOADS,
     Credential,
     JsonObject,
     JsonValue,
@@ -118,6 +119,8 @@ class HeldSandboxes:
             async with lock:  # tools that run side by side share one
                 held = self._held.get(writer.session_id) or await self._start_in_turn(writer)
         held.last_used = self._clock.monotonic()
+        if held.resource_ids != tuple(writer.state.resources):
+            await self._renew_uploads(writer, held)  # where it cannot, the next turn has a sandbox that can
         return held.sandbox
 
     async def _start_in_turn(self, writer: SessionWriter) -> Held:
@@ -203,6 +206,7 @@ class HeldSandboxes:
             mounts=mounts,
             tree=tree,
             outputs=outputs,
+            resource_ids=tuple(state.resources),
         )
         self._held[writer.session_id] = held
         return held
@@ -261,11 +265,34 @@ class HeldSandboxes:
         return await self._installer.layer(writer.principal, writer.session_id, packages, chains)
 
     async def remount(self, writer: SessionWriter) -> None:
-        """Between turns: let a sandbox go whose uploads are no longer the session's. The next one has them."""
+        """Have the session's uploads in its living sandbox, where everything goes on. One that cannot take them is let go;
+        the next one has them."""
         self._not_installed.pop(writer.session_id, None)
         held = self._held.get(writer.session_id)
-        if held is not None and held.mounts != mounts_of(writer.state):
-            await self.release(writer)
+        if held is None:
+            return
+        try:
+            if not await self._renew_uploads(writer, held):
+                await self.snapshot(writer)
+                why = "the files that the session was given cannot be changed in it while it lives"
+                await self.announce_loss(writer, SandboxLost(why, code="released"))
+        except SandboxLost as loss:
+            await self.announce_loss(writer, loss)
+
+    async def _renew_uploads(self, writer: SessionWriter, held: Held) -> bool:
+        """False where the sandbox cannot take what the session has now."""
+        ids = tuple(writer.state.resources)
+        if held.resource_ids == ids and held.mounts == mounts_of(writer.state):
+            return True
+        mounts = await self.mounts(writer)
+        if mounts != held.mounts:
+            if _fixed(mounts) != _fixed(held.mounts):
+                return False
+            digest = next((mount.tree_digest for mount in mounts if mount.path == UPLOADS), None)
+            if not await held.sandbox.replace_uploads(digest):
+                return False
+        held.mounts, held.resource_ids = mounts, ids
+        return True
 
     async def _read_tree(self, digest: str | None) -> Tree | None:
         return msgspec.json.decode(await self._blobs.read(digest), type=Tree) if digest is not None else None
@@ -392,3 +419,8 @@ class HeldSandboxes:
         """Destroy all; the log's snapshots remain."""
         for session_id in list(self._held) if session_ids is None else session_ids:
             await self.drop(session_id)
+
+
+def _fixed(mounts: Sequence[ReadOnlyTree]) -> list[ReadOnlyTree]:
+    """What cannot change while a sandbox lives."""
+    return [mount for mount in mounts if mount.path != UPLOADS]

@@ -41,6 +41,8 @@ class Held:
     workspace_id: str
     sandbox: Sandbox
     mounts: tuple[ReadOnlyTree, ...]
+    resource_ids: tuple[str, ...] = ()
+    """Whose files are in it."""
     tree: Tree | None = None
     """The last snapshot's, to spare hashing what did not change."""
     outputs: Tree = EMPTY_TREE

@@ -38,7 +38,16 @@ from remit.orchestrator.turn import (
 )
 from remit.orchestrator.writer import SessionWriter, tell_parent, thread_of
 from remit.session import events
-from remit.session.moves import CarryOn, Rest, StartTurn, StopTurn, TakeInput, WaitAgain, next_move
+from remit.session.moves import (
+    CarryOn,
+    Rest,
+    StartTurn,
+    StopTurn,
+    TakeInput,
+    WaitAgain,
+    next_input,
+    next_move,
+)
 from remit.session.state import OpenToolUse, SessionState
 from remit.values import (
     HandlerResult,
@@ -225,7 +234,10 @@ class SessionRun:
                     }
                 )
             case "end_turn":
-                if state.pending or state.needs_model:
+                if state.needs_model or next_move(state) != CarryOn():
+                    return
+                if following := next_input(state):
+                    await self._writer.stage(*consume(self._writer, following))
                     return
                 if state.outcome is not None:
                     await self._evaluation.run(self._writer)

@@ -26,6 +26,7 @@ TREATMENTS: dict[str, Treatment] = {
     "no_provider": "people",  # no key is set, or what served the model is not configured any more
     "unpriced": "people",  # the model's price has gone
     "invalid": "end",  # the request itself is refused: the same would be refused again
+    "too_long": "end",  # and no room could be made
     "other": "end",
 }
 """By why the last model call failed (ModelCallFailed.reason, or what stands for other errors in `turn.failed`)."""

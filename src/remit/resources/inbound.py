@@ -32,6 +32,7 @@ from remit.schema.events import (
 )
 from remit.schema.verifiers import CommandVerifier, RubricVerifier, VerifierParams
 from remit.schema.wire import not_supported
+from remit.session.images import why_unsendable
 from remit.session.state import SessionState
 from remit.values import JsonObject, JsonValue
 
@@ -223,6 +224,17 @@ def _check_blocks(blocks: Sequence[MessageBlock | ResultBlock], place: str) -> N
             source = block.source
             if isinstance(source, ImageBase64Source | DocumentBase64Source):
                 _check_base64(source.data, f"{where}.source.data")
+            if isinstance(source, ImageBase64Source):
+                require_sendable_image(source.data, f"{where}.source.data")
+
+
+def require_sendable_image(data: str, place: str) -> None:
+    """Raises InvalidRequest for an image (as base64) that no model is sent."""
+    wrong = why_unsendable(data)
+    if wrong is not None:
+        raise InvalidRequest(
+            f"`{place}`: {wrong}; send another copy, or give it to the session as a resource."
+        )
 
 
 def _check_base64(data: str, place: str) -> None:

@@ -18,9 +18,8 @@ from remit.schema.resources import (
     ResourceParams,
 )
 from remit.schema.wire import not_supported
-from remit.values import JsonObject, Principal, Tree, TreeEntry
+from remit.values import UPLOADS, JsonObject, Principal, Tree, TreeEntry
 
-UPLOADS = "/mnt/session/uploads"
 NAME_BYTES_MAX = 255
 _FILE_MODE = 0o444
 _OWN = frozenset({"sha256", "size_bytes", "literal_path"})

@@ -62,7 +62,7 @@ def new_session(
             "files": dict[str, JsonValue](files or {}),
         },
     )
-    receipts = tuple(received(event, key=str(event["id"])) for event in events)
+    receipts = tuple(received(event, key=str(event["id"]), batch=str(events[0]["id"])) for event in events)
     stream = NewStream(
         stream_id=session_id,
         kind="session",

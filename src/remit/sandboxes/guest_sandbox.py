@@ -74,6 +74,7 @@ class GuestSandbox:
         files_at: str,
         destroy: Callable[[GuestSandbox], Awaitable[None]],
         take_uses: Callable[[], Sequence[CredentialUse]],
+        fill_uploads: Callable[[str | None], Awaitable[None]] | None,
     ) -> None:
         self.id = id
         self.key = key
@@ -87,6 +88,7 @@ class GuestSandbox:
         self._died_of_memory = False
         self._destroy = destroy
         self._take_uses = take_uses
+        self._fill_uploads = fill_uploads
         self._walked: set[str] = set()
         self._is_destroyed = False
 
@@ -98,6 +100,7 @@ class GuestSandbox:
             "epoch": request.epoch,
             "timeout_seconds": request.timeout_seconds,
             "output_bytes_max": min(request.output_bytes_max, self._output_bytes_max),
+            "keep_at": request.keep_at,
         }
         command = request.command.encode("utf-8", "surrogateescape")
         patience = request.timeout_seconds + ANSWER_SECONDS
@@ -240,6 +243,15 @@ class GuestSandbox:
         await self._call("connect", {"tag": tag, "port": port})
         return self._lane.take(tag)
 
+    async def replace_uploads(self, tree_digest: str | None) -> bool:
+        """See `interfaces.Sandbox`."""
+        if self._fill_uploads is None:
+            return False
+        if self._is_destroyed or self.is_lost:
+            raise SandboxLost(f"sandbox {self.id!r} is gone")
+        await self._fill_uploads(tree_digest)
+        return True
+
     def take_credential_uses(self) -> Sequence[CredentialUse]:
         """See `interfaces.Sandbox`."""
         return self._take_uses()
@@ -324,4 +336,5 @@ def _result(answer: Answer) -> ExecResult:
         is_truncated=header["is_truncated"],
         output_bytes_total=header["output_bytes_total"],
         duration_seconds=header["duration_seconds"],
+        kept_bytes=header["kept_bytes"],
     )

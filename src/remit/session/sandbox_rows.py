@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from remit.clock import rfc3339
-from remit.session.history import text_block
+from remit.session.sendable import text_block
 from remit.session.state import SandboxRecord, SessionState, Snapshot
 from remit.values import EventRow, JsonObject
 
@@ -33,13 +33,7 @@ def _tell_of_resource(state: SessionState, what: str) -> None:
     """What is there at the first model call stands in the facts; later changes are said where they happen."""
     if state.facts is None:
         return
-    restart = (
-        " The sandbox starts anew for it before the next turn: files stay; shell variables, the current directory and "
-        "background processes do not."
-        if state.sandbox is not None
-        else ""
-    )
-    state.history.add_user([text_block(f"<system>\n{what}{restart}\n</system>")])
+    state.history.add_user([text_block(f"<system>\n{what}\n</system>")])
 
 
 def sandbox_started(state: SessionState, row: EventRow, body: JsonObject) -> None:

@@ -131,6 +131,8 @@ class SessionState:
     """Input received and not consumed, by event id, in order."""
     received_at_us: dict[str, int] = field(default_factory=dict[str, int])
     """When each pending input came."""
+    batches: dict[str, str] = field(default_factory=dict[str, str])
+    """By pending input the first one that was sent with it, where that is another."""
     open_calls: dict[str, OpenCall] = field(default_factory=dict[str, OpenCall])
     open_span_id: str | None = None
     tool_uses: dict[str, OpenToolUse] = field(default_factory=dict[str, OpenToolUse])
@@ -140,6 +142,8 @@ class SessionState:
     """Of the last call of the turn: all it read and wrote, as the provider counted."""
     bytes_at_last_call: int = 0
     """`history.bytes_added` when that call ended."""
+    windows: dict[str, int] = field(default_factory=dict[str, int])
+    """By model, how many tokens it takes, where a refusal told that it is less than was thought."""
     compactions_in_a_row: int = 0
     needs_model: bool = False
     may_resume: bool = False
@@ -197,6 +201,15 @@ class SessionState:
         if self.running_since_us is not None and now_us is not None:
             total += max(0, now_us - self.running_since_us)
         return total / 1_000_000
+
+
+BYTES_PER_TOKEN = 3
+"""For what was added since the last call reported its tokens: more bytes per token than most text has."""
+
+
+def context_tokens(state: SessionState) -> int:
+    """About how many tokens the next request has."""
+    return state.prompt_tokens + (state.history.bytes_added - state.bytes_at_last_call) // BYTES_PER_TOKEN
 
 
 def add_usage(left: Usage, right: Usage) -> Usage:

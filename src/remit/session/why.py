@@ -13,6 +13,7 @@ import msgspec
 from remit.client.wording import nano_usd, tokens
 from remit.clock import rfc3339
 from remit.session.folding import fold
+from remit.session.mends import mends
 from remit.session.moves import Rest, next_move
 from remit.session.state import OpenToolUse, SessionState
 from remit.session.waiting import PACKAGES, Found, Queued, Signs, Way, Why, attend, lease_sentence, read_signs
@@ -236,7 +237,17 @@ def _found_idle(
                 ways=_budget_ways(state, path),
             )
         case "retries_exhausted":
-            text = f"Its turn failed at {when}, and nothing is tried again by itself."
+            wrong, ways = mends(signs.trouble, path)
+            return Found(
+                waits_for="message",
+                since_us=since_us,
+                sentences=(
+                    f"Its turn failed at {when}, and nothing is tried again by itself.",
+                    *wrong,
+                    *_sandbox_sentence(state, head),
+                ),
+                ways=(*ways, say),
+            )
         case "refusal":
             text = f"The model refused to go on at {when}."
         case None:

@@ -59,6 +59,7 @@ from remit.values.principals import KeyRow, Principal
 from remit.values.sandboxes import (
     GROUND_FILES,
     PROBE_HOST,
+    UPLOADS,
     CallStatus,
     ExecRequest,
     ExecResult,
@@ -84,6 +85,7 @@ __all__ = [
     "GROUND_FILES",
     "PROBE_HOST",
     "UNPARSED_INPUT",
+    "UPLOADS",
     "WALLS",
     "Account",
     "Append",

@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 
-from .capture import Capture
+from .capture import Capture, Kept
 from .processes import exit_code, set_limits, start_root
 
 TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
@@ -35,15 +35,20 @@ class Ended:
             "is_truncated": capture.is_truncated,
             "output_bytes_total": capture.total,
             "duration_seconds": round(seconds, 6),
+            "kept_bytes": 0 if capture.kept is None else capture.kept.size,
         }
+        if capture.kept is not None:
+            capture.kept.close()
 
 
 class Call:
     """One command: who waits for it, how much it has said, when it must be over."""
 
-    def __init__(self, call_id: str, timeout_seconds: float, output_bytes_max: int) -> None:
+    def __init__(
+        self, call_id: str, timeout_seconds: float, output_bytes_max: int, kept: Kept | None = None
+    ) -> None:
         self.call_id = call_id
-        self.capture = Capture(output_bytes_max)
+        self.capture = Capture(output_bytes_max, kept)
         self.started = time.monotonic()
         self.timeout_seconds = timeout_seconds
         self.waiters: list[int] = []

@@ -12,6 +12,7 @@ import time
 
 from . import jsons
 from .calls import Call, Ended, Memory, Program, search_header
+from .capture import Kept
 from .control import Control
 from .files import read_file, write_file
 from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl, signal
@@ -166,7 +167,8 @@ class Daemon:
         if known is not None or self._joined(number, request["call_id"]):
             return known
         assert self._shell is not None
-        call = Call(request["call_id"], request["timeout_seconds"], request["output_bytes_max"])
+        kept = Kept(self._paths.real(request["keep_at"])) if request["keep_at"] is not None else None
+        call = Call(request["call_id"], request["timeout_seconds"], request["output_bytes_max"], kept)
         call.waiters.append(number)
         self._shell.waiting.append((call, command))
         self._next_command(self._shell)

@@ -75,9 +75,9 @@ def start_root(
     limits: Mapping[str, int],
     stdin: int,
     output: int,
-    status: tuple[int, int] | None = None,
+    given: Sequence[tuple[int, int]] = (),
 ) -> int:
-    """Fork and exec; the pid. `status` = (descriptor here, number there) is given to the program as well.
+    """Fork and exec; the pid. What is `given` (descriptor here, number there) the program has as well.
 
     What goes wrong after the fork ends as exit code 126 or 127 with a line on the output, as in a shell.
     """
@@ -92,8 +92,8 @@ def start_root(
         os.dup2(stdin, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        if status is not None:
-            os.dup2(status[0], status[1])
+        for here, there in given:
+            os.dup2(here, there)
         set_limits(limits)
         try:
             os.chdir(working_directory)

@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from remit.testing.sandbox_checks.given import Bench, a_sandbox, store_tree
+from remit.testing.sandbox_checks.given import EPOCH, Bench, a_sandbox, store_tree
 from remit.values import (
     ReadOnlyTree,
     Tree,
@@ -116,6 +116,40 @@ async def check_outputs_stand_again_and_uploads_are_read_only(bench: Bench) -> N
             assert (await hands.shell("cat /mnt/session/uploads/in/data.csv")).output == b"1,2\n"
             assert (await hands.shell("echo x > /mnt/session/uploads/in/data.csv")).exit_code != 0
             assert (await hands.shell("touch /mnt/session/uploads/new")).exit_code != 0
+
+
+UPLOADED: tuple[dict[str, bytes], ...] = (
+    {"a.txt": b"one"},
+    {"a.txt": b"two", "in/b.txt": b"b"},
+    {"a.txt/now/a folder": b"x", "in": b"now a file"},
+    {},
+    {"deep/er/c": b"c", "deep/d": b"d"},
+)
+"""What is to stand below the uploads, one after the other."""
+
+
+async def check_uploads_change_while_the_sandbox_lives(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        for files in UPLOADED:
+            digest = await store_tree(bench.blobs, files) if files else None
+            assert await hands.sandbox.replace_uploads(digest)
+            for path, content in files.items():
+                assert await hands.read(f"/mnt/session/uploads/{path}") == content
+            found = await hands.sandbox.glob("**/*", "/mnt/session/uploads", epoch=EPOCH)
+            there = {path.removeprefix("/mnt/session/uploads/") for path in found}
+            assert there == set(files), there
+
+
+async def check_what_runs_outlives_new_uploads(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        uploads = "/mnt/session/uploads" if bench.provider.capabilities().isolation != "none" else "$UPLOADS"
+        begun = await hands.shell(f"X=1; echo t > /tmp/kept-$$; sleep 1000 & B=$!; ls -A {uploads}")
+        assert (begun.exit_code, begun.output) == (0, b"")
+        assert await hands.sandbox.replace_uploads(await store_tree(bench.blobs, {"in/data.csv": b"1,2\n"}))
+        seen = await hands.shell(f"cat {uploads}/in/data.csv /tmp/kept-$$; echo $X; kill -0 $B && echo alive")
+        assert seen.output == b"1,2\nt\n1\nalive\n"
+        if bench.provider.capabilities().isolation != "none":
+            assert (await hands.shell(f"touch {uploads}/new || rm {uploads}/in/data.csv")).exit_code != 0
 
 
 async def check_a_planted_link_does_not_lead_a_mount_astray(bench: Bench) -> None:
