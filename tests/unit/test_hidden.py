@@ -27,16 +27,24 @@ WRITTEN: list[Callable[[str], str]] = [
     lambda token: "/v1/previews/" + "".join(f"%{byte:02x}" for byte in token.encode()) + "/x",
 ]
 
+UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access")
+
 
 @pytest.fixture
 def log(tmp_path: Path) -> Generator[Path]:
     before = logging.root.handlers[:], logging.root.level, logging.raiseExceptions
+    # A server that another test ran in this process has set these up its own way.
+    uvicorn = [(each, each.handlers[:], each.propagate) for each in map(logging.getLogger, UVICORN)]
+    for each, _, _ in uvicorn:
+        each.handlers[:], each.propagate = [], True
     log_to_file(tmp_path)
     ours = logging.root.handlers[:]
     yield tmp_path / LOG_FILE
     for handler in ours:
         handler.close()
     logging.root.handlers[:], logging.root.level, logging.raiseExceptions = before
+    for each, handlers, propagates in uvicorn:
+        each.handlers[:], each.propagate = handlers, propagates
     structlog.reset_defaults()
 
 

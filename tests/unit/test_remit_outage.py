@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from remit.config import SETTINGS
 from remit.errors import CompactionLimitReached, ModelCallFailed, ModelUnavailable, RemitError, Unpriced
-from remit.models.http import ModelEndpoint, ModelTimeouts, error_failure, status_failure
+from remit.models.failures import error_failure, status_failure
+from remit.models.http import ModelEndpoint, ModelTimeouts
 from remit.models.transport import Cause, TransportFailed
 from remit.orchestrator.session_errors import turn_failure
 from remit.remits.outage import (
@@ -44,7 +45,7 @@ def status(code: int, kind: str = "") -> ModelCallFailed:
 
 
 def broken(cause: Cause) -> ModelCallFailed:
-    return ENDPOINT._broken(TransportFailed(cause))  # pyright: ignore[reportPrivateUsage]
+    return ENDPOINT._broken(TransportFailed(cause), silence_seconds=120)  # pyright: ignore[reportPrivateUsage]
 
 
 BY_STATUS: dict[Treatment, Sequence[int]] = {

@@ -91,8 +91,12 @@ CASES = {
         Rest(),
     ),
     "a message does not get past a spent budget": (
-        state(stop_reason={"type": "budget_reached"}, pending=pending("user.message")),
+        state(stop_reason={"type": "budget_reached"}, budget={}, pending=pending("user.message")),
         Rest(),
+    ),
+    "a message is tried where the cap of a key or workspace was spent": (
+        state(stop_reason={"type": "budget_reached"}, pending=pending("user.message")),
+        StartTurn(event_ids=("e0",)),
     ),
     "a raised budget resumes by itself": (
         state(stop_reason={"type": "budget_reached"}, may_resume=True),

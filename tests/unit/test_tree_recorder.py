@@ -24,7 +24,7 @@ def test_folders_that_shut_their_owner_out_are_recorded_like_others(
     tmp_path_factory: pytest.TempPathFactory, mode: int
 ) -> None:
     folder = tmp_path_factory.mktemp("tree")
-    for above in (folder, *list(folder.parents)[:2]):
+    for above in (folder, *list(folder.parents)[:3]):
         above.chmod(above.stat().st_mode | 0o711)
     (folder / "d/sub").mkdir(parents=True)
     for name in ("d/a", "d/sub/b", "c"):

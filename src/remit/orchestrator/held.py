@@ -195,9 +195,7 @@ class HeldSandboxes:
         except BaseException:
             await asyncio.shield(sandbox.destroy())
             raise
-        await place_links(
-            sandbox, state.resources, call_id=f"links:{sandbox.id}:{state.seq}", epoch=writer.epoch
-        )
+        await _place_links(writer, sandbox)
         tree = await self._read_tree(digest)
         outputs = await load_outputs(self._blobs, state.outputs_digest)
         held = Held(
@@ -291,6 +289,7 @@ class HeldSandboxes:
             digest = next((mount.tree_digest for mount in mounts if mount.path == UPLOADS), None)
             if not await held.sandbox.replace_uploads(digest):
                 return False
+            await _place_links(writer, held.sandbox)
         held.mounts, held.resource_ids = mounts, ids
         return True
 
@@ -419,6 +418,11 @@ class HeldSandboxes:
         """Destroy all; the log's snapshots remain."""
         for session_id in list(self._held) if session_ids is None else session_ids:
             await self.drop(session_id)
+
+
+async def _place_links(writer: SessionWriter, sandbox: Sandbox) -> None:
+    call_id = f"links:{sandbox.id}:{writer.state.seq}"
+    await place_links(sandbox, writer.state.resources, call_id=call_id, epoch=writer.epoch)
 
 
 def _fixed(mounts: Sequence[ReadOnlyTree]) -> list[ReadOnlyTree]:
