@@ -119,7 +119,7 @@ class SseParser:
             self._event = b""
         elif line == b"data":
             self._data.append(b"")
-        elif not line.startswith(_FIELDS):
+        elif not line.startswith(_FIELDS) and not any(field.startswith(line) for field in _FIELDS):
             self._keep_stray(line)
 
     def _close(self, events: list[SseEvent]) -> None:
