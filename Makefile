@@ -31,7 +31,7 @@ help:
 	@echo "make test              set up and run all tests"
 	@echo "make check             format, lint, types, layers, fast tests (about a minute)"
 	@echo "make bench [ONLY=W1]   the workloads of docs/performance.md, each beside a raw limit of this machine [SCALE=0.1]"
-	@echo "make load [ONLY=storm] the load shapes of docs/reliability.md; none may fail [SCALE=0.1]"
+	@echo "make load [ONLY=storm] the load shapes of docs/load.md; none may fail [SCALE=0.1]"
 	@echo "make soak              sessions made, used and deleted: what of them stays behind [MINUTES=10] [WORKERS=24]"
 	@echo "make faults            every story struck by every fault at every point [SEED=22] [CELLS=500] [RESUME=1]"
 	@echo "make cheats            every row of the tables of cheats, of which make test runs some [PYTEST_ARGS=…]"

@@ -138,8 +138,8 @@ class SessionStore(Protocol):
         ...
 
     async def delete_stream(self, principal: Principal, stream_id: str, *, expected_seq: int) -> None:
-        """Remove events, checkpoint and summary; accounts, holds and grants stay readable (a parent's money depends on
-        them). For everything else the stream is NotFound afterwards, for ever. Raises SequenceConflict."""
+        """Remove events, checkpoint and summary; accounts, open holds and grants stay readable, and settled holds where
+        the stream has a parent, whose receipt shows them. For everything else the stream is NotFound afterwards, for ever. Raises SequenceConflict."""
         ...
 
     async def accounts(

@@ -228,9 +228,7 @@ async def test_bad_event_is_refused_by_the_name_of_the_field(
     assert f"`{named}`" in answer.json()["error"]["message"]
 
 
-PNG = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
 def png_of(width: int, height: int, bytes_more: int = 0) -> str:
@@ -250,7 +248,9 @@ def png_of(width: int, height: int, bytes_more: int = 0) -> str:
     ],
     ids=["bytes", "side", "empty side", "no image", "no header"],
 )
-async def test_an_image_that_no_model_takes_is_refused_by_its_block(world: World, data: str, said: str) -> None:
+async def test_an_image_that_no_model_takes_is_refused_by_its_block(
+    world: World, data: str, said: str
+) -> None:
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
     async with world.sdk() as client:
         session = await new_session(client)

@@ -90,6 +90,10 @@ CASES = {
         state(stop_reason={"type": "requires_action"}, tool_uses=asked(), pending=pending("user.message")),
         Rest(),
     ),
+    "a message after a turn that failed before it was answered is taken with it": (
+        state(stop_reason={"type": "retries_exhausted"}, needs_model=True, pending=pending("user.message")),
+        StartTurn(event_ids=("e0",)),
+    ),
     "a message does not get past a spent budget": (
         state(stop_reason={"type": "budget_reached"}, budget={}, pending=pending("user.message")),
         Rest(),

@@ -209,9 +209,7 @@ class _Wiring:
             handlers=[
                 self._session_handler(),
                 self._remit_handler(),
-                WorkspaceHandler(
-                    store=self._sessions, clock=self._clock, calls=self._calls, caps=self._caps
-                ),
+                WorkspaceHandler(store=self._sessions, clock=self._clock, calls=self._calls, caps=self._caps),
             ],
         )
 

@@ -64,7 +64,9 @@ def _csv_rows(text: str) -> Iterator[tuple[int, JsonObject]]:
     reader = csv.DictReader(io.StringIO(text))
     try:
         if not set(_IDS) & set(reader.fieldnames or ()):
-            raise InvalidRequest(f"`content`: its first line names no column of requests' ids; {_WHAT_IS_READ}")
+            raise InvalidRequest(
+                f"`content`: its first line names no column of requests' ids; {_WHAT_IS_READ}"
+            )
         for row in reader:
             yield (
                 reader.line_num,

@@ -65,7 +65,14 @@ def next_move(state: SessionState) -> Move:
 def next_input(state: SessionState) -> tuple[str, ...]:
     """The pending events to consume when nothing is under way, in order: what was sent together is handled together, and
     what came later when that is done."""
-    if state.tool_uses or state.needs_model or state.outcome is not None:
+    if state.tool_uses or state.needs_model:
+        return input_on_the_way(state)
+    return _first_input(state)
+
+
+def _first_input(state: SessionState) -> tuple[str, ...]:
+    """What begins a turn, also after one that failed before it was answered: nothing more is tried of that by itself."""
+    if state.outcome is not None:
         return input_on_the_way(state)
     taken: list[str] = []
     batch: str | None = None
@@ -97,7 +104,7 @@ def _move_when_idle(state: SessionState, interrupts: tuple[str, ...]) -> Move:
     if reason == "budget_reached":
         # Without a budget of its own it was a cap of its key or workspace, and that begins anew.
         if state.takes_messages_at_cap and _pending(state, INPUT_TYPES_STARTING):
-            return StartTurn(event_ids=next_input(state))
+            return StartTurn(event_ids=_first_input(state))
         return _take_or_rest(state, INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
     answers = _answers(state)
     if reason == "requires_action":
@@ -105,7 +112,7 @@ def _move_when_idle(state: SessionState, interrupts: tuple[str, ...]) -> Move:
             return _take_or_rest(state, INPUT_TYPES_CHANGING)
         return StartTurn(event_ids=answers) if _resolves_all(state, answers) else WaitAgain(event_ids=answers)
     if _pending(state, INPUT_TYPES_STARTING):
-        return StartTurn(event_ids=next_input(state))
+        return StartTurn(event_ids=_first_input(state))
     return _take_or_rest(state, INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
 
 

@@ -276,6 +276,8 @@ class MemorySessionStore:
         stream.keys.clear()
         stream.public_ids.clear()
         stream.checkpoint = None
+        if stream.head.parent_stream_id is None:
+            stream.holds = {key: hold for key, hold in stream.holds.items() if hold.state == "open"}
 
     # -------------------------------------------------------------------------------- wakes and leases
 

@@ -102,6 +102,11 @@ class SqliteSessionStore:
             )
             for table in ("events", "event_keys", "checkpoints"):
                 cursor.execute(f"DELETE FROM {table} WHERE stream_id = ?", (stream_id,))
+            cursor.execute(
+                "DELETE FROM holds WHERE stream_id = ?1 AND state != 'open' AND EXISTS "
+                "(SELECT 1 FROM streams WHERE stream_id = ?1 AND parent_stream_id IS NULL)",
+                (stream_id,),
+            )
 
         await self._database.write(run)
 
