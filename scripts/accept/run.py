@@ -42,6 +42,7 @@ SECTIONS = (
     Section(number=4, title="the core", script="section_4_core.py", seconds_max=480),
     Section(number=5, title="bad input", script="section_5_bad_input.py", seconds_max=240),
     Section(number=6, title="proof", script="section_6_proof.py", seconds_max=900),
+    Section(number=7, title="trust", script="section_7_trust.py", seconds_max=600),
 )
 
 

@@ -47,6 +47,7 @@ class Users:
         """Make, use and delete sessions until it is over."""
         client = Client(self._target, self.seen)
         given = await make_agent(client, "scripted/soak", TOOLS)
+        _close(client)
         async with asyncio.TaskGroup() as group:
             for number in range(workers):
                 group.create_task(self._work(number, given, is_over))
@@ -67,8 +68,7 @@ class Users:
                 await self._one(client, given, ways[turn % len(ways)])
             except (HttpError, ConnectionError, TimeoutError) as error:
                 self.failures[f"{type(error).__name__}: {str(error)[:200]}"] += 1
-        if client.connection is not None:
-            client.connection.transport.close()
+        _close(client)
 
     async def _one(
         self, client: Client, given: dict[str, str], use: Callable[[Session], Coroutine[Any, Any, None]]
@@ -95,6 +95,11 @@ class Users:
                     raise
                 await client.ask("POST", f"/v1/sessions/{session_id}/events", {"events": [INTERRUPT]})
                 await asyncio.sleep(0.05)
+
+
+def _close(client: Client) -> None:
+    if client.connection is not None:
+        client.connection.transport.close()
 
 
 async def _talk(session: Session) -> None:
