@@ -277,12 +277,13 @@ SETTINGS: Mapping[str, Setting] = {
     ),
 }
 """Every setting that a flag or a variable can set. Tables of the file only: [prices."MODEL"], [aliases],
-[routes."NAME"], [credentials.NAME]."""
+[routes."NAME"], [models."NAME"], [credentials.NAME]."""
 
 TABLES: Mapping[str, str] = {
     "prices": 'prices."MODEL"',
     "aliases": "aliases",
     "routes": 'routes."NAME"',
+    "models": 'models."NAME"',
     "credentials": "credentials.NAME",
 }
 """Those tables, and how their heads are written."""
@@ -334,6 +335,7 @@ class Settings:
     prices: Mapping[str, Any] = field(default_factory=_no_table)
     aliases: Mapping[str, str] = field(default_factory=_no_table)
     routes: Mapping[str, Any] = field(default_factory=_no_table)
+    models: Mapping[str, Any] = field(default_factory=_no_table)
     credentials: Mapping[str, Any] = field(default_factory=_no_table)
 
 

@@ -421,7 +421,8 @@ class ModelProvider(Protocol):
 
     def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """Make one call: deltas, then exactly one ModelResponse, last. Raises ModelCallFailed. Closing the iterator
-        aborts the call. No retries inside. Ids of tool_use blocks are the provider's."""
+        aborts the call. No retries inside, but of a refusal that says how the request should have been. Ids of tool_use
+        blocks are unique in the conversation, and such as every provider takes."""
         ...
 
     async def models(self) -> Sequence[ModelInfo]:

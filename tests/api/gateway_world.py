@@ -91,11 +91,13 @@ async def gateway_world(
     *,
     routes: Mapping[str, Any] | None = None,
     aliases: Mapping[str, str] | None = None,
+    models_said: Mapping[str, Any] | None = None,
+    listed: Mapping[str, JsonObject] | None = None,
     retries: RetrySettings | None = None,
     clock: Clock | None = None,
     **answers: Sequence[Answer],
 ) -> AsyncIterator[GatewayWorld]:
-    """`anthropic`, `chat`, `responses`, `spare`: what the provider of this name answers, in turn. `spare` speaks Messages."""
+    """`listed` is what every provider lists, `models_said` the table of the settings. `anthropic`, `chat`, `responses`, `spare`: what the provider of this name answers, in turn. `spare` speaks Messages."""
     clock = clock or SystemClock()
     ids = Ids(clock)
     catalog = MemoryCatalog(clock)
@@ -105,7 +107,9 @@ async def gateway_world(
     models: dict[str, ModelProvider] = {"scripted": ScriptedProvider({}, clock=clock)}
     async with AsyncExitStack() as stack:
         for name, given in answers.items():
-            server = servers[name] = await stack.enter_async_context(ModelServer(given).serving())
+            server = servers[name] = await stack.enter_async_context(
+                ModelServer(given, models=tuple(listed or ()), described=listed).serving()
+            )
             if name in ("anthropic", "spare"):
                 models[name] = AnthropicProvider(
                     api_key=MODEL_KEY, base_url=server.url, timeouts=SHORT, name=name
@@ -118,7 +122,9 @@ async def gateway_world(
             stack.push_async_callback(models[name].close)
         assembled = assemble(
             Parts(
-                settings=load_settings({}, data=folder, routes=routes or {}, aliases=aliases or {}),
+                settings=load_settings(
+                    {}, data=folder, routes=routes or {}, aliases=aliases or {}, models=models_said or {}
+                ),
                 clock=clock,
                 ids=ids,
                 sessions=MemorySessionStore(clock),

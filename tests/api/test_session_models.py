@@ -216,3 +216,43 @@ async def remit_ended(http: httpx2.AsyncClient, remit_id: str) -> None:
         async for line in live.aiter_lines():
             if line == "event: remit.ended":
                 return
+
+
+def chat_calls(world: GatewayWorld) -> list[Any]:
+    """The bodies of the calls of Chat Completions."""
+    return [one.body for one in world.servers["chat"].requests if one.path == "/v1/chat/completions"]
+
+
+async def test_reasoning_goes_back_to_the_server_of_chat_completions_that_it_came_from(
+    tmp_path: Path,
+) -> None:
+    answers = [LOOKS, LOOKS, Answer(chunks=("Nowhere.",))]
+    async with gateway_world(tmp_path, chat=answers) as world, working(world) as client:
+        session_id = await new_session(client, "chat/m")
+        events = await say(client, session_id, "Find it.")
+        first, second, third = chat_calls(world)
+    assert "session.error" not in [event.type for event in events]
+    assert "agent.thinking" in [event.type for event in events]
+    assert "reasoning_content" not in str(first)
+    assert second["messages"][-2]["reasoning_content"] == "Where is it?"
+    said = [message for message in third["messages"] if message["role"] == "assistant"]
+    assert [message["reasoning_content"] for message in said] == ["Where is it?"] * 2
+    ids = [message["tool_calls"][0]["id"] for message in said]
+    assert len(set(ids)) == 2, "the server gave both calls one id"
+    assert [message["tool_call_id"] for message in third["messages"] if message["role"] == "tool"] == ids
+
+
+async def test_two_calls_with_one_id_are_two_calls(tmp_path: Path) -> None:
+    twice = tuple(ServedToolUse(id="call_0", name="glob", input={"pattern": pattern}) for pattern in "ab")
+    answers = [Answer(tool_uses=twice, stop_reason="tool_use"), Answer(chunks=("Nowhere.",))]
+    async with gateway_world(tmp_path, chat=answers) as world, working(world) as client:
+        session_id = await new_session(client, "chat/m")
+        events = await say(client, session_id, "Find them.")
+        _, second = chat_calls(world)
+    uses = {event.id for event in events if event.type == "agent.tool_use"}
+    results = {event.tool_use_id for event in events if event.type == "agent.tool_result"}
+    assert len(uses) == 2
+    assert results == uses
+    called = [call["id"] for call in second["messages"][-3]["tool_calls"]]
+    assert [message["tool_call_id"] for message in second["messages"][-2:]] == called
+    assert len(set(called)) == 2

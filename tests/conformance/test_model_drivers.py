@@ -358,7 +358,9 @@ async def test_iterations_that_the_top_level_leaves_out_are_counted() -> None:
 
 
 async def test_cache_writes_are_told_apart_by_how_long_they_last() -> None:
-    usage = Usage(input_tokens=1, cache_creation_5m_input_tokens=2, cache_creation_1h_input_tokens=3)
+    usage = Usage(
+        input_tokens=1, output_tokens=4, cache_creation_5m_input_tokens=2, cache_creation_1h_input_tokens=3
+    )
     async with served(anthropic_driver, Answer(chunks=("x",), usage=usage)) as (_, driver):
         _, response = await collect(driver)
 

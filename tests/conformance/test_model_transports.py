@@ -35,7 +35,7 @@ LARGE = 32 << 20
 
 @pytest.fixture(params=[Http1Transport, Httpx2Transport], ids=["http1", "httpx2"])
 def make(request: pytest.FixtureRequest) -> Make:
-    return lambda url: request.param(url, connect_seconds=2.0, silence_seconds=SILENCE_SECONDS)
+    return lambda url: request.param(url, connect_seconds=2.0)
 
 
 @asynccontextmanager
@@ -54,7 +54,14 @@ async def served(
 async def ask(
     transport: Transport, *, body: bytes | None = b"{}", seconds: float = PLENTY_SECONDS, **headers: str
 ) -> Answer:
-    return await transport.send("POST", "/x?y=1", body, headers, deadline=time.monotonic() + seconds)
+    return await transport.send(
+        "POST",
+        "/x?y=1",
+        body,
+        headers,
+        deadline=time.monotonic() + seconds,
+        silence_seconds=SILENCE_SECONDS,
+    )
 
 
 async def whole(transport: Transport, **options: float) -> bytes:
@@ -344,7 +351,7 @@ async def test_a_reader_that_does_not_read_stops_the_sender(make: Make) -> None:
 
 
 def http1_alone(url: str) -> Transport:
-    return Http1Transport(url, connect_seconds=2.0, silence_seconds=2.0)
+    return Http1Transport(url, connect_seconds=2.0)
 
 
 async def test_bytes_behind_an_answer_are_nobodys() -> None:
@@ -373,7 +380,7 @@ async def test_an_answer_before_the_request_is_sent_is_taken() -> None:
 
 async def test_kept_connections_are_dropped_before_servers_drop_them() -> None:
     def hasty(url: str) -> Transport:
-        return Http1Transport(url, connect_seconds=2.0, silence_seconds=2.0, keepalive_seconds=0.01)
+        return Http1Transport(url, connect_seconds=2.0, keepalive_seconds=0.01)
 
     async with served(hasty, saying(CHUNKED + chunked(b"hello"))) as (server, transport):
         assert await whole(transport) == b"hello"
@@ -391,7 +398,7 @@ async def test_a_transport_has_a_bounded_number_of_connections() -> None:
         return True
 
     def narrow(url: str) -> Transport:
-        return Http1Transport(url, connect_seconds=2.0, silence_seconds=2.0, connections_max=2)
+        return Http1Transport(url, connect_seconds=2.0, connections_max=2)
 
     async with served(narrow, answer) as (_, transport):
         taken = [asyncio.ensure_future(whole(transport)) for _ in range(2)]
@@ -416,14 +423,14 @@ async def test_a_certificate_counts_only_if_the_environment_trusts_it(
     with anyio.fail_after(10):
         async with raw_server(saying(CHUNKED, chunked(b"hello")), tls=serving) as server:
             url = f"https://localhost:{server.port}"
-            stranger = Http1Transport(url, connect_seconds=2.0, silence_seconds=2.0)
+            stranger = Http1Transport(url, connect_seconds=2.0)
             with pytest.raises(TransportFailed) as failed:
                 await whole(stranger)
             assert failed.value.cause == "unreachable"
             assert not server.requests
 
             monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-            trusting = Http1Transport(url, connect_seconds=2.0, silence_seconds=2.0)
+            trusting = Http1Transport(url, connect_seconds=2.0)
             assert await whole(trusting) == b"hello"
             assert await whole(trusting) == b"hello"
             assert len({exchange.connection for exchange in server.requests}) == 1
@@ -458,7 +465,7 @@ async def test_no_proxy_stands_before_this_machine(monkeypatch: pytest.MonkeyPat
 async def _events(url: str) -> None:
     timeouts = ModelTimeouts(connect_seconds=2, silence_seconds=2)
     endpoint = ModelEndpoint(name="m", base_url=url, headers={}, timeouts=timeouts)
-    events = endpoint.events("/messages", {}, is_last=lambda event: event.event == "message_stop")
+    events = endpoint.events("/messages", {}, outlook=lambda: "whole")
     try:
         async with aclosing(events):
             async for _ in events:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 
 import anyio
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raw_server import Exchange, raw_server
 from remit.clock import SystemClock
 from remit.errors import HoldRefused, LeaseLost, ModelCallFailed, ModelUnavailable, Unpriced
 from remit.gateway.course import RetrySettings
@@ -21,6 +23,7 @@ from remit.ids import Ids
 from remit.ledger.accounts import HoldKey, LedgerRows, account_key, apply_effects, hold_key
 from remit.ledger.prices import PriceOverride, PriceTable
 from remit.models.anthropic import AnthropicProvider
+from remit.models.openai_chat import OpenAIChatProvider
 from remit.models.scripted import Script, ScriptedFault, ScriptedProvider, ScriptedUsage, Step
 from remit.testing.clock import FakeClock
 from remit.testing.model_server import Answer, ModelServer
@@ -449,6 +452,69 @@ async def test_an_answer_without_usage_or_with_less_than_none_is_assumed_to_cost
     assert ended.response is response
     assert response.usage == Usage()
     assert recorder.account("tokens").spent == attempt.holds[1].amount
+
+
+SAID = "data: " + json.dumps({"choices": [{"delta": {"content": "hm"}, "finish_reason": "stop"}]})
+
+
+@pytest.mark.parametrize(
+    ("reported", "per_call"),
+    [
+        ({"total_tokens": 5000}, None),
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, None),
+        ({"prompt_tokens": "4000", "completion_tokens": "1000"}, None),
+        ({"prompt_tokens": 4000, "completion_tokens": 1000, "total_tokens": 4500}, None),
+        (None, None),
+        ({"prompt_tokens": 4000.0, "completion_tokens": 1000.0}, 5000),
+        ({"prompt_tokens": 4000, "total_tokens": 5000}, 5000),
+        (
+            {
+                "prompt_tokens": 1000,
+                "completion_tokens": 50,
+                "total_tokens": 5050,
+                "completion_tokens_details": {"reasoning_tokens": 4000},
+            },
+            5050,
+        ),
+    ],
+)
+@pytest.mark.parametrize("price", [None, PRICE], ids=["tokens", "dollars"])
+async def test_a_budget_binds_whatever_the_provider_reports(
+    clock: FakeClock, reported: object, per_call: int | None, price: PriceOverride | None
+) -> None:
+    async def answer(exchange: Exchange) -> bool:
+        usage = "data: " + json.dumps({"choices": [], "usage": reported})
+        head = b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+        await exchange.send(head + f"{SAID}\n\n{usage}\n\ndata: [DONE]\n\n".encode())
+        return False
+
+    recorder = LedgerRecorder(tokens=None if price else 20_000, usd=0.05 if price else None)
+    with anyio.fail_after(10):
+        async with raw_server(answer) as server:
+            driver = OpenAIChatProvider(api_key=None, base_url=server.url, name="local")
+            gateway = Gateway(
+                router=Router({"local": driver}, aliases={}),
+                prices=PriceTable({} if price is None else {"local/m": price}, clock=clock),
+                clock=clock,
+                ids=Ids(clock),
+                retries=RetrySettings(),
+            )
+            with pytest.raises(HoldRefused):
+                await _call_for_ever(gateway, recorder)
+            await driver.close()
+    for attempt, ended in recorder.endings:
+        hold = next(hold for hold in attempt.holds if hold.unit == ("nano_usd" if price else "tokens"))
+        assert ended.is_assumed == (per_call is None)
+        if per_call is None:
+            assert ended.settlements[attempt.holds.index(hold)].amount == hold.amount
+        else:
+            assert ended.usage.total_tokens == per_call
+    assert recorder.account("nano_usd" if price else "tokens").spent > 0
+
+
+async def _call_for_ever(gateway: Gateway, recorder: LedgerRecorder) -> None:
+    for _ in range(100):
+        await gateway.call(SOMEONE, ask(model="local/m"), recorder)
 
 
 async def test_a_real_driver_is_paid_at_list_price_after_its_failures(clock: FakeClock) -> None:

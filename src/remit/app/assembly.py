@@ -14,6 +14,7 @@ from remit.egress.operator_credentials import OperatorCredentials
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.gateway import Gateway
 from remit.gateway.limiter import LimiterSettings
+from remit.gateway.model_settings import parse_models
 from remit.gateway.routing import Router, parse_routes
 from remit.interfaces import (
     Collector,
@@ -269,6 +270,7 @@ class _Wiring:
             self._parts.models,
             aliases=settings.aliases,
             routes=parse_routes(settings.routes),
+            models=parse_models(settings.models),
             default=settings.model,
         )
 
@@ -281,6 +283,7 @@ class _Wiring:
             ids=self._ids,
             retries=self._parts.retries,
             limits=LimiterSettings.beginning_with(self._settings.model_calls),
+            models=parse_models(self._settings.models),
             observe=observe_calls(metrics=self._metrics, tracer=self._tracer, clock=self._clock),
         )
 

@@ -23,9 +23,13 @@ USAGE_BELIEVED_MAX = 1_000_000_000
 
 
 def believed(response: ModelResponse) -> ModelResponse:
-    """Counts below zero, and those that no call can have, are no report: they must neither pay back nor stop the turn,
-    nor count for more than the ledger can."""
-    if all(0 <= count <= USAGE_BELIEVED_MAX for count in msgspec.structs.astuple(response.usage)):
+    """A report that cannot be right is no report: it must neither pay back nor stop the turn, nor count for more than the
+    ledger can, nor for nothing. Every request has words that were read, and what was said was written."""
+    usage = response.usage
+    is_in_range = all(0 <= count <= USAGE_BELIEVED_MAX for count in msgspec.structs.astuple(usage))
+    is_read = usage.total_tokens > usage.output_tokens
+    is_written = usage.output_tokens > 0 or not response.content
+    if is_in_range and is_read and is_written:
         return response
     return msgspec.structs.replace(response, usage=Usage(), is_usage_known=False)
 

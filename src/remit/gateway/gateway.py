@@ -14,10 +14,11 @@ import structlog
 from remit.clock import Clock
 from remit.errors import HoldRefused, InvalidRequest, ModelCallFailed, RemitError, Unpriced
 from remit.gateway.appends import carry_through
-from remit.gateway.context_windows import ContextWindows
 from remit.gateway.course import Course, RetrySettings
 from remit.gateway.endings import Started, assumed, believed, failed, succeeded, unbilled
 from remit.gateway.limiter import Limiter, LimiterSettings
+from remit.gateway.model_limits import ModelLimits
+from remit.gateway.model_settings import ModelSettings
 from remit.gateway.routing import Route, RoutePlan, Router, Trimmed, trim
 from remit.ids import Ids
 from remit.interfaces import CallRecorder, Prices
@@ -86,6 +87,7 @@ class Gateway:
         ids: Ids,
         retries: RetrySettings,
         limits: LimiterSettings | None = None,
+        models: Mapping[str, ModelSettings] | None = None,
         random_fraction: Callable[[], float] = random.random,
         observe: Observe | None = None,
     ) -> None:
@@ -98,7 +100,7 @@ class Gateway:
         self._observe = observe
         self._limits = limits or LimiterSettings(closed_seconds_max=retries.wait_seconds_max)
         self._limiters: dict[str, Limiter] = {}
-        self._windows = ContextWindows(router, clock)
+        self._model_limits = ModelLimits(router, clock, settings=models)
 
     @property
     def limiters(self) -> Mapping[str, Limiter]:
@@ -107,7 +109,7 @@ class Gateway:
 
     async def context_tokens(self, model: str) -> int:
         """See interfaces.ModelCaller."""
-        return await self._windows.of(model)
+        return await self._model_limits.context_tokens(model)
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """The first target's own count; None when it cannot tell. Raises ModelUnavailable, InvalidRequest."""
@@ -189,6 +191,8 @@ class Gateway:
     async def _try(self, asked: _Asked, route: Route, rate: Rate | None, *, number: int) -> _Tried:
         """One attempt over one target, in its turn. Its end is not recorded yet."""
         trimmed = trim(asked.request, route, asked.plan.drop)
+        fitted = await self._model_limits.fitted(trimmed.request, route)
+        trimmed = msgspec.structs.replace(trimmed, request=fitted)
         limiter = self._limiter(route)
         await self._take(limiter, asked.principal, asked.recorder)
         try:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from remit.errors import InvalidRequest, ModelUnavailable
+from remit.gateway.model_settings import ModelSettings
 from remit.interfaces import ModelProvider, SaysWhyNot, TakesFields
 from remit.ledger.prices import split_model_id
 from remit.values import ModelInfo, ModelRequest, Value
@@ -97,9 +98,11 @@ class Router:
         *,
         aliases: Mapping[str, str],
         routes: Mapping[str, RouteSettings] | None = None,
+        models: Mapping[str, ModelSettings] | None = None,
         default: str | None = None,
     ) -> None:
         self._default = default
+        self._models = dict(models or {})
         self._providers = dict(providers)
         self._aliases = dict(aliases)
         self._routes = dict(routes or {})
@@ -155,18 +158,23 @@ class Router:
             for info in await provider.models():
                 is_bare = split_model_id(info.id) == (provider_name, info.id)
                 model_id = info.id if is_bare else f"{provider_name}/{info.id}"
-                listed.append(msgspec.structs.replace(info, id=model_id, provider=provider_name))
+                listed.append(self._told(msgspec.structs.replace(info, id=model_id, provider=provider_name)))
         by_id = {info.id: info for info in listed}
         for name, route in self._routes.items():
             served = next(
                 (by_id[target] for each in route.targets if (target := self._unalias(each)) in by_id), None
             )
             if served is not None and name not in by_id:
-                by_id[name] = msgspec.structs.replace(served, id=name)
+                by_id[name] = self._told(msgspec.structs.replace(served, id=name))
         for alias in self._aliases:
             if (target := self._unalias(alias)) in by_id and alias not in by_id:
-                by_id[alias] = msgspec.structs.replace(by_id[target], id=alias)
+                by_id[alias] = self._told(msgspec.structs.replace(by_id[target], id=alias))
         return list(by_id.values())
+
+    def _told(self, info: ModelInfo) -> ModelInfo:
+        """What the settings say of a model goes before what its provider does."""
+        settings = self._models.get(info.id)
+        return info if settings is None else settings.said_of(info)
 
     async def default_model(self) -> str:
         """The model to use when none is named: the operator's, else a usual one of what is configured, and never a

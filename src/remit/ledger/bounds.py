@@ -37,6 +37,10 @@ IMAGE_TOKENS = 50_000
 DOCUMENT_TOKENS = 1_000_000
 """A PDF is compressed, so nothing but the model's context bounds it."""
 
+BYTES_USUAL = 4
+"""Of a token, in the prompts of agents."""
+IMAGE_TOKENS_USUAL = 1_600
+
 COUNT_SLACK_RATIO = 0.02
 COUNT_SLACK_TOKENS = 64
 """A provider's `count_tokens` is its own estimate; it is trusted up to this."""
@@ -82,6 +86,14 @@ def input_tokens_bound(request: ModelRequest) -> int:
         + IMAGE_TOKENS * images
         + DOCUMENT_TOKENS * documents
     )
+
+
+def input_tokens_usual(request: ModelRequest) -> int | None:
+    """About what a provider will count, for what is no question of money; None where nobody can say (a document)."""
+    encoded = request.content_json
+    has_media = b'"image"' in encoded or b'"document"' in encoded
+    images, documents, media_bytes = _media(request.messages) if has_media else _Media(0, 0, 0)
+    return None if documents else (len(encoded) - media_bytes) // BYTES_USUAL + IMAGE_TOKENS_USUAL * images
 
 
 def with_slack(counted_tokens: int) -> int:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import msgspec
 
 from remit.errors import ModelCallFailed
-from remit.models.http import FOREIGN_SIGNATURE
+from remit.models import openai_responses_request, reasoning
 from remit.schema.claude import claude_model
 from remit.values import JsonObject, JsonValue, ModelRequest
 
 _CACHE_MARK: JsonObject = {"type": "ephemeral"}
+_FOREIGN = (openai_responses_request.SIGNATURE, reasoning.SIGNATURE)
+"""How signatures begin that this protocol did not make."""
 MARKED_MESSAGES = 2
 """The newest user messages that carry a cache mark: the last one for the next request, the one before it because the last
 request ended there. A provider looks only some twenty blocks back from a mark, and one step may have more tool results."""
@@ -98,7 +100,7 @@ def _is_foreign_thinking(block: JsonValue) -> bool:
     if not isinstance(block, dict) or block.get("type") != "thinking":
         return False
     signature = block.get("signature")
-    return not isinstance(signature, str) or not signature or signature.startswith(FOREIGN_SIGNATURE)
+    return not isinstance(signature, str) or not signature or signature.startswith(_FOREIGN)
 
 
 # ------------------------------------------------------------------------------------------- the cache

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from email.utils import parsedate_to_datetime
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
 from remit.errors import ModelCallFailed
+from remit.models.failures import ERROR_TEXT_CHARS_MAX, status_failure
 from remit.models.http1 import Http1Transport
 from remit.models.json_text import read_json
 from remit.models.proxied import Httpx2Transport, has_proxy
@@ -20,12 +20,15 @@ from remit.models.transport import Answer, Transport, TransportFailed
 from remit.values import ANSWER_SECONDS_MAX, JsonObject, JsonValue, Value
 
 ERROR_BODY_BYTES_MAX = 64 << 10
-ERROR_TEXT_CHARS_MAX = 500
 ANSWER_BYTES_MAX = 16 << 20
 DRAIN_SECONDS = 0.25
+FIRST_BYTE_SECONDS_OWN = 1_800.0
+"""How long a server of one's own may read a prompt: on a small machine that takes minutes."""
+SECRET_BYTES_MIN = 8
+"""A shorter key is no secret (`x`, `none`, `EMPTY`), and would star what is none of it."""
 
-FOREIGN_SIGNATURE = "openai:"
-"""How the signature of a thinking block begins that only the Responses protocol can read."""
+Outlook = Literal["waiting", "begun", "finished", "counted", "whole"]
+"""How far an answer is: nothing of it is there; a part; all of it; all of it and what it used; and nothing follows."""
 
 
 class ModelTimeouts(Value, frozen=True, kw_only=True):
@@ -33,7 +36,13 @@ class ModelTimeouts(Value, frozen=True, kw_only=True):
 
     connect_seconds: float = 10.0
     silence_seconds: float = 120.0
-    """Between two pieces of an answer, and before the first."""
+    """Between two pieces of an answer."""
+    first_byte_seconds: float | None = None
+    """Before the first; None: the same."""
+    finished_seconds: float = 5.0
+    """For what it used, behind a finished answer."""
+    counted_seconds: float = 1.0
+    """For the word that nothing follows, behind that."""
     total_seconds: float = ANSWER_SECONDS_MAX
     """For the whole answer."""
     listing_seconds: float = 5.0
@@ -51,8 +60,9 @@ class Endpoint(Protocol):
         path: str,
         body: JsonObject,
         *,
-        is_last: Callable[[SseEvent], bool],
+        outlook: Callable[[], Outlook],
         headers: Mapping[str, str] | None = None,
+        first_byte_seconds: float | None = None,
     ) -> AsyncGenerator[Sequence[SseEvent], None]: ...
 
     async def ask(self, method: str, path: str, body: JsonObject | None = None) -> JsonValue: ...
@@ -83,41 +93,76 @@ class ModelEndpoint:
         path: str,
         body: JsonObject,
         *,
-        is_last: Callable[[SseEvent], bool],
+        outlook: Callable[[], Outlook],
         headers: Mapping[str, str] | None = None,
+        first_byte_seconds: float | None = None,
     ) -> AsyncGenerator[Sequence[SseEvent], None]:
-        """POST and yield the events of the answer, up to the last: as many at once as have come. Raises
-        ModelCallFailed; closing the iterator aborts the call."""
-        deadline = time.monotonic() + self._timeouts.total_seconds
+        """POST and yield the events of the answer, as many at once as have come, until `outlook` finds it whole or the
+        server ends it. What comes in place of a stream (one document, documents line by line) comes out as events too.
+        Raises ModelCallFailed; closing the iterator aborts the call."""
+        timeouts = self._timeouts
+        deadline = time.monotonic() + timeouts.total_seconds
+        first = first_byte_seconds or timeouts.first_byte_seconds or timeouts.silence_seconds
         try:
-            answer = await self._send("POST", path, body, headers, deadline)
+            answer = await self._send("POST", path, body, headers, deadline, silence_seconds=first)
         except TransportFailed as error:
-            raise self._broken(error) from error
+            raise self._broken(error, silence_seconds=first) from error
         try:
             if answer.status != 200:
                 raise await self._refused(answer)
             parser = SseParser()
-            while piece := await answer.read():
-                events = parser.feed(piece)
-                last = next((index for index, event in enumerate(events) if is_last(event)), None)
-                if last is not None:
-                    yield events[: last + 1]
-                    await self._drain(answer)
-                    return
+            ends_at: float | None = None
+            seen: Outlook = "waiting"
+            while True:
+                try:
+                    piece = await self._piece(answer, ends_at)
+                    events = parser.feed(piece) if piece else parser.end()
+                except TransportFailed:
+                    if seen in ("finished", "counted"):
+                        return
+                    raise
                 if events:
                     yield events
+                if (now := outlook()) != seen:
+                    seen, ends_at = now, self._ends_at(now)
+                    if now == "whole":
+                        await self._drain(answer)
+                        return
+                    if now == "begun" and first != timeouts.silence_seconds:
+                        first = timeouts.silence_seconds
+                        answer.be_patient(first)
+                if not piece:
+                    break
+            if parser.stray and seen in ("waiting", "begun"):
+                raise self._no_stream(parser.stray)
         except TransportFailed as error:
-            raise self._broken(error) from error
+            raise self._broken(error, silence_seconds=first) from error
         except SseTooLarge as error:
             raise self.failure("sent an event without an end", reason="garbage", billed="unknown") from error
         finally:
             await answer.close()
 
+    def _ends_at(self, outlook: Outlook) -> float | None:
+        """Until when more of an answer is waited for; heartbeats do not prolong it. None: as long as it takes."""
+        graces = {"finished": self._timeouts.finished_seconds, "counted": self._timeouts.counted_seconds}
+        return time.monotonic() + graces[outlook] if outlook in graces else None
+
+    async def _piece(self, answer: Answer, ends_at: float | None) -> bytes:
+        """What has come next; nothing at the end, or when no more is waited for."""
+        if ends_at is None:
+            return await answer.read()
+        try:
+            async with asyncio.timeout(ends_at - time.monotonic()):
+                return await answer.read()
+        except TimeoutError:
+            return b""
+
     async def ask(self, method: str, path: str, body: JsonObject | None = None) -> JsonValue:
         """A plain JSON answer, or None when there is none in time: for what a caller can do without."""
         deadline = time.monotonic() + self._timeouts.listing_seconds
         try:
-            answer = await self._send(method, path, body, None, deadline)
+            silence = self._timeouts.silence_seconds
+            answer = await self._send(method, path, body, None, deadline, silence_seconds=silence)
             said = bytearray()
             try:
                 await _read(answer, said, bytes_max=ANSWER_BYTES_MAX + 1)
@@ -142,17 +187,17 @@ class ModelEndpoint:
         body: JsonObject | None,
         headers: Mapping[str, str] | None,
         deadline: float,
+        *,
+        silence_seconds: float,
     ) -> Answer:
         if self._transport is None:
             make = Httpx2Transport if has_proxy(self._base_url) else Http1Transport
-            self._transport = make(
-                self._base_url,
-                connect_seconds=self._timeouts.connect_seconds,
-                silence_seconds=self._timeouts.silence_seconds,
-            )
+            self._transport = make(self._base_url, connect_seconds=self._timeouts.connect_seconds)
         content = None if body is None else _encode(body)
         sent = {**self._headers, **(headers or {})}
-        return await self._transport.send(method, path, content, sent, deadline=deadline)
+        return await self._transport.send(
+            method, path, content, sent, deadline=deadline, silence_seconds=silence_seconds
+        )
 
     async def _drain(self, answer: Answer) -> None:
         """Read the end of a finished answer, so that the connection can serve the next call."""
@@ -174,7 +219,13 @@ class ModelEndpoint:
         said = self.without_secrets(bytes(body[:ERROR_BODY_BYTES_MAX]))
         return status_failure(self.name, answer.status, said, answer.headers)
 
-    def _broken(self, failed: TransportFailed) -> ModelCallFailed:
+    def _no_stream(self, said: str) -> ModelCallFailed:
+        """The failure that words stand for where an answer was to be."""
+        known = self.without_secrets(said.encode()).decode(errors="replace")
+        what = f"answered with what is no answer of its protocol: {known[:ERROR_TEXT_CHARS_MAX]}"
+        return self.failure(what, reason="garbage", billed="unknown")
+
+    def _broken(self, failed: TransportFailed, *, silence_seconds: float) -> ModelCallFailed:
         """The failure that a broken connection stands for. What never reached the provider costs nothing."""
         match failed.cause:
             case "unreachable":
@@ -183,7 +234,10 @@ class ModelEndpoint:
                 what = f"has no usable address: {failed.detail}"
                 return self.failure(what, reason="invalid", billed="no", again=False)
             case "silent":
-                what = f"was silent for {self._timeouts.silence_seconds:g} s"
+                what = (
+                    f"was silent for {silence_seconds:g} s "
+                    '(`first_byte_seconds` in [models."NAME"] of the settings says how long its first byte may take)'
+                )
                 return self.failure(what, reason="timeout", billed="unknown")
             case "late":
                 what = f"took longer than {self._timeouts.total_seconds:g} s"
@@ -224,69 +278,14 @@ def take_all(events: Sequence[SseEvent], take: Callable[[SseEvent], str | None])
     return Taken(tuple(texts), None)
 
 
-class _Verdict(NamedTuple):
-    reason: str
-    billed: str
-    is_retryable: bool
-
-
-def _verdict(status: int, kind: str) -> _Verdict:
-    if "quota" in kind or "billing" in kind or status == 402:
-        return _Verdict("billing", "no", False)
-    match status:
-        case 401 | 403:
-            return _Verdict("authentication", "no", False)
-        case 429:
-            return _Verdict("rate_limited", "no", True)
-        case 529 | 503:
-            return _Verdict("overloaded", "no", True)
-        case 408 | 409 | 500:
-            return _Verdict("unavailable", "no", True)
-        case _ if status > 500:
-            # A gateway in between gave up; what stands behind it may have worked.
-            return _Verdict("unavailable", "unknown", True)
-        case _:
-            return _Verdict("invalid", "no", False)
-
-
-def status_failure(name: str, status: int, body: bytes, headers: Mapping[str, str]) -> ModelCallFailed:
-    """The failure that an HTTP status stands for."""
-    kind, text = _error_of(body)
-    verdict = _verdict(status, kind)
-    return ModelCallFailed(
-        f"{name} answered {status}: {text}",
-        reason=verdict.reason,
-        billed=verdict.billed,
-        is_retryable=verdict.is_retryable,
-        retry_after_seconds=_retry_after(headers),
-    )
-
-
-def error_failure(endpoint: Endpoint, error: JsonValue, *, is_begun: bool) -> ModelCallFailed:
-    """The failure that an error event inside a stream stands for."""
-    fields = error if isinstance(error, dict) else {}
-    kind, message = (
-        str(fields.get("type") or fields.get("code") or "error"),
-        str(fields.get("message") or error),
-    )
-    reasons = {"overloaded_error": "overloaded", "rate_limit_error": "rate_limited"}
-    is_invalid = kind in ("invalid_request_error", "not_found_error", "authentication_error")
-    said = endpoint.without_secrets(f"{kind}: {message[:ERROR_TEXT_CHARS_MAX]}".encode()).decode()
-    return endpoint.failure(
-        f"sent an error: {said}",
-        reason="invalid" if is_invalid else reasons.get(kind, "unavailable"),
-        billed="unknown" if is_begun else "no",
-        again=not is_invalid,
-    )
-
-
 def _secrets_of(headers: Mapping[str, str]) -> tuple[bytes, ...]:
     """The keys among the headers."""
-    return tuple(
+    keys = (
         value.removeprefix("Bearer ").encode()
         for name, value in headers.items()
-        if name in ("authorization", "x-api-key") and value
+        if name in ("authorization", "x-api-key")
     )
+    return tuple(key for key in keys if len(key) >= SECRET_BYTES_MIN)
 
 
 def _without_user(url: str) -> str:
@@ -295,42 +294,8 @@ def _without_user(url: str) -> str:
     return url if "@" not in parts.netloc else url.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
 
 
-def refused(message: str) -> ModelCallFailed:
-    """A request that cannot be put into the provider's protocol."""
-    return ModelCallFailed(message, reason="invalid", billed="no", is_retryable=False)
-
-
 def _encode(body: JsonObject) -> bytes:
     return msgspec.json.encode(body)
-
-
-def _error_of(body: bytes) -> tuple[str, str]:
-    """The error's kind and text, in whichever of the usual shapes it comes."""
-    try:
-        decoded: JsonValue = read_json(body)
-    except msgspec.DecodeError:
-        return "", body.decode("utf-8", errors="replace")[:ERROR_TEXT_CHARS_MAX] or "no explanation"
-    error = decoded.get("error", decoded) if isinstance(decoded, dict) else decoded
-    if not isinstance(error, dict):
-        return "", str(error)[:ERROR_TEXT_CHARS_MAX]
-    kind = f"{error.get('type') or ''} {error.get('code') or ''}"
-    return kind, str(error.get("message") or error)[:ERROR_TEXT_CHARS_MAX]
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            return max(0.0, float(value) / divisor)
-        except ValueError:
-            pass
-        try:
-            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-        except ValueError:
-            continue
-    return None
 
 
 async def _read(answer: Answer, body: bytearray, *, bytes_max: int) -> None:

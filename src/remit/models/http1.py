@@ -35,7 +35,6 @@ class Http1Transport:
         base_url: str,
         *,
         connect_seconds: float,
-        silence_seconds: float,
         keepalive_seconds: float = KEEPALIVE_SECONDS,
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
@@ -44,7 +43,6 @@ class Http1Transport:
         self._keepalive_seconds = keepalive_seconds
         self._connections_max = connections_max
         self._connect_seconds = connect_seconds
-        self._silence_seconds = silence_seconds
         self._ssl_context: ssl.SSLContext | None = None
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []
@@ -52,7 +50,14 @@ class Http1Transport:
         """Of all connections: what is read into it is taken out before anything else happens."""
 
     async def send(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], *, deadline: float
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        deadline: float,
+        silence_seconds: float,
     ) -> Connection:
         """See Transport.send."""
         connection = self._kept() or await self._connected(deadline)
@@ -69,7 +74,7 @@ class Http1Transport:
                 ),
                 body or b"",
                 deadline=deadline,
-                silence_seconds=self._silence_seconds,
+                silence_seconds=silence_seconds,
             )
             await connection.head()
         except h11.LocalProtocolError as error:

@@ -90,6 +90,12 @@ class Connection(asyncio.BufferedProtocol):
         elif encoding not in ("", "identity"):
             raise TransportFailed("broken", f"the content-encoding {encoding!r}, which was not asked for")
 
+    def be_patient(self, silence_seconds: float) -> None:
+        """See Answer.be_patient."""
+        self._silence_seconds = silence_seconds
+        if not self._is_over and self.is_usable:
+            self._set_alarm(min(self._deadline, self._moved_at + silence_seconds))
+
     async def read(self) -> bytes:
         """See Answer.read."""
         while True:

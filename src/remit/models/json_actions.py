@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from remit.models.http import refused
+from remit.models.failures import refused
 from remit.values import JsonObject, JsonValue, ModelRequest
 
 ANSWER = "answer"

@@ -6,20 +6,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from remit.models.http import ModelEndpoint, ModelTimeouts, refused
-from remit.values import JsonObject, JsonValue, ModelInfo, ModelRequest, Usage
+from remit.models.failures import refused
+from remit.models.http import FIRST_BYTE_SECONDS_OWN, ModelEndpoint, ModelTimeouts
+from remit.models.limits import limits_of, listed_entries
+from remit.values import JsonObject, JsonValue, ModelInfo, ModelRequest
 
 BASE_URL = "https://api.openai.com/v1"
 _HOSTS = ("api.openai.com", "eu.api.openai.com", "us.api.openai.com")
 
-# The protocol's list of models does not say how much they hold.
+# Where the list of models does not say how much they hold.
 CONTEXT_TOKENS_DEFAULT = 128_000
 CONTEXT_TOKENS_DEFAULT_LOCAL = 32_768
 OUTPUT_TOKENS_DEFAULT = 16_384
 OUTPUT_TOKENS_DEFAULT_LOCAL = 8_192
-
-UNPARSED_INPUT = "unparsed_arguments"
-"""Where arguments that are no JSON object go, so that the tool refuses them by name and the model can mend them."""
 
 SERVICE_TIER = "default"
 """A project's own default may be the priority tier, at twice the price the call is held at."""
@@ -41,38 +40,30 @@ def openai_endpoint(
         name=name,
         base_url=base_url or BASE_URL,
         headers={} if api_key is None else {"authorization": f"Bearer {api_key}"},
-        timeouts=timeouts or ModelTimeouts(),
+        timeouts=timeouts
+        or ModelTimeouts(first_byte_seconds=None if is_vendor(base_url) else FIRST_BYTE_SECONDS_OWN),
     )
 
 
 async def listed_models(endpoint: ModelEndpoint, *, is_vendor: bool) -> Sequence[ModelInfo]:
     """What an endpoint lists."""
-    listed = await endpoint.ask("GET", "/models")
-    data = listed.get("data") if isinstance(listed, dict) else None
-    return [
-        ModelInfo(
-            id=model_id,
-            display_name=model_id,
-            context_tokens=CONTEXT_TOKENS_DEFAULT if is_vendor else CONTEXT_TOKENS_DEFAULT_LOCAL,
-            max_output_tokens=OUTPUT_TOKENS_DEFAULT if is_vendor else OUTPUT_TOKENS_DEFAULT_LOCAL,
-            provider=endpoint.name,
+    infos: list[ModelInfo] = []
+    for model_id, entry in listed_entries(await endpoint.ask("GET", "/models")):
+        limits = limits_of(entry)
+        context = CONTEXT_TOKENS_DEFAULT if is_vendor else CONTEXT_TOKENS_DEFAULT_LOCAL
+        output = OUTPUT_TOKENS_DEFAULT if is_vendor else OUTPUT_TOKENS_DEFAULT_LOCAL
+        infos.append(
+            ModelInfo(
+                id=model_id,
+                display_name=model_id,
+                context_tokens=limits.context_tokens or context,
+                max_output_tokens=limits.max_output_tokens or min(output, limits.context_tokens or output),
+                provider=endpoint.name,
+                is_context_guessed=limits.context_tokens is None,
+                is_output_guessed=limits.max_output_tokens is None,
+            )
         )
-        for entry in (data if isinstance(data, list) else [])
-        if isinstance(entry, dict) and isinstance(model_id := entry.get("id"), str)
-    ]
-
-
-def usage_of(reported: JsonObject, *, input: str, output: str) -> Usage:
-    """`input` names the whole prompt's tokens; what came from or went to the cache is told apart here."""
-    details = reported.get(f"{input}_details")
-    cached = _integer(details.get("cached_tokens")) if isinstance(details, dict) else 0
-    written = _integer(details.get("cache_write_tokens")) if isinstance(details, dict) else 0
-    return Usage(
-        input_tokens=max(0, _integer(reported.get(input)) - cached - written),
-        output_tokens=_integer(reported.get(output)),
-        cache_read_input_tokens=cached,
-        cache_creation_5m_input_tokens=written,
-    )
+    return infos
 
 
 def effort_of(request: ModelRequest) -> str | None:
@@ -151,7 +142,3 @@ def listed_blocks(content: JsonValue) -> JsonValue:
 def data_url(source: JsonObject) -> str:
     """Bytes in the request itself."""
     return f"data:{source.get('media_type')};base64,{source.get('data')}"
-
-
-def _integer(value: JsonValue) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0

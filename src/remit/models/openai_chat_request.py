@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from remit.models.http import refused
+from remit.models.failures import refused
 from remit.models.openai import (
     SERVICE_TIER,
     THINKING,
@@ -17,6 +17,7 @@ from remit.models.openai import (
     tool_schema,
     user_of,
 )
+from remit.models.reasoning import PARTS, Told, fill_in, kept_in
 from remit.values import JsonObject, JsonValue, ModelRequest
 
 TAKEN_FIELDS = frozenset(
@@ -37,13 +38,22 @@ TAKEN_FIELDS = frozenset(
 )
 
 
-def chat_body(request: ModelRequest, *, is_vendor: bool) -> JsonObject:
-    """The body of POST /chat/completions. Servers of one's own know only the older names of some fields."""
+def chat_body(
+    request: ModelRequest, *, is_vendor: bool, provider: str = "", told: Told = "as it came"
+) -> JsonObject:
+    """The body of POST /chat/completions. Servers of one's own know only the older names of some fields; what `provider`
+    said to itself goes back to it with its calls, as `told` says."""
     messages: list[JsonValue] = []
     if request.system:
         messages.append({"role": "system", "content": request.system})
+    ids: dict[str, JsonValue] = {}
     for message in request.messages:
-        messages.extend(_messages(message))
+        for said in _messages(message):
+            if said["role"] == "assistant" and "tool_calls" in said:
+                _give_back(said, message, ids, provider=provider, model=request.model, told=told)
+            elif said["role"] == "tool":
+                said["tool_call_id"] = ids.get(str(said["tool_call_id"]), said["tool_call_id"])
+            messages.append(said)
     body: JsonObject = {
         "model": request.model,
         "messages": messages,
@@ -65,6 +75,44 @@ def chat_body(request: ModelRequest, *, is_vendor: bool) -> JsonObject:
     if request.stop_sequences:
         body["stop"] = list(request.stop_sequences)
     return body | _further(request.fields)
+
+
+def _give_back(
+    said: JsonObject,
+    message: JsonObject,
+    ids: dict[str, JsonValue],
+    *,
+    provider: str,
+    model: str,
+    told: Told,
+) -> None:
+    """Put back into a message with calls what the server had sent with them. `ids` are those that it knows the calls by."""
+    kept = next(
+        (
+            kept
+            for block in blocks_of(message)
+            if block.get("type") == "thinking"
+            and (kept := kept_in(block, provider=provider, model=model)) is not None
+        ),
+        None,
+    )
+    calls = said["tool_calls"]
+    for call in calls if kept is not None and isinstance(calls, list) else []:
+        belongs = kept.calls.get(str(call.get("id"))) if kept is not None and isinstance(call, dict) else None
+        if not isinstance(call, dict) or not isinstance(belongs, dict):
+            continue
+        if "id" in belongs:
+            ids[str(call["id"])] = call["id"] = belongs["id"]
+        if "extra_content" in belongs and told != "left out":
+            call["extra_content"] = belongs["extra_content"]
+    if told != "left out" and kept is not None:
+        parts = kept.fields.get(PARTS)
+        said |= {name: value for name, value in kept.fields.items() if name != PARTS}
+        if isinstance(parts, str):
+            thought: JsonObject = {"type": "thinking", "thinking": [{"type": "text", "text": parts}]}
+            text = said.get("content")
+            said["content"] = [thought, *([{"type": "text", "text": text}] if text else [])]
+    fill_in(said, told)
 
 
 def _further(fields: JsonObject) -> JsonObject:
@@ -169,7 +217,7 @@ def _assistant(blocks: list[JsonObject]) -> JsonObject:
                 function: JsonObject = {"name": block.get("name"), "arguments": arguments}
                 calls.append({"id": block.get("id"), "type": "function", "function": function})
             case kind if kind in THINKING:
-                continue  # the protocol has no place for earlier reasoning, and its vendors say not to send it back
+                continue  # what its own server wants back, `_give_back` puts there
             case kind:
                 raise refused(f"a block of type {kind!r} cannot be sent over Chat Completions")
     message: JsonObject = {"role": "assistant", "content": "\n".join(texts) if texts or not calls else None}

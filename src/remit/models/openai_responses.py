@@ -7,14 +7,21 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 import msgspec
+import structlog
 
 from remit.errors import ModelCallFailed
-from remit.models.http import FOREIGN_SIGNATURE, ModelEndpoint, ModelTimeouts, error_failure, take_all
-from remit.models.json_text import read_json
-from remit.models.openai import UNPARSED_INPUT, is_vendor, listed_models, openai_endpoint, usage_of
-from remit.models.openai_responses_request import TAKEN_FIELDS, responses_body
+from remit.models.failures import error_failure, error_in
+from remit.models.http import ModelEndpoint, ModelTimeouts, Outlook, take_all
+from remit.models.openai import is_vendor, listed_models, openai_endpoint
+from remit.models.openai_responses_request import SIGNATURE, TAKEN_FIELDS, responses_body
+from remit.models.output_room import smaller_max_tokens
+from remit.models.pieces import Pieces
+from remit.models.reading import document_of, is_done
 from remit.models.sse import SseEvent
+from remit.models.tool_calls import CallIds, input_of, tool_name
+from remit.models.usage import UsageReports
 from remit.values import (
+    UNPARSED_INPUT,
     JsonObject,
     JsonValue,
     ModelDelta,
@@ -22,10 +29,9 @@ from remit.values import (
     ModelRequest,
     ModelResponse,
     StopReason,
-    Usage,
 )
 
-_LAST = ("response.completed", "response.incomplete", "response.failed", "error")
+log = structlog.get_logger(__name__)
 
 
 class OpenAIResponsesProvider:
@@ -44,18 +50,31 @@ class OpenAIResponsesProvider:
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /responses."""
-        answer = _Answer(self._endpoint)
-        events = self._endpoint.events(
-            "/responses", responses_body(request), is_last=lambda event: event.event in _LAST
-        )
-        async with aclosing(events):
-            async for batch in events:
-                texts, failure = take_all(batch, answer.take)
-                if texts:
-                    yield ModelDelta(texts=texts)
-                if failure is not None:
-                    raise failure
-        yield answer.response(request)
+        for is_last in (False, True):
+            answer = ResponsesAnswer(self._endpoint, request)
+            events = self._endpoint.events(
+                "/responses",
+                responses_body(request),
+                outlook=answer.outlook,
+                first_byte_seconds=request.first_byte_seconds,
+            )
+            try:
+                async with aclosing(events):
+                    async for batch in events:
+                        texts, failure = take_all(batch, answer.take)
+                        if texts:
+                            yield ModelDelta(texts=texts)
+                        if failure is not None:
+                            raise failure
+            except ModelCallFailed as refusal:
+                # A refusal costs nothing: once more for as much as the server can answer, if that is what it was about.
+                smaller = smaller_max_tokens(refusal.message, request.max_tokens)
+                if is_last or refusal.reason != "invalid" or refusal.billed != "no" or smaller is None:
+                    raise
+                request = msgspec.structs.replace(request, max_tokens=smaller)
+                continue
+            yield answer.response()
+            return
 
     def takes(self, field: str) -> bool:
         """What `responses_body` has words for."""
@@ -74,111 +93,161 @@ class OpenAIResponsesProvider:
         await self._endpoint.close()
 
 
-class _Answer:
-    """One answer, as its events come in. The last one holds all of it."""
+class ResponsesAnswer:
+    """One answer, as its events come in. The last one should hold all of it; what it leaves out was said before."""
 
-    def __init__(self, endpoint: ModelEndpoint) -> None:
+    def __init__(self, endpoint: ModelEndpoint, request: ModelRequest) -> None:
         self._endpoint = endpoint
+        self._request = request
+        self._names = frozenset(str(tool.get("name")) for tool in request.tools)
         self._has_begun = False
+        self._items: dict[str, JsonObject] = {}
+        """By their place in the answer."""
+        self._pieces: dict[tuple[str, str], Pieces] = {}
+        self._usage = UsageReports()
         self._response: JsonObject | None = None
+
+    def outlook(self) -> Outlook:
+        """How far it is."""
+        if self._response is not None:
+            return "whole"
+        return "begun" if self._has_begun else "waiting"
 
     def take(self, event: SseEvent) -> str | None:
         """Take one event in; the text it brought. Raises ModelCallFailed."""
-        try:
-            data: JsonValue = read_json(event.data)
-        except msgspec.DecodeError as error:
-            raise self._garbage("an event that is no JSON") from error
-        if not isinstance(data, dict):
-            raise self._garbage("an event that is no object")
-        match data.get("type"):
+        if self._response is not None:
+            return None
+        if (
+            is_done(event) and self._has_begun
+        ):  # of another protocol, by servers that leave the last event out
+            self._response = {}
+        data = document_of(self._endpoint, event)
+        if data is None:
+            return None
+        match data.get("type") or event.event:
             case "response.output_text.delta" | "response.refusal.delta":
+                return self._piece(data, "text")
+            case "response.function_call_arguments.delta":
+                self._piece(data, "arguments")
+            case "response.function_call_arguments.done":
+                self._items.setdefault(_place(data), {})["arguments"] = data.get("arguments")
+            case "response.output_item.added" | "response.output_item.done":
                 self._has_begun = True
-                return str(data.get("delta") or "")
-            case "response.output_item.added":
-                self._has_begun = True
-            case "response.completed" | "response.incomplete":
+                if isinstance(item := data.get("item"), dict):
+                    self._items[_place(data)] = self._items.get(_place(data), {}) | item
+            case "response.completed" | "response.incomplete" | "response.done" | "response.failed":
                 response = data.get("response")
-                self._response = response if isinstance(response, dict) else {}
-            case "response.failed":
-                response = data.get("response")
-                error = response.get("error") if isinstance(response, dict) else None
-                raise error_failure(self._endpoint, error, is_begun=self._has_begun)
+                self._take_last(response if isinstance(response, dict) else {}, data)
+            case _ if data.get("object") == "response" or "output" in data:
+                self._take_last(data, data)
             case "error":
-                raise error_failure(self._endpoint, data.get("error") or data, is_begun=self._has_begun)
+                error = data.get("error") or data
+                raise error_failure(self._endpoint, error, is_begun=self._has_begun)
             case _:
-                pass  # what the last event repeats, and kinds of a later version
+                if (error := error_in(data)) is not None and "response" not in data:
+                    raise error_failure(self._endpoint, error, is_begun=self._has_begun)
         return None
 
-    def response(self, request: ModelRequest) -> ModelResponse:
+    def response(self) -> ModelResponse:
         """The whole answer. Raises ModelCallFailed when it was cut."""
         whole = self._response
         if whole is None:
             raise self._endpoint.failure("broke off the answer", reason="cut", billed="unknown")
-        output = whole.get("output")
         is_cut = whole.get("status") == "incomplete"
+        ids = CallIds(self._request.messages)
+        output = whole.get("output")
+        listed = [item for item in (output if isinstance(output, list) else []) if isinstance(item, dict)]
+        seen = self._items_seen()
         blocks = [
             block
-            for item in (output if isinstance(output, list) else [])
-            if isinstance(item, dict)
-            for block in self._blocks(item, is_cut=is_cut)
+            for number, item in enumerate(listed if len(listed) >= len(seen) else seen)
+            if (block := self._block(item, number, ids, is_cut=is_cut)) is not None
         ]
-        usage = whole.get("usage")
+        if not any(block["type"] != "thinking" for block in blocks) and not is_cut:
+            # Nothing was said but what another field says, or what a server takes for reasoning.
+            said = whole.get("output_text") or "".join(str(block.get("thinking") or "") for block in blocks)
+            if isinstance(said, str) and said.strip():
+                blocks.append({"type": "text", "text": said})
+        counted = self._usage.counted()
         return ModelResponse(
             content=tuple(blocks),
             stop_reason=_stop_reason(whole, blocks),
-            usage=usage_of(usage, input="input_tokens", output="output_tokens")
-            if isinstance(usage, dict)
-            else Usage(),
-            model=str(whole.get("model") or request.model),
-            is_usage_known=isinstance(usage, dict),
+            usage=counted.usage,
+            model=str(whole.get("model") or self._request.model),
+            is_usage_known=counted.is_known,
             provider_id=str(whole["id"]) if whole.get("id") else None,
         )
 
-    def _blocks(self, item: JsonObject, *, is_cut: bool) -> list[JsonObject]:
+    def _take_last(self, response: JsonObject, data: JsonObject) -> None:
+        if response.get("status") == "failed" or data.get("type") == "response.failed":
+            raise error_failure(self._endpoint, response.get("error"), is_begun=self._has_begun)
+        self._usage.take(response.get("usage") or data.get("usage"))
+        self._response = response
+
+    def _piece(self, data: JsonObject, kind: str) -> str:
+        self._has_begun = True
+        piece = str(data.get("delta") or "")
+        self._pieces.setdefault((_place(data), kind), Pieces()).add(piece)
+        return piece
+
+    def _items_seen(self) -> list[JsonObject]:
+        """The items as their own events told them, the pieces where they are all that came."""
+        seen: list[JsonObject] = []
+        places = dict.fromkeys([*self._items, *(place for place, _ in self._pieces)])
+        for place in sorted(
+            places, key=lambda place: (not place.isdecimal(), int(place) if place.isdecimal() else 0)
+        ):
+            item: JsonObject = self._items.get(place, {"type": "message"})
+            text, arguments = self._pieces.get((place, "text")), self._pieces.get((place, "arguments"))
+            if item.get("type") == "message" and not item.get("content") and text is not None:
+                item = {**item, "content": text.text()}
+            if not item.get("arguments") and arguments is not None:
+                item = {**item, "arguments": arguments.text()}
+            seen.append(item)
+        return seen
+
+    def _block(self, item: JsonObject, number: int, ids: CallIds, *, is_cut: bool) -> JsonObject | None:
         match item.get("type"):
             case "message":
-                parts = item.get("content")
-                texts = [
-                    str(part.get("text") or part.get("refusal") or "")
-                    for part in (parts if isinstance(parts, list) else [])
-                    if isinstance(part, dict)
-                ]
-                return [{"type": "text", "text": "".join(texts)}] if any(texts) else []
+                text = _text_in(item.get("content"))
+                return {"type": "text", "text": text} if text.strip() else None
             case "function_call":
-                return self._call(item, is_cut=is_cut)
+                input = input_of(item.get("arguments"))
+                if is_cut and UNPARSED_INPUT in input:  # the token limit cut it in the middle
+                    return None
+                id = ids.new(item.get("call_id") or item.get("id"), otherwise=f"call_{number}")
+                name = tool_name(item.get("name"), self._names)
+                return {"type": "tool_use", "id": id, "name": name, "input": input}
             case "reasoning":
-                return [_thinking(item)]
+                return _thinking(item)
             case kind:
-                raise self._garbage(f"an item of the kind {kind!r}, which was not asked for")
+                log.info("model_item_unknown", provider=self._endpoint.name, kind=str(kind))
+                return None
 
-    def _call(self, item: JsonObject, *, is_cut: bool) -> list[JsonObject]:
-        """The call as a block; none for one that the token limit cut in the middle."""
-        written = str(item.get("arguments") or "")
-        try:
-            arguments: JsonValue = read_json(written) if written.strip() else {}
-        except msgspec.DecodeError:
-            if is_cut:
-                return []
-            arguments = written
-        known: JsonObject = arguments if isinstance(arguments, dict) else {UNPARSED_INPUT: arguments}
-        return [
-            {"type": "tool_use", "id": item.get("call_id"), "name": item.get("name"), "input": known},
-        ]
 
-    def _garbage(self, what: str) -> ModelCallFailed:
-        return self._endpoint.failure(f"sent {what}", reason="garbage", billed="unknown")
+def _place(data: JsonObject) -> str:
+    """Where in the answer an event belongs."""
+    place = data.get("output_index")
+    return str(place if place is not None else data.get("item_id") or "0")
+
+
+def _text_in(parts: JsonValue) -> str:
+    """The text of a list of parts, or what stands in place of one."""
+    if isinstance(parts, str):
+        return parts
+    return "".join(
+        str(part.get("text") or part.get("refusal") or "")
+        for part in (parts if isinstance(parts, list) else [])
+        if isinstance(part, dict)
+    )
 
 
 def _thinking(item: JsonObject) -> JsonObject:
     """Its signature is the item's id and sealed content, which only this protocol can read."""
-    summary = item.get("summary")
-    texts = [
-        str(part.get("text") or "")
-        for part in (summary if isinstance(summary, list) else [])
-        if isinstance(part, dict)
-    ]
+    parts = item.get("summary") or item.get("content")
+    texts = [_text_in([part]) for part in (parts if isinstance(parts, list) else [])]
     sealed = item.get("encrypted_content")
-    signature = f"{FOREIGN_SIGNATURE}{item.get('id')}:{sealed}" if isinstance(sealed, str) else ""
+    signature = f"{SIGNATURE}{item.get('id')}:{sealed}" if isinstance(sealed, str) else ""
     return {"type": "thinking", "thinking": "\n\n".join(texts), "signature": signature}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from remit.models.http import FOREIGN_SIGNATURE, refused
+from remit.models.failures import refused
 from remit.models.openai import (
     SERVICE_TIER,
     THINKING,
@@ -18,6 +18,9 @@ from remit.models.openai import (
     user_of,
 )
 from remit.values import JsonObject, JsonValue, ModelRequest
+
+SIGNATURE = "openai:"
+"""How the signature of a block of thinking begins that only this protocol can read."""
 
 TAKEN_FIELDS = frozenset(
     {
@@ -150,9 +153,9 @@ def _item(block: JsonObject) -> JsonObject | None:
 
 def _reasoning(block: JsonObject) -> JsonObject | None:
     signature = block.get("signature")
-    if not isinstance(signature, str) or not signature.startswith(FOREIGN_SIGNATURE):
+    if not isinstance(signature, str) or not signature.startswith(SIGNATURE):
         return None
-    item_id, _, sealed = signature.removeprefix(FOREIGN_SIGNATURE).partition(":")
+    item_id, _, sealed = signature.removeprefix(SIGNATURE).partition(":")
     text = str(block.get("thinking") or "")
     summary: list[JsonValue] = [{"type": "summary_text", "text": text}] if text else []
     return {"type": "reasoning", "id": item_id, "summary": summary, "encrypted_content": sealed}

@@ -4,6 +4,7 @@ all of that, and costs more per piece of an answer."""
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
@@ -31,10 +32,10 @@ def has_proxy(url: str) -> bool:
 class Httpx2Transport:
     """One address over httpx2; implements `transport.Transport`."""
 
-    def __init__(self, base_url: str, *, connect_seconds: float, silence_seconds: float) -> None:
+    def __init__(self, base_url: str, *, connect_seconds: float) -> None:
         self._base_url = base_url
+        self._connect_seconds = connect_seconds
         self._client = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(silence_seconds, connect=connect_seconds),
             limits=httpx2.Limits(
                 max_connections=CONNECTIONS_MAX,
                 max_keepalive_connections=CONNECTIONS_MAX,
@@ -44,15 +45,26 @@ class Httpx2Transport:
         )
 
     async def send(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], *, deadline: float
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        deadline: float,
+        silence_seconds: float,
     ) -> Httpx2Answer:
         """See Transport.send."""
+        timeout = httpx2.Timeout(silence_seconds, connect=self._connect_seconds)
         try:
-            request = self._client.build_request(method, self._base_url + path, content=body, headers=headers)
+            request = self._client.build_request(
+                method, self._base_url + path, content=body, headers=headers, timeout=timeout
+            )
         except httpx2.InvalidURL as error:
             raise TransportFailed("unusable", str(error)) from error
-        response = await _before(deadline, self._client.send(request, stream=True))
-        return Httpx2Answer(response, deadline=deadline)
+        response = await _before(deadline, math.inf, self._client.send(request, stream=True))
+        request.extensions["timeout"]["read"] = None  # of the body, `Httpx2Answer` keeps watch
+        return Httpx2Answer(response, deadline=deadline, silence_seconds=silence_seconds)
 
     async def close(self) -> None:
         """Drop every connection."""
@@ -62,29 +74,35 @@ class Httpx2Transport:
 class Httpx2Answer:
     """An answer of httpx2's; implements `transport.Answer`."""
 
-    def __init__(self, response: httpx2.Response, *, deadline: float) -> None:
+    def __init__(self, response: httpx2.Response, *, deadline: float, silence_seconds: float) -> None:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self._response = response
         self._pieces = response.aiter_bytes()
         self._deadline = deadline
+        self._silence_seconds = silence_seconds
+
+    def be_patient(self, silence_seconds: float) -> None:
+        """See Answer.be_patient."""
+        self._silence_seconds = silence_seconds
 
     async def read(self) -> bytes:
         """See Answer.read."""
-        return await _before(self._deadline, anext(self._pieces, b""))
+        return await _before(self._deadline, self._silence_seconds, anext(self._pieces, b""))
 
     async def close(self) -> None:
         """See Answer.close."""
         await self._response.aclose()
 
 
-async def _before(deadline: float, step: Coroutine[Any, Any, _T]) -> _T:
+async def _before(deadline: float, silence_seconds: float, step: Coroutine[Any, Any, _T]) -> _T:
     """One step of httpx2's, with its failures in our words."""
+    left = deadline - time.monotonic()
     try:
-        async with asyncio.timeout(deadline - time.monotonic()):
+        async with asyncio.timeout(min(left, silence_seconds)):
             return await step
     except TimeoutError as error:
-        raise TransportFailed("late") from error
+        raise TransportFailed("late" if left <= silence_seconds else "silent") from error
     except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
         raise TransportFailed("unreachable", str(error)) from error
     except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL) as error:

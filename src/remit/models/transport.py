@@ -18,7 +18,7 @@ class TransportFailed(Exception):
 
     unreachable  no connection could be made
     unusable     the address or a header is nothing that HTTP can carry
-    silent       not a byte moved for `silence_seconds`
+    silent       not a byte moved for so long as whoever asked is patient
     late         the deadline passed
     broken       the connection broke, or what came over it is no HTTP
     """
@@ -40,6 +40,10 @@ class Answer(Protocol):
         """By lower-case name."""
         ...
 
+    def be_patient(self, silence_seconds: float) -> None:
+        """From now on, how long not a byte may move."""
+        ...
+
     async def read(self) -> bytes:
         """All that has come since the last time, at least one byte, without any content-encoding; nothing at the end.
         Whoever does not read stops the sender, after a bounded amount. Raises TransportFailed."""
@@ -55,10 +59,18 @@ class Transport(Protocol):
     """One provider's address. Redirects are answers like any other; nothing is ever sent twice."""
 
     async def send(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], *, deadline: float
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        deadline: float,
+        silence_seconds: float,
     ) -> Answer:
         """Send a request and return when the head of its answer is there. `path` goes behind the address; `deadline`
-        (of `time.monotonic`) holds for the whole answer. Raises TransportFailed; cancelled, it drops the connection."""
+        (of `time.monotonic`) holds for the whole answer, and not a byte may fail to move for longer than
+        `silence_seconds`, until `Answer.be_patient` says otherwise. Raises TransportFailed; cancelled, it drops the connection."""
         ...
 
     async def close(self) -> None:

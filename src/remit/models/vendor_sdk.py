@@ -16,7 +16,8 @@ import msgspec
 
 from remit.errors import ModelCallFailed
 from remit.models.anthropic import AnthropicProvider
-from remit.models.http import ERROR_TEXT_CHARS_MAX, ModelTimeouts, error_failure, status_failure
+from remit.models.failures import ERROR_TEXT_CHARS_MAX, error_failure, status_failure
+from remit.models.http import ModelTimeouts, Outlook
 from remit.models.sse import SseEvent
 from remit.values import JsonObject, JsonValue
 
@@ -48,10 +49,12 @@ class VendorEndpoint:
         path: str,
         body: JsonObject,
         *,
-        is_last: Callable[[SseEvent], bool],
+        outlook: Callable[[], Outlook],
         headers: Mapping[str, str] | None = None,
+        first_byte_seconds: float | None = None,
     ) -> AsyncGenerator[Sequence[SseEvent], None]:
-        """See ModelEndpoint.events. The path is the SDK's own affair."""
+        """See ModelEndpoint.events. The path is the SDK's own affair, and so is its patience."""
+        del first_byte_seconds
         deadline = time.monotonic() + self._timeouts.total_seconds
         is_begun = False
         stream = await self._before(deadline, self._create(body, headers), is_begun=False)
@@ -60,7 +63,7 @@ class VendorEndpoint:
                 is_begun = True
                 seen = SseEvent(event.type, event.to_json(indent=None).encode())
                 yield (seen,)
-                if is_last(seen):
+                if outlook() == "whole":
                     return
         finally:
             await stream.close()

@@ -6,11 +6,13 @@ from typing import Annotated
 
 import msgspec
 
-from remit.values import JsonObject, JsonValue
+from remit.values import UNPARSED_INPUT, JsonObject, JsonValue
 
 BASH_TIMEOUT_MS = 120_000
 BASH_TIMEOUT_MS_MAX = 150_000
 WORKING_TREE = "/workspace"
+UNPARSED_SHOWN_MAX = 200
+"""Characters of arguments that cannot be read, as the model is shown them."""
 
 _Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 _Line = Annotated[int, msgspec.Meta(ge=-1)]
@@ -82,6 +84,7 @@ def parse_input(name: str, input: dict[str, JsonValue]) -> ToolInput:
     struct = _INPUTS.get(name)
     if struct is None:
         raise BadInput(f"There is no tool {name!r}. The tools are: {', '.join(_INPUTS)}.")
+    refuse_unparsed(name, input, takes=_fields(name))
     try:
         parsed = msgspec.convert(input, type=struct)
     except msgspec.ValidationError as error:
@@ -90,6 +93,17 @@ def parse_input(name: str, input: dict[str, JsonValue]) -> ToolInput:
     if wrong is not None:
         raise BadInput(f"{name}: {wrong}")
     return parsed
+
+
+def refuse_unparsed(name: str, input: dict[str, JsonValue], *, takes: str) -> None:
+    """Raises BadInput where what the model wrote as arguments is no JSON object."""
+    if set(input) == {UNPARSED_INPUT}:
+        shown = str(input[UNPARSED_INPUT])
+        shown = shown if len(shown) <= UNPARSED_SHOWN_MAX else f"{shown[:UNPARSED_SHOWN_MAX]} …"
+        raise BadInput(
+            f"{name}: what you wrote as arguments is not one JSON object, so nothing was run: {shown}\n"
+            f"Call it again with one JSON object. It takes {takes}."
+        )
 
 
 def _fields(name: str) -> str:

@@ -42,6 +42,7 @@ from remit.values.log import (
 )
 from remit.values.model_calls import (
     ANSWER_SECONDS_MAX,
+    UNPARSED_INPUT,
     CallAttempt,
     CallEnded,
     EncodedObjects,
@@ -79,6 +80,7 @@ __all__ = [
     "ANSWER_SECONDS_MAX",
     "GROUND_FILES",
     "PROBE_HOST",
+    "UNPARSED_INPUT",
     "WALLS",
     "Account",
     "Append",

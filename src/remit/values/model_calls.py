@@ -11,6 +11,9 @@ import msgspec
 from remit.values.ledger import Hold, Settle, Usage
 from remit.values.value import JsonObject, Value
 
+UNPARSED_INPUT = "unparsed_arguments"
+"""Where arguments of a call go that are no JSON object: no tool has such a field, so the model is told and can mend them."""
+
 
 class EncodedObjects(tuple[JsonObject, ...]):
     """Objects of which the first were encoded earlier: a conversation is asked again with each call, and longer. Nobody
@@ -62,6 +65,8 @@ class ModelRequest(Value, frozen=True, kw_only=True, dict=True):
     provider takes is for `interfaces.TakesFields` to say."""
     betas: tuple[str, ...] = ()
     """Values of `anthropic-beta`, for providers of that protocol."""
+    first_byte_seconds: float | None = None
+    """How long the first byte of the answer may take; None: as long as its provider is usually given."""
     wants_events: bool = False
     """The answer's deltas should carry the protocol's own events, where it is the Messages protocol."""
 
@@ -168,5 +173,8 @@ class ModelInfo(Value, frozen=True, kw_only=True):
     context_tokens: int
     max_output_tokens: int
     provider: str
+    is_context_guessed: bool = False
+    """Nobody said it: nothing is refused or made smaller for it."""
+    is_output_guessed: bool = False
     described: JsonObject = {}
     """What is known of it beside, by the names of the Models API: `created_at`, `line`, `capabilities`, ..."""

@@ -8,11 +8,10 @@ from typing import cast
 import msgspec
 
 from remit.errors import InvalidRequest
-from remit.values import JsonObject, JsonValue
+from remit.values import UNPARSED_INPUT, JsonObject, JsonValue
 
 MAX_TOKENS_DEFAULT = 8_192
 """Where the caller names no limit; the hold must have one."""
-UNPARSED_INPUT = "unparsed_arguments"
 
 
 def invalid(place: str, what: str) -> InvalidRequest:

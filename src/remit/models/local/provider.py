@@ -62,6 +62,7 @@ class LocalModels:
                 context_tokens=model.context_tokens,
                 max_output_tokens=model.output_tokens_max,
                 provider="local",
+                is_context_guessed=True,  # it is sent less than the request says, see json_actions
             )
             for model in installed
         ]

@@ -10,7 +10,7 @@ import msgspec
 
 from remit.resources.web_settings import NO_WEB, WebOffer
 from remit.session.web import canonical_url
-from remit.toolsets.inputs import BadInput
+from remit.toolsets.inputs import BadInput, refuse_unparsed
 from remit.toolsets.web.domains import DomainRule, domain_rule
 from remit.toolsets.web.failures import WebFailure
 from remit.toolsets.web.fetching import Fetcher, host_of, parse_url
@@ -85,10 +85,11 @@ class WebTools:
         """Raises BadInput."""
         if name not in self.names:
             raise BadInput(f"There is no tool {name!r} here.")
+        takes = "url" if name == "web_fetch" else "query"
+        refuse_unparsed(name, input, takes=takes)
         try:
             msgspec.convert(input, type=FetchInput if name == "web_fetch" else SearchInput)
         except msgspec.ValidationError as error:
-            takes = "url" if name == "web_fetch" else "query"
             raise BadInput(f"{name}: {error}. It takes {takes}.") from error
 
     async def run(self, use: ToolUse, context: ToolContext) -> ToolResult:

@@ -1,0 +1,95 @@
+"""How much a model reads and writes, by all the names that lists of models have for it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from remit.models.usage import count_of
+from remit.values import JsonObject, JsonValue
+
+_CONTEXT = (
+    # What is served first, then what the model could do.
+    "max_model_len",  # vLLM, SGLang
+    "loaded_context_length",  # LM Studio
+    "meta.n_ctx",  # llama.cpp
+    "n_ctx",
+    "top_provider.context_length",  # OpenRouter
+    "context_length",
+    "context_window",  # Groq
+    "context_size",
+    "max_context_length",  # Mistral, LM Studio
+    "max_context_tokens",
+    "max_input_tokens",  # LiteLLM, Anthropic
+    "max_prompt_tokens",
+    "model_info.max_input_tokens",
+    "capabilities.limits.max_context_window_tokens",  # GitHub
+    "limits.max_context_window_tokens",
+    "limits.max_input_tokens",
+    "limits.context",
+    "input_token_limit",  # Gemini
+    "inputTokenLimit",
+    "context_window_tokens",
+    "contextLength",
+    "contextWindow",
+    "max_seq_len",
+    "max_sequence_length",
+    "max_position_embeddings",
+    "meta.context_length",
+    "metadata.context_length",
+    "meta.n_ctx_train",
+    "n_ctx_train",
+)
+_OUTPUT = (
+    "top_provider.max_completion_tokens",  # OpenRouter
+    "max_completion_tokens",  # Groq
+    "max_output_tokens",
+    "max_output_length",
+    "model_info.max_output_tokens",
+    "capabilities.limits.max_output_tokens",  # GitHub
+    "limits.max_output_tokens",
+    "limits.output",
+    "output_token_limit",  # Gemini
+    "outputTokenLimit",
+    "maxOutputTokens",
+    "metadata.max_output_tokens",
+    "max_tokens",  # Anthropic, LiteLLM
+)
+
+
+class Limits(NamedTuple):
+    """Tokens; None: it is not said."""
+
+    context_tokens: int | None
+    max_output_tokens: int | None
+
+
+def limits_of(entry: JsonObject) -> Limits:
+    """What an entry of a list says. An output as large as the window is no limit of its own."""
+    context = next((tokens for name in _CONTEXT if (tokens := _tokens(entry, name))), None)
+    output = next((tokens for name in _OUTPUT if (tokens := _tokens(entry, name))), None)
+    return Limits(context, output if output is None or context is None else min(output, context))
+
+
+def listed_entries(listed: JsonValue) -> Iterator[tuple[str, JsonObject]]:
+    """The models of a list and what it says of each, whichever way it is written."""
+    entries = listed
+    if isinstance(listed, dict):
+        entries = next(
+            (listed[name] for name in ("data", "models") if isinstance(listed.get(name), list)), None
+        )
+    for entry in entries if isinstance(entries, list) else []:
+        fields: JsonObject = entry if isinstance(entry, dict) else {"id": entry}
+        id = next((fields[name] for name in ("id", "model", "name") if fields.get(name)), None)
+        if isinstance(id, str):
+            yield id, fields
+
+
+def _tokens(entry: JsonObject, path: str) -> int | None:
+    value: JsonValue = entry
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    count = count_of(value)
+    return count if count is not None and count > 0 else None

@@ -1,0 +1,248 @@
+"""What drivers do when a server wants the request otherwise, takes its time, or has a key that is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from raw_server import Exchange, raw_server
+from remit.errors import ModelCallFailed
+from remit.interfaces import ModelProvider
+from remit.models.anthropic import AnthropicProvider
+from remit.models.http import ModelTimeouts
+from remit.models.openai_chat import OpenAIChatProvider
+from remit.models.openai_responses import OpenAIResponsesProvider
+from remit.values import ModelRequest, ModelResponse
+
+pytestmark = pytest.mark.anyio
+
+Make = Callable[..., ModelProvider]
+PATIENT = ModelTimeouts(silence_seconds=5, total_seconds=10, listing_seconds=2)
+HASTY = ModelTimeouts(silence_seconds=0.1, total_seconds=10, listing_seconds=2)
+TOO_MUCH = (
+    "This model's maximum context length is 8192 tokens. However, you requested 16702 tokens (318 in the messages, "
+    "16384 in the completion)."
+)
+WHOLE = {
+    OpenAIChatProvider: {
+        "choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 5},
+    },
+    OpenAIResponsesProvider: {
+        "object": "response",
+        "status": "completed",
+        "output": [{"type": "message", "content": [{"type": "output_text", "text": "Hello"}]}],
+        "usage": {"input_tokens": 10, "output_tokens": 5},
+    },
+    AnthropicProvider: {
+        "type": "message",
+        "id": "msg_1",
+        "model": "m",
+        "content": [{"type": "text", "text": "Hello"}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 10, "output_tokens": 5},
+    },
+}
+ALL = pytest.mark.parametrize("speaks", list(WHOLE))
+
+
+def answer_of(status: int, body: Any) -> bytes:
+    encoded = json.dumps(body).encode()
+    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(encoded)}\r\n\r\n"
+    return head.encode() + encoded
+
+
+def refusing(messages: Sequence[str], whole: Any) -> Callable[[Exchange], Any]:
+    """Refuses once with each, then answers."""
+    left = list(messages)
+
+    async def answer(exchange: Exchange) -> bool:
+        if left:
+            await exchange.send(
+                answer_of(400, {"error": {"message": left.pop(0), "type": "invalid_request_error"}})
+            )
+        else:
+            await exchange.send(answer_of(200, whole))
+        return True
+
+    return answer
+
+
+def history(*, signed_by: str | None = None) -> tuple[dict[str, Any], ...]:
+    kept = {"provider": signed_by, "model": "m", "fields": {"reasoning_content": None}, "calls": {}}
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": f"chat:{json.dumps(kept)}"}
+    return (
+        {"role": "user", "content": "go on"},
+        {
+            "role": "assistant",
+            "content": [
+                *([thought] if signed_by else []),
+                {"type": "tool_use", "id": "call_1", "name": "bash", "input": {"command": "ls"}},
+            ],
+        },
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": "a"}]},
+    )
+
+
+def ask(
+    messages: tuple[dict[str, Any], ...] = ({"role": "user", "content": "hi"},), **fields: Any
+) -> ModelRequest:
+    return ModelRequest(**{"model": "m", "messages": messages, "max_tokens": 16_384, **fields})
+
+
+async def collect(driver: ModelProvider, request: ModelRequest) -> ModelResponse:
+    items = [item async for item in driver.stream(request)]
+    assert isinstance(items[-1], ModelResponse)
+    return items[-1]
+
+
+@ALL
+async def test_less_is_asked_for_where_the_server_says_how_much_it_can(speaks: Make) -> None:
+    with anyio.fail_after(10):
+        async with raw_server(refusing([TOO_MUCH], WHOLE[speaks])) as server:
+            driver = speaks(api_key="k", base_url=server.url, timeouts=PATIENT)
+            response = await collect(driver, ask())
+            await driver.close()
+    assert response.content[0]["text"] == "Hello"
+    bodies = [json.loads(exchange.body) for exchange in server.requests]
+    asked = [next(body[name] for name in body if name.startswith("max_")) for body in bodies]
+    assert asked == [16_384, 7_858]
+
+
+@ALL
+async def test_a_refusal_that_goes_on_is_told(speaks: Make) -> None:
+    with anyio.fail_after(10):
+        async with raw_server(refusing([TOO_MUCH] * 9, WHOLE[speaks])) as server:
+            driver = speaks(api_key="k", base_url=server.url, timeouts=PATIENT)
+            with pytest.raises(ModelCallFailed, match="maximum context length") as failed:
+                await collect(driver, ask())
+            await driver.close()
+    assert (failed.value.reason, failed.value.billed) == ("invalid", "no")
+    assert len(server.requests) <= 3
+
+
+@pytest.mark.parametrize(
+    ("refusal", "signed_by", "then"),
+    [
+        (  # earendil-works/pi#3635: after another model's turn, or thinking that was left out
+            "The `reasoning_content` in the thinking mode must be passed back to the API.",
+            None,
+            {"reasoning_content": ""},
+        ),
+        (
+            "Missing `reasoning_content` field in the assistant message at message index 2.",
+            None,
+            {"reasoning_content": ""},
+        ),
+        (  # tashfeenahmed/freellmapi#1070
+            "'messages.1' : for 'role:assistant' the following must be satisfied[('messages.1' : property "
+            "'reasoning_content' is unsupported)]",
+            "local",
+            {"reasoning_content": None},
+        ),
+        (  # charmbracelet/crush#1590
+            '[{"type":"extra_forbidden","loc":["body","messages",2,"assistant","reasoning_content"],"msg":"Extra inputs '
+            'are not permitted"}]',
+            "local",
+            {"reasoning_content": None},
+        ),
+        (  # docker/docker-agent#2155
+            "Function call is missing a thought_signature in functionCall parts.",
+            None,
+            {"extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}},
+        ),
+    ],
+)
+async def test_reasoning_goes_back_as_the_server_wants_it(
+    refusal: str, signed_by: str | None, then: dict[str, Any]
+) -> None:
+    with anyio.fail_after(10):
+        async with raw_server(refusing([refusal], WHOLE[OpenAIChatProvider])) as server:
+            driver = OpenAIChatProvider(api_key="k", base_url=server.url, timeouts=PATIENT, name="local")
+            await collect(driver, ask(history(signed_by=signed_by)))
+            await collect(driver, ask(history(signed_by=signed_by)))
+            await driver.close()
+    said = [json.loads(exchange.body)["messages"][1] for exchange in server.requests]
+    assert len(said) == 3, "what a server wants is remembered"
+    if signed_by:
+        assert said[0]["reasoning_content"] == "Hm."
+    for message in said[1:]:
+        sent = {**message, **message["tool_calls"][0]}
+        assert {name: sent.get(name) for name in then} == then
+
+
+@ALL
+async def test_the_first_byte_may_take_longer_than_the_others(speaks: Make) -> None:
+    async def answer(exchange: Exchange) -> bool:
+        await anyio.sleep(0.3)
+        await exchange.send(answer_of(200, WHOLE[speaks]))
+        return True
+
+    with anyio.fail_after(10):
+        async with raw_server(answer) as server:
+            driver = speaks(api_key="k", base_url=server.url, timeouts=HASTY)
+            with pytest.raises(ModelCallFailed, match=r"silent for 0\.1 s .*first_byte_seconds"):
+                await collect(driver, ask())
+            await collect(driver, ask(first_byte_seconds=3.0))
+            await driver.close()
+            patient = speaks(
+                api_key="k",
+                base_url=server.url,
+                timeouts=msgspec.structs.replace(HASTY, first_byte_seconds=3.0),
+            )
+            await collect(patient, ask())
+            await patient.close()
+
+
+async def test_after_the_first_byte_silence_is_silence() -> None:
+    async def answer(exchange: Exchange) -> bool:
+        chunk = b'data: {"choices":[{"delta":{"content":"Hel"}}]}\n\n'
+        await exchange.send(b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\n\r\n" + chunk)
+        await exchange.until_gone()
+        return False
+
+    with anyio.fail_after(4):
+        async with raw_server(answer) as server:
+            driver = OpenAIChatProvider(api_key="k", base_url=server.url, timeouts=HASTY)
+            with pytest.raises(ModelCallFailed, match=r"silent for 0\.1 s"):
+                await collect(driver, ask(first_byte_seconds=60.0))
+            await driver.close()
+
+
+@pytest.mark.parametrize(
+    ("speaks", "url", "seconds"),
+    [
+        (OpenAIChatProvider, None, None),
+        (OpenAIChatProvider, "http://127.0.0.1:8000/v1", 1_800),
+        (OpenAIResponsesProvider, "http://10.0.0.1/v1", 1_800),
+        (AnthropicProvider, None, None),
+        (AnthropicProvider, "https://api.anthropic.com", None),
+        (AnthropicProvider, "http://127.0.0.1:8000", 1_800),
+    ],
+)
+def test_a_server_of_ones_own_is_given_longer(speaks: Make, url: str | None, seconds: float | None) -> None:
+    driver = speaks(api_key="k", base_url=url)
+    assert driver._endpoint._timeouts.first_byte_seconds == seconds  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("a", "a bad answer for a"),
+        ("EMPTY", "EMPTY"),
+        ("sk-secret-key", "[key]"),
+    ],
+)
+async def test_a_key_that_is_none_stars_nothing(key: str, told: str) -> None:
+    async with raw_server(refusing([f"a bad answer for {key}"], {})) as server:
+        driver = OpenAIChatProvider(api_key=key, base_url=server.url, timeouts=PATIENT)
+        with pytest.raises(ModelCallFailed) as failed:
+            await collect(driver, ask())
+        await driver.close()
+    assert told in failed.value.message
+    assert ("[key]" in failed.value.message) == (told == "[key]")

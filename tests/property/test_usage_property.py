@@ -1,0 +1,167 @@
+"""Over random reports of usage: what is counted is never below what a truthful reading of the report implies, and a report
+that cannot be right is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remit.gateway.endings import believed
+from remit.models.usage import Counted, MessagesUsage, UsageReports
+from remit.values import ModelResponse, Usage
+
+COUNTS = st.integers(0, 2_000_000)
+NONSENSE = st.sampled_from(["12", "many", -1, 1.5, True, [], [1], {"n": 1}, float("inf")])
+EMPTY = st.sampled_from(
+    [
+        None,
+        {},
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        {"total_tokens": 0, "prompt_tokens_details": None},
+        {"prompt_tokens": None, "completion_tokens": None},
+    ]
+)
+
+
+@st.composite
+def truths(draw: st.DrawFn) -> dict[str, int]:
+    """What a call really used: read anew, read from a cache, written to one, thought, said."""
+    truth = {name: draw(COUNTS) for name in ("fresh", "cached", "written", "thought", "said")}
+    truth["fresh"] += 1
+    truth["said"] += 1
+    return truth
+
+
+@st.composite
+def plain_reports(draw: st.DrawFn, truth: dict[str, int]) -> dict[str, Any]:
+    """A true report in one of the dialects of OpenAI's form."""
+    read = truth["fresh"] + truth["cached"] + truth["written"]
+    wrote = truth["thought"] + truth["said"]
+    is_beside = draw(st.booleans())  # xAI: reasoning beside the completion, and the total says so
+    prompt, completion = draw(
+        st.sampled_from([("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")])
+    )
+    report: dict[str, Any] = {prompt: read, completion: truth["said"] if is_beside else wrote}
+    if is_beside or draw(st.booleans()):
+        report["total_tokens"] = read + wrote
+    if draw(st.booleans()):
+        report[f"{prompt}_details"] = {
+            "cached_tokens": truth["cached"],
+            "cache_write_tokens": truth["written"],
+        }
+    if draw(st.booleans()):
+        report[f"{completion}_details"] = {"reasoning_tokens": truth["thought"], "audio_tokens": None}
+    if "total_tokens" in report and draw(st.booleans()):
+        del report[completion]
+    if draw(st.booleans()):
+        report = {name: float(value) if isinstance(value, int) else value for name, value in report.items()}
+    return report
+
+
+def counted(*reports: Any, words_between: bool = True) -> Counted:
+    usage = UsageReports()
+    for number, report in enumerate(reports):
+        if number == 0 or words_between:
+            usage.words_came()
+        usage.take(report)
+    return usage.counted()
+
+
+@given(data=st.data(), truth=truths(), noise=st.lists(EMPTY, max_size=3))
+def test_a_true_report_is_counted_in_full_whatever_empty_ones_follow(
+    data: st.DataObject, truth: dict[str, int], noise: list[Any]
+) -> None:
+    report = data.draw(plain_reports(truth))
+    result = counted(report, *noise, words_between=False)
+    wrote, read = truth["thought"] + truth["said"], truth["fresh"] + truth["cached"] + truth["written"]
+    assert result.is_known
+    assert result.usage.output_tokens == wrote
+    assert result.usage.total_tokens == wrote + read
+
+
+@given(data=st.data(), truth=truths())
+def test_a_report_that_words_follow_is_none(data: st.DataObject, truth: dict[str, int]) -> None:
+    usage = UsageReports()
+    usage.take(data.draw(plain_reports(truth)))
+    usage.words_came()
+    assert not usage.counted().is_known
+
+
+@given(data=st.data(), truth=truths(), nonsense=NONSENSE)
+def test_a_count_that_is_none_spoils_the_report(
+    data: st.DataObject, truth: dict[str, int], nonsense: Any
+) -> None:
+    report = data.draw(plain_reports(truth))
+    name = data.draw(st.sampled_from([name for name in report if not name.endswith("details")]))
+    assert not counted({**report, name: nonsense}).is_known
+
+
+@given(
+    report=st.dictionaries(
+        st.sampled_from(["prompt_tokens", "completion_tokens", "total_tokens"]), COUNTS | NONSENSE | st.none()
+    )
+)
+def test_whatever_is_reported_is_not_less_than_its_parts_or_it_is_none(report: dict[str, Any]) -> None:
+    result = counted(report)
+    response = ModelResponse(
+        content=({"type": "text", "text": "x"},),
+        stop_reason="end_turn",
+        usage=result.usage,
+        model="m",
+        is_usage_known=result.is_known,
+    )
+    if not believed(response).is_usage_known:
+        return
+    numbers = {name: value for name, value in report.items() if value is not None}
+    assert result.usage.output_tokens >= numbers.get("completion_tokens", 0)
+    read = result.usage.total_tokens - result.usage.output_tokens
+    assert read >= numbers.get("prompt_tokens", 0)
+    assert result.usage.total_tokens >= numbers.get("total_tokens", 0)
+    assert read > 0
+    assert result.usage.output_tokens > 0
+
+
+@given(
+    start=truths(),
+    names=st.sets(
+        st.sampled_from(["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"])
+    ),
+    how=st.sampled_from(["left out", "null", "zero", "said again"]),
+)
+def test_the_end_of_a_message_takes_nothing_back_of_its_beginning(
+    start: dict[str, int], names: set[str], how: str
+) -> None:
+    read = {
+        "input_tokens": start["fresh"],
+        "cache_read_input_tokens": start["cached"],
+        "cache_creation_input_tokens": start["written"],
+    }
+    again = {
+        "left out": {},
+        "null": dict.fromkeys(names),
+        "zero": dict.fromkeys(names, 0),
+        "said again": read,
+    }[how]
+    usage = MessagesUsage()
+    usage.begins({**read, "output_tokens": 1})
+    usage.ends({**again, "output_tokens": start["said"]})
+    result = usage.counted(is_empty=False)
+    assert result.is_known
+    assert result.usage.total_tokens == sum(read.values()) + start["said"]
+
+
+def test_zeros_for_words_are_not_believed() -> None:
+    said = ({"type": "text", "text": "x"},)
+    for content, usage, is_believed in [
+        (said, Usage(), False),
+        ((), Usage(), False),
+        (said, Usage(input_tokens=10), False),
+        ((), Usage(input_tokens=10), True),
+        (said, Usage(output_tokens=5), False),
+        (said, Usage(cache_read_input_tokens=10, output_tokens=5), True),
+        (said, Usage(input_tokens=-1, output_tokens=5, cache_read_input_tokens=9), False),
+    ]:
+        response = ModelResponse(content=content, stop_reason="end_turn", usage=usage, model="m")
+        assert believed(response).is_usage_known == is_believed
