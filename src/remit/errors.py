@@ -149,6 +149,15 @@ class SandboxUnavailable(RemitError):
     """No sandbox can be made here. The message names the exact mend."""
 
 
+class PackagesNotInstalled(SandboxUnavailable):
+    """The packages of an environment cannot be had now. The message says what the installer said."""
+
+    def __init__(self, message: str, *, is_repeated: bool = False) -> None:
+        super().__init__(message)
+        self.is_repeated = is_repeated
+        """It was said before in this turn, and not tried again."""
+
+
 class SandboxLost(RemitError):
     """The sandbox died or can no longer be reached; what ran in it may have had effects."""
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import anthropic
 import pytest
 
 from api.world import World
+from remit.resources.web_settings import WebOffer
+from remit.server.app import create_app
 
 pytestmark = pytest.mark.anyio
 
@@ -220,3 +223,28 @@ async def test_answers_and_errors_name_the_workspace_of_the_key(world: World) ->
     async with world.http("rk_nobody") as http:
         refused = await http.get("/v1/agents")
     assert "anthropic-workspace-id" not in refused.headers
+
+
+@pytest.mark.requirement("agents without web")
+async def test_an_agent_that_does_not_get_the_web_tools_of_its_toolset_is_told_so(world: World) -> None:
+    toolset = {"type": "agent_toolset_20260401"}
+    off = [{"name": name, "enabled": False} for name in ("web_fetch", "web_search")]
+    plain = {"name": "a", "model": "m"}
+    offers = replace(world.services.settings, web=WebOffer(tools=frozenset({"web_fetch", "web_search"})))
+    with_web = replace(world.services, settings=offers)
+    async with world.http() as http:
+        made = await http.post("/v1/agents", json={**plain, "tools": [toolset]})
+        said = made.headers["remit-warning"]
+        assert "web_fetch" in said
+        assert "REMIT_WEB_TOOLS=1" in said
+        assert "REMIT_SEARXNG_URL" in said
+        path = f"/v1/agents/{made.json()['id']}"
+        assert (await http.get(path)).headers["remit-warning"] == said
+        assert (await http.post(path, json={"name": "b"})).headers["remit-warning"] == said
+        for tools in ([], [{**toolset, "configs": off}], [{**toolset, "default_config": {"enabled": False}}]):
+            answer = await http.post("/v1/agents", json={**plain, "tools": tools})
+            assert "remit-warning" not in answer.headers
+        world.app = create_app(with_web)
+    async with world.http() as http:
+        answer = await http.post("/v1/agents", json={**plain, "tools": [toolset]})
+        assert "remit-warning" not in answer.headers

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from anthropic import AsyncAnthropic
 
-from api.running import TOOLSET, running, script, until_idle, use
+from api.running import TOOLSET, running, said, script, send, until_idle, use
 from package_registry import serving
 from remit.app import Assembled
 from remit.client.asgi import StreamingASGITransport
@@ -147,3 +147,53 @@ async def test_an_environment_that_cannot_be_used_is_refused_before_a_remit_exis
             await client.post("/v1/remits", cast_to=object, body={**asked, "environment_id": "env_none"})
         with pytest.raises(anthropic.BadRequestError, match="archived"):
             await client.post("/v1/remits", cast_to=object, body={**asked, "environment_id": gone.id})
+
+
+@pytest.mark.requirement("packages said")
+async def test_an_installation_is_said_once_and_what_is_there_already_is_not(tmp_path: Path) -> None:
+    async with with_registry(tmp_path) as (client, _):
+        agent = await client.beta.agents.create(name="a", model="scripted/inline", tools=[TOOLSET])  # type: ignore[list-item]
+        environment = await client.beta.environments.create(name="e", config=CONFIG)
+        told: list[list[Any]] = []
+        for _ in range(2):
+            session = await client.beta.sessions.create(
+                agent=agent.id,
+                environment_id=environment.id,
+                initial_events=[script(use("bash", command="greet"), {"text": "Done."})],  # type: ignore[list-item]
+            )
+            events = await until_idle(client, session.id)
+            told.append([one for one in events if one.type == "session.packages_installing"])
+            assert [one.type for one in events].index("agent.tool_result") > 0
+    (first,), again = told
+    assert first.packages == {"pip": ["greeting==1.0"]}
+    assert again == []
+
+
+@pytest.mark.requirement("packages fail")
+@pytest.mark.parametrize("uses", [1, 3])
+async def test_a_program_that_waits_for_the_end_comes_back_when_packages_cannot_be_installed(
+    tmp_path: Path, uses: int
+) -> None:
+    async with with_registry(tmp_path) as (client, _):
+        agent = await client.beta.agents.create(name="a", model="scripted/inline", tools=[TOOLSET])  # type: ignore[list-item]
+        config: Any = {"type": "cloud", "packages": {"pip": ["no-such-package"]}}
+        environment = await client.beta.environments.create(name="e", config=config)
+        steps: list[Any] = [use("bash", command="echo hi") for _ in range(uses)]
+        again: Any = [use("bash", command="echo hi"), {"text": "Still not."}]
+        session = await client.beta.sessions.create(
+            agent=agent.id,
+            environment_id=environment.id,
+            initial_events=[script(*steps, {"text": "No packages."}, *again)],  # type: ignore[list-item]
+        )
+        await until_idle(client, session.id)
+        await send(client, session.id, said("Try again."))
+        events = await until_idle(client, session.id, 2)
+    idles = [event.stop_reason.type for event in events if event.type == "session.status_idle"]
+    errors = [event.error for event in events if event.type == "session.error"]
+    results = [event for event in events if event.type == "agent.tool_result"]
+    assert idles == ["end_turn", "end_turn"]
+    assert [error.retry_status.type for error in errors] == ["retrying", "retrying"], "once a turn"
+    assert all("no-such-package" in error.message for error in errors)
+    assert [one.is_error for one in results] == [True] * (uses + 1)
+    assert all("no-such-package" in one.content[0].text for one in results)
+    assert [event.type for event in events].count("session.packages_installing") == 2

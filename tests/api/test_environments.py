@@ -29,7 +29,7 @@ async def test_omitted_networking_is_limited_and_the_answer_says_so(world: World
     ("config", "named"),
     [
         ({"type": "self_hosted"}, "config.type"),
-        ({"type": "cloud", "packages": {"apt": ["git"]}}, "config.packages.apt"),
+        ({"type": "cloud", "packages": {"gem": ["rails"]}}, "config.packages.gem"),
         ({"type": "cloud", "gpu": True}, "config.gpu"),
     ],
 )

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
+from api.whole import whole_platform
 from api.world import World
+from remit.app import Assembled
+from remit.client.asgi import StreamingASGITransport
 from remit.resources.environment_config import network_policy, resolve_config
 from remit.resources.environments import Environments, decode_config
 from remit.schema.environments import EnvironmentCreate
@@ -30,6 +37,14 @@ async def created(world: World, config: dict[str, Any]) -> dict[str, Any]:
         )
     assert answer.status_code == 200, answer.text
     return answer.json()["config"]
+
+
+@asynccontextmanager
+async def bare_http(platform: Assembled) -> AsyncGenerator[httpx2.AsyncClient]:
+    transport = StreamingASGITransport(platform.asgi)
+    headers = {"x-api-key": "rk_one"}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://remit", headers=headers) as http:
+        yield http
 
 
 async def refused(world: World, config: dict[str, Any]) -> str:
@@ -64,7 +79,7 @@ async def test_networking_is_accepted_and_answered_in_full(
 
 @pytest.mark.parametrize(
     "host",
-    ["http://example.com", "example.com:443", "example.com/x", "*", "*.com", "a.*.com", "", "a b", "-a.com", "ex_ample..com", "é.com"],
+    ["http://example.com", "example.com:443", "example.com/x", "*", "*.", "*.*", "a.*.com", "", "a b", "-a.com", "ex_ample..com", "é.com"],
 )  # fmt: skip
 async def test_a_host_with_more_than_a_name_is_refused(world: World, host: str) -> None:
     message = await refused(world, {"networking": {"type": "limited", "allowed_hosts": [host]}})
@@ -120,6 +135,30 @@ async def test_sources_that_would_change_the_image_are_refused_with_the_reason(
     message = await refused(world, {"packages": {source: ["x"]}})
     assert message.startswith(f"`config.packages.{source}`: ")
     assert "--toolchain" in message
+
+
+@pytest.mark.requirement("environments apt")
+@pytest.mark.parametrize("networking", [{"type": "unrestricted"}, {"type": "limited"}])
+async def test_of_system_packages_those_that_the_machine_has_are_taken_and_the_rest_named(
+    tmp_path: Path, networking: dict[str, Any]
+) -> None:
+    async with whole_platform(tmp_path) as platform, bare_http(platform) as http:
+
+        async def answer(names: list[str], path: str = "/v1/environments") -> Any:
+            config = {"type": "cloud", "networking": networking, "packages": {"apt": names}}
+            return (await http.post(path, json={"name": "e", "config": config})).json()
+
+        taken = await answer(["bash", "env"])  # a package, and a program of another package
+        assert taken["config"]["packages"]["apt"] == ["bash", "env"]
+        refused = await answer(["bash", "no-such-package", "bash=0.0~none"])
+        message = refused["error"]["message"]
+        assert "`config.packages.apt`: this machine has no no-such-package, bash=0.0~none, and" in message
+        assert refused["error"]["details"] == {"error_code": "not_supported"}
+        updated = await answer(["no-such-package"], f"/v1/environments/{taken['id']}")
+        assert "no-such-package" in updated["error"]["message"]
+        for name in ("-y", "--force", "git;reboot", "Git", "a b", "../x", ""):
+            wrong = (await answer([name]))["error"]["message"]
+            assert wrong.startswith("`config.packages.apt`: ")
 
 
 @pytest.mark.parametrize(

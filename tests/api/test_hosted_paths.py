@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-from api.running import TOOLSET, running, script, until_idle, use
+from api.running import TOOLSET, open_session, running, said, script, send, until_idle, use
+from remit.app import Assembled
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
+from remit.values import Principal
+from waiting import POLL_SECONDS, WAIT_SECONDS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 
@@ -51,3 +55,76 @@ async def test_files_are_taken_from_uploads_mended_in_mnt_user_and_handed_over_i
     assert said[4].split() == ["ok"] * 4
     assert said[5].strip().endswith("no")
     assert content == CALC.replace(b"a - b", b"a + b")
+
+
+async def until_row(platform: Assembled, session_id: str, type: str) -> None:
+    """The log has a row of this type."""
+    who = Principal(workspace_id="wrkspc_one", actor="apikey_one")
+    with anyio.fail_after(WAIT_SECONDS):
+        while type not in {row.type for row in await platform.services.sessions.read(who, session_id)}:  # noqa: ASYNC110 no event tells of it
+            await anyio.sleep(POLL_SECONDS)
+
+
+SHOW = "for path in {}; do echo $(cat $path 2>&1); done; ls -a /mnt/session/uploads"
+
+
+@pytest.mark.requirement("files at their place")
+async def test_files_stand_where_the_program_mounted_them_too_wherever_nothing_else_stands(
+    tmp_path: Path,
+) -> None:
+    paths = [
+        "/workspace/in/x.csv",
+        "/mnt/user-data/x.md",
+        "/data/deep/x.json",
+        "/tmp/x.txt",
+        "/mnt/user/y.csv",
+    ]
+    others = [
+        "/etc/passwd",
+        "/usr/bin/env",
+        "/mnt/session/outputs/x",
+        "plain.txt",
+        "/mnt/session/uploads/z.txt",
+    ]
+    released: Any = {"sandbox_idle_seconds": 0.0}
+    async with running(tmp_path, make_sandboxes=BubblewrapProvider, settings=released) as (client, platform):
+        given = await client.beta.files.upload(file=("x", b"given\n"))
+        files: Any = [{"type": "file", "file_id": given.id, "mount_path": path} for path in (*paths, *others)]
+        session = await open_session(client, resources=files)
+        assert {one.mount_path for one in session.resources} >= {
+            f"/mnt/session/uploads{path}" for path in paths
+        }  # type: ignore[union-attr]
+        task = script(
+            use("bash", command=SHOW.format(" ".join(paths))),
+            use(
+                "bash",
+                command="head -c 4 /etc/passwd; head -c 4 /usr/bin/env | tail -c 3; ls /plain.txt /z.txt",
+            ),
+            use("bash", command="rm in/x.csv && echo mine > in/x.csv && rm y.csv"),
+            {"text": "Done."},
+            use("bash", command="cat in/x.csv y.csv /data/deep/x.json"),
+            {"text": "Done."},
+        )
+        await send(client, session.id, task)
+        await until_idle(client, session.id)
+        await until_row(platform, session.id, "sandbox.released")
+        await send(client, session.id, said("Look again."))
+        events = await until_idle(client, session.id, 2)
+    told = [event.content[0].text for event in events if event.type == "agent.tool_result"]
+    assert told[0].split("\n")[: len(paths)] == ["given"] * len(paths)
+    assert told[1].startswith("rootELF")
+    assert told[1].count("No such file") == 2
+    assert told[3].split() == ["mine", "given", "given"], "what the agent put there stays"
+
+
+@pytest.mark.requirement("files at their place")
+async def test_the_uploads_are_a_folder_also_in_a_session_without_files(tmp_path: Path) -> None:
+    async with running(tmp_path, make_sandboxes=BubblewrapProvider) as (client, _):
+        session = await open_session(client)
+        await send(
+            client, session.id, script(use("bash", command="ls -d /mnt/session/uploads"), {"text": "ok"})
+        )
+        events = await until_idle(client, session.id)
+    assert [e.content[0].text.strip() for e in events if e.type == "agent.tool_result"] == [
+        "/mnt/session/uploads"
+    ]

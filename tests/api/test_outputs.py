@@ -52,7 +52,8 @@ async def test_outputs_are_listed_right_after_the_turn_and_complete(tmp_path: Pa
     assert again == listed[0]
 
 
-async def test_what_a_session_was_given_is_listed_and_is_not_downloadable(tmp_path: Path) -> None:
+@pytest.mark.requirement("files of a session")
+async def test_all_that_a_session_lists_can_be_downloaded_and_what_it_was_given_is_told_apart(tmp_path: Path) -> None:
     async with running(tmp_path) as (client, _):
         given = await client.beta.files.upload(file=("report.md", b"old\n"))
         session = await open_session(client, resources=[{"type": "file", "file_id": given.id}])
@@ -60,16 +61,11 @@ async def test_what_a_session_was_given_is_listed_and_is_not_downloadable(tmp_pa
         await send(client, session.id, script(use("write", file_path=path, content="new\n"), {"text": "ok"}))
         await until_idle(client, session.id)
         listed = [file async for file in client.beta.files.list(scope_id=session.id)]
-        with pytest.raises(anthropic.BadRequestError) as refused:
-            await client.beta.files.download(session.resources[0].file_id)
         contents = {
-            file.filename: await (await client.beta.files.download(file.id)).read()
-            for file in listed
-            if file.downloadable
+            file.downloadable: await (await client.beta.files.download(file.id)).read() for file in listed
         }
     assert [file.filename for file in listed] == ["report.md", "report.md"]
-    assert contents == {"report.md": b"new\n"}
-    assert refused.value.error_code == "file_not_downloadable"
+    assert contents == {True: b"new\n", False: b"old\n"}
     assert given.downloadable
 
 

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.anyio
 
 OF_THE_OPERATOR = ("/v1/keys", "/metrics")
 SHOWN = [
-    f"/v1/sessions/{{session_id}}{rest}" for rest in ("", "/events", "/events/stream", "/accounts", "/why")
+    f"/v1/sessions/{{session_id}}{rest}"
+    for rest in ("", "/events", "/events/stream", "/stream", "/accounts", "/why")
 ]
 """What a session's page is made of."""
 

@@ -395,11 +395,33 @@ def test_a_host_has_one_form(text: str, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a b", "a/b", "fe80::1%eth0", "x" * 64, "http://a", "a:80", "*", "*.com"]
+    "text", ["", "a b", "a/b", "fe80::1%eth0", "x" * 64, "http://a", "a:80", "*", "*.", "*.*"]
 )
 def test_what_is_no_host_is_none(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - several parsers raise it, each in its words
         parse_pattern(text)
+
+
+@pytest.mark.requirement("environments hosts")
+@pytest.mark.parametrize(
+    ("host", "is_covered"),
+    [
+        ("a.com", True),
+        ("a.b.com", True),
+        ("com", False),
+        ("acom", False),
+        ("a.com.org", False),
+        ("a.dom", False),
+    ],
+)
+def test_a_wildcard_before_a_top_level_name_covers_all_below_it(host: str, is_covered: bool) -> None:
+    policy = Policy(is_limited=True, allowed_hosts=(parse_pattern("*.COM"),))
+    assert (policy.refusal(host) is None) is is_covered
+
+
+def test_the_operators_list_takes_no_wildcard_before_a_top_level_name() -> None:
+    with pytest.raises(ValueError, match="top-level"):
+        make_guard((80,), ("*.com",))
 
 
 # ----------------------------------------------------------------------------------------- hostile requests

@@ -47,6 +47,17 @@ _MESSAGES = tuple(
     for client in ("client", "client.beta")
     for name in ("create", "parse", "count_tokens")
 )
+_EMPTY_LISTS = tuple(
+    f"client.{name}.list"
+    for name in (
+        "beta.vaults",
+        "beta.memory_stores",
+        "beta.skills",
+        "beta.deployments",
+        "beta.deployment_runs",
+        "skills",
+    )
+)
 _SPENDING = "what could spend outside the hold is refused by name: provider's tools, containers, MCP servers, fallbacks"
 
 PARTLY: Mapping[str, str] = {
@@ -58,6 +69,7 @@ PARTLY: Mapping[str, str] = {
     "client.beta.sessions.update": "`vault_ids` and `agent.mcp_servers` are refused by name",
     "client.beta.sessions.resources.add": "files alone",
     "client.beta.sessions.resources.update": "repositories alone have a token to update, and they are refused by name",
+    **dict.fromkeys(_EMPTY_LISTS, "always empty: nothing of the kind can be made here"),
     **dict.fromkeys(_MESSAGES, _SPENDING),
     "client.beta.sessions.threads.list": "a session has its primary thread alone",
     "client.beta.sessions.threads.retrieve": "a session has its primary thread alone",
@@ -165,6 +177,7 @@ BEHAVIOURS: tuple[Requirement, ...] = (
     _served("transport queries", "lists", "Arrays come as `name[]=`, ranges as `created_at[gte]=`."),
     _served("errors envelope", "errors", "Every failure has the one envelope and a `request-id` header."),
     _served("errors names", "errors", "A bad field is named, with what to do about it."),
+    _served("errors values", "errors", "A value that a field does not take is answered with those it takes."),
     _served("errors size", "errors", "A body that is too large is a 413, as soon as that is known."),
     _served("errors conflicts", "errors", "A deterministic conflict says `x-should-retry: false`."),
     _served(
@@ -187,8 +200,15 @@ BEHAVIOURS: tuple[Requirement, ...] = (
     _served(
         "events queued",
         "events",
-        "An input is echoed at receipt and again when it is consumed, under one id.",
+        "What waits behind something is echoed at receipt and again when it is consumed, under one id.",
     ),
+    _served(
+        "events begin",
+        "events",
+        "What begins a turn is shown once, after `session.status_running`: the last status seen is never stale.",
+    ),
+    _served("events confirmations", "permissions", "Only a call that asks can be confirmed."),
+    _served("stream older path", "quickstarts", "Streams are served at `/stream` and at `/events/stream`."),
     _served("events atomic", "events", "One refused event refuses all of a request."),
     _served("events blocked", "events", "A session that waits for answers takes answers only."),
     _served("events cap", "budgets", "At the cap only events that settle are taken."),
@@ -204,6 +224,15 @@ BEHAVIOURS: tuple[Requirement, ...] = (
     _served("sessions effort", "models", "An agent's effort is shown resolved to its model's default."),
     _served("sessions long calls", "Remit", "A model call that takes its time holds nothing else up."),
     _served("sessions paths", "cookbook", "Programs find their files where hosted sandboxes have them."),
+    _served(
+        "files at their place",
+        "older documentation",
+        "A file mounted at an absolute path stands there too, as a link, wherever nothing else stands.",
+    ),
+    _served("packages said", "Remit", "What takes its time is said before: packages are being installed."),
+    _served(
+        "packages fail", "environments", "A turn whose packages cannot be installed ends as any other turn."
+    ),
     _served("events usage", "budgets", "Every idle is preceded at once by `session.usage`."),
     _served("events times", "events", "`processed_at` never goes back within a session."),
     _served("events spans", "events", "Every `span.model_request_start` has its end."),
@@ -215,6 +244,19 @@ BEHAVIOURS: tuple[Requirement, ...] = (
     _served(
         "environments archived", "environments", "An archived environment takes no change and no session."
     ),
+    _served(
+        "environments older words",
+        "older documentation",
+        "`anthropic_cloud` is `cloud`; `package_managers_and_custom` is `limited` with package managers.",
+    ),
+    _served("environments apt", "environments", "`packages.apt` takes what the machine has and names the rest."),
+    _served("agents without web", "web tools", "An agent that asks for web tools that are not offered is told so."),
+    _served("environments hosts", "environments", "`*.` stands before any name; `*` alone is refused."),
+    _served("environments in use", "environments", "An environment is deleted only when no session has it."),
+    _served(
+        "web domains", "web tools", "Domain lists take no name twice and no internal name; both are named."
+    ),
+    _served("files of a session", "files", "All that `scope_id` lists can be downloaded."),
     _served("sessions initial events", "sessions", "`initial_events` make a session run at once."),
     _served("sessions overrides", "sessions", "Overrides replace, clear and inherit."),
     _served("sessions pins", "sessions", "A session keeps its version of the agent."),

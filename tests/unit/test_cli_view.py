@@ -130,3 +130,18 @@ def test_a_session_event_of_any_shape_never_stops_the_watching(type: str, body: 
     event = {"type": type, "id": "e", "content": body, "input": body, "name": name}
     drawn(at_work(event))
     session_lines(event)
+
+
+def test_an_installation_of_packages_is_a_line_and_a_step() -> None:
+    event = {
+        "type": "session.packages_installing",
+        "id": "sevt_1",
+        "packages": {"npm": [], "pip": ["numpy", "\x1bpandas"]},
+    }
+    (line,) = session_lines(event)
+    assert "installing packages" in line
+    assert "pip numpy, " in line
+    assert "\x1b" not in line
+    assert "npm" not in line
+    (step,) = fold_session(View(remit_id="remit_1"), event).steps
+    assert (step.name, "pip numpy, " in step.text, "\x1b" in step.text) == ("installs", True, False)

@@ -190,3 +190,44 @@ def test_a_location_is_refused_where_the_search_engine_takes_none() -> None:
     offer = WebOffer(tools=BOTH.tools, takes_location=False)
     config: JsonObject = {"name": "web_search", "user_location": {"type": "approximate"}}
     assert "takes no location" in refusal(config, web=offer)
+
+
+@pytest.mark.requirement("web domains")
+@pytest.mark.parametrize("setting", ["allowed_domains", "blocked_domains"])
+@pytest.mark.parametrize("last", ["local", "internal", "localdomain", "invalid", "localhost", "LOCAL"])
+def test_internal_names_are_no_domains_of_the_web(setting: str, last: str) -> None:
+    for tool in ("web_fetch", "web_search"):
+        for name in (f"db.{last}", f"a.b.{last}/"):
+            said = refusal({"name": tool, setting: ["ok.example.com", name]})
+            assert f"`tools[0].configs[0].{setting}[1]`" in said
+            assert last.lower() in said
+
+
+@pytest.mark.requirement("web domains")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("a.example.com", "a.example.com"),
+        ("a.example.com", "A.Example.COM"),
+        ("a.example.com", "a.example.com/"),
+        ("a.example.com/", "b.example.com"),
+        ("a.example.com", "www.a.example.com"),
+    ],
+)
+def test_a_domain_stands_once_whatever_its_letters_and_its_last_slash(first: str, second: str) -> None:
+    is_same = first.removesuffix("/").lower() == second.removesuffix("/").lower()
+    config: JsonObject = {"name": "web_fetch", "blocked_domains": [first, "c.example.com", second]}
+    if is_same:
+        said = refusal(config)
+        assert "blocked_domains[2]`" in said
+        assert "blocked_domains[0] already" in said
+    else:
+        kept = resolved(config)["web_fetch"]["blocked_domains"]
+        assert kept == [first.removesuffix("/"), "c.example.com", second]
+
+
+@pytest.mark.requirement("web domains")
+@pytest.mark.parametrize("character", [" ", "?", "#", "$", ",", "|", "^", "!"])
+def test_a_path_has_no_character_that_an_engine_reads_as_its_own(character: str) -> None:
+    said = refusal({"name": "web_search", "allowed_domains": [f"example.com/a{character}b"]})
+    assert "allowed_domains[0]" in said

@@ -344,3 +344,12 @@ def test_the_last_trouble_is_told_with_its_time_and_only_its_first_line() -> Non
 def test_what_people_and_models_said_is_not_repeated() -> None:
     log = calling().came("user.message", "sevt_n", content=[{"type": "text", "text": "a secret plan"}])
     assert "secret" not in msgspec.json.encode(explain(log, HELD)).decode()
+
+
+def test_an_installation_of_packages_is_what_a_tool_use_waits_for_until_it_ends() -> None:
+    log = using().add("session.packages_installing", packages={"pip": ["numpy"]})
+    why = explain(log, HELD)
+    assert why.waits_for == "tool"
+    assert "packages are being installed" in why.sentences[0]
+    ended = log.private("packages.installed", tree_digest="d", packages={"pip": ["numpy"]}, files=1, bytes=1)
+    assert not any("being installed" in sentence for sentence in explain(ended, HELD).sentences)

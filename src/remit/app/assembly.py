@@ -40,6 +40,7 @@ from remit.resources.blob_owners import BlobOwners
 from remit.resources.expired_files import ExpiredFiles
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.orphaned_files import OrphanedFiles
+from remit.sandboxes.system_packages import missing_packages
 from remit.server.accounts import AccountRoutes
 from remit.server.admission import AdmissionSettings
 from remit.server.app import create_app
@@ -155,6 +156,7 @@ class _Wiring:
                 harnesses={one.name: one.version for one in self._parts.harnesses},
                 default_networking=settings.default_networking,
                 web=web_offer(self._web),
+                find_missing_packages=missing_packages,
                 admission=AdmissionSettings(
                     requests_max=settings.requests_max, readers_max=settings.readers_max
                 ),

@@ -54,6 +54,9 @@ def session_lines(event: wording.Json) -> list[str]:
             return [wording.short(f"{event.get('name')}: {text}")]
         case "agent.tool_result" if event.get("may_have_run"):
             return ["the last tool use may have run: its answer is not known"]
+        case "session.packages_installing":
+            packages = wording.printable(wording.packages_text(event.get("packages")))
+            return [wording.short(f"installing packages, which may take a minute: {packages}")]
         case "session.sandbox_lost":
             return [f"sandbox {sandbox_lost_text(event)}"]
         case "session.credentials_used":

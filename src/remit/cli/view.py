@@ -15,6 +15,7 @@ from remit.client.wording import (
     as_object,
     message_text,
     one_line,
+    packages_text,
     printable,
     tool_input,
     verifier_text,
@@ -187,6 +188,9 @@ def fold_session(view: View, event: Json) -> View:
         case "agent.tool_result" | "agent.mcp_tool_result":
             used = str(event.get("tool_use_id") or event.get("mcp_tool_use_id"))
             return _step_ended(view, used, _state_of(event), at)
+        case "session.packages_installing":
+            text = one_line(printable(packages_text(event.get("packages"))))
+            return _with_step(view, Step(id=id, name="installs", text=text))
         case "session.sandbox_lost":
             return _with_step(
                 view, Step(id=id, name="sandbox", text=sandbox_lost_text(event), state="unknown")

@@ -233,6 +233,15 @@ def tool_input(input: object) -> str:
     return one_line(", ".join(f"{name}={value}" for name, value in fields.items()))
 
 
+def packages_text(packages: object) -> str:
+    """Packages of an environment by who installs them, in one line."""
+    return "; ".join(
+        f"{source} {', '.join(map(str, as_list(names)))}"
+        for source, names in as_object(packages).items()
+        if names
+    )
+
+
 def credentials_text(uses: object) -> str:
     """Which credentials requests carried, where and how often."""
     shown = (

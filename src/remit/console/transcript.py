@@ -14,6 +14,7 @@ from remit.client.wording import (
     headline,
     message_text,
     moment,
+    packages_text,
     pretty,
     short,
     tool_input,
@@ -91,6 +92,11 @@ def _entry(event: Json, results: Mapping[str, Json]) -> Markup | None:
         case "session.error":
             error = as_object(event.get("error"))
             return _note(event, f"Error: {error.get('message') or error.get('type')}", "bad")
+        case "session.packages_installing":
+            packages = packages_text(event.get("packages"))
+            return _note(
+                event, f"Installing the environment's packages, which may take a minute: {packages}.", ""
+            )
         case "session.sandbox_lost":
             return _sandbox_lost(event)
         case "session.credentials_used":

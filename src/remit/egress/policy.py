@@ -121,10 +121,7 @@ def normalize_host(text: str) -> str:
 def parse_pattern(text: str) -> str:
     """A host or `*.host`, normalized. Raises ValueError."""
     if text.startswith("*."):
-        rest = normalize_host(text[2:])
-        if "." not in rest:
-            raise ValueError("`*.` in front of a top-level name")
-        return f"*.{rest}"
+        return f"*.{normalize_host(text[2:])}"
     return normalize_host(text)
 
 
@@ -141,7 +138,10 @@ def parse_private_host(text: str) -> PrivateHost:
     try:
         return PrivateHost(name=None, network=ipaddress.ip_network(bare, strict=False), port=port)
     except ValueError:
-        return PrivateHost(name=parse_pattern(text), network=None, port=port)
+        name = parse_pattern(text)
+        if name.startswith("*.") and "." not in name[2:]:
+            raise ValueError("`*.` in front of a top-level name") from None
+        return PrivateHost(name=name, network=None, port=port)
 
 
 def make_guard(ports: Sequence[int], private_hosts: Sequence[str]) -> Guard:

@@ -11,11 +11,13 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from remit.clock import Clock
-from remit.errors import SandboxLost, SandboxUnavailable
+from remit.errors import PackagesNotInstalled, SandboxLost, SandboxUnavailable
 from remit.interfaces import Catalog, CredentialSource, Sandbox, SandboxProvider
 from remit.orchestrator.berths import Berths
 from remit.orchestrator.held_trees import Held, HeldTrees
-from remit.orchestrator.packages import PackageInstaller
+from remit.orchestrator.kept_layers import Layer
+from remit.orchestrator.literal_places import links_outside, place_links
+from remit.orchestrator.packages import PackageInstaller, Packages
 from remit.orchestrator.surroundings import (
     config_of,
     input_tree_digest,
@@ -74,6 +76,8 @@ class HeldSandboxes:
         self.berths = Berths(live_max)
         self._held: dict[str, Held] = {}
         self._starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._not_installed: dict[str, str] = {}
+        """Sessions whose packages could not be installed in this turn, with why."""
         self._trees = HeldTrees(blobs, catalog, clock)
 
     def get(self, session_id: str) -> Sandbox | None:
@@ -159,6 +163,7 @@ class HeldSandboxes:
                 tree_digest=digest,
                 outputs_digest=state.outputs_digest,
                 mounts=mounts,
+                links=links_outside(state.resources),
                 environment=session_variables(state),
                 path=session_path(state),
                 network=network,
@@ -186,6 +191,9 @@ class HeldSandboxes:
         except BaseException:
             await asyncio.shield(sandbox.destroy())
             raise
+        await place_links(
+            sandbox, state.resources, call_id=f"links:{sandbox.id}:{state.seq}", epoch=writer.epoch
+        )
         tree = await self._read_tree(digest)
         outputs = await load_outputs(self._blobs, state.outputs_digest)
         held = Held(
@@ -219,15 +227,18 @@ class HeldSandboxes:
         )
 
     async def install_packages(self, writer: SessionWriter) -> None:
-        """Once per session: every sandbox of it, and every verifier's, has the same ones."""
+        """Once per session: every sandbox of it, and every verifier's, has the same ones. What takes its time is said before.
+        Raises PackagesNotInstalled, and the same again without another try until the next turn."""
         packages = packages_of(config_of(writer.state))
         if not packages or writer.state.packages_digest is not None:
             return
-        if self._installer is None:
-            raise SandboxUnavailable("the environment names packages, and nothing here installs them")
-        layer = await self._installer.layer(
-            writer.principal, writer.session_id, packages, toolchains(writer.state.created)
-        )
+        if (said := self._not_installed.get(writer.session_id)) is not None:
+            raise PackagesNotInstalled(said, is_repeated=True)
+        try:
+            layer = await self._install(writer, packages)
+        except SandboxUnavailable as error:
+            self._not_installed[writer.session_id] = error.message
+            raise PackagesNotInstalled(error.message) from error
         await writer.append(
             writer.private(
                 "packages.installed",
@@ -239,8 +250,18 @@ class HeldSandboxes:
             )
         )
 
+    async def _install(self, writer: SessionWriter, packages: Packages) -> Layer:
+        if self._installer is None:
+            raise SandboxUnavailable("the environment names packages, and nothing here installs them")
+        chains = toolchains(writer.state.created)
+        if not await self._installer.has(writer.principal, packages, chains):
+            shown: JsonObject = {source: list[JsonValue](names) for source, names in packages.items()}
+            await writer.append(writer.public("session.packages_installing", packages=shown))
+        return await self._installer.layer(writer.principal, writer.session_id, packages, chains)
+
     async def remount(self, writer: SessionWriter) -> None:
         """Between turns: let a sandbox go whose uploads are no longer the session's. The next one has them."""
+        self._not_installed.pop(writer.session_id, None)
         held = self._held.get(writer.session_id)
         if held is not None and held.mounts != mounts_of(writer.state):
             await self.release(writer)
@@ -330,6 +351,7 @@ class HeldSandboxes:
 
     async def drop(self, session_id: str) -> None:
         """Destroy without a word (lost, deleted, or another worker owns the session)."""
+        self._not_installed.pop(session_id, None)
         held = self._held.pop(session_id, None)
         if held is not None:
             try:

@@ -75,6 +75,14 @@ class KeptLayers:
             await self._blobs.keep(principal, owner_id, [layer.tree_digest])
         return layer
 
+    async def has(self, principal: Principal, made_of: Sequence[object]) -> bool:
+        """Whether it is made already; does not wait for one that is being made."""
+        try:
+            await self._known(principal, _id(made_of))
+        except NotFound:
+            return False
+        return True
+
     def _lock(self, principal: Principal, id: str) -> asyncio.Lock:
         """Of a layer: held while it is made, given to somebody, or collected."""
         return self._making.setdefault(f"{principal.workspace_id}/{id}", asyncio.Lock())

@@ -13,7 +13,7 @@ from remit.interfaces import Sandbox, SandboxProvider
 from remit.orchestrator.kept_layers import KeptLayers, Layer
 from remit.orchestrator.stored_files import store_files
 from remit.resources.kept_blobs import Keeping
-from remit.values import ExecRequest, NetworkPolicy, Principal, SandboxSpec
+from remit.values import ExecRequest, ImageInfo, NetworkPolicy, Principal, SandboxSpec
 
 LAYOUT = 1
 """Raised when what stands where in a layer changes: layers of before are not used then."""
@@ -49,24 +49,35 @@ class PackageInstaller:
     ) -> Layer:
         """The layer with these packages, installed now if need be (minutes); it stays as long as this stream, or another
         one that asked for it. Raises SandboxUnavailable that says what the installer said."""
-        image = await self._provider.image(toolchains)
+        wanted, image, made_of = await self._planned(packages, toolchains)
         if "limited" not in self._provider.capabilities().network_modes:
             raise SandboxUnavailable(
                 "the environment names packages, and these sandboxes have no network of their own to install them through"
             )
-        wanted = {source: sorted(names) for source, names in sorted(packages.items())}
         if "npm" in wanted and "npm" not in image.programs:
             raise SandboxUnavailable(
                 "the environment names npm packages, and npm is not installed on this machine"
             )
-        # Another registry may have other packages under these names.
-        made_of = [LAYOUT, wanted, image.digest, self._pip_index_url, self._npm_registry]
         return await self._layers.layer(
             principal,
             owner_id,
             made_of,
             lambda keeping: self._install(keeping, wanted, toolchains, image.digest),
         )
+
+    async def has(self, principal: Principal, packages: Packages, toolchains: Sequence[str]) -> bool:
+        """Whether the layer is there, so that asking for it takes no time."""
+        _, _, made_of = await self._planned(packages, toolchains)
+        return await self._layers.has(principal, made_of)
+
+    async def _planned(
+        self, packages: Packages, toolchains: Sequence[str]
+    ) -> tuple[dict[str, list[str]], ImageInfo, list[object]]:
+        """What is wanted, the image for it, and what the layer is made of."""
+        image = await self._provider.image(toolchains)
+        wanted = {source: sorted(names) for source, names in sorted(packages.items())}
+        # Another registry may have other packages under these names.
+        return wanted, image, [LAYOUT, wanted, image.digest, self._pip_index_url, self._npm_registry]
 
     async def _install(
         self,

@@ -68,7 +68,7 @@ def package_mounts(packages_digest: str | None) -> tuple[ReadOnlyTree, ...]:
     """Installed packages as a read-only tree."""
     if packages_digest is None:
         return ()
-    return (ReadOnlyTree(path=PACKAGES, tree_digest=packages_digest),)
+    return (ReadOnlyTree(path=PACKAGES, tree_digest=packages_digest, outlives_server=True),)
 
 
 def input_mounts(created: JsonObject) -> tuple[ReadOnlyTree, ...]:

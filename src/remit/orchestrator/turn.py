@@ -9,10 +9,11 @@ from typing import NamedTuple, assert_never, cast
 
 import msgspec
 
-from remit.errors import CompactionLimitReached, SandboxLost
+from remit.errors import CompactionLimitReached, PackagesNotInstalled, SandboxLost
 from remit.interfaces import BlobReader, ModelCaller, Sandbox, Toolset
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import SessionRecorder
+from remit.orchestrator.session_errors import session_error
 from remit.orchestrator.writer import SessionWriter
 from remit.resources.message_files import with_files
 from remit.session import events
@@ -194,7 +195,13 @@ class SessionTurn:
             await self._writer.stage(tool_result(self._writer, use, error_result(wrong)))
             return
         needs_sandbox = self._toolset.needs_sandbox(use.name)
-        sandbox = await self._sandboxes.ensure(self._writer) if needs_sandbox else None
+        try:
+            sandbox = await self._sandboxes.ensure(self._writer) if needs_sandbox else None
+        except PackagesNotInstalled as error:
+            if self._writer.state.parent_stream_id is not None:
+                raise  # a remit ends with the reason rather than pay for work that cannot be done
+            await self._say_not_installed(use, error)
+            return
         price = self._toolset.price_nano_usd(use.name)
         holds = await self._holds(use, price)
         await self._append_start(use, sandbox, holds)
@@ -222,6 +229,14 @@ class SessionTurn:
             effects=[
                 Settle(hold_id=hold.hold_id, unit=hold.unit, amount=price * result.requests) for hold in holds
             ],
+        )
+
+    async def _say_not_installed(self, use: ToolUse, error: PackagesNotInstalled) -> None:
+        """The turn goes on: people are told once, the model at each use, and the next turn tries again."""
+        told = session_error(error, "retrying")
+        await self._writer.stage(
+            *([] if error.is_repeated else [self._writer.public("session.error", error=told)]),
+            tool_result(self._writer, use, error_result(f"This was not run: {error.message}")),
         )
 
     async def _append_start(self, use: ToolUse, sandbox: Sandbox | None, holds: Sequence[Hold]) -> None:

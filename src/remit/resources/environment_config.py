@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
@@ -13,7 +13,9 @@ from remit.schema.environments import (
     CloudConfigParams,
     ConfigParams,
     LimitedNetwork,
+    NetworkParams,
     PackagesParams,
+    RegistriesAndHosts,
     SelfHostedConfigParams,
     UnrestrictedNetwork,
 )
@@ -29,9 +31,12 @@ VARIABLES_MAX = 64
 VARIABLES_BYTES_MAX = 32_768
 INSTALLED = ("npm", "pip")
 """Sources whose packages are installed; the others would have to change the image's own folders."""
+SYSTEM = "apt"
+"""Of this source is taken what the machine has already."""
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"(?:\*\.(?=[^.]+\.))?{_LABEL}(?:\.{_LABEL})*")
+_HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _PACKAGES = {
+    "apt": re.compile(r"[a-z0-9][a-z0-9+.-]*(?:=[A-Za-z0-9.+:~-]+)?"),
     "pip": re.compile(
         r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[A-Za-z0-9._,-]+\])?"
         r"(?:(?:===|[=~!<>]=|[<>])[A-Za-z0-9.*+!_-]+(?:,(?:[=~!<>]=|[<>])[A-Za-z0-9.*+!_-]+)*)?"
@@ -40,6 +45,7 @@ _PACKAGES = {
         r"(?:@[a-z0-9][a-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*(?:@[A-Za-z0-9^~*][A-Za-z0-9.*+_-]*)?"
     ),
 }
+_EXAMPLES = {"apt": "`ripgrep`", "npm": "`typescript@5.6.3`", "pip": "`requests==2.32.3`"}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _RESERVED = re.compile(
     r"(?i:(?:HTTPS?|ALL|NO)_PROXY)|PATH|HOME|USER|PYTHONPATH|NODE_PATH|LD_.*|BASH_ENV|ENV|IFS|REMIT_.*"
@@ -51,13 +57,14 @@ def resolve_config(
     *,
     current: JsonObject | None = None,
     default_networking: DefaultNetworking = "limited",
+    missing: Collection[str] = (),
 ) -> JsonObject:
     """The whole configuration from what was given; what is left out stays as in `current`, or gets its default.
-    Raises InvalidRequest naming the field."""
+    `missing` are those system packages (`apt`) that the machine does not have. Raises InvalidRequest naming the field."""
     if isinstance(config, SelfHostedConfigParams):
         raise not_supported("config.type", "self_hosted environments are", 'Use {"type": "cloud"}.')
     given = config or CloudConfigParams()
-    packages = _packages(given.packages, cast("JsonObject", (current or {}).get("packages") or {}))
+    packages = _packages(given.packages, cast("JsonObject", (current or {}).get("packages") or {}), missing)
     has_packages = any(packages[source] for source in INSTALLED)
     known = cast("JsonObject | None", (current or {}).get("networking"))
     if given.networking is None and known is None:
@@ -109,12 +116,14 @@ def _default_network(default: DefaultNetworking, *, has_packages: bool) -> JsonO
     return _limited([], allow_mcp_servers=False, allow_package_managers=has_packages)
 
 
-def _network(given: UnrestrictedNetwork | LimitedNetwork | None, current: JsonObject | None) -> JsonObject:
+def _network(given: NetworkParams | None, current: JsonObject | None) -> JsonObject:
     if given is None:
         assert current is not None
         return current
     if isinstance(given, UnrestrictedNetwork):
         return {"type": "unrestricted"}
+    if isinstance(given, RegistriesAndHosts):
+        given = LimitedNetwork(allowed_hosts=given.allowed_hosts, allow_package_managers=True)
     before = current if current is not None and current["type"] == "limited" else {}
     hosts = given.allowed_hosts
     if hosts is None:
@@ -142,6 +151,11 @@ def _check_hosts(hosts: Sequence[str]) -> None:
     if len(hosts) > HOSTS_MAX:
         raise InvalidRequest(f"`{field}`: at most {HOSTS_MAX} hosts; use `*.example.com` for many names.")
     for host in hosts:
+        if host == "*":
+            raise InvalidRequest(
+                f'`{field}`: "*" alone would be every host; say that with `networking` {{"type": "unrestricted"}}, or name '
+                "what is meant: `*.example.com`, or `*.com` for all below a top-level name."
+            )
         if len(host) > 253 or not _HOST.fullmatch(host.lower()):
             raise InvalidRequest(
                 f"`{field}`: {host[:100]!r} is no host; write a bare name such as `api.example.com` or `*.example.com`, "
@@ -149,40 +163,57 @@ def _check_hosts(hosts: Sequence[str]) -> None:
             )
 
 
-def _packages(given: PackagesParams | None, current: JsonObject) -> JsonObject:
+def system_packages(config: ConfigParams | None) -> list[str]:
+    """The system packages that a configuration names. Raises InvalidRequest for what is no name of one."""
+    if not isinstance(config, CloudConfigParams) or config.packages is None:
+        return []
+    names = config.packages.apt or []
+    _check_names("apt", names)
+    return names
+
+
+def _packages(given: PackagesParams | None, current: JsonObject, missing: Collection[str]) -> JsonObject:
     resolved: JsonObject = {"type": "packages"}
     for source in PACKAGE_SOURCES:
         names: list[str] | None = getattr(given, source) if given is not None else None
         if names is None:
             resolved[source] = current.get(source) or []
             continue
-        _check_packages(source, names)
+        _check_packages(source, names, missing)
         resolved[source] = list[JsonValue](names)
     return resolved
 
 
-def _check_packages(source: str, names: Sequence[str]) -> None:
+def _check_packages(source: str, names: Sequence[str], missing: Collection[str]) -> None:
     field = f"config.packages.{source}"
-    if names and source not in INSTALLED:
-        why = (
-            "it would change the read-only system folders, which are this machine's own"
-            if source == "apt"
-            else "its packages are built with tools and folders that the image does not have"
+    lacking = [name for name in names if name in missing]
+    if source == SYSTEM and lacking:
+        raise not_supported(
+            field,
+            f"this machine has no {', '.join(lacking)}, and installing system packages is",
+            "It would change the read-only system folders, which are this machine's own. Remove them, or have the operator "
+            "install them on the machine or add a folder of programs to the image (--toolchain).",
         )
+    if names and source not in (*INSTALLED, SYSTEM):
         raise not_supported(
             field,
             f"{source} is",
-            f"Remit installs pip and npm packages; for {source}, {why}. Remove them; the operator can install them on the "
-            "machine or add a folder of programs to the image (--toolchain).",
+            f"Remit installs pip and npm packages; for {source}, its packages are built with tools and folders that the "
+            "image does not have. Remove them; the operator can install them on the machine or add a folder of programs "
+            "to the image (--toolchain).",
         )
+    _check_names(source, names)
+
+
+def _check_names(source: str, names: Sequence[str]) -> None:
+    field = f"config.packages.{source}"
     if len(names) > PACKAGES_MAX:
         raise InvalidRequest(f"`{field}`: at most {PACKAGES_MAX} packages.")
     for name in names:
         if len(name) > PACKAGE_LENGTH_MAX or not _PACKAGES[source].fullmatch(name):
-            example = "`requests==2.32.3`" if source == "pip" else "`typescript@5.6.3`"
             raise InvalidRequest(
-                f"`{field}`: {name[:100]!r} is no package of a registry; write it as {example}: no options, addresses, "
-                "paths or blanks."
+                f"`{field}`: {name[:100]!r} is no package; write it as {_EXAMPLES[source]}: no options, addresses, paths "
+                "or blanks."
             )
 
 

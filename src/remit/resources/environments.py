@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -12,7 +12,7 @@ from remit.clock import Clock, rfc3339
 from remit.errors import Conflict, InvalidRequest, WrongState
 from remit.ids import Ids
 from remit.interfaces import Catalog
-from remit.resources.environment_config import DefaultNetworking, resolve_config
+from remit.resources.environment_config import DefaultNetworking, resolve_config, system_packages
 from remit.resources.metadata import merge_metadata
 from remit.schema.environments import (
     EnvironmentConfig,
@@ -28,6 +28,15 @@ KIND = "environment"
 ATTEMPTS_MAX = 5
 
 
+FindMissing = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
+"""Which of these system packages the machine, and so its sandboxes, do not have."""
+
+
+async def all_are_missing(wanted: Sequence[str]) -> Sequence[str]:
+    """Where nobody looks."""
+    return wanted
+
+
 class Environments:
     """Create, retrieve, update, archive, delete and list environments of a workspace.
 
@@ -41,7 +50,9 @@ class Environments:
         ids: Ids,
         *,
         default_networking: DefaultNetworking = "limited",
+        find_missing: FindMissing = all_are_missing,
     ) -> None:
+        self._find_missing = find_missing
         self._default_networking: DefaultNetworking = default_networking
         self._catalog = catalog
         self._clock = clock
@@ -50,10 +61,13 @@ class Environments:
     async def create(self, principal: Principal, params: EnvironmentCreate) -> Resource:
         """Raises InvalidRequest."""
         _check_scope(params.scope)
+        missing = await self._find_missing(system_packages(params.config))
         config = EnvironmentConfig(
             name=params.name,
             description=params.description or None,
-            config=resolve_config(params.config, default_networking=self._default_networking),
+            config=resolve_config(
+                params.config, default_networking=self._default_networking, missing=missing
+            ),
             metadata=merge_metadata({}, params.metadata, empty_deletes=False),
         )
         now_us = self._clock.now_us()
@@ -77,12 +91,13 @@ class Environments:
     async def update(self, principal: Principal, environment_id: str, params: EnvironmentUpdate) -> Resource:
         """Holds for new sandboxes only. Raises NotFound, InvalidRequest, WrongState."""
         _check_scope(params.scope)
+        missing = await self._find_missing(system_packages(params.config))
         for _ in range(ATTEMPTS_MAX):
             current = await self.retrieve(principal, environment_id)
             if current.archived_at_us is not None:
                 raise archived(environment_id)
             before = decode_config(current)
-            after = _updated(before, params)
+            after = _updated(before, params, missing)
             if after == before:
                 return current
             changed = replace(current, name=after.name, body=msgspec.json.encode(after))
@@ -102,7 +117,8 @@ class Environments:
         raise _is_contended(environment_id)
 
     async def delete(self, principal: Principal, environment_id: str) -> None:
-        """Sessions that were made from it keep what they took. Raises NotFound."""
+        """Of one that no session refers to (`resources.environment_uses`); one that is made at the same moment keeps what
+        it took. Raises NotFound."""
         await self._catalog.delete(principal, KIND, environment_id)
 
     async def list(
@@ -122,7 +138,9 @@ class Environments:
         return stored
 
 
-def _updated(current: EnvironmentConfig, params: EnvironmentUpdate) -> EnvironmentConfig:
+def _updated(
+    current: EnvironmentConfig, params: EnvironmentUpdate, missing: Sequence[str]
+) -> EnvironmentConfig:
     changed = current
     if params.name is not None:
         changed = replace(changed, name=params.name)
@@ -132,7 +150,9 @@ def _updated(current: EnvironmentConfig, params: EnvironmentUpdate) -> Environme
                 "`config.type`: an environment's type cannot change; create a new one.",
                 code="invalid_config_type_change",
             )
-        changed = replace(changed, config=resolve_config(params.config, current=current.config))
+        changed = replace(
+            changed, config=resolve_config(params.config, current=current.config, missing=missing)
+        )
     if params.description is not UNSET:
         changed = replace(changed, description=params.description or None)
     if params.metadata is not None:
@@ -151,6 +171,14 @@ def archived(environment_id: str) -> WrongState:
     """What every use of an archived environment answers."""
     return WrongState(
         f"Environment {environment_id!r} is archived; create or use another one.", code="environment_archived"
+    )
+
+
+def in_use(environment_id: str, users: Sequence[str]) -> WrongState:
+    """What deleting answers while somebody refers to it."""
+    return WrongState(
+        f"Environment {environment_id!r} cannot be deleted while {', '.join(users)} refer to it; delete them first, or "
+        "archive the environment: then nothing new is made of it."
     )
 
 

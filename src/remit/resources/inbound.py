@@ -88,8 +88,8 @@ def tool_use_references(events: Sequence[InboundEvent]) -> dict[str, str]:
     return references
 
 
-def admit(state: SessionState, events: Sequence[InboundEvent], known: Mapping[str, str]) -> None:
-    """Refuse what the session's state does not take; all of it or nothing. `known` is the type of each event that
+def admit(state: SessionState, events: Sequence[InboundEvent], known: Mapping[str, JsonObject]) -> None:
+    """Refuse what the session's state does not take; all of it or nothing. `known` is each event that
     `tool_use_references` names, where there is one. Raises InvalidRequest, WrongState."""
     if state.archived_at is not None or state.status == "terminated":
         how = "archived" if state.archived_at is not None else "terminated"
@@ -131,16 +131,24 @@ def _size(events: Iterable[JsonObject]) -> int:
     return sum(len(msgspec.json.encode(event)) for event in events)
 
 
-def _admit_reference(state: SessionState, event: InboundEvent, known: Mapping[str, str], place: str) -> None:
+def _admit_reference(
+    state: SessionState, event: InboundEvent, known: Mapping[str, JsonObject], place: str
+) -> None:
     match event:
         case UserToolConfirmation(tool_use_id=id):
-            if known.get(id) != "agent.tool_use":
+            use = known.get(id, {})
+            if use.get("type") != "agent.tool_use":
                 raise InvalidRequest(
                     f"`{place}.tool_use_id`: {id!r} is no agent.tool_use of session {state.session_id!r}; "
                     "use an id of stop_reason.event_ids."
                 )
+            if (permission := use.get("evaluated_permission") or "allow") != "ask":
+                raise InvalidRequest(
+                    f"`{place}.tool_use_id`: the call {id!r} was not for anybody to answer (its evaluated_permission is "
+                    f"{permission!r}); confirm those alone whose evaluated_permission is 'ask': stop_reason.event_ids."
+                )
         case UserCustomToolResult(custom_tool_use_id=id):
-            if known.get(id) != "agent.custom_tool_use":
+            if known.get(id, {}).get("type") != "agent.custom_tool_use":
                 raise InvalidRequest(
                     f"`{place}.custom_tool_use_id`: {id!r} is no agent.custom_tool_use of session "
                     f"{state.session_id!r}; use an id of stop_reason.event_ids."

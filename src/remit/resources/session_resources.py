@@ -22,6 +22,8 @@ from remit.values import JsonObject, Principal, Tree, TreeEntry
 
 UPLOADS = "/mnt/session/uploads"
 _FILE_MODE = 0o444
+_OWN = frozenset({"sha256", "size_bytes", "literal_path"})
+"""What the log keeps of a file besides what the API shows."""
 
 
 async def copy_resources(
@@ -57,6 +59,7 @@ async def copy_resources(
                     "type": "file",
                     "file_id": copy.id,
                     "mount_path": path,
+                    "literal_path": literal_path(resource.mount_path),
                     "created_at": now,
                     "updated_at": now,
                     "sha256": body_of(copy).sha256,
@@ -71,7 +74,7 @@ async def copy_resources(
 
 def resource_to_wire(resource: JsonObject) -> JsonObject:
     """The resource object of the API."""
-    return {name: value for name, value in resource.items() if name not in ("sha256", "size_bytes")}
+    return {name: value for name, value in resource.items() if name not in _OWN}
 
 
 def uploads_tree(resources: Mapping[str, JsonObject]) -> Tree | None:
@@ -102,6 +105,13 @@ def mount_path(given: str | None, file_id: str, *, field: str) -> str:
     if any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in inside):
         raise InvalidRequest(f"`{field}`: holds characters that cannot be seen; remove them.")
     return UPLOADS + inside
+
+
+def literal_path(given: str | None) -> str | None:
+    """The place outside of the uploads that the caller named, where the file gets a link; None: there is none."""
+    if given is None or not given.startswith("/") or f"{given}/".startswith("/mnt/session/"):
+        return None
+    return given
 
 
 def _path_of(resource: ResourceParams, field: str) -> str:

@@ -60,6 +60,17 @@ def as_offered(tools: Sequence[JsonObject], web: WebOffer) -> list[JsonObject]:
     ]
 
 
+def not_offered(tools: Sequence[JsonObject], web: WebOffer) -> list[str]:
+    """The web tools that the resolved tools ask for, by the default of the whole set, and that are not offered."""
+    return [
+        str(config["name"])
+        for tool in tools
+        if tool["type"] == AGENT_TOOLSET
+        for config in cast("list[JsonObject]", tool["configs"])
+        if config["enabled"] and _as_offered(config, web) != config
+    ]
+
+
 def _as_offered(config: JsonObject, web: WebOffer) -> JsonObject:
     is_left_out = config["name"] in WEB_TOOLS and config["name"] not in web.tools
     return {**config, "enabled": False} if is_left_out else config

@@ -20,7 +20,9 @@ _SETTINGS = {
 _ALL_SETTINGS = ("allowed_domains", "blocked_domains", "max_content_tokens", "url_sources", "user_location")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
-_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()+,;=:@%/-]*")
+_PATH = re.compile(r"/[A-Za-z0-9._~&'()+;=:@%/-]*")
+_INTERNAL = ("internal", "invalid", "local", "localdomain", "localhost")
+"""Names below them never stand for a host of the public web."""
 _HOST_CHARACTERS_MAX = 253
 
 
@@ -69,20 +71,25 @@ def resolve_web_settings(name: str, entry: ToolConfigParams | None) -> JsonObjec
         elif isinstance(value, msgspec.Struct):
             resolved[setting] = cast("JsonValue", msgspec.to_builtins(value))
         elif isinstance(value, list):
-            resolved[setting] = [str(domain).lower() for domain in cast("list[str]", value)]
+            resolved[setting] = [_plain_domain(domain) for domain in cast("list[str]", value)]
         else:
             resolved[setting] = value
     return resolved
 
 
-def _not_offered(name: str, place: str) -> InvalidRequest:
-    mend = (
-        "The operator can switch it on: REMIT_WEB_TOOLS=1."
-        if name == "web_fetch"
-        else "The operator can switch it on: REMIT_WEB_TOOLS=1, with a search engine in REMIT_SEARXNG_URL or REMIT_BRAVE_API_KEY."
+def offer_mend(name: str) -> str:
+    """Who can offer the web tool, and how."""
+    if name == "web_fetch":
+        return "The operator can switch it on: REMIT_WEB_TOOLS=1."
+    return (
+        "The operator can switch it on: REMIT_WEB_TOOLS=1, with a search engine in REMIT_SEARXNG_URL or "
+        "REMIT_BRAVE_API_KEY."
     )
+
+
+def _not_offered(name: str, place: str) -> InvalidRequest:
     return InvalidRequest(
-        f'`{place}.name`: {name} is not offered here. {mend} Or give the entry `"enabled": false`.',
+        f'`{place}.name`: {name} is not offered here. {offer_mend(name)} Or give the entry `"enabled": false`.',
         code="not_supported",
     )
 
@@ -105,17 +112,28 @@ def _check_domains(entry: ToolConfigParams, place: str) -> None:
         if len(domains) > DOMAINS_MAX:
             raise InvalidRequest(f"`{where}`: at most {DOMAINS_MAX} domains, not {len(domains)}.")
         may_have_path = entry.name == "web_search" and setting == "allowed_domains"
+        first_at: dict[str, int] = {}
         for index, domain in enumerate(domains):
             _check_domain(domain, f"{where}[{index}]", may_have_path=may_have_path)
+            if (first := first_at.setdefault(_plain_domain(domain), index)) != index:
+                raise InvalidRequest(
+                    f"`{where}[{index}]`: {domain!r} stands at {where}[{first}] already; keep one."
+                )
+
+
+def _plain_domain(domain: str) -> str:
+    """The one form that is kept: without a final slash, the host in lower case. The letters of a path stay."""
+    host, slash, path = domain.removesuffix("/").partition("/")
+    return f"{host.lower()}{slash}{path}"
 
 
 def _check_domain(domain: str, place: str, *, may_have_path: bool) -> None:
-    host, slash, path = domain.partition("/")
+    host, slash, path = domain.removesuffix("/").partition("/")
     wrong = None
     if slash and (not may_have_path or not _PATH.fullmatch(f"/{path}")):
         wrong = "a scheme or path does not belong here"
-    elif host.lower() == "localhost" or host.lower().endswith(".localhost"):
-        wrong = "localhost is never reached"
+    elif (last := host.lower().rpartition(".")[2]) in _INTERNAL:
+        wrong = f"what ends in {last} is no host of the public web"
     elif host.rpartition(".")[2].isdigit():
         wrong = "addresses are not names"
     elif "." not in host:

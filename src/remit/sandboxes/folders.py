@@ -9,6 +9,7 @@ import stat
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from remit.values import Collected
@@ -29,6 +30,7 @@ class RuntimeFolder:
         self._owner = owner
         self._lock: int | None = None
         self._opening = threading.Lock()
+        self._before_removal: list[Callable[[Path, Path], None]] = []
 
     def open(self) -> Path:
         """Take a folder of our own, and remove those that no live server has locked. Idempotent, from any thread."""
@@ -59,9 +61,15 @@ class RuntimeFolder:
         )
         return Collected(what="sandbox folders of dead servers", count=count, size_bytes=0)
 
+    def before_removal(self, put_aside: Callable[[Path, Path], None]) -> None:
+        """Have this called when our folder is about to go, with the folder of all servers and ours."""
+        self._before_removal.append(put_aside)
+
     def close(self) -> None:
         """Remove our folder and give up the lock."""
         if self._lock is not None:
+            for put_aside in self._before_removal:
+                put_aside(self._path, self._path / self._owner)
             remove_tree(self._path / self._owner)
             os.close(self._lock)
             self._lock = None

@@ -25,7 +25,7 @@ from remit.sandboxes.fleet import Fleet, LaunchPlan
 from remit.sandboxes.folders import RuntimeFolder
 from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
-from remit.sandboxes.mounts import HOSTED_WORKSPACE, part_of
+from remit.sandboxes.mounts import HOSTED_WORKSPACE, UPLOADS, free_links, part_of
 from remit.sandboxes.restore import read_tree, write_tree
 from remit.values import (
     GROUND_FILES,
@@ -41,7 +41,6 @@ from remit.values import (
 
 START_GUEST = "import sys; sys.path.insert(0, sys.argv[1]); from guest.daemon import main; main(3, 4)"
 OPEN_FILES = 4096
-UPLOADS = "/mnt/session/uploads"
 _SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 
 
@@ -140,6 +139,8 @@ class LocalProvider:
         aside = [
             mount.path for mount in spec.mounts if mount.path.startswith("/mnt/") and mount.path != UPLOADS
         ]
+        links = free_links(spec.links, ("/workspace", "/mnt/session", HOSTED_WORKSPACE, GROUND_FILES, *aside))
+        await asyncio.to_thread(Path(uploads).mkdir, exist_ok=True)
         environment: dict[str, JsonValue] = {
             "PATH": ":".join(_path(spec.toolchains)),
             "HOME": str(home),
@@ -184,6 +185,7 @@ class LocalProvider:
                     [UPLOADS, uploads],
                     [GROUND_FILES, str(judge)],
                     *([path, _translated(path, folder)] for path in aside),
+                    *([path, uploads + to.removeprefix(UPLOADS)] for path, to in links.items()),
                 ],
                 "roots": [workspace, outputs, uploads, str(judge), f"{folder}/mnt", "/tmp"],
                 "shell": "/bin/bash",

@@ -96,6 +96,8 @@ class SearchResultBlock(Block, frozen=True, tag="search_result"):
 class RedactedBlock(Block, frozen=True, tag="redacted"):
     """Read only to be refused by name: it stands for content that was taken away."""
 
+    IS_TOLD = False
+
 
 MessageBlock = TextBlock | ImageBlock | DocumentBlock | RedactedBlock
 ResultBlock = TextBlock | ImageBlock | DocumentBlock | SearchResultBlock

@@ -27,8 +27,19 @@ class LimitedNetwork(Params, frozen=True, tag="limited"):
     allow_package_managers: bool | None = None
 
 
+class RegistriesAndHosts(Params, frozen=True, tag="package_managers_and_custom"):
+    """An older form of `limited` with `allow_package_managers`, and answered as that."""
+
+    IS_TOLD = False
+
+    allowed_hosts: list[str] | None = None
+
+
+NetworkParams = UnrestrictedNetwork | LimitedNetwork | RegistriesAndHosts
+
+
 class PackagesParams(Params, frozen=True):
-    """Packages by source; pip and npm are installed, the others refused by name."""
+    """Packages by source; pip and npm are installed, of apt what the machine has is taken, the rest refused by name."""
 
     type: Literal["packages"] | None = None
     apt: list[str] | None = None
@@ -42,17 +53,25 @@ class PackagesParams(Params, frozen=True):
 class CloudConfigParams(Params, frozen=True, tag="cloud"):
     """A sandbox made here."""
 
-    networking: UnrestrictedNetwork | LimitedNetwork | None = None
+    networking: NetworkParams | None = None
     packages: PackagesParams | None = None
     variables: dict[str, str] | None = None
     """Remit's own: environment variables of its sandboxes. Not for secrets: whoever reads the environment reads them."""
 
 
+class AnthropicCloudConfigParams(CloudConfigParams, frozen=True, tag="anthropic_cloud"):
+    """An older word for `cloud`, and answered as that."""
+
+    IS_TOLD = False
+
+
 class SelfHostedConfigParams(Params, frozen=True, tag="self_hosted"):
     """Read only to be refused by name."""
 
+    IS_TOLD = False
 
-ConfigParams = CloudConfigParams | SelfHostedConfigParams
+
+ConfigParams = CloudConfigParams | AnthropicCloudConfigParams | SelfHostedConfigParams
 
 
 class EnvironmentCreate(Params, frozen=True):

@@ -57,6 +57,8 @@ class UserCustomToolResult(EventParams, frozen=True, tag="user.custom_tool_resul
 class UserToolResult(EventParams, frozen=True, tag="user.tool_result"):
     """Read only to be refused by name: it belongs to self-hosted environments."""
 
+    IS_TOLD = False
+
     tool_use_id: Json = None
     content: Json = None
     is_error: Json = None
@@ -140,6 +142,7 @@ EVENT_TYPES = frozenset(
         "session.updated",
         "session.usage",
         "session.deleted",
+        "session.packages_installing",
         "session.sandbox_lost",
         "session.credentials_used",
         "span.outcome_evaluation_start",
@@ -156,4 +159,4 @@ EVENT_TYPES = frozenset(
         "workflow_run.phase_ended",
     }
 )
-"""What `types[]` may name. The wire's own, and Remit's `session.sandbox_lost` and `session.credentials_used`."""
+"""What `types[]` may name. The wire's own, and of Remit's own what docs/events.md names."""

@@ -24,6 +24,8 @@ class FileResourceParams(Params, frozen=True, tag="file"):
 class RepositoryResourceParams(Params, frozen=True, tag="github_repository"):
     """Read only to be refused by name."""
 
+    IS_TOLD = False
+
     url: Json = None
     authorization_token: Json = None
     checkout: Json = None
@@ -32,6 +34,8 @@ class RepositoryResourceParams(Params, frozen=True, tag="github_repository"):
 
 class MemoryStoreResourceParams(Params, frozen=True, tag="memory_store"):
     """Read only to be refused by name."""
+
+    IS_TOLD = False
 
     memory_store_id: Json = None
     access: Json = None

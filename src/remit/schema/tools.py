@@ -97,6 +97,8 @@ class AgentToolsetParams(Params, frozen=True, tag="agent_toolset_20260401"):
 class McpToolsetParams(Params, frozen=True, tag="mcp_toolset"):
     """Read only to be refused by name."""
 
+    IS_TOLD = False
+
     mcp_server_name: Json = None
     default_config: Json = None
     configs: Json = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
 from remit.errors import InvalidRequest
+from remit.schema.choices import find_choices
 
 Json = Any  # Any: JSON of any shape; a recursive alias cannot be decoded into
 JsonMap = dict[str, Any]  # Any: as above
@@ -72,6 +73,10 @@ T = TypeVar("T")
 class Params(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """Base of everything a caller sends: an unknown field is refused by name."""
 
+    IS_TOLD: ClassVar[bool] = True
+    """Whether an error that lists the values of a tag names this one: older words, and what is read only to be refused,
+    are not told."""
+
 
 def decode(body: bytes, type: type[T]) -> T:
     """Read a request body. Raises InvalidRequest."""
@@ -80,7 +85,7 @@ def decode(body: bytes, type: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=type)
     except msgspec.ValidationError as error:
-        raise _refusal(str(error)) from error
+        raise _refusal(str(error), type, body) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}. Send a JSON object.") from error
     except RecursionError as error:
@@ -92,29 +97,34 @@ def convert(value: object, type: type[T], *, what: str) -> T:
     try:
         return msgspec.convert(value, type)
     except msgspec.ValidationError as error:
-        raise _refusal(str(error), root=what) from error
+        raise _refusal(str(error), type, msgspec.json.encode(value), root=what) from error
 
 
 _AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<place>`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`$")
+_OF_CHOICES = re.compile(r"^(?:Invalid (?:enum )?value |Expected )")
 _MISSING = re.compile(r"^Object missing required field `(?P<name>.*)`$")
 
 
-def _refusal(message: str, *, root: str = "body") -> InvalidRequest:
+def _refusal(message: str, type: Any, body: bytes, *, root: str = "body") -> InvalidRequest:  # Any: a type
     found = _AT.match(message)
     assert found is not None  # the pattern ends in .*
     what, path = found["what"], (found["path"] or "").removeprefix(".")
     if found["place"]:
         path = f"{path} (a key)"
     unknown, missing = _UNKNOWN.match(what), _MISSING.match(what)
+    field = path or root
     if unknown is not None:
         field = _join(path, unknown["name"])
         text = f"`{field}`: there is no such field; remove it or correct its name."
     elif missing is not None:
         field = _join(path, missing["name"])
-        text = f"`{field}` is required; add it."
+        choices = find_choices(type, field, body)
+        text = f"`{field}` is required; add it{f': {choices.wording}' if choices is not None else ''}."
+    elif _OF_CHOICES.match(what) and (choices := find_choices(type, path, body)) and choices.explains(what):
+        field = choices.place
+        text = f"`{field}`: must be {choices.wording}{f', not {choices.given}' if choices.given else ''}."
     else:
-        field = path or root
         text = f"`{field}`: {_form_of(what) or what[:1].lower() + what[1:]}."
     code = "invalid_metadata" if field.startswith("metadata") else None
     return InvalidRequest(text, code=code)

@@ -6,12 +6,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from remit.resources.agents import decode_config
+from remit.resources.tools import not_offered
+from remit.resources.web_settings import offer_mend
 from remit.schema.agents import AgentCreate, AgentUpdate
 from remit.schema.wire import VERSION_MAX
 from remit.server.auth import principal_of
 from remit.server.listing import PAGING, read_page, resource_list
 from remit.server.requests import Query, json_response, read_nothing, read_params
 from remit.server.services import Services
+from remit.values import Resource
 
 
 class AgentRoutes:
@@ -35,23 +39,19 @@ class AgentRoutes:
     async def create(self, request: Request) -> Response:
         Query(request)
         params = await read_params(request, AgentCreate, bytes_max=self._services.settings.body_bytes_max)
-        return json_response(self._agents.to_wire(await self._agents.create(principal_of(request), params)))
+        return self._answer(await self._agents.create(principal_of(request), params))
 
     async def retrieve(self, request: Request) -> Response:
         query = Query(request, ("version",))
         version = query.number("version", minimum=1, maximum=VERSION_MAX, default=0) or None
         agent_id: str = request.path_params["agent_id"]
-        return json_response(
-            self._agents.to_wire(await self._agents.retrieve(principal_of(request), agent_id, version))
-        )
+        return self._answer(await self._agents.retrieve(principal_of(request), agent_id, version))
 
     async def update(self, request: Request) -> Response:
         Query(request)
         params = await read_params(request, AgentUpdate, bytes_max=self._services.settings.body_bytes_max)
         agent_id: str = request.path_params["agent_id"]
-        return json_response(
-            self._agents.to_wire(await self._agents.update(principal_of(request), agent_id, params))
-        )
+        return self._answer(await self._agents.update(principal_of(request), agent_id, params))
 
     async def archive(self, request: Request) -> Response:
         Query(request)
@@ -82,3 +82,12 @@ class AgentRoutes:
         return resource_list(
             page, resources, self._agents.to_wire, lambda resource: (resource.version, resource.id)
         )
+
+    def _answer(self, resource: Resource) -> Response:
+        """The agent; a header names the tools that it asks for and does not get here."""
+        response = json_response(self._agents.to_wire(resource))
+        lacking = not_offered(decode_config(resource).tools, self._agents.web)
+        if lacking:
+            mends = " ".join(f"{name} is not offered here. {offer_mend(name)}" for name in lacking)
+            response.headers["remit-warning"] = f"This agent works without web tools: {mends}"
+        return response

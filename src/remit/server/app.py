@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from remit.errors import RemitError
 from remit.server.agents import AgentRoutes
 from remit.server.auth import authenticate, remember_principal
+from remit.server.empty_lists import EmptyLists
 from remit.server.environments import EnvironmentRoutes
 from remit.server.events import EventRoutes
 from remit.server.files import FileRoutes
@@ -40,6 +41,7 @@ def create_app(
         *SessionRoutes(services).routes(),
         *SessionResourceRoutes(services).routes(),
         *FileRoutes(services).routes(),
+        *EmptyLists().routes(),
         *extra_routes,
     ]
     routes += OpenApiRoutes(routes).routes()

@@ -16,6 +16,8 @@ from starlette.routing import Route
 from remit.errors import RemitError
 from remit.gateway.routing import Router
 from remit.interfaces import SandboxProvider
+from remit.resources.web_settings import offer_mend
+from remit.schema.tools import WEB_TOOLS
 from remit.server.auth import principal_of
 from remit.server.requests import Query, json_response
 from remit.server.services import Services
@@ -77,6 +79,7 @@ class DoctorRoutes:
             *await self._probe_folder(),
             await self._probe_blobs(principal_of(request)),
             await self._probe_models(),
+            self._probe_web(),
             *await self._probe_local_servers(),
             *await to_thread.run_sync(self._probe_credentials),
         ]
@@ -166,6 +169,13 @@ class DoctorRoutes:
         if named:
             detail += f"; also {named}" + (f" and {more} more" if more > 0 else "")
         return Probe(name="models", is_ok=True, detail=detail)
+
+    def _probe_web(self) -> Probe:
+        offered = sorted(self._services.settings.web.tools)
+        lacking = [name for name in WEB_TOOLS if name not in offered]
+        detail = f"agents have {' and '.join(offered)}" if offered else "agents have none"
+        mends = " ".join(f"{name} is not offered. {offer_mend(name)}" for name in lacking)
+        return Probe(name="web tools", is_ok=True, detail=f"{detail}. {mends}".strip() if lacking else detail)
 
     async def _probe_local_servers(self) -> Sequence[Probe]:
         servers = await self._find_local_servers()

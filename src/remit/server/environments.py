@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from remit.resources.environments import environment_to_wire
+from remit.resources.environment_uses import environment_users
+from remit.resources.environments import environment_to_wire, in_use
 from remit.schema.environments import EnvironmentCreate, EnvironmentUpdate
 from remit.server.auth import principal_of
 from remit.server.listing import PAGING, read_page, resource_list
@@ -72,7 +73,11 @@ class EnvironmentRoutes:
         Query(request)
         await read_nothing(request)
         environment_id: str = request.path_params["environment_id"]
-        await self._environments.delete(principal_of(request), environment_id)
+        principal = principal_of(request)
+        await self._environments.retrieve(principal, environment_id)
+        if users := await environment_users(self._services.sessions, principal, environment_id):
+            raise in_use(environment_id, users)
+        await self._environments.delete(principal, environment_id)
         return json_response({"id": environment_id, "type": "environment_deleted"})
 
     async def list(self, request: Request) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -55,9 +55,9 @@ class EventRoutes:
         return [
             Route(f"{session}/events", self.send, methods=["POST"]),
             Route(f"{session}/events", self.list, methods=["GET"]),
-            Route(f"{session}/events/stream", self.stream, methods=["GET"]),
+            *_streams(session, self.stream),
             Route(f"{thread}/events", self.list_of_thread, methods=["GET"]),
-            Route(f"{thread}/stream", self.stream_of_thread, methods=["GET"]),
+            *_streams(thread, self.stream_of_thread),
             Route(f"{thread}/archive", self.archive_thread, methods=["POST"]),
         ]
 
@@ -82,7 +82,7 @@ class EventRoutes:
             cast("Sequence[str]", state.created.get("toolchains") or ()),
             has_packages=bool(packages_of(cast("JsonObject", state.created.get("config") or {}))),
         )
-        known = await self._known_types(principal, session_id, tool_use_references(params.events))
+        known = await self._known_uses(principal, session_id, tool_use_references(params.events))
         files = await pin_files(services.files, principal, sent)
         if files:
             needed = [str(file["sha256"]) for file in files.values()]
@@ -157,7 +157,7 @@ class EventRoutes:
         session_id: str,
         params: Sequence[InboundEvent],
         events: Sequence[JsonObject],
-        known: dict[str, str],
+        known: Mapping[str, JsonObject],
         files: dict[str, JsonObject],
     ) -> Appended:
         """Admit and append, in one decision; again when the session moved on in between."""
@@ -191,18 +191,19 @@ class EventRoutes:
                 continue
             except HoldRefused as error:
                 raise InvalidRequest(f"`events`: {error.message}", code=error.code) from error
-            publish_received(services, append, appended, echoes)
+            is_queued = state.status != "idle" or bool(state.pending)
+            publish_received(services, append, appended, echoes if is_queued else {})
             return appended
         raise AssertionError("the last attempt returns or raises")
 
-    async def _known_types(
-        self, principal: Principal, session_id: str, references: dict[str, str]
-    ) -> dict[str, str]:
-        known: dict[str, str] = {}
+    async def _known_uses(
+        self, principal: Principal, session_id: str, references: Mapping[str, str]
+    ) -> Mapping[str, JsonObject]:
+        known: dict[str, JsonObject] = {}
         for event_id in references:
             for row in await self._services.sessions.find_events(principal, session_id, event_id):
                 if row.visibility == "public":
-                    known[event_id] = row.type
+                    known[event_id] = msgspec.json.decode(row.body)
         return known
 
     async def _answer_to_repeat(
@@ -227,6 +228,11 @@ class EventRoutes:
         if await sessions.find_events(principal, session_id, new_id("sevt", len(events))):
             raise _is_other_body()
         return json_response({"data": shown})
+
+
+def _streams(of: str, stream: Callable[[Request], Awaitable[EventStream]]) -> list[Route]:
+    """Quickstarts and clients of other languages know the one path, the SDKs for the one thing the other."""
+    return [Route(f"{of}{path}", stream, methods=["GET"]) for path in ("/events/stream", "/stream")]
 
 
 def _pins(ids: Ids, events: Sequence[JsonObject], files: dict[str, JsonObject]) -> tuple[NewEvent, ...]:

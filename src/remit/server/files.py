@@ -103,11 +103,6 @@ class FileRoutes:
         files = self._services.files
         resource = await files.usable(principal_of(request), request.path_params["file_id"])
         body = body_of(resource)
-        if body.is_copy:
-            raise InvalidRequest(
-                f"File {resource.id!r} is a session's copy of a file; download the one that it was made from.",
-                code="file_not_downloadable",
-            )
         return StreamingResponse(
             files.stream(resource),
             media_type=body.mime_type,

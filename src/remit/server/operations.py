@@ -117,6 +117,11 @@ OPERATIONS: dict[str, Operation] = {
     "GET /v1/sessions/{session_id}/events/stream": Operation(
         summary="Stream events", query=("after", "event_deltas[]"), answer="event_stream"
     ),
+    "GET /v1/sessions/{session_id}/stream": Operation(
+        summary="Stream events: another name of events/stream",
+        query=("after", "event_deltas[]"),
+        answer="event_stream",
+    ),
     "GET /v1/sessions/{session_id}/threads": Operation(
         summary="List threads", query=("limit", "page", "statuses[]"), answer="list"
     ),
@@ -126,6 +131,11 @@ OPERATIONS: dict[str, Operation] = {
     "GET /v1/sessions/{session_id}/threads/{thread_id}/stream": Operation(
         summary="Stream events of a thread", query=("after", "event_deltas[]"), answer="event_stream"
     ),
+    "GET /v1/sessions/{session_id}/threads/{thread_id}/events/stream": Operation(
+        summary="Stream events of a thread: another name of stream",
+        query=("after", "event_deltas[]"),
+        answer="event_stream",
+    ),
     "POST /v1/sessions/{session_id}/resources": Operation(summary="Add a file", body=FileResourceParams),
     "GET /v1/sessions/{session_id}/resources": _List(summary="List resources"),
     "GET /v1/sessions/{session_id}/resources/{resource_id}": Operation(summary="Retrieve a resource"),
@@ -133,12 +143,42 @@ OPERATIONS: dict[str, Operation] = {
         summary="Update a resource", body=ResourceUpdate
     ),
     "DELETE /v1/sessions/{session_id}/resources/{resource_id}": Operation(summary="Remove a resource"),
-    # Files.
+    # Lists of what cannot be made here.
+    "GET /v1/deployment_runs": Operation(
+        summary="List deployment runs: there are none",
+        query=("limit", "page", "deployment_id", "has_error", "trigger_type", *_CREATED_AT),
+        answer="list",
+    ),
+    "GET /v1/deployments": Operation(
+        summary="List deployments: there are none",
+        query=(
+            "limit",
+            "page",
+            "agent_id",
+            "include_archived",
+            "status",
+            "created_at[gte]",
+            "created_at[lte]",
+        ),
+        answer="list",
+    ),
+    "GET /v1/memory_stores": Operation(
+        summary="List memory stores: there are none",
+        query=("limit", "page", "include_archived", "created_at[gte]", "created_at[lte]"),
+        answer="list",
+    ),
+    "GET /v1/skills": Operation(
+        summary="List skills: there are none", query=("limit", "page", "source"), answer="list"
+    ),
+    "GET /v1/vaults": Operation(
+        summary="List vaults: there are none", query=("limit", "page", "include_archived"), answer="list"
+    ),
     # Models.
     "GET /v1/models": Operation(
         summary="List models", query=("limit", "after_id", "before_id", "lifecycle[]"), answer="list_by_id"
     ),
     "GET /v1/models/{model_id}": Operation(summary="Retrieve a model"),
+    # Files.
     "POST /v1/files": Operation(summary="Upload a file", upload="multipart"),
     "GET /v1/files": Operation(
         summary="List files", query=("limit", "page", "ids[]", "scope_id"), answer="list"

@@ -20,7 +20,8 @@ def publish(services: Services, append: Append, appended: Appended) -> None:
 def publish_received(
     services: Services, append: Append, appended: Appended, echoes: dict[str, JsonObject]
 ) -> None:
-    """Like `publish`; queued inputs are echoed live, each with the row that received it."""
+    """Like `publish`; what is queued behind something is echoed live, each with the row that received it. What begins a
+    turn is not: it is shown once, after `session.status_running`, so that the last status a reader saw is never stale."""
     if appended.is_duplicate:
         return
     for row in appended.rows:

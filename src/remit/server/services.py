@@ -10,7 +10,7 @@ from remit.ids import Ids
 from remit.interfaces import Catalog, Dispatcher, LiveBus, Prices, SessionStore, Verifier
 from remit.resources.agents import Agents
 from remit.resources.environment_config import DefaultNetworking
-from remit.resources.environments import Environments
+from remit.resources.environments import Environments, FindMissing, all_are_missing
 from remit.resources.files import Files
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.session_removal import SessionRemoval
@@ -38,6 +38,8 @@ class ServerSettings:
     """Of environments that say nothing of networking."""
     harnesses: Mapping[str, str] = field(default_factory=lambda: {"remit": "1"})
     """Harnesses agents may name: name and version."""
+    find_missing_packages: FindMissing = all_are_missing
+    """Which system packages the sandboxes lack."""
     web: WebOffer = NO_WEB
     """Web tools agents may have."""
 
@@ -80,6 +82,7 @@ class Services:
                 self.clock,
                 self.ids,
                 default_networking=self.settings.default_networking,
+                find_missing=self.settings.find_missing_packages,
             ),
         )
         object.__setattr__(

@@ -161,6 +161,10 @@ def read_signs(rows: Sequence[EventRow]) -> Signs:
             )
         elif row.type in _ENDS_OF_WAITS:
             queued = None
+        if row.type == "session.packages_installing":
+            began_us[PACKAGES] = row.created_at_us
+        elif row.type in _ENDS_OF_INSTALLING:
+            began_us.pop(PACKAGES, None)
         if row.type.startswith("session.status_"):
             began_us["status"] = row.created_at_us
         elif row.type in ("span.outcome_evaluation_start", "agent.tool_use", "agent.custom_tool_use"):
@@ -176,6 +180,11 @@ def read_signs(rows: Sequence[EventRow]) -> Signs:
     return Signs(began_us=began_us, pause_seconds=pause_seconds, trouble=trouble, queued=queued)
 
 
+PACKAGES = "packages"
+"""In `Signs.began_us`: the installation of the environment's packages, while it lasts."""
+_ENDS_OF_INSTALLING = frozenset(
+    {"packages.installed", "session.error", "session.status_idle", "session.status_running"}
+)
 _ENDS_OF_WAITS = frozenset(
     {"model.started", "sandbox.started", "tool.started", "session.status_idle", "session.status_running"}
 )

@@ -15,7 +15,7 @@ from remit.clock import rfc3339
 from remit.session.folding import fold
 from remit.session.moves import Rest, next_move
 from remit.session.state import OpenToolUse, SessionState
-from remit.session.waiting import Found, Queued, Signs, Way, Why, attend, lease_sentence, read_signs
+from remit.session.waiting import PACKAGES, Found, Queued, Signs, Way, Why, attend, lease_sentence, read_signs
 from remit.values import Account, EventRow, StreamHead
 
 USES_NAMED_MAX = 20
@@ -109,6 +109,15 @@ def _under_way(state: SessionState, signs: Signs, head: StreamHead) -> Found:
         )
     if signs.queued is not None:
         return _in_line(signs.queued)
+    if (since_us := signs.began_us.get(PACKAGES)) is not None:
+        return Found(
+            waits_for="tool",
+            since_us=since_us,
+            sentences=(
+                f"The environment's packages are being installed, since {rfc3339(since_us)}.",
+                "Then the turn goes on; sessions after this one have them at once.",
+            ),
+        )
     if state.status == "rescheduling":
         return _retry(signs, turn_us)
     started = [use for use in state.tool_uses.values() if use.is_started]

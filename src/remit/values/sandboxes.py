@@ -76,6 +76,8 @@ class SandboxSpec(Value, frozen=True, kw_only=True):
     outputs_digest: str | None = None
     """What stands below /mnt/session/outputs to start with; None: nothing."""
     mounts: tuple[ReadOnlyTree, ...] = ()
+    links: dict[str, str] = {}
+    """Symlinks outside /workspace, by path, with what each leads to. Left out where something else stands."""
     environment: dict[str, str] = {}
     toolchains: tuple[str, ...] = ()
     """Host folders the operator named with `--toolchain`; part of the image and of its digest."""

@@ -43,3 +43,5 @@ class ReadOnlyTree(Value, frozen=True, kw_only=True):
     """Only this folder or file of the tree; None: all of it."""
     scratch: tuple[str, ...] = ()
     """Folders below the path, empty in the tree, that every sandbox has for itself and may write."""
+    outlives_server: bool = False
+    """The folder that is made of it may stay for the next server: it holds nothing of a session's own."""

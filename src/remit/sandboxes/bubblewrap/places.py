@@ -6,17 +6,23 @@ every file of the machine. Its folders then lie where that user can pass, outsid
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import stat
+import time
 from pathlib import Path
 
 from remit.errors import SandboxUnavailable
+from remit.sandboxes.mounts import remove_old_mounts
+from remit.values import Collected
 
 UIDS = range(200_000, 265_536)
 """Users (and groups) of sandboxes, when the server is root. Nobody else may use them."""
 _STATE = Path("/var/lib/remit")
+EMPTY_SECONDS = 3_600.0
+"""A folder without sandboxes is removed when it is so old."""
 
 
 class Places:
@@ -51,6 +57,16 @@ class Places:
             self._locks[uid] = lock
             return uid, uid
         raise SandboxUnavailable(f"all {len(UIDS)} users for sandboxes are taken")
+
+    def collect_mounts(self) -> Collected:
+        """Remove what servers have put aside and nobody wanted for long, also of data folders that are gone."""
+        count = 0
+        for top in sorted(_STATE.glob("sandboxes-*")) if self.is_root else [self.sandboxes]:
+            with contextlib.suppress(OSError):
+                count += remove_old_mounts(top)
+                if time.time() - top.stat().st_mtime > EMPTY_SECONDS:  # no server is about to use it
+                    top.rmdir()
+        return Collected(what="packages put aside for the next server", count=count, size_bytes=0)
 
     def give_back(self, owner: tuple[int, int]) -> None:
         """The sandbox is gone; its user may serve another."""

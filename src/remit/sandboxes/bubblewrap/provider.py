@@ -17,6 +17,7 @@ from remit.ids import Ids
 from remit.interfaces import BlobReader, Egress
 from remit.sandboxes.bubblewrap import bytecode
 from remit.sandboxes.bubblewrap.ground import CACHES, HOME, SECONDS_A_BIND, Laid, lay_ground
+from remit.sandboxes.bubblewrap.links import link_arguments
 from remit.sandboxes.bubblewrap.places import Places
 from remit.sandboxes.bubblewrap.program import (
     ISOLATION,
@@ -35,7 +36,7 @@ from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.image import Image, ImageBuilder
 from remit.sandboxes.image_folder import UNUSED_SECONDS, ImageFolder
-from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache, part_of
+from remit.sandboxes.mounts import HOSTED_WORKSPACE, UPLOADS, MountCache
 from remit.sandboxes.patience import patience
 from remit.sandboxes.seccomp import build_filter
 from remit.sandboxes.toolchain import HOST_NAME, INSIDE, PYTHON
@@ -230,6 +231,7 @@ class BubblewrapProvider:
         return (
             await asyncio.to_thread(self._image_folder.collect),
             await asyncio.to_thread(self._runtime.collect),
+            await asyncio.to_thread(self._places.collect_mounts),
         )
 
     async def _image(self, toolchains: tuple[str, ...]) -> Image:
@@ -334,10 +336,7 @@ class BubblewrapProvider:
         limits = spec.limits or self._limits
         program = await self._working_program()
         image = await self._image(tuple(spec.toolchains))
-        mounts = [
-            (mount, part_of(mount, await self._mounts.folder(mount.tree_digest, user=folder)))
-            for mount in spec.mounts
-        ]
+        mounts = [(mount, await self._mounts.mounted(mount, user=folder)) for mount in spec.mounts]
         laid = None
         if spec.ground is not None:
             passwd = await asyncio.to_thread(Path(image.binds[0].source, "etc/passwd").read_text)
@@ -368,7 +367,7 @@ class BubblewrapProvider:
             names = [one.name for one in spec.credentials]
             _log.info("credentials_bound", sandbox_id=folder.name, key=spec.key, credentials=names)
         return LaunchPlan(
-            argv=_command(program, image, folder, limits, mounts, trusting, laid),
+            argv=_command(program, image, folder, limits, mounts, trusting, laid, spec.links),
             descriptors=[
                 await asyncio.to_thread(_memory_file, "seccomp", build_filter()),
                 *(
@@ -414,6 +413,7 @@ def _command(
     mounts: Sequence[tuple[ReadOnlyTree, Path]],
     trusting: Sequence[str],
     laid: Laid | None,
+    links: Mapping[str, str],
 ) -> list[str]:
     """The whole command line. The program itself gets an empty environment: PID 1 would show it to everyone inside."""
     argv = [program, "--as-pid-1", *ISOLATION, *SYSTEM_BINDS]
@@ -433,7 +433,9 @@ def _command(
         argv += ["--ro-bind", bind.source, bind.target]
     argv += ["--bind", str(folder / "workspace"), "/workspace"]
     argv += ["--bind", str(folder / "outputs"), "/mnt/session/outputs"]
-    argv += ["--symlink", "/workspace", HOSTED_WORKSPACE]
+    argv += ["--symlink", "/workspace", HOSTED_WORKSPACE, "--dir", UPLOADS]
+    taken = (*(bind.target for bind in image.binds), *(mount.path for mount, _ in mounts))
+    argv += link_arguments(links, taken)
     if laid is None:
         for mount, source in mounts:
             argv += ["--ro-bind", str(source), mount.path]

@@ -95,3 +95,24 @@ async def check_a_planted_link_does_not_lead_a_mount_astray(bench: Bench) -> Non
     mounts = msgspec.to_builtins([ReadOnlyTree(path="/workspace/.git", tree_digest=history)])
     async with a_sandbox(bench, tree_digest=planted, mounts=mounts) as hands:
         assert (await hands.shell("cat .git/HEAD fake/HEAD")).output == b"true\nforged\n"
+
+
+async def check_links_stand_where_nothing_else_does(bench: Bench) -> None:
+    uploads = await store_tree(bench.blobs, {"data/x.csv": b"1,2\n"})
+    mounts = msgspec.to_builtins([ReadOnlyTree(path="/mnt/session/uploads", tree_digest=uploads)])
+    target = "/mnt/session/uploads/data/x.csv"
+    free = ("/mnt/user-data/x.csv", "/data/deep/x.csv", "/srv/x.csv")
+    taken = (
+        "/etc/hosts",
+        "/usr/bin/env/x",
+        "/workspace/x.csv",
+        "/mnt/session/uploads/data",
+        "/mnt",
+        "relative",
+    )
+    async with a_sandbox(bench, mounts=mounts, links=dict.fromkeys((*free, *taken), target)) as hands:
+        for path in free:
+            assert await hands.read(path) == b"1,2\n"
+        assert await hands.read("/mnt/session/uploads/data/x.csv") == b"1,2\n"
+        assert (await hands.sandbox.tree()).entries == ()
+        assert (await hands.shell("head -c 3 /etc/hosts")).output != b"1,2"
