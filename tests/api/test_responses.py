@@ -91,7 +91,7 @@ async def test_reasoning_goes_out_sealed_and_comes_back_to_its_model(tmp_path: P
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"background": True}, "background"),
         ({"store": True}, "store"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "file_search"}]}, "tools[0].type"),
         ({"input": [{"type": "computer_call_output"}]}, "input[0].type"),
     ],
 )

@@ -24,8 +24,11 @@ def request_from_messages(given: GivenMessages, *, betas: Sequence[str] = ()) ->
         system = "\n\n".join(str(block.get("text") or "") for block in known.system)
     output = dict(known.output_config or {})
     effort = output.pop("effort", None)
-    if output:
-        fields["output_config"] = output
+    for name, value in output.items():
+        if name == "format":
+            fields["output_config"] = {name: value}
+        else:
+            fields[f"output_config.{name}"] = value
     return ModelRequest(
         model=known.model,
         messages=known.messages,

@@ -10,8 +10,12 @@ import msgspec
 from remit.errors import InvalidRequest
 from remit.values import UNPARSED_INPUT, JsonObject, JsonValue
 
-MAX_TOKENS_DEFAULT = 8_192
-"""Where the caller names no limit; the hold must have one."""
+MAX_TOKENS_DEFAULT = 32_768
+"""Where the caller names no limit (Codex never does): enough to think and to write a file. The hold must have one, and a
+smaller budget or model makes it smaller."""
+
+
+_OF_SCHEMAS = ("name", "description", "schema", "strict")
 
 
 def invalid(place: str, what: str) -> InvalidRequest:
@@ -88,9 +92,13 @@ def format_of(given: JsonObject, place: str) -> JsonObject | None:
     """A JSON schema to answer by, in the canonical form; None for plain text. `json_object` is left to its own."""
     match given.get("type"):
         case "text":
+            only(given, ("type",), place)
             return None
         case "json_schema":
-            inner = given.get("json_schema", given)
+            is_nested = "json_schema" in given
+            inner = as_object(given.get("json_schema", given), f"{place}.json_schema")
+            only(given, ("type", *(("json_schema",) if is_nested else _OF_SCHEMAS)), place)
+            only(inner, (*(() if is_nested else ("type",)), *_OF_SCHEMAS), f"{place}.json_schema")
             schema = as_object(as_object(inner, place).get("schema"), f"{place}.schema")
             return {"type": "json_schema", "schema": schema}
         case kind:
