@@ -292,7 +292,7 @@ async def test_a_missing_region_is_said_before_anything_is_sent(monkeypatch: pyt
 
 async def test_a_missing_sdk_is_named_with_its_extra() -> None:
     endpoint = VendorEndpoint(name="bedrock", open_client=lambda timeout: None, counts_tokens=False)
-    provider = VendorProvider(endpoint, modules=("no_such_module.inside",), extra="bedrock")
+    provider = VendorProvider(endpoint, modules=("no_such_module.inside",), extra="bedrock", betas=frozenset())
     router = Router({"bedrock": provider}, aliases={})
 
     with pytest.raises(ModelUnavailable, match=r"pip install 'remit\[bedrock\]'"):

@@ -272,14 +272,12 @@ def trim(request: ModelRequest, route: Route, drop: frozenset[str]) -> Trimmed:
             f"`{plain}`: the model that serves this ({route.priced_as}) speaks a protocol that has no place for it; remove "
             f'it, or list "{plain}" under `drop` in [routes."{request.model}"] of the settings.'
         )
-    betas = () if takes("betas") else ("anthropic-beta",) if request.betas else ()
-    if not foreign and not betas:
+    betas = tuple(beta for beta in request.betas if takes(f"beta:{beta}"))
+    dropped = (*foreign, *(("anthropic-beta",) if betas != request.betas else ()))
+    if not dropped:
         return Trimmed(request=request)
     fields = {name: value for name, value in request.fields.items() if name not in foreign}
-    kept = request.betas if not betas else ()
-    return Trimmed(
-        request=msgspec.structs.replace(request, fields=fields, betas=kept), dropped=(*foreign, *betas)
-    )
+    return Trimmed(request=msgspec.structs.replace(request, fields=fields, betas=betas), dropped=dropped)
 
 
 @lru_cache(maxsize=64)

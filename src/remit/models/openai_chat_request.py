@@ -13,6 +13,7 @@ from remit.models.openai import (
     data_url,
     effort_of,
     listed_blocks,
+    told_of_tool,
     tool_choice_of,
     tool_schema,
     user_of,
@@ -49,6 +50,8 @@ def chat_body(
     ids: dict[str, JsonValue] = {}
     for message in request.messages:
         for said in _messages(message):
+            if said["role"] == "system" and not is_vendor:
+                said["role"] = "user"  # most templates take a system prompt at the beginning alone
             if said["role"] == "assistant" and "tool_calls" in said:
                 _give_back(said, message, ids, provider=provider, model=request.model, told=told)
             elif said["role"] == "tool":
@@ -174,7 +177,8 @@ def _tool_result(block: JsonObject) -> tuple[str, list[JsonValue]]:
     inner = listed_blocks(block.get("content"))
     texts: list[str] = ["The tool failed:"] if block.get("is_error") else []
     media: list[JsonValue] = []
-    for part in inner if isinstance(inner, list) else []:
+    for each in inner if isinstance(inner, list) else []:
+        part = (told_of_tool(each) if isinstance(each, dict) else None) or each
         if isinstance(part, dict) and part.get("type") == "text":
             texts.append(_text(part))
         elif isinstance(part, dict):

@@ -13,6 +13,7 @@ from remit.models.openai import (
     data_url,
     effort_of,
     listed_blocks,
+    told_of_tool,
     tool_choice_of,
     tool_schema,
     user_of,
@@ -167,7 +168,9 @@ def _output(block: JsonObject) -> JsonValue:
         [{"type": "input_text", "text": "The tool failed:"}] if block.get("is_error") else []
     )
     parts += [
-        _part(part, "user") for part in (inner if isinstance(inner, list) else []) if isinstance(part, dict)
+        _part(told_of_tool(part) or part, "user")
+        for part in (inner if isinstance(inner, list) else [])
+        if isinstance(part, dict)
     ]
     return parts or ""
 

@@ -84,12 +84,12 @@ def _shape(names: str, **inner: Inner) -> Shape:
 
 CACHE = _shape("type ttl scope")
 _CALLER = _shape("type tool_id")
-_SOURCES: dict[str, Shape] = {}
-SOURCE = Kinds(_SOURCES, what="source")
-_BLOCKS: dict[str, Shape] = {}
-BLOCKS = Kinds(_BLOCKS)
+_sources: dict[str, Shape] = {}
+SOURCE = Kinds(_sources, what="source")
+_blocks: dict[str, Shape] = {}
+BLOCKS = Kinds(_blocks)
 
-_SOURCES |= {
+_sources |= {
     "base64": _shape("type media_type data"),
     "url": _shape("type url"),
     "file": _shape("type file_id"),
@@ -103,7 +103,8 @@ def _block(names: str = "", **inner: Inner) -> Shape:
 
 
 TEXT = _block("text citations")
-_RESULT = _block("tool_use_id content", caller=_CALLER)
+_RESULT = _block("tool_use_id content")
+_RESULT_OF_WEB = _block("tool_use_id content", caller=_CALLER)
 """What a tool of the provider gave, in a conversation that was had there."""
 _TOOL_REFERENCE = _shape("type name server_name")
 
@@ -132,7 +133,7 @@ def client_tool(type: Json) -> Shape | None:
     return _BY_NAME.get(versioned[1]) if versioned is not None else None
 
 
-_BLOCKS |= {
+_blocks |= {
     "text": TEXT,
     "image": _block(source=SOURCE, transformations=_shape("oversized_image")),
     "document": _block("title context", source=SOURCE, citations=_shape("enabled")),
@@ -144,8 +145,8 @@ _BLOCKS |= {
     "tool_reference": _block("tool_name"),
     "browser_state": _block("state_changes tabs"),
     "server_tool_use": _block("id name input", caller=_CALLER),
-    "web_search_tool_result": _RESULT,
-    "web_fetch_tool_result": _RESULT,
+    "web_search_tool_result": _RESULT_OF_WEB,
+    "web_fetch_tool_result": _RESULT_OF_WEB,
     "advisor_tool_result": _RESULT,
     "code_execution_tool_result": _RESULT,
     "bash_code_execution_tool_result": _RESULT,

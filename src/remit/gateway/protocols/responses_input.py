@@ -21,7 +21,7 @@ from remit.gateway.protocols.openai_input import (
     only,
     tool_choice_of,
 )
-from remit.gateway.protocols.responses_tools import ResponsesTools, call_of, flat_name
+from remit.gateway.protocols.responses_tools import LOCAL_SHELL, ResponsesTools, call_of, flat_name
 from remit.schema.openai import ResponsesParams
 from remit.values import JsonObject, JsonValue, ModelRequest
 
@@ -96,8 +96,8 @@ def _chosen_tool(choice: str | JsonObject | None) -> str | None:
         return None
     only(choice, ("type", "name", "namespace"), "tool_choice")
     kind = choice.get("type")
-    if kind == "local_shell":
-        return kind
+    if kind == LOCAL_SHELL:
+        return LOCAL_SHELL
     if kind not in ("function", "custom"):
         raise invalid("tool_choice.type", f"{kind!r} is none of: function, custom, local_shell.")
     namespace = choice.get("namespace")
@@ -122,6 +122,11 @@ def _message(item: JsonObject, place: str) -> JsonObject | None:
             return {"role": "user", "content": [result]}
         case "reasoning":
             only(item, ("type", "id", "status", "summary", "content", "encrypted_content"), place)
+            for name in ("summary", "content"):
+                parts = item.get(name)
+                for number, part in enumerate(parts if isinstance(parts, list) else ()):
+                    at = f"{place}.{name}[{number}]"
+                    only(as_object(part, at), ("type", "text"), at)
             # Without its content sealed in the item there is nothing of it to send: it was kept nowhere.
             sealed = item.get("encrypted_content")
             block = unseal_thinking(sealed) if isinstance(sealed, str) else None
