@@ -13,12 +13,14 @@ import pytest
 from api.gateway_world import GatewayWorld, gateway_world
 from recordings import Recording, recordings
 from remit.clock import SystemClock
+from remit.errors import HoldRefused
 from remit.interfaces import ModelProvider
 from remit.models.bedrock import bedrock_provider
 from remit.models.openai_chat import OpenAIChatProvider
 from remit.models.scripted import Script, ScriptedProvider, ScriptedToolUse, Step
 from remit.models.vertex import vertex_provider
 from remit.schema.published import ASKED, refuse_unknown
+from remit.server.openai_errors import answer_for
 from remit.testing.model_server import Answer, ModelServer, ServedToolUse
 from vendor_server import AWS, SSE, Vendor, aws_frame, sse_frame
 
@@ -328,3 +330,89 @@ async def test_no_unknown_field_goes_out(tmp_path: Path, path: str, field: str, 
         assert world.servers["anthropic"].requests == []
     assert response.status_code == 400
     assert f"`{field}`" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "type"),
+    [
+        ("/v1/messages", 402, "billing_error"),  # Claude Code ends at once; at a 400 it asks three times
+        ("/v1/responses", 400, "insufficient_quota"),  # Codex ends at once; at a 402 it asks six times
+        ("/v1/chat/completions", 400, "insufficient_quota"),
+    ],
+)
+def test_what_cannot_be_held_ends_the_work_at_once(path: str, status: int, type: str) -> None:
+    answer = answer_for(path, HoldRefused("its worst case is $2.80 and $2.00 remain"), "req_1")
+    error = json.loads(answer.body)["error"]
+    assert (answer.status, error["type"]) == (status, type)
+    assert "$2.00 remain" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "thinking"),
+    [
+        (20_000, {"type": "enabled", "budget_tokens": 10_000}),
+        (4_000, {"type": "enabled", "budget_tokens": 2_000}),
+        (500, {"type": "disabled"}),
+    ],
+)
+async def test_thinking_fits_into_an_answer_that_was_made_smaller(
+    tmp_path: Path, max_tokens: int, thinking: dict[str, Any]
+) -> None:
+    said = {"anthropic/m": {"max_output_tokens": max_tokens}}
+    body = {
+        "model": "anthropic/m",
+        "max_tokens": 32_000,
+        "messages": [{"role": "user", "content": "hello"}],
+        "thinking": {"type": "enabled", "budget_tokens": 10_000},
+    }
+    answer = Answer(chunks=("Good day",))
+    async with gateway_world(tmp_path, models_said=said, anthropic=[answer]) as world, world.http() as client:
+        assert (await client.post("/v1/messages", json=body)).status_code == 200
+        sent = world.sent("anthropic")
+    assert (sent["max_tokens"], sent["thinking"]) == (max_tokens, thinking)
+
+
+@pytest.mark.parametrize("target", ["chat", "responses"])
+async def test_a_model_that_cannot_be_told_how_hard_to_think_is_asked_without(
+    tmp_path: Path, target: str
+) -> None:
+    refusal = Answer(
+        status=400, error_message="Unsupported parameter: 'reasoning_effort' is not supported here."
+    )
+    answers = [refusal, Answer(chunks=("Good day",))]
+    body = {
+        "model": f"{target}/m",
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": "hello"}],
+        "output_config": {"effort": "max"},
+    }
+    async with gateway_world(tmp_path, **{target: answers}) as world, world.http() as client:
+        response = await client.post("/v1/messages", json=body)
+        first, second = world.servers[target].requests
+    assert response.status_code == 200, response.text
+    asked = first.body.get("reasoning_effort") or first.body["reasoning"]["effort"]
+    assert asked == "xhigh", "the highest that these protocols have"
+    assert not {"reasoning_effort", "reasoning"} & set(second.body)
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "sent"),
+    [
+        ("claude-haiku-4-5", "medium", None),
+        ("claude-opus-4-5", "xhigh", "high"),
+        ("claude-opus-5-5", "minimal", "low"),
+        ("claude-opus-5-5", "none", "low"),
+        ("claude-opus-5-5", "xhigh", "xhigh"),
+        ("m", "medium", "medium"),
+    ],
+)
+async def test_effort_is_said_in_words_that_the_model_knows(
+    tmp_path: Path, model: str, effort: str, sent: str | None
+) -> None:
+    body = {"model": f"anthropic/{model}", "input": "hello", "reasoning": {"effort": effort}}
+    prices = (f"anthropic/{model}",)
+    answer = Answer(chunks=("Good day",))
+    async with gateway_world(tmp_path, anthropic=[answer], prices_of=prices) as world, world.http() as client:
+        assert (await client.post("/v1/responses", json=body)).status_code == 200
+        config = world.sent("anthropic").get("output_config", {})
+    assert config.get("effort") == sent

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -205,7 +205,7 @@ def shell_action(input: JsonObject) -> JsonObject:
     """What a model gives `local_shell`, as the action of its call."""
     command = input.get("command")
     words: list[JsonValue] = (
-        ["bash", "-lc", command] if isinstance(command, str) else list(cast("list[JsonValue]", command or []))
+        list(command) if isinstance(command, list) else ["bash", "-lc", custom_input(input)]
     )
     more = {
         name: value for name, value in input.items() if name in _ACTION and name not in ("type", "command")
