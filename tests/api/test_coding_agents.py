@@ -39,7 +39,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     ),
     "codex_0_171_own_model": (
         "multi_agent_v1__close_agent",
-        {"target": "/root/a"},
+        {"target": "/main/a"},
         {"type": "function_call", "name": "close_agent", "namespace": "multi_agent_v1"},
     ),
     "codex_0_171_gpt_6_1": (
