@@ -72,7 +72,7 @@ async def ask(folder: Path, driver: str, answers: Sequence[Answer]) -> Told:
         finally:
             await provider.close()
             await bench.close()
-    told.requests = len(server.requests)
+    told.requests = sum(request.method == "POST" for request in server.requests)
     return told
 
 

@@ -132,7 +132,8 @@ class MessagesAnswer:
         if stop_reason == "end_turn" and content and all(map(_is_unsigned, content)):
             # A server that takes the whole answer for reasoning: it is all that was said.
             said = "".join(str(block.get("thinking") or "") for block in content)
-            content = ({"type": "text", "text": said},) if said.strip() else ()
+            whole: JsonObject = {"type": "text", "text": said}
+            content = (whole,) if said.strip() else ()
         if stop_reason == "end_turn" and any(block["type"] == "tool_use" for block in content):
             stop_reason = "tool_use"
         counted = self._usage.counted(is_empty=not content)

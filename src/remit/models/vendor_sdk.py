@@ -61,12 +61,24 @@ class VendorEndpoint:
         is_begun = False
         stream = await self._before(deadline, self._create(body, headers), is_begun=False)
         try:
-            while (event := await self._before(deadline, anext(stream, None), is_begun=is_begun)) is not None:
-                is_begun = True
-                seen = SseEvent(event.type, event.to_json(indent=None).encode())
-                yield (seen,)
-                if outlook() == "whole":
+            while True:
+                try:
+                    event = await self._before(deadline, anext(stream, None), is_begun=is_begun)
+                except ModelCallFailed:
+                    if outlook() in ("finished", "counted"):
+                        return  # the answer is there; only its end was not told
+                    raise
+                if event is None:
                     return
+                is_begun = True
+                yield (SseEvent(event.type, event.to_json(indent=None).encode()),)
+                match outlook():
+                    case "whole":
+                        return
+                    case "finished" | "counted":
+                        deadline = min(deadline, time.monotonic() + self._timeouts.finished_seconds)
+                    case _:
+                        pass
         finally:
             await stream.close()
 
