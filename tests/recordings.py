@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "recordings"
-FREE = ("input_schema", "parameters", "input", "client_metadata", "metadata")
+FREE = ("input_schema", "parameters", "input", "arguments", "client_metadata", "metadata")
 """Objects whose fields are the caller's own."""
 
 

@@ -32,6 +32,16 @@ PATCH = "*** Begin Patch"
 CALLS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "claude_code_2_1_197": ("Bash", {"command": "ls"}, {"type": "tool_use", "name": "Bash"}),
     "claude_code_2_1_332": ("Bash", {"command": "ls"}, {"type": "tool_use", "name": "Bash"}),
+    "claude_code_2_1_332_found_tools": (
+        "mcp__forge__tool_7",
+        {"title": "x"},
+        {"type": "tool_use", "name": "mcp__forge__tool_7"},
+    ),
+    "codex_0_171_gpt_5_5_found_tools": (
+        "tool_search",
+        {"query": "forge"},
+        {"type": "tool_search_call", "execution": "client", "arguments": {"query": "forge"}},
+    ),
     "codex_0_163_own_model": (
         "exec_command",
         {"cmd": "ls"},
@@ -255,16 +265,19 @@ def check_sent(sent: dict[str, Any], target: str) -> None:
         if target != "anthropic":
             assert '"role": "system"' not in text
             assert "defer_loading" not in text
+            assert "tool_reference" not in text
         uses = [block["id"] for block in _blocks(sent) if block["type"] == "tool_use"]
         results = [block["tool_use_id"] for block in _blocks(sent) if block["type"] == "tool_result"]
         names = [tool["name"] for tool in sent["tools"]]
     elif target == "responses":
         assert set(sent) <= RESPONSES_FIELDS
+        assert "tool_reference" not in json.dumps(sent)
         uses = [item["call_id"] for item in sent["input"] if item["type"] == "function_call"]
         results = [item["call_id"] for item in sent["input"] if item["type"] == "function_call_output"]
         names = [tool["name"] for tool in sent["tools"]]
     else:
         assert set(sent) <= CHAT_FIELDS
+        assert "tool_reference" not in json.dumps(sent)
         roles = [message["role"] for message in sent["messages"]]
         assert "system" not in roles[1:], "most templates take a system prompt at the beginning alone"
         if target == "actions":

@@ -44,6 +44,7 @@ DROPPED_BY_DEFAULT = frozenset(
         "openai.reasoning_context",
         "openai.reasoning_summary",
         "openai.safety_identifier",
+        "openai.tool_search",
         "openai.user",
         "openai.verbosity",
         "openai.web_search",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from remit.models.failures import refused
+from remit.models.tool_calls import told_of_tool
 from remit.values import JsonObject, JsonValue, ModelRequest
 
 ANSWER = "answer"
@@ -161,11 +162,10 @@ def _said(block: JsonValue) -> str:
 def _shown(part: JsonValue) -> str:
     """A part of a tool's result. What a tool shows is no reason to end the work; what a user shows is asked about."""
     fields = part if isinstance(part, dict) else {}
+    fields = told_of_tool(fields) or fields
     match fields.get("type"):
         case "text":
             return str(fields.get("text") or "")
-        case "tool_reference":
-            return f"The tool {fields.get('tool_name')} can be called."
         case kind:
             return f"(Here is {kind!r}, which you cannot see.)"
 

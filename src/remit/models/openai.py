@@ -170,13 +170,6 @@ def listed_blocks(content: JsonValue) -> JsonValue:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def told_of_tool(block: JsonObject) -> JsonObject | None:
-    """A tool that Claude Code has found, in words: here all tools are there from the beginning."""
-    if block.get("type") != "tool_reference":
-        return None
-    return {"type": "text", "text": f"The tool {block.get('tool_name')} can be called."}
-
-
 def data_url(source: JsonObject) -> str:
     """Bytes in the request itself."""
     return f"data:{source.get('media_type')};base64,{source.get('data')}"

@@ -13,11 +13,11 @@ from remit.models.openai import (
     data_url,
     effort_of,
     listed_blocks,
-    told_of_tool,
     tool_choice_of,
     tool_schema,
     user_of,
 )
+from remit.models.tool_calls import told_of_tool
 from remit.values import JsonObject, JsonValue, ModelRequest
 
 SIGNATURE = "openai:"

@@ -10,6 +10,7 @@ from typing import cast
 
 import msgspec
 
+from remit.models.tool_calls import told_of_tool
 from remit.values import JsonObject, JsonValue, ModelRequest
 
 _BOTH = frozenset(
@@ -30,7 +31,10 @@ _OF_TOOLS = ("defer_loading", "eager_input_streaming", "allowed_callers", "input
 def without_first_party(request: ModelRequest) -> ModelRequest:
     """The request without scopes of the cache and deferred tools; system messages in mid-conversation are the user's."""
     encoded = request.content_json
-    if not any(f'"{name}"'.encode() in encoded for name in (*_OF_TOOLS, "scope", "system", "diagnostics")):
+    if not any(
+        f'"{name}"'.encode() in encoded
+        for name in (*_OF_TOOLS, "scope", "system", "diagnostics", "tool_reference")
+    ):
         return request
     fields = {name: _unscoped(value) for name, value in request.fields.items() if name != "diagnostics"}
     tools = (
@@ -64,11 +68,15 @@ def _listed(content: JsonValue) -> list[JsonValue]:
 
 
 def _unscoped(value: JsonValue) -> JsonValue:
-    """A block, or blocks, whose mark for the cache names no scope."""
+    """A block, or blocks, whose mark for the cache names no scope; tools that were found are told of."""
     if isinstance(value, list):
         return [_unscoped(each) for each in value]
     if not isinstance(value, dict):
         return value
+    if (told := told_of_tool(value)) is not None:
+        return told
+    if value.get("type") == "tool_result" and isinstance(value.get("content"), list):
+        value = {**value, "content": _unscoped(value["content"])}
     if set(value) <= {"type", "ttl", "scope"} and "scope" in value:
         return {name: each for name, each in value.items() if name != "scope"}
     mark = value.get("cache_control")

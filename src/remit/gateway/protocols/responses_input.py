@@ -21,7 +21,7 @@ from remit.gateway.protocols.openai_input import (
     only,
     tool_choice_of,
 )
-from remit.gateway.protocols.responses_tools import LOCAL_SHELL, ResponsesTools, call_of, flat_name
+from remit.gateway.protocols.responses_tools import LOCAL_SHELL, ResponsesTools, call_of, flat_name, found_of
 from remit.schema.openai import ResponsesParams
 from remit.values import JsonObject, JsonValue, ModelRequest
 
@@ -109,7 +109,7 @@ def _message(item: JsonObject, place: str) -> JsonObject | None:
     match item.get("type") or "message":
         case "message":
             return _spoken(item, place)
-        case "function_call" | "custom_tool_call" | "local_shell_call":
+        case "function_call" | "custom_tool_call" | "local_shell_call" | "tool_search_call":
             return {"role": "assistant", "content": [call_of(item, place)]}
         case "function_call_output" | "custom_tool_call_output" | "local_shell_call_output":
             only(item, ("type", "id", "status", "call_id", "output", "name"), place)
@@ -120,6 +120,10 @@ def _message(item: JsonObject, place: str) -> JsonObject | None:
                 "content": output if isinstance(output, str) else _parts(output, f"{place}.output"),
             }
             return {"role": "user", "content": [result]}
+        case "tool_search_output":
+            call_id = as_text(item.get("call_id"), f"{place}.call_id")
+            found: JsonObject = {"type": "tool_result", "tool_use_id": call_id, "content": found_of(item)}
+            return {"role": "user", "content": [found]}
         case "reasoning":
             only(item, ("type", "id", "status", "summary", "content", "encrypted_content"), place)
             for name in ("summary", "content"):

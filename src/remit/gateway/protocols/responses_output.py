@@ -90,7 +90,7 @@ class ResponsesAnswer:
                 return frames + self._summary("response.reasoning_summary_part.added", part=_summary_part(""))
             case _:
                 for name in ("arguments", "input"):
-                    if name in item:
+                    if isinstance(item.get(name), str):
                         item[name] = ""
                 return self._event("response.output_item.added", output_index=index, item=item)
 
@@ -141,7 +141,7 @@ class ResponsesAnswer:
             done = "response.function_call_arguments.done"
             return item, self._arguments(done, arguments=written, name=item["name"])
         item = self._item(index, {**self._block, "input": arguments_of(written, "arguments")}, "completed")
-        if kind == "local_shell":
+        if kind != "custom":
             return item, b""
         frames = self._of_item("response.custom_tool_call_input.delta", "ctc", delta=item["input"])
         return item, frames + self._of_item(
@@ -181,6 +181,9 @@ class ResponsesAnswer:
                 **said,
                 "action": shell_action(input),
             }
+        if called.kind == "tool_search":
+            prefix, further = "tsc", JsonObject(execution="client", arguments=input)
+            return {"id": self._item_id(prefix, index), "type": "tool_search_call", **said, **further}
         named: JsonObject = {"name": called.name}
         if called.namespace is not None:
             named["namespace"] = called.namespace

@@ -1,7 +1,7 @@
 """The tools of a Responses request in the canonical form, and its calls in the words of either. Pure.
 
 The canonical form has functions alone: a custom tool becomes one with a text as its input, a namespace is written before
-the names in it, `local_shell` becomes a function of that name. Tools of the vendor's own are kept apart, to be left out.
+the names in it, `local_shell` and a `tool_search` of the client's become functions of those names. Tools of the vendor's own are kept apart, to be left out.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ NAME_CHARACTERS_MAX = 64
 HOSTED = ("web_search", "web_search_preview", "image_generation")
 """Tools of the vendor that coding agents offer of their own accord and can do without."""
 LOCAL_SHELL = "local_shell"
+TOOL_SEARCH = "tool_search"
+BRING_TOOLS = ("additional_tools", "tool_search_output")
+"""Items that offer tools in the middle of a conversation."""
 _ACTION = ("type", "command", "env", "timeout_ms", "user", "working_directory")
 _LOCAL_SHELL_TOOL: JsonObject = {
     "name": LOCAL_SHELL,
@@ -50,13 +53,14 @@ _LOCAL_SHELL_TOOL: JsonObject = {
     },
 }
 _NOT_OF_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
-_LISTED = ("function", "custom", "namespace", LOCAL_SHELL)
+_LISTED = ("function", "custom", "namespace", LOCAL_SHELL, TOOL_SEARCH)
+Kind = Literal["function", "custom", "local_shell", "tool_search"]
 
 
 class Called(NamedTuple):
     """A tool as its caller knows it."""
 
-    kind: Literal["function", "custom", "local_shell"]
+    kind: Kind
     name: str
     namespace: str | None = None
 
@@ -72,8 +76,10 @@ class ResponsesTools:
         """By the name of their field in `ModelRequest.fields`."""
         self._read(list(params.tools), "tools", None)
         for index, item in enumerate(params.input if not isinstance(params.input, str) else ()):
-            if item.get("type") == "additional_tools":
-                only(item, ("type", "id", "role", "status", "tools"), f"input[{index}]")
+            if item.get("type") in BRING_TOOLS:
+                only(
+                    item, ("type", "id", "role", "status", "tools", "call_id", "execution"), f"input[{index}]"
+                )
                 self._read(item.get("tools"), f"input[{index}].tools", None)
 
     @property
@@ -106,6 +112,12 @@ class ResponsesTools:
             case "local_shell" if namespace is None:
                 only(tool, ("type",), place)
                 self._add(_LOCAL_SHELL_TOOL, "local_shell", None)
+            case "tool_search" if namespace is None:
+                only(tool, ("type", "execution", "description", "parameters"), place)
+                if tool.get("execution") == "client":
+                    self._add(function_tool({**tool, "name": TOOL_SEARCH}, place), "tool_search", None)
+                else:  # what it would find is offered at once
+                    self.hosted[f"openai.{TOOL_SEARCH}"] = tool
             case str() if kind in HOSTED and namespace is None:
                 self.hosted[f"openai.{kind.removesuffix('_preview')}"] = tool
             case _:
@@ -115,9 +127,7 @@ class ResponsesTools:
                     f"{', '.join(_LISTED)}.",
                 )
 
-    def _add(
-        self, tool: JsonObject, kind: Literal["function", "custom", "local_shell"], namespace: str | None
-    ) -> None:
+    def _add(self, tool: JsonObject, kind: Kind, namespace: str | None) -> None:
         name = str(tool["name"])
         flat = flat_name(name, namespace)
         self._tools[flat] = {**tool, "name": flat}
@@ -172,6 +182,10 @@ def call_of(item: JsonObject, place: str) -> JsonObject:
             only(item, ("type", "id", "status", "call_id", "name", "namespace", "input"), place)
             name = _name(item, place)
             input = {CUSTOM_INPUT: as_text(item.get("input"), f"{place}.input")}
+        case "tool_search_call":
+            only(item, ("type", "id", "status", "call_id", "execution", "arguments"), place)
+            name = TOOL_SEARCH
+            input = as_object(item.get("arguments"), f"{place}.arguments")
         case _:
             only(item, ("type", "id", "status", "call_id", "action"), place)
             name = LOCAL_SHELL
@@ -180,6 +194,20 @@ def call_of(item: JsonObject, place: str) -> JsonObject:
             input = {each: value for each, value in action.items() if each != "type" and value is not None}
     call_id = as_text(item.get("call_id") or item.get("id"), f"{place}.call_id")
     return {"type": "tool_use", "id": call_id, "name": name, "input": input}
+
+
+def found_of(item: JsonObject) -> str:
+    """What a search for tools has found, in words: the tools themselves are offered with all others."""
+    names: list[str] = []
+    tools = item.get("tools")
+    for tool in tools if isinstance(tools, list) else []:
+        given = tool if isinstance(tool, dict) else {}
+        inner = given.get("tools")
+        namespace = str(given.get("name")) if isinstance(inner, list) else None
+        for each in inner if isinstance(inner, list) else [given]:
+            name = each.get("name") if isinstance(each, dict) else None
+            names.append(flat_name(str(name), namespace))
+    return f"Found: {', '.join(names)}. They can be called now." if names else "Nothing was found."
 
 
 def _name(item: JsonObject, place: str) -> str:
