@@ -286,3 +286,21 @@ def test_any_name_that_is_not_published_is_refused(door: str, name: str, value: 
     body = {key: whole[key] for key in whole if key in known}
     with pytest.raises(InvalidRequest, match=f"`{name}`"):
         DOORS[door](json.dumps({**body, name: value}).encode())
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("cache_control.ttl", "24h"),
+        ("system[0].cache_control.type", "lasting"),
+        ("messages[1].role", "developer"),
+        ("messages[0].role", ["user"]),
+    ],
+)
+def test_a_word_that_has_a_price_or_a_meaning_of_its_own_is_refused(place: str, value: object) -> None:
+    body = copy.deepcopy(MESSAGES)
+    above, _, last = place.rpartition(".")
+    at(body, above)[last] = value
+    with pytest.raises(InvalidRequest) as refused:
+        read_messages(json.dumps(body).encode())
+    assert refused.value.message.startswith(f"`{place}`")

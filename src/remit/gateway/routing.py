@@ -34,6 +34,7 @@ DROPPED_BY_DEFAULT = frozenset(
         "context_management",
         "metadata",
         "diagnostics",
+        "output_config",
         "output_config.task_budget",
         "service_tier",
         "speed",

@@ -31,7 +31,13 @@ class Kinds(NamedTuple):
     what: str = "block"
 
 
-Inner = Shape | Kinds | None
+class Words(NamedTuple):
+    """Texts of a closed set, where another one would have a price or a meaning that is not known here."""
+
+    words: tuple[str, ...]
+
+
+Inner = Shape | Kinds | Words | None
 """Of one object or a list of them; what is no object is for the types of the fields to judge."""
 
 
@@ -55,7 +61,11 @@ def _refuse_in(given: JsonMap, expected: Shape | Kinds, place: str) -> None:
                 f"`{field}`: there is no such field; remove it or correct its name. There are: {_named(fields)}."
             )
         inner = fields[name]
-        if inner is not None:
+        if isinstance(inner, Words):
+            if value is not None and value not in inner.words:
+                field = f"{place}.{name}" if place else name
+                raise InvalidRequest(f"`{field}`: {value!r} is none of: {', '.join(inner.words)}.")
+        elif inner is not None:
             refuse_unknown(value, inner, f"{place}.{name}" if place else name)
 
 
@@ -82,7 +92,7 @@ def _shape(names: str, **inner: Inner) -> Shape:
 
 # ------------------------------------------------------------------------------------------------ blocks
 
-CACHE = _shape("type ttl scope")
+CACHE = _shape("scope", type=Words(("ephemeral",)), ttl=Words(("5m", "1h")))
 _CALLER = _shape("type tool_id")
 _sources: dict[str, Shape] = {}
 SOURCE = Kinds(_sources, what="source")
@@ -175,7 +185,9 @@ _blocks |= {
 _AMOUNT = _shape("type value")
 OUTPUT_FORMAT = _shape("type schema")
 OUTPUT_CONFIG = _shape("effort", format=OUTPUT_FORMAT, task_budget=_shape("type total remaining"))
-MESSAGE = _shape("role clear_at", content=BLOCKS, output_config=_shape("effort"))
+MESSAGE = _shape(
+    "clear_at", role=Words(("user", "assistant", "system")), content=BLOCKS, output_config=_shape("effort")
+)
 _EDITS = Kinds(
     {
         "clear_tool_uses_20250919": _shape(
