@@ -14,14 +14,21 @@ from api.gateway_world import GatewayWorld, gateway_world
 from recordings import Recording, recordings
 from remit.clock import SystemClock
 from remit.errors import HoldRefused
+from remit.gateway.protocols.messages import request_from_messages
+from remit.gateway.protocols.responses_input import request_from_responses
 from remit.interfaces import ModelProvider
+from remit.ledger.bounds import MAX_TOKENS_MIN, input_tokens_bound, plan_call
 from remit.models.bedrock import bedrock_provider
 from remit.models.openai_chat import OpenAIChatProvider
 from remit.models.scripted import Script, ScriptedProvider, ScriptedToolUse, Step
 from remit.models.vertex import vertex_provider
+from remit.schema.messages import read_messages
+from remit.schema.openai import ResponsesParams
 from remit.schema.published import ASKED, refuse_unknown
+from remit.schema.wire import decode
 from remit.server.openai_errors import answer_for
 from remit.testing.model_server import Answer, ModelServer, ServedToolUse
+from remit.values import Account, Rate
 from vendor_server import AWS, SSE, Vendor, aws_frame, sse_frame
 
 google_credentials = pytest.importorskip("google.oauth2.credentials", reason="pip install 'remit[vertex]'")
@@ -429,3 +436,36 @@ async def test_effort_is_said_in_words_that_the_model_knows(
         assert (await client.post("/v1/responses", json=body)).status_code == 200
         config = world.sent("anthropic").get("output_config", {})
     assert config.get("effort") == sent
+
+
+DEAR = Rate(
+    input=5_000, output=25_000, cache_read=500, cache_write_5m=5_000, cache_write_1h=5_000, source="test"
+)
+
+
+@pytest.mark.parametrize("left_usd", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("recording", recordings(), ids=lambda each: each.name)
+def test_the_answer_is_made_smaller_where_the_budget_would_not_bear_it(
+    recording: Recording, left_usd: float
+) -> None:
+    body = json.dumps(recording.body).encode()
+    request = (
+        request_from_messages(read_messages(body))
+        if recording.is_messages
+        else request_from_responses(decode(body, ResponsesParams))
+    )
+    left = int(left_usd * 1_000_000_000)
+    account = Account(stream_id="sesn_one", unit="nano_usd", purpose="work", cap=left)
+    planned = plan_call(
+        request,
+        call_id="call_1",
+        purpose="work",
+        rate=DEAR,
+        accounts=[account],
+        input_tokens_max=input_tokens_bound(request),
+    )
+    (hold,) = planned.holds
+    assert hold.amount <= left
+    assert MAX_TOKENS_MIN < planned.request.max_tokens <= request.max_tokens
+    whole = (input_tokens_bound(request) * 5_000 + request.max_tokens * 25_000) <= left
+    assert (planned.request.max_tokens == request.max_tokens) == whole
