@@ -194,3 +194,21 @@ def test_a_name_in_a_namespace_is_one_that_providers_take(length: int, is_kept: 
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name)
     assert flat_name("a" * length, "ns").endswith("a" * length) == is_kept
     assert name != flat_name("a" * length, "n_s"), "two tools stay two"
+
+
+async def test_what_a_developer_says_in_between_stands_where_it_was_said(tmp_path: Path) -> None:
+    history = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": "hello"},
+        {"type": "function_call", "call_id": "call_1", "name": "bash", "arguments": "{}"},
+        {"role": "developer", "content": [{"type": "input_text", "text": "Be briefer."}]},
+        {"type": "function_call_output", "call_id": "call_1", "output": "done"},
+    ]
+    async with gateway_world(tmp_path, anthropic=[RICH]) as world, world.openai() as client:
+        await client.responses.create(
+            model="anthropic/m", input=history, instructions="Be good.", tools=TOOLS
+        )
+        sent = world.sent("anthropic")
+    assert [block["text"] for block in sent["system"]] == ["Be good.\n\nBe brief."]
+    assert [message["role"] for message in sent["messages"]] == ["user", "assistant", "user"]
+    assert [block["type"] for block in sent["messages"][2]["content"]] == ["tool_result", "text"]

@@ -135,12 +135,20 @@ def _data_url(text: str, place: str) -> tuple[str, str]:
 
 
 def joined_turns(messages: Sequence[JsonObject]) -> tuple[JsonObject, ...]:
-    """Neighbouring messages of one role become one: the canonical form has turns, where these protocols have items."""
+    """Neighbouring messages of one role become one: the canonical form has turns, where these protocols have items. What
+    tools gave stands first in its turn, for there it must."""
     turns: list[JsonObject] = []
     for message in messages:
-        content = cast("list[JsonValue]", message["content"])
         if turns and turns[-1]["role"] == message["role"]:
-            turns[-1] = {**turns[-1], "content": [*cast("list[JsonValue]", turns[-1]["content"]), *content]}
+            turns[-1] = {**turns[-1], "content": [*_listed(turns[-1]), *_listed(message)]}
         else:
             turns.append(message)
-    return tuple(turns)
+    return tuple({**turn, "content": sorted(_listed(turn), key=_comes_later)} for turn in turns)
+
+
+def _listed(turn: JsonObject) -> list[JsonValue]:
+    return cast("list[JsonValue]", turn["content"])
+
+
+def _comes_later(block: JsonValue) -> bool:
+    return not (isinstance(block, dict) and block.get("type") == "tool_result")

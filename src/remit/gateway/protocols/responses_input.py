@@ -46,7 +46,11 @@ def request_from_responses(params: ResponsesParams) -> ModelRequest:
             continue
         if item.get("role") in ("system", "developer"):
             only(item, _OF_MESSAGES, place)
-            systems += [str(block["text"]) for block in _texts(item.get("content"), place)]
+            told = _texts(item.get("content"), place)
+            if messages:  # in its place: a prompt that grew at its beginning would be in nobody's cache
+                messages.append({"role": "user", "content": list[JsonValue](told)})
+            else:
+                systems += [str(block["text"]) for block in told]
         elif (message := _message(item, place)) is not None:
             messages.append(message)
     if not messages:
