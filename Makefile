@@ -8,6 +8,8 @@ DEV_STAMP := $(VENV)/.installed-dev
 MODEL ?=
 RUNS ?=
 YES ?=
+MINUTES ?=
+WORKERS ?=
 ONLY ?=
 SCALE ?=
 SEED ?=
@@ -18,8 +20,10 @@ FAULT ?=
 STORE ?=
 RESUME ?=
 PYTEST_ARGS ?=
+# Of `make test`; PYTEST_WORKERS=0 runs them in one process, where a debugger and the timings of single tests make sense.
+PYTEST_WORKERS ?= auto
 
-.PHONY: FORCE demo demo-rate test check accept format lint types layers faults zoo cheats bench bench-turn bench-verification load clean help
+.PHONY: FORCE demo demo-rate test check accept format lint types layers faults zoo cheats bench bench-turn bench-verification load soak clean help
 
 help:
 	@echo "make demo [MODEL=ID]   real remits on a scripted model, in under a minute; MODEL=local adds one on a real small one (1.1 GB)"
@@ -27,7 +31,8 @@ help:
 	@echo "make test              set up and run all tests"
 	@echo "make check             format, lint, types, layers, fast tests (about a minute)"
 	@echo "make bench [ONLY=W1]   the workloads of docs/performance.md, each beside a raw limit of this machine [SCALE=0.1]"
-	@echo "make load [ONLY=storm] the load shapes of docs/reliability.md; none may fail [SCALE=0.1]"
+	@echo "make load [ONLY=storm] the load shapes of docs/load.md; none may fail [SCALE=0.1]"
+	@echo "make soak              sessions made, used and deleted: what of them stays behind [MINUTES=10] [WORKERS=24]"
 	@echo "make faults            every story struck by every fault at every point [SEED=22] [CELLS=500] [RESUME=1]"
 	@echo "make cheats            every row of the tables of cheats, of which make test runs some [PYTEST_ARGS=…]"
 	@echo "make zoo               real public projects: honest changes, cheats [SEED=8] [SLICE=6] [ONLY=name,name]"
@@ -56,10 +61,10 @@ demo-rate: $(STAMP)
 	@$(BIN)/python scripts/demo_rate.py $(if $(MODEL),--model "$(MODEL)") $(if $(RUNS),--runs $(RUNS))
 
 test: $(DEV_STAMP)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 check: $(DEV_STAMP) lint types layers
-	@$(BIN)/python -m pytest -q -m "not slow" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 lint: $(DEV_STAMP)
 	@$(BIN)/ruff format --check --quiet .
@@ -93,6 +98,9 @@ bench: $(STAMP)
 
 load: $(STAMP)
 	@$(BIN)/python scripts/load $(if $(ONLY),--only "$(ONLY)") $(if $(SCALE),--scale $(SCALE))
+
+soak: $(STAMP)
+	@$(BIN)/python scripts/soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(WORKERS),--workers $(WORKERS))
 
 bench-turn: $(DEV_STAMP)
 	@$(BIN)/python scripts/bench_turn.py

@@ -82,6 +82,8 @@ class Demo:
             "REMIT_DATA": str(self.data),
             "REMIT_SCRIPTED": str(EXAMPLE / "scripts"),
             "NO_COLOR": "1",
+            # Each command is the whole platform, so that a plug can be pulled on all of it; nothing stays behind.
+            "REMIT_OWNER": "foreground",
         }
 
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:

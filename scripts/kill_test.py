@@ -149,6 +149,7 @@ class Victims:
             "REMIT_DATA": str(data or self._data),
             "REMIT_SCRIPTED": str(self._folder / "scripts"),
             "NO_COLOR": "1",
+            "REMIT_OWNER": "foreground",  # what is killed is the platform
         }
         with (self._folder / "out").open("wb") as out, (self._folder / "err").open("wb") as err:
             return subprocess.Popen(

@@ -199,6 +199,7 @@ async def world(
     limits: Limits | None = None,
     certified: Sequence[str] = (HOST,),
     is_tls: bool = True,
+    unredacted: Sequence[str] = (),
 ) -> AsyncGenerator[World]:
     """A proxy with these bindings, and a server that every name in `names` leads to."""
     known = make_authority(certified)
@@ -231,7 +232,8 @@ async def world(
     own = make_authority(sorted({place.host for one in bindings for place in one.places}) or [HOST])
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
-    credentials = Credentials(places=bind_places(bindings), pem=own.server_pem)
+    places = bind_places(bindings, frozenset(map(parse_place, unredacted)))
+    credentials = Credentials(places=places, pem=own.server_pem)
     await proxy.open("sbx_1", policy or Policy(is_limited=False), listener, credentials)
     try:
         yield World(proxy, upstream, address, own.certificate, dialled, reports, names)

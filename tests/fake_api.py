@@ -105,6 +105,15 @@ class FakeApi:
         }
         self.append("remit.ended", **summary, spent=spent, session_ids=["sesn_1"], explanation="")
 
+    def pause(self, *, wake_at: str | None, message: str, mend: str | None = None) -> None:
+        """No model answers."""
+        self.remit |= {
+            "status": "paused",
+            "wake_at": wake_at,
+            "explanation": f"Paused: {message}. {mend or ''}",
+        }
+        self.append("remit.paused", reason="unavailable", message=message, wake_at=wake_at, mend=mend)
+
     def asgi(self) -> Any:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             if self.is_dead:
@@ -181,6 +190,7 @@ class FakeApi:
             "vacuous": [],
             "tampered": [],
             "added": [],
+            "result_notes": self.notes,
             "session_ids": [],
             "metadata": body.get("metadata", {}),
             "created_at": "2026-11-22T09:00:00.000000Z",
@@ -259,6 +269,8 @@ class FakeApi:
                             return
                         yield frame
                         sent += 1
+                    if log.events and log.events[-1]["type"] == "remit.ended":
+                        return
                     await changed.wait()
             finally:
                 self.disconnects += 1
@@ -267,6 +279,8 @@ class FakeApi:
 
     async def _act(self, request: Request) -> Response:
         action = request.path_params["action"]
+        if action == "attend":
+            return not_found(request)
         self.calls.append(action)
         match action:
             case "approve" if (await self._despite(request)) < set(self.reasons):
@@ -278,6 +292,16 @@ class FakeApi:
                     self.append("remit.resumed", actor="apikey_1")
                 else:
                     self.append("remit.approved", actor="apikey_1")
+                if self.work is not None:
+                    self.tasks.start_soon(self.work, self)
+            case "budget":
+                self.remit["status"] = "working"
+                self.remit["budget"] = self.remit["cap"] = {
+                    "usd": None,
+                    "tokens": None,
+                    **await request.json(),
+                }
+                self.append("remit.reopened", actor="apikey_1", budget=self.remit["budget"])
                 if self.work is not None:
                     self.tasks.start_soon(self.work, self)
             case "decline":

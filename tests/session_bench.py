@@ -38,6 +38,7 @@ from remit.session import events
 from remit.session.folding import fold
 from remit.session.state import SessionState
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
+from remit.testing.messages_rules import StrictModel
 from remit.toolsets.agent import AgentToolset
 from remit.values import (
     Append,
@@ -120,8 +121,9 @@ class SessionBench:
             {name: parse_script(msgspec.json.encode(script), name=name) for name, script in scripts.items()},
             clock=self.clock,
         )
+        self.strict = StrictModel(self.scripted)
         self.gateway = Gateway(
-            router=Router({"scripted": self.scripted, **(models or {})}, aliases={}),
+            router=Router({"scripted": self.strict, **(models or {})}, aliases={}),
             prices=PriceTable(parse_overrides(PRICES), clock=self.clock),
             clock=self.clock,
             ids=self.ids,
@@ -175,6 +177,7 @@ class SessionBench:
             ),
             removal=self.removal,
             reader_wait_seconds=0.0,
+            is_resting=lambda: self.hints.is_resting,
         )
 
     def worker_for(
@@ -198,6 +201,7 @@ class SessionBench:
     async def close(self) -> None:
         await self.held.close()
         await self.sandboxes.close()
+        self.strict.require_none()
 
     # ------------------------------------------------------------------------------------------- input
 

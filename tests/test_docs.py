@@ -24,7 +24,9 @@ LONG_PAGES = {"architecture.md", "compatibility.md"}
 """One has a limit of its own, the other is made by a script."""
 GENERAL_OPTIONS = {"--data", "--unsafe-local", "--json", "--help"}
 """Said once for all commands."""
-OUR_OWN = re.compile(r"/v1/(?:remits|doctor|keys|links|openapi)\b|/(?:check|services|previews|accounts|why)$")
+OUR_OWN = re.compile(
+    r"/v1/(?:remits|doctor|keys|caps|reconcile|stop|links|openapi)\b|/(?:check|services|previews|accounts|why)$"
+)
 """All other routes are the public wire's; docs/api.md has what it lacks."""
 
 

@@ -38,5 +38,18 @@ def test_the_command_line_may_import_nothing_but_the_client_the_schema_and_the_c
     there = {
         path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
-    allowed = {"cli", "app", "client", "schema", "errors", "ids", "clock", "config", "__init__", "__main__"}
+    allowed = {
+        "cli",
+        "app",
+        "client",
+        "schema",
+        "ownership",
+        "errors",
+        "ids",
+        "clock",
+        "config",
+        "hidden",
+        "__init__",
+        "__main__",
+    }
     assert {name.removeprefix("remit.") for name in forbidden} == there - allowed

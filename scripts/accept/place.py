@@ -71,6 +71,7 @@ class Folder:
     def environment(self, **more: str) -> dict[str, str]:
         """A bare one, with the data folder and the scripts named."""
         bare = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        bare["REMIT_OWNER"] = "foreground"  # nothing stays behind
         return {**bare, "REMIT_DATA": str(self.data), "REMIT_SCRIPTED": str(self.scripts), **more}
 
     def remit(self, *words: str, seconds_max: float = COMMAND_SECONDS_MAX, **more: str) -> Ran:

@@ -1,4 +1,4 @@
-"""The load shapes of docs/reliability.md, through the public HTTP API of a server in its own process.
+"""The load shapes of docs/load.md, through the public HTTP API of a server in its own process.
 
 python scripts/load [--only herd,storm] [--scale 0.1]
 

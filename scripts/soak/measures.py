@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,12 @@ class Measure:
     unit: str
     per_session_max: float
     """Of its slope; above it something stays behind for every session."""
+    most: float = math.inf
+    """Of its last value: for what grows to a size of its own and is then used again."""
+
+    def is_met(self, samples: Sequence[Sample], name: str) -> bool:
+        """Whether it grows no faster, and is no larger."""
+        return slope(samples, name) <= self.per_session_max and samples[-1].counts[name] <= self.most
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -31,6 +38,7 @@ MEASURES: Mapping[str, Measure] = {
     "processes": Measure(unit="", per_session_max=0.005),
     "threads": Measure(unit="", per_session_max=0.005),
     "database": Measure(unit="bytes", per_session_max=400),
+    "write-ahead logs": Measure(unit="bytes", per_session_max=math.inf, most=2 * (65 << 20)),
     "blobs": Measure(unit="bytes", per_session_max=100),
     "other files": Measure(unit="bytes", per_session_max=100),
 }

@@ -27,8 +27,8 @@ class Stays:
         return {
             "objects": sum(alive.values()),
             "memory": int((process / "statm").read_text().split()[1]) * PAGE_BYTES,
-            "descriptors": len(os.listdir(process / "fd")),
-            "threads": len(os.listdir(process / "task")),
+            "descriptors": len(list((process / "fd").iterdir())),
+            "threads": len(list((process / "task").iterdir())),
             "processes": len(_descendants(self._pid)),
             **self._files(),
         }
@@ -45,13 +45,15 @@ class Stays:
         return Counter(json.loads(self._objects.read_text()))
 
     def _files(self) -> dict[str, float]:
-        sizes = {"database": 0, "blobs": 0, "other files": 0}
+        sizes = {"database": 0, "write-ahead logs": 0, "blobs": 0, "other files": 0}
         for path in _files(self._data):
             try:
                 size = path.stat().st_blocks * 512
             except OSError:
                 continue  # gone since
-            if ".db" in path.name or ".sqlite" in path.name:
+            if path.name.endswith(("-wal", "-shm")):
+                sizes["write-ahead logs"] += size
+            elif path.suffix == ".db":
                 sizes["database"] += size
             elif "blobs" in path.parts:
                 sizes["blobs"] += size
@@ -70,8 +72,8 @@ def _descendants(pid: int) -> list[int]:
     while waiting:
         each = waiting.pop()
         try:
-            for task in os.listdir(f"/proc/{each}/task"):
-                children = Path(f"/proc/{each}/task/{task}/children").read_text().split()
+            for task in Path(f"/proc/{each}/task").iterdir():
+                children = (task / "children").read_text().split()
                 waiting += [int(child) for child in children]
                 found += [int(child) for child in children]
         except OSError:

@@ -12,14 +12,20 @@ from sessions import Client, Seen, Session, make_agent
 from wire import HttpError, Target
 
 TOOLS = [{"type": "agent_toolset_20260401"}]
-WRITE = {"name": "bash", "input": {"command": "seq 1 2000 > out.txt; mkdir -p a/b; echo $RANDOM > a/b/c; sleep 60 & echo hi"}}
+WRITE = {
+    "name": "bash",
+    "input": {"command": "seq 1 2000 > out.txt; mkdir -p a/b; echo $RANDOM > a/b/c; sleep 60 & echo hi"},
+}
 LARGE = {"name": "bash", "input": {"command": "head -c 90000 /dev/urandom | base64 -w 0"}}
 LONG = {"name": "bash", "input": {"command": "sleep 30"}}
 SCRIPTS: dict[str, Any] = {  # Any: JSON
     "soak": {
         "rules": [
             {"when": {"last_user_contains": "talk"}, "steps": [{"text": "Done."}]},
-            {"when": {"last_user_contains": "work"}, "steps": [{"tool_uses": [WRITE]}, {"text": "It said hi."}]},
+            {
+                "when": {"last_user_contains": "work"},
+                "steps": [{"tool_uses": [WRITE]}, {"text": "It said hi."}],
+            },
             {"when": {"last_user_contains": "large"}, "steps": [{"tool_uses": [LARGE]}, {"text": "Much."}]},
             {"when": {"last_user_contains": "long"}, "steps": [{"tool_uses": [LONG]}, {"text": "Long."}]},
         ]
@@ -46,7 +52,13 @@ class Users:
                 group.create_task(self._work(number, given, is_over))
 
     async def _work(self, number: int, given: dict[str, str], is_over: Callable[[], bool]) -> None:
-        ways: list[Callable[[Session], Coroutine[Any, Any, None]]] = [_talk, _work, _fill, _interrupt, _leave_early]
+        ways: list[Callable[[Session], Coroutine[Any, Any, None]]] = [
+            _talk,
+            _work,
+            _fill,
+            _interrupt,
+            _leave_early,
+        ]
         client = Client(self._target, self.seen)
         turn = number
         while not is_over():

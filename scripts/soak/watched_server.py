@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import signal
 import sys
 from collections import Counter
@@ -24,7 +23,7 @@ def count(signum: int, frame: FrameType | None) -> None:
     types = Counter(f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.get_objects())
     new = OBJECTS.with_suffix(".new")
     new.write_text(json.dumps(types))
-    os.replace(new, OBJECTS)
+    new.replace(OBJECTS)
 
 
 def main() -> None:

@@ -100,9 +100,28 @@ def _openai_protocol(text: str) -> str:
     return text
 
 
+def _owner(text: str) -> str:
+    if text not in ("background", "foreground"):
+        raise ValueError("expected background or foreground")
+    return text
+
+
+FILE_NAME = "remit.toml"
+"""In the data folder."""
 SETTINGS: Mapping[str, Setting] = {
     "data": Setting(
         variables=("REMIT_DATA",), parse=Path, meaning="The data folder; its owner serves the API."
+    ),
+    "owner": Setting(
+        variables=("REMIT_OWNER",),
+        parse=_owner,
+        meaning="Where the platform runs when no process has it yet: `background` (a process of its own, which ends when "
+        "it is idle) or `foreground` (in the command itself, for containers and CI).",
+    ),
+    "owner_idle_seconds": Setting(
+        variables=("REMIT_OWNER_IDLE_SECONDS",),
+        parse=_positive,
+        meaning="How long an owner in the background stays when nothing runs and nobody asks.",
     ),
     "host": Setting(
         variables=("REMIT_HOST",),
@@ -222,6 +241,12 @@ SETTINGS: Mapping[str, Setting] = {
         meaning="Names, addresses or networks, each perhaps with `:port`, that sandboxes may reach although they are private.",
         separator=",",
     ),
+    "egress_unredacted_hosts": Setting(
+        variables=("REMIT_EGRESS_UNREDACTED_HOSTS",),
+        parse=_words,
+        meaning="Places of credentials (`name`, `name:port`, `http://name:port`) that stream: answers are not looked through.",
+        separator=",",
+    ),
     "registry_hosts": Setting(
         variables=("REMIT_REGISTRY_HOSTS",),
         parse=_words,
@@ -298,6 +323,8 @@ class Settings:
     """What a process runs with."""
 
     data: Path = field(default_factory=lambda: Path.home() / ".remit")
+    owner: Literal["background", "foreground"] = "background"
+    owner_idle_seconds: float = 60.0
     host: str = "127.0.0.1"
     port: int = 8400
     public_url: str | None = None
@@ -322,6 +349,7 @@ class Settings:
     default_networking: Literal["limited", "unrestricted"] = "limited"
     egress_ports: tuple[int, ...] = (80, 443)
     egress_private_hosts: tuple[str, ...] = ()
+    egress_unredacted_hosts: tuple[str, ...] = ()
     registry_hosts: tuple[str, ...] = ("pypi.org", "files.pythonhosted.org", "registry.npmjs.org")
     pip_index_url: str = "https://pypi.org/simple"
     npm_registry: str = "https://registry.npmjs.org/"
@@ -339,6 +367,9 @@ class Settings:
     credentials: Mapping[str, Any] = field(default_factory=_no_table)
 
 
+_PATHS = frozenset({"data", "local_models", "scripted", "runtime"})
+
+
 def load_settings(environment: Mapping[str, str] | None = None, **flags: object) -> Settings:
     """Settings from flags, environment and file, in this order. Raises InvalidRequest that names the setting."""
     variables = os.environ if environment is None else environment
@@ -351,12 +382,19 @@ def load_settings(environment: Mapping[str, str] | None = None, **flags: object)
                 break
     chosen |= {name: value for name, value in flags.items() if value is not None}
     data = cast("Path", chosen.get("data") or Settings().data)
-    for name, value in _read_file(data / "remit.toml").items():
+    for name, value in _read_file(data / FILE_NAME).items():
         chosen.setdefault(name, value)
     unknown = set(chosen) - {one.name for one in fields(Settings)}
     if unknown:
         raise InvalidRequest(f"unknown setting {sorted(unknown)[0]!r}; see `docs/settings.md`")
-    chosen["data"] = Path(cast("Path", chosen.get("data") or data)).expanduser().absolute()
+    chosen["data"] = data
+    # The process that runs the platform stands in no folder of the user's.
+    for name in _PATHS & chosen.keys():
+        chosen[name] = Path(cast("Path", chosen[name])).expanduser().absolute()
+    if "toolchains" in chosen:
+        chosen["toolchains"] = tuple(
+            str(Path(folder).absolute()) for folder in cast("tuple[str, ...]", chosen["toolchains"])
+        )
     return Settings(**cast("dict[str, Any]", chosen))
 
 

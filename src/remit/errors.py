@@ -120,7 +120,8 @@ class ModelCallFailed(RemitError):
     """A provider refused or broke off a call.
 
     `reason` tells the retry policy what to do; `billed` tells the ledger: "no" (refused before any work),
-    or "unknown" (cut, time-out, crash), which is settled at the hold and marked `assumed`.
+    "input" (no more than reading the request: closed before a status line), or "unknown" (cut, time-out, crash),
+    which is settled at the hold. What is not "no" is marked `assumed`.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class ModelCallFailed(RemitError):
     ) -> None:
         super().__init__(message)
         self.reason = reason
-        """overloaded | rate_limited | invalid | authentication | billing | unavailable | cut | timeout | garbage"""
+        """overloaded | rate_limited | invalid | too_long | authentication | billing | unavailable | cut | timeout | garbage"""
         self.billed = billed
         self.is_retryable = is_retryable
         self.retry_after_seconds = retry_after_seconds

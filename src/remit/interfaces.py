@@ -138,12 +138,14 @@ class SessionStore(Protocol):
         ...
 
     async def delete_stream(self, principal: Principal, stream_id: str, *, expected_seq: int) -> None:
-        """Remove events, checkpoint and summary; accounts, holds and grants stay readable (a parent's money depends on
-        them). For everything else the stream is NotFound afterwards, for ever. Raises SequenceConflict."""
+        """Remove events, checkpoint and summary; accounts, open holds and grants stay readable, and settled holds where
+        the stream has a parent, whose receipt shows them. For everything else the stream is NotFound afterwards, for ever. Raises SequenceConflict."""
         ...
 
-    async def accounts(self, principal: Principal, stream_id: str) -> Sequence[Account]:
-        """The stream's accounts, sorted by (purpose, unit)."""
+    async def accounts(
+        self, principal: Principal, stream_id: str, *, purposes: Sequence[str] | None = None
+    ) -> Sequence[Account]:
+        """The stream's accounts, or those with these purposes, sorted by (purpose, unit)."""
         ...
 
     async def holds(
@@ -456,6 +458,16 @@ class SaysWhyNot(Protocol):
         ...
 
 
+@runtime_checkable
+class StreamsAll(Protocol):
+    """What a ModelProvider also is when it can tell that a model bills no output but what it streams."""
+
+    def streams_all(self, request: ModelRequest) -> bool:
+        """Whether every output token of this request is sent as it is made: there is no thinking that nobody sees.
+        Asked without having been touched; False where that is not known."""
+        ...
+
+
 class Prices(Protocol):
     """What models cost."""
 
@@ -609,6 +621,11 @@ class Sandbox(Protocol):
         """Kill what that call runs; its result has exit_code None. Unknown ids are no error."""
         ...
 
+    async def replace_uploads(self, tree_digest: str | None) -> bool:
+        """Have the files of this tree (None: no files) at /mnt/session/uploads from now on; what runs inside goes on, and sees
+        each file whole or not yet. False where that cannot be. Raises BlobMissing, SandboxLost."""
+        ...
+
     async def services(self) -> Sequence[Service]:
         """What listens on TCP inside, started by commands, by port; bounded."""
         ...
@@ -743,7 +760,8 @@ class Turn(Protocol):
         ...
 
     async def take_input(self) -> TurnView:
-        """Consume waiting input (messages that came meanwhile), as at the start of every step."""
+        """Consume waiting input, as at the start of every step: answers and changes, and on the way to an outcome messages,
+        which may steer. Other messages are handled in order, after what precedes them: when the harness has returned."""
         ...
 
     async def call_model(self, request: ModelRequest) -> ModelResponse:

@@ -53,7 +53,9 @@ async def test_outputs_are_listed_right_after_the_turn_and_complete(tmp_path: Pa
 
 
 @pytest.mark.requirement("files of a session")
-async def test_all_that_a_session_lists_can_be_downloaded_and_what_it_was_given_is_told_apart(tmp_path: Path) -> None:
+async def test_all_that_a_session_lists_can_be_downloaded_and_what_it_was_given_is_told_apart(
+    tmp_path: Path,
+) -> None:
     async with running(tmp_path) as (client, _):
         given = await client.beta.files.upload(file=("report.md", b"old\n"))
         session = await open_session(client, resources=[{"type": "file", "file_id": given.id}])

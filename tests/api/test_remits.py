@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx2
@@ -19,6 +19,7 @@ import pytest
 from remit.client.asgi import StreamingASGITransport
 from remit.gateway.routing import Router
 from remit.server.app import create_app
+from remit.server.doctor import DoctorRoutes, no_local_servers
 from remit.server.remit_routes import remit_routes
 from remit.server.services import Services
 from remit.values import KeyRow, Page, Principal, StreamFilter
@@ -40,6 +41,7 @@ ASKED: dict[str, Any] = {
 KEYS = {
     "rk_one": ("wrkspc_one", ("*",)),
     "rk_two": ("wrkspc_two", ("*",)),
+    "rk_operator": ("wrkspc_one", ("*", "operator")),
     "rk_plain": ("wrkspc_one", ("api",)),
 }
 
@@ -48,6 +50,7 @@ KEYS = {
 class World:
     bench: RemitBench
     app: Any  # Any: an ASGI application
+    services: Services
 
     def client(self, key: str = "rk_one") -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
@@ -94,7 +97,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         verifiers=bench.verifiers,
         data_folder=tmp_path,
     )
-    yield World(bench, create_app(services, routes))
+    yield World(bench, create_app(services, routes), services)
     await bench.close()
 
 
@@ -220,12 +223,14 @@ async def test_every_route_hides_another_workspaces_remit(world: World) -> None:
             ("POST", "/interrupt"),
             ("POST", "/resume"),
             ("POST", "/verify"),
+            ("POST", "/budget"),
             ("GET", "/check"),
             ("GET", "/receipt"),
             ("GET", "/deliverables"),
             ("GET", "/deliverables/files.tar"),
         ]:
-            answer = await other.request(method, f"/v1/remits/{remit_id}{path}")
+            body = {"usd": "9"} if path == "/budget" else None
+            answer = await other.request(method, f"/v1/remits/{remit_id}{path}", json=body)
             assert answer.status_code == 404, (method, path, answer.text)
         assert (await other.get("/v1/remits")).json()["data"] == []
     assert (await world.bench.state(remit_id)).pending == ()
@@ -242,9 +247,44 @@ async def test_commands_in_the_wrong_state_are_refused_and_repeating_one_is_fine
         assert (await client.post(f"{path}/decline", json={"reason": "too dear"})).status_code == 200
         state = await world.bench.ended(remit_id)
         assert (await client.post(f"{path}/approve")).status_code == 400
-        assert (await client.get(f"{path}/deliverables")).json() == {"data": [], "changed": [], "notes": []}
+        nothing = {"data": [], "changed": [], "folders": [], "notes": []}
+        assert (await client.get(f"{path}/deliverables")).json() == nothing
     assert state.ended is not None
     assert state.ended.explanation == "too dear"
+
+
+async def test_a_budget_that_was_reached_is_raised_and_the_stream_passes_over_the_first_end(
+    world: World,
+) -> None:
+    async with world.client() as client, world.bench.running():
+        asked = {**ASKED, "budget": {"usd": "0.0001"}, "consent": "given"}
+        path = f"/v1/remits/{(await client.post('/v1/remits', json=asked)).json()['id']}"
+        early = await client.post(f"{path}/budget", json={"usd": "2"})
+        assert (early.status_code, "has not ended" in early.text) == (400, True)
+        await world.bench.ended(path.rpartition("/")[2])
+        for body, words in [
+            ({}, "is empty"),
+            ({"usd": "0"}, "more than zero"),
+            ({"usd": 2}, "`usd`"),
+            ({"euro": "2"}, "euro"),
+            ({"tokens": 500}, "there is nothing to raise; give `usd`"),
+        ]:
+            refused = await client.post(f"{path}/budget", json=body)
+            assert (refused.status_code, words in refused.text) == (400, True), refused.text
+        raised = await client.post(f"{path}/budget", json={"usd": "2.50"})
+        again = await client.post(f"{path}/budget", json={"usd": "2.50"})
+        assert raised.status_code == 200
+        assert again.status_code in (200, 400)  # it is being raised, or at work already
+        lines = (await client.get(f"{path}/events/stream?after=0")).text.splitlines()
+        types = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+        assert types.count("remit.reopened") == 1
+        assert types.count("remit.ended") == 2
+        assert types[-1] == "remit.ended"
+        remit = (await client.get(path)).json()
+        assert (remit["status"], remit["budget"]["usd"], remit["cap"]["usd"]) == ("satisfied", "2.5", "2.5")
+        late = await client.post(f"{path}/budget", json={"usd": "9"})
+        assert late.status_code == 400
+        assert "Start anew: remit do Answer --verify" in late.json()["error"]["message"]
 
 
 async def test_a_yes_that_names_too_little_is_refused_with_what_to_name(world: World) -> None:
@@ -323,12 +363,50 @@ async def test_lists_page_and_filter_by_status(world: World) -> None:
 
 
 async def test_the_doctor_names_what_is_missing(world: World) -> None:
-    async with world.client() as client:
+    async with world.client("rk_operator") as client:
         answer = (await client.get("/v1/doctor")).json()
     models = next(probe for probe in answer["probes"] if probe["name"] == "models")
     assert models["ok"] is False
     assert "ANTHROPIC_API_KEY" in models["mend"]
     assert answer["ok"] is False
+
+
+async def test_the_doctor_tells_operators_alone_of_the_machine(world: World) -> None:
+    async with world.client("rk_one") as client:
+        refused = await client.get("/v1/doctor")
+    assert refused.status_code == 403
+    assert "`operator`" in refused.json()["error"]["message"]
+
+
+async def test_those_who_ask_the_doctor_at_once_share_what_it_finds(world: World) -> None:
+    """40 calls at once make two rounds at most: one that is under way, and one for all who came meanwhile."""
+    made: list[str] = []
+    create = world.bench.sessions.sandboxes.probe
+
+    class Counted:
+        async def probe(self) -> Any:
+            made.append("round")
+            return await create()
+
+    routes = DoctorRoutes(
+        world.services,
+        sandboxes=cast("Any", Counted()),  # only asked for its probes
+        router=Router({"scripted": world.bench.sessions.scripted}, aliases={}),
+        data_folder=None,
+        find_local_servers=no_local_servers,
+        probe_credentials=lambda: made.append("all of it") or (),
+    ).routes()
+    transport = StreamingASGITransport(create_app(world.services, routes))
+    async with (
+        httpx2.AsyncClient(
+            transport=transport, base_url="http://remit", headers={"authorization": "Bearer rk_operator"}
+        ) as client,
+        anyio.create_task_group() as group,
+    ):
+        for _ in range(40):
+            group.start_soon(client.get, "/v1/doctor")
+    assert made.count("round") == 1
+    assert 1 <= made.count("all of it") <= 2
 
 
 async def test_the_doctor_names_a_blob_that_is_missing_and_what_nobody_has_needed_for_a_day(
@@ -337,7 +415,7 @@ async def test_the_doctor_names_a_blob_that_is_missing_and_what_nobody_has_neede
     kept, store = world.bench.sessions.kept, world.bench.blobs
 
     async def probe() -> dict[str, Any]:
-        async with world.client() as client:
+        async with world.client("rk_operator") as client:
             probes = (await client.get("/v1/doctor")).json()["probes"]
         return next(probe for probe in probes if probe["name"] == "blobs")
 

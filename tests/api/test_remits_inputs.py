@@ -119,6 +119,10 @@ BAD: list[tuple[str, Callable[[], bytes]]] = [
     ),
     ("no tar", lambda: b"this is no tar archive" * 100),
     ("cut short", lambda: tar((info("files/x"), b"x" * 5_000))[:2_000]),
+    ("a name of 300 bytes", lambda: tar((info("files/" + "x" * 300), b"x"))),
+    ("a folder's name of 256 bytes", lambda: tar((info("files/" + "é" * 128 + "/x"), b"x"))),
+    ("a path of 4,000 bytes", lambda: tar((info("files/" + "/".join(["x" * 200] * 20)), b"x"))),
+    ("a target of 5,000 bytes", lambda: tar((info("files/x", tarfile.SYMTYPE, linkname="x" * 5_000), b""))),
     ("a file as the root", lambda: tar((info("files"), b"x"))),
 ]
 

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 import requests
 import schemathesis
-from anyio import fail_after, from_thread, to_thread
+from anyio import fail_after, from_thread, move_on_after, to_thread
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
@@ -32,6 +32,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 EXAMPLES = 12
 """Of each mode, for each operation: the whole takes less than a minute."""
 REQUEST_SECONDS_MAX = 10
+WAITS = "/attend"
+"""Answered when a remit has ended, and none ends here: who asks soon leaves."""
+WAIT_SECONDS = 0.1
 URL = "http://remit"
 KEY = "rk_operator"
 HEADERS = {"authorization": f"Bearer {KEY}"}
@@ -64,7 +67,7 @@ def operations() -> Iterator[Any]:
 @pytest.mark.requirement("no internal errors")
 @pytest.mark.parametrize("operation", list(operations()))
 async def test_no_request_makes_the_server_fail(tmp_path: Path, operation: Any) -> None:
-    async with whole_platform(tmp_path) as platform:
+    async with whole_platform(tmp_path, is_strict=False) as platform:  # the doors take what callers send
         await platform.services.catalog.put_key(operator_key())
         transport = StreamingASGITransport(platform.asgi)
         async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=HEADERS) as http:
@@ -126,12 +129,14 @@ async def ask(http: httpx2.AsyncClient, sent: requests.PreparedRequest) -> tuple
     headers = {**sent.headers, **HEADERS}
     content = sent.body.encode() if isinstance(sent.body, str) else sent.body
     request = http.build_request(sent.method or "", sent.url or "", headers=headers, content=content)
-    with fail_after(REQUEST_SECONDS_MAX):
+    is_left = request.url.path.endswith(WAITS)
+    with move_on_after(WAIT_SECONDS) if is_left else fail_after(REQUEST_SECONDS_MAX):
         answer = await http.send(request, stream=True)
         try:
             return answer.status_code, await answer.aread() if answer.status_code >= 400 else b""
         finally:
             await answer.aclose()
+    return 200, b""
 
 
 def operator_key() -> KeyRow:

@@ -40,6 +40,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("content-length", "0")
             self.end_headers()
             return
+        if self.path == "/nowhere":
+            self.send_response(302)
+            self.send_header("location", "http://[")
+            self.send_header("content-length", "0")
+            self.end_headers()
+            return
+        if self.path.startswith("/both"):
+            self.send_response(200)
+            for name in ("content-length", "transfer-encoding") if self.path == "/both" else ("Transfer-Encoding", "Content-Length"):
+                self.send_header(name, "5" if "ength" in name else "chunked")
+            self.end_headers()
+            self.wfile.write(b"5\r\nhello\r\n0\r\n\r\n")
+            return
         if self.path == "/garbage":
             self.wfile.write(b"SSH-2.0-what\r\n")
             self.close_connection = True
@@ -250,6 +263,32 @@ async def test_no_token_stands_in_the_access_log(tmp_path: Path) -> None:
                 assert (await browser.get(made["url"])).status_code == 201
     (line,) = [line for line in lines if line["event"] == "request_answered"]
     assert line["path"] == "/v1/previews/…/"
+
+
+async def test_an_address_of_a_redirect_that_is_none_is_left_out(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.http() as http:
+        answer = await http.get(it.path("/nowhere"))
+        assert answer.status_code == 302
+        assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/both", "/both-the-other-way-round"])
+async def test_an_answer_whose_end_is_said_in_two_ways_is_a_502_that_says_so(
+    tmp_path: Path, path: str
+) -> None:
+    async with world(tmp_path) as it, it.http() as http:
+        answer = await http.get(it.path(path))
+        assert answer.status_code == 502
+        assert "both a Content-Length and a Transfer-Encoding" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/both", "/garbage", "/x", "/%00", "/\u00e9"])
+async def test_no_token_stands_in_any_line_whatever_a_service_answers(tmp_path: Path, path: str) -> None:
+    async with world(tmp_path) as it, it.http() as http, it.http(key=None) as browser:
+        made = (await http.post(f"/v1/sessions/{it.session_id}/previews", json={"port": it.port})).json()
+        with capture_logs() as lines:
+            await browser.get(made["url"].rstrip("/") + path)
+        assert made["url"].split("/")[3] not in str(lines)
 
 
 async def test_a_token_ends_with_its_time(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import struct
 from dataclasses import replace
 from typing import Any
 
@@ -226,6 +228,44 @@ async def test_bad_event_is_refused_by_the_name_of_the_field(
     assert f"`{named}`" in answer.json()["error"]["message"]
 
 
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def png_of(width: int, height: int, bytes_more: int = 0) -> str:
+    head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", width, height) + b"\x08\x02\0\0\0"
+    return base64.b64encode(head + bytes(bytes_more)).decode()
+
+
+@pytest.mark.requirement("events content")
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (png_of(10, 10, 6_300_000), "bytes of base64"),
+        (png_of(9000, 10), "9000 x 10 pixels"),
+        (png_of(0, 10), "0 x 10 pixels"),
+        ("AAAA", "no JPEG, PNG, GIF or WebP"),
+        (base64.b64encode(b"\x89PNG\r\n\x1a\n").decode(), "header cannot be read"),
+    ],
+    ids=["bytes", "side", "empty side", "no image", "no header"],
+)
+async def test_an_image_that_no_model_takes_is_refused_by_its_block(
+    world: World, data: str, said: str
+) -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
+    async with world.sdk() as client:
+        session = await new_session(client)
+        message = {"type": "user.message", "content": [{"type": "text", "text": "look"}, image]}
+        with pytest.raises(anthropic.BadRequestError, match=said) as refused:
+            await client.beta.sessions.events.send(session.id, events=[message])
+        assert "events[0].content[1].source.data" in str(refused.value)
+        file = await client.beta.files.upload(file=("a.png", base64.b64decode(data), "image/png"))
+        named = {"type": "image", "source": {"type": "file", "file_id": file.id}}
+        with pytest.raises(anthropic.BadRequestError, match=said):
+            await client.beta.sessions.events.send(
+                session.id, events=[{"type": "user.message", "content": [named]}]
+            )
+
+
 @pytest.mark.requirement("events system")
 async def test_system_message_stands_last_and_behind_what_it_accompanies(world: World) -> None:
     system = {"type": "system.message", "content": [{"type": "text", "text": "be kind"}]}
@@ -242,7 +282,7 @@ async def test_system_message_stands_last_and_behind_what_it_accompanies(world: 
 async def test_every_kind_of_content_is_stored_as_sent(world: World) -> None:
     content = [
         {"type": "text", "text": "look"},
-        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
         {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},
         {
             "type": "document",

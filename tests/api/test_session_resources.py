@@ -13,8 +13,8 @@ from anthropic.types.beta.sessions import BetaManagedAgentsFileResource
 from api.running import events_of, open_session, running, said, script, send, texts, until_idle, use
 from api.samples import new_session
 from api.world import World
-from remit.resources.session_resources import UPLOADS, mount_path
-from remit.values import Principal
+from remit.resources.session_resources import mount_path
+from remit.values import UPLOADS, Principal
 
 pytestmark = pytest.mark.anyio
 

@@ -365,3 +365,29 @@ async def test_files_in_messages_reach_the_model_as_content(tmp_path: Path) -> N
     assert first.content[0].source.file_id == image.id
     inputs = [e.model_usage.input_tokens for e in events if e.type == "span.model_request_end"]
     assert inputs[0] > len(base64.b64encode(png)) / 4  # the bytes went along, not the id
+
+
+async def test_a_file_that_is_added_reaches_the_living_sandbox(tmp_path: Path) -> None:
+    first = script(
+        use("bash", command="X=kept; cd /workspace; mkdir -p in; cd in; sleep 1000 & B=$!; ls $UPLOADS"),
+        {"text": "ready"},
+        use("bash", command='cat $UPLOADS/a.csv; echo $X; basename "$PWD"; kill -0 $B && echo alive'),
+        {"text": "read"},
+        use("bash", command="ls $UPLOADS | wc -l; echo $X"),
+        {"text": "gone"},
+    )
+    async with running(tmp_path) as (client, _):
+        file = await client.beta.files.upload(file=("a.csv", b"1,2\n", "text/csv"))
+        session = await open_session(client, tools=[TOOLSET], initial_events=[first])
+        await until_idle(client, session.id)
+        added = await client.beta.sessions.resources.add(
+            session.id, file_id=file.id, type="file", mount_path="/a.csv"
+        )
+        await send(client, session.id, said("read it"))
+        await until_idle(client, session.id, 2)
+        await client.beta.sessions.resources.delete(added.id, session_id=session.id)
+        await send(client, session.id, said("and now?"))
+        events = await until_idle(client, session.id, 3)
+    results = ["".join(b.text for b in e.content) for e in events if e.type == "agent.tool_result"]
+    assert results[1:] == ["1,2\nkept\nin\nalive", "0\nkept"]
+    assert not [e for e in events if e.type == "session.sandbox_lost"]

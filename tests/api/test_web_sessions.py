@@ -70,10 +70,20 @@ class Bench:
         await self.platform.services.sessions.raise_epochs()
         self.start_worker()
 
-    async def session(self, *, tools: list[Any] | None = None, model: str = "scripted/s", **more: Any) -> str:
-        agent = await self.client.beta.agents.create(name="a", model=model, tools=tools or [TOOLSET])
+    async def session(
+        self,
+        *,
+        tools: list[Any] | None = None,
+        model: str = "scripted/s",
+        networking: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> str:
+        agent = await self.client.beta.agents.create(
+            name="a", model=model, tools=cast("Any", tools or [TOOLSET])
+        )
         environment = await self.client.beta.environments.create(
-            name="e", config=cast("Any", {"type": "cloud"})
+            name="e",
+            config=cast("Any", {"type": "cloud", "networking": networking or {"type": "unrestricted"}}),
         )
         session = await self.client.beta.sessions.create(
             agent=agent.id, environment_id=environment.id, **more
@@ -382,3 +392,75 @@ async def test_a_use_that_was_under_way_when_the_server_died_is_not_repeated_and
         state = await on.state(session_id)
         assert (state.web.searches, state.cost_nano_usd) == (1, 10_000_000)
         await on.check_books(session_id)
+
+
+def limited(*hosts: str) -> dict[str, Any]:
+    return {"type": "limited", "allowed_hosts": list(hosts)}
+
+
+@pytest.mark.parametrize("hosts", [(), ("example.com",), ("*.example.com", "localhost")])
+async def test_a_limited_environment_binds_web_fetch_and_web_search(
+    tmp_path: Path, hosts: tuple[str, ...]
+) -> None:
+    async with bench(tmp_path, use("web_fetch", url="SITE/page"), use("web_search", query="tea"), DONE) as it:
+        it.web.pages["/page"] = page("secret page")
+        it.web.pages["/search"] = page(msgspec.json.encode(RESULTS).decode())
+        session_id = await it.session(networking=limited(*hosts))
+        results = [event for event in await it.turn(session_id) if event.type == "agent.tool_result"]
+        fetched, searched = (result.content[0].text for result in results)
+        assert fetched.startswith("url_not_allowed: 127.0.0.1 is not in the allowed_hosts")
+        assert "a.example" not in searched
+        assert [path for path in it.web.paths if path.startswith("/page")] == []
+        if not hosts:
+            assert searched.startswith("url_not_allowed: ")
+            assert [path for path in it.web.paths if path.startswith("/search")] == []
+
+
+async def test_what_a_limited_environment_opens_is_read_and_a_redirect_does_not_lead_out(
+    tmp_path: Path,
+) -> None:
+    async with bench(
+        tmp_path, use("web_fetch", url="SITE/page"), use("web_fetch", url="SITE/away"), DONE
+    ) as it:
+        it.web.pages["/page"] = page("fine page")
+        it.web.pages["/away"] = redirect(it.web.url.replace("127.0.0.1", "localhost") + "/page")
+        session_id = await it.session(networking=limited("127.0.0.1"))
+        results = [event for event in await it.turn(session_id) if event.type == "agent.tool_result"]
+        read, led = (result.content[0].text for result in results)
+        assert "fine page" in read
+        assert led.startswith("url_not_allowed: localhost is not in the allowed_hosts")
+
+
+@pytest.mark.parametrize(
+    ("domain", "hosts", "is_within"),
+    [
+        ("docs.example.com", ["docs.example.com"], True),
+        ("DOCS.example.com", ["docs.EXAMPLE.com"], True),
+        ("docs.example.com", ["*.example.com"], True),
+        ("docs.example.com", ["example.com"], False),
+        ("example.com", ["*.example.com"], False),
+        ("example.com", ["docs.example.com"], False),
+        ("notexample.com", ["*.example.com", "example.com"], False),
+        ("example.com", [], False),
+    ],
+)
+async def test_a_domain_outside_of_the_environment_is_refused_when_the_session_is_made_or_changed(
+    tmp_path: Path, domain: str, hosts: list[str], is_within: bool
+) -> None:
+    tools: list[Any] = [{**TOOLSET, "configs": [{"name": "web_fetch", "allowed_domains": [domain]}]}]
+    async with bench(tmp_path, DONE) as it:
+        plain = await it.session(networking=limited(*hosts))
+        if is_within:
+            await it.session(networking=limited(*hosts), tools=tools)
+            await it.client.beta.sessions.update(plain, agent=cast("Any", {"tools": tools}))
+            return
+        for refused in (
+            it.session(networking=limited(*hosts), tools=tools),
+            it.client.beta.sessions.update(plain, agent=cast("Any", {"tools": tools})),
+        ):
+            with pytest.raises(BadRequestError, match="allowed_hosts") as told:
+                await refused
+            assert f"{domain.lower()!r} (allowed_domains[0])" in str(told.value)
+        await it.session(networking={"type": "unrestricted"}, tools=tools)
+        tools[0]["configs"][0]["enabled"] = False
+        await it.session(networking=limited(*hosts), tools=tools)

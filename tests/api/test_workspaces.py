@@ -33,6 +33,7 @@ OUTCOME: dict[str, Any] = {
 BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/v1/agents/{agent_id}"): {"name": "stolen"},
     ("POST", "/v1/environments/{environment_id}"): {"name": "stolen"},
+    ("POST", "/v1/remits/{remit_id}/budget"): {"usd": "9"},
     ("POST", "/v1/sessions/{session_id}"): {"title": "stolen"},
     ("POST", "/v1/sessions/{session_id}/events"): {"events": [HELLO]},
     ("POST", "/v1/sessions/{session_id}/previews"): {"port": 8000},

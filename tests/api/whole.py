@@ -21,6 +21,7 @@ from remit.models.scripted import ScriptedProvider, parse_script
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
 from remit.sandboxes.local import LocalProvider
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
+from remit.testing.messages_rules import StrictModel
 from remit.values import KeyRow
 
 
@@ -34,13 +35,19 @@ async def whole_platform(
     make_sandboxes: Callable[[Path, BlobStore, Ids], SandboxProvider] = LocalProvider,
     settings: Mapping[str, object] | None = None,
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    is_strict: bool = True,
 ) -> AsyncGenerator[Assembled]:
-    """`scripts` are served as `scripted/NAME`. With the keys `rk_one` and `rk_two` of two workspaces. The worker does not run unless the test runs it."""
+    """`scripts` are served as `scripted/NAME`. With the keys `rk_one` and `rk_two` of two workspaces. The worker does not run
+    unless the test runs it. With `is_strict` no call may break a rule of the Messages API in the end."""
     clock = SystemClock()
     ids = Ids(clock)
     catalog = MemoryCatalog(clock)
     blobs = DirectoryBlobStore(folder / "blobs")
     sandboxes = make_sandboxes(folder / "runtime", blobs, ids)
+    played = {
+        name: parse_script(msgspec.json.encode(script), name=name) for name, script in (scripts or {}).items()
+    }
+    strict = StrictModel(ScriptedProvider(played, clock=clock))
     assembled = assemble(
         Parts(
             settings=load_settings({}, data=folder, **(settings or {})),
@@ -51,15 +58,7 @@ async def whole_platform(
             blobs=blobs,
             bus=MemoryBus(),
             sandboxes=sandboxes,
-            models={
-                "scripted": ScriptedProvider(
-                    {
-                        name: parse_script(msgspec.json.encode(script), name=name)
-                        for name, script in (scripts or {}).items()
-                    },
-                    clock=clock,
-                )
-            },
+            models={"scripted": strict},
             prices=PriceTable(parse_overrides(prices or {}), clock=clock),
             evaluation_heartbeat_seconds=evaluation_heartbeat_seconds,
         ),
@@ -82,3 +81,5 @@ async def whole_platform(
     finally:
         await assembled.held.close()
         await sandboxes.close()
+        if is_strict:
+            strict.require_none()

@@ -72,7 +72,7 @@ async def get(hands: Hands, url: str) -> str:
 
 @contextlib.asynccontextmanager
 async def world(
-    folder: Path, *, is_listed: bool = True, server_host: str = "127.0.0.1"
+    folder: Path, *, is_listed: bool = True, is_redacted: bool = True, server_host: str = "127.0.0.1"
 ) -> AsyncGenerator[World]:
     heard: list[bytes] = []
 
@@ -91,7 +91,11 @@ async def world(
     port: int = server.sockets[0].getsockname()[1]
     listed = (f"127.0.0.1:{port}", f"localhost:{port}") if is_listed else ()
     deaths: list[None] = []
-    egress = ProxiedEgress(EgressSettings(private_hosts=listed), on_death=lambda: deaths.append(None))
+    unredacted = () if is_redacted else (f"http://127.0.0.1:{port}",)
+    egress = ProxiedEgress(
+        EgressSettings(private_hosts=listed, unredacted_hosts=unredacted),
+        on_death=lambda: deaths.append(None),
+    )
     images = Path(os.environ["REMIT_TEST_IMAGES"]) if "REMIT_TEST_IMAGES" in os.environ else None
     provider = BubblewrapProvider(
         folder / "run",
@@ -241,6 +245,19 @@ async def test_bubblewrap_credentials_outlive_a_killed_proxy_and_end_with_their_
         assert net.egress.take_uses(sandbox_id) == ()
 
 
+@pytest.mark.parametrize("is_redacted", [True, False])
+async def test_bubblewrap_answers_are_searched_unless_the_operator_names_the_place(
+    tmp_path: Path, is_redacted: bool
+) -> None:
+    async with world(tmp_path, is_redacted=is_redacted) as net:
+        place = f"http://127.0.0.1:{net.port}"
+        bound = Credential(name="token", places=(place,), secret=Secret("s3cr3t-token"), header="X-Token")
+        async with net.sandbox(UNRESTRICTED, bound) as hands:
+            said = await get(hands, f"http://127.0.0.1.:{net.port}/s3cr3t-token")
+            assert said == f"served /{'*' * 12 if is_redacted else 's3cr3t-token'}\n"
+            assert b"X-Token: s3cr3t-token" in net.heard[-1]
+
+
 def test_of_two_credentials_for_one_variable_the_first_has_it() -> None:
     one, two = (
         Credential(
@@ -363,3 +380,5 @@ async def test_a_provider_without_a_way_out_refuses_a_network(tmp_path: Path) ->
 def test_settings_that_cannot_be_read_are_refused_by_name() -> None:
     with pytest.raises(InvalidRequest, match=r"egress_private_hosts: 'http://x'"):
         ProxiedEgress(EgressSettings(private_hosts=("http://x",)))
+    with pytest.raises(InvalidRequest, match=r"egress_unredacted_hosts: '\*\.example\.com'"):
+        ProxiedEgress(EgressSettings(unredacted_hosts=("*.example.com",)))

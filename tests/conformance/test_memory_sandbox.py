@@ -29,6 +29,7 @@ CHECKS: list[SandboxCheck] = [
     files.check_grep_finds_lines_and_refuses_bad_patterns,
     trees.check_tree_and_fetch_give_back_what_was_restored,
     trees.check_read_only_trees_can_be_read_and_are_no_part_of_the_tree,
+    trees.check_uploads_change_while_the_sandbox_lives,
     trees.check_outputs_stand_again_and_uploads_are_read_only,
     grounds.check_files_of_the_ground_can_be_read_alone,
     records.check_nothing_is_recorded_where_nothing_happens,

@@ -98,6 +98,24 @@ async def test_long_output_goes_to_a_file_and_the_model_gets_both_ends(sandbox: 
     assert text(found).endswith("30000\n30001\n")
 
 
+async def test_an_output_of_megabytes_is_in_its_file_whole(sandbox: Sandbox) -> None:
+    result = await call(sandbox, "bash", command="seq 1 2000000; exit 3")
+    assert text(result).startswith("[14,888,896 bytes of output; the whole is in /tmp/remit/outputs/")
+    assert text(result).endswith("2000000\n\n[exit code 3]")
+    found = await call(
+        sandbox, "bash", command=f"grep -cx 1000000 {result.offloaded_to}; wc -c < {result.offloaded_to}"
+    )
+    assert text(found) == "1\n14888896"
+
+
+async def test_of_an_output_beyond_the_limit_the_truth_is_told(sandbox: Sandbox) -> None:
+    result = await call(sandbox, "bash", command="head -c 70000000 /dev/zero | tr '\\0' 'y'; echo; echo end")
+    kept = 64 << 20
+    assert f"[70,000,005 bytes of output; its first {kept:,} bytes are in /tmp/remit/" in text(result)
+    assert text(result).endswith("end")
+    assert text(await call(sandbox, "bash", command=f"wc -c < {result.offloaded_to}")) == str(kept)
+
+
 async def test_what_was_written_is_read_back_exactly(sandbox: Sandbox) -> None:
     content = "def f():\n\treturn 'é'\n"
     assert not (await call(sandbox, "write", file_path="/workspace/deep/er/a.py", content=content)).is_error

@@ -69,6 +69,27 @@ def arguments(*more: str) -> list[str]:
     return ["do", "make the tests pass", "--verify", "pytest -q", "--budget", "2", *more]
 
 
+async def fix_it_and_commit(api: FakeApi) -> None:
+    """An agent that runs `git init` in a folder without git, told by a server that did not leave it out."""
+    await fix_it(api)
+    path = ".git/COMMIT_EDITMSG"
+    api.changed.append(
+        {"path": path, "kind": "added", "base_sha256": None, "sha256": sha256(b"x"), "mode": 0o644}
+    )
+    api.contents[path] = b"x"
+
+
+def test_a_result_with_a_repository_in_it_is_written_without_it(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments("--input", "project"), FakeOpener(FakeApi(work=fix_it_and_commit), tmp_path)) == 0
+    assert (
+        "1 file of git's own left out, nobody can land them: .git/COMMIT_EDITMSG" in capsys.readouterr().out
+    )
+    files = tmp_path / "remit-k3f9abcd" / "files"
+    assert [path.name for path in files.iterdir()] == ["app.py"]
+
+
 def test_a_verified_remit_ends_with_zero_and_its_result_is_written(
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,7 @@ class World:
         self.environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {
             "REMIT_DATA": str(folder / "data"),
             "REMIT_SCRIPTED": str(folder / "scripts"),
+            "REMIT_OWNER": "foreground",
         }
 
     def script(self, name: str, steps: list[dict[str, object]]) -> None:
@@ -104,7 +105,7 @@ def test_an_outcome_is_verified_and_its_result_lands(world: World) -> None:
     assert {path.name for path in out.iterdir()} == {"files", "receipt.json", "result.patch", "result.bundle"}
 
 
-def test_a_killed_remit_goes_on_with_whoever_watches_it(world: World) -> None:
+def test_a_killed_remit_rests_while_it_is_watched_and_goes_on_when_it_is_resumed(world: World) -> None:
     slow = [dict(step, delay_ms=400) for step in STEPS]
     world.script("slow", slow)
     worker = world.start(*world.do("slow"))
@@ -117,9 +118,12 @@ def test_a_killed_remit_goes_on_with_whoever_watches_it(world: World) -> None:
     out, err = watcher.communicate(timeout=WAIT_SECONDS)
     assert watcher.returncode == 0, err
     watched = events("".join(seen) + out)
-    assert watched[-1]["type"] == "remit.ended"
-    assert watched[-1]["verified"] is True
-    ids = [event["id"] for event in watched]
+    assert (watched[-1]["type"], watched[-1]["status"]) == ("remit", "working")
+    resumed = world.run("do", "--resume", remit_id, "--json")
+    assert resumed.returncode == 0, resumed.stderr
+    went_on = events(resumed.stdout)
+    assert went_on[-1]["verified"] is True
+    ids = [event["id"] for event in went_on]
     assert len(ids) == len(set(ids))
     assert world.run("check", remit_id).returncode == 0
 

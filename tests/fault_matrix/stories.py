@@ -163,7 +163,7 @@ OUTCOME_SCRIPT: JsonObject = {
 # ------------------------------------------------------------------------------------------------ a remit
 
 
-async def _commission(person: Person, **fields: Any) -> str:
+async def commission(person: Person, **fields: Any) -> str:
     if "remit" not in person.known:
         there: Any = await person.all("/v1/remits")
         if there:
@@ -218,17 +218,17 @@ async def _may_not_have_run(person: Person, session_ids: Sequence[str]) -> bool:
 
 
 async def _remit(person: Person) -> list[str]:
-    path = await _commission(person, budget={"usd": "20.00", "tokens": 2_000_000})
+    path = await commission(person, budget={"usd": "20.00", "tokens": 2_000_000})
     return await _follow_remit(person, path, "satisfied")
 
 
 async def _dear_remit(person: Person) -> list[str]:
-    path = await _commission(person, budget={"usd": "0.60"})
+    path = await commission(person, budget={"usd": "0.60"})
     return await _follow_remit(person, path, "budget_reached")
 
 
 async def _cheat(person: Person) -> list[str]:
-    path = await _commission(
+    path = await commission(
         person,
         budget={"usd": "20.00", "tokens": 2_000_000},
         verifiers=[{"type": "command", "command": "bash check.sh"}],
@@ -237,11 +237,52 @@ async def _cheat(person: Person) -> list[str]:
     return await _follow_remit(person, path, "unsatisfied", tampered=["check.sh"])
 
 
+async def _raised_remit(person: Person) -> list[str]:
+    path = await commission(person, budget={"usd": "0.60"})
+    if not await _is_reopened(person, path):
+        wrong = await _follow_remit(person, path, "budget_reached")
+        if wrong and not await _is_reopened(person, path):
+            return wrong
+    if not await _is_reopened(person, path):
+        await person.post(f"{path}/budget", {"usd": "20.00"})
+    reader = person.reader(f"{path}/events/stream")
+    for listener in person.readers.values():
+        if listener.path == reader.path:
+            person.follow(listener)  # the streams ended with the remit
+    await reader.until(_ended_again)
+    return await _follow_remit(person, path, "satisfied")
+
+
+async def _is_reopened(person: Person, path: str) -> bool:
+    events: Any = await person.all(f"{path}/events")
+    return any(event["type"] == "remit.reopened" for event in events)
+
+
+def _ended_again(log: list[JsonObject]) -> bool:
+    types = [str(event["type"]) for event in log]
+    return "remit.reopened" in types and "remit.ended" in types[types.index("remit.reopened") :]
+
+
 CHEAT_SCRIPT: JsonObject = {
     "steps": [
         {"text": "I know a short cut.", "tool_uses": [bash(TICKET), write("/workspace/check.sh", "true\n")]}
     ],
     "default": {"text": "Done."},
+}
+RAISED_SCRIPT: JsonObject = {
+    "rules": OUTCOME_SCRIPT["rules"],
+    "steps": [
+        *[{"text": "thinking " * 1500, "tool_uses": [bash(TICKET)]}] * 3,
+        *OUTCOME_SCRIPT["steps"],
+    ],
+    "default": {"text": "Nothing more to do."},
+}
+OUTAGE_SCRIPT: JsonObject = {
+    **OUTCOME_SCRIPT,
+    "steps": [
+        {**OUTCOME_SCRIPT["steps"][0], "fault": {"kind": "overloaded", "times": 11}},
+        *OUTCOME_SCRIPT["steps"][1:],
+    ],
 }
 SPENDTHRIFT_SCRIPT: JsonObject = {"default": {"text": "thinking " * 1500, "tool_uses": [bash(TICKET)]}}
 
@@ -415,6 +456,8 @@ STORIES: dict[str, Story] = {
         Story("remit", OUTCOME_SCRIPT, _remit),
         Story("remit that cheats", CHEAT_SCRIPT, _cheat),
         Story("remit without money", SPENDTHRIFT_SCRIPT, _dear_remit),
+        Story("remit raised", RAISED_SCRIPT, _raised_remit),
+        Story("remit in an outage", OUTAGE_SCRIPT, _remit),
         Story("interrupted", INTERRUPTED_SCRIPT, _interrupted),
         Story("budget raised", BUDGET_SCRIPT, _budget),
         Story("put away", TOOLS_SCRIPT, _put_away),

@@ -20,7 +20,7 @@ from remit.config import Settings
 from remit.gateway.course import RetrySettings
 from remit.gateway.workspace_stream import wake_workspace
 from remit.ids import Ids
-from remit.interfaces import SessionStore
+from remit.interfaces import ModelProvider, SessionStore
 from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.scripted import ScriptedProvider, parse_script
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
@@ -29,6 +29,7 @@ from remit.testing.crash_disk import CrashDisk
 from remit.testing.memory_blobs import MemoryBlobStore
 from remit.testing.memory_programs import Said
 from remit.testing.memory_sandbox import MemorySandbox, MemorySandboxes
+from remit.testing.messages_rules import StrictModel
 from remit.testing.simulation import SimulatedClock, SimulatedLoop
 from remit.values import (
     Append,
@@ -150,7 +151,7 @@ class WorldClock:
 class Bill:
     """What the model's provider would charge: every answer that it finished, whoever still heard of it."""
 
-    def __init__(self, provider: ScriptedProvider) -> None:
+    def __init__(self, provider: ModelProvider) -> None:
         self.nano_usd = 0
         self.calls = 0
         self._provider = provider
@@ -236,7 +237,11 @@ class World:
         self.store = WatchedStore(stores.sessions, self.watch)
         self.tickets = 0
         self.bill = Bill(
-            ScriptedProvider({"story": parse_script(msgspec.json.encode(script), name="story")}, clock=clock)
+            StrictModel(
+                ScriptedProvider(
+                    {"story": parse_script(msgspec.json.encode(script), name="story")}, clock=clock
+                )
+            )
         )
         self.folder = folder
         self.processes = 0

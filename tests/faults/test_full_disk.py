@@ -32,6 +32,7 @@ def test_a_full_disk_stops_the_process_with_one_message_and_nothing_is_lost(tmp_
         '[prices."scripted/story"]\ninput_per_million_usd = 3.0\noutput_per_million_usd = 15.0\n'
     )
     environment = {**os.environ, "REMIT_DATA": str(data), "REMIT_SCRIPTED": str(scripts), "NO_COLOR": "1"}
+    environment["REMIT_OWNER"] = "foreground"  # the limit is of the process that is started
 
     def run(*arguments: str, is_full: bool = False) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

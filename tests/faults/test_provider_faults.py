@@ -112,7 +112,7 @@ async def _ask(bench: SessionBench) -> Told:
 @pytest.mark.parametrize(
     ("fault", "reason"), [("cut", "cut"), ("silence", "timeout"), ("garbage", "garbage")]
 )
-async def test_wherever_an_answer_breaks_off_it_is_paid_at_its_hold_and_asked_for_again(
+async def test_wherever_an_answer_breaks_off_it_is_paid_at_a_bound_and_asked_for_again(
     driver: str, fault: Fault, reason: str, tmp_path: Path
 ) -> None:
     for events in range(EVENTS_MAX):
@@ -126,7 +126,11 @@ async def test_wherever_an_answer_breaks_off_it_is_paid_at_its_hold_and_asked_fo
         assert told.said == ["All is well."]
         assert told.reasons == [reason, None]
         first, second = told.calls
-        assert (first["is_assumed"], first["cost_nano_usd"]) == (True, told.holds[0])
+        assert first["is_assumed"]
+        if fault == "cut":  # every token of such a server is streamed
+            assert 10 * 10_000 + events * 50_000 < first["cost_nano_usd"] < told.holds[0] // 2
+        else:
+            assert first["cost_nano_usd"] == told.holds[0]
         assert (second["is_assumed"], second["cost_nano_usd"]) == (False, 10 * 10_000 + 5 * 50_000)
     pytest.fail("no answer was ever whole")
 
@@ -166,4 +170,4 @@ async def test_a_provider_that_breaks_every_answer_is_paid_at_most_a_few_holds(
     told = await ask(tmp_path, driver, [broken] * RETRIES.attempts_max)
     assert told.stop_reason == "retries_exhausted"
     assert told.requests == RETRIES.assumed_attempts_max
-    assert told.spent == sum(told.holds)
+    assert told.spent < sum(told.holds) // 2 if fault == "cut" else told.spent == sum(told.holds)

@@ -294,7 +294,7 @@ async def test_a_failing_verifier_goes_back_as_a_revision_until_it_passes(
     assert state.snapshot is not None
 
 
-async def test_an_agent_that_did_not_check_its_change_is_reminded_once(
+async def test_an_agent_that_did_not_check_its_change_is_reminded_once_on_the_way_to_an_outcome(
     make_bench: Callable[..., SessionBench],
 ) -> None:
     bench = make_bench(
@@ -302,11 +302,79 @@ async def test_an_agent_that_did_not_check_its_change_is_reminded_once(
     )
     async with bench.running():
         session_id = await bench.create()
-        await bench.say(session_id, "write a")
+        await bench.define_outcome(session_id, "write a", "test -e a.txt")
         await bench.wait_idle(session_id)
     notes = await bench.bodies(session_id, "model.note")
     assert [note["name"] for note in notes] == ["verify_reminder"]
     assert len(await bench.bodies(session_id, "agent.message")) == 2
+
+
+async def test_in_a_plain_session_the_answer_after_a_change_is_the_last_word(
+    make_bench: Callable[..., SessionBench],
+) -> None:
+    writes = [
+        use("write", file_path="/workspace/a.txt", content="a"),
+        use("edit", file_path="/workspace/a.txt", old_string="a", new_string="b"),
+    ]
+    again = [use("bash", command="echo waiting")] * 4
+    bench = make_bench(*writes, *again, writes[0], say("done"), say("never asked for"))
+    async with bench.running():
+        session_id = await bench.create()
+        await bench.say(session_id, "write a")
+        await bench.wait_idle(session_id)
+    assert await bench.bodies(session_id, "model.note") == []
+    assert [texts(one) for one in await bench.bodies(session_id, "agent.message")] == ["done"]
+
+
+@pytest.mark.parametrize("sent", [2, 5])
+async def test_messages_that_come_while_a_turn_runs_are_answered_one_after_the_other(
+    make_bench: Callable[..., SessionBench], tmp_path: Path, sent: int
+) -> None:
+    door = tmp_path / "door"
+    steps = [use("bash", command=f"until test -e {door}; do sleep 0.02; done"), say("answer 0")]
+    more = [[use("bash", command=f"echo {n}"), say(f"answer {n}")] for n in range(1, sent)]
+    bench = make_bench(*steps, *(step for pair in more for step in pair))
+    async with bench.running():
+        session_id = await bench.create()
+        await bench.say(session_id, "question 0")
+        await bench.wait_for(session_id, "tool.started")
+        for n in range(1, sent):
+            await bench.say(session_id, f"question {n}")
+        door.touch()
+        await bench.wait_idle(session_id)
+    told = [texts(one) for one in await bench.bodies(session_id, "user.message", "agent.message")]
+    assert told == [f"{what} {n}" for n in range(sent) for what in ("question", "answer")]
+    assert (await bench.types(session_id)).count("session.status_idle") == 1
+
+
+async def test_messages_from_before_a_worker_came_are_answered_one_after_the_other(
+    make_bench: Callable[..., SessionBench],
+) -> None:
+    bench = make_bench(say("answer 0"), say("answer 1"))
+    session_id = await bench.create()
+    await bench.say(session_id, "question 0")
+    await bench.say(session_id, "question 1")
+    async with bench.running():
+        await bench.wait_idle(session_id)
+    told = [texts(one) for one in await bench.bodies(session_id, "user.message", "agent.message")]
+    assert told == ["question 0", "answer 0", "question 1", "answer 1"]
+
+
+async def test_a_person_may_steer_on_the_way_to_an_outcome(
+    make_bench: Callable[..., SessionBench], tmp_path: Path
+) -> None:
+    door = tmp_path / "door"
+    bench = make_bench(use("bash", command=f"until test -e {door}; do sleep 0.02; done"), say("done"))
+    async with bench.running():
+        session_id = await bench.create()
+        await bench.define_outcome(session_id, "be done", "true")
+        await bench.wait_for(session_id, "tool.started")
+        await bench.say(session_id, "quickly, please")
+        door.touch()
+        await bench.wait_idle(session_id)
+    types = await bench.types(session_id)
+    assert types.index("user.message") < types.index("agent.message")
+    assert types.count("agent.message") == 1
 
 
 async def test_iterations_end_at_their_limit(make_bench: Callable[..., SessionBench]) -> None:

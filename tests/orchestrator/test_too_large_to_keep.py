@@ -13,10 +13,10 @@ pytestmark = pytest.mark.anyio
 
 FILL = """python3 -c '
 import os
-folder = "/".join("d" * 250 for _ in range(15))
+folder = "/".join("d" * 250 for _ in range(12))
 os.makedirs(folder)
 os.chdir(folder)
-for number in range(18_500): os.mknod(str(number))
+for number in range(22_500): os.mknod(str(number))
 '"""
 
 

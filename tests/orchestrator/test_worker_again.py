@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import anyio
 import pytest
+import structlog
 
 from remit.bus.memory import MemoryBus
 from remit.orchestrator.worker import FENCE_SECONDS, LEASE_SECONDS, Hints, Worker
@@ -76,3 +77,34 @@ async def test_the_end_of_the_first_run_takes_nothing_from_the_second() -> None:
             finally:
                 handler.first_may_end.set()
                 working.cancel()
+
+
+class CutFromWithin:
+    """A StreamHandler in which a task group of asyncio's leaves its caller marked as cancelled."""
+
+    kind: StreamKind = "session"
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
+        self.runs += 1
+        raise asyncio.CancelledError
+
+    async def forget(self, stream_id: str) -> None:
+        pass
+
+
+async def test_a_handler_that_is_cancelled_from_within_has_failed_and_it_is_logged() -> None:
+    clock = FakeClock()
+    store, handler = MemorySessionStore(clock), CutFromWithin()
+    await given_stream(store, wake_at_us=clock.now_us())
+    worker = Worker(name="one", store=store, bus=MemoryBus(), clock=clock, hints=Hints(), handlers=[handler])
+    with structlog.testing.capture_logs() as logs:
+        task = asyncio.create_task(worker.run())
+        with anyio.fail_after(5):
+            while not any(entry["event"] == "handler_failed" for entry in logs):
+                await anyio.lowlevel.checkpoint()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task

@@ -249,8 +249,12 @@ BEHAVIOURS: tuple[Requirement, ...] = (
         "older documentation",
         "`anthropic_cloud` is `cloud`; `package_managers_and_custom` is `limited` with package managers.",
     ),
-    _served("environments apt", "environments", "`packages.apt` takes what the machine has and names the rest."),
-    _served("agents without web", "web tools", "An agent that asks for web tools that are not offered is told so."),
+    _served(
+        "environments apt", "environments", "`packages.apt` takes what the machine has and names the rest."
+    ),
+    _served(
+        "agents without web", "web tools", "An agent that asks for web tools that are not offered is told so."
+    ),
     _served("environments hosts", "environments", "`*.` stands before any name; `*` alone is refused."),
     _served("environments in use", "environments", "An environment is deleted only when no session has it."),
     _served(

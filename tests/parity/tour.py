@@ -297,7 +297,7 @@ class Tour:
         """A context that is nearly full is summarised; the summary carries what the scripted model says next."""
         session_id = (await self.session()).id
         steps = script(
-            {"text": "Much.", "usage": {"input_tokens": 180_000, "output_tokens": 10}},
+            {"text": "Much.", "usage": {"input_tokens": 100_000, "output_tokens": 10}},
             {"text": _script_text({"text": "Short again."})},
         )
         async with self.followed(session_id, steps) as events:

@@ -142,10 +142,10 @@ def test_a_higher_cap_or_a_grant_that_covers_everything_lifts_a_stop() -> None:
     assert stream.account.remaining == 1
 
 
-def test_an_assumed_settlement_is_at_the_hold() -> None:
+def test_an_assumed_settlement_is_never_above_the_hold() -> None:
     stream = Stream(opened(10), hold(4))
     with pytest.raises(AssertionError, match="assumed"):
-        stream.apply(settle(3, is_assumed=True))
+        stream.apply(settle(5, is_assumed=True))
     stream.apply(settle(4, is_assumed=True))
     assert (stream.rows.holds[0].state, stream.rows.holds[0].settled, stream.account.spent) == (
         "assumed",

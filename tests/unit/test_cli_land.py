@@ -105,7 +105,7 @@ def test_contents_that_are_not_what_the_list_says_are_refused(folder: Path, tmp_
     assert listing(folder) == before
 
 
-@pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", ".git/hooks/x", ""])
+@pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "a//x", "./x", ""])
 def test_a_path_that_leaves_the_folder_is_refused(path: str) -> None:
     with pytest.raises(CommandFailed, match="not a path inside"):
         change(path, None, b"x")

@@ -7,6 +7,7 @@ import pytest
 
 from remit.clock import SystemClock
 from remit.errors import HoldRefused
+from remit.gateway.caps import Caps
 from remit.gateway.course import RetrySettings
 from remit.gateway.direct_calls import LOOK_AFTER_SECONDS, DirectCalls
 from remit.gateway.gateway import Gateway
@@ -65,7 +66,10 @@ class Desk:
 
     async def look(self, calls: DirectCalls, *, owns_store: bool = True) -> None:
         """What a worker does when the workspace's stream is due."""
-        handler = WorkspaceHandler(store=self.store, clock=self.clock, calls=calls, owns_store=owns_store)
+        caps = Caps(store=self.store, clock=self.clock)
+        handler = WorkspaceHandler(
+            store=self.store, clock=self.clock, calls=calls, caps=caps, owns_store=owns_store
+        )
         for lease in await self.store.claim("worker", kinds=("workspace",), lease_seconds=5, limit=1):
             result = await handler.run(lease, lambda: False)
             await self.store.release(lease, seen_seq=result.seen_seq, wake_at_us=result.wake_at_us)

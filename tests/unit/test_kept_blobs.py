@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -216,6 +217,34 @@ async def test_what_is_put_for_an_owner_that_goes_meanwhile_is_not_kept(
         await keeping.commit()
     assert await everything(blobs) == set()
     assert await catalog.list_owners(after=None, limit=9) == []
+
+
+class SlowToWrite(DirectoryBlobStore):
+    """Its thread waits for a word."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.is_writing, self.may_write = threading.Event(), threading.Event()
+
+    def _put_many(self, digests: Sequence[str], contents: Sequence[bytes]) -> None:
+        self.is_writing.set()
+        assert self.may_write.wait(5)
+        super()._put_many(digests, contents)
+
+
+async def test_what_a_thread_still_writes_for_somebody_cancelled_is_removed_too(
+    tmp_path: Path, catalog: MemoryCatalog
+) -> None:
+    blobs = SlowToWrite(tmp_path)
+    kept = kept_in(blobs, catalog)
+    task = asyncio.create_task(kept.put(ONE, "sesn_1", b"the last snapshot"))
+    assert await asyncio.to_thread(blobs.is_writing.wait, 5)
+    await kept.forget(ONE, "sesn_1")
+    task.cancel()
+    asyncio.get_running_loop().call_later(0, blobs.may_write.set)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await everything(blobs) == set()
 
 
 async def test_what_is_not_committed_is_removed_at_the_end(kept: KeptBlobs, blobs: Meddled) -> None:

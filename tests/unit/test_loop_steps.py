@@ -12,7 +12,7 @@ USE = ToolUse(id="use_1", name="bash", input={}, provider_id="p1")
 
 
 def view(**fields: object) -> TurnView:
-    return TurnView(request=REQUEST, **fields)  # type: ignore[arg-type]
+    return TurnView(request=REQUEST, **{"is_reminded": True, **fields})  # type: ignore[arg-type]
 
 
 CASES = {
@@ -42,6 +42,14 @@ CASES = {
     "it is not reminded twice in a row": (
         view(needs_model=False, has_changed_files=True, steps=5, reminders={"verify_reminder": 4}),
         End(TurnEnd(reason="end_turn")),
+    ),
+    "in a plain session nobody reminds": (
+        view(needs_model=False, has_changed_files=True, is_reminded=False, last_stop_reason="end_turn"),
+        End(TurnEnd(reason="end_turn")),
+    ),
+    "in a plain session a repeated step is the agent's own matter": (
+        view(repeats=5, steps=9, is_reminded=False),
+        Ask(),
     ),
     "a check counts": (
         view(needs_model=False, has_changed_files=True, has_verified=True),

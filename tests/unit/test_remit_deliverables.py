@@ -13,15 +13,10 @@ from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.ids import Ids
+from remit.remits.changes import changed_files, without_leftovers
 from remit.remits.creation import InputBody
-from remit.remits.deliverables import (
-    GitInput,
-    changed_files,
-    hand_over,
-    read_tree,
-    without_leftovers,
-    write_tar,
-)
+from remit.remits.deliverables import hand_over, write_tar
+from remit.remits.git_files import GitInput, read_tree
 from remit.remits.inputs import Inputs
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.stores.memory_catalog import MemoryCatalog
@@ -159,8 +154,6 @@ async def test_a_git_input_gives_a_patch_and_a_branch_that_apply(
             git=GitInput(
                 remit_id="remit_1",
                 epoch=1,
-                input_digest=body.tree_digest,
-                result_digest=await blobs.put(result.encode()),
                 history_digest=body.history_digest,
                 message="Make it three",
                 date="2026-01-01T00:00:00Z",

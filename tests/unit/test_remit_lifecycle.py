@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from remit.errors import InvalidRequest
+from remit.remits.creation import INPUT_KIND, InputBody
+from remit.remits.log import read_rows
+from remit.remits.why import explain_remit
+from remit.values import Tree, TreeEntry
 from remit_bench import RemitBench
 from session_bench import PRINCIPAL, say, script, use
 
@@ -35,6 +40,15 @@ SCRIPTS = {
     ),
     "package": script(
         use("write", file_path="/workspace/src/pkg.py", content="ANSWER = 42\n"), say("Done."), say("Yes.")
+    ),
+    "strange": script(
+        use(
+            "bash",
+            command="echo 42 > answer.txt; mkfifo pipe; rm kept.txt; mkfifo kept.txt; touch $'caf\\xe9'; "
+            "mkdir -p .git empty; touch .git/HEAD; ln -s empty/../.. up; chmod 700 folder",
+        ),
+        say("Done."),
+        say("Yes."),
     ),
     "idle": script(say("I did nothing."), say("Still nothing."), say("No.")),
 }
@@ -327,3 +341,58 @@ async def test_what_is_told_of_the_surroundings_stands_in_the_forecast(bench: Re
         state = await bench.ended(remit_id)
     assert state.forecast is not None
     assert any("types would stand in for the interpreter's own" in note for note in state.forecast.notes)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "/".join(["d" * 250] * 20)])
+async def test_an_input_that_cannot_be_written_ends_the_remit_with_the_reason(
+    bench: RemitBench, name: str
+) -> None:
+    """The edge refuses such names now; a full disk, or an upload of an older version, is found when it is written."""
+    input_id = await bench.upload({"plain": "x"})
+    resource = await bench.catalog.retrieve(PRINCIPAL, INPUT_KIND, input_id)
+    body = msgspec.json.decode(resource.body, type=InputBody)
+    digest = await bench.blobs.put(b"x")
+    entry = TreeEntry(path=name, kind="file", sha256=digest, size=1)
+    body = msgspec.structs.replace(body, tree_digest=await bench.blobs.put(Tree(entries=(entry,)).encode()))
+    changed = msgspec.structs.replace(resource, body=msgspec.json.encode(body))
+    await bench.catalog.update(PRINCIPAL, changed, expected_version=1, is_new_version=False)
+    remit_id = await bench.create(
+        outcome="Answer", verifiers=ANSWERS, model="scripted/dear", input_id=input_id
+    )
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    assert state.ended is not None
+    assert state.ended.status == "stopped"
+    assert "the working tree cannot be written" in state.ended.explanation
+    assert "File name too long" in state.ended.explanation
+
+
+async def test_what_an_agent_leaves_is_handed_over_or_named_everywhere_and_never_removed(
+    bench: RemitBench,
+) -> None:
+    input_id = await bench.upload({"answer.txt": "0\n", "kept.txt": "same\n", "folder/a": "a"})
+    remit_id = await bench.create(
+        outcome="Answer", verifiers=ANSWERS, model="scripted/strange", input_id=input_id
+    )
+    async with bench.running():
+        state = await bench.ended(remit_id)
+    ready = state.deliverables
+    assert ready is not None
+    assert [(file.path, file.kind) for file in ready.changed] == [("answer.txt", "modified")]
+    assert [(one.path, one.kind, one.mode) for one in ready.folders] == [
+        ("empty", "added", 0o755),
+        ("folder", "modified", 0o700),
+    ]
+    assert ready.removed == ()
+    told = " ".join(ready.notes)
+    for words in (
+        "caf\\xe9 (a name that is not UTF-8), kept.txt (a named pipe), pipe (a named pipe)",
+        "1 files of git's own were left out, nobody can land them: .git",
+        "1 symlinks were left out, for they lead out of the folder: up",
+    ):
+        assert words in told
+    view = await bench.view(remit_id)
+    assert view["result_notes"] == list(ready.notes)
+    rows = await read_rows(bench.store, PRINCIPAL, remit_id)
+    why = explain_remit(rows, await bench.store.head(PRINCIPAL, remit_id), None, now_us=bench.clock.now_us())
+    assert all(f"Of its result: {note}." in why.sentences for note in ready.notes)

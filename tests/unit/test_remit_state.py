@@ -23,29 +23,37 @@ from remit.remits.events import (
     RemitEnded,
     RemitForecast,
     RemitFunded,
+    RemitFundingRefused,
     RemitInterrupted,
     RemitIterationEnded,
+    RemitPaused,
+    RemitReopened,
     RemitResumed,
     RemitSessionCreated,
+    RemitSessionGranted,
     RemitWorking,
     encode_event,
 )
+from remit.remits.outage import TREATMENTS, Failure
 from remit.remits.state import fold
 from remit.remits.steps import (
     Answer,
+    ContinueSession,
     CopyIterations,
     DecideSession,
     End,
     Fund,
+    GrantSession,
     MakeForecast,
     NoteInterruption,
+    Pause,
     PrepareDeliverables,
     ReopenOutcome,
     Rest,
     Step,
     VerifyInput,
     next_step,
-    reopening_id,
+    session_event_id,
 )
 from remit.remits.work import Evaluation, Work
 from remit.values import EventRow, Verdict
@@ -97,7 +105,8 @@ def rows(*events: AnyEvent) -> list[EventRow]:
 
 
 def received(type: str, id: str) -> InputReceived:
-    return InputReceived(id=id, event=Command(id=id, type=type))
+    budget = Budget(usd="4") if type == "remit.raise" else None
+    return InputReceived(id=id, event=Command(id=id, type=type, budget=budget))
 
 
 KINDS = (
@@ -106,8 +115,14 @@ KINDS = (
     "remit.interrupt",
     "remit.resume",
     "remit.verify",
+    "remit.raise",
     "remit.surprise",
 )
+PAUSED = RemitPaused(reason="unavailable", wake_at="2027-01-15T08:00:30.000000Z", session_event_id="sevt_f")
+FOR_PEOPLE = RemitPaused(reason="authentication", session_event_id="sevt_f")
+REOPENED = RemitReopened(id="revt_b", budget=Budget(usd="4"))
+GRANTED = RemitSessionGranted(reopening_id="revt_b", session_id="sesn_1")
+AT_ITS_BUDGET = RemitEnded(status="budget_reached", completed=False, verified=False)
 events = st.one_of(
     st.sampled_from(
         [
@@ -118,6 +133,11 @@ events = st.one_of(
             RemitResumed(),
             RemitDeliverablesReady(tree_digest=None),
             RemitEnded(status="stopped", completed=False, verified=False),
+            PAUSED,
+            FOR_PEOPLE,
+            AT_ITS_BUDGET,
+            REOPENED,
+            GRANTED,
         ]
     ),
     st.builds(received, st.sampled_from(KINDS), st.uuids().map(lambda id: f"revt_{id}")),
@@ -133,11 +153,93 @@ def test_any_log_folds_and_in_two_parts_to_the_same(log: list[AnyEvent], cut: in
     assert whole.status
 
 
-@given(st.lists(events, max_size=30))
-def test_every_state_has_a_next_step(log: list[AnyEvent]) -> None:
+failures = st.none() | st.builds(
+    Failure,
+    event_id=st.sampled_from(["sevt_f", "sevt_g"]),
+    reason=st.sampled_from([*TREATMENTS, "a reason of a later version"]),
+    in_a_row=st.integers(1, 9),
+)
+works = st.builds(
+    Work,
+    is_resting=st.booleans(),
+    is_terminated=st.booleans(),
+    stop_reason=st.sampled_from(["end_turn", "budget_reached", "retries_exhausted", "requires_action"]),
+    last_result=st.sampled_from([None, "satisfied", "needs_revision", "interrupted"]),
+    failure=failures,
+)
+
+
+@given(st.lists(events, max_size=30), works)
+def test_every_state_has_a_next_step(log: list[AnyEvent], work: Work) -> None:
     state = fold(rows(CREATED, *log))
-    work = Work(is_resting=True, stop_reason="end_turn", evaluations=(SATISFIED,), last_result="satisfied")
     assert next_step(state, work if state.is_working else None) is not None
+
+
+FAILED = Failure(event_id="sevt_f", reason="unavailable")
+FAILED_WORK = Work(is_resting=True, stop_reason="retries_exhausted", failure=FAILED)
+BUDGET_WORK = Work(is_resting=True, stop_reason="budget_reached")
+RESUMED = RemitResumed(id="revt_r", actor="remit")
+WAKE_AT_US = 1_800_000_030_000_000
+READY = RemitDeliverablesReady(tree_digest=None)
+WENT_ON = Work(is_resting=False, input_ids=frozenset({"sevt_b"}))
+GOING_ON: dict[str, tuple[tuple[AnyEvent, ...], Work, Step, str]] = {
+    "a turn failed": ((), FAILED_WORK, Pause(failure=FAILED), "working"),
+    "it is paused": ((PAUSED,), FAILED_WORK, Rest(why="paused", wake_at_us=WAKE_AT_US), "paused"),
+    "people are asked": ((FOR_PEOPLE,), FAILED_WORK, Rest(why="paused"), "paused"),
+    "its time has come": ((PAUSED, RESUMED), FAILED_WORK, ContinueSession(command_id="revt_r"), "working"),
+    "it failed again": (
+        (PAUSED, RESUMED),
+        msgspec.structs.replace(FAILED_WORK, failure=Failure(event_id="sevt_g", reason="cut")),
+        Pause(failure=Failure(event_id="sevt_g", reason="cut")),
+        "working",
+    ),
+    "interrupted in a pause": (
+        (PAUSED, RemitInterrupted()),
+        FAILED_WORK,
+        Rest(why="interrupted"),
+        "interrupted",
+    ),
+    "resumed after that": (
+        (PAUSED, RemitInterrupted(), RESUMED),
+        FAILED_WORK,
+        ContinueSession(command_id="revt_r"),
+        "working",
+    ),
+    "at its budget": ((READY, AT_ITS_BUDGET), BUDGET_WORK, Rest(why="ended"), "budget_reached"),
+    "reopened": ((READY, AT_ITS_BUDGET, REOPENED), BUDGET_WORK, Fund(), "working"),
+    "the workspace has no money": (
+        (READY, AT_ITS_BUDGET, REOPENED, RemitFundingRefused(message="no")),
+        BUDGET_WORK,
+        End(status="budget_reached", completed=False, verified=False, explanation="no"),
+        "working",
+    ),
+    "funded anew": (
+        (READY, AT_ITS_BUDGET, REOPENED, RemitFunded()),
+        BUDGET_WORK,
+        GrantSession(reopening_id="revt_b"),
+        "working",
+    ),
+    "granted to its session": (
+        (READY, AT_ITS_BUDGET, REOPENED, RemitFunded(), GRANTED),
+        BUDGET_WORK,
+        ContinueSession(command_id="revt_b", is_reopening=True),
+        "working",
+    ),
+    "at work again": (
+        (READY, AT_ITS_BUDGET, REOPENED, RemitFunded(), GRANTED),
+        WENT_ON,
+        Rest(why="session"),
+        "working",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GOING_ON)
+def test_what_goes_on_does_one_thing_after_the_other(case: str) -> None:
+    log, work, step, status = GOING_ON[case]
+    state = fold(rows(*WORKING, *log))
+    assert next_step(state, work) == step
+    assert state.status == status
 
 
 VACUOUS = InitialVerificationEnded(vacuous=(0,))
@@ -287,7 +389,7 @@ def test_an_interrupted_session_is_noted_kept_and_reopened_once() -> None:
     assert next_step(fold(rows(*base)), work) == NoteInterruption(session_event_id="sevt_i")
     resumed = fold(rows(*base, RemitInterrupted(), RemitResumed(id="revt_r")))
     assert next_step(resumed, work) == ReopenOutcome(resume_id="revt_r", max_iterations=3)
-    again = msgspec.structs.replace(work, input_ids=frozenset({reopening_id("revt_r")}))
+    again = msgspec.structs.replace(work, input_ids=frozenset({session_event_id("revt_r")}))
     assert next_step(resumed, again) == NoteInterruption(session_event_id="sevt_i")
 
 

@@ -126,7 +126,7 @@ async def test_no_working_bwrap_is_refused_with_the_mend(programs: tuple[str, ..
     blobs = DirectoryBlobStore(tmp_path / "blobs")
     provider = BubblewrapProvider(tmp_path / "run", blobs, Ids(SystemClock()), programs=programs)
     async with provider:
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):  # the image may have to be made first
             with pytest.raises(SandboxUnavailable) as refusal:
                 await provider.create(SandboxSpec(key="one", epoch=1))
             assert "--unsafe-local" in refusal.value.message

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+import random
 import struct
 
 import pytest
 
 from remit.errors import SandboxUnavailable
-from remit.sandboxes.seccomp import DENIED, JUDGED, build_filter
+from remit.sandboxes.ioctls import ALLOWED
+from remit.sandboxes.seccomp import DENIED, JUDGED, OF_ONESELF, build_filter
 from system_calls import HEADERS, TABLE, read_numbers
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 EPERM, ENOSYS, EAFNOSUPPORT, EOPNOTSUPP = 0x00050001, 0x00050026, 0x00050061, 0x0005005F
+ENOTTY, ENOPROTOOPT = 0x00050019, 0x0005005C
 X86, ARM, I386 = 0xC000003E, 0xC00000B7, 0x40000003
+
+
+@functools.cache
+def instructions(machine: str) -> list[tuple[int, int, int, int]]:
+    return list(struct.iter_unpack("<HBBI", build_filter(machine)))
 
 
 def answer(machine: str, arch: int, number: int, *arguments: int) -> int:
     """What the filter says to a system call."""
-    program = list(struct.iter_unpack("<HBBI", build_filter(machine)))
+    program = instructions(machine)
     data = struct.pack("<IIQ6Q", number, arch, 0, *arguments, *[0] * (6 - len(arguments)))
     accumulator = at = 0
     while True:
@@ -27,6 +36,9 @@ def answer(machine: str, arch: int, number: int, *arguments: int) -> int:
             return value
         if code == 0x20:
             (accumulator,) = struct.unpack_from("<I", data, value)
+            continue
+        if code == 0x54:
+            accumulator &= value
             continue
         tests = {0x15: accumulator == value, 0x35: accumulator >= value, 0x45: bool(accumulator & value)}
         at += if_true if tests[code] else if_false
@@ -67,10 +79,77 @@ def test_arguments_decide_where_a_call_is_both_needed_and_dangerous(
     assert answer(machine, arch, socket, 16, 3, 9) == EAFNOSUPPORT  # audit
     assert answer(machine, arch, socket, 40, 1, 0) == EAFNOSUPPORT  # vsock
     assert answer(machine, arch, ioctl, 0, 0x5401) == ALLOW
-    assert answer(machine, arch, ioctl, 0, 0x5412) == EPERM  # TIOCSTI
-    assert (
-        answer(machine, arch, ioctl, 0, 0xFFFFFFFF_00005412) == EPERM
-    )  # the kernel looks at the low half only
+
+
+MACHINES = pytest.mark.parametrize(("machine", "arch", "column"), [("x86_64", X86, 0), ("aarch64", ARM, 1)])
+REFUSED_REQUESTS = {
+    "TIOCSTI": 0x5412,
+    "TIOCLINUX": 0x541C,
+    "TIOCSETD": 0x5423,
+    "TIOCCONS": 0x541D,
+    "FS_IOC_RESVSP": 0x40305828,
+    "FS_IOC_RESVSP64": 0x4030582A,
+    "FS_IOC_UNRESVSP64": 0x4030582B,
+    "FS_IOC_ZERO_RANGE": 0x40305839,
+    "XFS_IOC_ALLOCSP64": 0x40305824,
+    "FICLONE": 0x40049409,
+    "FICLONERANGE": 0x4020940D,
+    "FIDEDUPERANGE": 0xC0189436,
+    "FS_IOC_SETFLAGS": 0x40086602,
+    "FS_IOC_FSSETXATTR": 0x401C5820,
+    "EXT4_IOC_MOVE_EXT": 0xC028660F,
+    "BTRFS_IOC_SUBVOL_CREATE": 0x5000940E,
+    "NS_GET_USERNS": 0xB701,
+    "SIOCSIFFLAGS": 0x8914,
+    "SIOCETHTOOL": 0x8946,
+    "RNDADDTOENTCNT": 0x40045201,
+}
+
+
+@MACHINES
+def test_ioctl_knows_a_list_of_requests_and_nothing_else(machine: str, arch: int, column: int) -> None:
+    number = JUDGED["ioctl"][column]
+    for name, request in REFUSED_REQUESTS.items():
+        for upper in (0, 0xFFFFFFFF << 32):  # the kernel looks at the low half only
+            assert answer(machine, arch, number, 0, upper | request) == ENOTTY, name
+    for name, request in ALLOWED.items():
+        assert answer(machine, arch, number, 0, request) == ALLOW, name
+    chance = random.Random(6)
+    for request in [*range(0x5400, 0x5480), *(chance.getrandbits(32) for _ in range(500))]:
+        is_allowed = request in ALLOWED.values()
+        assert (answer(machine, arch, number, 0, request) == ALLOW) is is_allowed, hex(request)
+
+
+@MACHINES
+def test_limits_and_priorities_are_ones_own_alone(machine: str, arch: int, column: int) -> None:
+    for name, argument in OF_ONESELF.items():
+        number = JUDGED[name][column]
+        mine, others = (1, 0), [(1, 1), (1, 7), (1, 2**31), (1, 2**32 - 1), (1, 2**32 + 1)]
+        if not argument:
+            mine, others = mine[1:], [other[1:] for other in others]
+        assert answer(machine, arch, number, *mine) == ALLOW, name
+        for other in others:
+            assert answer(machine, arch, number, *other) == EPERM, (name, other)
+    assert answer(machine, arch, JUDGED["setpriority"][column], 2, 0) == EPERM  # all of this user
+    assert answer(machine, arch, JUDGED["ioprio_set"][column], 3, 0) == EPERM
+    assert answer(machine, arch, JUDGED["setpriority"][column], 0, 0) == ALLOW
+
+
+@MACHINES
+def test_internet_sockets_are_of_tcp_udp_and_icmp(machine: str, arch: int, column: int) -> None:
+    number = JUDGED["socket"][column]
+    for family in (2, 10):
+        for flags in (0, 0x80000, 0x800, 0x80800):
+            allowed = {
+                (kind, protocol)
+                for kind in (0, 1, 2, 3, 5, 6, 10)
+                for protocol in (*range(140), 255, 262)
+                if answer(machine, arch, number, family, kind | flags, protocol) == ALLOW
+            }
+            assert allowed == {(kind, protocol) for kind in (1, 2) for protocol in (0, 1, 6, 17, 58)}
+    assert answer(machine, arch, JUDGED["setsockopt"][column], 3, 6, 31) == ENOPROTOOPT  # TLS in the kernel
+    assert answer(machine, arch, JUDGED["setsockopt"][column], 3, 6, 1) == ALLOW
+    assert answer(machine, arch, JUDGED["setsockopt"][column], 3, 1, 31) == ALLOW
 
 
 def kernel_table() -> dict[str, tuple[int | None, int | None]]:

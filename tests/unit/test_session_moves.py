@@ -30,9 +30,22 @@ def asked(id: str = "use_1") -> dict[str, OpenToolUse]:
 CASES = {
     "an idle session with nothing pending rests": (state(), Rest()),
     "a message starts a turn": (state(pending=pending("user.message")), StartTurn(event_ids=("e0",))),
-    "messages that came together are taken together": (
-        state(pending=pending("user.message", "user.message")),
+    "messages that were sent together are taken together": (
+        state(pending=pending("user.message", "user.message"), batches={"e1": "e0"}),
         StartTurn(event_ids=("e0", "e1")),
+    ),
+    "a message that was sent later is handled later": (
+        state(pending=pending("user.message", "session.updated", "user.message", "session.updated")),
+        StartTurn(event_ids=("e0", "e1")),
+    ),
+    "a resumed turn comes before what was sent meanwhile": (
+        state(
+            stop_reason={"type": "budget_reached"},
+            may_resume=True,
+            needs_model=True,
+            pending=pending("user.message", "session.updated"),
+        ),
+        StartTurn(event_ids=("e1",)),
     ),
     "an outcome starts a turn": (state(pending=pending("user.define_outcome")), StartTurn(event_ids=("e0",))),
     "a running session carries on": (state("running", pending=pending("user.message")), CarryOn()),
@@ -77,9 +90,17 @@ CASES = {
         state(stop_reason={"type": "requires_action"}, tool_uses=asked(), pending=pending("user.message")),
         Rest(),
     ),
+    "a message after a turn that failed before it was answered is taken with it": (
+        state(stop_reason={"type": "retries_exhausted"}, needs_model=True, pending=pending("user.message")),
+        StartTurn(event_ids=("e0",)),
+    ),
     "a message does not get past a spent budget": (
-        state(stop_reason={"type": "budget_reached"}, pending=pending("user.message")),
+        state(stop_reason={"type": "budget_reached"}, budget={}, pending=pending("user.message")),
         Rest(),
+    ),
+    "a message is tried where the cap of a key or workspace was spent": (
+        state(stop_reason={"type": "budget_reached"}, pending=pending("user.message")),
+        StartTurn(event_ids=("e0",)),
     ),
     "a raised budget resumes by itself": (
         state(stop_reason={"type": "budget_reached"}, may_resume=True),

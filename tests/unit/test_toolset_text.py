@@ -9,9 +9,9 @@ import sys
 import msgspec
 import pytest
 
+from remit.session.images import ImageKind, recognise_image, why_refused
 from remit.toolsets.agent import AgentToolset
 from remit.toolsets.editing import EditRefused, replace_text
-from remit.toolsets.images import ImageKind, recognise_image, why_refused
 from remit.toolsets.reading import LinePicker, is_binary
 from remit.values import JsonObject
 from remit.verifiers.output import clean, shorten

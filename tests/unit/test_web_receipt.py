@@ -8,10 +8,12 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from remit.resources.environments import Environments
+from remit.schema.environments import CloudConfigParams, EnvironmentCreate, UnrestrictedNetwork
 from remit.toolsets.web.search import SearxngSearch
 from remit.toolsets.web.tools import WebTools
 from remit_bench import RemitBench
-from session_bench import say, script, use
+from session_bench import PRINCIPAL, say, script, use
 from web_site import page, site
 
 pytestmark = pytest.mark.anyio
@@ -28,8 +30,12 @@ async def test_a_priced_search_stands_on_the_receipt_and_the_checker_finds_nothi
         tools = WebTools(fetcher=None, engine=SearxngSearch(web.url), search_nano_usd=10_000_000)
         bench = RemitBench(tmp_path, scripts={"s": script(*steps)}, web=tools)
         try:
+            environments = Environments(bench.catalog, bench.clock, bench.ids)
+            config = CloudConfigParams(networking=UnrestrictedNetwork())
+            made = await environments.create(PRINCIPAL, EnvironmentCreate(name="open", config=config))
             remit_id = await bench.create(
                 outcome="Answer",
+                environment_id=made.id,
                 verifiers=[{"type": "command", "command": "grep -qx 42 a"}],
                 model="scripted/s",
             )

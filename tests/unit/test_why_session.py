@@ -112,6 +112,36 @@ def tooling() -> Log:
     return using().private("tool.started", tool_use_id="sevt_use", name="bash", holds=[])
 
 
+def failed(type: str, message: str) -> Log:
+    error = {"type": type, "message": message, "retry_status": {"type": "exhausted"}}
+    return idle(running().add("session.error", error=error), "retries_exhausted")
+
+
+FAILURES = {
+    "compaction_limit_reached_error": ("it does not fit", "larger window", "POST /v1/sessions"),
+    "billing_error": ("the account is empty", "is paid", "remit doctor"),
+    "model_request_failed_error": ("anthropic answered 401: no", "refuses the key", "remit doctor"),
+    "unknown_error": ("it broke", "it broke", "POST /v1/sessions"),
+}
+
+
+@pytest.mark.parametrize("type", FAILURES)
+def test_a_failed_turn_says_what_is_wrong_and_which_call_mends_it(type: str) -> None:
+    message, sentence, call = FAILURES[type]
+    why = explain(failed(type, message), FREE)
+    said = " ".join(why.sentences)
+    assert f"What is wrong: {message}" in said
+    assert sentence in said
+    assert call in [way.call or way.command for way in why.ways]
+
+
+def test_a_request_that_is_refused_for_something_else_names_the_model_and_the_session() -> None:
+    log = failed("model_request_failed_error", "local answered 400: no such template")
+    why = explain(log, FREE)
+    assert "no such template" in " ".join(why.sentences)
+    assert {way.call or way.command for way in why.ways} >= {"remit doctor", "POST /v1/sessions"}
+
+
 def idle(log: Log, reason: str) -> Log:
     return log.add("session.status_idle", stop_reason={"type": reason})
 

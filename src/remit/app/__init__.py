@@ -5,7 +5,7 @@ an embedded one: the lock on the data folder, SQLite, the sandbox, the worker, t
 """
 
 from remit.app.assembly import Assembled, assemble
-from remit.app.embedded import Platform, open_platform
+from remit.app.embedded import Platform, look_into_platform, open_platform
 from remit.app.parts import Parts
 from remit.config import load_settings
 from remit.models.configured import model_folder, model_shelf
@@ -22,6 +22,7 @@ __all__ = [
     "Platform",
     "assemble",
     "load_settings",
+    "look_into_platform",
     "model_folder",
     "model_shelf",
     "open_platform",

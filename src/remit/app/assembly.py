@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from remit.app.parts import Parts
 from remit.app.web import web_tools
 from remit.egress.operator_credentials import OperatorCredentials
+from remit.gateway.caps import Caps
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.gateway import Gateway
 from remit.gateway.limiter import LimiterSettings
@@ -44,13 +45,17 @@ from remit.sandboxes.system_packages import missing_packages
 from remit.server.accounts import AccountRoutes
 from remit.server.admission import AdmissionSettings
 from remit.server.app import create_app
+from remit.server.attendance import Attendance
+from remit.server.caps import CapRoutes
 from remit.server.gateway_routes import gateway_routes
 from remit.server.keys import KeyRoutes
 from remit.server.metrics import MetricsRoutes, OpenMetrics
 from remit.server.models import ModelList, ModelRoutes
 from remit.server.preview import PreviewRoutes, Previews
+from remit.server.reconcile import ReconcileRoutes
 from remit.server.remit_routes import remit_routes
 from remit.server.services import ServerSettings, Services
+from remit.server.stop import StopRoutes
 from remit.telemetry.edge import ObservedEdge
 from remit.telemetry.model_calls import observe_calls
 from remit.telemetry.readings import PlatformReadings
@@ -74,6 +79,7 @@ class Assembled:
     worker: Worker
     held: HeldSandboxes
     services: Services
+    attendance: Attendance
     collection: Collection
     """Of what nobody needs: to be run where this process alone owns the stores."""
 
@@ -87,6 +93,7 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         worker=platform.worker,
         held=platform.held,
         services=platform.services,
+        attendance=platform.attendance,
         collection=platform.collection(),
     )
 
@@ -123,6 +130,9 @@ class _Wiring:
             *MetricsRoutes(self._render_metrics).routes(),
             *KeyRoutes(services, public_url=public_url).routes(),
             *AccountRoutes(services).routes(),
+            *CapRoutes(services, self._caps).routes(),
+            *StopRoutes(services, self._calls).routes(),
+            *ReconcileRoutes(services).routes(),
             *PreviewRoutes(services, self.held, public_url=public_url).routes(),
             *gateway_routes(services, self._calls),
             *ModelRoutes(ModelList(self._router, self._clock)).routes(),
@@ -134,6 +144,7 @@ class _Wiring:
                 data_folder=self._settings.data,
                 find_local_servers=partial(unused_servers, self._settings.openai_base_url),
                 probe_credentials=self._credentials.probes,
+                attendance=self.attendance,
             ),
         ]
         return create_app(services, extra_routes=routes, previews=Previews(services, self.held))
@@ -162,6 +173,11 @@ class _Wiring:
                 ),
             ),
         )
+
+    @cached_property
+    def attendance(self) -> Attendance:
+        """Who stands by which remit."""
+        return Attendance(self.services, self._settings.data / "attended")
 
     async def _render_metrics(self) -> bytes:
         return await self._metrics.render(self._readings)
@@ -193,7 +209,7 @@ class _Wiring:
             handlers=[
                 self._session_handler(),
                 self._remit_handler(),
-                WorkspaceHandler(store=self._sessions, clock=self._clock, calls=self._calls),
+                WorkspaceHandler(store=self._sessions, clock=self._clock, calls=self._calls, caps=self._caps),
             ],
         )
 
@@ -218,6 +234,7 @@ class _Wiring:
             removal=self.services.removal,
             reader_wait_seconds=self._settings.reader_wait_seconds,
             watch=watch_turns(self._tracer),
+            is_resting=lambda: self._hints.is_resting,
         )
 
     def _remit_handler(self) -> RemitHandler:
@@ -246,6 +263,7 @@ class _Wiring:
             ),
             clock=self._clock,
             ids=self._ids,
+            is_resting=lambda: self._hints.is_resting,
         )
 
     def collection(self) -> Collection:
@@ -287,7 +305,12 @@ class _Wiring:
             limits=LimiterSettings.beginning_with(self._settings.model_calls),
             models=parse_models(self._settings.models),
             observe=observe_calls(metrics=self._metrics, tracer=self._tracer, clock=self._clock),
+            caps=self._caps,
         )
+
+    @cached_property
+    def _caps(self) -> Caps:
+        return Caps(store=self._sessions, clock=self._clock)
 
     @cached_property
     def _calls(self) -> DirectCalls:

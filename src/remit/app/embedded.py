@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from remit.app.assembly import Assembled, assemble
 from remit.app.parts import Parts
+from remit.app.presence import Presence
 from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
 from remit.clock import SteadyClock, SystemClock
@@ -27,6 +28,7 @@ from remit.interfaces import (
 )
 from remit.ledger.prices import PriceTable, load_price_list, parse_overrides
 from remit.models.configured import model_providers
+from remit.ownership import SOCKET_FILE, OwnerKind, record_of, remove_record, write_record
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.cgroups import Cgroups
 from remit.sandboxes.local import LocalProvider
@@ -41,10 +43,12 @@ from remit.server.listening import (
 )
 from remit.server.operator_key import DEFAULT_WORKSPACE, KeyOrigin, operator_key
 from remit.stores.sqlite.folder import open_sqlite
-from remit.stores.sqlite.owner import SOCKET_FILE, DataFolderLock
+from remit.stores.sqlite.owner import DataFolderLock
 from remit.telemetry.metrics import Metrics
 from remit.telemetry.spans import installed_tracer
 
+LET_GO_SECONDS = 3.0
+"""How long sandboxes at rest may take to keep their files when the platform closes."""
 LISTED_PROVIDERS = frozenset({"anthropic", "openai"})
 """Who has an operator's key here is soon asked, at listed prices."""
 
@@ -59,12 +63,14 @@ class Platform:
     socket_path: str
     url: str | None = None
     """Where it is served over TCP, if it is."""
+    presence: Presence | None = None
+    """None: nothing is served and nothing works; it was opened to look."""
 
 
 @asynccontextmanager
-async def open_platform(settings: Settings, *, serves_tcp: bool = False) -> AsyncGenerator[Platform]:
-    """Own the data folder and run a platform on it, also for others through its socket, and with `serves_tcp` over TCP
-    with the pages for people.
+async def open_platform(settings: Settings, *, kind: OwnerKind = "foreground") -> AsyncGenerator[Platform]:
+    """Own the data folder and run a platform on it, also for others through its socket; as `up` over TCP too, with the
+    pages for people.
 
     Raises DataFolderBusy (another process owns the folder; use its socket), SandboxUnavailable, InvalidRequest.
     """
@@ -74,7 +80,7 @@ async def open_platform(settings: Settings, *, serves_tcp: bool = False) -> Asyn
         stack.callback(lock.release)
         connections_max = min(CONNECTIONS_MAX, raise_open_files() // 2)
         # Before anything runs: a port that is taken must not cost a start.
-        tcp = stack.enter_context(listen_on_port(settings.host, settings.port)) if serves_tcp else None
+        tcp = stack.enter_context(listen_on_port(settings.host, settings.port)) if kind == "up" else None
         url = None if tcp is None else url_of(settings.host, tcp)
         parts = await _embedded_parts(settings, stack)
         # Having the lock proves the former owner dead: its leases need not run out.
@@ -86,9 +92,19 @@ async def open_platform(settings: Settings, *, serves_tcp: bool = False) -> Asyn
         )
         stack.push_async_callback(assembled.held.close)
         await stack.enter_async_context(_running(assembled))
+        presence = Presence(
+            assembled.edge,
+            worker=assembled.worker,
+            held=assembled.held,
+            clock=parts.clock,
+            is_folder_there=lock.is_of_the_folder,
+        )
         socket_path = str(settings.data / SOCKET_FILE)
+        # Before the socket: whoever reaches it finds who it is.
+        write_record(settings.data, record_of(settings, kind))
+        stack.callback(_leave_no_trace, settings.data, lock)
         own = listen_on_file(Path(socket_path))
-        await stack.enter_async_context(serving(assembled.edge, own, connections_max=connections_max))
+        await stack.enter_async_context(serving(presence, own, connections_max=connections_max))
         if tcp is not None:
             pages = Console(assembled.edge, parts.clock)
             await stack.enter_async_context(
@@ -102,7 +118,37 @@ async def open_platform(settings: Settings, *, serves_tcp: bool = False) -> Asyn
             key_origin=key.origin,
             socket_path=socket_path,
             url=url,
+            presence=presence,
         )
+
+
+@asynccontextmanager
+async def look_into_platform(settings: Settings) -> AsyncGenerator[Platform]:
+    """Own the data folder for a moment, to read what is there: no worker runs, nobody is served, nothing is begun.
+
+    Raises as `open_platform` does.
+    """
+    async with AsyncExitStack() as stack:
+        lock = DataFolderLock(settings.data)
+        lock.acquire()
+        stack.callback(lock.release)
+        parts = await _embedded_parts(settings, stack)
+        key = await operator_key(settings, parts.catalog, parts.clock, parts.ids)
+        assembled = assemble(parts)
+        stack.push_async_callback(assembled.held.close)
+        yield Platform(
+            asgi=assembled.edge,
+            api_key=key.secret,
+            key_origin=key.origin,
+            socket_path=str(settings.data / SOCKET_FILE),
+        )
+
+
+def _leave_no_trace(data: Path, lock: DataFolderLock) -> None:
+    """Of an owner that ends in order; in a folder that took this one's place, another's stay."""
+    if lock.is_of_the_folder():
+        remove_record(data)
+        (data / SOCKET_FILE).unlink(missing_ok=True)
 
 
 async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
@@ -121,6 +167,7 @@ async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
         EgressSettings(
             ports=settings.egress_ports,
             private_hosts=settings.egress_private_hosts,
+            unredacted_hosts=settings.egress_unredacted_hosts,
             registries=settings.registry_hosts,
             registry_urls=(settings.pip_index_url, settings.npm_registry),
         ),
@@ -181,13 +228,26 @@ async def _reading_prices() -> AsyncGenerator[None]:
         yield
 
 
+async def _work(assembled: Assembled) -> None:
+    await assembled.attendance.take_over()
+    await assembled.worker.run()
+
+
 @asynccontextmanager
 async def _running(assembled: Assembled) -> AsyncGenerator[None]:
     """The worker and the collection, for as long as the platform is open. If one fails the platform fails with it."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(assembled.worker.run()), group.create_task(assembled.collection.run())]
+        tasks = [
+            group.create_task(assembled.attendance.run()),
+            group.create_task(_work(assembled)),
+            group.create_task(assembled.collection.run()),
+        ]
         try:
             yield
+            # What rests is left whole: a sandbox that only ended with its server would be told as lost.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LET_GO_SECONDS):
+                    await assembled.held.let_go()
         finally:
             for task in tasks:
                 task.cancel()

@@ -7,6 +7,7 @@ at once share one barrier for the whole file system (`syncfs`), since one fsync 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -232,8 +233,17 @@ def _discard(paths: Iterable[Path]) -> None:
 
 
 async def _in_thread(run: Callable[[], Result]) -> Result:
+    """Who is cancelled goes when the thread has ended: what is written afterwards nobody would remove, and a descriptor
+    must not be closed under it."""
+    work = asyncio.ensure_future(asyncio.to_thread(run))
     try:
-        return await asyncio.to_thread(run)
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with contextlib.suppress(asyncio.CancelledError):  # a cancelled scope says so again and again
+                await asyncio.wait({work})
+        work.exception()  # nobody asks for it any more
+        raise
     except OSError as error:
         _log.exception("blobs.io_failed")
         raise StoreUnavailable(

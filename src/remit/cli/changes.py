@@ -4,60 +4,122 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from remit.cli.beneath import LINK
 from remit.cli.failure import CommandFailed
+from remit.client import wording
 from remit.client.client import AsyncClient
 from remit.client.stream import JsonObject
+from remit.client.tree_links import is_in_repository, leads_out
 
 CHANGED_FILES = "files.tar"
 READ_BYTES = 1 << 20
-_LINK = "link to "
+STRAYS_NAMED_MAX = 5
+Kind = Literal["added", "modified", "removed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One path that is other than it was."""
+    """One file or symlink that is other than it was."""
 
     path: str
-    kind: Literal["added", "modified", "removed"]
+    kind: Kind
     before: str | None
-    """Digest of what was there, as `digest_of` gives it; None for an added path."""
+    """Digest of what was there, as `Beneath.digest` gives it; None for an added path."""
     after: str | None
     """Digest of what shall be there; None for a removed path."""
     mode: int
+    before_mode: int | None = None
+    """None: nothing was there, or the result does not tell."""
+
+    @property
+    def target(self) -> str | None:
+        """Of the symlink that shall be there."""
+        is_link = self.after is not None and self.after.startswith(LINK)
+        return self.after.removeprefix(LINK) if is_link and self.after is not None else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderChange:
+    """One folder that is there or not, or whose permissions are others, than before."""
+
+    path: str
+    kind: Kind
+    mode: int
+    before_mode: int | None
 
 
 def changes_of(deliverables: JsonObject) -> tuple[Change, ...]:
-    """The list as the API gives it. Raises CommandFailed for a path that would leave the folder."""
-    return tuple(_change(entry) for entry in deliverables["changed"])
+    """The list as the API gives it, without what lies in a repository of its own (`strays_of`). Raises CommandFailed
+    for a path that would leave the folder, or that lies below a file."""
+    found = [_change(entry) for entry in deliverables["changed"]]
+    changes = tuple(change for change in found if not is_in_repository(change.path))
+    written = {change.path for change in changes if change.kind != "removed"}
+    for path in sorted(written):
+        for above in PurePosixPath(path).parents:
+            if str(above) in written:
+                raise CommandFailed(f"The result has {path!r} below {str(above)!r}, which is no folder.")
+    return changes
+
+
+def folders_of(deliverables: JsonObject) -> tuple[FolderChange, ...]:
+    """The list of folders; older results have none. Raises CommandFailed for a path that would leave the folder."""
+    found = [
+        FolderChange(
+            path=_path(entry),
+            kind=entry["kind"],
+            mode=int(entry.get("mode") or 0) & 0o777,
+            before_mode=entry.get("base_mode"),
+        )
+        for entry in deliverables.get("folders") or ()
+    ]
+    return tuple(folder for folder in found if not is_in_repository(folder.path))
+
+
+def strays_of(deliverables: JsonObject) -> tuple[str, ...]:
+    """What lies in a repository of its own and is not written: whoever writes there chooses programs that git runs."""
+    paths = (str(entry["path"]) for entry in deliverables["changed"])
+    return tuple(path for path in paths if is_in_repository(path))
+
+
+def strays_text(strays: Sequence[str]) -> str:
+    """That they were left out, by name."""
+    named = ", ".join(map(wording.printable, strays[:STRAYS_NAMED_MAX]))
+    more = ", …" if len(strays) > STRAYS_NAMED_MAX else ""
+    return (
+        f"{wording.counted(len(strays), 'file')} of git's own left out, nobody can land them: {named}{more}"
+    )
 
 
 def _change(entry: JsonObject) -> Change:
-    path = str(entry["path"])
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or ".git" in parts or "\0" in path:
-        raise CommandFailed(
-            f"The result names {path!r}, which is not a path inside the folder; nothing was written."
-        )
     return Change(
-        path=path,
+        path=_path(entry),
         kind=entry["kind"],
         before=_digest(entry.get("base_sha256"), entry.get("base_target")),
         after=_digest(entry.get("sha256"), entry.get("target")),
-        mode=int(entry.get("mode") or 0o644) & 0o777,
+        mode=int(0o644 if entry.get("mode") is None else entry["mode"]) & 0o777,
+        before_mode=entry.get("base_mode"),
     )
+
+
+def _path(entry: JsonObject) -> str:
+    path = str(entry["path"])
+    if any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path:
+        raise CommandFailed(
+            f"The result names {path!r}, which is not a path inside the folder; nothing was written."
+        )
+    return path
 
 
 def _digest(sha256: object, target: object) -> str | None:
     if isinstance(sha256, str):
         return sha256
-    return _LINK + target if isinstance(target, str) else None
+    return LINK + target if isinstance(target, str) else None
 
 
 async def download(client: AsyncClient, remit_id: str, name: str, target: Path) -> None:
@@ -71,11 +133,16 @@ async def download(client: AsyncClient, remit_id: str, name: str, target: Path) 
 def unpack(archive: Path, changes: Iterable[Change], folder: Path) -> None:
     """Write the changed files below an empty folder. Only what the list names, and only if it hashes to the list."""
     wanted = {change.path: change for change in changes if change.kind != "removed"}
+    links = {path: change.target for path, change in wanted.items() if change.target is not None}
+    for path, target in links.items():
+        if leads_out(path, target, links.get):
+            raise CommandFailed(f"The result's symlink {path!r} points outside the folder.")
     with tarfile.open(archive, "r:") as tar:
         for member in tar:
-            if member.isdir():
+            name = member.name.removeprefix("./")
+            if member.isdir() or is_in_repository(name):
                 continue
-            change = wanted.pop(member.name.removeprefix("./"), None)
+            change = wanted.pop(name, None)
             if change is None:
                 raise CommandFailed(f"The result holds {member.name!r}, which its list does not name.")
             _unpack_one(tar, member, change, folder / change.path)
@@ -86,38 +153,19 @@ def unpack(archive: Path, changes: Iterable[Change], folder: Path) -> None:
 def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, change: Change, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if member.issym():
-        if link_leaves(change.path, member.linkname):
-            raise CommandFailed(f"The result's symlink {change.path!r} points outside the folder.")
         target.symlink_to(member.linkname)
+        digest = LINK + member.linkname
     elif member.isreg():
         source = tar.extractfile(member)
         assert source is not None  # of a regular member
+        seen = hashlib.sha256()
         with source, target.open("xb") as file:
-            shutil.copyfileobj(source, file, READ_BYTES)
-        target.chmod(change.mode)
+            while piece := source.read(READ_BYTES):
+                seen.update(piece)
+                file.write(piece)
+            os.fchmod(file.fileno(), change.mode)
+        digest = seen.hexdigest()
     else:
         raise CommandFailed(f"The result's {change.path!r} is neither a file nor a symlink.")
-    if digest_of(target) != change.after:
+    if digest != change.after:
         raise CommandFailed(f"The result's {change.path!r} is not what its list says (another hash).")
-
-
-def digest_of(path: Path) -> str | None:
-    """What stands at a path: the hash of a file's content, or a symlink's target; None if nothing does.
-    Anything else (a folder, a socket) gives a word that equals no digest."""
-    try:
-        if path.is_symlink():
-            return _LINK + os.fsdecode(path.readlink())
-        if not path.exists():
-            return None
-        if not path.is_file():
-            return "not a file"
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except NotADirectoryError:
-        return None
-
-
-def link_leaves(path: str, target: str) -> bool:
-    """Whether a symlink at this path inside a folder would point out of the folder."""
-    written = os.path.normpath(f"{path}/../{target}")
-    return target.startswith("/") or written == ".." or written.startswith("../")

@@ -1,27 +1,29 @@
-"""The way to the platform: in this process where the data folder is free, else over its owner's socket.
+"""The way to the platform: over the socket of the data folder's owner, which is started where a command needs one, or in
+this process, to look at a folder that nobody owns.
 
-Either way the CLI is a client of the public API with an ordinary key. When the owner dies, whoever needs the
-platform next becomes the owner.
+Either way the CLI is a client of the public API with an ordinary key.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 import anyio.abc
-import msgspec
 
 from remit.cli.failure import CommandFailed
+from remit.cli.owners import Owners, over_socket
+from remit.cli.visible import json_line
 from remit.client.asgi import ASGIApp
 from remit.client.client import AsyncClient
 from remit.client.errors import ConnectionLost
 from remit.client.stream import JsonObject
 from remit.clock import Clock, SystemClock
+from remit.config import Settings, load_settings
 from remit.errors import DataFolderBusy
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ STREAM_RECONNECTS_MAX = 1
 """Few: a lost socket most often means a dead owner, and then this process takes over."""
 CLOSE_SECONDS_MAX = 10.0
 """How long a platform may take to close; then it is cut, which it survives by design."""
-KEY_FILE = "key"
 
 T = TypeVar("T")
 
@@ -46,6 +47,8 @@ class PlatformOptions:
 
     data: Path | None = None
     is_unsafe_local: bool = False
+    is_looking: bool = False
+    """Nothing is begun, whatever is found."""
 
 
 class Platform(Protocol):
@@ -75,18 +78,23 @@ Opener = Callable[[PlatformOptions], AbstractAsyncContextManager[Platform]]
 class Invocation:
     """One command line at work: the platform that it talks to, and how it answers."""
 
-    opener: Opener
     platform: PlatformOptions
     console: Console
+    opener: Opener | None = None
+    """Opens the platform in this process, whatever else there is (for tests)."""
     is_json: bool = False
 
+    def look(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection for the time of a command that looks: it begins nothing."""
+        return connect(self.opener, replace(self.platform, is_looking=True))
+
     def connect(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection for the time of the command."""
+        """A connection for the time of a command that has something carried out."""
         return connect(self.opener, self.platform)
 
     def print_json(self, value: JsonObject) -> None:
         """One object a line, seen at once by whoever reads along."""
-        print(msgspec.json.encode(value).decode(), flush=True)
+        print(json_line(value), flush=True)
 
 
 class _Tenancy:
@@ -94,9 +102,10 @@ class _Tenancy:
     it must be possible to close it from inside other scopes. Shielded, so that closing is orderly; bounded by `close`.
     """
 
-    def __init__(self, opener: Opener, options: PlatformOptions) -> None:
+    def __init__(self, opener: Opener, options: PlatformOptions, owners: Owners | None) -> None:
         self._opener = opener
         self._options = options
+        self._owners = owners
         self._scope = anyio.CancelScope(shield=True)
         self._is_ready = anyio.Event()
         self._is_closing = anyio.Event()
@@ -140,13 +149,13 @@ class _Tenancy:
             await self._is_closed.wait()
 
     async def _connect(self, stack: AsyncExitStack) -> AsyncClient:
+        socket_path = await self._owners.reach() if self._owners is not None else None
+        if socket_path is not None:
+            return await self._connect_to(socket_path, stack)
         try:
             platform = await stack.enter_async_context(self._opener(self._options))
         except DataFolderBusy as busy:
-            client = await stack.enter_async_context(_over_socket(Path(busy.socket_path)))
-            # An owner that is starting or dying has the lock but no socket: find out now.
-            await _probe(client)
-            return client
+            return await self._connect_to(Path(busy.socket_path), stack)
         self.is_owner = True
         return await stack.enter_async_context(
             AsyncClient.in_process(
@@ -154,15 +163,29 @@ class _Tenancy:
             )
         )
 
+    async def _connect_to(self, socket_path: Path, stack: AsyncExitStack) -> AsyncClient:
+        client = await stack.enter_async_context(
+            over_socket(socket_path, stream_reconnects_max=STREAM_RECONNECTS_MAX)
+        )
+        # An owner that is starting or dying has the lock but no socket: find out now.
+        await _probe(client)
+        return client
+
 
 class Connection:
     """A client that can be made anew. Used by one task: `client` is replaced by `reopen`."""
 
     def __init__(
-        self, opener: Opener, options: PlatformOptions, clock: Clock, tasks: anyio.abc.TaskGroup
+        self,
+        opener: Opener,
+        options: PlatformOptions,
+        owners: Owners | None,
+        clock: Clock,
+        tasks: anyio.abc.TaskGroup,
     ) -> None:
         self._opener = opener
         self._options = options
+        self._owners = owners
         self._clock = clock
         self._tasks = tasks
         self._tenancy: _Tenancy | None = None
@@ -175,9 +198,19 @@ class Connection:
         return self._tenancy is not None and self._tenancy.is_owner
 
     @property
+    def is_unowned(self) -> bool:
+        """Whether nobody works on this folder: it was opened to look, in this process."""
+        return self.is_owner and self._owners is not None and self._options.is_looking
+
+    @property
     def client(self) -> AsyncClient:
         """The client of now."""
         assert self._client is not None
+        return self._client
+
+    @property
+    def client_if_open(self) -> AsyncClient | None:
+        """The client of now; None while a new one is made."""
         return self._client
 
     async def open(self) -> None:
@@ -186,7 +219,7 @@ class Connection:
         for attempt in range(CONNECTS_MAX):
             if attempt:
                 await self._clock.sleep(CONNECT_PAUSE_SECONDS)
-            self._tenancy = _Tenancy(self._opener, self._options)
+            self._tenancy = _Tenancy(self._opener, self._options, self._owners)
             self._tasks.start_soon(self._tenancy.run)
             try:
                 self._client = await self._tenancy.ready()
@@ -195,7 +228,7 @@ class Connection:
                 reason = error.message
         raise CommandFailed(
             f"Another process owns the data folder but does not answer: {reason}",
-            mend="Look at that process (`remit doctor` names the folder), or give another folder with --data.",
+            mend="Look at that process (its id stands in the folder's file `lock`), or give another folder with --data.",
         )
 
     async def reopen(self) -> None:
@@ -233,25 +266,14 @@ async def _probe(client: AsyncClient) -> None:
         await remits.aclose()
 
 
-def _over_socket(socket_path: Path) -> AsyncClient:
-    try:
-        key = (socket_path.parent / KEY_FILE).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConnectionLost(
-            f"its key cannot be read: {error.strerror or error} ({error.filename})"
-        ) from error
-    if not key:
-        raise ConnectionLost(f"its key file is empty ({socket_path.parent / KEY_FILE})")
-    return AsyncClient.over_socket(str(socket_path), api_key=key, stream_reconnects_max=STREAM_RECONNECTS_MAX)
-
-
 @asynccontextmanager
 async def connect(
-    opener: Opener, options: PlatformOptions, clock: Clock | None = None
+    opener: Opener | None, options: PlatformOptions, clock: Clock | None = None
 ) -> AsyncGenerator[Connection]:
-    """A connection for the time of one command."""
+    """A connection for the time of one command. An `opener` that is given is the only way."""
+    owners = None if opener is not None else _owners(options)
     async with anyio.create_task_group() as tasks:
-        connection = Connection(opener, options, clock or SystemClock(), tasks)
+        connection = Connection(opener or open_this_platform, options, owners, clock or SystemClock(), tasks)
         try:
             await connection.open()
             yield connection
@@ -262,10 +284,21 @@ async def connect(
 @asynccontextmanager
 async def open_this_platform(options: PlatformOptions) -> AsyncGenerator[Platform]:
     """The real opener. The platform is loaded here, so that `remit --help` need not."""
-    from remit.app import load_settings, open_platform
+    from remit.app import look_into_platform, open_platform
     from remit.cli.logs import log_to_file
 
-    settings = load_settings(data=options.data, unsafe_local=options.is_unsafe_local or None)
+    settings = settings_of(options)
     log_to_file(settings.data)
-    async with open_platform(settings) as platform:
+    async with look_into_platform(settings) if options.is_looking else open_platform(settings) as platform:
         yield platform
+
+
+def _owners(options: PlatformOptions) -> Owners:
+    return Owners(
+        settings_of(options), is_looking=options.is_looking, is_unsafe_local=options.is_unsafe_local
+    )
+
+
+def settings_of(options: PlatformOptions) -> Settings:
+    """What was said here, by the command line, the environment and the file."""
+    return load_settings(data=options.data, unsafe_local=options.is_unsafe_local or None)

@@ -29,6 +29,10 @@ class Manner:
     is_yes: bool = False
     despite: tuple[str, ...] = ()
     """Reasons to ask that are accepted beside the cost."""
+    wait_seconds: float | None = None
+    """How long an outage is waited for before the command leaves; None: as long as it takes."""
+    is_detached: bool = False
+    """Leave once the work may begin; it goes on without this command."""
 
 
 async def is_consented(
@@ -41,7 +45,7 @@ async def is_consented(
     left = [reason for reason in reasons_beside_cost(remit) if reason not in manner.despite]
     is_costly = needs_question(remit.get("forecast") or {}, remit["budget"], manner.above_usd)
     if left or (is_costly and not manner.is_yes):
-        is_to_ask = _is_at_a_terminal() and not (left and manner.is_yes)
+        is_to_ask = is_at_a_terminal() and not (left and manner.is_yes)
         if not is_to_ask:
             raise await _refusal(connection, remit, left)
         if not await _is_agreed(remit, left):
@@ -85,5 +89,6 @@ async def _approve(connection: Connection, remit_id: str, despite: Sequence[str]
             await connection.client.remits.approve(remit_id, despite=despite or None)
 
 
-def _is_at_a_terminal() -> bool:
+def is_at_a_terminal() -> bool:
+    """Whether somebody is there to be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()

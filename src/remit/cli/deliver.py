@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from remit.cli.changes import CHANGED_FILES, Change, changes_of, download, unpack
+from remit.cli.changes import CHANGED_FILES, Change, changes_of, download, strays_of, unpack
 from remit.cli.failure import BadUsage, CommandFailed
 from remit.client.client import AsyncClient
 
@@ -27,6 +27,8 @@ class Delivered:
     changes: tuple[Change, ...]
     names: tuple[str, ...]
     """What is in the folder."""
+    strays: tuple[str, ...] = ()
+    """What was not written, see `strays_of`."""
 
 
 def short_id(remit_id: str) -> str:
@@ -91,7 +93,7 @@ async def deliver(client: AsyncClient, remit_id: str, folder: Path) -> Delivered
             f"The result could not be written to {str(folder)!r}: {error.strerror}.",
             mend=f"It is kept: `remit do --resume {remit_id} --out DIR` writes it elsewhere.",
         ) from error
-    return Delivered(folder=folder, changes=changes, names=written)
+    return Delivered(folder=folder, changes=changes, names=written, strays=strays_of(listing))
 
 
 def _names_in(folder: Path) -> tuple[str, ...]:

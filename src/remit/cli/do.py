@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,26 @@ import anyio
 from rich.text import Text
 
 from remit.cli import render
-from remit.cli.connect import Invocation
+from remit.cli.connect import Connection, Invocation
 from remit.cli.consent import Manner
 from remit.cli.deliver import check_out
-from remit.cli.failure import EXIT_INTERRUPTED, EXIT_VERIFIED, BadUsage
-from remit.cli.journey import INPUT_PATH, Journey, follower_of, input_folder, print_interrupted
+from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_PAUSED, EXIT_VERIFIED, BadUsage
+from remit.cli.follow import ENDINGS
+from remit.cli.journey import (
+    Journey,
+    follower_of,
+    hand_over,
+    input_folder,
+    print_interrupted,
+    print_over,
+    print_paused,
+    refuse_to_detach,
+)
 from remit.cli.links import page_link
 from remit.cli.options import Budget
 from remit.cli.pack import InputPlan, human_bytes, packed, plan_input
+from remit.client import wording
+from remit.client.anew import INPUT_PATH
 from remit.client.client import AsyncClient
 from remit.client.errors import NotFoundError
 from remit.client.stream import JsonObject
@@ -69,6 +82,8 @@ async def do(invocation: Invocation, options: DoOptions, manner: Manner) -> int:
         else await anyio.to_thread.run_sync(plan_input, options.folder, options.include)
     )
     async with invocation.connect() as connection:
+        if manner.is_detached:
+            refuse_to_detach(connection)
         client = connection.client
         agent_id = await _agent_id(client, options.agent)
         environment_id = await _environment_id(client, options.environment)
@@ -101,32 +116,78 @@ async def do(invocation: Invocation, options: DoOptions, manner: Manner) -> int:
         return await journey.run(remit)
 
 
-async def resume(invocation: Invocation, remit_id: str, manner: Manner) -> int:
-    """Go on with a remit that was interrupted, or whose process died; show the end of one that has ended."""
+async def resume(
+    invocation: Invocation, remit_id: str, manner: Manner, *, budget: Budget | None = None
+) -> int:
+    """Go on with a remit that was interrupted or paused, or whose process died, or, with a higher `budget`, that reached
+    its own. One that has ended otherwise is shown as it ended, with the line that makes another."""
+    async with invocation.connect() as connection:
+        client = connection.client
+        remit = await retrieve(client, remit_id)
+        check_out(manner.out, input_folder(remit), remit["id"])
+        known = await _known(client, remit["id"])
+        if budget is not None:
+            await _raise(client, remit["id"], budget)
+        elif remit["status"] in wording.ENDED:
+            return await _over(invocation, connection, remit, manner)
+        elif remit["status"] in ("interrupted", "paused"):
+            await client.remits.resume(remit["id"])
+        return await Journey(invocation, connection, remit["id"], manner, known=known).run(remit)
+
+
+async def _over(invocation: Invocation, connection: Connection, remit: JsonObject, manner: Manner) -> int:
+    """Say that it is over, and hand over what there is: whoever started it may not have had it."""
+    if invocation.is_json:
+        known = await _known(connection.client, remit["id"])
+        known["remit.ended"] -= 1
+        return await Journey(invocation, connection, remit["id"], manner, known=known).run(remit)
+    print_over(invocation.console, remit)
+    await hand_over(invocation, connection, remit["id"], manner)
+    return EXIT_VERIFIED if remit.get("verified") is True else EXIT_NOT_VERIFIED
+
+
+async def raise_budget(invocation: Invocation, remit_id: str, budget: Budget) -> int:
+    """Give a remit that reached its budget a higher one, without watching it go on."""
     async with invocation.connect() as connection:
         remit = await retrieve(connection.client, remit_id)
-        check_out(manner.out, input_folder(remit), remit["id"])
-        interrupts = await _interrupts(connection.client, remit["id"])
-        if remit["status"] == "interrupted":
-            await connection.client.remits.resume(remit["id"])
-        journey = Journey(invocation, connection, remit["id"], manner, interrupts_known=interrupts)
-        return await journey.run(remit)
+        remit = await _raise(connection.client, remit["id"], budget)
+        if invocation.is_json:
+            invocation.print_json(remit)
+            return EXIT_VERIFIED
+        follow = f"remit do --resume {remit['id']}" if connection.is_owner else f"remit watch {remit['id']}"
+        pairs = [("budget", f"{wording.money(budget.to_wire())} in all; it goes on"), ("next", follow)]
+        invocation.console.print(render.rows(pairs))
+    return EXIT_VERIFIED
+
+
+async def _raise(client: AsyncClient, remit_id: str, budget: Budget) -> JsonObject:
+    usd = None if budget.usd is None else f"{budget.usd:f}"
+    return await client.remits.raise_budget(remit_id, usd=usd, tokens=budget.tokens)
 
 
 async def watch(invocation: Invocation, remit_id: str) -> int:
-    """Watch a remit, whoever started it. Leaving does not interrupt it."""
-    async with invocation.connect() as connection:
+    """Watch a remit, whoever started it. Leaving does not interrupt it, and nothing is begun by it."""
+    async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
-        interrupts = await _interrupts(connection.client, remit["id"])
-        if remit["status"] == "interrupted":
-            interrupts -= 1
-        follower = follower_of(invocation, connection, remit["id"], interrupts_known=interrupts)
+        if connection.is_unowned and remit["status"] not in wording.ENDED:
+            return _tell_unowned(invocation, remit)
+        known = await _known(connection.client, remit["id"])
+        for type, ending in ENDINGS.items():
+            is_its_end = remit["status"] == ending or (ending == "ended" and remit["status"] in wording.ENDED)
+            known[type] -= is_its_end
+        follower = follower_of(invocation, connection, remit["id"], known=known)
         ending = await follower.run(is_interrupting=False)
+        if ending == "unowned":
+            return _tell_unowned(
+                invocation, await connection.call(lambda client: client.remits.retrieve(remit["id"]))
+            )
+        if ending == "paused":
+            await print_paused(invocation, connection, remit["id"])
+            return EXIT_PAUSED
         if invocation.is_json:
             return EXIT_INTERRUPTED if ending == "left" else EXIT_VERIFIED
         if ending == "left":
-            note = " It goes on when Remit next runs on this data folder." if connection.is_owner else ""
-            invocation.console.print(Text(f"Left; the remit was not interrupted.{note}"))
+            invocation.console.print(Text("Left; the remit was not interrupted."))
             return EXIT_INTERRUPTED
         if ending == "interrupted":
             print_interrupted(invocation.console, remit["id"])
@@ -134,6 +195,25 @@ async def watch(invocation: Invocation, remit_id: str) -> int:
         remit = await connection.client.remits.retrieve(remit["id"])
         invocation.console.print(render.ending(remit, await connection.client.remits.receipt(remit["id"])))
         return EXIT_VERIFIED
+
+
+def _tell_unowned(invocation: Invocation, remit: JsonObject) -> int:
+    """Nobody works on it, and somebody who looks does not change that."""
+    if invocation.is_json:
+        invocation.print_json(remit)
+        return EXIT_VERIFIED
+    pairs = [("remit", str(remit["id"])), ("status", wording.status_text(str(remit["status"])))]
+    invocation.console.print(render.rows(pairs))
+    invocation.console.print(Text(unowned_text(remit), style="yellow"))
+    return EXIT_VERIFIED
+
+
+def unowned_text(remit: JsonObject) -> str:
+    """What moves a remit whose data folder nobody owns."""
+    return (
+        f"No process works on this data folder, so nothing moves. It goes on with `remit do --resume {remit['id']}`, "
+        "or while `remit up` runs."
+    )
 
 
 async def retrieve(client: AsyncClient, remit_id: str) -> JsonObject:
@@ -187,10 +267,10 @@ def _only_id(found: list[JsonObject], what: str, mend: str) -> str:
     raise BadUsage(f"There is no {what}.", mend=mend)
 
 
-async def _interrupts(client: AsyncClient, remit_id: str) -> int:
-    return sum(
-        [1 async for event in client.remits.events(remit_id) if event.get("type") == "remit.interrupted"]
-    )
+async def _known(client: AsyncClient, remit_id: str) -> Counter[str]:
+    """How many events that may be a follower's last are in its log already."""
+    types = [str(event.get("type")) async for event in client.remits.events(remit_id)]
+    return Counter(type for type in types if type in ENDINGS)
 
 
 def _read_rubric(path: Path | None) -> str | None:

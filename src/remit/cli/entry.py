@@ -6,6 +6,9 @@ import sys
 def main() -> None:
     """Run the command line."""
     try:
+        from remit.cli.visible import make_visible
+
+        make_visible()
         if sys.argv[1:] == ["up"]:
             # How services start, and start again after a crash: there is nothing to read in this line, and what reads
             # command lines would be a fifth of the start.

@@ -12,6 +12,8 @@ EXIT_VERIFIED = 0
 EXIT_NOT_VERIFIED = 1
 """Also: anything that went wrong after the command line was understood."""
 EXIT_USAGE = 2
+EXIT_PAUSED = 75
+"""A try later may do: no model answers, and everything is kept (EX_TEMPFAIL of sysexits.h)."""
 EXIT_INTERRUPTED = 130
 
 
@@ -45,7 +47,7 @@ def explain(error: BaseException) -> int:
         case CommandFailed():
             return say(error.message, error.mend, error.exit_code)
         case RemitError():
-            return say(error.message, None, _exit_code_of(error))
+            return say(error.message, None, exit_code_of(error))
         case BrokenPipeError():
             # The reader has gone (`remit ls | head`): nothing to say, and nobody to say it to.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -63,7 +65,7 @@ def explain(error: BaseException) -> int:
             )
 
 
-def _exit_code_of(error: RemitError) -> int:
+def exit_code_of(error: RemitError) -> int:
     """Whether the server refused what was typed, or something failed."""
     status: object = getattr(error, "status", None)
     if isinstance(error, InvalidRequest) or status in {400, 404, 413}:

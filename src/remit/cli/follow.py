@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,8 +25,15 @@ SESSION_LOOKUPS_MAX = 60
 SESSION_LOOKUP_SECONDS = 0.25
 """A session is named in the remit's log before it exists; so long a reader waits for it."""
 
-Ending = Literal["ended", "interrupted", "left", "asked"]
-"""`asked`: all is known that a person is asked about before anything is spent."""
+Ending = Literal["ended", "interrupted", "paused", "left", "asked", "unowned"]
+"""`asked`: all is known that a person is asked about before anything is spent. `paused`: it waits for people, or an outage
+has lasted for longer than is waited. `unowned`: nobody works on it any more."""
+ENDINGS: dict[str, Ending] = {
+    "remit.ended": "ended",
+    "remit.interrupted": "interrupted",
+    "remit.paused": "paused",
+}
+"""By the event that may be a follower's last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,16 +58,29 @@ _Receiver = MemoryObjectReceiveStream[_Item | _Broken]
 
 
 class Follower:
-    """Follows one remit, in one go or in two: to the question before anything is spent, and on. `interrupts_known` are
-    those in its log that are not this one's end."""
+    """Follows one remit, in one go or in two: to the question before anything is spent, and on. `known` are the events of
+    `ENDINGS` in its log that are not this one's end. An outage is waited for `wait_seconds`, or as long as it takes."""
 
     def __init__(
-        self, connection: Connection, view: View, screen: Screen, clock: Clock, *, interrupts_known: int
+        self,
+        connection: Connection,
+        view: View,
+        screen: Screen,
+        clock: Clock,
+        *,
+        known: Mapping[str, int],
+        wait_seconds: float | None = None,
     ) -> None:
         self._connection = connection
         self._screen = screen
         self._clock = clock
-        self._interrupts_left = interrupts_known
+        self._known = dict(known)
+        self._wait_seconds = wait_seconds
+        self._outage = anyio.Event()
+        """It is paused, and no model has answered since."""
+        self._answered = anyio.Event()
+        self._paused_at = ""
+        self._has_given_up = False
         self._remit_id = view.remit_id
         self._cursors: dict[str, str] = {}
         self._happened = anyio.Event()
@@ -74,9 +95,10 @@ class Follower:
         with self._screen:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch_signals, tasks, is_interrupting)
+                tasks.start_soon(self._watch_outage, tasks)
                 ending = await self._follow()
                 tasks.cancel_scope.cancel()
-        return ending
+        return "paused" if self._has_given_up else ending
 
     async def _follow(self) -> Ending:
         while True:
@@ -85,6 +107,8 @@ class Follower:
             except ConnectionLost:
                 self._screen.say("the connection broke off; connecting again")
                 await self._connection.reopen()
+                if self._connection.is_unowned:
+                    return "unowned"
 
     async def _follow_while_connected(self) -> Ending:
         """Raises ConnectionLost; what was seen until then is remembered by cursor."""
@@ -128,6 +152,9 @@ class Follower:
         if self._screen.wants_money:
             self._happened.set()
         if item.source != self._remit_id:
+            is_word = str(item.event.get("type")).startswith("agent.")
+            if is_word and str(item.event.get("processed_at")) > self._paused_at:
+                self._answered.set()
             self.view = fold_session(self.view, item.event)
             self._screen.session_event(item.event, self.view)
             return None
@@ -136,13 +163,43 @@ class Follower:
         return self._ending_of(item.event)
 
     def _ending_of(self, event: JsonObject) -> Ending | None:
-        if event.get("type") == "remit.ended":
-            return "ended"
-        if event.get("type") == "remit.interrupted":
-            if not self._interrupts_left:
-                return "interrupted"
-            self._interrupts_left -= 1
+        type = str(event.get("type"))
+        if type in ENDINGS:
+            left = self._known.get(type, 0)
+            self._known[type] = left - 1
+            if left <= 0:
+                if type != "remit.paused" or event.get("wake_at") is None:
+                    return ENDINGS[type]
+                self._begin_outage(str(event.get("processed_at")))
         return "asked" if self._is_to_the_question and self.view.is_forecast_whole else None
+
+    def _begin_outage(self, paused_at: str) -> None:
+        self._paused_at = paused_at
+        if self._answered.is_set() or not self._outage.is_set():
+            self._answered = anyio.Event()
+            self._outage.set()
+
+    async def _watch_outage(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Leave when an outage has lasted too long; its pauses are many, and each is shorter."""
+        if self._wait_seconds is None:
+            return
+        while True:
+            await self._outage.wait()
+            answered = self._answered
+            async with anyio.create_task_group() as first:
+                first.start_soon(self._give_up_after, self._wait_seconds, first.cancel_scope)
+                await answered.wait()
+                first.cancel_scope.cancel()
+            if self._has_given_up:
+                tasks.cancel_scope.cancel()
+                return
+            if self._answered is answered:
+                self._outage = anyio.Event()
+
+    async def _give_up_after(self, seconds: float, scope: anyio.CancelScope) -> None:
+        await self._clock.sleep(seconds)
+        self._has_given_up = True
+        scope.cancel()
 
     async def _read_remit(self, sender: _Sender) -> None:
         stream = self._connection.client.remits.stream(self._remit_id, after=self._after(self._remit_id))

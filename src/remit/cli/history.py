@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ GIT_SECONDS_MAX = 600.0
 _CAUTION = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.untrackedCache=false")
 _INHERITED_NAMES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 _GITLINK_MODE = b"160000"
+UNCOMMITTED = "info/remit-uncommitted"
+"""Every path (each ended by a NUL) at which what is sent is other than HEAD: who makes the patch reads it."""
 _CONFIG = "[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = false\n"
 _SHA256_CONFIG = "[extensions]\n\tobjectformat = sha256\n"
 
@@ -86,9 +89,11 @@ def list_ignored(folder: Path) -> tuple[str, ...]:
     )
 
 
-def copy_history(folder: Path, target: Path) -> None:
+def copy_history(folder: Path, target: Path, sent: Iterable[str]) -> None:
     """Make a clean `.git` at `target`: branches, tags and their commits; an index of HEAD; no remotes, hooks or
-    configuration of the user. Reads the folder, writes only to the target."""
+    configuration of the user. `sent` are the paths that go with it: what is not sent though HEAD has it (outside a
+    sparse checkout, submodules) is marked in that index, and at which paths the rest is other than HEAD is written
+    down. Reads the folder, writes only to the target."""
     # --no-local packs what can be reached; the default would link the user's own object files.
     _run_checked(
         folder, "clone", "--quiet", "--bare", "--no-local", "--template=", "--", str(folder), str(target)
@@ -100,6 +105,72 @@ def copy_history(folder: Path, target: Path) -> None:
     for name in ("hooks", "branches", "FETCH_HEAD", "description"):
         _remove(target / name)
     _run_checked(target, f"--git-dir={target}", "read-tree", "HEAD")
+    _note_differences(folder, target, frozenset(os.fsencode(path) for path in sent))
+
+
+def _note_differences(folder: Path, target: Path, sent: frozenset[bytes]) -> None:
+    staged = _run_checked(target, f"--git-dir={target}", "ls-files", "--stage", "-z").split(b"\0")
+    head = {entry.split(b"\t", 1)[1]: entry.startswith(_GITLINK_MODE) for entry in staged if entry}
+    flags = _run_checked(folder, "ls-files", "-t", "-z").split(b"\0")
+    hidden = {entry[2:] for entry in flags if entry.startswith(b"S ")}
+    not_sent = {path for path, is_link in head.items() if is_link or (path in hidden and path not in sent)}
+    nameless = {path for path in head if not _is_text(path)}
+    # git's own word for what was changed: it knows of filters, line ends and bits that are switched off. No filter runs.
+    options = (
+        "--name-only",
+        "--no-ext-diff",
+        "--no-textconv",
+        "--no-renames",
+        "--ignore-submodules=all",
+        "-z",
+    )
+    listed = _run_checked(folder, *_without_filters(folder), "diff", *options, "HEAD", "--")
+    differing = {path for path in listed.split(b"\0") if path} - not_sent - nameless
+    differing -= _filtered(folder, differing)
+    differing |= sent - head.keys()
+    uncommitted = target / UNCOMMITTED
+    uncommitted.parent.mkdir(exist_ok=True)
+    uncommitted.write_bytes(_nul_ended(differing))
+    _run_checked(
+        target,
+        f"--git-dir={target}",
+        "update-index",
+        "--skip-worktree",
+        "-z",
+        "--stdin",
+        stdin=_nul_ended(not_sent),
+    )
+
+
+def _filtered(folder: Path, paths: Iterable[bytes]) -> set[bytes]:
+    """Those that a filter stands before: without running it nobody can tell whether they were changed, and what HEAD has
+    is not what is in the folder."""
+    said = _run_checked(folder, "check-attr", "-z", "--stdin", "filter", stdin=_nul_ended(paths)).split(b"\0")
+    answers = zip(said[0::3], said[2::3], strict=False)
+    return {path for path, value in answers if value not in (b"unspecified", b"unset", b"set")}
+
+
+def _nul_ended(paths: Iterable[bytes]) -> bytes:
+    return b"".join(path + b"\0" for path in sorted(paths))
+
+
+def _without_filters(folder: Path) -> list[str]:
+    """Options that switch every configured filter off: each is a program of the repository's choosing."""
+    names = _run(
+        folder, "config", "--name-only", "-z", "--get-regexp", r"^filter\..*\.(clean|process|required)$"
+    )
+    found = [name.decode("utf-8", "surrogateescape") for name in names.stdout.split(b"\0") if name]
+    return [
+        part for name in found for part in ("-c", f"{name}={'false' if name.endswith('.required') else ''}")
+    ]
+
+
+def _is_text(path: bytes) -> bool:
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _remove(path: Path) -> None:
@@ -109,7 +180,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def _run(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     environment = {name: value for name, value in os.environ.items() if name not in _INHERITED_NAMES}
     environment |= {
         "GIT_OPTIONAL_LOCKS": "0",
@@ -121,15 +192,15 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         ["git", *_CAUTION, *arguments],
         cwd=folder,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         capture_output=True,
         timeout=GIT_SECONDS_MAX,
         check=False,
     )
 
 
-def _run_checked(folder: Path, *arguments: str) -> bytes:
-    result = _run(folder, *arguments)
+def _run_checked(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
+    result = _run(folder, *arguments, stdin=stdin)
     if result.returncode != 0:
         reason = result.stderr.decode(errors="replace").strip() or f"exit code {result.returncode}"
         raise CommandFailed(f"git could not read {str(folder)!r}: {reason}")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from remit.cli.visible import raw_stdout
+
 if TYPE_CHECKING:
     import typer
     from rich.console import Console
@@ -29,10 +31,10 @@ def invocation_of(
     context: typer.Context, data: Path | None, unsafe_local: bool, *, json: bool = False
 ) -> Invocation:
     """What a command is given. Who runs the command line (tests) may open another platform than this machine's."""
-    from remit.cli.connect import Invocation, open_this_platform
+    from remit.cli.connect import Invocation
 
     return Invocation(
-        opener=cast("Opener | None", context.obj) or open_this_platform,
+        opener=cast("Opener | None", context.obj),
         platform=platform_of(data, unsafe_local),
         console=make_console(),
         is_json=json,
@@ -48,15 +50,15 @@ def platform_of(data: Path | None, unsafe_local: bool) -> PlatformOptions:
 
 def make_console() -> Console:
     """Where output goes: a terminal, or a file or pipe without the blanks that fill tables."""
-    from rich.console import Console
+    from remit.cli.visible_console import VisibleConsole
 
     if sys.stdout.isatty():
-        return Console(highlight=False, markup=False, emoji=False)
+        return VisibleConsole(file=raw_stdout(), highlight=False, markup=False, emoji=False)
     from remit.cli.screens import TrimmedOutput
 
     width = None if "COLUMNS" in os.environ else PIPED_CELLS
-    return Console(
-        file=cast("IO[str]", TrimmedOutput(sys.stdout)),
+    return VisibleConsole(
+        file=cast("IO[str]", TrimmedOutput(raw_stdout())),
         highlight=False,
         markup=False,
         emoji=False,

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import anyio
 from rich.console import Console
 from rich.text import Text
 
 from remit.cli import render
-from remit.cli.changes import changes_of
+from remit.cli.changes import changes_of, folders_of, strays_text
 from remit.cli.connect import Connection, Invocation
 from remit.cli.consent import Manner, is_consented
 from remit.cli.deliver import default_out, deliver
-from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_VERIFIED
+from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_PAUSED, EXIT_VERIFIED, BadUsage
 from remit.cli.follow import Ending, Follower
 from remit.cli.pack import InputPlan, human_bytes
 from remit.cli.screens import screen_for
 from remit.cli.view import View
 from remit.client import wording
+from remit.client.anew import INPUT_PATH, anew_line, raise_line
+from remit.client.errors import ApiError, ConnectionLost, NotFoundError
 from remit.client.stream import JsonObject
 from remit.clock import SystemClock
 
-INPUT_PATH = "remit.input_path"
-"""The metadata key under which a remit remembers the folder it came from, for `remit apply`."""
+ATTEND_AGAIN_SECONDS = 0.1
 
 
 class Journey:
@@ -36,7 +39,7 @@ class Journey:
         remit_id: str,
         manner: Manner,
         *,
-        interrupts_known: int = 0,
+        known: Mapping[str, int] | None = None,
         plan: InputPlan | None = None,
     ) -> None:
         self._invocation = invocation
@@ -44,10 +47,42 @@ class Journey:
         self._remit_id = remit_id
         self._manner = manner
         self._plan = plan
-        self._follower = follower_of(invocation, connection, remit_id, interrupts_known=interrupts_known)
+        self._follower = follower_of(
+            invocation, connection, remit_id, known=known or {}, wait_seconds=manner.wait_seconds
+        )
 
     async def run(self, remit: JsonObject) -> int:
-        """Watch the verifiers on the input, ask, then watch the work. Gives the exit code."""
+        """Watch the verifiers on the input, ask, then watch the work. Gives the exit code.
+
+        Until then this command stands by: when it dies, the remit is interrupted. With `--detach` it leaves once the work
+        may begin, and the remit goes on without it.
+        """
+        if self._manner.is_detached:
+            refuse_to_detach(self._connection)
+            await self._connection.call(lambda client: client.remits.attend(self._remit_id, detach=True))
+            return await self._carry_out(remit)
+        code = EXIT_NOT_VERIFIED
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._attend)
+            code = await self._carry_out(remit)
+            tasks.cancel_scope.cancel()
+        return code
+
+    async def _attend(self) -> None:
+        """Over every connection that there is. A server that has no such call needs nobody to stand by."""
+        while True:
+            client = self._connection.client_if_open
+            if client is not None:
+                try:
+                    await client.remits.attend(self._remit_id)
+                    return
+                except NotFoundError:
+                    return
+                except (ConnectionLost, ApiError):
+                    pass  # its server is gone, or about to be: the next one is told
+            await anyio.sleep(ATTEND_AGAIN_SECONDS)
+
+    async def _carry_out(self, remit: JsonObject) -> int:
         answer = wording.as_object(remit.get("consent")).get("state")
         if answer == "pending":
             ending = await self._follower.run(is_interrupting=True, to_the_question=True)
@@ -59,9 +94,23 @@ class Journey:
                 _print_forecast(self._invocation.console, remit, self._plan)
             if not await is_consented(self._invocation, self._connection, remit, self._manner):
                 return EXIT_NOT_VERIFIED
+        if self._manner.is_detached:
+            return self._leave_it()
         return await self._finish(await self._follower.run(is_interrupting=True))
 
+    def _leave_it(self) -> int:
+        if self._invocation.is_json:
+            self._invocation.print_json({"type": "remit.detached", "remit_id": self._remit_id})
+        else:
+            pairs = [("detached", self._remit_id), ("watch", f"remit watch {self._remit_id}")]
+            pairs.append(("stop", "remit stop"))
+            self._invocation.console.print(render.rows(pairs))
+        return EXIT_VERIFIED
+
     async def _finish(self, ending: Ending) -> int:
+        if ending == "paused":
+            await print_paused(self._invocation, self._connection, self._remit_id)
+            return EXIT_PAUSED
         if ending != "ended":
             if not self._invocation.is_json:
                 print_interrupted(self._invocation.console, self._remit_id)
@@ -71,17 +120,31 @@ class Journey:
                     {"type": "remit.interrupted", "remit_id": self._remit_id, "durable": False}
                 )
             return EXIT_INTERRUPTED
-        await _hand_over(self._invocation, self._connection, self._remit_id, self._manner)
+        await hand_over(self._invocation, self._connection, self._remit_id, self._manner)
         return EXIT_VERIFIED if self._follower.view.verified else EXIT_NOT_VERIFIED
 
 
+def refuse_to_detach(connection: Connection) -> None:
+    """Nothing goes on after a command that is the platform itself. Raises BadUsage."""
+    if connection.is_owner:
+        raise BadUsage(
+            "With REMIT_OWNER=foreground the work ends with this command; there is nothing to detach from.",
+            mend="Leave --detach away, set REMIT_OWNER=background, or run `remit up` and try again.",
+        )
+
+
 def follower_of(
-    invocation: Invocation, connection: Connection, remit_id: str, *, interrupts_known: int
+    invocation: Invocation,
+    connection: Connection,
+    remit_id: str,
+    *,
+    known: Mapping[str, int],
+    wait_seconds: float | None = None,
 ) -> Follower:
     """Who follows a remit on the screen that fits."""
     view = View(remit_id=remit_id)
     screen = screen_for(invocation.console, view, is_json=invocation.is_json)
-    return Follower(connection, view, screen, SystemClock(), interrupts_known=interrupts_known)
+    return Follower(connection, view, screen, SystemClock(), known=known, wait_seconds=wait_seconds)
 
 
 def input_folder(remit: JsonObject) -> Path | None:
@@ -90,7 +153,7 @@ def input_folder(remit: JsonObject) -> Path | None:
     return Path(path) if isinstance(path, str) else None
 
 
-async def _hand_over(invocation: Invocation, connection: Connection, remit_id: str, manner: Manner) -> None:
+async def hand_over(invocation: Invocation, connection: Connection, remit_id: str, manner: Manner) -> None:
     """Show the end and write the result. The last thing on the screen is the next command."""
     remit = await connection.call(lambda client: client.remits.retrieve(remit_id))
     if not invocation.is_json:
@@ -99,13 +162,14 @@ async def _hand_over(invocation: Invocation, connection: Connection, remit_id: s
     listing = await connection.call(lambda client: client.remits.deliverables(remit_id))
     folder = input_folder(remit)
     pairs: list[tuple[str, str]] = []
-    if changes_of(listing) or manner.out is not None:
+    if changes_of(listing) or folders_of(listing) or manner.out is not None:
         out = (manner.out or default_out(remit_id, folder)).absolute()
         delivered = await connection.call(lambda client: deliver(client, remit_id, out))
         extras = [name for name in delivered.names if name.startswith("result.")]
         changed = wording.counted(len(delivered.changes), "changed file")
         pairs.append(("result", f"{_near(out)} ({', '.join([changed, *extras])})"))
-        pairs.extend(("", str(note)) for note in listing["notes"])
+        if delivered.strays:
+            pairs.append(("", strays_text(delivered.strays)))
         is_to_land = folder is not None and remit.get("verified") is True
         next_command = f"remit apply {remit_id}" if is_to_land else f"remit receipt {remit_id}"
     else:
@@ -136,6 +200,32 @@ def print_interrupted(console: Console, remit_id: str) -> None:
     console.print(
         render.rows([("interrupted", "everything is kept"), ("next", f"remit do --resume {remit_id}")])
     )
+
+
+async def print_paused(invocation: Invocation, connection: Connection, remit_id: str) -> None:
+    """That it is paused, why, and how it goes on; in JSON as the last line."""
+    remit = await connection.call(lambda client: client.remits.retrieve(remit_id))
+    why = wording.printable(str(remit.get("explanation")))
+    if invocation.is_json:
+        line = {"type": "remit.paused", "id": remit_id, "remit_id": remit_id, "left": True}
+        invocation.print_json({**line, "wake_at": remit.get("wake_at"), "explanation": why})
+        return
+    kept = "everything is kept, and nothing is spent meanwhile"
+    next_line = f"remit do --resume {remit_id}"
+    invocation.console.print(render.rows([("paused", kept), ("why", why), ("next", next_line)]))
+
+
+def print_over(console: Console, remit: JsonObject) -> None:
+    """That it has ended and is not begun again by being resumed, and what to type for more."""
+    status = wording.status_text(str(remit.get("status")))
+    pairs = [
+        ("over", f"it ended as {status} at {wording.moment(remit.get('ended_at'))}; nothing was done again")
+    ]
+    if remit.get("status") == "budget_reached":
+        pairs.append(("more", raise_line(remit["id"])))
+    pairs.append(("anew", wording.printable(anew_line(remit))))
+    console.print(render.rows(pairs))
+    console.print()
 
 
 def _near(path: Path) -> str:

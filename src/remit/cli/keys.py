@@ -35,7 +35,7 @@ async def create(
     invocation: Invocation, *, name: str, scopes: list[str], expires: int | None, workspace: str | None
 ) -> int:
     """`remit keys create`: the only time that the secret is shown."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         key = await connection.client.keys.create(
             name=name, scopes=scopes or None, expires_in_seconds=expires, workspace_id=workspace
         )
@@ -50,15 +50,20 @@ async def create(
 
 async def list_keys(invocation: Invocation, *, workspace: str | None, is_all: bool) -> int:
     """`remit keys list`: newest first, never their secrets. Links are many and short-lived: only with `is_all`."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         listed = [key async for key in connection.client.keys.list(workspace_id=workspace)]
+        capped = await connection.client.caps.list(workspace_id=workspace)
     found = [key for key in listed if is_all or key["kind"] != "link"]
     if invocation.is_json:
         for key in found:
             invocation.print_json(key)
         return EXIT_VERIFIED
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    for column in ("key", "kind", "name", "scopes", "expires", "state"):
+    caps: dict[str, list[str]] = {}
+    for cap in wording.as_list(capped["data"]):
+        amount = amount_in_words(cap["cap"], str(cap["unit"]))
+        caps.setdefault(str(cap["key_id"]), []).append(f"{amount} a {cap['period']}")
+    for column in ("key", "kind", "name", "scopes", "caps", "expires", "state"):
         table.add_column(column, no_wrap=column != "scopes")
     for key in found:
         table.add_row(
@@ -66,6 +71,7 @@ async def list_keys(invocation: Invocation, *, workspace: str | None, is_all: bo
             str(key["kind"]),
             Text(wording.one_line(wording.printable(str(key["name"])))),
             Text(" ".join(map(str, wording.as_list(key["scopes"])))),
+            ", ".join(caps.get(str(key["id"]), ())),
             str(key["expires_at"] or "never"),
             key_state(key, now_us=SystemClock().now_us()),
         )
@@ -75,7 +81,7 @@ async def list_keys(invocation: Invocation, *, workspace: str | None, is_all: bo
 
 async def revoke(invocation: Invocation, *, key_id: str, workspace: str | None) -> int:
     """`remit keys revoke`: refused from now on."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         key = await connection.client.keys.revoke(key_id, workspace_id=workspace)
     if invocation.is_json:
         invocation.print_json(key)
@@ -86,7 +92,7 @@ async def revoke(invocation: Invocation, *, key_id: str, workspace: str | None) 
 
 async def link(invocation: Invocation, *, id: str | None, expires: int | None) -> int:
     """`remit link`: the address of a read-only page."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         if id is not None and not id.startswith("sesn_"):
             id = str((await retrieve(connection.client, id))["id"])
         try:
@@ -100,6 +106,11 @@ async def link(invocation: Invocation, *, id: str | None, expires: int | None) -
     else:
         invocation.console.print(Text(str(made["url"])), soft_wrap=True)
     return EXIT_VERIFIED
+
+
+def amount_in_words(amount: object, unit: str) -> str:
+    """`$5` or `50,000 tokens`."""
+    return f"{amount:,} tokens" if unit == "tokens" and isinstance(amount, int) else f"${amount}"
 
 
 def key_state(key: JsonObject, *, now_us: int) -> Text:

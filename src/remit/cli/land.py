@@ -1,16 +1,20 @@
-"""`remit apply`: land a result in the folder it came from, wholly or not at all."""
+"""`remit apply`: what is to be done in the folder a result came from, and what stands in the way."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from remit.cli.changes import Change, digest_of, unpack
+from remit.cli.beneath import FOLDER, Beneath, Obstacle
+from remit.cli.changes import Change, FolderChange, unpack
 from remit.cli.failure import CommandFailed
+from remit.cli.swap import NotPutBack, Swap
+from remit.client.tree_links import leads_out
 
 CONFLICTS_NAMED_MAX = 20
 STAGING_PREFIX = ".remit-apply-"
@@ -25,30 +29,43 @@ class Landing:
     done: tuple[Change, ...]
     """Already as the result has them."""
     conflicts: tuple[str, ...]
+    folders: tuple[FolderChange, ...] = ()
+    """What is to be done with folders themselves."""
 
 
-def plan_landing(folder: Path, changes: Sequence[Change]) -> Landing:
+def plan_landing(folder: Path, changes: Sequence[Change], folders: Sequence[FolderChange] = ()) -> Landing:
     """Compare the folder with what the changes were made from. Reads only."""
+    look = _Look(folder, changes, folders)
     steps: list[Change] = []
     done: list[Change] = []
     conflicts: list[str] = []
     for change in changes:
-        obstacle = _obstacle(folder, change.path)
-        current = None if obstacle else digest_of(folder / change.path)
+        try:
+            obstacle = look.obstacle(change)
+            current = None if obstacle else look.current(change)
+        except OSError as error:
+            obstacle, current = f"cannot be read here: {error.strerror or error}", None
         if obstacle is not None:
             conflicts.append(f"{change.path}: {obstacle}")
-        elif current == change.after and _has_mode(folder / change.path, change):
+        elif current == change.after and look.has_mode(change):
             done.append(change)
-        elif current in _expected(change):
+        elif current in (change.before, change.after):
             steps.append(change)
         else:
             conflicts.append(f"{change.path}: {_moved_on(change, is_there=current is not None)}")
-    return Landing(folder=folder, steps=tuple(steps), done=tuple(done), conflicts=tuple(conflicts))
+    return Landing(
+        folder=folder,
+        steps=tuple(steps),
+        done=tuple(done),
+        conflicts=tuple(conflicts),
+        folders=tuple(one for one in folders if look.is_to_be_done(one)),
+    )
 
 
-def land(landing: Landing, archive: Path) -> None:
+def land(landing: Landing, archive: Path) -> tuple[str, ...]:
     """Carry the plan out: everything is staged and checked first, each file is then put in place atomically, and a
-    failure puts back what was there. Raises CommandFailed; the folder is then as it was."""
+    failure puts back what was there. Gives what could not be kept as it was. Raises CommandFailed; the folder is then
+    as it was."""
     if landing.conflicts:
         raise _conflict(landing)
     try:
@@ -57,97 +74,122 @@ def land(landing: Landing, archive: Path) -> None:
         raise CommandFailed(
             f"Nothing can be written to {str(landing.folder)!r}: {error.strerror}."
         ) from error
+    is_to_be_kept = False
     try:
         new, old = staging / "new", staging / "old"
-        new.mkdir()
-        old.mkdir()
-        unpack(archive, [*landing.steps, *landing.done], new)
-        _swap(landing, new, old)
+        changes = [*landing.steps, *landing.done]
+        try:
+            new.mkdir()
+            old.mkdir()
+            unpack(archive, changes, new)
+        except OSError as error:
+            raise CommandFailed(f"The result was not applied, the folder is as it was: {error}.") from error
+        notes = Swap(landing.folder, new, old).carry_out(landing.steps, landing.folders)
+        shutil.rmtree(staging, ignore_errors=True)
+        left = (
+            (f"{str(staging)!r} could not be removed; it is not needed any more",) if staging.exists() else ()
+        )
+        return (*notes, *left)
+    except NotPutBack as error:
+        is_to_be_kept = True
+        raise CommandFailed(
+            error.message, mend=f"What was there is kept in {str(staging / 'old')!r}."
+        ) from error
     finally:
-        shutil.rmtree(staging)
+        if not is_to_be_kept:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
-def _swap(landing: Landing, new: Path, old: Path) -> None:
-    undo: list[tuple[Path, Path | None]] = []
-    made_folders: list[Path] = []
-    try:
-        for number, change in enumerate(landing.steps):
-            target = landing.folder / change.path
-            # Once more, as late as can be: someone may be working here.
-            if _obstacle(landing.folder, change.path) or digest_of(target) not in _expected(change):
-                raise CommandFailed(f"{change.path!r} changed while the result was being applied.")
-            made_folders.extend(_make_parents(target))
-            backup: Path | None = None
-            if target.is_symlink() or target.exists():
-                backup = old / str(number)
-                # A link or copy keeps the path filled: readers see the old file or the new one, never none.
-                _keep(target, backup)
-            undo.append((target, backup))
+class _Look:
+    """Looks at the folder as the result would find it."""
+
+    def __init__(self, folder: Path, changes: Sequence[Change], folders: Sequence[FolderChange]) -> None:
+        self._beneath = Beneath(folder)
+        self._by_path = {change.path: change for change in changes}
+        self._removed = {change.path for change in changes if change.kind == "removed"}
+        self._folders = {one.path for one in folders if one.kind != "removed"}
+        for change in changes:
+            if change.kind != "removed":
+                self._folders.update(str(above) for above in PurePosixPath(change.path).parents)
+
+    def current(self, change: Change) -> str | None:
+        """What stands there; a folder that the result empties, or has put there, is nothing."""
+        digest = self._beneath.digest(change.path)
+        return None if digest == FOLDER else digest
+
+    def has_mode(self, change: Change) -> bool:
+        """A change may be of the permission bits alone."""
+        if change.kind == "removed" or change.target is not None:
+            return True
+        if change.before_mode == change.mode and change.before != change.after:
+            return True  # the contents alone were changed, and are here: its permissions are the folder's own affair
+        found = self._beneath.status(change.path)
+        return found is not None and found.st_mode & 0o777 == change.mode
+
+    def obstacle(self, change: Change) -> str | None:
+        """What stands in the way: nothing is written through a symlink, or where a file is that stays."""
+        try:
+            with self._beneath.parent(change.path) as (folder, name):
+                is_writable = os.access(".", os.W_OK | os.X_OK, dir_fd=folder)
+                mode = _mode_at(folder, name)
+        except FileNotFoundError:
+            is_writable, mode = self._is_next_writable(change.path), None
+        except Obstacle as error:
+            if change.kind != "removed" and error.path not in self._removed:
+                return f"{error.path!r} {error.what}"
+            return None
+        if mode is not None and stat.S_ISDIR(mode):
             if change.kind == "removed":
-                target.unlink()
-            else:
-                (new / change.path).replace(target)
-    except (OSError, CommandFailed) as error:
-        _put_back(undo, made_folders)
-        reason = error.message if isinstance(error, CommandFailed) else f"{error.strerror}: {error.filename}"
-        raise CommandFailed(f"The result was not applied, the folder is as it was: {reason}") from error
+                return None if change.path in self._folders else "is a folder here"
+            if (kept := self._first_kept(change.path)) is not None:
+                return f"is a folder here, and {kept!r} in it is not the result's to remove"
+        if not is_writable:
+            return "its folder cannot be written to"
+        if change.target is not None and leads_out(change.path, change.target, self._target):
+            return f"is a symlink to {change.target!r}, which points outside the folder"
+        return None
+
+    def _is_next_writable(self, path: str) -> bool:
+        """Whether the nearest folder above that is there can be written to."""
+        while path := path.rpartition("/")[0]:
+            found = self._beneath.status(path)
+            if found is not None:
+                with self._beneath.parent(path) as (folder, name):
+                    return os.access(name, os.W_OK | os.X_OK, dir_fd=folder, follow_symlinks=False)
+        return os.access(self._beneath.folder, os.W_OK | os.X_OK)
+
+    def _first_kept(self, folder: str) -> str | None:
+        """Something below a folder that would stay when the result's removals are done."""
+        for name in self._beneath.names(folder):
+            path = f"{folder}/{name}"
+            found = self._beneath.status(path)
+            if found is None or path in self._removed:
+                continue
+            if not stat.S_ISDIR(found.st_mode):
+                return path
+            if (kept := self._first_kept(path)) is not None:
+                return kept
+        return None
+
+    def _target(self, path: str) -> str | None:
+        """Of the symlink that will stand there."""
+        change = self._by_path.get(path)
+        return change.target if change is not None else self._beneath.target(path)
+
+    def is_to_be_done(self, change: FolderChange) -> bool:
+        """Whether a folder is still other than the result has it."""
+        found = self._beneath.status(change.path)
+        is_folder = found is not None and stat.S_ISDIR(found.st_mode)
+        if change.kind == "removed":
+            return is_folder
+        return not is_folder or found is None or found.st_mode & 0o777 != change.mode
 
 
-def _expected(change: Change) -> tuple[str | None, str | None]:
-    return change.before, change.after
-
-
-def _has_mode(path: Path, change: Change) -> bool:
-    """A change may be of the permission bits alone."""
-    if change.kind == "removed" or path.is_symlink():
-        return True
-    return path.stat().st_mode & 0o777 == change.mode
-
-
-def _keep(target: Path, backup: Path) -> None:
-    if target.is_symlink():
-        backup.symlink_to(target.readlink())
-    else:
-        shutil.copy2(target, backup)
-
-
-def _put_back(undo: Sequence[tuple[Path, Path | None]], made_folders: Sequence[Path]) -> None:
-    for target, backup in reversed(undo):
-        if backup is None:
-            target.unlink(missing_ok=True)
-        elif backup.is_symlink() or backup.exists():
-            backup.replace(target)
-    for folder in reversed(made_folders):
-        folder.rmdir()
-
-
-def _make_parents(target: Path) -> list[Path]:
-    missing: list[Path] = []
-    folder = target.parent
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    missing.reverse()
-    for folder in missing:
-        folder.mkdir()
-    return missing
-
-
-def _obstacle(folder: Path, path: str) -> str | None:
-    """What stands in the way above a path: nothing is written through a symlink, or where a file is."""
-    parent = folder
-    for part in path.split("/")[:-1]:
-        parent = parent / part
-        if parent.is_symlink():
-            return f"{str(parent.relative_to(folder))!r} is a symlink here"
-        if parent.exists() and not parent.is_dir():
-            return f"{str(parent.relative_to(folder))!r} is not a folder here"
-    target = folder / path
-    if target.is_dir() and not target.is_symlink():
-        return "is a folder here"
-    if not os.access(parent if parent.exists() else folder, os.W_OK):
-        return "its folder cannot be written to"
-    return None
+def _mode_at(folder: int, name: str) -> int | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return None
 
 
 def _moved_on(change: Change, *, is_there: bool) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from remit.cli.view import VerdictView, sandbox_lost_text, verdicts_of
+from remit.cli.view import VerdictView, pause_line, sandbox_lost_text, verdicts_of
 from remit.client import wording
+
+LINE_CELLS_MAX = 400
+"""Of a line that says what to do."""
 
 
 def remit_lines(event: wording.Json) -> list[str]:
@@ -37,6 +40,10 @@ def remit_lines(event: wording.Json) -> list[str]:
             return ["interrupted"]
         case "remit.resumed":
             return ["resumed"]
+        case "remit.paused":
+            return [wording.short(f"paused: {pause_line(event)}", LINE_CELLS_MAX)]
+        case "remit.reopened":
+            return [f"reopened with a budget of {wording.money(wording.as_object(event.get('budget')))}"]
         case "remit.declined":
             return ["declined"]
         case _:

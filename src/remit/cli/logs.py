@@ -11,6 +11,8 @@ from pathlib import Path
 import structlog
 from structlog.typing import Processor
 
+from remit.hidden import hide_tokens
+
 LOG_FILE = "remit.log"
 LOG_BYTES_MAX = 10 << 20
 LOG_FILES_KEPT = 3
@@ -30,6 +32,14 @@ def log_to_stderr() -> None:
     _log_to(logging.StreamHandler(sys.stderr), is_for_people=sys.stderr.isatty())
 
 
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """The last thing that sees a line: also what an exception of a library quotes holds no token."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return hide_tokens(super().format(record))
+
+
 def _log_to(handler: logging.Handler, *, is_for_people: bool = False) -> None:
     """Once for structlog and for the libraries that use logging."""
     shared: list[Processor] = [
@@ -43,7 +53,7 @@ def _log_to(handler: logging.Handler, *, is_for_people: bool = False) -> None:
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _Formatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )

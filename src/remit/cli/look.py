@@ -11,18 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from remit.cli import render
-from remit.cli.changes import CHANGED_FILES, changes_of, download
-from remit.cli.connect import Connection, Invocation
+from remit.cli.changes import CHANGED_FILES, changes_of, download, folders_of, strays_of, strays_text
+from remit.cli.connect import Connection, Invocation, settings_of
 from remit.cli.deliver import short_id
-from remit.cli.do import retrieve
+from remit.cli.do import retrieve, unowned_text
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage
-from remit.cli.journey import INPUT_PATH
 from remit.cli.land import land, plan_landing
 from remit.cli.links import page_link
+from remit.cli.owners import owner_probe
 from remit.cli.receipt import receipt_text
 from remit.cli.receipt_html import receipt_html
 from remit.cli.view import verdicts_of
 from remit.client import wording
+from remit.client.anew import INPUT_PATH
 from remit.client.consent import reason_lines, reasons_beside_cost
 from remit.client.stream import JsonObject
 
@@ -31,7 +32,7 @@ LISTED_MAX = 50
 
 async def list_remits(invocation: Invocation, *, limit: int) -> int:
     """`remit ls`: newest first."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         found: list[JsonObject] = []
         remits = connection.client.remits.list(order="desc")
         async for remit in remits:
@@ -70,7 +71,7 @@ async def list_remits(invocation: Invocation, *, limit: int) -> int:
 
 async def show(invocation: Invocation, remit_id: str) -> int:
     """`remit show`: one remit as it is now."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
         if invocation.is_json:
             invocation.print_json(remit)
@@ -88,12 +89,14 @@ async def show(invocation: Invocation, remit_id: str) -> int:
         invocation.console.print(Text("\n".join(reason_lines(remit, reasons)), style="yellow"))
     invocation.console.print()
     invocation.console.print(render.ending(remit, receipt))
+    if connection.is_unowned and remit["status"] not in wording.ENDED:
+        invocation.console.print(Text(unowned_text(remit), style="yellow"))
     return EXIT_VERIFIED
 
 
 async def receipt(invocation: Invocation, remit_id: str, *, html: Path | None) -> int:
     """`remit receipt`: on the screen, as JSON, or as one HTML file."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
         found = await connection.client.remits.receipt(remit["id"])
     if html is not None:
@@ -130,7 +133,7 @@ async def verify(invocation: Invocation, remit_id: str) -> int:
 async def check(invocation: Invocation, remit_id: str | None) -> int:
     """`remit check`: what must always hold, of one remit or (with None) of all."""
     is_ok = True
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         ids = await _ids_to_check(connection, remit_id)
         for id in ids:
             answer = await connection.client.remits.check(id)
@@ -148,8 +151,11 @@ async def check(invocation: Invocation, remit_id: str | None) -> int:
 
 async def doctor(invocation: Invocation) -> int:
     """`remit doctor`: what works on this machine, and the mend of what does not."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         answer = await connection.client.doctor()
+    if invocation.opener is None:
+        probe = owner_probe(settings_of(invocation.platform))
+        answer |= {"probes": [*answer["probes"], probe], "ok": answer.get("ok") is True and probe["ok"]}
     if invocation.is_json:
         invocation.print_json(answer)
     else:
@@ -159,29 +165,41 @@ async def doctor(invocation: Invocation) -> int:
 
 async def apply(invocation: Invocation, remit_id: str, *, to: Path | None) -> int:
     """`remit apply`: land the result in the folder it came from."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
         folder = _landing_folder(remit, to)
         listing = await connection.client.remits.deliverables(remit["id"])
         changes = changes_of(listing)
-        landing = await anyio.to_thread.run_sync(plan_landing, folder, changes)
-        if not changes:
+        folders = folders_of(listing)
+        landing = await anyio.to_thread.run_sync(plan_landing, folder, changes, folders)
+        if not changes and not folders:
             invocation.console.print("The remit changed no file; there is nothing to apply.")
             return EXIT_VERIFIED
-        if not landing.steps and not landing.conflicts:
+        if not landing.steps and not landing.folders and not landing.conflicts:
             invocation.console.print(Text(f"Already applied to {folder}."))
             return EXIT_VERIFIED
         with tempfile.TemporaryDirectory(prefix="remit-apply-") as temporary:
             archive = Path(temporary) / CHANGED_FILES
             if not landing.conflicts:
                 await download(connection.client, remit["id"], CHANGED_FILES, archive)
-            await anyio.to_thread.run_sync(land, landing, archive)
+            notes = await anyio.to_thread.run_sync(land, landing, archive)
     for change in landing.steps:
-        invocation.console.print(Text.assemble((f"{change.kind:>8}  ", "dim"), change.path))
-    invocation.console.print(Text(f"Applied {wording.counted(len(landing.steps), 'change')} to {folder}."))
+        invocation.console.print(_change_line(change.kind, change.path))
+    for one in landing.folders:
+        invocation.console.print(_change_line(one.kind, f"{one.path}/"))
+    count = len(landing.steps) + len(landing.folders)
+    invocation.console.print(Text(f"Applied {wording.counted(count, 'change')} to {folder}."))
+    if strays := strays_of(listing):
+        notes = (*notes, strays_text(strays))
+    for note in (*notes, *map(str, wording.as_list(listing.get("notes")))):
+        invocation.console.print(Text(f"Note: {wording.printable(note)}", style="yellow"))
     if remit.get("verified") is not True:
         invocation.console.print(Text("Note: this result was not verified.", style="yellow"))
     return EXIT_VERIFIED
+
+
+def _change_line(kind: str, path: str) -> Text:
+    return Text.assemble((f"{kind:>8}  ", "dim"), wording.printable(path))
 
 
 def _landing_folder(remit: JsonObject, to: Path | None) -> Path:

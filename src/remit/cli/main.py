@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from remit.cli import model, serving
+from remit.cli import model, money, serving
 from remit.cli.failure import EXIT_USAGE, BadUsage, explain, say
 from remit.cli.general_options import Data, Json, UnsafeLocal
 from remit.cli.invocation import invocation_of, run_command
+from remit.cli.visible import visible_output
 
 if TYPE_CHECKING:
     from remit.cli.connect import Opener
 
 _EXIT_CODES = """Exit codes: 0 verified (for other commands: done), 1 not verified or failed, 2 bad usage,
-130 interrupted."""
+75 paused (no model answers; it can go on), 130 interrupted."""
 
 RemitId = Annotated[str, typer.Argument(metavar="ID", help="A remit's id, or the end of it.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the result goes (a new folder).")]
@@ -122,7 +123,17 @@ def do_command(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="ID", help="Go on with a remit instead of making one.")
     ] = None,
+    wait: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Leave when no model has answered for so long: 15m (the default without a terminal), 90s, 2h.",
+        ),
+    ] = None,
     yes: Yes = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave when the work begins; it goes on in the background.")
+    ] = False,
     despite: Annotated[
         list[str] | None,
         typer.Option(
@@ -136,7 +147,8 @@ def do_command(
 ) -> int:
     """Carry out an outcome within a budget, and verify it."""
     from remit.cli import do as command
-    from remit.cli.options import consent_above_usd, parse_budget, parse_despite
+    from remit.cli.consent import is_at_a_terminal
+    from remit.cli.options import consent_above_usd, parse_budget, parse_despite, parse_wait
 
     invocation = invocation_of(context, data, unsafe_local, json=json)
     manner = command.Manner(
@@ -144,6 +156,8 @@ def do_command(
         out=out,
         is_yes=yes,
         despite=parse_despite(despite or ()),
+        wait_seconds=parse_wait(wait, is_at_a_terminal=is_at_a_terminal()),
+        is_detached=detach,
     )
     if resume is not None:
         given = [
@@ -151,7 +165,6 @@ def do_command(
             input,
             verify,
             rubric,
-            budget,
             protect,
             unprotect,
             work,
@@ -167,9 +180,11 @@ def do_command(
         if any(value is not None for value in given):
             raise BadUsage(
                 "--resume goes on with a remit as it was made.",
-                mend="Give only --out, --yes, --despite or --json with it, or leave --resume away to make a new one.",
+                mend="Give only --budget, --out, --wait, --yes, --detach, --despite or --json with it, or leave --resume away "
+                "to make a new one.",
             )
-        return run_command(lambda: command.resume(invocation, resume, manner))
+        raised = parse_budget(budget) if budget else None
+        return run_command(lambda: command.resume(invocation, resume, manner, budget=raised))
     if outcome is None or not outcome.strip():
         raise BadUsage(
             "There is no outcome.",
@@ -256,6 +271,26 @@ def watch_command(
     return run_command(lambda: command.watch(invocation, id))
 
 
+@app.command(name="raise")
+def raise_command(
+    context: typer.Context,
+    id: RemitId,
+    amount: Annotated[
+        list[str], typer.Argument(metavar="AMOUNT", help="The whole new budget: 4 (dollars) or 90000tokens.")
+    ],
+    json: Json = False,
+    data: Data = None,
+    unsafe_local: UnsafeLocal = False,
+) -> int:
+    """Raise the budget of a remit that reached it; it goes on with what it has."""
+    from remit.cli import do as command
+    from remit.cli.options import parse_budget
+
+    invocation = invocation_of(context, data, unsafe_local, json=json)
+    budget = parse_budget(amount)
+    return run_command(lambda: command.raise_budget(invocation, id, budget))
+
+
 @app.command(name="receipt")
 def receipt_command(
     context: typer.Context,
@@ -335,6 +370,7 @@ def doctor_command(
 
 model.add_commands(app)
 serving.add_commands(app)
+money.add_commands(app)
 
 
 def main() -> None:
@@ -344,6 +380,11 @@ def main() -> None:
 
 def run(arguments: Sequence[str], opener: Opener | None = None) -> int:
     """Run one command line; `opener` opens the platform (tests give one of their own). Gives the exit code."""
+    with visible_output():
+        return _run(arguments, opener)
+
+
+def _run(arguments: Sequence[str], opener: Opener | None) -> int:
     try:
         result: object = app(
             args=list(arguments) or ["--help"], prog_name="remit", standalone_mode=False, obj=opener

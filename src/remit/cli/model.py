@@ -13,6 +13,7 @@ import typer
 from remit.cli.failure import EXIT_VERIFIED, BadUsage, CommandFailed
 from remit.cli.general_options import Data, Json
 from remit.cli.invocation import make_console, run_command
+from remit.cli.visible import json_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,8 +131,6 @@ def list_models(shelf: ModelShelf, console: Console, *, is_json: bool) -> None:
 
 
 def _print_json(shelf: ModelShelf, model: LocalModel, path: Path | None) -> None:
-    import msgspec
-
     fields = {
         "id": model.id,
         "title": model.title,
@@ -144,7 +143,7 @@ def _print_json(shelf: ModelShelf, model: LocalModel, path: Path | None) -> None
         "fetched_bytes": shelf.folder.partial_bytes(model),
         "has_runtime": shelf.has_runtime(),
     }
-    print(msgspec.json.encode(fields).decode())
+    print(json_line(fields))
 
 
 def _shelf(data: Path | None) -> ModelShelf:

@@ -15,6 +15,11 @@ from remit.client.wording import decimal_of
 CONSENT_ABOVE_USD_DEFAULT = Decimal("1.00")
 """REMIT_CONSENT_ABOVE_USD: a forecast up to this is not asked about."""
 
+WAIT_SECONDS_DEFAULT = 900.0
+"""How long an outage is waited for where nobody is at a terminal."""
+
+_WAIT = re.compile(r"(?P<amount>[0-9]{1,6})(?P<unit>[smh])")
+_WAIT_UNITS = {"s": 1, "m": 60, "h": 3600}
 _NUMBER = r"[0-9][0-9_]*(?:\.[0-9]+)?|\.[0-9]+"
 _USD = re.compile(rf"\$?\s*(?P<amount>{_NUMBER})\s*(?:usd|\$|dollars?)?", re.IGNORECASE)
 _TOKENS = re.compile(rf"(?P<amount>{_NUMBER})\s*(?P<scale>[km]?)\s*(?:tokens?|tok)", re.IGNORECASE)
@@ -85,6 +90,18 @@ def parse_despite(names: Sequence[str]) -> tuple[str, ...]:
                 f"--despite {name}: there is no such reason.", mend=f"{hint}Give one of {', '.join(known)}."
             )
     return tuple(dict.fromkeys(names))
+
+
+def parse_wait(text: str | None, *, is_at_a_terminal: bool) -> float | None:
+    """Seconds of `--wait`: `90s`, `15m`, `2h`. Without it: a quarter of an hour, or at a terminal as long as it takes."""
+    if text is None:
+        return None if is_at_a_terminal else WAIT_SECONDS_DEFAULT
+    match = _WAIT.fullmatch(text.strip())
+    if match is None:
+        raise BadUsage(
+            f"--wait {text}: that is no time.", mend="Write it as 90s, 15m or 2h; 0s does not wait."
+        )
+    return float(match["amount"]) * _WAIT_UNITS[match["unit"]]
 
 
 def consent_above_usd(environment: Mapping[str, str]) -> Decimal:

@@ -84,6 +84,8 @@ class _Survey:
     special: list[str] = field(default_factory=list[str])
     escaping: list[str] = field(default_factory=list[str])
     unreadable: list[str] = field(default_factory=list[str])
+    unnamed: list[str] = field(default_factory=list[str])
+    """With a name, or a symlink's target, that is not UTF-8."""
     plain_folders: dict[str, bool] = field(default_factory=dict[str, bool])
 
     def add(self, path: str) -> None:
@@ -93,9 +95,13 @@ class _Survey:
             status = source.lstat()
         except (FileNotFoundError, NotADirectoryError):
             return
-        if stat.S_ISLNK(status.st_mode):
+        if not _is_text(path):
+            self.unnamed.append(path)
+        elif stat.S_ISLNK(status.st_mode):
             target = source.readlink().as_posix()
-            if _escapes(self.folder, path, target):
+            if not _is_text(target):
+                self.unnamed.append(path)
+            elif _escapes(self.folder, path, target):
                 self.escaping.append(f"{path} -> {target}")
             else:
                 self.members.append(Member(path=path, source=source, status=status, target=target))
@@ -118,6 +124,13 @@ class _Survey:
             is_plain = (self.folder / parent).is_dir() and not (self.folder / parent).is_symlink()
             self.plain_folders[parent] = is_plain and self.has_plain_parents(parent)
         return self.plain_folders[parent]
+
+    def unnamed_note(self) -> tuple[str, ...]:
+        """What is left out, in words."""
+        if not self.unnamed:
+            return ()
+        shown = [os.fsencode(path).decode("utf-8", "backslashreplace") for path in self.unnamed]
+        return (f"not included (names that are not UTF-8): {_named(shown)}",)
 
     def refuse(self) -> None:
         """Raise BadUsage for everything that cannot be sent."""
@@ -171,7 +184,8 @@ async def packed(plan: InputPlan) -> AsyncGenerator[AsyncGenerator[bytes]]:
         extra: tuple[Member, ...] = ()
         if plan.has_history:
             target = Path(temporary) / "git"
-            await anyio.to_thread.run_sync(history.copy_history, plan.folder, target)
+            sent = [one.path for one in plan.members if not stat.S_ISDIR(one.status.st_mode)]
+            await anyio.to_thread.run_sync(history.copy_history, plan.folder, target, sent)
             survey = _Survey(target)
             for path in _walk(target, []):
                 survey.add(path)
@@ -202,7 +216,7 @@ def _plan_git(folder: Path, includes: Includes) -> InputPlan:
     if includes.unused:
         raise _takes_nothing(includes, [one.path for one in left_out.survey(folder, ignored)] + secrets)
     survey.refuse()
-    notes: list[str] = []
+    notes = [*survey.unnamed_note()]
     if note := ignored_note([one for one in left_out.survey(folder, ignored) if one.path not in added.tops]):
         notes.append(note)
     if note := secrets_note(secrets):
@@ -311,6 +325,7 @@ def _plan_plain(folder: Path, includes: Includes) -> InputPlan:
         raise _takes_nothing(includes, secrets)
     survey.refuse()
     notes = [f"{name} is {human_bytes(size)}" for name, size in _heavy_folders(survey.members)]
+    notes += survey.unnamed_note()
     if histories:
         notes.append(f"not included: {_named(histories)}")
     if note := secrets_note(secrets):
@@ -345,6 +360,14 @@ def _heavy_folders(members: Iterable[Member]) -> list[tuple[str, int]]:
             sizes[top] = sizes.get(top, 0) + member.size
     heavy = [(name, size) for name, size in sizes.items() if size >= HEAVY_BYTES]
     return sorted(heavy, key=lambda item: -item[1])
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _escapes(folder: Path, path: str, target: str) -> bool:

@@ -92,9 +92,22 @@ def _summary(receipt: wording.Json) -> RenderableType:
         pairs.append(
             ("held", f"{wording.exact_usd(held.get('usd'))} and {wording.count(held.get('tokens'))} tokens")
         )
+    pairs += paused_rows(receipt)
     for model, price in wording.as_object(receipt.get("prices")).items():
         pairs.append((f"price of {model}", f"from {wording.as_object(price).get('source')}"))
     return render.rows(pairs)
+
+
+def paused_rows(receipt: wording.Json) -> list[tuple[str, str]]:
+    """How often it was paused, for how long, and why; nothing where it never was."""
+    pauses = [wording.as_object(pause) for pause in wording.as_list(receipt.get("pauses"))]
+    if not pauses:
+        return []
+    times = [wording.duration_between(pause.get("at"), pause.get("until")) for pause in pauses]
+    reasons = ", ".join(dict.fromkeys(wording.printable(str(pause.get("reason"))) for pause in pauses))
+    now = ", and it is now" if times[-1] is None else ""
+    took = wording.seconds(sum(time for time in times if time is not None))
+    return [("paused", f"{wording.counted(len(pauses), 'time')}, {took} in all ({reasons}){now}")]
 
 
 def _table(*columns: tuple[str, bool]) -> Table:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from remit.cli import render
-from remit.cli.receipt import amount_text, isolation_text, rests_on_rows, tools_by_name
+from remit.cli.receipt import amount_text, isolation_text, paused_rows, rests_on_rows, tools_by_name
 from remit.client import wording
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -88,6 +88,7 @@ def _details(remit: wording.Json, receipt: wording.Json) -> Html:
     pairs = [
         ("status", wording.status_text(str(receipt.get("status")))),
         *rests_on_rows(receipt),
+        *paused_rows(receipt),
         ("agent", f"{agent.get('model')} in {harness.get('name')} {harness.get('version')}"),
         ("image", str(receipt.get("image_digest") or "none was needed")),
         ("isolation", isolation_text(receipt)),

@@ -32,6 +32,8 @@ def live(view: View, *, now: datetime) -> RenderableType:
         Text(wording.one_line(view.outcome), style="bold"),
         Text(),
     ]
+    if view.status == "paused":
+        parts += [Text(view.explanation, style="yellow"), Text()]
     steps = view.steps[-STEPS_SHOWN:]
     parts.extend(_step(step, now) for step in steps)
     if view.is_thinking:
@@ -214,6 +216,10 @@ def _remarks(remit: wording.Json) -> list[RenderableType]:
     return [
         *(Text(f"! tampered: {path} was protected and was changed", style="red") for path in tampered),
         *(Text(f"· added: {path} was left out of the verification", style="yellow") for path in added),
+        *(
+            Text(f"· result: {wording.printable(str(note))}", style="yellow")
+            for note in wording.as_list(remit.get("result_notes"))
+        ),
     ]
 
 

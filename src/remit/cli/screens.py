@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
-import msgspec
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -17,6 +16,7 @@ from rich.text import Text
 from remit.cli import render
 from remit.cli.lines import remit_lines, session_lines
 from remit.cli.view import View
+from remit.cli.visible import json_line
 from remit.client.wording import Json
 
 LIVE_DRAWS_PER_SECOND = 4
@@ -136,7 +136,7 @@ class LineScreen:
         return
 
 
-_LAST_TYPES = ("remit.ended", "remit.interrupted")
+_LAST_TYPES = ("remit.ended", "remit.interrupted", "remit.paused")
 
 
 class JsonScreen(LineScreen):
@@ -147,7 +147,7 @@ class JsonScreen(LineScreen):
         if event["type"] in _LAST_TYPES:
             # The line a script reads: its id is what the other commands take.
             line |= {"id": view.remit_id, "event_id": event["id"]}
-        print(msgspec.json.encode(line).decode(), file=self._file, flush=True)
+        print(json_line(line), file=self._file, flush=True)
 
     def session_event(self, event: Json, view: View) -> None:
         return

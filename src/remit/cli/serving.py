@@ -1,4 +1,4 @@
-"""The command lines of serving: `up`, `keys`, `link`."""
+"""The command lines of serving: `up`, `stop`, `keys`, `link`."""
 
 from __future__ import annotations
 
@@ -38,6 +38,25 @@ def up_command(
 
     platform = platform_of(data, unsafe_local)
     return run_command(lambda: up.up(platform, make_console(), host=host, port=port))
+
+
+def stop_command(
+    context: typer.Context,
+    all: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Only interrupt, and report within 2 seconds that nothing runs, bills or holds."
+        ),
+    ] = False,
+    json: Json = False,
+    data: Data = None,
+    unsafe_local: UnsafeLocal = False,
+) -> int:
+    """Interrupt what runs on the data folder, and end the process that owns it."""
+    from remit.cli import stop
+
+    invocation = invocation_of(context, data, unsafe_local, json=json)
+    return run_command(lambda: (stop.stop_all if all else stop.stop)(invocation))
 
 
 @keys_app.command(name="create")
@@ -120,5 +139,6 @@ def link_command(
 def add_commands(app: typer.Typer) -> None:
     """Make them part of the program."""
     app.command(name="up")(up_command)
+    app.command(name="stop")(stop_command)
     app.command(name="link")(link_command)
     app.add_typer(keys_app)

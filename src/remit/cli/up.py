@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gc
 import ipaddress
+import itertools
 import os
 import signal
+import socket
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,22 +20,26 @@ from rich.console import Console
 from rich.text import Text
 
 from remit.cli import render
-from remit.cli.connect import CLOSE_SECONDS_MAX, KEY_FILE, PlatformOptions
-from remit.cli.failure import EXIT_VERIFIED, BadUsage, CommandFailed, explain
+from remit.cli.connect import CLOSE_SECONDS_MAX, PlatformOptions
+from remit.cli.failure import EXIT_INTERRUPTED, EXIT_VERIFIED, BadUsage, CommandFailed, explain
+from remit.cli.garbage import collect_garbage_seldom
 from remit.cli.invocation import make_console, platform_of, run_command
+from remit.cli.owners import KEY_FILE, leave
 from remit.client import wording
 from remit.client.client import AsyncClient
 from remit.client.stream import JsonObject
 from remit.errors import DataFolderBusy
+from remit.ownership import find_owner
 
 if TYPE_CHECKING:
     from remit.app import Platform
+    from remit.config import Settings
 
 SANDBOX_PROBES = frozenset({"bubblewrap", "unsafe-local"})
 SHORT_KEY_CHARACTERS = 16
-GARBAGE_THRESHOLDS = (10_000, 20, 20)
-"""So many more objects than before are looked through; every 20th time those that survived one look too, every 400th
-time all."""
+TAKE_SECONDS = 0.05
+TAKES_MAX = 400
+"""How often it is tried to take a folder that somebody only looks into, or that an owner is just leaving."""
 
 
 def run() -> None:
@@ -46,7 +54,7 @@ def run() -> None:
 async def up(options: PlatformOptions, console: Console, *, host: str | None, port: int | None) -> int:
     """Serve until SIGTERM or Ctrl-C; a second one leaves at once. What is under way goes on at the next start."""
     gc.disable()  # until all is loaded: nothing of it goes away
-    from remit.app import load_settings, open_platform
+    from remit.app import load_settings
     from remit.cli.logs import log_to_stderr
 
     settings = load_settings(
@@ -57,26 +65,72 @@ async def up(options: PlatformOptions, console: Console, *, host: str | None, po
     closing = anyio.CancelScope()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_heed_signals, stop)
-        try:
-            with closing:
-                async with open_platform(settings, serves_tcp=True) as platform:
-                    _collect_garbage_seldom()
-                    await _introduce(platform, settings.data, settings.host, console)
-                    await stop.wait()
-                    console.print("Stopping. What is under way goes on at the next start.")
-                    closing.deadline = anyio.current_time() + CLOSE_SECONDS_MAX
-        except DataFolderBusy as busy:
-            raise _busy(busy, settings.data) from busy
+        with closing:
+            async with _opened_in_turn(settings, console, stop) as platform:
+                collect_garbage_seldom()
+                await _introduce(platform, settings.data, settings.host, console)
+                await stop.wait()
+                console.print("Stopping. What is under way goes on at the next start.")
+                closing.deadline = anyio.current_time() + CLOSE_SECONDS_MAX
         tasks.cancel_scope.cancel()
     return EXIT_VERIFIED
 
 
-def _collect_garbage_seldom() -> None:
-    """A look through everything stops every stream for as long as it takes. What is loaded by now stays, and what comes
-    later is seldom in cycles."""
-    gc.freeze()
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
-    gc.enable()
+@asynccontextmanager
+async def _opened_in_turn(
+    settings: Settings, console: Console, stop: anyio.Event
+) -> AsyncGenerator[Platform]:
+    """The platform, by the folder's owner: one in the background makes room first, any other is named."""
+    from remit.app import open_platform
+
+    for takes in itertools.count(1):
+        async with AsyncExitStack() as stack:
+            try:
+                platform = await stack.enter_async_context(open_platform(settings, kind="up"))
+            except DataFolderBusy as error:
+                busy = error
+            else:
+                yield platform
+                return
+        if takes == TAKES_MAX:
+            raise _busy(busy, settings.data)
+        await _make_room(busy, settings, console, stop)
+
+
+async def _make_room(busy: DataFolderBusy, settings: Settings, console: Console, stop: anyio.Event) -> None:
+    owner = await anyio.to_thread.run_sync(find_owner, settings.data)
+    if owner is None:  # somebody looks, or an owner has just begun or is about to be gone
+        await anyio.sleep(TAKE_SECONDS)
+        return
+    if owner.kind != "background":
+        raise _busy(busy, settings.data)
+    _refuse_a_taken_port(settings)
+    console.print(
+        f"Process {owner.pid} owns the data folder in the background; this one takes over when what runs comes to a rest."
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_at, stop, tasks.cancel_scope)
+        await leave(owner, signal.SIGHUP, seconds_max=None)
+        tasks.cancel_scope.cancel()
+    if stop.is_set():
+        raise CommandFailed("Interrupted before it served.", exit_code=EXIT_INTERRUPTED)
+
+
+def _refuse_a_taken_port(settings: Settings) -> None:
+    """Before anybody makes room for what could not serve."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        raise BadUsage(
+            f"Nothing can be served on {settings.host} port {settings.port}: {error.strerror}.",
+            mend="Choose others with --host, --port.",
+        ) from error
+
+
+async def _cancel_at(stop: anyio.Event, scope: anyio.CancelScope) -> None:
+    await stop.wait()
+    scope.cancel()
 
 
 async def _heed_signals(stop: anyio.Event) -> None:

@@ -14,6 +14,7 @@ from remit.client.wording import (
     as_list,
     as_object,
     message_text,
+    moment,
     one_line,
     packages_text,
     printable,
@@ -125,6 +126,11 @@ def fold_remit(view: View, event: Json) -> View:
             return _after_iteration(view, event)
         case "remit.interrupted":
             return replace(view, status="interrupted", is_thinking=False)
+        case "remit.paused":
+            return replace(view, status="paused", explanation=pause_line(event), is_thinking=False)
+        case "remit.reopened":
+            budget = as_object(event.get("budget"))
+            return replace(view, status="working", budget=budget, cap=budget, is_ended=False, explanation="")
         case "remit.ended":
             return _after_end(view, event)
         case _:
@@ -240,6 +246,14 @@ def sandbox_lost_text(event: Json) -> str:
     if not restored:
         return f"lost ({reason}); begins again from the input"
     return f"lost ({reason}); files restored, shell and processes are gone"
+
+
+def pause_line(event: Json) -> str:
+    """Why a remit is paused and how that ends, in one line."""
+    message = one_line(printable(str(event.get("message") or event.get("reason") or "")))
+    if event.get("wake_at"):
+        return f"no model answers ({message}); it goes on by itself at {moment(event['wake_at'])}"
+    return f"{message}. {one_line(printable(str(event.get('mend') or '')))}".rstrip()
 
 
 def _state_of(result: Json) -> StepState:

@@ -15,6 +15,12 @@ from remit.client.client import AsyncClient
 from remit.client.errors import NotFoundError
 from remit.client.stream import JsonObject
 
+MOVING = frozenset({"verifying_input", "working", "running", "rescheduling"})
+UNOWNED = (
+    "No process works on this data folder, so nothing moves. Work goes on while an owner lives: `remit do --resume` with "
+    "a remit's id starts one, and so does `remit up`."
+)
+
 
 class _Named(NamedTuple):
     id: str
@@ -23,12 +29,15 @@ class _Named(NamedTuple):
 
 async def why(invocation: Invocation, id: str) -> int:
     """Of a remit or a session, by its id or the end of it."""
-    async with invocation.connect() as connection:
+    async with invocation.look() as connection:
         answer = await _ask(connection.client, id)
+        is_unowned = connection.is_unowned
     if invocation.is_json:
         invocation.print_json(answer)
     else:
         _print(invocation.console, answer)
+        if is_unowned and answer["status"] in MOVING:
+            invocation.console.print(Text(UNOWNED, style="yellow"), soft_wrap=True)
     return EXIT_VERIFIED
 
 

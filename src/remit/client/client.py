@@ -10,7 +10,7 @@ import httpx2
 
 from remit.client.asgi import ASGIApp, StreamingASGITransport
 from remit.client.http import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Http
-from remit.client.resources import Agents, Environments, Inputs, Keys, Remits, Sessions
+from remit.client.resources import Agents, Caps, Environments, Inputs, Keys, Remits, Sessions
 from remit.client.stream import RECONNECTS_MAX, JsonObject
 from remit.clock import Clock, SystemClock
 
@@ -50,6 +50,7 @@ class AsyncClient:
         self.environments = Environments(http)
         self.sessions = Sessions(http)
         self.keys = Keys(http)
+        self.caps = Caps(http)
 
     @classmethod
     def in_process(
@@ -86,6 +87,14 @@ class AsyncClient:
         traceback: TracebackType | None,
     ) -> None:
         await self._http.__aexit__(exc_type, exc_value, traceback)
+
+    async def stop(self) -> JsonObject:
+        """Interrupt everything of the workspace; what still runs or is held after two seconds at most."""
+        return await self._calls.post("/v1/stop")
+
+    async def reconcile(self, content: str, *, dry_run: bool = True) -> JsonObject:
+        """What a provider's own export says of assumed calls; booked only without `dry_run`. Needs an operator's key."""
+        return await self._calls.post("/v1/reconcile", {"content": content, "dry_run": dry_run}, is_long=True)
 
     async def doctor(self) -> JsonObject:
         """What works on the server's machine, and the mend of what does not."""

@@ -108,8 +108,22 @@ class Remits:
         return await self._http.post(_path("/v1/remits", remit_id, "interrupt"))
 
     async def resume(self, remit_id: str) -> JsonObject:
-        """Go on after an interrupt."""
+        """Go on after an interrupt, or in a pause without waiting for its end."""
         return await self._http.post(_path("/v1/remits", remit_id, "resume"))
+
+    async def raise_budget(
+        self, remit_id: str, *, usd: str | None = None, tokens: int | None = None
+    ) -> JsonObject:
+        """Give a remit that reached its budget a higher one, in all; it goes on with what it has."""
+        return await self._http.post(
+            _path("/v1/remits", remit_id, "budget"), _given({"usd": usd, "tokens": tokens})
+        )
+
+    async def attend(self, remit_id: str, *, detach: bool = False) -> JsonObject:
+        """Stand by until it has ended: a remit that was attended and is not any more is interrupted after a few seconds.
+        With `detach` say that it may go on alone; answers at once."""
+        fields = {"detach": True} if detach else {}
+        return await self._http.post(_path("/v1/remits", remit_id, "attend"), fields, is_long=not detach)
 
     async def verify(self, remit_id: str) -> JsonObject:
         """Run the verifiers again on the result; answers when they are done."""
@@ -188,9 +202,9 @@ class Sessions:
         """The session as it is now."""
         return await self._http.get(_path("/v1/sessions", session_id))
 
-    def list(self) -> AsyncGenerator[JsonObject]:
+    def list(self, *, statuses: Sequence[str] | None = None) -> AsyncGenerator[JsonObject]:
         """Every session that is not archived."""
-        return self._http.pages("/v1/sessions", {})
+        return self._http.pages("/v1/sessions", {"statuses": list(statuses) if statuses else None})
 
     def events(self, session_id: str, *, order: Order | None = None) -> AsyncGenerator[JsonObject]:
         """Its events so far, page by page."""
@@ -255,6 +269,25 @@ class Keys:
         return await self._http.post(
             "/v1/links", _given({"id": id, "expires_in_seconds": expires_in_seconds})
         )
+
+
+class Caps:
+    """`/v1/caps`; setting needs an operator's key."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def list(self, *, workspace_id: str | None = None) -> JsonObject:
+        """Every cap of a workspace and of its keys, with what is left of the period that runs."""
+        query = "" if workspace_id is None else f"?workspace_id={quote(workspace_id, safe='')}"
+        return await self._http.get(f"/v1/caps{query}")
+
+    async def set(
+        self, *, period: str, key_id: str | None = None, workspace_id: str | None = None, **amounts: object
+    ) -> JsonObject:
+        """Set `usd` (text) or `tokens` per `day`, `week` or `month`; None takes a cap away. Answers the list."""
+        given = _given({"period": period, "key_id": key_id, "workspace_id": workspace_id})
+        return await self._http.post("/v1/caps", {**given, **amounts})
 
 
 def _path(collection: str, id: str, rest: str = "") -> str:

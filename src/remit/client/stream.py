@@ -25,7 +25,7 @@ Open = Callable[[str | None], AbstractAsyncContextManager[httpx2.Response]]
 """Opens the stream after a cursor; raises ApiError for an error answer."""
 
 _ENDS = frozenset({"remit.ended", "session.deleted", "session.status_terminated"})
-"""After these nothing more is to be waited for."""
+"""After these nothing more is to be waited for, unless the server goes on telling: a remit may have been reopened."""
 
 
 class EventStream:
@@ -64,7 +64,7 @@ class EventStream:
         await self._events.aclose()
 
     async def _follow(self) -> AsyncGenerator[JsonObject]:
-        failures = 0
+        failures, is_over = 0, False
         while True:
             cause: Exception | None = None
             try:
@@ -76,11 +76,12 @@ class EventStream:
                         failures = 0
                         # Before the event is handed out: a reader that stops here has had it.
                         self.cursor = frame.id or self.cursor
+                        is_over = event.get("type") in _ENDS
                         yield event
-                        if event.get("type") in _ENDS:
-                            return
             except (httpx2.TransportError, RateLimitError, ServerError) as error:
                 cause = error
+            if is_over:
+                return
             failures += 1
             if self.cursor is None:
                 raise ConnectionLost("The stream broke off before its first event.") from cause

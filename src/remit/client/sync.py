@@ -132,6 +132,7 @@ class Remits:
         self.decline = bridge.call(remits.decline)
         self.interrupt = bridge.call(remits.interrupt)
         self.resume = bridge.call(remits.resume)
+        self.raise_budget = bridge.call(remits.raise_budget)
         self.verify = bridge.call(remits.verify)
         self.check = bridge.call(remits.check)
         self.receipt = bridge.call(remits.receipt)
@@ -186,6 +187,14 @@ class Keys:
         self.link = bridge.call(keys.link)
 
 
+class Caps:
+    """See `resources.Caps`."""
+
+    def __init__(self, bridge: _Bridge, caps: resources.Caps) -> None:
+        self.list = bridge.call(caps.list)
+        self.set = bridge.call(caps.set)
+
+
 class Client:
     """Use it in `with`. Parameters as `AsyncClient`'s; its event loop lives in a thread of its own."""
 
@@ -207,7 +216,10 @@ class Client:
         self.environments = Environments(bridge, client.environments)
         self.sessions = Sessions(bridge, client.sessions)
         self.keys = Keys(bridge, client.keys)
+        self.caps = Caps(bridge, client.caps)
         self.doctor = bridge.call(client.doctor)
+        self.stop = bridge.call(client.stop)
+        self.reconcile = bridge.call(client.reconcile)
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any, cast
@@ -10,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from remit.clock import parse_rfc3339
+from remit.hidden import printable as printable  # with the other ways to say a text
 
 Json = Mapping[str, Any]  # Any: JSON of the wire
 
@@ -28,15 +28,6 @@ _STATUSES = {
     "unsatisfied": "not satisfied",
 }
 _TELLING_INPUTS = ("command", "file_path", "path", "pattern", "query", "url")
-_HIDDEN = re.compile(
-    "["
-    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but for tabs and line ends: they steer a terminal
-    "\u2028\u2029"  # line ends that some programs do not see
-    "\u202a-\u202e\u2066-\u206f"  # what turns the order of the text around them, so that it reads as other text
-    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # text that nobody sees
-    "\ud800-\udfff"  # halves of a character
-    "]"
-)
 
 
 # -------------------------------------------------------------------------------------------------- JSON
@@ -163,14 +154,6 @@ def moment(value: object) -> str:
 
 
 # ------------------------------------------------------------------------------------------------- texts
-
-
-def printable(text: str) -> str:
-    """The text without what could steer its reader or lie to them. Writing of every language stays, with its joiners and
-    blanks."""
-    if text.isascii() and text.isprintable():
-        return text
-    return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
 def one_line(text: str) -> str:

@@ -18,6 +18,7 @@ from remit.client.wording import (
     headline,
     moment,
     pretty,
+    printable,
     seconds,
     short,
     status_text,
@@ -69,6 +70,7 @@ def remit_status(remit: Json) -> Markup:
         ("harness", f"{harness['name']} {harness.get('version')}" if harness.get("name") else None),
         ("began", moment(remit.get("created_at"))),
         ("ended", moment(ended) if ended else None),
+        ("goes on", moment(remit["wake_at"]) if remit.get("wake_at") else None),
     ]
     explanation = str(remit.get("explanation") or "")
     note = tag("p", explanation, class_="dim") if explanation else None
@@ -106,13 +108,16 @@ def remit_verifiers(remit: Json) -> Markup:
     ]
     if work := [str(path) for path in as_list(remit.get("rests_on_work"))]:
         notes.append(tag("p", work_sentence(work)))
+    notes += [tag("p", f"result: {printable(str(note))}") for note in as_list(remit.get("result_notes"))]
     return section(
         "verifiers", "Verifiers", tag("p", count_text, class_="dim"), tag("ul", *rows, class_="plain"), *notes
     )
 
 
 def remit_waiting(remit: Json) -> Sequence[Markup]:
-    """The consent that a remit waits for."""
+    """The consent that a remit waits for, or what people must mend before it goes on."""
+    if remit.get("status") == "paused" and remit.get("wake_at") is None:
+        return (tag("li", tag("b", "paused"), " ", str(remit.get("explanation") or "")),)
     if remit.get("status") != "awaiting_consent":
         return ()
     forecast = as_object(remit.get("forecast"))

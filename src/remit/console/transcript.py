@@ -194,6 +194,7 @@ def _sandbox_lost(event: Json) -> Markup:
         what.append(
             f"{uses} tool uses since the last snapshot" if uses > 1 else "1 tool use since the last snapshot"
         )
+    what += [str(as_object(one).get("path")) for one in as_list(lost.get("left_out"))]
     since = f"from {moment(restored.get('taken_at'))}" if restored.get("taken_at") else "from a snapshot"
     survived = f"Files were restored {since}." if restored else "It begins again from the input."
     gone = f" Gone: {', '.join(what)}." if what else ""

@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any  # messages are JSON
 from urllib.parse import quote_plus
@@ -78,8 +78,10 @@ class Binding:
 class BoundPlace:
     """All credentials that belong to one place."""
 
-    def __init__(self, bindings: Sequence[Binding]) -> None:
+    def __init__(self, bindings: Sequence[Binding], *, is_redacted: bool = True) -> None:
+        """Not `is_redacted`: bodies of answers are passed on as they come, with whatever is in them."""
         self._bindings = bindings
+        self.is_redacted = is_redacted
         self.scrubber = Scrubber(binding.secret.encode() for binding in bindings)
         self.reads_bodies = any(binding.in_body for binding in bindings)
 
@@ -120,7 +122,9 @@ class BoundPlace:
         return value
 
 
-def bind_places(bindings: Iterable[Binding]) -> dict[Place, BoundPlace]:
+def bind_places(
+    bindings: Iterable[Binding], unredacted: Container[Place] = frozenset()
+) -> dict[Place, BoundPlace]:
     """By place. Where two set the same header, the first one does."""
     found: dict[Place, list[Binding]] = {}
     for binding in bindings:
@@ -131,7 +135,7 @@ def bind_places(bindings: Iterable[Binding]) -> dict[Place, BoundPlace]:
                 for one in here
             ):
                 here.append(binding)
-    return {place: BoundPlace(here) for place, here in found.items()}
+    return {place: BoundPlace(here, is_redacted=place not in unredacted) for place, here in found.items()}
 
 
 def _folded(header: bytes) -> bytes:

@@ -14,7 +14,7 @@ from .bindings import BoundPlace
 from .heads import Answer, BadMessage, Headers, Request, answer_body, lines, parse_answer
 from .reach import Streams
 from .relay import LAST_CHUNK, BadBody, Counter, Length, as_chunk, pieces_of, pump_body
-from .scrubbing import Inflated, ScrubbedStream
+from .scrubbing import Inflated, ScrubbedStream, UnchangedStream
 from .stops import stop
 
 BODY_BYTES_MAX = 1 << 20
@@ -86,7 +86,7 @@ class Exchanges:
             length = answer_body(answer, request.method)
         except BadMessage as error:
             raise stop(502, "failed", f"{request.host} gave no clear answer", str(error)) from error
-        inflated = _inflated(answer, length, request.host)
+        inflated = _inflated(answer, length, request.host) if self._place.is_redacted else None
         is_chunked = request.takes_chunks and (inflated is not None or not isinstance(length, int))
         may_follow = request.is_persistent and answer.is_persistent and length != "end"
         headers = [one for one in answer.headers if one[0].lower() != b"transfer-encoding"]
@@ -109,13 +109,13 @@ class Exchanges:
 
     async def _pass_body_back(self, length: Length, inflated: Inflated | None, *, is_chunked: bool) -> None:
         writer = self._client[1]
-        scrubbed = ScrubbedStream(self._place.scrubber)
+        scrubbed = ScrubbedStream(self._place.scrubber) if self._place.is_redacted else UnchangedStream()
 
-        async def write(piece: bytes) -> None:
-            if piece:
-                writer.write(as_chunk(piece) if is_chunked else piece)
+        async def write(pieces: list[bytes]) -> None:
+            if pieces:
+                writer.write(b"".join(map(as_chunk, pieces) if is_chunked else pieces))
                 await writer.drain()
-                self._counter.went_down(len(piece))
+            self._counter.went_down(sum(map(len, pieces)))  # what is held back has come, too: it is not idle
 
         try:
             async for piece in pieces_of(self._server[0], length):

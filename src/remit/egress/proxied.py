@@ -42,6 +42,8 @@ class EgressSettings:
     ports: tuple[int, ...] = (80, 443)
     private_hosts: tuple[str, ...] = ()
     """Names, `*.names`, addresses or networks, each perhaps with `:port`, that are reached although they are private."""
+    unredacted_hosts: tuple[str, ...] = ()
+    """Places, written as a credential's hosts are, whose answers are streamed and not looked through."""
     registries: tuple[str, ...] = ("pypi.org", "files.pythonhosted.org", "registry.npmjs.org")
     """Hosts that `allow_package_managers` opens, besides those of `registry_urls`."""
     registry_urls: tuple[str, ...] = ()
@@ -55,6 +57,11 @@ class EgressSettings:
                 make_guard((), (entry,))
             except ValueError as error:
                 raise InvalidRequest(f"egress_private_hosts: {entry!r} is no host: {error}") from error
+        for entry in self.unredacted_hosts:
+            try:
+                parse_place(entry)
+            except ValueError as error:
+                raise InvalidRequest(f"egress_unredacted_hosts: {entry!r} is no host: {error}") from error
         self.registry_hosts()
 
     def registry_hosts(self) -> tuple[str, ...]:
@@ -220,6 +227,7 @@ class ProxiedEgress:
             "op": "configure",
             "ports": settings.ports,
             "private_hosts": settings.private_hosts,
+            "unredacted_hosts": settings.unredacted_hosts,
             "connections": settings.connections,
         }
         return [

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from encodings import idna as idna  # before root is given up: what is imported later may not be readable then
 from typing import Any  # messages are JSON
 
-from .bindings import Binding, bind_places
+from .bindings import Binding, Place, bind_places, parse_place
 from .limits import Limits
 from .policy import Policy, make_guard
 from .proxy import Credentials, Proxy, encode_report
@@ -51,6 +51,7 @@ async def _serve(control: socket.socket) -> None:
     loop.set_default_executor(ThreadPoolExecutor(_LOOKUP_THREADS))
     reports = _Reports(control)
     proxy: Proxy | None = None
+    unredacted: frozenset[Place] = frozenset()
     while True:
         await _readable(loop, control)
         try:
@@ -64,6 +65,7 @@ async def _serve(control: socket.socket) -> None:
         message = json.loads(data)
         match message["op"]:
             case "configure":
+                unredacted = frozenset(map(parse_place, message["unredacted_hosts"]))
                 guard = make_guard(message["ports"], message["private_hosts"])
                 proxy = Proxy(guard, reports.put, limits=Limits(connections=message["connections"]))
             case "open":
@@ -76,7 +78,9 @@ async def _serve(control: socket.socket) -> None:
                 if "server_pem" in message:
                     proxy.trust(_whole(descriptors[0]))
                     bindings = map(Binding.from_message, message["bindings"])
-                    credentials = Credentials(places=bind_places(bindings), pem=message["server_pem"])
+                    credentials = Credentials(
+                        places=bind_places(bindings, unredacted), pem=message["server_pem"]
+                    )
                 await proxy.open(message["id"], policy, listener, credentials)
             case "forget":
                 assert proxy is not None

@@ -1,20 +1,38 @@
 """Secrets in what a server answers: found in the forms in which programs write them, overwritten with stars of the same
-length, so that lengths and framing stay true. Standard library only: the proxy process imports it."""
+length, so that lengths and framing stay true.
+
+Whoever chooses part of an answer must learn nothing from how it comes: as much is held back whatever it says, it goes on in
+pieces of one size, and looking for secrets takes as long for what begins like one as for what does not. Standard library
+only: the proxy process imports it.
+"""
 
 from __future__ import annotations
 
 import base64
-import html
-import json
+import random
 import zlib
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote, quote_plus
+
+from .unfolding import Plain, fold, unfolded
 
 PIECE_BYTES = 65_536
-_MASK = b"*"
-_SEED_BYTES = 8
+FLOW_BYTES = 4_096
+"""A body goes on in pieces of this size; what is left comes at its end."""
+WRITTEN_BYTES_MAX = 12
+"""For each byte of a secret: `\\u0026#x3D;` is one byte."""
+_NO_LINES = bytes(byte if byte in b"\r\n" else 42 for byte in range(256))
+"""Stars; line ends stay, so that a head's lines do."""
 _DROPPED_BY_OFFSET = (0, 2, 3)
 """Characters of base64 that also tell of the one or two bytes in front."""
+_PLAIN_MIN = 8
+"""What is left of a secret that looks like escapes itself may be found anywhere."""
+_AFTER_AN_OPENING = b"0123456789abcdefux{#;"
+_OPENINGS = (b"%", b"&", b"\\")
+_EDGE = 8
+_CORE_MIN = 16
+_SAMPLES = 10
+"""So many bytes of a form are compared at once, at places that nobody knows: to guess these is to guess the secret."""
+_LANES = 8
 _GZIP_OR_ZLIB = 47
 """For zlib: 32 KiB of window, the head tells which of the two."""
 
@@ -24,25 +42,11 @@ class BadEncoding(Exception):
 
 
 def forms_of(secret: bytes) -> set[bytes]:
-    """The secret and how else it may stand in an answer, in lower case."""
-    text = secret.decode()
-    written = json.dumps(text)[1:-1]
-    forms = {
-        secret,
-        secret.hex().encode(),
-        "".join(f"%{byte:02x}" for byte in secret).encode(),
-        quote(text).encode(),
-        quote(text, safe="").encode(),
-        quote_plus(text).encode(),
-        written.encode(),
-        written.replace("/", "\\/").encode(),
-        json.dumps(text, ensure_ascii=False)[1:-1].encode(),
-        html.escape(text).encode(),
-    }
-    for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        for offset, dropped in enumerate(_DROPPED_BY_OFFSET):
-            forms.add(_certain(encode(b"\0" * offset + secret), dropped))
-    return {form.lower() for form in forms}
+    """The secret and what else of it may stand in an answer, but for escapes."""
+    forms = {secret, secret.hex().encode()}
+    for offset, dropped in enumerate(_DROPPED_BY_OFFSET):
+        forms.add(_certain(base64.b64encode(b"\0" * offset + secret), dropped))
+    return forms
 
 
 def _certain(encoded: bytes, dropped: int) -> bytes:
@@ -51,12 +55,65 @@ def _certain(encoded: bytes, dropped: int) -> bytes:
     return bare[dropped : len(bare) - (bare != encoded)]
 
 
+class _Needle:
+    """One form. Among escapes its core is looked for: what stands around may make one with its first or last letters."""
+
+    def __init__(self, form: bytes, *, has_neighbours: bool) -> None:
+        spare = max(0, len(form) - _CORE_MIN) if has_neighbours else 0
+        head, tail = form[: min(_EDGE, spare)], form[-_EDGE:]
+        self.front = len(head) - len(head.lstrip(_AFTER_AN_OPENING))
+        opening = min((at for at in map(tail.find, _OPENINGS) if at >= 0), default=len(tail))
+        self.back = min(len(tail) - opening, spare - self.front)
+        self.core = form[self.front : len(form) - self.back]
+
+
+class _Sieve:
+    """Finds a few needles in time that depends on lengths alone, until one is there.
+
+    `bytes.find` takes longer the more of a needle it meets. Here some bytes of all needles, at places chosen at random,
+    are looked up for every position, and the answers combined as one great number of one size.
+    """
+
+    def __init__(self, needles: list[_Needle]) -> None:
+        self._needles = needles
+        self._span = min(len(needle.core) for needle in needles)
+        count = min(_SAMPLES, self._span)
+        self._tables: list[tuple[int, bytes]] = []
+        for place in sorted(random.SystemRandom().sample(range(self._span), count)):
+            table = bytearray(256)
+            for lane, needle in enumerate(needles):
+                table[needle.core[place]] |= 1 << lane
+            self._tables.append((place, bytes(table)))
+
+    def find(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Where they stand."""
+        starts = len(data) - self._span + 1
+        if starts <= 0:
+            return
+        hits = (1 << 8 * (starts + 1)) - 1
+        for place, table in self._tables:
+            # The byte behind keeps the number's size.
+            hits &= int.from_bytes(data[place : place + starts].translate(table) + b"\xff", "little")
+        if hits == 0xFF << 8 * starts:
+            return
+        for at, lanes in enumerate(hits.to_bytes(starts + 1, "little")[:-1]):
+            for lane, needle in enumerate(self._needles):
+                if lanes >> lane & 1 and data.startswith(needle.core, at):
+                    start = max(0, at - needle.front)
+                    yield start, min(len(data), at + len(needle.core) + needle.back)
+
+
 class Scrubber:
     """Knows the secrets of one place."""
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
-        self.forms = sorted({form for secret in secrets for form in forms_of(secret)})
-        self._longest = max(map(len, self.forms), default=1)
+        known = list(secrets)
+        forms = {form for each in known for form in forms_of(each)}
+        plain = {Plain(form).text for form in forms}
+        self._written = _sieves(_Needle(fold(form), has_neighbours=False) for form in forms)
+        self._plain = _sieves(_Needle(form, has_neighbours=True) for form in plain if len(form) >= _PLAIN_MIN)
+        self.held = WRITTEN_BYTES_MAX * max(map(len, known), default=0)
+        """The longest way to write one; so many bytes must be seen before those in front of them are passed on."""
 
     def clean(self, data: bytes) -> tuple[bytes, int]:
         """What may be passed on, and how many secrets were overwritten."""
@@ -64,65 +121,88 @@ class Scrubber:
         if not found:
             return data, 0
         masked = bytearray(data)
-        for start, end in found:
-            masked[start:end] = _MASK * (end - start)
+        mask(masked, found)
         return bytes(masked), len(found)
 
     def find(self, data: bytes) -> list[tuple[int, int]]:
-        """Where secrets stand; in any case of letters."""
-        folded = data.lower()
-        found: list[tuple[int, int]] = []
-        for form in self.forms:
-            at = folded.find(form)
-            while at >= 0:
-                found.append((at, at + len(form)))
-                at = folded.find(form, at + 1)
-        return found
+        """Where secrets stand: from left to right, none inside another."""
+        # Also as they are written: what stands in front may take the first letters into an escape.
+        found = [unfolded(data, *each) for each in _find(self._written, fold(data))]
+        plain = Plain(data)
+        if plain.is_changed:
+            found += plain.original(_find(self._plain, plain.text))
+        whole: list[tuple[int, int]] = []
+        for start, end in sorted(found):
+            if whole and start < whole[-1][1]:
+                whole[-1] = whole[-1][0], max(end, whole[-1][1])
+            else:
+                whole.append((start, end))
+        return whole
 
-    def unfinished(self, data: bytes) -> int:
-        """How many of the last bytes may be the beginning of a secret."""
-        tail = data[1 - self._longest :].lower() if self._longest > 1 else b""
-        return max((_unfinished(form, tail) for form in self.forms), default=0)
+
+def _sieves(needles: Iterable[_Needle]) -> list[_Sieve]:
+    """Of one length each, as nearly as can be: the shortest of a sieve bounds what it compares."""
+    ranked = sorted(needles, key=lambda needle: len(needle.core))
+    return [_Sieve(ranked[at : at + _LANES]) for at in range(0, len(ranked), _LANES)]
 
 
-def _unfinished(form: bytes, tail: bytes) -> int:
-    """The length of the longest end of `tail` with which `form` begins."""
-    tail = tail[1 - len(form) :]
-    seed = form[:_SEED_BYTES]
-    at = tail.find(seed)
-    while at >= 0:  # rarely: it takes a good part of the secret
-        if form.startswith(tail[at:]):
-            return len(tail) - at
-        at = tail.find(seed, at + 1)
-    shorter = range(min(len(seed) - 1, len(tail)), 0, -1)
-    return next((length for length in shorter if tail.endswith(seed[:length])), 0)
+def _find(sieves: Iterable[_Sieve], text: bytes) -> Iterator[tuple[int, int]]:
+    for sieve in sieves:
+        yield from sieve.find(text)
+
+
+def mask(data: bytearray, found: Iterable[tuple[int, int]]) -> None:
+    """Overwrite these with stars."""
+    for start, end in found:
+        data[start:end] = data[start:end].translate(_NO_LINES)
 
 
 class ScrubbedStream:
-    """A body that comes in pieces: holds back only what may be the beginning of a secret."""
+    """A body that comes in pieces and goes on in pieces of one size, always as far behind."""
 
     def __init__(self, scrubber: Scrubber) -> None:
         self._scrubber = scrubber
         self._seen = b""
-        self._shown = b""
+        self._shown = bytearray()
         """The same bytes as `_seen`, overwritten where a secret has ended in them."""
+        self._looked = 0
+        """So many bytes of `_seen` were looked through before."""
         self.count = 0
 
-    def push(self, piece: bytes) -> bytes:
+    def push(self, piece: bytes) -> list[bytes]:
         """What can be passed on now."""
-        window, masked = self._seen + piece, bytearray(self._shown + piece)
-        for start, end in self._scrubber.find(window):
-            masked[start:end] = _MASK * (end - start)
-            self.count += 1
-        held = self._scrubber.unfinished(window)
-        cut = len(window) - held
-        self._seen, self._shown = window[cut:], bytes(masked[cut:])
-        return bytes(masked[:cut])
+        self._seen += piece
+        self._shown += piece
+        pieces = (len(self._seen) - self._scrubber.held) // FLOW_BYTES
+        return self._take(pieces * FLOW_BYTES) if pieces > 0 else []
 
-    def finish(self) -> bytes:
-        """The rest: it was no secret after all."""
-        rest, self._seen, self._shown = self._shown, b"", b""
-        return rest
+    def finish(self) -> list[bytes]:
+        """The rest, the last piece as long as it is."""
+        return self._take(len(self._seen))
+
+    def _take(self, count: int) -> list[bytes]:
+        found = self._scrubber.find(self._seen)
+        mask(self._shown, found)
+        self.count += sum(1 for _, end in found if end > self._looked)
+        taken = bytes(self._shown[:count])
+        self._looked = len(self._seen) - count
+        self._seen = self._seen[count:]
+        del self._shown[:count]
+        return [taken[at : at + FLOW_BYTES] for at in range(0, count, FLOW_BYTES)]
+
+
+class UnchangedStream:
+    """A body of a place that the operator wants to stream: nothing is looked for, nothing held back."""
+
+    count = 0
+
+    def push(self, piece: bytes) -> list[bytes]:
+        """The piece."""
+        return [piece] if piece else []
+
+    def finish(self) -> list[bytes]:
+        """Nothing is left."""
+        return []
 
 
 class Inflated:

@@ -72,7 +72,7 @@ class Course:
         if has_begun and is_watched:
             return None
         is_spent = self._is_last_attempt or self._assumed >= self._settings.assumed_attempts_max
-        if self._index > 0 and failure.reason == "invalid" and not is_spent:
+        if self._index > 0 and failure.reason in ("invalid", "too_long") and not is_spent:
             pause = self._back_to_the_first()
         elif self._has_next and failure.reason in FALLBACK_REASONS and not has_begun and not is_spent:
             self._index += 1

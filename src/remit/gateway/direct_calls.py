@@ -8,14 +8,17 @@ request that is still under way is not made twice.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import cast
 
+import anyio
 import msgspec
 import structlog
 
 from remit.clock import Clock
-from remit.errors import Conflict, NotFound, SequenceConflict
+from remit.errors import Conflict, ModelCallFailed, NotFound, SequenceConflict
 from remit.gateway.gateway import Gateway, OnDelta
 from remit.gateway.workspace_stream import create_workspace_stream, workspace_stream_id
 from remit.ids import Ids
@@ -65,6 +68,8 @@ class DirectCalls:
         self.server = server
         """This process, in the rows it writes."""
         self.under_way: set[str] = set()
+        self._scopes: dict[str, set[anyio.CancelScope]] = {}
+        """Of the calls under way, by workspace."""
         self._gateway = gateway
         self._store = store
         self._clock = clock
@@ -94,7 +99,15 @@ class DirectCalls:
             earlier = await recorder.find_earlier(key)
             if earlier is not None:
                 return earlier
-        response = await self._gateway.call(principal, request, recorder, on_delta=on_delta)
+        with self._interruptible(principal) as scope:
+            response = await self._gateway.call(principal, request, recorder, on_delta=on_delta)
+        if scope.cancelled_caught:
+            raise ModelCallFailed(
+                "The call was cut: everything of this workspace was stopped.",
+                reason="interrupted",
+                billed="no",
+                is_retryable=False,
+            )
         attempt, ended = recorder.last_attempt, recorder.last_end
         assert attempt is not None, "an answer has an attempt"
         assert ended is not None, "an answer is recorded before it is returned"
@@ -105,6 +118,28 @@ class DirectCalls:
             dropped=attempt.dropped,
             cost_nano_usd=ended.cost_nano_usd,
         )
+
+    def interrupt(self, workspace_id: str) -> int:
+        """Cut every call of a workspace that this process makes; how many were not cut before. Each is settled as it
+        ends."""
+        scopes = [scope for scope in self._scopes.get(workspace_id, ()) if not scope.cancel_called]
+        for scope in scopes:
+            scope.cancel()
+        return len(scopes)
+
+    def running(self, workspace_id: str) -> int:
+        """How many calls of a workspace have not ended."""
+        return len(self._scopes.get(workspace_id, ()))
+
+    @contextmanager
+    def _interruptible(self, principal: Principal) -> Generator[anyio.CancelScope]:
+        scopes = self._scopes.setdefault(principal.workspace_id, set())
+        with anyio.CancelScope() as scope:
+            scopes.add(scope)
+            try:
+                yield scope
+            finally:
+                scopes.discard(scope)
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """The provider's count, for nothing; None when it cannot tell. Raises ModelUnavailable, InvalidRequest."""
@@ -183,12 +218,12 @@ class _Recorder:
         )
 
     async def accounts(self) -> Sequence[Account]:
+        read = partial(self._store.accounts, self._principal, self._stream_id, purposes=[self.purpose])
         try:
-            accounts = await self._store.accounts(self._principal, self._stream_id)
+            return await read()
         except NotFound:
             await create_workspace_stream(self._store, self._principal)
-            accounts = await self._store.accounts(self._principal, self._stream_id)
-        return [account for account in accounts if account.purpose == self.purpose]
+            return await read()
 
     async def waits(self, limit: str, ahead: int) -> None:
         """Whoever asked waits for the answer itself."""
@@ -245,6 +280,8 @@ class _Recorder:
             "cost_nano_usd": ended.cost_nano_usd,
             "usage": _plain(ended.usage),
         }
+        if ended.provider_request_id is not None:
+            body["provider_request_id"] = ended.provider_request_id
         if self._keeps_answer and response is not None:
             kept = _plain(response)
             body["response"] = kept if len(msgspec.json.encode(kept)) <= ANSWER_BYTES_KEPT_MAX else None

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import msgspec
 
 from remit.errors import ModelCallFailed
+from remit.ledger.bounds import worst_case
 from remit.ledger.prices import cost
-from remit.values import CallAttempt, CallEnded, ModelResponse, Rate, Settle, Usage
+from remit.values import CallAttempt, CallEnded, CallProgress, ModelResponse, Rate, Settle, Usage
 
 
 class Started(NamedTuple):
@@ -16,6 +17,12 @@ class Started(NamedTuple):
 
     attempt: CallAttempt
     nano_usd_max: int | None
+    rate: Rate | None
+    input_tokens_max: int
+
+
+UNSEEN_TOKENS_MAX = 256
+"""What a provider may have made that had not come when the answer was cut: a second's or two's worth."""
 
 
 USAGE_BELIEVED_MAX = 1_000_000_000
@@ -60,11 +67,23 @@ def succeeded(started: Started, response: ModelResponse, rate: Rate | None) -> C
     )
 
 
-def failed(started: Started, failure: ModelCallFailed, *, pause_seconds: float | None) -> CallEnded:
-    """It failed: nothing where the provider did no work, the hold where nobody knows. It is made again after
-    the pause; None: it is not."""
-    end = unbilled if failure.billed == "no" else assumed
-    ended = end(started, reason=failure.reason, message=failure.message)
+def failed(
+    started: Started, failure: ModelCallFailed, progress: CallProgress, *, pause_seconds: float | None
+) -> CallEnded:
+    """It failed: nothing where the provider did no work, else a bound of what it did. It is made again after the
+    pause; None: it is not."""
+    if failure.billed == "no":
+        ended = unbilled(started, reason=failure.reason, message=failure.message)
+    else:
+        is_cut = failure.reason == "cut"
+        output_tokens_max = 0 if failure.billed == "input" else output_bound(progress) if is_cut else None
+        ended = assumed(
+            started,
+            reason=failure.reason,
+            message=failure.message,
+            output_tokens_max=output_tokens_max,
+            provider_request_id=progress.request_id,
+        )
     return msgspec.structs.replace(
         ended, will_retry=pause_seconds is not None, pause_seconds=pause_seconds or 0.0
     )
@@ -83,16 +102,64 @@ def unbilled(started: Started, *, reason: str | None, message: str | None) -> Ca
     )
 
 
-def assumed(started: Started, *, reason: str | None, message: str | None) -> CallEnded:
-    """The true cost is unknown: it is taken to be the worst case, and never released."""
+def interrupted(started: Started, progress: CallProgress) -> CallEnded:
+    """Somebody cut it while it was under way."""
+    reason, message = "interrupted", "cut by an interrupt"
+    if progress.reach == "unsent":
+        return unbilled(started, reason=reason, message=message)
+    return assumed(
+        started,
+        reason=reason,
+        message=message,
+        output_tokens_max=output_bound(progress),
+        provider_request_id=progress.request_id,
+    )
+
+
+def output_bound(progress: CallProgress) -> int | None:
+    """How many output tokens a call that was cut can have made; None where nobody knows."""
+    if not progress.streams_all:
+        return None
+    if progress.reach == "sent":
+        return UNSEEN_TOKENS_MAX
+    if progress.reach == "answered" and progress.is_streamed:
+        written_tokens_max = progress.written_tokens_max
+        return None if written_tokens_max is None else written_tokens_max + UNSEEN_TOKENS_MAX
+    return None
+
+
+def assumed(
+    started: Started,
+    *,
+    reason: str | None,
+    message: str | None,
+    output_tokens_max: int | None = None,
+    provider_request_id: str | None = None,
+) -> CallEnded:
+    """The true cost is unknown: it is taken to be the worst case, with so many output tokens where that is certain."""
+    bound: dict[str, int | None] = {}
+    if output_tokens_max is not None:
+        worst = worst_case(
+            started.attempt.request,
+            started.rate,
+            input_tokens_max=started.input_tokens_max,
+            max_tokens=output_tokens_max,
+        )
+        bound = {"tokens": worst.tokens, "nano_usd": worst.nano_usd}
+    amounts = {
+        hold.unit: min(hold.amount, found) if (found := bound.get(hold.unit)) is not None else hold.amount
+        for hold in started.attempt.holds
+    }
+    cost_max, nano_usd = started.nano_usd_max, bound.get("nano_usd")
     return CallEnded(
+        provider_request_id=provider_request_id,
         response=None,
         error_reason=reason,
         error_message=message,
         settlements=tuple(
-            Settle(hold_id=hold.hold_id, unit=hold.unit, amount=hold.amount, is_assumed=True)
+            Settle(hold_id=hold.hold_id, unit=hold.unit, amount=amounts[hold.unit], is_assumed=True)
             for hold in started.attempt.holds
         ),
-        cost_nano_usd=started.nano_usd_max,
+        cost_nano_usd=cost_max if nano_usd is None or cost_max is None else min(cost_max, nano_usd),
         is_assumed=True,
     )

@@ -14,14 +14,15 @@ import structlog
 from remit.clock import Clock
 from remit.errors import HoldRefused, InvalidRequest, ModelCallFailed, RemitError, Unpriced
 from remit.gateway.appends import carry_through
+from remit.gateway.caps import Caps
 from remit.gateway.course import Course, RetrySettings
-from remit.gateway.endings import Started, assumed, believed, failed, succeeded, unbilled
+from remit.gateway.endings import Started, assumed, believed, failed, interrupted, succeeded, unbilled
 from remit.gateway.limiter import Limiter, LimiterSettings
 from remit.gateway.model_limits import ModelLimits
 from remit.gateway.model_settings import ModelSettings
 from remit.gateway.routing import Route, RoutePlan, Router, Trimmed, trim
 from remit.ids import Ids
-from remit.interfaces import CallRecorder, Prices
+from remit.interfaces import CallRecorder, Prices, StreamsAll
 from remit.ledger.bounds import (
     PlannedCall,
     fits,
@@ -31,8 +32,10 @@ from remit.ledger.bounds import (
     with_slack,
 )
 from remit.values import (
+    CALL_PROGRESS,
     CallAttempt,
     CallEnded,
+    CallProgress,
     ModelDelta,
     ModelRequest,
     ModelResponse,
@@ -68,6 +71,7 @@ class _Outcome(NamedTuple):
 
     result: ModelResponse | ModelCallFailed
     has_begun: bool
+    progress: CallProgress
 
 
 class _Tried(NamedTuple):
@@ -90,6 +94,7 @@ class Gateway:
         models: Mapping[str, ModelSettings] | None = None,
         random_fraction: Callable[[], float] = random.random,
         observe: Observe | None = None,
+        caps: Caps | None = None,
     ) -> None:
         self._router = router
         self._prices = prices
@@ -98,6 +103,7 @@ class Gateway:
         self._retries = retries
         self._random_fraction = random_fraction
         self._observe = observe
+        self._caps = caps
         self._limits = limits or LimiterSettings(closed_seconds_max=retries.wait_seconds_max)
         self._limiters: dict[str, Limiter] = {}
         self._model_limits = ModelLimits(router, clock, settings=models)
@@ -133,10 +139,12 @@ class Gateway:
 
         Raises ModelUnavailable, Unpriced, InvalidRequest and HoldRefused (this attempt was not made), ModelCallFailed
         (the last attempt's), LeaseLost and StoreUnavailable (from the recorder; nothing more was done). When it is
-        cancelled, the attempt under way is settled at its hold.
+        cancelled, the attempt under way is settled at a bound of what it can have cost.
         """
         if self._observe is not None:
             recorder = self._observe(recorder)
+        if self._caps is not None:
+            recorder = await self._caps.around(principal, recorder)
         plan = await self._router.plan(request.model)
         asked = _Asked(principal, request, recorder, plan, on_delta)
         if plan.name is None or plan.concurrent_max is None:
@@ -182,7 +190,9 @@ class Gateway:
                 will_retry=pause is not None,
                 next_model=None if pause is None else course.route.priced_as,
             )
-            await _finish(started, asked.recorder, failed(started, result, pause_seconds=pause))
+            await _finish(
+                started, asked.recorder, failed(started, result, outcome.progress, pause_seconds=pause)
+            )
             if pause is None:
                 raise result
             if pause > 0:
@@ -256,7 +266,7 @@ class Gateway:
             )
             if trimmed.dropped and plans == 1:
                 log.info("model_request_fields_dropped", model=route.priced_as, fields=list(trimmed.dropped))
-            started = Started(attempt, planned.nano_usd_max)
+            started = Started(attempt, planned.nano_usd_max, rate, planned.input_tokens_max)
             try:
                 cancellation = await carry_through(recorder.started(attempt))
             except HoldRefused:
@@ -294,13 +304,14 @@ class Gateway:
     ) -> _Outcome:
         """What the provider answered; anything else than an answer or a failure is settled here and raised."""
         answer = _Answer(started.attempt, route, recorder, on_delta)
+        progress = CallProgress(streams_all=_streams_all(started.attempt.request, route))
+        laid_out = CALL_PROGRESS.set(progress)
         try:
-            return _Outcome(await answer.read(), has_begun=answer.has_begun)
+            return _Outcome(await answer.read(), has_begun=answer.has_begun, progress=progress)
         except ModelCallFailed as failure:
-            return _Outcome(failure, has_begun=answer.has_begun)
+            return _Outcome(failure, has_begun=answer.has_begun, progress=progress)
         except asyncio.CancelledError:
-            # The request may have reached the provider: what it costs is not known.
-            ended = assumed(started, reason="interrupted", message="cut by an interrupt")
+            ended = interrupted(started, progress)
             try:
                 await carry_through(recorder.finished(started.attempt, ended))
             except RemitError:
@@ -312,6 +323,8 @@ class Gateway:
             ended = assumed(started, reason="internal", message="the driver broke; see the server's log")
             await carry_through(recorder.finished(started.attempt, ended))
             raise
+        finally:
+            CALL_PROGRESS.reset(laid_out)
 
 
 # ------------------------------------------------------------------------------------------ one attempt
@@ -359,6 +372,11 @@ def _learn(limiter: Limiter, outcome: ModelResponse | ModelCallFailed, begun_at:
         limiter.answered()
     elif outcome.reason in ("overloaded", "rate_limited"):
         limiter.overloaded(started_at=begun_at, retry_after_seconds=outcome.retry_after_seconds)
+
+
+def _streams_all(request: ModelRequest, route: Route) -> bool:
+    provider = route.provider
+    return isinstance(provider, StreamsAll) and provider.streams_all(_for_provider(request, route))
 
 
 def _for_provider(request: ModelRequest, route: Route) -> ModelRequest:

@@ -52,7 +52,7 @@ def next_step(view: TurnView, *, steps_max: int) -> Step:
     if view.needs_model:
         if view.steps >= steps_max:
             return End(TurnEnd(reason="step_limit"))
-        if view.repeats >= REPEATS_NOTICED - 1 and _is_due(view, "loop_reminder"):
+        if view.is_reminded and view.repeats >= REPEATS_NOTICED - 1 and _is_due(view, "loop_reminder"):
             return Remind("loop_reminder", LOOP_REMINDER)
         return Ask()
     if view.last_stop_reason == "refusal":
@@ -61,7 +61,8 @@ def next_step(view: TurnView, *, steps_max: int) -> Step:
         return Remind(
             "cut_reminder", "<system>\nYour answer was cut at the output limit. Go on from there.\n</system>"
         )
-    if view.has_changed_files and not view.has_verified and _is_due(view, "verify_reminder"):
+    is_unchecked = view.has_changed_files and not view.has_verified
+    if view.is_reminded and is_unchecked and _is_due(view, "verify_reminder"):
         return Remind("verify_reminder", VERIFY_REMINDER)
     return End(TurnEnd(reason="end_turn"))
 

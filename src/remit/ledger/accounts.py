@@ -14,6 +14,7 @@ import msgspec
 from remit.errors import HoldRefused
 from remit.values import (
     Account,
+    Correct,
     Effect,
     GrantClose,
     GrantGiveBack,
@@ -33,6 +34,8 @@ from remit.values import (
 Direction = Literal["out", "in"]
 
 NANO_USD_PER_USD = 1_000_000_000
+CORRECTION = "/reconciled"
+"""Behind a call's id: the row that books what its provider says it cost."""
 
 
 class AccountKey(NamedTuple):
@@ -59,10 +62,12 @@ class GrantKey(NamedTuple):
 
 
 class RowsNeeded(Value, frozen=True, kw_only=True):
-    """Which holds and grants must be in the view before effects can be applied."""
+    """Which holds, grants and accounts must be in the view before effects can be applied."""
 
     holds: tuple[HoldKey, ...]
     grants: tuple[GrantKey, ...]
+    purposes: tuple[Purpose, ...]
+    """Of the accounts; those of the holds beside."""
 
 
 class LedgerRows(Value, frozen=True, kw_only=True):
@@ -89,10 +94,13 @@ def grant_key(grant: GrantRow) -> GrantKey:
 
 
 def rows_needed(effects: Sequence[Effect]) -> RowsNeeded:
-    """The keys of the rows that these effects look at, besides the accounts."""
+    """The keys of the rows that these effects look at."""
     holds: dict[HoldKey, None] = {}
     grants: dict[GrantKey, None] = {}
+    purposes: dict[Purpose, None] = {}
     for effect in effects:
+        if not isinstance(effect, Settle):
+            purposes[effect.purpose] = None
         match effect:
             case Hold() | Settle():
                 holds[HoldKey(effect.hold_id, effect.unit)] = None
@@ -100,11 +108,13 @@ def rows_needed(effects: Sequence[Effect]) -> RowsNeeded:
                 grants[GrantKey(effect.grant_id, effect.unit, effect.purpose, "out")] = None
             case GrantIn() | GrantGiveBack():
                 grants[GrantKey(effect.grant_id, effect.unit, effect.purpose, "in")] = None
+            case Correct():
+                holds[HoldKey(effect.correction_id, effect.unit)] = None
             case OpenAccount() | SetCap():
                 pass
             case _:
                 assert_never(effect)
-    return RowsNeeded(holds=tuple(holds), grants=tuple(grants))
+    return RowsNeeded(holds=tuple(holds), grants=tuple(grants), purposes=tuple(purposes))
 
 
 def apply_effects(
@@ -163,6 +173,8 @@ class _Ledger:
                 self._grant_close(effect)
             case SetCap():
                 self._set_cap(effect)
+            case Correct():
+                self._correct(effect)
             case _:
                 assert_never(effect)
 
@@ -214,7 +226,7 @@ class _Ledger:
         _require(hold.state == "open", f"hold {effect.hold_id!r} ({effect.unit}) is already {hold.state}")
         if effect.is_assumed:
             _require(
-                effect.amount == hold.amount,
+                effect.amount <= hold.amount,
                 f"hold {effect.hold_id!r} is of {hold.amount}: an assumed settlement cannot be {effect.amount}",
             )
         is_overrun = effect.amount > hold.amount
@@ -233,6 +245,37 @@ class _Ledger:
                 state="assumed" if effect.is_assumed else "settled",
                 settled=effect.amount,
                 is_overrun=is_overrun,
+                settled_at_us=self._now_us,
+            )
+        )
+
+    def _correct(self, effect: Correct) -> None:
+        key = HoldKey(effect.correction_id, effect.unit)
+        if key in self._holds:
+            return
+        account = self._accounts.get(AccountKey(effect.unit, effect.purpose))
+        _require(account is not None, f"{self._stream_id!r} has no {effect.purpose} account in {effect.unit}")
+        assert account is not None  # for the type checker: required above
+        spent = account.spent + effect.amount
+        _require(spent >= 0, f"{account.spent} are spent: {effect.amount} cannot be booked")
+        is_above = account.cap is not None and spent + account.held + account.granted > account.cap
+        self._put_account(
+            msgspec.structs.replace(
+                account, spent=spent, is_stopped=_is_stopped_after(account, is_overrun=is_above)
+            )
+        )
+        self._put_hold(
+            HoldRow(
+                stream_id=self._stream_id,
+                hold_id=effect.correction_id,
+                unit=effect.unit,
+                purpose=effect.purpose,
+                amount=0,
+                state="settled",
+                settled=effect.amount,
+                is_overrun=is_above,
+                seq=self._seq,
+                created_at_us=self._now_us,
                 settled_at_us=self._now_us,
             )
         )

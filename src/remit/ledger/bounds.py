@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from remit.errors import HoldRefused
 from remit.ledger.accounts import describe_amount
+from remit.ledger.caps import is_cap, of_what
 from remit.ledger.prices import unpriced
 from remit.values import (
     Account,
@@ -190,9 +191,12 @@ def _affordable_max_tokens(
 def _holds(
     worst: WorstCase, accounts: Sequence[Account], *, call_id: str, purpose: Purpose
 ) -> tuple[Hold, ...]:
-    """One hold per account; an uncapped dollar account has nothing to book for a model without a price."""
+    """One hold per account of this purpose (those of caps bind, and are held on by whoever keeps them); an uncapped dollar
+    account has nothing to book for a model without a price."""
     holds: list[Hold] = []
     for account in accounts:
+        if account.purpose != purpose:
+            continue
         amount = worst.tokens if account.unit == "tokens" else worst.nano_usd
         if amount is not None:
             holds.append(Hold(hold_id=call_id, unit=account.unit, purpose=purpose, amount=amount))
@@ -217,11 +221,13 @@ def _refusal(
         elif account.remaining is not None and needed is not None and needed > account.remaining:
             reasons.append(
                 f"its worst case is {describe_amount(needed, account.unit)} and "
-                f"{describe_amount(account.remaining, account.unit)} remain"
+                f"{describe_amount(account.remaining, account.unit)} remain{of_what(account.purpose)}"
             )
+    is_capped = any(is_cap(account.purpose) and account.remaining is not None for account in accounts)
+    what = "budget, or the cap (`remit caps`)," if is_capped else "budget"
     return HoldRefused(
         f"the call to {request.model!r} was not made: {'; '.join(reasons)} "
-        f"(at most {input_tokens_max} input and {smallest} output tokens). Raise the budget to go on.",
+        f"(at most {input_tokens_max} input and {smallest} output tokens). Raise the {what} to go on.",
         details=details,
     )
 

@@ -12,9 +12,17 @@ from remit.models.anthropic_request import (
     refuses_thinking,
     request_body,
     request_headers,
+    thinks_not,
     without_thinking,
 )
-from remit.models.http import FIRST_BYTE_SECONDS_OWN, Endpoint, ModelEndpoint, ModelTimeouts, take_all
+from remit.models.http import (
+    FIRST_BYTE_SECONDS_OWN,
+    Endpoint,
+    ModelEndpoint,
+    ModelTimeouts,
+    is_served_here,
+    take_all,
+)
 from remit.models.limits import limits_of, listed_entries
 from remit.models.output_room import smaller_max_tokens
 from remit.models.usage import count_of
@@ -57,6 +65,7 @@ class AnthropicProvider:
         endpoint: Endpoint | None = None,
     ) -> None:
         """With an `endpoint`, everything else is for it to know (see `vendor_sdk`)."""
+        self._base_url = base_url or ANTHROPIC_BASE_URL
         headers = {"anthropic-version": API_VERSION}
         if api_key is not None:
             headers["x-api-key"] = api_key
@@ -66,6 +75,10 @@ class AnthropicProvider:
             headers=headers,
             timeouts=timeouts or ModelTimeouts(first_byte_seconds=_first_byte_seconds(base_url)),
         )
+
+    def streams_all(self, request: ModelRequest) -> bool:
+        """See StreamsAll."""
+        return thinks_not(request) or is_served_here(request.model, self._base_url)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /v1/messages; once more without the thinking of before, or for less output, where that is what was
@@ -94,7 +107,12 @@ class AnthropicProvider:
                 smaller = smaller_max_tokens(refusal.message, asked.max_tokens)
                 if asked.messages is request.messages and refuses_thinking(request, refusal):
                     asked = without_thinking(request).limited_to(asked.max_tokens)
-                elif smaller is None or is_smaller or refusal.reason != "invalid" or refusal.billed != "no":
+                elif (
+                    smaller is None
+                    or is_smaller
+                    or refusal.reason not in ("invalid", "too_long")
+                    or refusal.billed != "no"
+                ):
                     raise
                 else:
                     asked, is_smaller = asked.limited_to(smaller), True

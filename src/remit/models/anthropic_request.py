@@ -8,6 +8,7 @@ import msgspec
 
 from remit.errors import ModelCallFailed
 from remit.models import openai_responses_request, reasoning
+from remit.models.tool_use_ids import MESSAGES_ID_LENGTH_MAX, with_ids
 from remit.schema.claude import EFFORTS, claude_model
 from remit.values import JsonObject, JsonValue, ModelRequest
 
@@ -27,7 +28,11 @@ def request_headers(request: ModelRequest) -> dict[str, str]:
 
 def request_body(request: ModelRequest) -> JsonObject:
     """The body of POST /v1/messages."""
-    messages = [_message(message) for message in request.messages]
+    told = with_ids(request.messages, length_max=MESSAGES_ID_LENGTH_MAX)
+    # A message that held nothing but another model's thinking is none; one that its caller sent empty is the caller's.
+    messages = [
+        sent for message in told if (sent := _message(message)).get("content") != [] or sent is message
+    ]
     is_marked = request.is_cached and b'"cache_control"' not in msgspec.json.encode(
         [request.messages, request.tools, request.fields]
     )
@@ -84,6 +89,16 @@ def _effort(request: ModelRequest) -> str | None:
         return effort
     below = [each for each in EFFORTS[: EFFORTS.index(effort)] if each in known.efforts]
     return below[-1] if below else effort
+
+
+def thinks_not(request: ModelRequest) -> bool:
+    """Whether it is known that the model answers without thinking, which would come in summary and be billed whole: it was
+    told not to, or was not told to and is of those that think only then."""
+    asked = request.fields.get("thinking")
+    if asked is not None or request.thinks:
+        return asked == {"type": "disabled"}
+    known = claude_model(request.model)
+    return known is not None and "enabled" in known.thinking
 
 
 def refuses_thinking(request: ModelRequest, failure: ModelCallFailed) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 
 from remit.errors import ModelCallFailed
 from remit.models.json_text import read_json
+from remit.session.refusals import read_too_long
 from remit.values import JsonObject, JsonValue
 
 ERROR_TEXT_CHARS_MAX = 500
@@ -59,6 +60,10 @@ class _Verdict(NamedTuple):
     is_retryable: bool
 
 
+_TOO_LONG = _Verdict("too_long", "no", False)
+"""However it is said: with less before it, the same call is answered."""
+
+
 class _Told(NamedTuple):
     """An error, in whichever of the usual shapes it comes."""
 
@@ -71,6 +76,8 @@ def status_failure(name: str, status: int, body: bytes, headers: Mapping[str, st
     """The failure that an HTTP status stands for."""
     told = _told_in(body)
     verdict = _verdict(status, told.kind)
+    if status != 429 and (status == 413 or read_too_long(f"{told.kind} {told.text}") is not None):
+        verdict = _TOO_LONG
     return ModelCallFailed(
         f"{name} answered {status}: {told.text}",
         reason=verdict.reason,
@@ -86,6 +93,11 @@ def error_failure(endpoint: Refuser, error: JsonValue, *, is_begun: bool) -> Mod
     told = _told(error)
     status = told.status or _named_status(told.kind)
     verdict = _Verdict("unavailable", "no", True) if status is None else _verdict(status, told.kind)
+    if (
+        verdict.reason not in ("overloaded", "rate_limited")
+        and read_too_long(f"{told.kind} {told.text}") is not None
+    ):
+        verdict = _TOO_LONG
     shown = told.text if not told.kind.strip() else f"{told.kind.strip()}: {told.text}"
     said = endpoint.without_secrets(shown.encode("utf-8", errors="replace")).decode(errors="replace")
     return endpoint.failure(

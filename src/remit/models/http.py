@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
@@ -11,13 +12,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from remit.errors import ModelCallFailed
+from remit.gateway.routing import is_local_url
 from remit.models.failures import ERROR_TEXT_CHARS_MAX, status_failure
 from remit.models.http1 import Http1Transport
 from remit.models.json_text import read_json
 from remit.models.proxied import Httpx2Transport, has_proxy
 from remit.models.sse import SseEvent, SseParser, SseTooLarge
 from remit.models.transport import Answer, Transport, TransportFailed
-from remit.values import ANSWER_SECONDS_MAX, JsonObject, JsonValue, Value
+from remit.values import ANSWER_SECONDS_MAX, JsonObject, JsonValue, Value, call_progress
 
 ERROR_BODY_BYTES_MAX = 64 << 10
 ANSWER_BYTES_MAX = 16 << 20
@@ -26,6 +28,7 @@ FIRST_BYTE_SECONDS_OWN = 1_800.0
 """How long a server of one's own may read a prompt: on a small machine that takes minutes."""
 SECRET_BYTES_MIN = 8
 """A shorter key is no secret (`x`, `none`, `EMPTY`), and would star what is none of it."""
+_THINKS_ELSEWHERE = re.compile(r"claude|gpt-[5-9]|gemini|grok|\bo[1-9]\b", re.IGNORECASE)
 
 Outlook = Literal["waiting", "begun", "finished", "counted", "whole"]
 """How far an answer is: nothing of it is there; a part; all of it; all of it and what it used; and nothing follows."""
@@ -111,6 +114,8 @@ class ModelEndpoint:
             if answer.status != 200:
                 raise await self._refused(answer)
             parser = SseParser()
+            progress = call_progress()
+            progress.begin_answer(answer.headers)
             ends_at: float | None = None
             seen: Outlook = "waiting"
             while True:
@@ -121,6 +126,7 @@ class ModelEndpoint:
                     if seen in ("finished", "counted"):
                         return
                     raise
+                progress.take((event.data for event in events), unfinished_bytes=parser.unfinished_bytes)
                 if events:
                     yield events
                 if (now := outlook()) != seen:
@@ -140,6 +146,7 @@ class ModelEndpoint:
         except SseTooLarge as error:
             raise self.failure("sent an event without an end", reason="garbage", billed="unknown") from error
         finally:
+            call_progress().leave(answer.unread_bytes)
             await answer.close()
 
     def _ends_at(self, outlook: Outlook) -> float | None:
@@ -226,7 +233,10 @@ class ModelEndpoint:
         return self.failure(what, reason="garbage", billed="unknown")
 
     def _broken(self, failed: TransportFailed, *, silence_seconds: float) -> ModelCallFailed:
-        """The failure that a broken connection stands for. What never reached the provider costs nothing."""
+        """The failure that a broken connection stands for. What never reached the provider whole costs nothing."""
+        if failed.reach == "unsent" and failed.cause in ("silent", "late", "broken"):
+            what = f"did not take the whole request ({failed.cause})"
+            return self.failure(what, reason="unavailable", billed="no")
         match failed.cause:
             case "unreachable":
                 return self.failure("cannot be reached", reason="unavailable", billed="no")
@@ -243,6 +253,9 @@ class ModelEndpoint:
                 what = f"took longer than {self._timeouts.total_seconds:g} s"
                 return self.failure(what, reason="timeout", billed="unknown")
             case "broken":
+                if failed.reach == "sent":
+                    what = "closed the connection without an answer"
+                    return self.failure(what, reason="unavailable", billed="input")
                 return self.failure("broke off the answer", reason="cut", billed="unknown")
 
     def without_secrets(self, body: bytes) -> bytes:
@@ -276,6 +289,12 @@ def take_all(events: Sequence[SseEvent], take: Callable[[SseEvent], str | None])
         if text:
             texts.append(text)
     return Taken(tuple(texts), None)
+
+
+def is_served_here(model: str, base_url: str) -> bool:
+    """Whether a server on this machine runs the model itself, as far as its name tells: such servers stream what a model
+    thinks. Of a server elsewhere, and of names that a proxy would pass on to a vendor, nothing is known."""
+    return is_local_url(base_url) and _THINKS_ELSEWHERE.search(model) is None
 
 
 def _secrets_of(headers: Mapping[str, str]) -> tuple[bytes, ...]:

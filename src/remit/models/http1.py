@@ -14,6 +14,7 @@ import httpx2
 
 from remit.models.http1_connection import Connection
 from remit.models.transport import TransportFailed
+from remit.values import call_progress
 
 CONNECTIONS_MAX = 4_096
 """A backstop: how many calls run at once is for the gateway's limiter to say."""
@@ -60,7 +61,10 @@ class Http1Transport:
         silence_seconds: float,
     ) -> Connection:
         """See Transport.send."""
+        progress = call_progress()
+        progress.reach = "unsent"
         connection = self._kept() or await self._connected(deadline)
+        is_begun = False
         try:
             connection.begin(
                 h11.Request(
@@ -76,14 +80,25 @@ class Http1Transport:
                 deadline=deadline,
                 silence_seconds=silence_seconds,
             )
+            is_begun = True
             await connection.head()
         except h11.LocalProtocolError as error:
             connection.abort()
             # Not its words: they would quote the header, which may be the key.
             raise TransportFailed("unusable", "an address or a header that HTTP cannot carry") from error
-        except BaseException:
+        except TransportFailed as error:
+            error.reach = connection.reach
             connection.abort()
             raise
+        except BaseException:
+            if connection.reach == "answered":
+                progress.begin_answer(connection.headers)
+                progress.leave(connection.unread_bytes)
+            connection.abort()
+            raise
+        finally:
+            if is_begun:
+                progress.reach = connection.reach
         return connection
 
     async def close(self) -> None:

@@ -14,6 +14,7 @@ import h11
 
 from remit.models.http1_body import BadBody, Body, Inflater, LengthBody, body_of
 from remit.models.transport import TransportFailed
+from remit.values import Reach
 
 HEAD_BYTES_MAX = 64 << 10
 UNREAD_BYTES_MAX = 64 << 10
@@ -57,6 +58,9 @@ class Connection(asyncio.BufferedProtocol):
         self._moved_at = 0.0
         """When a byte came or went, or somebody began to wait for one."""
         self._unsent_bytes = 0
+        self._is_unsent = False
+        """Some of the request still waits to leave. Once a connection breaks, its transport no longer says so."""
+        self._is_heard = False
 
     # ------------------------------------------------------------------------------------ one exchange
 
@@ -65,11 +69,26 @@ class Connection(asyncio.BufferedProtocol):
         """Whether it can carry another request."""
         return not self._transport.is_closing()
 
+    @property
+    def unread_bytes(self) -> int | None:
+        """See Answer.unread_bytes. A sender that was stopped may have filled what is in between."""
+        return None if self._is_paused or self._inflater is not None else self._unread_bytes
+
+    @property
+    def reach(self) -> Reach:
+        """How far the request that was begun has come."""
+        if self.status != 0:
+            return "answered"
+        if self._is_heard:
+            return "heard"
+        return "unsent" if self._is_unsent else "sent"
+
     def begin(self, request: h11.Request, body: bytes, *, deadline: float, silence_seconds: float) -> None:
         """Send a request. Raises h11.LocalProtocolError."""
         self._head = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
         head = self._head.send(request) or b""
         self._is_in_use, self._is_over = True, False
+        self._is_heard = False
         self._inflater = None
         self.status = 0
         self._deadline, self._silence_seconds = deadline, silence_seconds
@@ -200,6 +219,15 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Cast: what create_connection makes can be written to; pyright knows only the base.
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(
+            high=1, low=0
+        )  # the next two are to be told of every byte that waits
+
+    def pause_writing(self) -> None:
+        self._is_unsent = True
+
+    def resume_writing(self) -> None:
+        self._is_unsent = False
 
     def get_buffer(self, sizehint: int) -> memoryview:
         del sizehint
@@ -213,6 +241,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._take(bytes(self._buffer[:nbytes]))
         except (h11.RemoteProtocolError, BadBody) as error:
+            self._is_heard = True
             self._fail(TransportFailed("broken", str(error)))
         if self._unread_bytes > UNREAD_BYTES_MAX and not self._is_paused:
             self._is_paused = True

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from remit.models.failures import refused
-from remit.models.http import FIRST_BYTE_SECONDS_OWN, ModelEndpoint, ModelTimeouts
+from remit.models.http import FIRST_BYTE_SECONDS_OWN, ModelEndpoint, ModelTimeouts, is_served_here
 from remit.models.limits import limits_of, listed_entries
 from remit.values import JsonObject, JsonValue, ModelInfo, ModelRequest
 
@@ -40,6 +40,7 @@ FOR_THE_VENDOR = frozenset(
 )
 """Fields that mean something to OpenAI, and are refused by some of the others (Mistral's, strict servers)."""
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+_DO_NOT_THINK = ("gpt-4o", "gpt-4.1", "chatgpt-4o", "gpt-4-", "gpt-3.5-")
 THINKING = ("thinking", "redacted_thinking")
 
 
@@ -49,6 +50,13 @@ _ABOUT_EFFORT = re.compile(r"reasoning[_. ]?effort|does not support (?:thinking|
 def is_vendor(base_url: str | None) -> bool:
     """Whether this is OpenAI itself; servers of one's own know less of its protocols."""
     return urlsplit(base_url or BASE_URL).hostname in _HOSTS
+
+
+def streams_all(model: str, base_url: str | None) -> bool:
+    """See StreamsAll: the vendor's models that do not think are known."""
+    if is_vendor(base_url):
+        return model.startswith(_DO_NOT_THINK)
+    return base_url is not None and is_served_here(model, base_url)
 
 
 def openai_endpoint(

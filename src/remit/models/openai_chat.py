@@ -11,7 +11,14 @@ import msgspec
 from remit.errors import ModelCallFailed
 from remit.models.http import ModelTimeouts, take_all
 from remit.models.json_actions import action_blocks, action_format, action_request
-from remit.models.openai import FOR_THE_VENDOR, is_vendor, listed_models, openai_endpoint, without_effort
+from remit.models.openai import (
+    FOR_THE_VENDOR,
+    is_vendor,
+    listed_models,
+    openai_endpoint,
+    streams_all,
+    without_effort,
+)
 from remit.models.openai_chat_answer import ChatAnswer
 from remit.models.openai_chat_request import TAKEN_FIELDS, chat_body
 from remit.models.output_room import smaller_max_tokens
@@ -42,7 +49,12 @@ class OpenAIChatProvider:
         """How each model's reasoning goes back to it, where that is not as it came."""
         self._effortless: set[str] = set()
         """Models that are not to be told how hard to think."""
+        self._base_url = base_url
         self._endpoint = openai_endpoint(name, api_key=api_key, base_url=base_url, timeouts=timeouts)
+
+    def streams_all(self, request: ModelRequest) -> bool:
+        """See StreamsAll."""
+        return streams_all(request.model, self._base_url)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /chat/completions."""
@@ -84,7 +96,7 @@ class OpenAIChatProvider:
 
     def _asked_anew(self, asked: ModelRequest, refusal: ModelCallFailed) -> ModelRequest:
         """The request as the server says that it should have been. Raises the refusal where it does not say."""
-        if refusal.reason != "invalid" or refusal.billed != "no":
+        if refusal.reason not in ("invalid", "too_long") or refusal.billed != "no":
             raise refusal
         told = self._told.get(asked.model, "as it came")
         if (other := retold(refusal.message, told)) is not None:

@@ -19,6 +19,7 @@ from remit.models.openai import (
 )
 from remit.models.reasoning import PARTS, Told, fill_in, kept_in
 from remit.models.tool_calls import told_of_tool
+from remit.models.tool_use_ids import CHAT_ID_LENGTH_MAX, with_ids
 from remit.values import JsonObject, JsonValue, ModelRequest
 
 TAKEN_FIELDS = frozenset(
@@ -48,7 +49,8 @@ def chat_body(
     if request.system:
         messages.append({"role": "system", "content": request.system})
     ids: dict[str, JsonValue] = {}
-    for message in request.messages:
+    given = with_ids(request.messages, length_max=CHAT_ID_LENGTH_MAX) if is_vendor else request.messages
+    for message in given:
         for said in _messages(message):
             if said["role"] == "system" and not is_vendor:
                 said["role"] = "user"  # most templates take a system prompt at the beginning alone

@@ -12,7 +12,14 @@ import structlog
 from remit.errors import ModelCallFailed
 from remit.models.failures import error_failure, error_in
 from remit.models.http import ModelEndpoint, ModelTimeouts, Outlook, take_all
-from remit.models.openai import FOR_THE_VENDOR, is_vendor, listed_models, openai_endpoint, without_effort
+from remit.models.openai import (
+    FOR_THE_VENDOR,
+    is_vendor,
+    listed_models,
+    openai_endpoint,
+    streams_all,
+    without_effort,
+)
 from remit.models.openai_responses_request import SIGNATURE, TAKEN_FIELDS, responses_body
 from remit.models.output_room import smaller_max_tokens
 from remit.models.pieces import Pieces
@@ -50,7 +57,12 @@ class OpenAIResponsesProvider:
         name: str = "openai",
     ) -> None:
         self._is_vendor = is_vendor(base_url)
+        self._base_url = base_url
         self._endpoint = openai_endpoint(name, api_key=api_key, base_url=base_url, timeouts=timeouts)
+
+    def streams_all(self, request: ModelRequest) -> bool:
+        """See StreamsAll."""
+        return streams_all(request.model, self._base_url)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /responses."""
@@ -72,7 +84,7 @@ class OpenAIResponsesProvider:
                             raise failure
             except ModelCallFailed as refusal:
                 # A refusal costs nothing: once more for as much as the server can answer, if that is what it was about.
-                if not left or refusal.reason != "invalid" or refusal.billed != "no":
+                if not left or refusal.reason not in ("invalid", "too_long") or refusal.billed != "no":
                     raise
                 smaller = smaller_max_tokens(refusal.message, request.max_tokens)
                 plain = without_effort(request, refusal.message)

@@ -18,6 +18,7 @@ from remit.models.openai import (
     user_of,
 )
 from remit.models.tool_calls import told_of_tool
+from remit.models.tool_use_ids import RESPONSES_ID_LENGTH_MAX, with_ids
 from remit.values import JsonObject, JsonValue, ModelRequest
 
 SIGNATURE = "openai:"
@@ -43,7 +44,7 @@ def responses_body(request: ModelRequest) -> JsonObject:
     if request.stop_sequences:
         raise refused("stop sequences cannot be sent over Responses; leave them out")
     items: list[JsonValue] = []
-    for message in request.messages:
+    for message in with_ids(request.messages, length_max=RESPONSES_ID_LENGTH_MAX):
         items.extend(_items(message))
     body: JsonObject = {
         "model": request.model,

@@ -81,6 +81,8 @@ class Httpx2Answer:
         self._pieces = response.aiter_bytes()
         self._deadline = deadline
         self._silence_seconds = silence_seconds
+        self.unread_bytes = None
+        """It reads when it is asked to; what waits in the socket nobody knows."""
 
     def be_patient(self, silence_seconds: float) -> None:
         """See Answer.be_patient."""

@@ -52,6 +52,11 @@ class SseParser:
         """The beginning of what is no event."""
         return self._stray.decode("utf-8", errors="replace").strip()
 
+    @property
+    def unfinished_bytes(self) -> int:
+        """Of an event that has begun and not ended."""
+        return self._bytes
+
     def feed(self, piece: bytes) -> list[SseEvent]:
         """Events that this piece completes. Raises SseTooLarge."""
         if self._bytes + len(piece) > EVENT_BYTES_MAX:
@@ -114,7 +119,7 @@ class SseParser:
             self._event = b""
         elif line == b"data":
             self._data.append(b"")
-        elif not line.startswith(_FIELDS):
+        elif not line.startswith(_FIELDS) and not any(field.startswith(line) for field in _FIELDS):
             self._keep_stray(line)
 
     def _close(self, events: list[SseEvent]) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
+from remit.values import Reach
+
 Cause = Literal["unreachable", "unusable", "silent", "late", "broken"]
 
 
@@ -27,6 +29,8 @@ class TransportFailed(Exception):
         super().__init__(f"{cause}: {detail}" if detail else cause)
         self.cause: Cause = cause
         self.detail = detail
+        self.reach: Reach = "untold"
+        """How far the request had come, where the transport knows."""
 
 
 class Answer(Protocol):
@@ -42,6 +46,11 @@ class Answer(Protocol):
 
     def be_patient(self, silence_seconds: float) -> None:
         """From now on, how long not a byte may move."""
+        ...
+
+    @property
+    def unread_bytes(self) -> int | None:
+        """How much has come that nobody read; None: it may be any amount."""
         ...
 
     async def read(self) -> bytes:

@@ -131,9 +131,9 @@ class _Checker:
         return below
 
     def _is_live(self, head: StreamHead) -> bool:
-        """Someone works on it now, or is about to: what is open may be closed in a moment."""
-        is_leased = head.owner is not None and head.lease_until_us > self._now_us
-        return is_leased or (head.wake_at_us is not None and head.wake_at_us <= self._now_us)
+        """Someone works on it now, or is about to: what is open may be closed in a moment. A lease that was never given
+        back is of a process that died, and whoever takes the stream up next closes what it left."""
+        return head.owner is not None or (head.wake_at_us is not None and head.wake_at_us <= self._now_us)
 
     async def _rows(self, stream_id: str) -> list[EventRow]:
         rows: list[EventRow] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+from remit.ledger.accounts import CORRECTION
 from remit.orchestrator.check_log import decode
 from remit.orchestrator.violations import Violation
 from remit.values import Account, EventRow, GrantRow, HoldRow, JsonObject, Unit, Value
@@ -85,7 +86,7 @@ def check_calls(
         if call_id not in started
     ]
     for hold in ledger.holds:
-        if hold.hold_id not in started:
+        if hold.hold_id.removesuffix(CORRECTION) not in started:
             message = f"hold {hold.hold_id!r} of {hold.amount} ({hold.unit}) has no start"
             found.append(_violation("holds_match_calls", ledger, message, seq=hold.seq))
         elif hold.state == "open" and hold.hold_id in ended and not is_live:

@@ -34,6 +34,7 @@ from remit.resources.session_files import load_outputs
 from remit.resources.session_resources import uploads_tree
 from remit.session.state import SessionState
 from remit.values import (
+    UPLOADS,
     Credential,
     JsonObject,
     JsonValue,
@@ -75,6 +76,7 @@ class HeldSandboxes:
         self._rouse = rouse
         self.berths = Berths(live_max)
         self._held: dict[str, Held] = {}
+        self._dropped = asyncio.Event()
         self._starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._not_installed: dict[str, str] = {}
         """Sessions whose packages could not be installed in this turn, with why."""
@@ -117,6 +119,8 @@ class HeldSandboxes:
             async with lock:  # tools that run side by side share one
                 held = self._held.get(writer.session_id) or await self._start_in_turn(writer)
         held.last_used = self._clock.monotonic()
+        if held.resource_ids != tuple(writer.state.resources):
+            await self._renew_uploads(writer, held)  # where it cannot, the next turn has a sandbox that can
         return held.sandbox
 
     async def _start_in_turn(self, writer: SessionWriter) -> Held:
@@ -191,9 +195,7 @@ class HeldSandboxes:
         except BaseException:
             await asyncio.shield(sandbox.destroy())
             raise
-        await place_links(
-            sandbox, state.resources, call_id=f"links:{sandbox.id}:{state.seq}", epoch=writer.epoch
-        )
+        await _place_links(writer, sandbox)
         tree = await self._read_tree(digest)
         outputs = await load_outputs(self._blobs, state.outputs_digest)
         held = Held(
@@ -202,6 +204,7 @@ class HeldSandboxes:
             mounts=mounts,
             tree=tree,
             outputs=outputs,
+            resource_ids=tuple(state.resources),
         )
         self._held[writer.session_id] = held
         return held
@@ -260,11 +263,35 @@ class HeldSandboxes:
         return await self._installer.layer(writer.principal, writer.session_id, packages, chains)
 
     async def remount(self, writer: SessionWriter) -> None:
-        """Between turns: let a sandbox go whose uploads are no longer the session's. The next one has them."""
+        """Have the session's uploads in its living sandbox, where everything goes on. One that cannot take them is let go;
+        the next one has them."""
         self._not_installed.pop(writer.session_id, None)
         held = self._held.get(writer.session_id)
-        if held is not None and held.mounts != mounts_of(writer.state):
-            await self.release(writer)
+        if held is None:
+            return
+        try:
+            if not await self._renew_uploads(writer, held):
+                await self.snapshot(writer)
+                why = "the files that the session was given cannot be changed in it while it lives"
+                await self.announce_loss(writer, SandboxLost(why, code="released"))
+        except SandboxLost as loss:
+            await self.announce_loss(writer, loss)
+
+    async def _renew_uploads(self, writer: SessionWriter, held: Held) -> bool:
+        """False where the sandbox cannot take what the session has now."""
+        ids = tuple(writer.state.resources)
+        if held.resource_ids == ids and held.mounts == mounts_of(writer.state):
+            return True
+        mounts = await self.mounts(writer)
+        if mounts != held.mounts:
+            if _fixed(mounts) != _fixed(held.mounts):
+                return False
+            digest = next((mount.tree_digest for mount in mounts if mount.path == UPLOADS), None)
+            if not await held.sandbox.replace_uploads(digest):
+                return False
+            await _place_links(writer, held.sandbox)
+        held.mounts, held.resource_ids = mounts, ids
+        return True
 
     async def _read_tree(self, digest: str | None) -> Tree | None:
         return msgspec.json.decode(await self._blobs.read(digest), type=Tree) if digest is not None else None
@@ -311,6 +338,9 @@ class HeldSandboxes:
                     "shell": True,
                     "processes": True,
                     "services": list[JsonValue](state.services),
+                    "left_out": list[JsonValue](
+                        state.snapshot.left_out if state.snapshot is not None else ()
+                    ),
                 },
             )
         )
@@ -339,7 +369,9 @@ class HeldSandboxes:
         sandbox = self.get(writer.session_id)
         if sandbox is None:
             return
-        if writer.state.services:
+        last = writer.state.snapshot
+        has_services = writer.state.services and writer.state.parent_stream_id is None
+        if has_services or (last is not None and last.left_out):
             released = SandboxLost("it was released while nothing ran", code="released")
             await self.announce_loss(writer, released)
             return
@@ -348,6 +380,28 @@ class HeldSandboxes:
             writer.private("sandbox.released", sandbox_id=sandbox.id, tree_digest=digest),
         )
         await self.drop(writer.session_id)
+
+    async def hand_over(self, writer: SessionWriter) -> None:
+        """In the middle of a turn, by a process that is about to leave: keep the files, let the sandbox go, and say what
+        went with it."""
+        try:
+            await self.snapshot(writer)
+            ended = SandboxLost("its server handed the work over to another process", code="handed_over")
+        except SandboxLost as error:
+            ended = error
+        if self.get(writer.session_id) is not None:
+            await self.announce_loss(writer, ended)
+
+    async def let_go(self) -> None:
+        """Have the sandboxes of sessions that rest keep their files and leave; returns when they have."""
+        leaving: set[str] = set()
+        for session_id, held in list(self._held.items()):
+            held.is_asked_to_leave = True
+            if await self._rouse(held.workspace_id, session_id):
+                leaving.add(session_id)
+        while leaving & self._held.keys():
+            self._dropped.clear()
+            await self._dropped.wait()
 
     async def drop(self, session_id: str) -> None:
         """Destroy without a word (lost, deleted, or another worker owns the session)."""
@@ -358,8 +412,19 @@ class HeldSandboxes:
                 await held.sandbox.destroy()
             finally:
                 self.berths.give_back(session_id)
+                self._dropped.set()
 
     async def close(self, session_ids: Sequence[str] | None = None) -> None:
         """Destroy all; the log's snapshots remain."""
         for session_id in list(self._held) if session_ids is None else session_ids:
             await self.drop(session_id)
+
+
+async def _place_links(writer: SessionWriter, sandbox: Sandbox) -> None:
+    call_id = f"links:{sandbox.id}:{writer.state.seq}"
+    await place_links(sandbox, writer.state.resources, call_id=call_id, epoch=writer.epoch)
+
+
+def _fixed(mounts: Sequence[ReadOnlyTree]) -> list[ReadOnlyTree]:
+    """What cannot change while a sandbox lives."""
+    return [mount for mount in mounts if mount.path != UPLOADS]

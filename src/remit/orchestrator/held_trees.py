@@ -28,6 +28,9 @@ from remit.values import (
 WORKING_TREE = "/workspace"
 SNAPSHOTS_AT_ONCE = 8
 """Of all sessions; each may hold a batch in memory."""
+LEFT_OUT_NAMED_MAX = 100
+LEFT_OUT_CHARACTERS_MAX = 300
+"""Of what is named in a row of the log, and of each path."""
 EMPTY_TREE = Tree(entries=())
 
 
@@ -38,6 +41,8 @@ class Held:
     workspace_id: str
     sandbox: Sandbox
     mounts: tuple[ReadOnlyTree, ...]
+    resource_ids: tuple[str, ...] = ()
+    """Whose files are in it."""
     tree: Tree | None = None
     """The last snapshot's, to spare hashing what did not change."""
     outputs: Tree = EMPTY_TREE
@@ -106,6 +111,8 @@ class HeldTrees:
                 "bytes": stored.new_bytes,
                 "taken_at": rfc3339(self._clock.now_us()),
             }
+            if left_out := _left_out(stored.tree, outputs):
+                taken["left_out"] = left_out
             await writer.append(writer.private("snapshot.taken", **taken))
             held.taken = taken
             await remove_outputs(shown, writer.principal, writer.session_id, before=before, after=outputs)
@@ -162,6 +169,18 @@ class HeldTrees:
         if uses := sandbox.take_credential_uses():
             shown: list[JsonValue] = [msgspec.to_builtins(use) for use in uses]
             await writer.append(writer.public("session.credentials_used", credentials=shown))
+
+
+def _left_out(*trees: Tree) -> list[JsonValue]:
+    """What no snapshot can hold, with the reason: whoever goes on from this one is told that it is gone."""
+    shown: list[JsonValue] = [
+        {"path": one.path[:LEFT_OUT_CHARACTERS_MAX], "why": one.why}
+        for tree in trees
+        for one in tree.left_out
+    ]
+    more = sum(tree.left_out_more for tree in trees) + len(shown[LEFT_OUT_NAMED_MAX:])
+    rest: list[JsonValue] = [{"path": "…", "why": f"and {more:,} more"}] if more else []
+    return [*shown[:LEFT_OUT_NAMED_MAX], *rest]
 
 
 async def _tree(sandbox: Sandbox, root: str, previous: Tree | None) -> Tree:

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from remit.errors import SandboxLost
 from remit.interfaces import Sandbox
-from remit.resources.session_resources import UPLOADS
-from remit.values import ExecRequest, JsonObject
+from remit.values import UPLOADS, ExecRequest, JsonObject
 
 _WORKING_TREE = ("/workspace/", "/mnt/user/")
 """`/mnt/user` is its other name."""

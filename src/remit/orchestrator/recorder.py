@@ -13,6 +13,7 @@ from remit.orchestrator.writer import SessionWriter, thread_of
 from remit.session import events
 from remit.session.events import Draft
 from remit.session.policy import Policy
+from remit.session.sendable import distinct_uses
 from remit.session.state import add_usage
 from remit.values import (
     Account,
@@ -110,18 +111,21 @@ class SessionRecorder:
             "model": response.model if response else attempt.served_model or attempt.request.model,
             "served_model": attempt.served_model,
         }
+        if ended.provider_request_id is not None:
+            fields["provider_request_id"] = ended.provider_request_id
         if ended.will_retry:
             fields["pause_seconds"] = ended.pause_seconds
         speech: list[Draft] = []
         if response is not None:
+            content = distinct_uses(response.content)
             fields |= {
-                "content": list[JsonValue](response.content),
+                "content": list[JsonValue](content),
                 "stop_reason": response.stop_reason,
                 "stop_details": response.stop_details,
                 "provider_id": response.provider_id,
             }
             if self._speaks:
-                speech, tool_use_ids = self._speak(response.content)
+                speech, tool_use_ids = self._speak(content)
                 fields["tool_use_ids"] = cast("JsonValue", tool_use_ids)
         self.usage = add_usage(self.usage, ended.usage)
         new = [writer.private("model.ended", **fields), *speech]

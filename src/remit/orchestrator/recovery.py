@@ -12,6 +12,7 @@ from remit.orchestrator.turn import MAY_HAVE_RUN, error_result, tool_result, unm
 from remit.orchestrator.writer import SessionWriter
 from remit.session import events
 from remit.session.events import Draft
+from remit.session.state import SessionState
 from remit.values import JsonObject, NewEvent, Settle, ToolResult, Usage
 
 
@@ -34,9 +35,17 @@ async def recover(writer: SessionWriter, sandboxes: HeldSandboxes) -> None:
             *unmeasured(writer, [open_use]),
             effects=assumed_settlements(open_use.holds),
         )
-    if writer.state.sandbox is not None and sandbox is None:
+    if writer.state.sandbox is not None and sandbox is None and _is_missed(writer.state):
         ended = SandboxLost("it ended with the server that ran it", code="server_ended")
         await sandboxes.announce_loss(writer, ended)
+
+
+def _is_missed(state: SessionState) -> bool:
+    """Whether somebody should hear of it now: where work is under way, where files may be gone, and where people may use
+    what a plain session serves. Any other session that rests tells it when it goes on; one whose work is over, never."""
+    if state.status in ("running", "rescheduling") or state.pending or state.changes_since_snapshot:
+        return True
+    return bool(state.services) and state.parent_stream_id is None
 
 
 async def _close_open_calls(writer: SessionWriter) -> None:

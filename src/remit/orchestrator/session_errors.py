@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from remit.errors import CompactionLimitReached, ModelCallFailed, ModelUnavailable, RemitError
+from remit.errors import CompactionLimitReached, ModelCallFailed, ModelUnavailable, RemitError, Unpriced
 from remit.values import JsonObject
 
 RetryStatus = Literal["retrying", "exhausted", "terminal"]
@@ -25,6 +25,20 @@ def session_error(error: RemitError, retry_status: RetryStatus) -> JsonObject:
     else:
         type = "model_request_failed_error" if isinstance(error, ModelUnavailable) else "unknown_error"
     return {"type": type, "message": error.message, "retry_status": {"type": retry_status}}
+
+
+def turn_failure(error: RemitError | None) -> JsonObject:
+    """What failed a turn, for whoever decides whether it goes on: the body of `turn.failed`."""
+    match error:
+        case ModelCallFailed():
+            reason, retry_after = error.reason, error.retry_after_seconds
+        case ModelUnavailable():
+            reason, retry_after = "no_provider", None
+        case Unpriced():
+            reason, retry_after = "unpriced", None
+        case _:
+            reason, retry_after = "other", None
+    return {"reason": reason, "retry_after_seconds": retry_after}
 
 
 def error_body(reason: str | None, message: str | None, retry_status: RetryStatus) -> JsonObject:

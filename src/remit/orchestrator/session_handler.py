@@ -18,6 +18,7 @@ from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.session_run import SessionRun
 from remit.orchestrator.surroundings import config_of, input_mounts, input_tree_digest, network_of, toolchains
+from remit.orchestrator.turn import never
 from remit.orchestrator.writer import SessionWriter
 from remit.resources.environment_config import packages_of
 from remit.resources.session_removal import SessionRemoval
@@ -71,6 +72,7 @@ class SessionHandler:
         removal: SessionRemoval,
         reader_wait_seconds: float,
         watch: Watch = unwatched,
+        is_resting: Callable[[], bool] = never,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -85,6 +87,7 @@ class SessionHandler:
         self._removal = removal
         self._reader_wait_seconds = reader_wait_seconds
         self._watch = watch
+        self._is_resting = is_resting
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
@@ -114,6 +117,7 @@ class SessionHandler:
             blobs=self._blobs,
             describe=self._describe,
             reader_wait_seconds=self._reader_wait_seconds,
+            is_resting=self._is_resting,
         ).go()
         await self._store_fold(writer.principal, kept)
         self._kept[lease.stream_id] = kept

@@ -24,19 +24,30 @@ from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import assumed_settlements
 from remit.orchestrator.recovery import recover
-from remit.orchestrator.session_errors import session_error
+from remit.orchestrator.session_errors import session_error, turn_failure
 from remit.orchestrator.snapshots import SnapshotTaker
 from remit.orchestrator.turn import (
+    ComingToRest,
     SessionTurn,
     consume,
     error_result,
     interrupted_result,
+    never,
     tool_result,
     unmeasured,
 )
 from remit.orchestrator.writer import SessionWriter, tell_parent, thread_of
 from remit.session import events
-from remit.session.moves import CarryOn, Rest, StartTurn, StopTurn, TakeInput, WaitAgain, next_move
+from remit.session.moves import (
+    CarryOn,
+    Rest,
+    StartTurn,
+    StopTurn,
+    TakeInput,
+    WaitAgain,
+    next_input,
+    next_move,
+)
 from remit.session.state import OpenToolUse, SessionState
 from remit.values import (
     HandlerResult,
@@ -71,6 +82,7 @@ class SessionRun:
         blobs: BlobReader,
         describe: Callable[[SessionState], Awaitable[str]],
         reader_wait_seconds: float,
+        is_resting: Callable[[], bool] = never,
     ) -> None:
         self._writer = writer
         self._harness = harness
@@ -79,6 +91,7 @@ class SessionRun:
         self._bus = bus
         self._describe = describe
         self._reader_wait_seconds = reader_wait_seconds
+        self._is_resting = is_resting
         self._turn = SessionTurn(
             writer=writer,
             gateway=gateway,
@@ -86,6 +99,7 @@ class SessionRun:
             sandboxes=sandboxes,
             blobs=blobs,
             snapshot_soon=self._snapshot_soon,
+            is_resting=is_resting,
         )
         self._snapshots = SnapshotTaker(self._take_snapshot, writer.clock)
         self._interrupt_came = asyncio.Event()
@@ -108,7 +122,12 @@ class SessionRun:
             ),
         ):
             await recover(self._writer, self._sandboxes)
-            seen_seq = await self._work_until_rest()
+            try:
+                seen_seq = await self._work_until_rest()
+            except ComingToRest:
+                await self._sandboxes.hand_over(self._writer)
+                await self._writer.settle()
+                return HandlerResult(seen_seq=self._state.seq, wake_at_us=self._writer.clock.now_us())
         return HandlerResult(seen_seq=seen_seq, wake_at_us=self._next_wake_us())
 
     async def _work_until_rest(self) -> int:
@@ -144,6 +163,8 @@ class SessionRun:
             await self._writer.catch_up()
             self._interrupt_came.clear()
             move = next_move(self._state)
+            if isinstance(move, StartTurn | CarryOn) and self._is_resting():
+                raise ComingToRest
             match move:
                 case Rest():
                     return
@@ -181,10 +202,10 @@ class SessionRun:
         except HoldRefused as error:
             await self._writer.append(self._writer.private("model.refused", message=error.message))
             await self._go_idle({"type": "budget_reached"})
-        except (LeaseLost, StoreUnavailable):
+        except (LeaseLost, StoreUnavailable, ComingToRest):
             raise
         except RemitError as error:
-            await self._fail_turn(session_error(error, "exhausted"))
+            await self._fail_turn(session_error(error, "exhausted"), turn_failure(error))
         except Exception:
             logger.exception("turn_failed", session_id=self._writer.session_id)
             await self._fail_turn(
@@ -213,7 +234,10 @@ class SessionRun:
                     }
                 )
             case "end_turn":
-                if state.pending or state.needs_model:
+                if state.needs_model or next_move(state) != CarryOn():
+                    return
+                if following := next_input(state):
+                    await self._writer.stage(*consume(self._writer, following))
                     return
                 if state.outcome is not None:
                     await self._evaluation.run(self._writer)
@@ -243,7 +267,7 @@ class SessionRun:
         await writer.stage(*new, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "end_turn"})
 
-    async def _fail_turn(self, error: JsonObject) -> None:
+    async def _fail_turn(self, error: JsonObject, failure: JsonObject | None = None) -> None:
         """The turn is dead: say why, answer what is open, flush the queue, go idle."""
         writer, state = self._writer, self._state
         closed = [
@@ -252,8 +276,9 @@ class SessionRun:
         ]
         flushed = [id for id, event in state.pending.items() if event["type"] != "user.interrupt"]
         new = [writer.public("session.error", error=error), *closed, *consume(writer, flushed)]
+        failed = writer.private("turn.failed", **(failure or turn_failure(None)), message=error["message"])
         uses = list(state.tool_uses.values())
-        await writer.append(*new, *unmeasured(writer, uses), effects=_assumed(uses))
+        await writer.append(*new, failed, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "retries_exhausted"})
 
     async def _go_idle(self, reason: JsonObject, *, details: JsonObject | None = None) -> None:

@@ -40,6 +40,8 @@ PYTHON_USER_FOLDER = ".python-packages"
 SCRATCH_FOLDERS = (".cache", ".vite", ".vite-temp", ".vitest")
 """Of `node_modules`: what tools write there while they run."""
 _EPOCH = 0
+LEFT_OUT_NAMED_MAX = 5
+PATH_SHOWN_MAX = 300
 _ROOT = "/workspace"
 _ASIDE = "/mnt/session/outputs"
 """A folder on the disk that is no part of the working tree."""
@@ -151,7 +153,8 @@ class SetupLayers:
         )
         try:
             await self._run(sandbox, request.command)
-            added = additions(given, await sandbox.tree(_ROOT))
+            found = await sandbox.tree(_ROOT)
+            added = additions(given, found)
             size = sum(entry.size for entry in added.entries)
             if size > LAYER_BYTES_MAX:
                 raise SandboxUnavailable(
@@ -172,7 +175,7 @@ class SetupLayers:
             bytes=size,
             parts=added.parts,
             is_of_locks=added.is_of_locks,
-            notes=added.notes,
+            notes=(*added.notes, *_unheld_notes(found)),
         )
 
     async def _run(self, sandbox: Sandbox, command: str) -> None:
@@ -212,6 +215,17 @@ class SetupLayers:
             "COREPACK_ENABLE_DOWNLOAD_PROMPT": "0",
             "CI": "true",
         }
+
+
+def _unheld_notes(tree: Tree) -> tuple[str, ...]:
+    if not tree.left_out:
+        return ()
+    named = ", ".join(
+        f"{one.path[:PATH_SHOWN_MAX]} ({one.why})" for one in tree.left_out[:LEFT_OUT_NAMED_MAX]
+    )
+    more = len(tree.left_out) + tree.left_out_more - LEFT_OUT_NAMED_MAX
+    rest = f" and {more:,} more" if more > 0 else ""
+    return (f"what the setup command left and a snapshot cannot hold is not there: {named}{rest}",)
 
 
 def _digests(tree: Tree) -> list[str]:

@@ -8,7 +8,7 @@ import msgspec
 
 from remit.interfaces import Sandbox
 from remit.resources.kept_blobs import Keeping
-from remit.values import Tree, Value
+from remit.values import LeftOut, Tree, Value
 
 FETCH_BATCH_BYTES = 16 << 20
 
@@ -55,7 +55,7 @@ async def store_changes(
     keeping: Keeping, sandbox: Sandbox, root: str, tree: Tree, previous: Tree | None
 ) -> StoredTree:
     """Store what the last tree did not have. A file that changes while it is fetched is taken as fetched; one that
-    vanishes is left out."""
+    vanishes is left out, and named where it was there before: it is not to be taken for removed."""
     known = {entry.sha256 for entry in previous.entries} if previous is not None else set[str | None]()
     wanted = {
         entry.path: entry for entry in tree.entries if entry.kind == "file" and entry.sha256 not in known
@@ -68,4 +68,11 @@ async def store_changes(
         for entry in tree.entries
         if entry.path not in wanted or entry.path in stored
     ]
-    return StoredTree(tree=Tree(entries=tuple(kept)), size_bytes=sum(file.size for file in stored.values()))
+    before = {entry.path for entry in previous.entries} if previous is not None else wanted.keys()
+    unread = tuple(
+        LeftOut(path=path, why="it was gone, or shut, when it was to be read")
+        for path in wanted
+        if path not in stored and path in before
+    )
+    whole = msgspec.structs.replace(tree, entries=tuple(kept), left_out=(*tree.left_out, *unread))
+    return StoredTree(tree=whole, size_bytes=sum(file.size for file in stored.values()))

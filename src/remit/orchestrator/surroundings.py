@@ -9,9 +9,9 @@ from typing import cast
 import msgspec
 
 from remit.resources.environment_config import network_policy, variables_of
-from remit.resources.session_resources import UPLOADS, uploads_tree
+from remit.resources.session_resources import uploads_tree
 from remit.session.state import SessionState
-from remit.values import ConsentReason, JsonObject, JsonValue, NetworkPolicy, ReadOnlyTree
+from remit.values import UPLOADS, ConsentReason, JsonObject, JsonValue, NetworkPolicy, ReadOnlyTree
 
 PACKAGES = "/mnt/packages"
 """Where installed packages are, read-only: `python` and `node` below it."""

@@ -5,32 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, assert_never, cast
+from typing import NamedTuple, cast
 
+import anyio
 import msgspec
 
-from remit.errors import CompactionLimitReached, PackagesNotInstalled, SandboxLost
+from remit.errors import ModelCallFailed, PackagesNotInstalled, SandboxLost
 from remit.interfaces import BlobReader, ModelCaller, Sandbox, Toolset
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import SessionRecorder
+from remit.orchestrator.room import Room
 from remit.orchestrator.session_errors import session_error
+from remit.orchestrator.surroundings import config_of
 from remit.orchestrator.writer import SessionWriter
+from remit.resources.environment_config import web_hosts
 from remit.resources.message_files import with_files
 from remit.session import events
-from remit.session.compaction import (
-    CONTEXT_TOKENS_SMALL,
-    Clear,
-    Compact,
-    Exhausted,
-    context_tokens,
-    next_relief,
-)
 from remit.session.events import Draft
+from remit.session.moves import input_on_the_way
 from remit.session.policy import Policy, tool_definitions, tool_policies, tool_settings
+from remit.session.sendable import within_limits
 from remit.session.state import (
     CHANGING_TOOLS,
-    INPUT_TYPES_ANSWERING,
-    INPUT_TYPES_CHANGING,
     OpenToolUse,
 )
 from remit.session.view import view
@@ -53,7 +49,18 @@ MAY_HAVE_RUN = (
     "The platform lost contact while this ran. It may have run completely, partly or not at all, and it was not "
     "repeated. Look at the state of things before you decide whether to do it again."
 )
+MENDINGS_MAX = 4
+"""Of one call: each puts something aside or makes room, and asks once more."""
 STAMPED_AT_RECEIPT = frozenset({"user.define_outcome", "user.custom_tool_result"})
+
+
+class ComingToRest(Exception):
+    """This process is about to leave: nothing is under way, and whoever takes the stream up next goes on from here."""
+
+
+def never() -> bool:
+    """It stays."""
+    return False
 
 
 class _Offer(NamedTuple):
@@ -76,6 +83,7 @@ class SessionTurn:
         sandboxes: HeldSandboxes,
         blobs: BlobReader,
         snapshot_soon: Callable[[], None],
+        is_resting: Callable[[], bool] = never,
     ) -> None:
         self._writer = writer
         self._gateway = gateway
@@ -83,6 +91,8 @@ class SessionTurn:
         self._sandboxes = sandboxes
         self._blobs = blobs
         self._snapshot_soon = snapshot_soon
+        self._is_resting = is_resting
+        self._room = Room(writer, gateway, blobs, lambda: self.view.request)
         self._builtins = list(toolset.definitions())
         self._names = [str(tool["name"]) for tool in self._builtins]
         self._offer: _Offer | None = None
@@ -100,59 +110,34 @@ class SessionTurn:
         return self._offer
 
     async def take_input(self) -> TurnView:
+        if self._is_resting():
+            raise ComingToRest
         state = self._writer.state
-        takes_all = not state.tool_uses
-        ids = [
-            id
-            for id, event in state.pending.items()
-            if event["type"] != "user.interrupt"
-            and (takes_all or event["type"] in INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
-        ]
-        new = consume(self._writer, ids)
+        new = consume(self._writer, input_on_the_way(state))
         if new:
             await self._writer.stage(*new)
         await self._answer_denied()
         return self.view
 
     async def call_model(self, request: ModelRequest) -> ModelResponse:
+        """See interfaces.Turn. What a provider refuses for its length or for a block of it is mended and asked again."""
         policies = self._offered.policies
-        request = await self._make_room(request)
-        recorder = SessionRecorder(self._writer, use="turn", policies=policies)
-        request = await with_files(request, self._writer.state.files, self._blobs)
-        return await self._gateway.call(self._writer.principal, request, recorder)
-
-    async def _make_room(self, request: ModelRequest) -> ModelRequest:
-        """Clear or summarise until the request fits the model's window. A request that the harness made otherwise than
-        the view's is sent as it is."""
-        while context_tokens(self._writer.state) >= CONTEXT_TOKENS_SMALL and request == self.view.request:
-            window = await self._gateway.context_tokens(request.model)
-            relief = next_relief(self._writer.state, request, window_tokens=window)
-            match relief:
-                case None:
-                    break
-                case Clear(before_seq=before_seq):
-                    await self._writer.append(self._writer.private("context.cleared", before_seq=before_seq))
-                case Compact(request=asking):
-                    await self._summarise(asking)
-                case Exhausted():
-                    raise CompactionLimitReached(
-                        "The conversation no longer fits the model's context, and summarising it did not help. "
-                        "Start a new session, or use a model with a larger context."
-                    )
-                case _:
-                    assert_never(relief)
+        for mendings_left in range(MENDINGS_MAX, -1, -1):
+            asked = await self._room.make(request, self._is_own)
+            recorder = SessionRecorder(self._writer, use="turn", policies=policies)
+            sent = within_limits(await with_files(asked, self._writer.state.files, self._blobs))
+            try:
+                return await self._gateway.call(self._writer.principal, sent, recorder)
+            except ModelCallFailed as failure:
+                is_mendable = mendings_left > 0 and self._is_own(asked)
+                if not is_mendable or not await self._room.mend(asked, failure):
+                    raise
             request = self.view.request
-        return request
+        raise AssertionError("the last attempt returns or raises")
 
-    async def _summarise(self, asking: ModelRequest) -> None:
-        recorder = SessionRecorder(self._writer, use="compaction")
-        asking = await with_files(asking, self._writer.state.files, self._blobs)
-        response = await self._gateway.call(self._writer.principal, asking, recorder)
-        summary = "".join(str(block["text"]) for block in response.content if block["type"] == "text")
-        await self._writer.append(
-            self._writer.private("context.compacted", summary=summary, covers_seq=self._writer.state.seq),
-            self._writer.public("agent.thread_context_compacted"),
-        )
+    def _is_own(self, request: ModelRequest) -> bool:
+        """Whether it is the view's. One that a harness made otherwise is sent as it is."""
+        return request.content_json == self.view.request.content_json
 
     async def run_tools(self, uses: Sequence[ToolUse]) -> TurnView:
         waiting = [use for use in uses if use.id in self._writer.state.tool_uses]
@@ -182,9 +167,9 @@ class SessionTurn:
             await self._run_one(uses[0])
         elif uses:
             try:
-                async with asyncio.TaskGroup() as group:
+                async with anyio.create_task_group() as group:
                     for use in uses:
-                        group.create_task(self._run_one(use))
+                        group.start_soon(self._run_one, use)
             except ExceptionGroup as failures:
                 # One failure ends the turn; the others were cut for it.
                 raise failures.exceptions[0] from None
@@ -268,6 +253,7 @@ class SessionTurn:
             epoch=self._writer.epoch,
             settings=tool_settings(state.agent, use.name),
             shown_urls=state.web.shown,
+            web_hosts=web_hosts(config_of(state)),
         )
         try:
             return await self._toolset.run(use, context, sandbox)

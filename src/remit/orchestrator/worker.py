@@ -18,7 +18,7 @@ import structlog
 from remit.clock import Clock
 from remit.errors import LeaseLost, NotFound, StoreUnavailable
 from remit.interfaces import LiveBus, SessionStore, StreamHandler
-from remit.values import Append, Lease, LiveItem, Principal, StreamKind
+from remit.values import Append, HandlerResult, Lease, LiveItem, Principal, StreamKind
 
 logger = structlog.get_logger(__name__)
 
@@ -54,6 +54,8 @@ class Hints:
     """The in-process Dispatcher: tells the worker of this process that something is due."""
 
     def __init__(self) -> None:
+        self.is_resting = False
+        """What runs stops before its next step, and nothing new is begun: this process is about to leave."""
         self.due = asyncio.Event()
         self.before_others: deque[str] = deque()
         """Streams that are to be taken up even if every place is taken."""
@@ -118,11 +120,21 @@ class Worker:
         self._due = hints.due
         self._wall_ahead = clock.now_us() / 1_000_000 - clock.monotonic()
         self._outbox_due = asyncio.Event()
+        self._is_leaving = False
+        self._left = asyncio.Event()
 
     @property
     def active(self) -> int:
         """How many streams are being worked on."""
         return len(self._running)
+
+    async def come_to_rest(self) -> None:
+        """Begin nothing new, and return when what runs has come to where it can be left without losing anything."""
+        self._hints.is_resting = True
+        self._due.set()
+        while self._running:
+            await self._left.wait()
+            self._left.clear()
 
     async def run(self) -> None:
         """Work until cancelled; on the way out, leases of what was cut are left to expire (or to the next start)."""
@@ -131,7 +143,10 @@ class Worker:
             group.create_task(self._fence_overdue())
             group.create_task(self._deliver_outbox())
             group.create_task(self._forget_deleted())
-            await self._claim_and_run(group)
+            try:
+                await self._claim_and_run(group)
+            finally:
+                self._is_leaving = True
 
     # ------------------------------------------------------------------------------------------- claiming
 
@@ -155,6 +170,8 @@ class Worker:
             return await self._store.claim(
                 self._name, kinds=kinds, lease_seconds=LEASE_SECONDS, limit=1, stream_id=stream_id
             )
+        if self._hints.is_resting:
+            return ()
         room = min(CLAIM_BATCH, self.streams_max - len(self._running))
         if room <= 0:
             return ()
@@ -168,6 +185,9 @@ class Worker:
         )
 
     async def _wait_until_due(self) -> None:
+        if self._hints.is_resting:
+            await self._due.wait()
+            return
         next_us = await self._store.next_wake_us(list(self._handlers))
         seconds = POLL_SECONDS
         if next_us is not None:
@@ -182,7 +202,7 @@ class Worker:
         wake_at_us: int | None = None
         seen_seq: int | None = None
         try:
-            result = await handler.run(lease, lambda: self._is_overdue(running))
+            result = await self._carry_out(handler, running)
             seen_seq, wake_at_us = result.seen_seq, result.wake_at_us
         except* (LeaseLost, NotFound) as errors:
             # Another worker owns the stream, or it was deleted: nothing here is ours any more.
@@ -203,6 +223,7 @@ class Worker:
             if not self._running_of[lease.workspace_id]:
                 del self._running_of[lease.workspace_id]
             self._due.set()  # its place is free
+            self._left.set()
             if running.is_fenced:
                 await self._forget(running)
         if running.is_fenced:
@@ -216,6 +237,15 @@ class Worker:
             await self._store.release(lease, seen_seq=seen_seq, wake_at_us=wake_at_us)
         self._due.set()
         self._outbox_due.set()
+
+    async def _carry_out(self, handler: StreamHandler, running: Running) -> HandlerResult:
+        """A cancellation that nobody asked for is a failure like any other: silent, it would be tried again for ever."""
+        try:
+            return await handler.run(running.lease, lambda: self._is_overdue(running))
+        except asyncio.CancelledError as error:
+            if running.is_fenced or self._is_leaving:
+                raise
+            raise RuntimeError("the handler was cancelled from within") from error
 
     async def _forget(self, running: Running) -> None:
         """Unless the stream has been taken up here again: what is kept and what runs for it is the new run's."""

@@ -72,7 +72,6 @@ class SessionWriter:
         self.state = state
         self.durable_seq = state.seq
         """The last row of the state that is durable; what is folded beyond it is staged."""
-        self.principal = Principal(workspace_id=lease.workspace_id, actor=lease.owner, kind="worker")
         self._bus = bus
         self._is_fenced = is_fenced
         self._lock = asyncio.Lock()
@@ -81,6 +80,17 @@ class SessionWriter:
         """Reading the log anew was cut."""
         self._has_waited = asyncio.Event()
         self._ticks_left = 0
+
+    @property
+    def principal(self) -> Principal:
+        """The worker, paying as the key that opened the session (older logs do not say which)."""
+        paid_by, lease = self.state.created.get("paid_by"), self.lease
+        return Principal(
+            workspace_id=lease.workspace_id,
+            actor=lease.owner,
+            kind="worker",
+            pays_as=paid_by if isinstance(paid_by, str) else None,
+        )
 
     @property
     def session_id(self) -> str:

@@ -210,7 +210,12 @@ def spent_of_grant(accounts: Sequence[Account], grants: Sequence[GrantRow], gran
     name = (grant.grant_id, grant.unit, grant.purpose)
     own = next(g for g in grants if g.direction == "in" and (g.grant_id, g.unit, g.purpose) == name)
     if own.state == "open":
-        return account.spent + account.held
+        earlier = (
+            g
+            for g in grants
+            if g.direction == "in" and g.state == "closed" and (g.unit, g.purpose) == (own.unit, own.purpose)
+        )
+        return max(0, account.spent + account.held - sum(g.spent or 0 for g in earlier))
     return (own.spent or 0) + max(0, account.spent - (account.cap or 0))
 
 
@@ -259,18 +264,22 @@ def totals(
     remit_grants: Sequence[GrantRow],
     session_accounts: Sequence[Account],
 ) -> Totals:
-    """What is spent and held now. A child's spending counts once: by its own accounts until its grant is closed (or
-    where there was none, in a unit the budget does not name), by the parent's afterwards."""
+    """What is spent and held now. A child's spending counts once: by the parent's accounts what was booked there when a
+    grant was closed, by its own the rest."""
     spent: dict[Unit, int] = dict.fromkeys(UNITS, 0)
     held: dict[Unit, int] = dict.fromkeys(UNITS, 0)
-    booked = {(g.unit, g.purpose) for g in remit_grants if g.direction == "out" and g.state == "closed"}
+    booked: dict[tuple[str | None, Unit, Purpose], int] = {}
+    for grant in remit_grants:
+        if grant.direction == "out" and grant.state == "closed":
+            name = (grant.child_stream_id, grant.unit, grant.purpose)
+            booked[name] = booked.get(name, 0) + (grant.spent or 0)
     for account in remit_accounts:
         spent[account.unit] += account.spent
         held[account.unit] += account.held
     for account in session_accounts:
         held[account.unit] += account.held
-        if (account.unit, account.purpose) not in booked:
-            spent[account.unit] += account.spent
+        of_remit = booked.get((account.stream_id, account.unit, account.purpose), 0)
+        spent[account.unit] += max(0, account.spent - of_remit)
     return Totals(spent=spent, held=held)
 
 

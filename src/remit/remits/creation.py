@@ -14,7 +14,6 @@ from remit.gateway.routing import Router
 from remit.ids import Ids
 from remit.interfaces import Catalog, SessionStore
 from remit.remits.accounts import opening_effects, remit_grants
-from remit.remits.deliverables import read_tree
 from remit.remits.events import (
     AgentRef,
     Amount,
@@ -26,6 +25,7 @@ from remit.remits.events import (
     RemitCreated,
 )
 from remit.remits.forecaster import Forecaster
+from remit.remits.git_files import read_tree
 from remit.remits.log import encode_created, preview_created, summary_of
 from remit.remits.money import format_usd, parse_usd
 from remit.remits.working_session import environment_ref
@@ -35,6 +35,7 @@ from remit.resources.agents import Agents, decode_config, usable_agent
 from remit.resources.environment_config import packages_of
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.session_agent import usable_environment
+from remit.resources.web_settings import check_within_environment
 from remit.schema.agents import AgentConfig, AgentCreate
 from remit.schema.remits import BudgetParams, RemitCreate
 from remit.schema.tools import AgentToolsetParams
@@ -99,6 +100,8 @@ class RemitCreation:
         given = await self._input(principal, params.input_id)
         environment = await self._environment(principal, params.environment_id)
         agent, model = await self._agent(principal, params)
+        if environment is not None and params.agent is not None:
+            check_within_environment(decode_config(agent).tools, environment.config, field="agent")
         verifiers = _with_grader_model(read_verifiers(params), model)
         created = RemitCreated(
             outcome=params.outcome,
@@ -119,6 +122,7 @@ class RemitCreation:
             setup=params.setup,
             environment=environment,
             metadata=dict(params.metadata or {}),
+            paid_by=principal.actor,
         )
         await self._forecaster.forecast(created)  # what cannot be forecast is refused now
         await self._check_verifiers(principal, verifiers, params, environment)

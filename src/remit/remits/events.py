@@ -120,6 +120,8 @@ class RemitCreated(RemitEvent, frozen=True, kw_only=True, tag="remit.created"):
     environment: EnvironmentRef | None = None
     """None: no network, no packages, no variables."""
     metadata: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    paid_by: str | None = None
+    """The key whose caps bind it."""
     protected: tuple[ProtectedFile, ...] = ()
     """Of older logs: the forecast has them since the input is verified before it."""
 
@@ -238,9 +240,43 @@ class RemitInterrupted(RemitEvent, frozen=True, kw_only=True, tag="remit.interru
 
 
 class RemitResumed(RemitEvent, frozen=True, kw_only=True, tag="remit.resumed"):
-    """A person said go on."""
+    """A person said go on, or the time of a pause has come (the actor is then `remit`)."""
 
     actor: str = ""
+
+
+class RemitPaused(RemitEvent, frozen=True, kw_only=True, tag="remit.paused"):
+    """No model answers: nothing is lost, and nothing is spent until it goes on."""
+
+    reason: str
+    """Why the last model call failed, by the names of `outage.TREATMENTS`."""
+    message: str = ""
+    wake_at: str | None = None
+    """When it goes on by itself; None: when people say so."""
+    attempt: int = 1
+    """Pauses in a row without an answer in between, this one among them."""
+    mend: str | None = None
+    """What people can do, where waiting is not enough."""
+    session_event_id: str = ""
+    """The failed turn in the working session that it stands for."""
+
+
+class RemitReopened(RemitEvent, frozen=True, kw_only=True, tag="remit.reopened"):
+    """A remit that ended at its budget got a higher one and goes on in the same session."""
+
+    actor: str = ""
+    budget: Budget
+    """The whole of it, with what was spent before."""
+    grants: tuple[GrantNote, ...] = ()
+    """What the workspace is to grant on top of what was spent."""
+
+
+class RemitSessionGranted(RemitEvent, frozen=True, kw_only=True, tag="remit.session_granted"):
+    """What a reopened remit got goes to its session; private, in the same append as this side of it."""
+
+    reopening_id: str
+    session_id: str
+    grants: tuple[GrantNote, ...] = ()
 
 
 class RemitVerificationRepeated(RemitEvent, frozen=True, kw_only=True, tag="remit.verification_repeated"):
@@ -263,6 +299,19 @@ class ChangedFile(Value, frozen=True, kw_only=True):
     mode: int | None
     target: str | None = None
     """Of a symlink; then there is no sha256."""
+    base_target: str | None = None
+    """Of the symlink that was there; then there is no base_sha256."""
+    base_mode: int | None = None
+
+
+class ChangedFolder(Value, frozen=True, kw_only=True):
+    """One folder that came, went, or has other permissions."""
+
+    path: str
+    kind: str
+    """added | modified | removed"""
+    mode: int | None
+    base_mode: int | None
 
 
 class DeliverableFile(Value, frozen=True, kw_only=True):
@@ -278,6 +327,7 @@ class RemitDeliverablesReady(RemitEvent, frozen=True, kw_only=True, tag="remit.d
 
     tree_digest: str | None
     changed: tuple[ChangedFile, ...] = ()
+    folders: tuple[ChangedFolder, ...] = ()
     removed: tuple[str, ...] = ()
     files: tuple[DeliverableFile, ...] = ()
     notes: tuple[str, ...] = ()
@@ -303,10 +353,12 @@ class Command(Value, frozen=True, kw_only=True):
 
     id: str
     type: str
-    """remit.approve | remit.decline | remit.interrupt | remit.resume | remit.verify"""
+    """remit.approve | remit.decline | remit.interrupt | remit.resume | remit.verify | remit.raise"""
     actor: str = ""
     reason: str | None = None
     despite: tuple[ConsentReason, ...] = ()
+    budget: Budget | None = None
+    """Of remit.raise: the whole new budget."""
 
 
 class InputReceived(RemitEvent, frozen=True, kw_only=True, tag="input.received"):
@@ -342,6 +394,9 @@ AnyEvent = (
     | RemitIterationEnded
     | RemitInterrupted
     | RemitResumed
+    | RemitPaused
+    | RemitReopened
+    | RemitSessionGranted
     | RemitVerificationRepeated
     | RemitDeliverablesReady
     | RemitEnded
@@ -350,7 +405,14 @@ AnyEvent = (
     | ChildEvaluated
 )
 
-_PRIVATE = (RemitFunded, RemitFundingRefused, InputReceived, ChildIdled, ChildEvaluated)
+_PRIVATE = (
+    RemitFunded,
+    RemitFundingRefused,
+    RemitSessionGranted,
+    InputReceived,
+    ChildIdled,
+    ChildEvaluated,
+)
 _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 

@@ -16,8 +16,8 @@ from remit.clock import Clock, rfc3339
 from remit.errors import BlobMissing, HoldRefused, NotFound, RemitError, StoreUnavailable, WrongState
 from remit.ids import Ids
 from remit.interfaces import Dispatcher, LiveBus, SandboxProvider, SessionStore
-from remit.remits import accounts, evidence
-from remit.remits.deliverables import GitInput, Handover, hand_over, read_tree
+from remit.remits import accounts, evidence, reopening
+from remit.remits.deliverables import Handover, hand_over
 from remit.remits.events import (
     Amount,
     Command,
@@ -34,10 +34,13 @@ from remit.remits.events import (
     RemitIterationEnded,
     RemitResumed,
     RemitSessionCreated,
+    RemitSetupEnded,
     RemitVerificationRepeated,
     RemitWorking,
 )
 from remit.remits.forecaster import Forecaster
+from remit.remits.git_files import GitInput, read_tree
+from remit.remits.going_on import GoingOn
 from remit.remits.interruption import until_cut
 from remit.remits.log import RemitLog, read_rows
 from remit.remits.money import format_usd
@@ -45,13 +48,16 @@ from remit.remits.setup import Setup
 from remit.remits.state import REASONS, RemitState
 from remit.remits.steps import (
     Answer,
+    ContinueSession,
     CopyIterations,
     DecideSession,
     End,
     Fund,
+    GrantSession,
     MakeForecast,
     NoteInterruption,
     OpenSession,
+    Pause,
     PrepareDeliverables,
     ReopenOutcome,
     RepeatVerification,
@@ -61,7 +67,7 @@ from remit.remits.steps import (
     VerifyInput,
     is_verified,
     next_step,
-    reopening_id,
+    session_event_id,
     stopped,
 )
 from remit.remits.verification import Judge
@@ -97,6 +103,7 @@ class RemitHandler:
         sessions: SessionOpener,
         clock: Clock,
         ids: Ids,
+        is_resting: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -108,8 +115,10 @@ class RemitHandler:
         self._forecaster = forecaster
         self._sessions = sessions
         self._session_input = SessionInput(store=store, bus=bus, dispatcher=dispatcher, clock=clock)
+        self._going_on = GoingOn(store=store, sessions=self._session_input, clock=clock)
         self._clock = clock
         self._ids = ids
+        self._is_resting = is_resting
 
     async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
         """Carry the remit on as far as it goes now."""
@@ -117,11 +126,15 @@ class RemitHandler:
         for _ in range(STEPS_MAX):
             if is_fenced():
                 return HandlerResult(seen_seq=log.state.seq)
+            if self._is_resting():  # each step begins from the log, here or in the next process
+                return HandlerResult(seen_seq=log.state.seq, wake_at_us=self._clock.now_us())
             await log.catch_up()
             work = await self._read_work(log)
             step = next_step(log.state, work)
             if isinstance(step, Rest):
-                return HandlerResult(seen_seq=log.state.seq)
+                if await self._going_on.resume_if_due(step.wake_at_us, log):
+                    continue
+                return HandlerResult(seen_seq=log.state.seq, wake_at_us=step.wake_at_us)
             logger.debug("remit_step", remit_id=log.remit_id, step=type(step).__name__)
             if not await self._carry_out(step, log, work):
                 break
@@ -140,7 +153,7 @@ class RemitHandler:
             rows = await read_rows(self._store, log.principal, session.session_id)
         except NotFound:
             return Work(is_resting=True, is_terminated=True, error_message="The working session was deleted.")
-        return read_work(rows, frozenset(reopening_id(resume) for resume in log.state.resume_ids))
+        return read_work(rows, frozenset(session_event_id(resume) for resume in log.state.resume_ids))
 
     async def _carry_out(self, step: Step, log: RemitLog, work: Work | None) -> bool:
         """Do one step. False: nothing more can be done now, look again later."""
@@ -169,6 +182,12 @@ class RemitHandler:
                 await log.append(RemitInterrupted(actor="session", session_event_id=event_id))
             case ReopenOutcome():
                 await self._reopen(step, log, work)
+            case Pause(failure=failure):
+                await self._going_on.pause(failure, log)
+            case GrantSession(reopening_id=id):
+                await self._going_on.grant_session(id, log)
+            case ContinueSession():
+                await self._going_on.continue_session(step, log)
             case PrepareDeliverables(tree_digest=digest):
                 await self._prepare_deliverables(digest, log)
             case End():
@@ -192,6 +211,8 @@ class RemitHandler:
                 await log.append(RemitDeclined(id=command.id, actor=command.actor, reason=command.reason))
             case "remit.resume":
                 await log.append(RemitResumed(id=command.id, actor=command.actor))
+            case "remit.raise":
+                await self._going_on.reopen(command, log)
             case _:
                 session = log.state.session
                 if session is not None and work is not None and not work.is_resting:
@@ -232,7 +253,10 @@ class RemitHandler:
 
     async def _set_up(self, log: RemitLog) -> None:
         ended = await until_cut(
-            log, self._bus, lambda: self._setup.set_up(log.principal, log.remit_id, _created(log.state))
+            log,
+            self._bus,
+            lambda: self._setup.set_up(log.principal, log.remit_id, _created(log.state)),
+            failed=lambda why: RemitSetupEnded(error=f"The work could not be set up: {why}"),
         )
         if ended is not None:
             await log.append(ended)
@@ -240,7 +264,12 @@ class RemitHandler:
     async def _verify_input(self, log: RemitLog) -> None:
         if log.state.initial_started is None:
             await log.append(InitialVerificationStarted(verification_id=self._ids.new("vrfy")))
-        ended = await until_cut(log, self._bus, lambda: self._judge_input(log))
+        ended = await until_cut(
+            log,
+            self._bus,
+            lambda: self._judge_input(log),
+            failed=lambda why: InitialVerificationEnded(error=f"The input could not be verified: {why}"),
+        )
         if ended is not None:
             await log.append(ended)
 
@@ -276,15 +305,19 @@ class RemitHandler:
         return True
 
     async def _fund(self, log: RemitLog) -> None:
-        created, forecast = _created(log.state), log.state.forecast
-        reserve = forecast.verification_reserve if forecast is not None else Amount()
-        notes = accounts.remit_grants(log.remit_id, created.budget, reserve)
+        state = log.state
+        notes = (
+            state.reopenings[-1].grants
+            if state.reopenings
+            else accounts.remit_grants(log.remit_id, state.budget, state.verification_reserve)
+        )
         try:
             await accounts.grant_from_workspace(self._store, log.principal, notes, log.remit_id)
         except HoldRefused as error:
             await log.append(RemitFundingRefused(message=error.message))
             return
-        await log.append(RemitFunded(grants=notes), effects=accounts.grants_in(notes))
+        own = await self._store.accounts(log.principal, log.remit_id)
+        await log.append(RemitFunded(grants=notes), effects=reopening.arriving(notes, own))
 
     # -------------------------------------------------------------------------------------- the session
 
@@ -356,6 +389,7 @@ class RemitHandler:
             RemitDeliverablesReady(
                 tree_digest=digest,
                 changed=handover.changed,
+                folders=handover.folders,
                 removed=tuple(file.path for file in handover.changed if file.kind == "removed"),
                 files=handover.files,
                 notes=handover.notes,
@@ -377,8 +411,6 @@ class RemitHandler:
             git = GitInput(
                 remit_id=log.remit_id,
                 epoch=log.lease.epoch,
-                input_digest=created.tree_digest,
-                result_digest=digest,
                 history_digest=created.history_digest,
                 message=f"{created.outcome.strip()[:2000]}\n\nRemit: {log.remit_id}",
                 date=rfc3339(log.state.created_at_us),

@@ -12,7 +12,7 @@ from remit.errors import InvalidRequest, TooLarge
 from remit.ids import Ids
 from remit.interfaces import Catalog
 from remit.remits.creation import INPUT_KIND, InputBody
-from remit.remits.tar_stream import PATH_BYTES_MAX, Member, TarStream
+from remit.remits.tar_stream import Member, TarStream
 from remit.resources.kept_blobs import Keeping, KeptBlobs
 from remit.resources.tidying import everywhere, tidier_of
 from remit.values import Collected, JsonObject, Principal, Resource, Tree, TreeEntry
@@ -24,6 +24,10 @@ INPUT_KEPT_SECONDS = 30 * 86_400
 WHOLE_BYTES_MAX = 1 << 20
 """Larger files go to the blob store as they arrive; smaller ones in batches."""
 BATCH_BYTES = 16 << 20
+PATH_BYTES_MAX = 3_072
+"""Of a member's path: less than the kernel's 4,096, for it is written below a folder of the server's."""
+NAME_BYTES_MAX = 255
+TARGET_BYTES_MAX = 4_095
 PARTS = ("files", "git")
 
 
@@ -210,7 +214,12 @@ def split_path(name: str) -> tuple[str, str]:
         raise InvalidRequest(f"The tar's member {name!r} has a name that is not UTF-8; rename it.") from error
     if size > PATH_BYTES_MAX:
         raise InvalidRequest(
-            f"The tar's member {name[:80]!r}… has a path of more than {PATH_BYTES_MAX} bytes."
+            f"The tar's member {name[:80]!r}… has a path of more than {PATH_BYTES_MAX} bytes; shorten it."
+        )
+    if any(len(part.encode()) > NAME_BYTES_MAX for part in parts):
+        raise InvalidRequest(
+            f"The tar's member {name[:80]!r}… has a name of more than {NAME_BYTES_MAX} bytes, which no file system "
+            "holds; shorten it."
         )
     if name.startswith("/") or any(part in ("", ".", "..") for part in parts) or "\0" in path:
         raise InvalidRequest(
@@ -230,6 +239,10 @@ def check_target(name: str, path: str, target: str) -> None:
         target.encode()
     except UnicodeEncodeError as error:
         raise InvalidRequest(f"The symlink {name!r} has a target that is not UTF-8; leave it out.") from error
+    if len(target.encode()) > TARGET_BYTES_MAX:
+        raise InvalidRequest(
+            f"The symlink {name!r} has a target of more than {TARGET_BYTES_MAX} bytes; leave it out."
+        )
     parts = target.split("/")
     climbs = 0
     while climbs < len(parts) and parts[climbs] == "..":

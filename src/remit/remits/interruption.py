@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
+import structlog
 
 from remit.errors import RemitError
 from remit.interfaces import LiveBus
@@ -17,10 +18,14 @@ POLL_SECONDS = 2.0
 CUTTING = ("remit.interrupt", "remit.decline")
 
 T = TypeVar("T")
+logger = structlog.get_logger(__name__)
 
 
-async def until_cut(log: RemitLog, bus: LiveBus, work: Callable[[], Awaitable[T]]) -> T | None:
-    """The result of `work`, or None when an interrupt or a decline came first; then that is pending in the state."""
+async def until_cut(
+    log: RemitLog, bus: LiveBus, work: Callable[[], Awaitable[T]], failed: Callable[[str], T]
+) -> T | None:
+    """The result of `work`, or None when an interrupt or a decline came first; then that is pending in the state.
+    `failed` makes the result of work that broke off for a reason nobody foresaw: tried again, it would for ever."""
     results: list[T] = []
     failures: list[RemitError] = []  # raised after the group: callers know them bare, not in groups
     async with bus.subscribe(log.remit_id) as subscription, anyio.create_task_group() as group:
@@ -35,12 +40,27 @@ async def until_cut(log: RemitLog, bus: LiveBus, work: Callable[[], Awaitable[T]
                 failures.append(error)
             group.cancel_scope.cancel()
 
+        async def carry_out() -> None:
+            # A task of its own: what is left of a cancellation inside the work stays in it.
+            try:
+                results.append(await work())
+            except RemitError as error:
+                failures.append(error)
+            except Exception as error:
+                logger.exception("remit_step_failed", remit_id=log.remit_id)
+                results.append(failed(f"{type(error).__name__}: {error}"))
+            except anyio.get_cancelled_exc_class():
+                if group.cancel_scope.cancel_called:
+                    raise
+                logger.exception("remit_step_failed", remit_id=log.remit_id)
+            group.cancel_scope.cancel()
+
         group.start_soon(watch)
-        try:
-            results.append(await work())
-        except RemitError as error:
-            failures.append(error)
-        group.cancel_scope.cancel()
+        group.start_soon(carry_out)
     if failures:
         raise failures[0]
-    return results[0] if results else None
+    if results:
+        return results[0]
+    if any(command.type in CUTTING for command in log.state.pending):
+        return None
+    return failed("it was cut off from within")

@@ -13,7 +13,7 @@ from remit.interfaces import Prices, SessionStore
 from remit.remits.accounts import UNITS, Totals, totals
 from remit.remits.log import read_rows
 from remit.remits.state import RemitState, fold
-from remit.remits.views import amounts, caps, encode_iterations, setup_view
+from remit.remits.views import amounts, caps, encode_iterations, encode_pauses, setup_view
 from remit.values import Account, EventRow, GrantRow, HoldRow, JsonObject, JsonValue, Principal, Value
 
 
@@ -76,7 +76,7 @@ def receipt(
         "agent": _plain(created.agent),
         "image_digest": next((box["image_digest"] for box in reversed(sandboxes)), None),
         "setup": setup_view(state),
-        "budget": caps(created.budget),
+        "budget": caps(state.budget),
         "spent": amounts(sums.spent),
         "held": amounts(sums.held),
         "spent_exact": {unit: sums.spent[unit] for unit in UNITS},
@@ -84,6 +84,7 @@ def receipt(
         "calls": list[JsonValue](calls),
         "tools": [tool for b in sessions for tool in _tools(b)],
         "verifications": list[JsonValue](encode_iterations(state)),
+        "pauses": list[JsonValue](encode_pauses(own.rows)),
         "grants": [_plain(grant) for b in books for grant in b.grants],
         "sandboxes": list[JsonValue](sandboxes),
         "prices": {model: _plain(rate) if (rate := prices.rate(model)) else None for model in sorted(models)},

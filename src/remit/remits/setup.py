@@ -8,8 +8,8 @@ from remit.clock import Clock
 from remit.errors import RemitError, SandboxUnavailable, StoreUnavailable
 from remit.interfaces import SandboxProvider
 from remit.orchestrator.setup_layers import SetupLayer, SetupLayers, SetupRequest
-from remit.remits.deliverables import read_tree
 from remit.remits.events import RemitCreated, RemitSetupEnded
+from remit.remits.git_files import read_tree
 from remit.remits.verification import history_mounts
 from remit.resources.environment_config import variables_of
 from remit.resources.kept_blobs import KeptBlobs

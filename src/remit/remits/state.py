@@ -8,10 +8,13 @@ from typing import Literal, get_args
 from msgspec.structs import replace
 
 from remit.remits.events import (
+    Amount,
     AnyEvent,
+    Budget,
     ChildEvaluated,
     ChildIdled,
     Command,
+    GrantNote,
     InitialVerificationEnded,
     InitialVerificationStarted,
     InputReceived,
@@ -26,8 +29,11 @@ from remit.remits.events import (
     RemitFundingRefused,
     RemitInterrupted,
     RemitIterationEnded,
+    RemitPaused,
+    RemitReopened,
     RemitResumed,
     RemitSessionCreated,
+    RemitSessionGranted,
     RemitSetupEnded,
     RemitVerificationRepeated,
     RemitWorking,
@@ -43,6 +49,7 @@ Status = Literal[
     "awaiting_consent",
     "working",
     "interrupted",
+    "paused",
     "satisfied",
     "unsatisfied",
     "budget_reached",
@@ -65,6 +72,9 @@ KNOWN_TYPES = frozenset(
         RemitIterationEnded,
         RemitInterrupted,
         RemitResumed,
+        RemitPaused,
+        RemitReopened,
+        RemitSessionGranted,
         RemitVerificationRepeated,
         RemitDeliverablesReady,
         RemitEnded,
@@ -105,6 +115,17 @@ class RemitState(Value, frozen=True, kw_only=True):
     resume_ids: tuple[str, ...] = ()
     noted_interrupts: frozenset[str] = frozenset()
     """Interrupts of the working session that stand in this log already."""
+    pause: RemitPaused | None = None
+    """The last one, perhaps long over."""
+    is_paused: bool = False
+    reopenings: tuple[RemitReopened, ...] = ()
+    """By which it went on after its budget was reached."""
+    reopened_seq: int = 0
+    """The row of the last of them."""
+    granted: frozenset[str] = frozenset()
+    """Reopenings whose money has left for the session."""
+    session_grants: tuple[GrantNote, ...] = ()
+    """Of the last of them."""
     pending: tuple[Command, ...] = ()
     """Commands to consume, oldest first; the first one always means something in this state."""
     repeated: RemitVerificationRepeated | None = None
@@ -119,12 +140,33 @@ class RemitState(Value, frozen=True, kw_only=True):
             return self.ended.status
         if self.is_interrupted:
             return "interrupted"
+        if self.is_paused:
+            return "paused"
         if self.session is not None:
             return "working"
         if self.can_be_asked and self.reasons:
             return "awaiting_consent"
         is_done = self.can_be_asked and self.initial is not None
         return "working" if is_done else "verifying_input"
+
+    @property
+    def budget(self) -> Budget:
+        """The whole budget, as it was asked for or raised last."""
+        if self.reopenings:
+            return self.reopenings[-1].budget
+        assert self.created is not None, "the first row of a remit says what was asked for"
+        return self.created.budget
+
+    @property
+    def went_on_at_seq(self) -> int:
+        """An end before this row is not the end: it was reopened there, or is about to be."""
+        is_raised = any(command.type == "remit.raise" for command in self.pending)
+        return self.seq if is_raised else self.reopened_seq
+
+    @property
+    def verification_reserve(self) -> Amount:
+        """What of the budget is set aside for verification."""
+        return self.forecast.verification_reserve if self.forecast is not None else Amount()
 
     @property
     def can_be_asked(self) -> bool:
@@ -134,7 +176,7 @@ class RemitState(Value, frozen=True, kw_only=True):
     @property
     def reasons(self) -> tuple[ConsentReason, ...]:
         """What a person must still accept before anything is spent, as far as it is known."""
-        if self.funding is not None:
+        if self.funding is not None or self.reopenings:
             return ()
         found: set[ConsentReason] = {"cost"}
         if self.initial is not None and not self.is_forecast_first:
@@ -148,7 +190,7 @@ class RemitState(Value, frozen=True, kw_only=True):
     @property
     def has_consent(self) -> bool:
         """Whether nothing is left to accept, so that the budget may leave the workspace."""
-        return self.funding is not None or (self.can_be_asked and not self.reasons)
+        return self.funding is not None or bool(self.reopenings) or (self.can_be_asked and not self.reasons)
 
     @property
     def vacuous(self) -> tuple[int, ...]:
@@ -236,15 +278,38 @@ def _change(state: RemitState, event: AnyEvent, row: EventRow) -> RemitState:
             noted = state.noted_interrupts
             if event.session_event_id is not None:
                 noted = noted | {event.session_event_id}
-            return replace(state, is_interrupted=True, noted_interrupts=noted)
+            return replace(state, is_interrupted=True, is_paused=False, noted_interrupts=noted)
         case RemitResumed():
-            return replace(state, is_interrupted=False, resume_ids=(*state.resume_ids, event.id))
+            resume_ids = (*state.resume_ids, event.id)
+            return replace(state, is_interrupted=False, is_paused=False, resume_ids=resume_ids)
+        case RemitPaused():
+            return replace(state, pause=event, is_paused=True)
+        case RemitReopened():
+            return replace(
+                state,
+                reopenings=(*state.reopenings, event),
+                reopened_seq=row.seq,
+                funding=None,
+                funding_refusal=None,
+                ended=None,
+                ended_at_us=None,
+            )
+        case RemitSessionGranted():
+            # From here on the work changes: what was handed over is not the result any more.
+            return replace(
+                state,
+                granted=state.granted | {event.reopening_id},
+                session_grants=event.grants,
+                deliverables=None,
+            )
         case RemitVerificationRepeated():
             return replace(state, repeated=event)
         case RemitDeliverablesReady():
             return replace(state, deliverables=event)
         case RemitEnded():
-            return replace(state, ended=event, ended_at_us=row.created_at_us, is_interrupted=False)
+            return replace(
+                state, ended=event, ended_at_us=row.created_at_us, is_interrupted=False, is_paused=False
+            )
         case InputReceived():
             return replace(state, pending=(*state.pending, event.event))
         case ChildIdled() | ChildEvaluated():
@@ -264,7 +329,9 @@ def is_pointless(state: RemitState, command: Command) -> bool:
         case "remit.interrupt":
             return state.is_interrupted or state.ended is not None
         case "remit.resume":
-            return not state.is_interrupted or state.ended is not None
+            return not (state.is_interrupted or state.is_paused) or state.ended is not None
+        case "remit.raise":
+            return state.ended is None or state.ended.status != "budget_reached"
         case "remit.verify":
             return False
         case _:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from remit.clock import parse_rfc3339
 from remit.remits.events import Command, EndStatus
+from remit.remits.outage import Failure
 from remit.remits.state import RemitState
 from remit.remits.work import Evaluation, Work
 from remit.values import Value, Verdict
@@ -16,7 +18,9 @@ from remit.values import Value, Verdict
 class Rest(Value, frozen=True, kw_only=True):
     """Nothing to do until something is appended."""
 
-    why: Literal["consent", "interrupted", "session", "ended"]
+    why: Literal["consent", "interrupted", "paused", "session", "ended"]
+    wake_at_us: int | None = None
+    """When it goes on by itself."""
 
 
 class Answer(Value, frozen=True, kw_only=True):
@@ -76,6 +80,25 @@ class ReopenOutcome(Value, frozen=True, kw_only=True):
     max_iterations: int
 
 
+class Pause(Value, frozen=True, kw_only=True):
+    """Stay away from a model that does not answer."""
+
+    failure: Failure
+
+
+class GrantSession(Value, frozen=True, kw_only=True):
+    """Give the session what a reopened remit got: this side of it."""
+
+    reopening_id: str
+
+
+class ContinueSession(Value, frozen=True, kw_only=True):
+    """Let the session go on with the turn that stopped, with the money of a reopening where that is why."""
+
+    command_id: str
+    is_reopening: bool = False
+
+
 class PrepareDeliverables(Value, frozen=True, kw_only=True):
     """Write down what is handed over."""
 
@@ -104,6 +127,9 @@ Step = (
     | CopyIterations
     | NoteInterruption
     | ReopenOutcome
+    | Pause
+    | GrantSession
+    | ContinueSession
     | PrepareDeliverables
     | End
 )
@@ -124,6 +150,9 @@ def next_step(state: RemitState, work: Work | None) -> Step:
         return CopyIterations(evaluations=news)
     if state.is_interrupted:
         return Rest(why="interrupted")
+    if state.is_paused:
+        wake_at = state.pause.wake_at if state.pause is not None else None
+        return Rest(why="paused", wake_at_us=None if wake_at is None else parse_rfc3339(wake_at))
     return _step_before_work(state) if work is None else _step_of_work(state, work)
 
 
@@ -156,10 +185,14 @@ def _has_input(state: RemitState) -> bool:
 
 
 def _step_of_work(state: RemitState, work: Work) -> Step:
+    if state.reopenings and not work.is_terminated and (step := _step_of_reopening(state, work)):
+        return step
     if not work.is_resting or (work.stop_reason == "requires_action" and not work.is_terminated):
         return Rest(why="session")
     if _is_interruption(work):
         return _step_after_interruption(state, work)
+    if step := _step_after_failure(state, work):
+        return step
     end = _end_of_work(state, work)
     if state.deliverables is None:
         return PrepareDeliverables(tree_digest=work.tree_digest)
@@ -172,9 +205,33 @@ def _is_interruption(work: Work) -> bool:
 
 def _step_after_interruption(state: RemitState, work: Work) -> Step:
     last_resume_id = state.resume_ids[-1] if state.resume_ids else None
-    if last_resume_id is not None and reopening_id(last_resume_id) not in work.input_ids:
+    if last_resume_id is not None and session_event_id(last_resume_id) not in work.input_ids:
         return ReopenOutcome(resume_id=last_resume_id, max_iterations=max_iterations_left(state))
     return NoteInterruption(session_event_id=work.last_interrupt_id or "")
+
+
+def _step_of_reopening(state: RemitState, work: Work) -> Step | None:
+    reopening_id = state.reopenings[-1].id
+    if state.funding is None:
+        refusal = state.funding_refusal
+        return Fund() if refusal is None else _ended("budget_reached", refusal)
+    if reopening_id not in state.granted:
+        return GrantSession(reopening_id=reopening_id)
+    if session_event_id(reopening_id) not in work.input_ids:
+        return ContinueSession(command_id=reopening_id, is_reopening=True)
+    return None
+
+
+def _step_after_failure(state: RemitState, work: Work) -> Step | None:
+    """None: its last turn did not fail, or by something that going on would not mend."""
+    failure = work.failure
+    is_failed = work.stop_reason == "retries_exhausted" and not work.is_terminated
+    if failure is None or not is_failed or failure.treatment == "end":
+        return None
+    is_known = state.pause is not None and state.pause.session_event_id == failure.event_id
+    if not is_known or not state.resume_ids:
+        return Pause(failure=failure)
+    return ContinueSession(command_id=state.resume_ids[-1])
 
 
 def max_iterations_left(state: RemitState) -> int:
@@ -184,9 +241,9 @@ def max_iterations_left(state: RemitState) -> int:
     return max(1, state.created.max_iterations - used)
 
 
-def reopening_id(resume_id: str) -> str:
-    """The id of the outcome event that a resume puts into the session."""
-    return "sevt_" + resume_id.partition("_")[2]
+def session_event_id(command_id: str) -> str:
+    """The id of what a command puts into the session."""
+    return "sevt_" + command_id.partition("_")[2]
 
 
 def _not_copied(state: RemitState, work: Work) -> tuple[Evaluation, ...]:

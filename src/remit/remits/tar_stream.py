@@ -15,7 +15,6 @@ from remit.values import Value
 BLOCK = tarfile.BLOCKSIZE
 EXTENSION_BYTES_MAX = 1 << 20
 """A long name or a pax header is never larger than this."""
-PATH_BYTES_MAX = 4_096
 PIECE_BYTES = 1 << 18
 
 FILE_TYPES = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE})

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from remit.errors import SandboxUnavailable
 from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.surroundings import package_mounts, search_path, variables
-from remit.remits.deliverables import HISTORY_PATH
 from remit.remits.events import RemitCreated, RemitSetupEnded
+from remit.remits.git_files import HISTORY_PATH
 from remit.resources.environment_config import packages_of
 from remit.resources.kept_blobs import KeptBlobs
 from remit.values import (

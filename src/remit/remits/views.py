@@ -10,10 +10,10 @@ import msgspec
 from remit.client.wording import verifier_text
 from remit.clock import rfc3339
 from remit.remits.accounts import UNITS, Totals, budget_amount
-from remit.remits.events import Budget
+from remit.remits.events import Budget, RemitPaused, decode_event
 from remit.remits.money import format_usd
 from remit.remits.state import REASONS, RemitState
-from remit.values import JsonObject, JsonValue, Unit
+from remit.values import EventRow, JsonObject, JsonValue, Unit
 
 _NOT_SHOWN = ("id", "type", "processed_at", "protected")
 
@@ -46,7 +46,7 @@ def remit_log_view(remit_id: str, state: RemitState) -> JsonObject:
         "status": state.status,
         "outcome": created.outcome,
         "verifiers": list[JsonValue](created.verifiers),
-        "budget": caps(created.budget),
+        "budget": caps(state.budget),
         "input_id": created.input_id,
         "agent": _plain(created.agent),
         "model": created.model,
@@ -61,7 +61,7 @@ def remit_log_view(remit_id: str, state: RemitState) -> JsonObject:
         "forecast": forecast_view(state),
         "consent": consent_view(state),
         "initial_verdicts": _plain(state.initial.verdicts if state.initial is not None else ()),
-        "cap": caps(created.budget),
+        "cap": caps(state.budget),
         "iterations": [
             {
                 "iteration": i.iteration,
@@ -77,7 +77,9 @@ def remit_log_view(remit_id: str, state: RemitState) -> JsonObject:
         "tampered": list[JsonValue](state.tampered),
         "rests_on_work": list[JsonValue](state.rests_on_work),
         "added": list[JsonValue](state.added),
+        "result_notes": list[JsonValue](state.deliverables.notes if state.deliverables is not None else ()),
         "session_ids": list[JsonValue](state.session_ids),
+        "wake_at": state.pause.wake_at if state.pause is not None and state.status == "paused" else None,
         "explanation": ended.explanation if ended is not None else explain_waiting(state),
         "metadata": dict[str, JsonValue](created.metadata),
         "created_at": rfc3339(state.created_at_us),
@@ -137,8 +139,32 @@ def explain_waiting(state: RemitState) -> str:
             return "The verifiers that cost nothing look at the untouched input; nothing has been spent."
         case "interrupted":
             return "Interrupted: everything is kept; resume goes on."
+        case "paused":
+            assert state.pause is not None, "a paused remit says why"
+            return pause_text(state.pause)
         case _:
             return "At work."
+
+
+def pause_text(pause: RemitPaused) -> str:
+    """Why it is paused and how that ends, in one sentence or two."""
+    if pause.wake_at is not None:
+        return f"Paused, for no model answers ({pause.message}); it goes on by itself at {pause.wake_at}."
+    return f"Paused until people say go on: {pause.message}. {pause.mend or ''}".rstrip()
+
+
+def encode_pauses(rows: Sequence[EventRow]) -> Sequence[JsonObject]:
+    """Every pause with its end, for the receipt."""
+    pauses: list[JsonObject] = []
+    for row in rows:
+        if row.type == "remit.paused":
+            event = decode_event(row)
+            assert isinstance(event, RemitPaused)
+            fields = {"reason": event.reason, "message": event.message, "wake_at": event.wake_at}
+            pauses.append({"at": event.processed_at, "until": None, **fields})
+        elif row.type in ("remit.resumed", "remit.interrupted") and pauses and pauses[-1]["until"] is None:
+            pauses[-1]["until"] = decode_event(row).processed_at
+    return pauses
 
 
 def encode_iterations(state: RemitState) -> Sequence[JsonObject]:

@@ -6,19 +6,23 @@ from collections.abc import Sequence
 
 import msgspec
 
+from remit.client.anew import anew_line, raise_line
 from remit.client.consent import REASONS, resume_line
 from remit.clock import rfc3339
 from remit.remits.events import RemitInterrupted, decode_event
 from remit.remits.state import RemitState, fold
 from remit.remits.steps import (
     Answer,
+    ContinueSession,
     CopyIterations,
     DecideSession,
     End,
     Fund,
+    GrantSession,
     MakeForecast,
     NoteInterruption,
     OpenSession,
+    Pause,
     PrepareDeliverables,
     ReopenOutcome,
     RepeatVerification,
@@ -27,8 +31,9 @@ from remit.remits.steps import (
     Step,
     VerifyInput,
     next_step,
-    reopening_id,
+    session_event_id,
 )
+from remit.remits.views import remit_log_view
 from remit.remits.work import Work, read_work
 from remit.session.waiting import Found, Trouble, Way, Why, attend, lease_sentence, make_trouble, read_signs
 from remit.session.why import explain_session
@@ -68,7 +73,7 @@ def explain_remit(
 
 def _work(state: RemitState, session: SessionFacts | None) -> Work | None:
     if session is not None and state.is_working:
-        return read_work(session.rows, frozenset(reopening_id(resume) for resume in state.resume_ids))
+        return read_work(session.rows, frozenset(session_event_id(resume) for resume in state.resume_ids))
     if state.is_working:
         return Work(is_resting=True, is_terminated=True, error_message="The working session was deleted.")
     return None
@@ -120,6 +125,8 @@ def _found_at_rest(
                     Way(does="Look at what there is", command=f"remit show {id}"),
                 ),
             )
+        case "paused":
+            return _found_paused(state, rows, path, id)
         case "consent":
             asked = (
                 "remit.forecast",
@@ -168,6 +175,32 @@ def _found_at_rest(
             )
 
 
+def _found_paused(state: RemitState, rows: Sequence[EventRow], path: str, id: str) -> Found:
+    pause = state.pause
+    assert pause is not None, "a remit that is paused was paused"
+    since_us = next(row for row in reversed(rows) if row.type == "remit.paused").created_at_us
+    kept = "Everything is kept, and nothing is spent meanwhile."
+    if pause.wake_at is not None:
+        ends = (
+            f"It goes on by itself at {pause.wake_at} (pause {pause.attempt} in a row), while a server runs on this data.",
+            kept,
+        )
+    else:
+        ends = (*((pause.mend,) if pause.mend else ()), kept)
+    return Found(
+        waits_for="retry" if pause.wake_at is not None else "person",
+        since_us=since_us,
+        sentences=(
+            f"It has been paused since {rfc3339(since_us)}, for no model answers ({pause.reason}): {pause.message}",
+            *ends,
+        ),
+        ways=(
+            Way(does="Go on at once", call=f"POST {path}/resume", command=f"remit do --resume {id}"),
+            Way(does="Stop waiting; everything is kept", call=f"POST {path}/interrupt"),
+        ),
+    )
+
+
 def _despite(reasons: Sequence[str]) -> str:
     return msgspec.json.encode({"despite": list(reasons)}).decode()
 
@@ -183,9 +216,14 @@ def _found_ended(state: RemitState, rows: Sequence[EventRow], path: str, id: str
         sentences=(
             f"It ended at {rfc3339(since_us)} as {ended.status}, {verified}.",
             *((ended.explanation,) if ended.explanation else ()),
+            *(
+                f"Of its result: {note}."
+                for note in (state.deliverables.notes if state.deliverables is not None else ())
+            ),
             "What was not spent of its budget was given back.",
         ),
         ways=(
+            *_goes_on(state, path, id),
             Way(does="See what was spent on what", call=f"GET {path}/receipt", command=f"remit receipt {id}"),
             *(
                 (
@@ -200,6 +238,23 @@ def _found_ended(state: RemitState, rows: Sequence[EventRow], path: str, id: str
             ),
         ),
     )
+
+
+def _goes_on(state: RemitState, path: str, id: str) -> tuple[Way, ...]:
+    """What lets the work go on after its end: more money where that was it, another remit where not."""
+    assert state.ended is not None, "asked of remits that have ended"
+    if state.ended.status == "satisfied":
+        return ()
+    anew = Way(does="Start one like it anew", command=anew_line(remit_log_view(id, state)))
+    if state.ended.status != "budget_reached":
+        return (anew,)
+    fields = msgspec.json.encode(dict.fromkeys(_budget_fields(state), "AMOUNT")).decode()
+    more = Way(does="Raise its budget and go on", call=f"POST {path}/budget {fields}", command=raise_line(id))
+    return (more, anew)
+
+
+def _budget_fields(state: RemitState) -> tuple[str, ...]:
+    return tuple(name for name in ("usd", "tokens") if getattr(state.budget, name) is not None)
 
 
 def _doing(state: RemitState, step: Step) -> str:
@@ -225,6 +280,12 @@ def _doing(state: RemitState, step: Step) -> str:
             return "it becomes interrupted, since its session was."
         case ReopenOutcome():
             return "its session gets the outcome again, since it was resumed."
+        case Pause():
+            return "it becomes paused, since no model answers its session."
+        case GrantSession():
+            return "what its higher budget adds goes to its session."
+        case ContinueSession():
+            return "its session goes on where it stopped."
         case PrepareDeliverables():
             return "its deliverables are made."
         case End(status=status):

@@ -7,6 +7,7 @@ from typing import cast
 
 import msgspec
 
+from remit.remits.outage import Failure
 from remit.session.folding import fold as fold_session
 from remit.values import EventRow, JsonObject, JsonValue, Value, Verdict
 
@@ -38,8 +39,10 @@ class Work(Value, frozen=True, kw_only=True):
     tree_digest: str | None = None
     """The newest state of the working tree that is durable; None: nothing was changed."""
     input_ids: frozenset[str] = frozenset()
-    """Every input that was ever received, consumed or not."""
+    """Every input that was ever received, consumed or not, and every word of its remit to go on."""
     last_interrupt_id: str | None = None
+    failure: Failure | None = None
+    """Why its last turn failed that did; None in older logs."""
     error_message: str | None = None
     """Of the last error the session reported."""
     refusal: str | None = None
@@ -66,6 +69,7 @@ def read_work(rows: Sequence[EventRow], reopening_ids: frozenset[str]) -> Work:
     stop_reason = str(state.stop_reason["type"]) if state.stop_reason else None
     # At its budget a session leaves what is queued where it is.
     is_idle = state.status == "idle" and (stop_reason == "budget_reached" or not state.pending)
+    is_idle = is_idle and not state.may_resume
     return Work(
         is_resting=is_terminated or is_idle,
         is_terminated=is_terminated,
@@ -75,10 +79,11 @@ def read_work(rows: Sequence[EventRow], reopening_ids: frozenset[str]) -> Work:
             (e.result for e in reversed(ours.evaluations) if e.outcome_id == last_outcome_id), None
         ),
         tree_digest=_newest_tree(rows),
-        input_ids=frozenset(row.event_id for row in rows if row.type == "input.received"),
+        input_ids=frozenset(row.event_id for row in rows if row.type in ("input.received", "turn.continued")),
         last_interrupt_id=next(
             (row.event_id for row in reversed(rows) if row.type == "user.interrupt"), None
         ),
+        failure=_last_failure(rows),
         error_message=_last_error(rows),
         refusal=next(
             (str(_decode(row)["message"]) for row in reversed(rows) if row.type == "model.refused"), None
@@ -140,6 +145,35 @@ def _newest_tree(rows: Sequence[EventRow]) -> str | None:
             if isinstance(digest, str):
                 return digest
     return None
+
+
+def _last_failure(rows: Sequence[EventRow]) -> Failure | None:
+    failure: Failure | None = None
+    in_a_row = paid_in_a_row = 0
+    is_paid = False
+    provider: str | None = None
+    for row in rows:
+        if row.type == "model.started":
+            provider = cast("str | None", _decode(row).get("provider"))
+        elif row.type == "model.ended":
+            body = _decode(row)
+            is_paid = is_paid or (bool(body.get("is_assumed")) and body.get("cost_nano_usd") != 0)
+            if body.get("error_reason") is None:
+                in_a_row = paid_in_a_row = 0
+                is_paid = False
+        elif row.type == "turn.failed":
+            body = _decode(row)
+            in_a_row, paid_in_a_row, is_paid = in_a_row + 1, paid_in_a_row + is_paid, False
+            failure = Failure(
+                event_id=row.event_id,
+                reason=str(body["reason"]),
+                message=str(body.get("message") or ""),
+                provider=provider,
+                retry_after_seconds=cast("float | None", body.get("retry_after_seconds")),
+                in_a_row=in_a_row,
+                paid_in_a_row=paid_in_a_row,
+            )
+    return failure
 
 
 def _last_error(rows: Sequence[EventRow]) -> str | None:

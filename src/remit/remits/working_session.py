@@ -4,6 +4,7 @@ the remit puts into it is ordinary input, keyed so that a repetition is recognis
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import cast
 
 import msgspec
@@ -14,8 +15,9 @@ from remit.errors import Conflict, NotFound
 from remit.ids import Ids
 from remit.interfaces import Catalog, Dispatcher, LiveBus, SessionStore
 from remit.remits.accounts import grants_in, opening_effects
-from remit.remits.events import EnvironmentRef, RemitCreated, RemitSessionCreated, RemitSetupEnded
-from remit.remits.steps import ReopenOutcome, reopening_id
+from remit.remits.events import EnvironmentRef, GrantNote, RemitCreated, RemitSessionCreated, RemitSetupEnded
+from remit.remits.reopening import continue_session
+from remit.remits.steps import ReopenOutcome, session_event_id
 from remit.remits.verification import history_mounts
 from remit.resources.agent_config import resolve_model
 from remit.resources.agents import Agents, decode_config
@@ -88,6 +90,7 @@ class SessionOpener:
             events=self._outcome(created),
             title=created.outcome.strip()[:TITLE_LENGTH_MAX],
             parent_stream_id=remit_id,
+            paid_by=created.paid_by,
             input=_input(created, setup or RemitSetupEnded(), baselines, despite),
             toolchains=created.toolchains,
         )
@@ -166,7 +169,7 @@ class SessionInput:
 
     async def interrupt(self, principal: Principal, session_id: str, command_id: str) -> None:
         """Interrupt the session, once per command. A session that is gone needs none."""
-        event: JsonObject = {"id": _event_id(command_id), "type": "user.interrupt"}
+        event: JsonObject = {"id": session_event_id(command_id), "type": "user.interrupt"}
         try:
             await self._put(principal, session_id, event, key=f"remit:{command_id}")
         except NotFound:
@@ -178,11 +181,29 @@ class SessionInput:
         """Give the session its outcome again, with the iterations that are left."""
         event: JsonObject = {
             **outcome_event,
-            "id": reopening_id(step.resume_id),
+            "id": session_event_id(step.resume_id),
             "outcome_id": "outc_" + step.resume_id.partition("_")[2],
             "max_iterations": step.max_iterations,
         }
         await self._put(principal, session_id, event, key=f"remit:{step.resume_id}")
+
+    async def go_on(
+        self, principal: Principal, session_id: str, command_id: str, notes: Sequence[GrantNote]
+    ) -> None:
+        """Let it go on with the turn that stopped, once per command, with what it is granted. A session that is gone needs
+        none: its remit sees that next."""
+        with suppress(NotFound):
+            appended = await continue_session(
+                self._store,
+                principal,
+                session_id,
+                session_event_id(command_id),
+                notes,
+                key=f"remit:{command_id}",
+                now_us=self._clock.now_us(),
+            )
+            self._bus.publish(LiveItem(stream_id=session_id, rows=appended.rows))
+            self._dispatcher.hint(session_id)
 
     async def _put(self, principal: Principal, session_id: str, event: JsonObject, *, key: str) -> None:
         row = events.received(event, key=key)
@@ -190,7 +211,3 @@ class SessionInput:
         appended = await self._store.append(principal, append)
         self._bus.publish(LiveItem(stream_id=session_id, rows=appended.rows))
         self._dispatcher.hint(session_id)
-
-
-def _event_id(command_id: str) -> str:
-    return "sevt_" + command_id.partition("_")[2]

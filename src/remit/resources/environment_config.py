@@ -98,6 +98,23 @@ def network_policy(config: JsonObject, mcp_urls: Sequence[str] = ()) -> NetworkP
     )
 
 
+def web_hosts(config: JsonObject) -> tuple[str, ...] | None:
+    """What web_fetch and web_search reach in a session of this environment; None: any public host.
+
+    Registries and MCP servers that `limited` opens to sandboxes are not among them.
+    """
+    networking = cast("JsonObject", config.get("networking") or {"type": "limited"})
+    if networking["type"] == "unrestricted":
+        return None
+    return tuple(host.lower() for host in cast("list[str]", networking.get("allowed_hosts") or []))
+
+
+def is_host_within(hosts: Sequence[str], host: str) -> bool:
+    """Whether `hosts` (exact names, or `*.example.com` for every name below it) cover this one."""
+    name = host.lower().removesuffix(".")
+    return any(name.endswith(entry[1:]) if entry.startswith("*.") else name == entry for entry in hosts)
+
+
 def variables_of(config: JsonObject) -> dict[str, str]:
     """The environment's own variables."""
     return cast("dict[str, str]", config.get("variables") or {})

@@ -32,6 +32,7 @@ from remit.schema.events import (
 )
 from remit.schema.verifiers import CommandVerifier, RubricVerifier, VerifierParams
 from remit.schema.wire import not_supported
+from remit.session.images import why_unsendable
 from remit.session.state import SessionState
 from remit.values import JsonObject, JsonValue
 
@@ -98,7 +99,7 @@ def admit(state: SessionState, events: Sequence[InboundEvent], known: Mapping[st
     for index, event in enumerate(events):
         place = f"events[{index}]"
         kind = event.__struct_config__.tag
-        if reason == "budget_reached" and kind not in SETTLING:
+        if reason == "budget_reached" and kind not in SETTLING and not state.takes_messages_at_cap:
             raise WrongState(
                 f"`{place}`: session {state.session_id!r} has reached its budget; until `budget` is raised or removed "
                 f"it takes only {', '.join(SETTLING)}.",
@@ -223,6 +224,17 @@ def _check_blocks(blocks: Sequence[MessageBlock | ResultBlock], place: str) -> N
             source = block.source
             if isinstance(source, ImageBase64Source | DocumentBase64Source):
                 _check_base64(source.data, f"{where}.source.data")
+            if isinstance(source, ImageBase64Source):
+                require_sendable_image(source.data, f"{where}.source.data")
+
+
+def require_sendable_image(data: str, place: str) -> None:
+    """Raises InvalidRequest for an image (as base64) that no model is sent."""
+    wrong = why_unsendable(data)
+    if wrong is not None:
+        raise InvalidRequest(
+            f"`{place}`: {wrong}; send another copy, or give it to the session as a resource."
+        )
 
 
 def _check_base64(data: str, place: str) -> None:

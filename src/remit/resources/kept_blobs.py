@@ -80,14 +80,14 @@ class KeptBlobs:
             if keeping.committed:
                 await self._settle(owner, keeping, error)
             raise
-        else:
-            if owner in self._forgotten and not await self._is_there(owner):
-                # Deleted while its blobs were put: it has forgotten them already, and nobody else will.
-                await self._catalog.drop_references(tidier_of(owner.workspace_id), owner.owner_id)
-                keeping.committed.clear()
         finally:
-            _release(self._busy, [owner])
-            _release(self._reserved, keeping.reserved)
+            try:
+                if owner in self._forgotten and await asyncio.shield(self._drop_if_gone(owner)):
+                    keeping.committed.clear()
+                    is_replaced = False
+            finally:
+                _release(self._busy, [owner])
+                _release(self._reserved, keeping.reserved)
             if (leftovers := keeping.reserved - keeping.committed) and not is_replaced:
                 await self._remove_leftovers(leftovers)
 
@@ -112,6 +112,13 @@ class KeptBlobs:
         elif self._busy[owner] == 1 and not await self._is_there(owner):
             await self._catalog.drop_references(tidier_of(owner.workspace_id), owner.owner_id)
             keeping.committed.clear()
+
+    async def _drop_if_gone(self, owner: BlobOwner) -> bool:
+        """Who was deleted while its blobs were put has forgotten them already, and nobody else will."""
+        if await self._is_there(owner):
+            return False
+        await self._catalog.drop_references(tidier_of(owner.workspace_id), owner.owner_id)
+        return True
 
     async def forget(self, principal: Principal, owner_id: str) -> None:
         """The owner is gone: remove what only it needed."""

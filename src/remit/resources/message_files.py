@@ -11,6 +11,7 @@ import msgspec
 from remit.errors import InvalidRequest, NotFound
 from remit.interfaces import BlobReader
 from remit.resources.files import FileBody, Files, body_of
+from remit.resources.inbound import require_sendable_image
 from remit.schema.blocks import DocumentBlock, FileSource, ImageBlock
 from remit.schema.events import (
     FileRubric,
@@ -43,6 +44,9 @@ async def pin_files(
             place = f"{field}[{index}].content[{number}].source.file_id"
             body = await _body(files, principal, block.source.file_id, place)
             _check_type(block, body, place)
+            if isinstance(block, ImageBlock):
+                content = await files.read(await files.retrieve(principal, block.source.file_id))
+                require_sendable_image(base64.b64encode(content).decode(), place)
             pinned[block.source.file_id] = {
                 "sha256": body.sha256,
                 "mime_type": body.mime_type,

@@ -20,7 +20,7 @@ from remit.resources.budgets import budget_body, change_budget
 from remit.resources.metadata import merge_metadata
 from remit.resources.session_wire import is_busy, pending_changes, status
 from remit.resources.tools import as_offered, resolve_tools
-from remit.resources.web_settings import NO_WEB, WebOffer
+from remit.resources.web_settings import NO_WEB, WebOffer, check_within_environment
 from remit.schema.sessions import SessionUpdate
 from remit.schema.wire import not_supported
 from remit.session.events import Draft, private, received
@@ -173,6 +173,8 @@ def _changes(
         refuse_servers_and_skills(None if servers is UNSET else servers, None, field="agent.")
         if params.agent.tools is not UNSET:
             tools = as_offered(resolve_tools(params.agent.tools or (), web=web, field="agent.tools"), web)
+            config = cast("JsonObject", state.created.get("config") or {})
+            check_within_environment(tools, config, field="agent.tools")
             if tools != state.agent.get("tools"):
                 changes["agent"] = {**state.agent, "tools": list(tools)}
     if params.budget is not UNSET:

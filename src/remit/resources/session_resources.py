@@ -18,9 +18,9 @@ from remit.schema.resources import (
     ResourceParams,
 )
 from remit.schema.wire import not_supported
-from remit.values import JsonObject, Principal, Tree, TreeEntry
+from remit.values import UPLOADS, JsonObject, Principal, Tree, TreeEntry
 
-UPLOADS = "/mnt/session/uploads"
+NAME_BYTES_MAX = 255
 _FILE_MODE = 0o444
 _OWN = frozenset({"sha256", "size_bytes", "literal_path"})
 """What the log keeps of a file besides what the API shows."""
@@ -101,6 +101,10 @@ def mount_path(given: str | None, file_id: str, *, field: str) -> str:
     if any(part in ("", ".", "..") for part in inside[1:].split("/")):
         raise InvalidRequest(
             f"`{field}`: {given!r} is no path of a file below {UPLOADS}; leave out empty parts, `.` and `..`."
+        )
+    if any(len(part.encode("utf-8", "surrogatepass")) > NAME_BYTES_MAX for part in inside.split("/")):
+        raise InvalidRequest(
+            f"`{field}`: has a name of more than {NAME_BYTES_MAX} bytes, which no file system holds; shorten it."
         )
     if any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in inside):
         raise InvalidRequest(f"`{field}`: holds characters that cannot be seen; remove them.")

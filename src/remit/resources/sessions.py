@@ -25,6 +25,7 @@ def new_session(
     metadata: Mapping[str, str] | None = None,
     budget: JsonObject | None = None,
     parent_stream_id: str | None = None,
+    paid_by: str | None = None,
     input: JsonObject | None = None,
     toolchains: Sequence[str] = (),
     waits_for_reader: bool = False,
@@ -35,7 +36,7 @@ def new_session(
 
     `agent` is a snapshot (`resources.agents.snapshot`), `events` are inputs with their ids
     (`resources.inbound.stored_events`), `effects` open the accounts or bring grants, `input` is
-    `{"tree_digest", "mounts"}`, `resources` are copies of files (`resources.session_resources`) and `files` those that
+    `{"tree_digest", "mounts"}`, `paid_by` is the key whose caps bind it, `resources` are copies of files (`resources.session_resources`) and `files` those that
     messages name (`resources.message_files`). With events the session is due at once. Creating it twice with one id is harmless.
     """
     created = private(
@@ -55,12 +56,13 @@ def new_session(
             "input": input,
             "toolchains": list[JsonValue](toolchains),
             "parent": parent_stream_id,
+            "paid_by": paid_by,
             "waits_for_reader": waits_for_reader,
             "resources": list[JsonValue](resources),
             "files": dict[str, JsonValue](files or {}),
         },
     )
-    receipts = tuple(received(event, key=str(event["id"])) for event in events)
+    receipts = tuple(received(event, key=str(event["id"]), batch=str(events[0]["id"])) for event in events)
     stream = NewStream(
         stream_id=session_id,
         kind="session",

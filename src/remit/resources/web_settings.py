@@ -10,6 +10,7 @@ from typing import Literal, cast
 import msgspec
 
 from remit.errors import InvalidRequest
+from remit.resources.environment_config import is_host_within, web_hosts
 from remit.schema.tools import DOMAINS_MAX, WEB_TOOLS, ToolConfigParams, UrlSource, UrlSources
 from remit.values import JsonObject, JsonValue
 
@@ -57,6 +58,25 @@ def check_web_entry(
         )
     if entry.url_sources is not None:
         _check_sources(entry.url_sources, f"{place}.url_sources", custom)
+
+
+def check_within_environment(tools: Sequence[JsonObject], config: JsonObject, *, field: str) -> None:
+    """Raises InvalidRequest for a domain of an enabled web tool that the environment's `limited` network does not open."""
+    hosts = web_hosts(config)
+    if hosts is None:
+        return
+    for tool in tools:
+        for entry in cast("list[JsonObject]", tool.get("configs") or []):
+            if entry.get("name") not in WEB_TOOLS or entry.get("enabled") is False:
+                continue
+            for index, domain in enumerate(cast("list[str]", entry.get("allowed_domains") or [])):
+                if not is_host_within(hosts, domain.partition("/")[0]):
+                    opened = ", ".join(hosts) or "none"
+                    raise InvalidRequest(
+                        f"`{field}`: {entry['name']} names {domain!r} (allowed_domains[{index}]), which is outside of the "
+                        f"environment's allowed_hosts ({opened}); add it to config.networking.allowed_hosts, or take "
+                        "it out of the agent's tools."
+                    )
 
 
 def resolve_web_settings(name: str, entry: ToolConfigParams | None) -> JsonObject:

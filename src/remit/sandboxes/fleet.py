@@ -24,6 +24,7 @@ from remit.sandboxes.patience import patience
 from remit.sandboxes.recorder import TreeRecorder
 from remit.sandboxes.restore import read_tree, without, write_tree
 from remit.sandboxes.spawner import Spawner, control_pair
+from remit.sandboxes.uploads import fill_uploads, uploads_of
 from remit.values import GROUND_FILES, JsonObject, JsonValue, NetworkPolicy, SandboxLimits, SandboxSpec
 
 _log = structlog.get_logger()
@@ -143,7 +144,7 @@ class Fleet:
                     for descriptor in plan.descriptors:
                         os.close(descriptor)
                     raise
-                sandbox, ended = await self._launch(id, spec, plan, cgroup, recorder)
+                sandbox, ended = await self._launch(id, spec, plan, cgroup, recorder, folder)
         except BaseException:
             await asyncio.shield(self._abandon(id, folder, owner, cgroup, recorder))
             raise
@@ -169,6 +170,8 @@ class Fleet:
         if spec.outputs_digest is not None:
             outputs = await read_tree(self._blobs, spec.outputs_digest)
             await write_tree(self._blobs, outputs, folder / "outputs", owner)
+        if spec.ground is None:
+            await fill_uploads(self._blobs, uploads_of(spec.mounts), folder / "uploads")
 
     async def _launch(
         self,
@@ -177,6 +180,7 @@ class Fleet:
         plan: LaunchPlan,
         cgroup: Cgroup | None,
         recorder: TreeRecorder | None,
+        folder: Path,
     ) -> tuple[GuestSandbox, asyncio.Future[int]]:
         ours, theirs = control_pair()
         our_lane, their_lane = lane_pair()
@@ -237,7 +241,12 @@ class Fleet:
             raise
         finally:
             os.close(complaints)
+
+        async def fill(digest: str | None) -> None:
+            await fill_uploads(self._blobs, digest, folder / "uploads")
+
         sandbox = GuestSandbox(
+            fill_uploads=fill if spec.ground is None else None,
             id=id,
             key=spec.key,
             connection=connection,

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Literal
 
 import msgspec
-import structlog
 
 from remit.errors import SandboxLost, SandboxRefused
 from remit.sandboxes.cgroups import Cgroup
@@ -25,14 +24,13 @@ from remit.values import (
     FileRead,
     JsonObject,
     JsonValue,
+    LeftOut,
     Service,
     ShellRequest,
     Tree,
     TreeEntry,
     TreeRecord,
 )
-
-_log = structlog.get_logger()
 
 OUT_OF_MEMORY = "out_of_memory"
 """The code of SandboxLost when memory was the cause."""
@@ -52,6 +50,13 @@ class _Row(msgspec.Struct, array_like=True, frozen=True):
     target: str | None
 
 
+class _Manifest(msgspec.Struct, frozen=True):
+    entries: tuple[_Row, ...]
+    links: tuple[tuple[str, ...], ...]
+    left_out: tuple[tuple[str, str], ...]
+    left_out_more: int
+
+
 class GuestSandbox:
     """Implements `interfaces.Sandbox` over a connection."""
 
@@ -69,6 +74,7 @@ class GuestSandbox:
         files_at: str,
         destroy: Callable[[GuestSandbox], Awaitable[None]],
         take_uses: Callable[[], Sequence[CredentialUse]],
+        fill_uploads: Callable[[str | None], Awaitable[None]] | None,
     ) -> None:
         self.id = id
         self.key = key
@@ -82,6 +88,7 @@ class GuestSandbox:
         self._died_of_memory = False
         self._destroy = destroy
         self._take_uses = take_uses
+        self._fill_uploads = fill_uploads
         self._walked: set[str] = set()
         self._is_destroyed = False
 
@@ -93,6 +100,7 @@ class GuestSandbox:
             "epoch": request.epoch,
             "timeout_seconds": request.timeout_seconds,
             "output_bytes_max": min(request.output_bytes_max, self._output_bytes_max),
+            "keep_at": request.keep_at,
         }
         command = request.command.encode("utf-8", "surrogateescape")
         patience = request.timeout_seconds + ANSWER_SECONDS
@@ -168,11 +176,7 @@ class GuestSandbox:
         skip = list[JsonValue](path for path in self._read_only_paths if path.startswith(root + "/"))
         answer = await self._call("tree", {"root": root, "skip": skip}, known)
         self._walked.add(root)
-        if answer.header["left_out"]:
-            _log.warning(
-                "sandbox_tree_left_out", sandbox_id=self.id, root=root, entries=answer.header["left_out"]
-            )
-        rows = msgspec.json.decode(answer.payload, type=list[_Row])
+        found = msgspec.json.decode(answer.payload, type=_Manifest)
         return Tree(
             entries=tuple(
                 TreeEntry(
@@ -184,8 +188,11 @@ class GuestSandbox:
                     sha256=row.sha256,
                     target=row.target,
                 )
-                for row in rows
-            )
+                for row in found.entries
+            ),
+            links=found.links,
+            left_out=tuple(LeftOut(path=path, why=why) for path, why in found.left_out),
+            left_out_more=found.left_out_more,
         )
 
     async def fetch(self, root: str, paths: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
@@ -235,6 +242,15 @@ class GuestSandbox:
         tag = self._lane.tag()
         await self._call("connect", {"tag": tag, "port": port})
         return self._lane.take(tag)
+
+    async def replace_uploads(self, tree_digest: str | None) -> bool:
+        """See `interfaces.Sandbox`."""
+        if self._fill_uploads is None:
+            return False
+        if self._is_destroyed or self.is_lost:
+            raise SandboxLost(f"sandbox {self.id!r} is gone")
+        await self._fill_uploads(tree_digest)
+        return True
 
     def take_credential_uses(self) -> Sequence[CredentialUse]:
         """See `interfaces.Sandbox`."""
@@ -320,4 +336,5 @@ def _result(answer: Answer) -> ExecResult:
         is_truncated=header["is_truncated"],
         output_bytes_total=header["output_bytes_total"],
         duration_seconds=header["duration_seconds"],
+        kept_bytes=header["kept_bytes"],
     )

@@ -25,10 +25,11 @@ from remit.sandboxes.fleet import Fleet, LaunchPlan
 from remit.sandboxes.folders import RuntimeFolder
 from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
-from remit.sandboxes.mounts import HOSTED_WORKSPACE, UPLOADS, free_links, part_of
+from remit.sandboxes.mounts import HOSTED_WORKSPACE, free_links, part_of
 from remit.sandboxes.restore import read_tree, write_tree
 from remit.values import (
     GROUND_FILES,
+    UPLOADS,
     ImageInfo,
     JsonValue,
     Probe,
@@ -130,7 +131,8 @@ class LocalProvider:
     async def _plan(self, spec: SandboxSpec, folder: Path, _owner: tuple[int, int] | None) -> LaunchPlan:
         limits = spec.limits or self._limits
         for mount in spec.mounts:
-            await self._mount(mount, folder)
+            if mount.path != UPLOADS or spec.ground is not None:
+                await self._mount(mount, folder)
         workspace, outputs, uploads = (str(folder / name) for name in ("workspace", "outputs", "uploads"))
         home, judge = folder / "home", folder / "judge"
         has_ground = spec.ground is not None

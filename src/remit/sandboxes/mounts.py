@@ -19,8 +19,6 @@ from remit.values import ReadOnlyTree
 
 HOSTED_WORKSPACE = "/mnt/user"
 """Where programs for hosted sandboxes keep what they work on: here another name for the working tree."""
-UPLOADS = "/mnt/session/uploads"
-"""Where the files of a session stand: a folder in every sandbox, with files or without."""
 
 UNUSED_MAX = 32
 """Trees that no sandbox uses now and that are kept as folders for the next one."""

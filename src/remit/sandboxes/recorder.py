@@ -30,6 +30,8 @@ NEW_FOLDERS_MAX = 20_000
 """Watches are the machine's, shared by everything that its user runs."""
 _SKIPPED_MAX = 100_000
 _MOVES_MAX = 1_000
+_LOCKED_MAX = 500
+"""Laid folders without the execute bit that are opened up to look again; what is in more of them counts as changed."""
 _FOLDER_MASK = (
     inotify.OPEN
     | inotify.CLOSE_WRITE
@@ -53,6 +55,8 @@ class TreeRecorder:
         self._left_out = frozenset(os.fsencode(path) for path in skipped)
         self._laid: dict[bytes, _Stamp] = {}
         self._laid_folders: set[bytes] = {b""}
+        self._laid_locked: list[bytes] = []
+        """Laid folders that their own permissions shut us out of, those above first."""
         self._files: dict[int, bytes] = {}
         self._folders: dict[int, bytes] = {}
         self._opened: set[bytes] = set()
@@ -123,9 +127,26 @@ class TreeRecorder:
             self._marker = self._inotify.watch(os.path.dirname(self._root), inotify.DELETE_SELF)
         except OSError as error:
             self._is_missing(_unwatched(error))
+        modes: list[tuple[bytes, int]] = []
+        try:
+            self._lay_all(modes)
+        finally:
+            for folder, mode in reversed(modes):
+                os.chmod(self._at(folder), mode)
+        self._laid_locked = [folder for folder, _ in modes][:_LOCKED_MAX]
+        if self._inotify is not None:
+            self._thread.start()
+
+    def _lay_all(self, modes: list[tuple[bytes, int]]) -> None:
+        """Nothing runs yet: folders that shut us out are opened, and `modes` says what they had."""
         waiting = [b""]
         while waiting:
             folder = waiting.pop()
+            whole = self._at(folder)
+            if not os.access(whole, os.R_OK | os.X_OK):
+                mode = os.lstat(whole).st_mode & 0o7777
+                os.chmod(whole, mode | 0o500)
+                modes.append((folder, mode))
             self._watch_laid(folder, is_folder=True)
             with os.scandir(self._at(folder)) as entries:
                 for entry in entries:
@@ -139,8 +160,6 @@ class TreeRecorder:
                     if entry.is_file(follow_symlinks=False):
                         self._watch_laid(path, is_folder=False)
                     self._laid[path] = _stamp(os.lstat(self._at(path)))
-        if self._inotify is not None:
-            self._thread.start()
 
     def _watch_laid(self, path: bytes, *, is_folder: bool) -> None:
         if self._inotify is None or self._why_not is not None:
@@ -337,7 +356,7 @@ class TreeRecorder:
     def _open(self, folder: bytes) -> int:
         """A handle; no part of the path may be a link that leads out of the tree. Raises OSError."""
         current = os.open(self._root, _PATH_FLAGS | os.O_DIRECTORY)
-        for name in folder.split(b"/"):
+        for name in folder.split(b"/") if folder else ():
             try:
                 below = os.open(name, _PATH_FLAGS | os.O_DIRECTORY, dir_fd=current)
             finally:
@@ -373,13 +392,19 @@ class TreeRecorder:
         return _join(self._root, path) if path else self._root
 
     def _told(self) -> TreeRecord:
-        for path, stamp in self._laid.items():
-            try:
-                found = _stamp(os.lstat(self._at(path)))
-            except OSError:
-                found = None
-            if found != stamp:
-                self._changed.add(path)
+        with contextlib.ExitStack() as opened:
+            for folder in self._laid_locked:
+                with contextlib.suppress(OSError):
+                    handle = self._open(folder)
+                    opened.callback(os.close, handle)
+                    opened.enter_context(_readable(handle, b"/proc/self/fd/%d" % handle))
+            for path, stamp in self._laid.items():
+                try:
+                    found = _stamp(os.lstat(self._at(path)))
+                except OSError:
+                    found = None
+                if found != stamp:
+                    self._changed.add(path)
         return TreeRecord(
             mechanism=MECHANISM,
             is_complete=self._why_not is None,

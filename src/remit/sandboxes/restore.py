@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import anyio
 import msgspec
 
 from remit.errors import BlobMissing, SandboxUnavailable
@@ -44,7 +45,7 @@ def without(tree: Tree, mounts: Sequence[ReadOnlyTree]) -> Tree:
         entries = tuple(
             entry for entry in entries if entry.path != inside and not entry.path.startswith(inside + "/")
         )
-    return Tree(entries=entries)
+    return msgspec.structs.replace(tree, entries=entries)
 
 
 async def write_tree(blobs: BlobReader, tree: Tree, folder: Path, owner: tuple[int, int] | None) -> None:
@@ -53,19 +54,44 @@ async def write_tree(blobs: BlobReader, tree: Tree, folder: Path, owner: tuple[i
     Raises BlobMissing, SandboxUnavailable (the disk is full, an entry's path is no relative path).
     """
     _check_paths(tree)
-    files = [entry for entry in tree.entries if entry.kind == "file"]
+    links = _links(tree)
+    others = {path for _, paths in links for path in paths}
+    files = [entry for entry in tree.entries if entry.kind == "file" and entry.path not in others]
     try:
         await asyncio.to_thread(_write_folders, folder, tree.entries)
         batches = iter(_batches(files))
         try:
-            async with asyncio.TaskGroup() as group:
+            # Not asyncio's: where a task of it fails it leaves the caller's own task marked as cancelled (Python 3.11 and
+            # 3.12), and the caller's cancel scopes then take the error for a cancellation.
+            async with anyio.create_task_group() as group:
                 for _ in range(_WRITERS):
-                    group.create_task(_write_batches(blobs, folder, batches, owner))
+                    group.start_soon(_write_batches, blobs, folder, batches, owner)
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
-        await asyncio.to_thread(_finish, folder, tree.entries, owner)
+        await asyncio.to_thread(_finish, folder, tree.entries, links, owner)
     except OSError as error:
         raise SandboxUnavailable(f"the working tree cannot be written: {error}") from error
+
+
+def _links(tree: Tree) -> list[tuple[str, list[str]]]:
+    """For each file with several names: its first path, and the others that are there and are the same."""
+    if not tree.links:
+        return []
+    files = {entry.path: entry for entry in tree.entries if entry.kind == "file"}
+    found: list[tuple[str, list[str]]] = []
+    taken: set[str] = set()
+    for paths in tree.links:
+        present = [path for path in dict.fromkeys(paths) if path in files and path not in taken]
+        if not present:
+            continue
+        first = files[present[0]]
+        same = [
+            path for path in present[1:] if msgspec.structs.replace(files[path], path=first.path) == first
+        ]
+        taken.update((first.path, *same))
+        if same:
+            found.append((first.path, same))
+    return found
 
 
 async def _write_batches(
@@ -195,8 +221,16 @@ def _write_all(descriptor: int, content: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _finish(folder: Path, entries: Sequence[TreeEntry], owner: tuple[int, int] | None) -> None:
-    """Symlinks, verbatim; then folders' owners, modes and times, children before parents."""
+def _finish(
+    folder: Path,
+    entries: Sequence[TreeEntry],
+    links: Sequence[tuple[str, Sequence[str]]],
+    owner: tuple[int, int] | None,
+) -> None:
+    """Further names of files; symlinks, verbatim; then folders' owners, modes and times, children before parents."""
+    for first, others in links:
+        for other in others:
+            os.link(folder / first, folder / other, follow_symlinks=False)
     parents = _Parents(folder)
     made = {""}
     try:

@@ -1,6 +1,7 @@
 """The system-call filter of a sandbox, as a classic BPF program, for x86-64 and aarch64.
 
-A deny list: everything not named here is left to the other walls (no capabilities, own namespaces, read-only root).
+A deny list of calls: those not named here are left to the other walls (no capabilities, own namespaces, read-only root).
+Of the arguments of `ioctl` and `socket` it is a list of what is allowed.
 Other instruction sets (i386, x32) end the process, or the numbers below would not mean what they say.
 """
 
@@ -11,9 +12,13 @@ import struct
 from collections.abc import Mapping
 
 from remit.errors import SandboxUnavailable
+from remit.sandboxes.ioctls import ALLOWED
 
 _EPERM = 1
+_ENOTTY = 25
 _ENOSYS = 38
+_ENOPROTOOPT = 92
+_EPROTONOSUPPORT = 93
 _EOPNOTSUPP = 95
 _EAFNOSUPPORT = 97
 
@@ -25,6 +30,7 @@ _LOAD = 0x20
 _JUMP_EQUAL = 0x15
 _JUMP_GREATER_EQUAL = 0x35
 _JUMP_ANY_BIT = 0x45
+_AND = 0x54
 _RETURN = 0x06
 
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
@@ -32,8 +38,15 @@ _X32_BIT = 0x40000000
 
 _NEW_NAMESPACES = 0x7E020000
 """CLONE_NEW{USER,NS,PID,NET,UTS,IPC,CGROUP}; TIME has the bits of the exit signal and exists for clone3 only."""
-_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+_KIND_BITS = 0xF
+"""Of a socket's kind; the others say close-on-exec and non-blocking."""
+_SOCK_STREAM, _SOCK_DGRAM = 1, 2
+_PROTOCOLS = (0, 1, 6, 17, 58)
+"""Of stream and datagram sockets: the usual one, ICMP (ping), TCP, UDP, ICMPv6. Not MPTCP, SCTP, DCCP, UDP-Lite."""
+_TCP, _TCP_ULP = 6, 31
+_OF_A_USER = {"setpriority": 2, "ioprio_set": 3}
+"""The first argument for all processes of a user, the daemon among them."""
 
 DENIED: Mapping[str, tuple[int | None, int | None]] = {
     "acct": (163, 89),
@@ -105,9 +118,28 @@ JUDGED: Mapping[str, tuple[int, int]] = {
     "clone3": (435, 435),
     "fallocate": (285, 47),
     "ioctl": (16, 29),
+    "ioprio_set": (251, 30),
+    "prlimit64": (302, 261),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "setpriority": (141, 140),
+    "setsockopt": (54, 208),
     "socket": (41, 198),
 }
 """Refused by their arguments, or with another error."""
+OF_ONESELF: Mapping[str, int] = {
+    "prlimit64": 0,
+    "sched_setaffinity": 0,
+    "sched_setattr": 0,
+    "sched_setparam": 0,
+    "sched_setscheduler": 0,
+    "setpriority": 1,
+    "ioprio_set": 1,
+}
+"""Calls that need no right over another process of the same user, as the daemon is one; and which argument says whose. A
+filter knows no numbers of processes but 0, who calls."""
 _ARCHES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 
@@ -130,39 +162,84 @@ def build_filter(machine: str | None = None) -> bytes:
     for numbers in DENIED.values():
         number = numbers[column]
         if number is not None:
-            program.unless(_JUMP_EQUAL, number, 1)
-            program.end(_ERRNO | _EPERM)
+            program.answer_if(_JUMP_EQUAL, number, _ERRNO | _EPERM)
     # It takes a disk faster than anyone can look; libc's posix_fallocate then writes.
-    program.unless(_JUMP_EQUAL, JUDGED["fallocate"][column], 1)
-    program.end(_ERRNO | _EOPNOTSUPP)
+    program.answer_if(_JUMP_EQUAL, JUDGED["fallocate"][column], _ERRNO | _EOPNOTSUPP)
     # Its flags lie behind a pointer, which a filter cannot read; libc then falls back to clone.
-    program.unless(_JUMP_EQUAL, JUDGED["clone3"][column], 1)
-    program.end(_ERRNO | _ENOSYS)
-    program.unless(_JUMP_EQUAL, JUDGED["clone"][column], 4)
-    program.load(_ARGUMENTS)
-    program.unless(_JUMP_ANY_BIT, _NEW_NAMESPACES, 1)
-    program.end(_ERRNO | _EPERM)
-    program.end(_ALLOW)
-    program.unless(_JUMP_EQUAL, JUDGED["ioctl"][column], 6)
-    program.load(_ARGUMENTS + 8)
-    program.unless(_JUMP_EQUAL, _TIOCSTI, 1)
-    program.end(_ERRNO | _EPERM)
-    program.unless(_JUMP_EQUAL, _TIOCLINUX, 1)
-    program.end(_ERRNO | _EPERM)
-    program.end(_ALLOW)
-    # Only families that a network namespace confines; netlink only for routes (protocol 0), which libc asks for.
-    program.unless(_JUMP_EQUAL, JUDGED["socket"][column], 12)
-    program.load(_ARGUMENTS)
-    for family in (_AF_UNIX, _AF_INET, _AF_INET6):
-        program.unless(_JUMP_EQUAL, family, 1)
-        program.end(_ALLOW)
-    program.unless(_JUMP_EQUAL, _AF_NETLINK, 3)
-    program.load(_ARGUMENTS + 16)
-    program.unless(_JUMP_EQUAL, 0, 1)
-    program.end(_ALLOW)
-    program.end(_ERRNO | _EAFNOSUPPORT)
+    program.answer_if(_JUMP_EQUAL, JUDGED["clone3"][column], _ERRNO | _ENOSYS)
+    judges = {"clone": _clone(), "ioctl": _ioctl(), "socket": _socket(), "setsockopt": _setsockopt()}
+    judges |= {name: _of_oneself(name, argument) for name, argument in OF_ONESELF.items()}
+    for name, judge in judges.items():
+        program.only_for(JUDGED[name][column], judge)
     program.end(_ALLOW)
     return program.code()
+
+
+def _clone() -> _Program:
+    judge = _Program()
+    judge.load_argument(0)
+    judge.answer_if(_JUMP_ANY_BIT, _NEW_NAMESPACES, _ERRNO | _EPERM)
+    judge.end(_ALLOW)
+    return judge
+
+
+def _ioctl() -> _Program:
+    judge = _Program()
+    judge.load_argument(1)
+    for request in ALLOWED.values():
+        judge.answer_if(_JUMP_EQUAL, request, _ALLOW)
+    judge.end(_ERRNO | _ENOTTY)
+    return judge
+
+
+def _socket() -> _Program:
+    """Only families that a network namespace confines, their usual protocols, and netlink for routes, which libc asks for."""
+    netlink = _Program()
+    netlink.load_argument(2)
+    netlink.answer_if(_JUMP_EQUAL, 0, _ALLOW)
+    netlink.end(_ERRNO | _EAFNOSUPPORT)
+    internet = _Program()
+    internet.load_argument(1)
+    internet.keep_bits(_KIND_BITS)
+    internet.skip_if_equal(_SOCK_STREAM, 2)
+    internet.skip_if_equal(_SOCK_DGRAM, 1)
+    internet.end(_ERRNO | _EPROTONOSUPPORT)
+    internet.load_argument(2)
+    for protocol in _PROTOCOLS:
+        internet.answer_if(_JUMP_EQUAL, protocol, _ALLOW)
+    internet.end(_ERRNO | _EPROTONOSUPPORT)
+    judge = _Program()
+    judge.load_argument(0)
+    judge.answer_if(_JUMP_EQUAL, _AF_UNIX, _ALLOW)
+    judge.only_for(_AF_NETLINK, netlink)
+    judge.only_for(_AF_INET, internet)
+    judge.only_for(_AF_INET6, internet)
+    judge.end(_ERRNO | _EAFNOSUPPORT)
+    return judge
+
+
+def _setsockopt() -> _Program:
+    """Anything but another protocol on top of TCP (the kernel's TLS)."""
+    tcp = _Program()
+    tcp.load_argument(2)
+    tcp.answer_if(_JUMP_EQUAL, _TCP_ULP, _ERRNO | _ENOPROTOOPT)
+    tcp.end(_ALLOW)
+    judge = _Program()
+    judge.load_argument(1)
+    judge.only_for(_TCP, tcp)
+    judge.end(_ALLOW)
+    return judge
+
+
+def _of_oneself(name: str, argument: int) -> _Program:
+    judge = _Program()
+    if name in _OF_A_USER:
+        judge.load_argument(0)
+        judge.answer_if(_JUMP_EQUAL, _OF_A_USER[name], _ERRNO | _EPERM)
+    judge.load_argument(argument)
+    judge.answer_if(_JUMP_EQUAL, 0, _ALLOW)
+    judge.end(_ERRNO | _EPERM)
+    return judge
 
 
 class _Program:
@@ -174,6 +251,24 @@ class _Program:
     def load(self, offset: int) -> None:
         """Put 32 bits of the call's data (low half of an argument, little-endian) into the accumulator."""
         self._add(_LOAD, 0, 0, offset)
+
+    def load_argument(self, number: int) -> None:
+        """Put the low half of an argument into the accumulator; the kernel looks at no more of those that are judged."""
+        self.load(_ARGUMENTS + 8 * number)
+
+    def keep_bits(self, bits: int) -> None:
+        """Of the accumulator."""
+        self._add(_AND, 0, 0, bits)
+
+    def answer_if(self, test: int, value: int, answer: int) -> None:
+        """Answer the call if the test holds."""
+        self.unless(test, value, 1)
+        self.end(answer)
+
+    def only_for(self, value: int, other: _Program) -> None:
+        """Go into another program, which answers in every case, if the accumulator has this value."""
+        self.unless(_JUMP_EQUAL, value, len(other._code))
+        self._code += other._code
 
     def unless(self, test: int, value: int, skipped: int) -> None:
         """Skip that many instructions unless the test holds."""
@@ -192,4 +287,6 @@ class _Program:
         return b"".join(self._code)
 
     def _add(self, code: int, if_true: int, if_false: int, value: int) -> None:
+        assert if_true < 256, "a jump is one byte long"
+        assert if_false < 256, "a jump is one byte long"
         self._code.append(struct.pack("<HBBI", code, if_true, if_false, value))

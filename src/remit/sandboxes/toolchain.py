@@ -156,7 +156,9 @@ def _try_out(new: Path) -> None:
 def _compile(new: Path) -> None:
     """By a process of its own, so that it may use every core; what cannot be compiled is left as it is."""
     command = [str(new / "bin" / "python3"), "-I", "-m", "compileall", "-qq", "-j", "0", "-r", "20", str(new)]
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300, env={}, check=False)
+    subprocess.run(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300, env={}, check=False
+    )
 
 
 def _run(new: Path, code: str) -> str:

@@ -19,6 +19,7 @@ REMIT_STATUSES = (
     "awaiting_consent",
     "working",
     "interrupted",
+    "paused",
     "satisfied",
     "unsatisfied",
     "budget_reached",
@@ -60,6 +61,12 @@ class RemitCreate(Params, frozen=True):
     consent: Literal["required", "given"] = "required"
     despite: Despite | None = None
     metadata: Metadata | None = None
+
+
+class RemitAttend(Params, frozen=True):
+    """POST attend: stand by, or with `detach` say that nobody needs to."""
+
+    detach: bool = False
 
 
 class RemitAnswer(Params, frozen=True):

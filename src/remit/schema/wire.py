@@ -30,6 +30,7 @@ COUNTRY = r"[A-Z]{2}"
 CENTS = r"[1-9][0-9]{0,10}"
 DOLLARS = r"[0-9]{1,9}(\.[0-9]{1,9})?"
 WORKSPACE_ID = r"wrkspc_[A-Za-z0-9_-]{1,64}"
+KEY_ID = r"apikey_[A-Za-z0-9_-]{1,120}"
 STREAM_ID = r"(remit|sesn)_[A-Za-z0-9_-]{1,120}"
 DESPITE_REASONS = ("vacuous", "cannot_run", "work_unclear", "unseen", "drafted")
 DESPITE = rf"({'|'.join(DESPITE_REASONS)})"
@@ -42,6 +43,7 @@ FORMS = {
     DOLLARS: 'dollars as text, such as "2.00", with at most 9 digits before and after the point',
     WORKSPACE_ID: "the id of a workspace, such as wrkspc_team",
     DESPITE: f"one of {', '.join(DESPITE_REASONS)}",
+    KEY_ID: "the id of a key, such as apikey_…",
     STREAM_ID: "the id of a remit or session (remit_… or sesn_…)",
     SCOPE: "`*`, `operator`, `read`, or `read:ID` with the id of a remit or session",
 }

@@ -3,16 +3,14 @@ no token of a preview's path."""
 
 from __future__ import annotations
 
-import re
-
 import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from remit.clock import Clock
+from remit.hidden import hide_tokens
 
 _log = structlog.get_logger(__name__)
-_TOKEN = re.compile(r"^(/v1/previews/)[^/]+")
 
 
 class AccessLog:
@@ -43,7 +41,7 @@ class AccessLog:
             _log.info(
                 "request_answered",
                 method=scope["method"],
-                path=_TOKEN.sub(r"\1…", scope["path"]),
+                path=hide_tokens(scope["path"]),
                 status=status,
                 milliseconds=round((self._clock.now_us() - began_us) / 1_000, 1),
                 request_id=request_id,

@@ -11,6 +11,7 @@ from starlette.routing import Match, Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from remit.errors import RemitError
+from remit.hidden import hide_tokens
 from remit.server.agents import AgentRoutes
 from remit.server.auth import authenticate, remember_principal
 from remit.server.empty_lists import EmptyLists
@@ -90,7 +91,7 @@ class App:
             if isinstance(error, HTTPException) and error.status_code == 405:
                 error = HTTPException(405, headers={"Allow": ", ".join(self._methods(scope))})
             if not isinstance(error, RemitError | HTTPException):
-                _log.exception("request_failed", request_id=request_id, path=scope["path"])
+                _log.exception("request_failed", request_id=request_id, path=hide_tokens(scope["path"]))
             if has_started:
                 raise  # too late to answer: the server closes the connection
             await send_error(scope["path"], error, request_id, send_with_id)

@@ -6,8 +6,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
+import anyio
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,6 +22,7 @@ from remit.interfaces import SandboxProvider
 from remit.resources.web_settings import offer_mend
 from remit.schema.tools import WEB_TOOLS
 from remit.server.auth import principal_of
+from remit.server.reach import require_operator
 from remit.server.requests import Query, json_response
 from remit.server.services import Services
 from remit.values import Principal, Probe, Resource
@@ -27,6 +31,7 @@ FREE_BYTES_MIN = 1 << 30
 MODELS_NAMED_MAX = 5
 LEFTOVER_SECONDS = 86_400
 """Blobs that nobody needs are collected long before they are so old."""
+SANDBOXES_KEPT_SECONDS = 10.0
 PROBE_KIND = "doctor_probe"
 PROBE_BODY = b'{"written_by":"remit doctor"}'
 
@@ -48,8 +53,20 @@ async def no_local_servers() -> Sequence[str]:
     return ()
 
 
+@dataclass(frozen=True)
+class _Round:
+    """What was found, and when looking for it began."""
+
+    began: float
+    probes: Sequence[Probe]
+
+
 class DoctorRoutes:
-    """One probe after the other; none of them is allowed to fail the answer."""
+    """One probe after the other; none of them is allowed to fail the answer.
+
+    Probes make sandboxes and look at every blob: those who ask while one round is made share the next, and what sandboxes
+    say holds for some seconds.
+    """
 
     def __init__(
         self,
@@ -67,24 +84,42 @@ class DoctorRoutes:
         self._data_folder = data_folder
         self._find_local_servers = find_local_servers
         self._probe_credentials = probe_credentials
+        self._lock = anyio.Lock()
+        self._rounds: dict[str, _Round] = {}
+        """The last one of each workspace."""
+        self._of_sandboxes: _Round | None = None
 
     def routes(self) -> list[Route]:
         return [Route("/v1/doctor", self.doctor, methods=["GET"])]
 
     async def doctor(self, request: Request) -> Response:
         Query(request)
-        probes = [
-            *await self._sandboxes.probe(),
-            await self._probe_store(principal_of(request)),
+        principal = principal_of(request)
+        require_operator(principal)  # it names folders of the machine
+        asked = monotonic()
+        async with self._lock:
+            last = self._rounds.get(principal.workspace_id)
+            if last is None or last.began < asked:
+                last = _Round(monotonic(), await self._probe_all(principal))
+                self._rounds = {principal.workspace_id: last}
+        probes = last.probes
+        shown = [{"name": p.name, "ok": p.is_ok, "detail": p.detail, "mend": p.mend} for p in probes]
+        return json_response({"type": "doctor", "ok": all(p.is_ok for p in probes), "probes": shown})
+
+    async def _probe_all(self, principal: Principal) -> Sequence[Probe]:
+        sandboxes = self._of_sandboxes
+        if sandboxes is None or sandboxes.began < monotonic() - SANDBOXES_KEPT_SECONDS:
+            sandboxes = self._of_sandboxes = _Round(monotonic(), await self._sandboxes.probe())
+        return [
+            *sandboxes.probes,
+            await self._probe_store(principal),
             *await self._probe_folder(),
-            await self._probe_blobs(principal_of(request)),
+            await self._probe_blobs(principal),
             await self._probe_models(),
             self._probe_web(),
             *await self._probe_local_servers(),
             *await to_thread.run_sync(self._probe_credentials),
         ]
-        shown = [{"name": p.name, "ok": p.is_ok, "detail": p.detail, "mend": p.mend} for p in probes]
-        return json_response({"type": "doctor", "ok": all(p.is_ok for p in probes), "probes": shown})
 
     async def _probe_store(self, principal: Principal) -> Probe:
         """Write, read and remove a row in the catalog; ask the logs for what is due."""

@@ -93,6 +93,7 @@ def answer(error: Exception, request_id: str) -> ErrorAnswer:
 
 _MODEL_KINDS: dict[str, _Kind] = {
     "invalid": _Kind(400, "invalid_request_error"),
+    "too_long": _Kind(400, "invalid_request_error"),
     "rate_limited": _Kind(429, "rate_limit_error"),
     "overloaded": _Kind(529, "overloaded_error"),
     "timeout": _Kind(504, "timeout_error"),

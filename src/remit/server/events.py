@@ -176,7 +176,7 @@ class EventRoutes:
             append = _receipt(
                 state,
                 (
-                    *(received(event, key=str(event["id"])) for event in events),
+                    *(received(event, key=str(event["id"]), batch=str(events[0]["id"])) for event in events),
                     *_pins(services.ids, events, files),
                 ),
                 events,

@@ -69,7 +69,7 @@ class KeyRoutes:
         principal = principal_of(request)
         require_operator(principal)
         named = query.text("workspace_id")
-        workspace_id = principal.workspace_id if named is None else _workspace(named)
+        workspace_id = principal.workspace_id if named is None else workspace_named(named)
         page = read_page(query, list="keys")
         after = page.query().position
         found = [
@@ -171,8 +171,14 @@ def _find(keys: Sequence[KeyRow], key_id: str) -> KeyRow:
     return found
 
 
-def _workspace(text: str) -> str:
+def workspace_named(text: str) -> str:
+    """The id of a workspace in a query. Raises InvalidRequest."""
     return convert({"workspace_id": text}, KeyRevoke, what="workspace_id").workspace_id or text
+
+
+def workspace_within(principal: Principal, workspace_id: str | None) -> Principal:
+    """An operator, asking for another workspace than its own."""
+    return msgspec.structs.replace(principal, workspace_id=workspace_id or principal.workspace_id)
 
 
 def _expiry(now_us: int, seconds: int | None) -> int | None:

@@ -11,8 +11,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from remit.errors import InvalidRequest, Overloaded
 from remit.server.openai_errors import send_error
@@ -20,6 +22,8 @@ from remit.server.openai_errors import send_error
 SHUTDOWN_SECONDS = 1
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep idle connections, so that none is closed while a request is on its way."""
+HEAD_SECONDS = 20.0
+"""For the whole head of a request."""
 BACKLOG = 2048
 OPEN_FILES_MAX = 65_536
 CONNECTIONS_MAX = 12_288
@@ -86,8 +90,66 @@ def raise_open_files() -> int:
     return most
 
 
-class _Crowded:
-    """The application, and an answer to whoever comes when there are too many connections already."""
+_TOO_LATE_TEXT = b"The head of a request took too long; send it at once.\n"
+_TOO_LATE = (
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%s" % (len(_TOO_LATE_TEXT), _TOO_LATE_TEXT)
+)
+
+
+class _Protocol(H11Protocol):
+    """Uvicorn's, with a bound on how long a request's head may take, from its first byte or from the connection's start.
+
+    Uvicorn ends idle connections between requests, but waits for ever for the first one, and for the rest of half a head.
+    """
+
+    head_seconds = HEAD_SECONDS
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._end_waiting()  # a head is whole
+        elif self._late is None and self.conn.trailing_data[0]:
+            self._expect_head()  # another one has begun
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._end_waiting()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Between requests uvicorn's own bound holds, unless the next one has begun."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0] and self._late is None:
+            self._expect_head()
+
+    def _expect_head(self) -> None:
+        self._late = self.loop.call_later(self.head_seconds, self._too_late)
+
+    def _end_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _too_late(self) -> None:
+        self._late = None
+        if self.transport.is_closing():
+            return
+        if self.conn.trailing_data[0]:
+            self.transport.write(_TOO_LATE)
+        self.transport.close()
+
+
+class _Edge:
+    """The application, and answers to whoever comes when there are too many connections already, or says in two ways
+    where a request ends."""
 
     def __init__(self, app: ASGIApp, connections_max: int) -> None:
         self.server: _Server
@@ -95,6 +157,14 @@ class _Crowded:
         self._connections_max = connections_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and {b"content-length", b"transfer-encoding"} <= {
+            n for n, _ in scope["headers"]
+        }:
+            two = InvalidRequest(
+                "A request has a Content-Length or a Transfer-Encoding, not both; send one of them."
+            )
+            await send_error(scope["path"], two, NO_REQUEST_ID, send, closes=True)
+            return
         if scope["type"] != "http" or len(self.server.server_state.connections) <= self._connections_max:
             await self._app(scope, receive, send)
             return
@@ -107,13 +177,18 @@ class _Crowded:
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, listener: socket.socket, *, connections_max: int = CONNECTIONS_MAX
+    app: ASGIApp,
+    listener: socket.socket,
+    *,
+    connections_max: int = CONNECTIONS_MAX,
+    head_seconds: float = HEAD_SECONDS,
 ) -> AsyncGenerator[None]:
     """Serve on a listening socket, for as long as the platform is open."""
-    crowded = _Crowded(app, connections_max)
-    server = crowded.server = _Server(
+    edge = _Edge(app, connections_max)
+    server = edge.server = _Server(
         uvicorn.Config(
-            crowded,
+            edge,
+            http=type("Protocol", (_Protocol,), {"head_seconds": head_seconds}),
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -1,7 +1,7 @@
 """Answers to model calls that users make themselves: whole, or as they come in.
 
 The head goes out with the first piece of the answer, so that whatever fails before it is answered with its own status.
-A client that leaves cuts the call, which is then settled at its hold.
+A client that leaves cuts the call, which is then settled at a bound of its cost.
 """
 
 from __future__ import annotations

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from remit.schema.agents import AgentCreate, AgentUpdate
+from remit.schema.caps import CapSet, Reconcile
 from remit.schema.environments import EnvironmentCreate, EnvironmentUpdate
 from remit.schema.events import SendEvents
 from remit.schema.keys import KeyCreate, KeyRevoke, LinkCreate
 from remit.schema.previews import PreviewCreate
-from remit.schema.remits import RemitAnswer, RemitCreate
+from remit.schema.remits import BudgetParams, RemitAnswer, RemitAttend, RemitCreate
 from remit.schema.resources import FileResourceParams, ResourceUpdate
 from remit.schema.sessions import SessionCreate, SessionUpdate
 
@@ -207,6 +208,14 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "POST /v1/remits/{remit_id}/interrupt": Operation(summary="Stop where it is and keep everything"),
     "POST /v1/remits/{remit_id}/resume": Operation(summary="Go on"),
+    "POST /v1/remits/{remit_id}/budget": Operation(
+        summary="Raise the budget of a remit that reached it; it goes on", body=BudgetParams
+    ),
+    "POST /v1/remits/{remit_id}/attend": Operation(
+        summary="Stand by a remit until it ends, or let it go on alone",
+        body=RemitAttend,
+        is_body_optional=True,
+    ),
     "POST /v1/remits/{remit_id}/verify": Operation(summary="Run the verifiers again on the result"),
     "GET /v1/remits/{stream_id}/check": Operation(summary="Check the invariants of a remit"),
     "GET /v1/remits/{remit_id}/why": Operation(
@@ -246,6 +255,18 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /v1/keys": Operation(summary="List keys", query=("limit", "page", "workspace_id"), answer="list"),
     "POST /v1/keys/{key_id}/revoke": Operation(summary="Revoke a key", body=KeyRevoke, is_body_optional=True),
+    "POST /v1/stop": Operation(
+        summary="Interrupt everything of the workspace; answers what still runs or is held"
+    ),
+    "POST /v1/reconcile": Operation(
+        summary="Match a provider's own export with calls whose cost was assumed, and book it", body=Reconcile
+    ),
+    "POST /v1/caps": Operation(
+        summary="Set what a key or a workspace may spend per period", body=CapSet, answer="list"
+    ),
+    "GET /v1/caps": Operation(
+        summary="Caps, and what is left of them", query=("workspace_id",), answer="list"
+    ),
     "POST /v1/links": Operation(summary="Make a link that can only look", body=LinkCreate),
     "GET /v1/doctor": Operation(summary="What works here and what to do about the rest"),
     "GET /metrics": Operation(summary="Metrics of this process, as Prometheus reads them", answer="bytes"),

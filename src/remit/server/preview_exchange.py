@@ -138,6 +138,7 @@ async def _pass_answer(
     try:
         async for event in events:
             if isinstance(event, h11.Response):
+                _check_framing(event)
                 await send(_start(target, event))
             elif isinstance(event, h11.Data):
                 await send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})
@@ -164,6 +165,13 @@ async def _events(connection: h11.Connection, reader: asyncio.StreamReader) -> A
         yield event
 
 
+def _check_framing(answer: h11.Response) -> None:
+    """Raises NotHttp where the answer's end is said in two ways: whoever reads it next may believe the other one."""
+    names = {bytes(name).lower() for name, _ in answer.headers}
+    if {b"content-length", b"transfer-encoding"} <= names:
+        raise NotHttp("its answer has both a Content-Length and a Transfer-Encoding; it may have one of them")
+
+
 def _start(target: Target, answer: h11.Response) -> Message:
     headers: Headers = [
         (b"content-security-policy", POLICY.encode()),
@@ -179,16 +187,19 @@ def _start(target: Target, answer: h11.Response) -> Message:
         if text in _KEPT_ANSWER_HEADERS and (target.is_open or text not in _FOR_CACHES):
             names.add(text)
             headers.append((name, value))
-        elif text == "location":
-            headers.append((name, _location(target, value.decode("latin-1")).encode("latin-1")))
+        elif text == "location" and (location := _location(target, value.decode("latin-1"))) is not None:
+            headers.append((name, location.encode("latin-1")))
     if "cache-control" not in names:
         headers.append((b"cache-control", b"no-store"))
     return {"type": "http.response.start", "status": answer.status_code, "headers": headers}
 
 
-def _location(target: Target, location: str) -> str:
-    """Of a redirect: the service's own addresses as they look from outside."""
-    parts = urlsplit(location)
+def _location(target: Target, location: str) -> str | None:
+    """Of a redirect: the service's own addresses as they look from outside; None for what is no address."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return None
     is_own = parts.scheme == "http" and parts.netloc in (
         f"localhost:{target.port}",
         f"127.0.0.1:{target.port}",

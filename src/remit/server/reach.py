@@ -15,9 +15,10 @@ READ_ONE = "read:"
 
 _LOOKS = frozenset({"GET", "HEAD"})
 METRICS_PATH = "/metrics"
-_OPERATORS_PATHS = ("/v1/keys", "/v1/doctor", METRICS_PATH)
+_OPERATORS_PATHS = ("/v1/keys", "/v1/caps", "/v1/reconcile", "/v1/doctor", METRICS_PATH)
 _SHOWN = re.compile(
-    r"/v1/(?:remits|sessions)/(?P<id>[^/]+)(?:/events|/events/stream|/stream|/receipt|/accounts|/why)?", re.ASCII
+    r"/v1/(?:remits|sessions)/(?P<id>[^/]+)(?:/events|/events/stream|/stream|/receipt|/accounts|/why)?",
+    re.ASCII,
 )
 """What a page about one stream is made of; not the files of its result."""
 

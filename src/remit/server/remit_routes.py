@@ -11,6 +11,7 @@ from remit.interfaces import SandboxProvider
 from remit.remits.creation import RemitCreation
 from remit.remits.forecaster import Forecaster
 from remit.remits.inputs import INPUT_BYTES_MAX, Inputs
+from remit.server.attendance import Attendance
 from remit.server.checks import CheckRoutes
 from remit.server.doctor import (
     DoctorRoutes,
@@ -36,6 +37,7 @@ def remit_routes(
     find_local_servers: FindLocalServers = no_local_servers,
     probe_credentials: ProbeCredentials = no_credentials,
     input_bytes_max: int = INPUT_BYTES_MAX,
+    attendance: Attendance | None = None,
 ) -> list[Route]:
     """Inputs first: their path would otherwise be taken for a remit's id."""
     creation = RemitCreation(
@@ -57,7 +59,12 @@ def remit_routes(
         ids=services.ids,
         input_bytes_max=input_bytes_max,
     )
-    remits = RemitRoutes(services, creation=creation, verifiers=verifiers)
+    remits = RemitRoutes(
+        services,
+        creation=creation,
+        verifiers=verifiers,
+        attendance=attendance or Attendance(services),
+    )
     checks = CheckRoutes(services, remits=remits)
     doctor = DoctorRoutes(
         services,

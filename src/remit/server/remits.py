@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import msgspec
@@ -12,18 +13,20 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from remit.client.consent import REASONS, resume_line
-from remit.errors import InvalidRequest, NotFound, VerifierUnavailable, WrongState
+from remit.errors import InvalidRequest, NotFound, SequenceConflict, VerifierUnavailable, WrongState
 from remit.remits.accounts import read_totals
-from remit.remits.creation import RemitCreation, read_despite
+from remit.remits.creation import RemitCreation, read_budget, read_despite
 from remit.remits.events import Command, InputReceived, RemitVerificationRepeated, decode_event, encode_event
 from remit.remits.log import read_rows
 from remit.remits.receipt import make_receipt
+from remit.remits.reopening import is_to_be_raised
 from remit.remits.state import RemitState, fold, is_pointless
 from remit.remits.verification import priced_verifiers
 from remit.remits.views import remit_view
 from remit.schema.lists import encode_list
-from remit.schema.remits import REMIT_STATUSES, RemitAnswer, RemitCreate
+from remit.schema.remits import REMIT_STATUSES, BudgetParams, RemitAnswer, RemitAttend, RemitCreate
 from remit.schema.wire import decode
+from remit.server.attendance import Attendance
 from remit.server.auth import principal_of
 from remit.server.event_list import EVENT_PAGING, EventFilter, EventPaging, list_events
 from remit.server.listing import PAGING, read_page
@@ -35,17 +38,23 @@ from remit.values import Append, JsonObject, Principal, StreamFilter, StreamHead
 from remit.verifiers.composition import Verifiers
 
 LAST_TYPES = ("remit.ended",)
+RAISE_ATTEMPTS_MAX = 20
 VERIFY_SECONDS_MAX = 16 * 3_600.0
 """As long as sixteen verifiers may take; after that the answer is only in the events."""
 VERIFY_POLL_SECONDS = 1.0
+ATTEND_POLL_SECONDS = 5.0
+"""How late an end may be seen whose hint was lost."""
 PIECE_TYPES = {"files.tar": "application/x-tar", "result.patch": "text/x-diff"}
 
 
 class RemitRoutes:
     """Create, retrieve, list, events, commands, receipt, deliverables."""
 
-    def __init__(self, services: Services, *, creation: RemitCreation, verifiers: Verifiers) -> None:
+    def __init__(
+        self, services: Services, *, creation: RemitCreation, verifiers: Verifiers, attendance: Attendance
+    ) -> None:
         self._services = services
+        self._attendance = attendance
         self._creation = creation
         self._verifiers = verifiers
 
@@ -62,6 +71,8 @@ class RemitRoutes:
             Route(f"{one}/decline", self._command("remit.decline", "declined"), methods=["POST"]),
             Route(f"{one}/interrupt", self._command("remit.interrupt", "interrupted"), methods=["POST"]),
             Route(f"{one}/resume", self._command("remit.resume", "resumed"), methods=["POST"]),
+            Route(f"{one}/budget", self.raise_budget, methods=["POST"]),
+            Route(f"{one}/attend", self.attend, methods=["POST"]),
             Route(f"{one}/verify", self.verify, methods=["POST"]),
             Route(f"{one}/receipt", self.receipt, methods=["GET"]),
             Route(f"{one}/deliverables", self.deliverables, methods=["GET"]),
@@ -108,8 +119,14 @@ class RemitRoutes:
         return encoded_response(encode_list(page.items, page.next_page))
 
     async def stream(self, request: Request) -> ASGIApp:
-        head = await self._head(principal_of(request), request.path_params["remit_id"])
-        return await stream_response(self._services, request, head.stream_id, last_types=LAST_TYPES)
+        state, head = await self._load(principal_of(request), request.path_params["remit_id"])
+        return await stream_response(
+            self._services,
+            request,
+            head.stream_id,
+            last_types=LAST_TYPES,
+            went_on_at_seq=state.went_on_at_seq,
+        )
 
     def _command(self, type: str, participle: str) -> Callable[[Request], object]:
         async def route(request: Request) -> Response:
@@ -139,15 +156,58 @@ class RemitRoutes:
 
         return route
 
-    async def _append_command(self, principal: Principal, head: StreamHead, command: Command) -> None:
+    async def raise_budget(self, request: Request) -> Response:
+        Query(request)
+        services, principal = self._services, principal_of(request)
+        remit_id = str(request.path_params["remit_id"])
+        new = read_budget(await read_params(request, BudgetParams, bytes_max=1 << 16))
+        for _ in range(RAISE_ATTEMPTS_MAX):
+            state, head = await self._load(principal, remit_id)
+            if not await is_to_be_raised(services.sessions, principal, remit_id, state, new):
+                break
+            command = Command(
+                id=services.ids.new("revt"), type="remit.raise", actor=principal.actor, budget=new
+            )
+            with suppress(SequenceConflict):  # it went on meanwhile: decide anew
+                await self._append_command(principal, head, command, expected_seq=head.seq)
+                break
+        return json_response(await self.view(principal, remit_id))
+
+    async def _append_command(
+        self, principal: Principal, head: StreamHead, command: Command, *, expected_seq: int | None = None
+    ) -> None:
         services = self._services
         received = InputReceived(id=command.id, event=command)
         append = Append(
             stream_id=head.stream_id,
             events=(encode_event(received, key=command.id),),
+            expected_seq=expected_seq,
             wake_at_us=services.clock.now_us(),
         )
         publish(services, append, await services.sessions.append(principal, append))
+
+    async def attend(self, request: Request) -> Response:
+        Query(request)
+        principal, remit_id = principal_of(request), str(request.path_params["remit_id"])
+        body = await read_body(request, bytes_max=1 << 16)
+        given = decode(body, RemitAttend) if body.strip() else RemitAttend()
+        state, _ = await self._load(principal, remit_id)
+        if state.ended is not None or given.detach:
+            self._attendance.forget(remit_id)
+        else:
+            with self._attendance.attending(principal, remit_id):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_until_left, request, tasks.cancel_scope)
+                    await self._until_ended(principal, remit_id)
+                    tasks.cancel_scope.cancel()
+        return json_response(await self.view(principal, remit_id))
+
+    async def _until_ended(self, principal: Principal, remit_id: str) -> None:
+        async with self._services.bus.subscribe(remit_id) as subscription:
+            while (await self._load(principal, remit_id))[0].ended is None:
+                with anyio.move_on_after(ATTEND_POLL_SECONDS):
+                    while not any(row.type == "remit.ended" for row in (await subscription.next()).rows):
+                        pass
 
     async def verify(self, request: Request) -> Response:
         Query(request)
@@ -204,12 +264,15 @@ class RemitRoutes:
         if ready is None and state.ended is None:
             raise WrongState("There are no deliverables yet; they are listed when the work has ended.")
         if ready is None:  # it ended before anything was made: declined, or its input could not be verified
-            return json_response({"data": [], "changed": [], "notes": []})
+            return json_response({"data": [], "changed": [], "folders": [], "notes": []})
         data = [
             {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256} for file in ready.files
         ]
         changed = msgspec.to_builtins(ready.changed)
-        return json_response({"data": data, "changed": changed, "notes": list(ready.notes)})
+        folders = msgspec.to_builtins(ready.folders)
+        return json_response(
+            {"data": data, "changed": changed, "folders": folders, "notes": list(ready.notes)}
+        )
 
     async def deliverable(self, request: Request) -> Response:
         Query(request)
@@ -284,6 +347,12 @@ def refuse_approval(remit_id: str, state: RemitState, command: Command) -> Wrong
         code="despite_required",
         details={"reasons": left},
     )
+
+
+async def _until_left(request: Request, scope: anyio.CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
 
 
 def _no_remit(remit_id: str) -> NotFound:

@@ -21,6 +21,7 @@ from remit.resources.session_agent import resolve_session_agent, usable_environm
 from remit.resources.session_resources import copy_resources
 from remit.resources.session_wire import thread_to_wire, to_wire
 from remit.resources.sessions import new_session
+from remit.resources.web_settings import check_within_environment
 from remit.schema.lists import encode_list, encode_list_both_ways
 from remit.schema.sessions import STATUSES, SessionCreate, SessionUpdate
 from remit.schema.wire import VERSION_MAX, not_supported
@@ -80,6 +81,9 @@ class SessionRoutes:
         )
         agent = await resolve_session_agent(services.agents, principal, params.agent)
         environment = await usable_environment(services.catalog, principal, params.environment_id)
+        check_within_environment(
+            cast("list[JsonObject]", agent["tools"]), decode_config(environment).config, field="agent"
+        )
         if params.budget is not None:
             budgets.check_priced(str(cast("JsonObject", agent["model"])["id"]), services.prices)
         has_packages = bool(packages_of(decode_config(environment).config))
@@ -111,6 +115,7 @@ class SessionRoutes:
             metadata=params.metadata,
             budget=budgets.budget_body(params.budget) if params.budget is not None else None,
             waits_for_reader=True,
+            paid_by=principal.actor,
             resources=resources,
             files=files,
         )

@@ -58,11 +58,13 @@ async def stream_response(
     stream_id: str,
     *,
     last_types: Collection[str],
+    went_on_at_seq: int = 0,
     selects: Selects = every_type,
     takes_deltas: bool = False,
 ) -> EventStream:
     """The answer to a stream request: reads `after`, `Last-Event-ID` (which wins: it is newer when a browser reconnects)
-    and `event_deltas[]`. Ends after an event of `last_types`. Raises NotFound, InvalidRequest before any header."""
+    and `event_deltas[]`. Ends after an event of `last_types`, unless it stands before `went_on_at_seq`: the
+    stream was opened again there. Raises NotFound, InvalidRequest before any header."""
     query = Query(request, ("after", "event_deltas") if takes_deltas else ("after",))
     deltas = query.texts("event_deltas", among=DELTA_TYPES, limit=EVENT_DELTAS_MAX)
     principal = principal_of(request)
@@ -82,6 +84,7 @@ async def stream_response(
         cursors=cursors,
         after_seq=after_seq,
         last_types=frozenset(last_types),
+        went_on_at_seq=went_on_at_seq,
         selects=selects,
         deltas=deltas,
     )
@@ -99,6 +102,7 @@ class EventStream:
         cursors: StreamCursors,
         after_seq: int | None,
         last_types: frozenset[str],
+        went_on_at_seq: int,
         selects: Selects,
         deltas: frozenset[str],
     ) -> None:
@@ -110,6 +114,7 @@ class EventStream:
         self._cursors = cursors
         self._after_seq = after_seq
         self._last_types = last_types
+        self._went_on_at_seq = went_on_at_seq
         self._selects = selects
         self._previews = Previews(deltas)
         self._position = 0
@@ -211,7 +216,7 @@ class EventStream:
             if row.visibility != "public":
                 continue
             self._previews.ended(row)
-            self._is_over = row.type in self._last_types
+            self._is_over = row.type in self._last_types and row.seq >= self._went_on_at_seq
             if self._selects(row.type):
                 frames.append(
                     b"event: %b\nid: %b\ndata: %b\n\n"

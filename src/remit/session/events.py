@@ -52,12 +52,22 @@ def private(ids: Ids, type: str, fields: JsonObject, *, key: str | None = None) 
     return NewEvent(event_id=event_id, type=type, visibility="private", body=_encode(body), key=key)
 
 
-def received(event: JsonObject, *, key: str) -> NewEvent:
-    """The receipt of an input: private, with the input's id."""
+def received(event: JsonObject, *, key: str, batch: str | None = None) -> NewEvent:
+    """The receipt of an input: private, with the input's id. `batch` is the id of the first that was sent with it."""
     event_id = str(event["id"])
     body: JsonObject = {"id": event_id, "type": "input.received", "event": event}
+    if batch is not None and batch != event_id:
+        body["batch"] = batch
     return NewEvent(
         event_id=event_id, type="input.received", visibility="private", body=_encode(body), key=key
+    )
+
+
+def continued(event_id: str, *, key: str) -> NewEvent:
+    """The private row by which a parent lets a session go on with the turn that stopped."""
+    body = {"id": event_id, "type": "turn.continued"}
+    return NewEvent(
+        event_id=event_id, type="turn.continued", visibility="private", body=_encode(body), key=key
     )
 
 

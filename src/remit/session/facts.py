@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from remit.values import Credential, NetworkPolicy, ReadOnlyTree, Tree, TreeEntry
+from remit.values import UPLOADS, Credential, NetworkPolicy, ReadOnlyTree, Tree, TreeEntry
 
 LISTED_MAX = 60
 """Paths named in the prompt."""
 LINE_MAX = 160
 HOSTS_LISTED_MAX = 30
-UPLOADS = "/mnt/session/uploads"
 
 
 def describe_environment(

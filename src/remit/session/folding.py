@@ -14,9 +14,11 @@ import msgspec
 
 from remit.clock import parse_rfc3339, rfc3339
 from remit.session import sandbox_rows
-from remit.session.history import text_block
+from remit.session.refusals import Place
+from remit.session.sendable import text_block
 from remit.session.state import (
     CHANGING_TOOLS,
+    STOPS_CONTINUED,
     OpenCall,
     OpenToolUse,
     Outcome,
@@ -24,6 +26,7 @@ from remit.session.state import (
     SessionState,
     TurnCounters,
     add_usage,
+    context_tokens,
 )
 from remit.session.web import USER_INPUT, WEB_TOOLS, client_tool, server_tool
 from remit.values import EventRow, JsonObject, ToolUse, Usage
@@ -44,6 +47,7 @@ def _apply(state: SessionState, row: EventRow) -> None:
     if row.visibility == "public":
         state.pending.pop(row.event_id, None)
         state.received_at_us.pop(row.event_id, None)
+        state.batches.pop(row.event_id, None)
         processed_at = body.get("processed_at")
         if isinstance(processed_at, str):
             state.last_processed_us = max(state.last_processed_us, parse_rfc3339(processed_at))
@@ -99,6 +103,8 @@ def _received(state: SessionState, row: EventRow, body: JsonObject) -> None:
     event = cast("JsonObject", body["event"])
     state.pending[row.event_id] = event
     state.received_at_us[row.event_id] = row.created_at_us
+    if "batch" in body:
+        state.batches[row.event_id] = str(body["batch"])
 
 
 def _running(state: SessionState, row: EventRow, body: JsonObject) -> None:
@@ -125,8 +131,13 @@ def _idle(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.stop_reason = cast("JsonObject", body["stop_reason"])
     state.stop_details = cast("JsonObject | None", body.get("stop_details"))
     state.updated_at = str(body["processed_at"])
-    if state.stop_reason["type"] not in ("requires_action", "budget_reached"):
+    if state.stop_reason["type"] not in ("requires_action", *STOPS_CONTINUED):
         state.needs_model = False
+
+
+def _turn_continued(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    if state.status == "idle" and state.stop_reason and state.stop_reason["type"] in STOPS_CONTINUED:
+        state.may_resume = True
 
 
 def _rescheduled(state: SessionState, row: EventRow, body: JsonObject) -> None:
@@ -149,7 +160,14 @@ def _deleted(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.is_deleted = True
 
 
+def _begin_next(state: SessionState) -> None:
+    """What was said before is answered: the next input has a turn's limits to itself."""
+    if state.outcome is None and not state.needs_model and not state.tool_uses:
+        state.turn = TurnCounters()
+
+
 def _user_message(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    _begin_next(state)
     content = cast("list[JsonObject]", body["content"])
     state.history.add_user(content)
     state.web.show(content, USER_INPUT)
@@ -157,12 +175,14 @@ def _user_message(state: SessionState, row: EventRow, body: JsonObject) -> None:
 
 
 def _system_message(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    _begin_next(state)
     texts = [str(block["text"]) for block in cast("list[JsonObject]", body["content"])]
     state.history.add_user([text_block("<system>\n" + "\n".join(texts) + "\n</system>")])
     state.needs_model = True
 
 
 def _define_outcome(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    _begin_next(state)
     state.outcome = Outcome(event=body)
     state.web.show([text_block(str(body["description"]))], USER_INPUT)
     state.outcome_evaluations.append(
@@ -210,12 +230,13 @@ def _model_ended(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.last_stop_reason = str(body["stop_reason"])
     state.last_stop_details = cast("JsonObject | None", body.get("stop_details"))
     state.needs_model = False
+    ids = cast("dict[str, str]", body.get("tool_use_ids") or {})
     if content:
-        state.history.add_assistant(content)
+        uses = [ids[str(block["id"])] for block in content if block["type"] == "tool_use"]
+        state.history.add_assistant(content, uses)
         state.compactions_in_a_row = 0
     state.prompt_tokens = usage.total_tokens
     state.bytes_at_last_call = state.history.bytes_added
-    ids = cast("dict[str, str]", body.get("tool_use_ids") or {})
     for block in content:
         if block["type"] == "tool_use":
             provider_id = str(block["id"])
@@ -287,7 +308,7 @@ def _tool_result(state: SessionState, row: EventRow, body: JsonObject) -> None:
         return
     is_error = bool(body.get("is_error"))
     content = cast("list[JsonObject]", body.get("content") or [])
-    state.history.add_tool_result(open_use.use.provider_id, content, seq=row.seq, is_error=is_error)
+    state.history.add_tool_result(use_id, content, seq=row.seq, is_error=is_error)
     state.needs_model = True
     use = open_use.use
     if open_use.is_custom:
@@ -320,10 +341,29 @@ def _model_note(state: SessionState, row: EventRow, body: JsonObject) -> None:
 
 
 def _context_cleared(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    before = state.history.encode()
-    state.history.clear_results(cast("int", body["before_seq"]))
+    before, tokens = state.history.encode(), context_tokens(state)
+    if "characters_max" in body:
+        state.history.shorten_results(cast("int", body["characters_max"]))
+    else:
+        state.history.clear_results(cast("int", body["before_seq"]))
     saved = len(msgspec.json.encode(before)) - len(msgspec.json.encode(state.history.encode()))
-    state.prompt_tokens = max(0, state.prompt_tokens - saved // 4)
+    _count_anew(state, tokens - saved // 4)
+
+
+def _count_anew(state: SessionState, tokens: int) -> None:
+    state.prompt_tokens, state.bytes_at_last_call = max(0, tokens), state.history.bytes_added
+
+
+def _context_overflowed(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    model, window = str(body["model"]), cast("int", body["window_tokens"])
+    state.windows[model] = min(window, state.windows.get(model, window))
+    _count_anew(state, cast("int", body["sent_tokens"]))
+
+
+def _put_aside(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    inner = cast("int | None", body["inner"])
+    place = Place(cast("int", body["message"]), cast("int", body["block"]), inner)
+    state.history.put_aside(place, "the model's provider refused it")
 
 
 def _context_compacted(state: SessionState, row: EventRow, body: JsonObject) -> None:
@@ -400,6 +440,7 @@ _HANDLERS: dict[str, Handler] = {
     "session.status_idle": _idle,
     "session.status_rescheduled": _rescheduled,
     "session.status_terminated": _terminated,
+    "turn.continued": _turn_continued,
     "session.sandbox_lost": sandbox_rows.sandbox_lost,
     "session.resource_added": sandbox_rows.resource_added,
     "session.resource_removed": sandbox_rows.resource_removed,
@@ -424,6 +465,8 @@ _HANDLERS: dict[str, Handler] = {
     "harness.note": _harness_note,
     "context.cleared": _context_cleared,
     "context.compacted": _context_compacted,
+    "context.overflowed": _context_overflowed,
+    "context.put_aside": _put_aside,
     "environment.described": _described,
     "packages.installed": sandbox_rows.packages_installed,
     "services.seen": sandbox_rows.services_seen,

@@ -62,21 +62,57 @@ def next_move(state: SessionState) -> Move:
             return _move_when_idle(state, interrupts)
 
 
+def next_input(state: SessionState) -> tuple[str, ...]:
+    """The pending events to consume when nothing is under way, in order: what was sent together is handled together, and
+    what came later when that is done."""
+    if state.tool_uses or state.needs_model:
+        return input_on_the_way(state)
+    return _first_input(state)
+
+
+def _first_input(state: SessionState) -> tuple[str, ...]:
+    """What begins a turn, also after one that failed before it was answered: nothing more is tried of that by itself."""
+    if state.outcome is not None:
+        return input_on_the_way(state)
+    taken: list[str] = []
+    batch: str | None = None
+    for id, event in state.pending.items():
+        if event["type"] in INPUT_TYPES_STARTING:
+            its_batch = state.batches.get(id, id)
+            if batch is not None and its_batch != batch:
+                break
+            batch = its_batch
+        if event["type"] != "user.interrupt":
+            taken.append(id)
+    return tuple(taken)
+
+
+def input_on_the_way(state: SessionState) -> tuple[str, ...]:
+    """The pending events to consume between two steps of a turn: answers and changes; all of them between two steps toward
+    an outcome, since people may steer there."""
+    if state.outcome is not None and not state.tool_uses:
+        return tuple(id for id, event in state.pending.items() if event["type"] != "user.interrupt")
+    return (*_answers(state), *_pending(state, INPUT_TYPES_CHANGING))
+
+
 def _move_when_idle(state: SessionState, interrupts: tuple[str, ...]) -> Move:
     reason = (state.stop_reason or {}).get("type")
     if interrupts:
         return StopTurn(event_ids=interrupts) if state.tool_uses else TakeInput(event_ids=interrupts)
+    if state.may_resume:
+        return StartTurn(event_ids=next_input(state))
     if reason == "budget_reached":
-        if state.may_resume:
-            return StartTurn(event_ids=_pending(state, None))
+        # Without a budget of its own it was a cap of its key or workspace, and that begins anew.
+        if state.takes_messages_at_cap and _pending(state, INPUT_TYPES_STARTING):
+            return StartTurn(event_ids=_first_input(state))
         return _take_or_rest(state, INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
-    answers = _pending(state, INPUT_TYPES_ANSWERING)
+    answers = _answers(state)
     if reason == "requires_action":
         if not answers:
             return _take_or_rest(state, INPUT_TYPES_CHANGING)
         return StartTurn(event_ids=answers) if _resolves_all(state, answers) else WaitAgain(event_ids=answers)
     if _pending(state, INPUT_TYPES_STARTING):
-        return StartTurn(event_ids=_pending(state, None))
+        return StartTurn(event_ids=_first_input(state))
     return _take_or_rest(state, INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
 
 
@@ -89,6 +125,17 @@ def _pending(state: SessionState, types: frozenset[str] | None) -> tuple[str, ..
     if not state.pending:  # nearly always, and a list asks this for each of its sessions
         return ()
     return tuple(id for id, event in state.pending.items() if types is None or event["type"] in types)
+
+
+def _answers(state: SessionState) -> tuple[str, ...]:
+    """Pending answers to tool uses, and the system.message that was sent with one."""
+    answers = _pending(state, INPUT_TYPES_ANSWERING)
+    batches = {state.batches.get(id, id) for id in answers}
+    return tuple(
+        id
+        for id, event in state.pending.items()
+        if id in answers or (event["type"] == "system.message" and state.batches.get(id) in batches)
+    )
 
 
 def _resolves_all(state: SessionState, answer_ids: tuple[str, ...]) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 from remit.clock import rfc3339
-from remit.session.history import text_block
+from remit.session.sendable import text_block
 from remit.session.state import SandboxRecord, SessionState, Snapshot
 from remit.values import EventRow, JsonObject
+
+LEFT_OUT_NAMED_MAX = 20
+"""Told to the model; the log has more."""
 
 
 def files_pinned(state: SessionState, row: EventRow, body: JsonObject) -> None:
@@ -30,13 +33,7 @@ def _tell_of_resource(state: SessionState, what: str) -> None:
     """What is there at the first model call stands in the facts; later changes are said where they happen."""
     if state.facts is None:
         return
-    restart = (
-        " The sandbox starts anew for it before the next turn: files stay; shell variables, the current directory and "
-        "background processes do not."
-        if state.sandbox is not None
-        else ""
-    )
-    state.history.add_user([text_block(f"<system>\n{what}{restart}\n</system>")])
+    state.history.add_user([text_block(f"<system>\n{what}\n</system>")])
 
 
 def sandbox_started(state: SessionState, row: EventRow, body: JsonObject) -> None:
@@ -84,9 +81,13 @@ def _describe_loss(body: JsonObject) -> str:
     gone = (
         f" These services ended with it: {listened}; start them again if they are needed." if listened else ""
     )
+    left_out = cast("list[JsonObject]", lost.get("left_out") or [])
+    named = ", ".join(f"{one['path']} ({one['why']})" for one in left_out[:LEFT_OUT_NAMED_MAX])
+    more = ", …" if len(left_out) > LEFT_OUT_NAMED_MAX else ""
+    missing = f" A snapshot cannot hold these, they are gone: {named}{more}." if left_out else ""
     return (
         f"<system>\nThe sandbox was lost ({body['reason']}). {where}{effects} "
-        f"Shell variables, the current directory and background processes are gone.{gone}\n</system>"
+        f"Shell variables, the current directory and background processes are gone.{gone}{missing}\n</system>"
     )
 
 
@@ -99,7 +100,10 @@ def sandbox_released(state: SessionState, row: EventRow, body: JsonObject) -> No
 def snapshot_taken(state: SessionState, row: EventRow, body: JsonObject) -> None:
     covers = cast("int", body["covers_seq"])
     state.snapshot = Snapshot(
-        tree_digest=str(body["tree_digest"]), covers_seq=covers, taken_at=rfc3339(row.created_at_us)
+        tree_digest=str(body["tree_digest"]),
+        covers_seq=covers,
+        taken_at=rfc3339(row.created_at_us),
+        left_out=tuple(cast("list[JsonObject]", body.get("left_out") or [])),
     )
     state.outputs_digest = cast("str | None", body.get("outputs_digest"))
     state.changes_since_snapshot = [change for change in state.changes_since_snapshot if change[0] > covers]

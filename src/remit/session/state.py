@@ -16,6 +16,8 @@ INPUT_TYPES_ANSWERING = frozenset({"user.tool_confirmation", "user.custom_tool_r
 INPUT_TYPES_STARTING = frozenset({"user.message", "user.define_outcome", "system.message"})
 INPUT_TYPES_CHANGING = frozenset({"session.updated"})
 """Changes that a route decided while a turn ran; published by the session's writer when it takes its input."""
+STOPS_CONTINUED = ("budget_reached", "retries_exhausted")
+"""Stop reasons of a turn that did not come to its end: it can go on where it stopped."""
 CHANGING_TOOLS = frozenset({"bash", "write", "edit"})
 
 
@@ -81,6 +83,8 @@ class Snapshot:
     tree_digest: str
     covers_seq: int
     taken_at: str
+    left_out: tuple[JsonObject, ...] = ()
+    """What it does not hold: `path` and `why`."""
 
 
 @dataclass
@@ -127,6 +131,8 @@ class SessionState:
     """Input received and not consumed, by event id, in order."""
     received_at_us: dict[str, int] = field(default_factory=dict[str, int])
     """When each pending input came."""
+    batches: dict[str, str] = field(default_factory=dict[str, str])
+    """By pending input the first one that was sent with it, where that is another."""
     open_calls: dict[str, OpenCall] = field(default_factory=dict[str, OpenCall])
     open_span_id: str | None = None
     tool_uses: dict[str, OpenToolUse] = field(default_factory=dict[str, OpenToolUse])
@@ -136,10 +142,12 @@ class SessionState:
     """Of the last call of the turn: all it read and wrote, as the provider counted."""
     bytes_at_last_call: int = 0
     """`history.bytes_added` when that call ended."""
+    windows: dict[str, int] = field(default_factory=dict[str, int])
+    """By model, how many tokens it takes, where a refusal told that it is less than was thought."""
     compactions_in_a_row: int = 0
     needs_model: bool = False
     may_resume: bool = False
-    """The budget was changed while idle(budget_reached): the turn goes on by itself."""
+    """The turn goes on by itself: the budget was changed while idle(budget_reached), or a remit says so."""
     last_stop_reason: str | None = None
     last_stop_details: JsonObject | None = None
     turn: TurnCounters = field(default_factory=TurnCounters)
@@ -173,6 +181,11 @@ class SessionState:
         return cast("str | None", self.created.get("parent"))
 
     @property
+    def takes_messages_at_cap(self) -> bool:
+        """It has no budget that somebody would have to raise first."""
+        return self.budget is None and self.parent_stream_id is None
+
+    @property
     def blocking(self) -> tuple[str, ...]:
         """Tool-use event ids that wait for a person or a client."""
         return tuple(id for id, use in self.tool_uses.items() if use.is_blocking)
@@ -188,6 +201,15 @@ class SessionState:
         if self.running_since_us is not None and now_us is not None:
             total += max(0, now_us - self.running_since_us)
         return total / 1_000_000
+
+
+BYTES_PER_TOKEN = 3
+"""For what was added since the last call reported its tokens: more bytes per token than most text has."""
+
+
+def context_tokens(state: SessionState) -> int:
+    """About how many tokens the next request has."""
+    return state.prompt_tokens + (state.history.bytes_added - state.bytes_at_last_call) // BYTES_PER_TOKEN
 
 
 def add_usage(left: Usage, right: Usage) -> Usage:

@@ -50,6 +50,7 @@ def view(state: SessionState, tools: tuple[JsonObject, ...]) -> TurnView:
         repeats=state.turn.repeats,
         has_verified=state.turn.has_verified,
         has_changed_files=state.turn.has_changed_files,
+        is_reminded=state.outcome is not None or state.parent_stream_id is not None,
         reminders=state.turn.reminders,
         notes=state.notes,
     )
@@ -79,7 +80,8 @@ def _effort(model: JsonObject) -> str | None:
 
 def system_prompt(state: SessionState, *, has_builtin_tools: bool) -> str:
     """The agent's own prompt, then how to work here, then facts of the environment (recorded once in the log)."""
-    parts = [str(state.agent["system"])] if state.agent.get("system") else []
+    own = str(state.agent.get("system") or "")
+    parts = [own] if own.strip() else []
     if has_builtin_tools:
         parts.append(WORKING_RULES)
         if state.parent_stream_id is None:  # work for a remit is handed over as the working tree
@@ -91,7 +93,8 @@ def system_prompt(state: SessionState, *, has_builtin_tools: bool) -> str:
 
 def short_system_prompt(state: SessionState, *, has_builtin_tools: bool) -> str:
     """The same for a model that can hold little: shorter rules, and only the beginning of the facts."""
-    parts = [str(state.agent["system"])] if state.agent.get("system") else []
+    own = str(state.agent.get("system") or "")
+    parts = [own] if own.strip() else []
     if has_builtin_tools:
         parts.append(SHORT_WORKING_RULES)
     if state.facts:

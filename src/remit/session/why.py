@@ -13,6 +13,7 @@ import msgspec
 from remit.client.wording import nano_usd, tokens
 from remit.clock import rfc3339
 from remit.session.folding import fold
+from remit.session.mends import mends
 from remit.session.moves import Rest, next_move
 from remit.session.state import OpenToolUse, SessionState
 from remit.session.waiting import PACKAGES, Found, Queued, Signs, Way, Why, attend, lease_sentence, read_signs
@@ -20,6 +21,8 @@ from remit.values import Account, EventRow, StreamHead
 
 USES_NAMED_MAX = 20
 """Tool uses that are named one by one."""
+
+LEFT_OUT_NAMED_MAX = 5
 
 
 def explain_session(
@@ -234,7 +237,17 @@ def _found_idle(
                 ways=_budget_ways(state, path),
             )
         case "retries_exhausted":
-            text = f"Its turn failed at {when}, and nothing is tried again by itself."
+            wrong, ways = mends(signs.trouble, path)
+            return Found(
+                waits_for="message",
+                since_us=since_us,
+                sentences=(
+                    f"Its turn failed at {when}, and nothing is tried again by itself.",
+                    *wrong,
+                    *_sandbox_sentence(state, head),
+                ),
+                ways=(*ways, say),
+            )
         case "refusal":
             text = f"The model refused to go on at {when}."
         case None:
@@ -310,8 +323,12 @@ def _budget_ways(state: SessionState, path: str) -> tuple[Way, ...]:
 def _sandbox_sentence(state: SessionState, head: StreamHead) -> tuple[str, ...]:
     if state.sandbox is None or head.wake_at_us is None:
         return ()
+    left_out = state.snapshot.left_out if state.snapshot is not None else ()
+    named = ", ".join(f"{one['path']} ({one['why']})" for one in left_out[:LEFT_OUT_NAMED_MAX])
+    more = f" and {len(left_out) - LEFT_OUT_NAMED_MAX} more" if len(left_out) > LEFT_OUT_NAMED_MAX else ""
     return (
         f"Its sandbox is kept until about {rfc3339(head.wake_at_us)}; its files outlive it in a snapshot.",
+        *((f"A snapshot cannot hold these: {named}{more}.",) if left_out else ()),
     )
 
 

@@ -245,10 +245,13 @@ class MemorySessionStore:
         heads.sort(key=_stream_position, reverse=not page.is_ascending)
         return [head for head in heads if is_after(page, _stream_position(head))][: page.limit]
 
-    async def accounts(self, principal: Principal, stream_id: str) -> Sequence[Account]:
+    async def accounts(
+        self, principal: Principal, stream_id: str, *, purposes: Sequence[str] | None = None
+    ) -> Sequence[Account]:
         self._require_open()
         accounts = self._find(principal, stream_id, with_deleted=True).accounts.values()
-        return sorted(accounts, key=lambda account: (account.purpose, account.unit))
+        found = (account for account in accounts if purposes is None or account.purpose in purposes)
+        return sorted(found, key=lambda account: (account.purpose, account.unit))
 
     async def holds(
         self, principal: Principal, stream_id: str, *, only_open: bool = False
@@ -273,6 +276,8 @@ class MemorySessionStore:
         stream.keys.clear()
         stream.public_ids.clear()
         stream.checkpoint = None
+        if stream.head.parent_stream_id is None:
+            stream.holds = {key: hold for key, hold in stream.holds.items() if hold.state == "open"}
 
     # -------------------------------------------------------------------------------- wakes and leases
 

@@ -176,9 +176,11 @@ class FaultyStore:
         self._require_alive()
         await self._store.delete_stream(principal, stream_id, expected_seq=expected_seq)
 
-    async def accounts(self, principal: Principal, stream_id: str) -> Sequence[Account]:
+    async def accounts(
+        self, principal: Principal, stream_id: str, *, purposes: Sequence[str] | None = None
+    ) -> Sequence[Account]:
         self._require_alive()
-        return await self._store.accounts(principal, stream_id)
+        return await self._store.accounts(principal, stream_id, purposes=purposes)
 
     async def holds(
         self, principal: Principal, stream_id: str, *, only_open: bool = False

@@ -6,7 +6,6 @@ Each returns how it got through; nothing means that it was held.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import hashlib
 import os
@@ -16,10 +15,17 @@ from pathlib import Path
 import msgspec
 
 from remit.errors import BlobMissing, SandboxLost, SandboxRefused, SandboxUnavailable
+from remit.testing.hostile_credentials import (
+    ask,
+    echoed_credentials,
+    escaped_credentials,
+    guessed_credentials,
+    misplaced_credentials,
+)
 from remit.testing.hostile_host import Stage
 from remit.testing.sandbox_checks import grounds
 from remit.testing.sandbox_checks.given import EPOCH, Hands, a_sandbox
-from remit.values import Credential, SandboxLimits, SandboxSpec, Secret, Tree, TreeEntry
+from remit.values import SandboxLimits, SandboxSpec, Tree, TreeEntry
 
 Check = Callable[[Stage], Awaitable[list[str]]]
 _RACES = 150
@@ -46,42 +52,6 @@ while True:
         os.rename("real/inner", "real/away"); os.symlink(targets[n % len(targets)], "real/inner")
         os.unlink("real/inner"); os.rename("real/away", "real/inner")
     except OSError: pass
-"""
-
-_ASK = """
-import os, re, socket, sys
-proxy = os.environ["http_proxy"].removeprefix("http://").rstrip("/").rsplit(":", 1)
-def answer(head):
-    with socket.create_connection((proxy[0], int(proxy[1])), 10) as one:
-        one.settimeout(10)
-        one.sendall(head.encode())
-        got = b""
-        try:
-            while piece := one.recv(65536): got += piece
-        except OSError: pass
-        return got
-for target in sys.argv[2:]:
-    host = target if re.search(r":\\d+$", target) else target + ":80"
-    if sys.argv[1] == "CONNECT": head = f"CONNECT {host} HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n"
-    else: head = f"GET http://{target}{sys.argv[1]} HTTP/1.1\\r\\nHost: {target}\\r\\nConnection: close\\r\\n\\r\\n"
-    got = answer(head)
-    print(target, got.split(b"\\r\\n")[0].decode("latin-1"), "|", got.partition(b"\\r\\n\\r\\n")[2][:2000].decode("latin-1").replace("\\n", " "))
-"""
-
-_ELSEWHERE = """
-import socket, sys
-place, other = "127.0.0.1:" + sys.argv[1], "localhost:" + sys.argv[1]
-def say(*texts):
-    with socket.create_connection(("127.0.0.1", 3128), 8) as proxy:
-        for text in texts:
-            proxy.sendall(text.encode())
-            proxy.recv(65536)
-for text in (
-    f"GET http://{other}/hello HTTP/1.1\\r\\nHost: {place}\\r\\n\\r\\n",
-    f"GET http://{other}/hello HTTP/1.1\\r\\nHost: {other}\\r\\n\\r\\nGET http://{place}/hello HTTP/1.1\\r\\n\\r\\n",
-):
-    say(text)
-say(f"CONNECT {place} HTTP/1.1\\r\\n\\r\\n", f"GET /hello HTTP/1.1\\r\\nHost: {place}\\r\\n\\r\\n")
 """
 
 _FOLLOW = """
@@ -258,44 +228,6 @@ async def closed_ports(stage: Stage) -> list[str]:
         return await _let_through(hands, "CONNECT", *targets) + await _works(stage, hands)
 
 
-async def echoed_credentials(stage: Stage) -> list[str]:
-    """The upstream sends back what it was sent, as it is and encoded: the credential was there, and does not come in."""
-    place = f"127.0.0.1:{stage.upstream.port}"
-    secret = f"hidden-{os.urandom(16).hex()}"
-    bound = Credential(name="probe", places=(f"http://{place}",), secret=Secret(secret), header="X-Api-Key")
-    spec = SandboxSpec(key="bound", epoch=EPOCH, network=stage.network, credentials=(bound,))
-    sandbox = await stage.bench.provider.create(spec)
-    try:
-        hands = Hands(sandbox)
-        said = b"".join([await _ask(hands, path, place) for path in ("/echo", "/echo64")])
-        inside = (
-            await hands.shell("env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' ' '")
-        ).output
-    finally:
-        await sandbox.destroy()
-    if stage.upstream.seen.count(secret.encode()) != 2:
-        return ["no credential is placed on requests"]
-    forms = (secret.encode(), base64.b64encode(secret.encode()))
-    return [f"it came back: {form!r}" for form in forms if form in said or form in inside]
-
-
-async def misplaced_credentials(stage: Stage) -> list[str]:
-    """The same server under another name, through a tunnel, behind the first request: none of it is the bound place."""
-    place = f"127.0.0.1:{stage.upstream.port}"
-    secret = f"hidden-{os.urandom(16).hex()}"
-    bound = Credential(name="probe", places=(f"http://{place}",), secret=Secret(secret), header="X-Api-Key")
-    spec = SandboxSpec(key="bound", epoch=EPOCH, network=stage.network, credentials=(bound,))
-    sandbox = await stage.bench.provider.create(spec)
-    try:
-        hands = Hands(sandbox)
-        await hands.exec("python3", "-c", _ELSEWHERE, str(stage.upstream.port), seconds=60)
-        got = ["it went elsewhere"] if secret.encode() in stage.upstream.seen else []
-        await _ask(hands, "/hello", place)
-    finally:
-        await sandbox.destroy()
-    return got if secret.encode() in stage.upstream.seen else ["no credential is placed on requests"]
-
-
 _PATCH = """
 import os
 def parent(pid): return int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
@@ -342,6 +274,56 @@ async def protected_files(stage: Stage) -> list[str]:
     return []
 
 
+_COUNT = """
+import glob, os
+daemon = open("/proc/1/cmdline").read()
+most = memory = 0
+while not os.path.exists("/workspace/over"):
+    pages = []
+    for folder in glob.glob("/proc/[0-9]*"):
+        try:
+            fields = open(folder + "/stat").read().rsplit(")", 1)[1].split()
+            if fields[1] == "1" and open(folder + "/cmdline").read() == daemon: pages.append(int(fields[21]))
+        except OSError: continue
+    most, memory = max(most, len(pages)), max(memory, sum(pages) * os.sysconf("SC_PAGE_SIZE"))
+    print(most, memory, flush=True)  # it may be ended with the searches, as too much is used
+"""
+_SEARCHES = 15
+_AT_ONCE_MAX = 8
+_SEARCH_LIMITS = SandboxLimits(processes=80, memory_bytes=256 << 20)
+
+
+async def searches_at_once(stage: Stage) -> list[str]:
+    """As many as may be asked for: how many run together, and how much memory they take, is bounded."""
+    async with a_sandbox(stage.bench, key="hostile", limits=msgspec.to_builtins(_SEARCH_LIMITS)) as hands:
+        # One line of letters that take four bytes each in memory, and one of many short ones.
+        await hands.shell(
+            "(printf '\\U1F600'; head -c 40M /dev/zero | tr '\\0' x) > long; yes line | head -c 30M > short"
+        )
+        await hands.write("/workspace/count.py", _COUNT.encode())
+        await hands.shell("python3 count.py > counted &")
+        patterns = ["x$", "(a|b)*c", "no such line"] * (_SEARCHES // 3)
+        ends = await asyncio.gather(
+            *(hands.sandbox.grep(pattern, "/workspace", epoch=EPOCH) for pattern in patterns),
+            return_exceptions=True,
+        )
+        counted = await hands.shell("touch over; tail -n 1 counted")
+        got = [
+            f"a search ended as {end!r}"
+            for end in ends
+            if isinstance(end, BaseException) and not isinstance(end, SandboxRefused)
+        ]
+        most, memory = map(int, counted.output.splitlines()[-1].split())
+        if most > _AT_ONCE_MAX:
+            got.append(f"{most} searches ran at once")
+        if not most:
+            got.append("no search was seen")
+        if memory > 2 * _SEARCH_LIMITS.memory_bytes:
+            got.append(f"they took {memory >> 20} MiB, of {_SEARCH_LIMITS.memory_bytes >> 20}")
+        works = await hands.sandbox.glob("count.py", "/workspace", epoch=EPOCH)
+        return got if list(works) == ["/workspace/count.py"] else [*got, f"afterwards: {works}"]
+
+
 async def a_killed_server(stage: Stage) -> list[str]:
     """kill -9 of a server whose sandbox runs programs that ignore every signal they can."""
     mark = f"remit-mark-{os.urandom(6).hex()}"
@@ -386,9 +368,12 @@ CHECKS: Mapping[str, Check] = {
     "redirects to refused addresses": redirects,
     "ports that are not open": closed_ports,
     "credentials echoed by an upstream": echoed_credentials,
+    "credentials written with escapes": escaped_credentials,
+    "credentials guessed from how an answer comes": guessed_credentials,
     "credentials at another name, in a tunnel or behind a request": misplaced_credentials,
     "the memory of a judge that started the work": judges_memory,
     "protected files and the folders above them": protected_files,
+    "searches side by side": searches_at_once,
     "a server that dies and leaves sandboxes behind": a_killed_server,
     "destroy while a fork bomb runs, and twice": destroyed_twice,
 }
@@ -400,12 +385,8 @@ def _host_was_changed(stage: Stage) -> list[str]:
     return got + (["a file was made on the host"] if (file.parent / "new").exists() else [])
 
 
-async def _ask(hands: Hands, what: str, *targets: str) -> bytes:
-    return (await hands.exec("python3", "-c", _ASK, what, *targets, seconds=60)).output
-
-
 async def _let_through(hands: Hands, what: str, *targets: str) -> list[str]:
-    lines = (await _ask(hands, what, *targets)).decode("utf-8", "replace").splitlines()
+    lines = (await ask(hands, what, *targets)).decode("utf-8", "replace").splitlines()
     refused = [line.split(" ")[0] for line in lines if line.partition(" ")[2].startswith("HTTP/1.1 403")]
     # 502: a name that nobody knows; nothing was reached.
     refused += [line.split(" ")[0] for line in lines if line.partition(" ")[2].startswith("HTTP/1.1 502")]
@@ -415,7 +396,7 @@ async def _let_through(hands: Hands, what: str, *targets: str) -> list[str]:
 
 async def _works(stage: Stage, hands: Hands) -> list[str]:
     """A proxy that refuses everything would pass every other attack."""
-    said = await _ask(hands, "/hello", f"127.0.0.1:{stage.upstream.port}")
+    said = await ask(hands, "/hello", f"127.0.0.1:{stage.upstream.port}")
     return [] if b"| hello" in said else [f"what is allowed was refused: {said!r}"]
 
 

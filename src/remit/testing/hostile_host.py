@@ -37,8 +37,8 @@ class HostSide(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Upstream:
-    """A small web server on the host's loopback: `/hello`, `/redirect` to what is refused, `/echo` and `/echo64` of
-    what it was sent."""
+    """A small web server on the host's loopback: `/hello`, `/redirect` to what is refused, `/echo`, `/echo64` and
+    `/escaped` of what it was sent, `/kept/HEX` which gives those bytes back in chunks."""
 
     def __init__(self, refused_port: int) -> None:
         self.port = 0
@@ -59,17 +59,29 @@ class Upstream:
             if path.endswith(b"/echo64"):
                 values = [line.partition(b": ")[2] for line in request.split(b"\r\n")]
                 body = b"\n".join(base64.b64encode(value) for value in values)
+            elif path.endswith(b"/escaped"):
+                body = b" ".join(
+                    bytes(map(ord, _escaped(request.decode("latin-1"), way))) for way in range(4)
+                )
+            elif path.startswith(b"/kept/"):
+                kept = bytes.fromhex(path[6:].decode())
+                status, more = b"200 OK", b"Transfer-Encoding: chunked\r\n"
+                body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(kept), kept)
             elif path.endswith(b"/hello"):
                 body = b"hello"
             elif path.endswith(b"/redirect"):
                 status, more = b"302 Found", b"Location: http://127.0.0.1.:%d/\r\n" % self._refused_port
-            head = b"HTTP/1.1 %s\r\nContent-Length: %d\r\nConnection: close\r\n%s\r\n" % (
-                status,
-                len(body),
-                more,
-            )
+            if b"chunked" not in more:
+                more += b"Content-Length: %d\r\n" % len(body)
+            head = b"HTTP/1.1 %s\r\nConnection: close\r\n%s\r\n" % (status, more)
             writer.write(head + body)
             await writer.drain()
+
+
+def _escaped(text: str, way: int) -> str:
+    """As programs write it into JSON, HTML and addresses, and one inside the other."""
+    ways = ("\\u{:04x}", "&#x{:X};", "%{:02x}", "\\u0026#{};")
+    return "".join(letter if letter.isspace() else ways[way].format(ord(letter)) for letter in text)
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):

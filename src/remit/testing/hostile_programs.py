@@ -90,6 +90,24 @@ for each in (signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, sign
     "kill -STOP -1": Program(
         "trap '' CONT; kill -STOP -1; kill -STOP $$; sleep 1000", "bash", "by its time-out"
     ),
+    "limits, priorities and processors of the daemon": Program("""
+import resource
+for which in (resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_STACK):
+    for pid in (1, os.getppid()):
+        must_fail(lambda: resource.prlimit(pid, which, (3, 3)), f"prlimit {which} of {pid}")
+must_fail(lambda: os.sched_setaffinity(1, {0}), "affinity")
+for policy in (os.SCHED_IDLE, os.SCHED_BATCH): must_fail(lambda: os.sched_setscheduler(1, policy, os.sched_param(0)), "policy")
+must_fail(lambda: os.sched_setparam(1, os.sched_param(0)), "parameter")
+must_fail(lambda: os.setpriority(os.PRIO_PROCESS, 1, 19), "nice")
+must_fail(lambda: os.setpriority(os.PRIO_USER, 0, 19), "nice of all")
+must_fail(lambda: os.setpriority(os.PRIO_USER, os.getuid(), 19), "nice of the user")
+for which, who in ((1, 1), (3, 0), (3, os.getuid()), (2, 1)):
+    if syscall(number(251, 30), which, who, 3 << 13)[0] == 0: broke(f"ioprio_set {which} {who}")
+if syscall(number(314, 274), 1, (ctypes.c_uint32 * 12)(48, 5), 0)[0] == 0: broke("sched_setattr")
+resource.prlimit(0, resource.RLIMIT_CORE, (0, 0))
+os.sched_setaffinity(0, os.sched_getaffinity(0))
+os.nice(0)
+"""),
     "the daemon's descriptors in a command": Program("""
 for name in os.listdir("/proc/self/fd"):
     try: target = os.readlink(f"/proc/self/fd/{name}")
@@ -215,10 +233,30 @@ if os.uname().machine == "x86_64":
     "typing into the terminal": Program("""
 import fcntl
 master, slave = os.openpty()
-for call in (0x5412, 0x541C):
+for call in (0x5412, 0x541C, 0x5423, 0x541D):
     must_fail(lambda: fcntl.ioctl(slave, call, b"\\x03"), f"ioctl {call:x}")
     must_fail(lambda: libc.ioctl(slave, ctypes.c_ulong(0xFFFFFFFF00000000 | call), b"\\x03") and fcntl.ioctl(slave, call, b"\\x03"), f"ioctl {call:x} with its upper half set")
 must_fail(lambda: open("/dev/tty"), "controlling terminal")
+"""),
+    "requests of ioctl that file systems and drivers know": Program("""
+import fcntl
+master, slave = os.openpty()
+with open("/workspace/x", "wb") as file:
+    for request in (0x40086602, 0x401C5820, 0x40049409, 0xC028660F, 0x5423, 0x541C, 0x5412, 0x4020940D, 0xB701):
+        for upper in (0, 0xFFFFFFFF << 32):
+            for each in (file.fileno(), slave):
+                result, error = syscall(number(16, 29), each, ctypes.c_ulong(upper | request), ctypes.create_string_buffer(256))
+                if error != errno.ENOTTY: broke(f"{request:x}", result, error)
+if not os.isatty(slave): broke("and terminals do not work")
+subprocess.run(["stty", "-F", os.ttyname(slave), "-a"], stdout=subprocess.DEVNULL, check=True)
+"""),
+    "MPTCP, SCTP, DCCP and TLS in the kernel": Program("""
+for family in (socket.AF_INET, socket.AF_INET6):
+    for kind, protocol in ((1, 262), (1, 132), (5, 132), (5, 0), (6, 33), (6, 0), (2, 136), (3, 1), (1 | 0x80800, 262)):
+        must_fail(lambda: socket.socket(family, kind, protocol), f"kind {kind} protocol {protocol}")
+    socket.socket(family, socket.SOCK_STREAM).close()
+with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as one:
+    must_fail(lambda: one.setsockopt(6, 31, b"tls"), "TCP_ULP")
 """),
     "capabilities and the kernel's settings": Program("""
 for line in open("/proc/self/status"):
@@ -359,6 +397,14 @@ stays("600 MiB")
 with open("/workspace/big", "wb") as file:
     for mode in (0, 1):
         if libc.fallocate(file.fileno(), mode, ctypes.c_long(0), ctypes.c_long(1 << 30)) == 0: broke(f"mode {mode}")
+"""),
+    "filling the disk at once (reserved by ioctl)": Program("""
+import fcntl, struct
+with open("/workspace/big", "wb") as file:
+    for request in (0x4030582A, 0x40305828, 0x40305839, 0x40305824, 0xFFFFFFFF4030582A):
+        wanted = ctypes.create_string_buffer(struct.pack("hhxxxxqqiI4i", 0, 0, 0, 1 << 30, 0, 0, 0, 0, 0, 0))
+        if syscall(number(16, 29), file.fileno(), ctypes.c_ulong(request), wanted)[0] == 0: broke(f"{request:x}")
+    if os.fstat(file.fileno()).st_blocks: broke("something was taken")
 """),
     "more files than the disk has room for": Program(
         """

@@ -18,16 +18,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from socket import socket
 from typing import Any
 
-import msgspec
-
 from remit.clock import Clock
-from remit.errors import BlobMissing, SandboxLost, SandboxRefused, SandboxUnavailable
+from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobStore
 from remit.testing.memory_programs import PROGRAMS, Program
 from remit.testing.memory_record import MemoryRecord
+from remit.testing.memory_trees import replace_uploads, restore
 from remit.values import (
     GROUND_FILES,
+    UPLOADS,
     CallStatus,
     CredentialUse,
     ExecRequest,
@@ -99,10 +99,10 @@ class MemorySandboxes:
             return living
         files: dict[str, TreeEntry] = {}
         contents: dict[str, bytes] = {}
-        await self._restore("/workspace", spec.tree_digest, files, contents)
-        await self._restore("/mnt/session/outputs", spec.outputs_digest, files, contents)
+        await restore(self._blobs, "/workspace", spec.tree_digest, files, contents)
+        await restore(self._blobs, "/mnt/session/outputs", spec.outputs_digest, files, contents)
         for mount in spec.mounts:
-            await self._restore(mount.path, mount.tree_digest, files, contents)
+            await restore(self._blobs, mount.path, mount.tree_digest, files, contents)
         mounts = tuple(mount.path for mount in spec.mounts)
         sandbox = MemorySandbox(self, self._ids.new("sbox"), spec, files, contents, mounts)
         self._live[spec.key] = sandbox
@@ -119,24 +119,16 @@ class MemorySandboxes:
         for sandbox in list(self._live.values()):
             sandbox.die()
 
+    async def replace_uploads(
+        self, digest: str | None, entries: dict[str, TreeEntry], contents: dict[str, bytes]
+    ) -> None:
+        """For a sandbox of this provider."""
+        await replace_uploads(self._blobs, digest, entries, contents)
+
     def forget(self, sandbox: MemorySandbox) -> None:
         """Called by a sandbox that has died."""
         if self._live.get(sandbox.key) is sandbox:
             del self._live[sandbox.key]
-
-    async def _restore(
-        self, root: str, digest: str | None, files: dict[str, TreeEntry], contents: dict[str, bytes]
-    ) -> None:
-        if digest is None:
-            return
-        tree = msgspec.json.decode(await self._blobs.read(digest), type=Tree)
-        for entry in tree.entries:
-            path = f"{root}/{entry.path}"
-            files[path] = entry
-            if entry.kind == "file":
-                if entry.sha256 is None:
-                    raise BlobMissing(f"{entry.path!r} has no content")
-                contents[path] = await self._blobs.read(entry.sha256)
 
 
 class MemorySandbox:
@@ -167,6 +159,13 @@ class MemorySandbox:
         self._calls: dict[str, asyncio.Task[ExecResult]] = {}
         self._lost = asyncio.Event()
         self._is_destroyed = False
+
+    async def replace_uploads(self, tree_digest: str | None) -> bool:
+        self._require()
+        if self._ground is None:
+            await self._provider.replace_uploads(tree_digest, self._entries, self._contents)
+            self._mounts = (*self._mounts, UPLOADS)
+        return self._ground is None
 
     # ------------------------------------------------------------------------------------------- commands
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import posixpath
+import re
 from collections.abc import Sequence
 from typing import assert_never
 
 from remit.errors import SandboxRefused
 from remit.interfaces import Sandbox
+from remit.session.images import IMAGE_BYTES_MAX, ImageKind, recognise_image, why_refused
 from remit.toolsets.editing import EditRefused, replace_text
-from remit.toolsets.images import IMAGE_BYTES_MAX, ImageKind, recognise_image, why_refused
 from remit.toolsets.inputs import (
     BASH_TIMEOUT_MS,
     BASH_TIMEOUT_MS_MAX,
@@ -44,6 +45,7 @@ OFFLOAD_CHARACTERS = 100_000
 PREVIEW_HEAD_CHARACTERS = 4_000
 PREVIEW_TAIL_CHARACTERS = 8_000
 OFFLOAD_FOLDER = "/tmp/remit/outputs"
+_LEFT_OUT = re.compile(r"\[… [\d,]+ characters left out …\]")
 
 _CONCURRENT = frozenset({"read", "glob", "grep", "web_fetch", "web_search"})
 
@@ -136,13 +138,36 @@ async def _bash(input: BashInput, use: ToolUse, context: ToolContext, sandbox: S
             command=input.command,
             timeout_seconds=timeout_ms / 1000,
             output_bytes_max=BASH_OUTPUT_BYTES_MAX,
+            keep_at=f"{OFFLOAD_FOLDER}/{use.id}.txt",
         )
     )
     output = clean(result.output).rstrip("\n")
     ending = _ending(result, timeout_ms)
+    if len(output) > OFFLOAD_CHARACTERS and (result.kept_bytes or result.is_truncated):
+        return _kept(output, result, ending, f"{OFFLOAD_FOLDER}/{use.id}.txt")
     if ending is None:
         return _success(output or "(no output)")
     return _failure(f"{output}\n\n{ending}" if output else ending)
+
+
+def _kept(output: str, result: ExecResult, ending: str | None, path: str) -> ToolResult:
+    """A preview of a long output, and what of it is in the file: said as it is."""
+    total = result.output_bytes_total
+    if result.kept_bytes == 0:
+        where = "none of it could be kept in a file (is /tmp full?)"
+    elif result.kept_bytes < total:
+        where = f"its first {result.kept_bytes:,} bytes are in {path}, the rest is not kept"
+    else:
+        where = f"the whole is in {path}"
+    note = f"[{total:,} bytes of output; {where}: search it with grep or read a view_range. Its beginning and end:]"
+    preview = shorten(output, head=PREVIEW_HEAD_CHARACTERS, tail=PREVIEW_TAIL_CHARACTERS)
+    # What is shown is cut from a part; how much is missing of all is said above.
+    preview = _LEFT_OUT.sub("[… the middle is left out …]", preview)
+    text = f"{note}\n{preview}" + (f"\n\n{ending}" if ending is not None else "")
+    kept_at = path if result.kept_bytes else None
+    return ToolResult(
+        content=({"type": "text", "text": text},), is_error=ending is not None, offloaded_to=kept_at
+    )
 
 
 def _ending(result: ExecResult, timeout_ms: int) -> str | None:

@@ -1,10 +1,12 @@
 """What the Protocols of `interfaces.py` exchange. Plain frozen values; no behaviour beyond small derivations."""
 
+from remit.values.call_progress import CALL_PROGRESS, CallProgress, Reach, call_progress
 from remit.values.catalog import BlobOwner, BlobReference, Collected, Resource, StoredBlob
 from remit.values.credentials import Credential, CredentialUse, Secret, Trust, placeholder_of
 from remit.values.installed import InstalledPython, installed_python, normalised
 from remit.values.ledger import (
     Account,
+    Correct,
     Effect,
     GrantClose,
     GrantGiveBack,
@@ -57,6 +59,7 @@ from remit.values.principals import KeyRow, Principal
 from remit.values.sandboxes import (
     GROUND_FILES,
     PROBE_HOST,
+    UPLOADS,
     CallStatus,
     ExecRequest,
     ExecResult,
@@ -70,7 +73,7 @@ from remit.values.sandboxes import (
     ShellRequest,
     TreeRecord,
 )
-from remit.values.trees import ReadOnlyTree, Tree, TreeEntry
+from remit.values.trees import LeftOut, ReadOnlyTree, Tree, TreeEntry
 from remit.values.turns import ToolContext, ToolResult, ToolUse, TurnEnd, TurnView
 from remit.values.value import JsonObject, JsonValue, Value
 from remit.values.verifying import ConsentReason, Verdict, VerifyRequest
@@ -78,9 +81,11 @@ from remit.values.walls import WALLS, Probe, SandboxCapabilities, Wall
 
 __all__ = [
     "ANSWER_SECONDS_MAX",
+    "CALL_PROGRESS",
     "GROUND_FILES",
     "PROBE_HOST",
     "UNPARSED_INPUT",
+    "UPLOADS",
     "WALLS",
     "Account",
     "Append",
@@ -89,10 +94,12 @@ __all__ = [
     "BlobReference",
     "CallAttempt",
     "CallEnded",
+    "CallProgress",
     "CallStatus",
     "Checkpoint",
     "Collected",
     "ConsentReason",
+    "Correct",
     "Credential",
     "CredentialUse",
     "Effect",
@@ -116,6 +123,7 @@ __all__ = [
     "JsonValue",
     "KeyRow",
     "Lease",
+    "LeftOut",
     "LiveItem",
     "MessageEvent",
     "ModelDelta",
@@ -133,6 +141,7 @@ __all__ = [
     "Purpose",
     "Rate",
     "RateTier",
+    "Reach",
     "ReadOnlyTree",
     "Resource",
     "SandboxCapabilities",
@@ -165,6 +174,7 @@ __all__ = [
     "VerifyRequest",
     "Visibility",
     "Wall",
+    "call_progress",
     "installed_python",
     "normalised",
     "placeholder_of",

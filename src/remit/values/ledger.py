@@ -7,7 +7,8 @@ from typing import Literal
 from remit.values.value import Value
 
 Unit = Literal["nano_usd", "tokens"]
-Purpose = Literal["work", "verification"]
+Purpose = str
+"""`work`, `verification`; on a workspace's stream also those of caps (see `ledger.caps`)."""
 
 
 class OpenAccount(Value, frozen=True, kw_only=True, tag="open_account"):
@@ -36,7 +37,18 @@ class Settle(Value, frozen=True, kw_only=True, tag="settle"):
     unit: Unit
     amount: int
     is_assumed: bool = False
-    """The true cost is unknown; `amount` must be the hold's."""
+    """The true cost is unknown; `amount` is a bound of it: the hold's, or less where less is certain."""
+
+
+class Correct(Value, frozen=True, kw_only=True, tag="correct"):
+    """Book the difference between what a call was assumed to cost and what it did: spent += `amount`, which may be less than
+    nothing, with a row of its own, so that what was settled stays as it was. Idempotent by id. Where more is spent then
+    than the cap allows, the account is stopped."""
+
+    correction_id: str
+    unit: Unit
+    purpose: Purpose
+    amount: int
 
 
 class GrantOut(Value, frozen=True, kw_only=True, tag="grant_out"):
@@ -89,7 +101,7 @@ class SetCap(Value, frozen=True, kw_only=True, tag="set_cap"):
     cap: int | None
 
 
-Effect = OpenAccount | Hold | Settle | GrantOut | GrantIn | GrantGiveBack | GrantClose | SetCap
+Effect = OpenAccount | Hold | Settle | GrantOut | GrantIn | GrantGiveBack | GrantClose | SetCap | Correct
 
 
 class Account(Value, frozen=True, kw_only=True):

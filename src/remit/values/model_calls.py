@@ -181,6 +181,8 @@ class CallEnded(Value, frozen=True, kw_only=True):
     """None: the model has no price."""
     is_assumed: bool = False
     is_overrun: bool = False
+    provider_request_id: str | None = None
+    """The provider's name for the request, where its cost is not known: what its own books may call it."""
 
 
 class ModelInfo(Value, frozen=True, kw_only=True):

@@ -15,6 +15,13 @@ class Principal(Value, frozen=True, kw_only=True):
     """An id: `apikey_…`, `worker_…`, or `system`."""
     kind: Literal["api_key", "worker", "session", "system"] = "api_key"
     scopes: tuple[str, ...] = ("*",)
+    pays_as: str | None = None
+    """The key whose caps its model calls count against, where that is not the actor itself."""
+
+    @property
+    def payer(self) -> str:
+        """The key whose caps bind."""
+        return self.pays_as or self.actor
 
 
 class KeyRow(Value, frozen=True, kw_only=True):

@@ -43,6 +43,9 @@ class Ground(Value, frozen=True, kw_only=True):
     """Texts of the judge's own by name, read-only in the folder `GROUND_FILES`."""
 
 
+UPLOADS = "/mnt/session/uploads"
+"""Where the files of a session stand: a folder in every sandbox, with files or without."""
+
 GROUND_FILES = "/mnt/judge"
 """Where the files of a `Ground` stand."""
 
@@ -129,6 +132,8 @@ class ShellRequest(Value, frozen=True, kw_only=True):
     command: str
     timeout_seconds: float = 120.0
     output_bytes_max: int = 1 << 20
+    keep_at: str | None = None
+    """A file in the sandbox that gets the output as it comes, once it is long; see `ExecResult.kept_bytes`."""
 
 
 class ExecRequest(Value, frozen=True, kw_only=True):
@@ -156,6 +161,8 @@ class ExecResult(Value, frozen=True, kw_only=True):
     is_truncated: bool = False
     output_bytes_total: int = 0
     duration_seconds: float = 0.0
+    kept_bytes: int = 0
+    """The file at `ShellRequest.keep_at` has so many bytes of the output, from its beginning; 0: there is none."""
 
 
 class FileRead(Value, frozen=True, kw_only=True):

@@ -24,10 +24,24 @@ class TreeEntry(Value, frozen=True, kw_only=True):
     """Of a symlink."""
 
 
-class Tree(Value, frozen=True, kw_only=True):
+class LeftOut(Value, frozen=True, kw_only=True):
+    """Something a tree cannot hold, or holds otherwise than it was."""
+
+    path: str
+    """As text: what is not UTF-8 is written with escapes."""
+    why: str
+
+
+class Tree(Value, frozen=True, kw_only=True, omit_defaults=True):
     """A snapshot of files: entries sorted by path. Its id is the sha256 of `encode()`; contents are blobs."""
 
     entries: tuple[TreeEntry, ...]
+    links: tuple[tuple[str, ...], ...] = ()
+    """Hard links: the paths, two or more, that are one file. Their entries are equal but for the path."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What was there and is not in this tree, the first so many."""
+    left_out_more: int = 0
+    """How many more there were."""
 
     def encode(self) -> bytes:
         """Canonical bytes, stored as a blob."""

@@ -27,6 +27,8 @@ class ToolContext(Value, frozen=True, kw_only=True):
     """The tool's entry in the agent's resolved configuration (domains and the like)."""
     shown_urls: dict[str, set[str]] = {}
     """Addresses that came up in the conversation, and from which sources; see `session.web`."""
+    web_hosts: tuple[str, ...] | None = None
+    """What the environment's `limited` network lets web tools see; None: any public host."""
 
 
 class ToolResult(Value, frozen=True, kw_only=True):
@@ -59,6 +61,9 @@ class TurnView(Value, frozen=True, kw_only=True):
     has_verified: bool = False
     """Since the last change to a file in this turn, the agent ran a command (a check) that succeeded."""
     has_changed_files: bool = False
+    is_reminded: bool = False
+    """It works on an outcome or for a remit: a harness may remind the model of what such work needs. In a plain session
+    nothing is said to the model that people did not say."""
     reminders: dict[str, int] = {}
     """What was said with `Turn.say_to_model` in this turn: name to the value of `steps` then."""
     notes: dict[str, JsonValue] = {}

@@ -36,12 +36,13 @@ from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.image import Image, ImageBuilder
 from remit.sandboxes.image_folder import UNUSED_SECONDS, ImageFolder
-from remit.sandboxes.mounts import HOSTED_WORKSPACE, UPLOADS, MountCache
+from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache
 from remit.sandboxes.patience import patience
 from remit.sandboxes.seccomp import build_filter
 from remit.sandboxes.toolchain import HOST_NAME, INSIDE, PYTHON
 from remit.values import (
     PROBE_HOST,
+    UPLOADS,
     WALLS,
     Collected,
     ExecRequest,
@@ -336,7 +337,11 @@ class BubblewrapProvider:
         limits = spec.limits or self._limits
         program = await self._working_program()
         image = await self._image(tuple(spec.toolchains))
-        mounts = [(mount, await self._mounts.mounted(mount, user=folder)) for mount in spec.mounts]
+        mounts = [
+            (mount, await self._mounts.mounted(mount, user=folder))
+            for mount in spec.mounts
+            if mount.path != UPLOADS or spec.ground is not None
+        ]
         laid = None
         if spec.ground is not None:
             passwd = await asyncio.to_thread(Path(image.binds[0].source, "etc/passwd").read_text)
@@ -400,7 +405,7 @@ class BubblewrapProvider:
             memory_files_bytes=limits.tmp_bytes
             + sum(_MEMORY_FOLDERS.values())
             + _SCRATCH_BYTES * sum(len(mount.scratch) for mount in spec.mounts),
-            read_only_paths=[mount.path for mount, _ in mounts],
+            read_only_paths=[mount.path for mount in spec.mounts],
             mend=lambda said: unavailable([Trial(program, False, said)]).message,
         )
 
@@ -437,6 +442,7 @@ def _command(
     taken = (*(bind.target for bind in image.binds), *(mount.path for mount, _ in mounts))
     argv += link_arguments(links, taken)
     if laid is None:
+        argv += ["--ro-bind", str(folder / "uploads"), UPLOADS]
         for mount, source in mounts:
             argv += ["--ro-bind", str(source), mount.path]
     else:

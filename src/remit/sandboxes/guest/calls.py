@@ -6,9 +6,8 @@ import fcntl
 import os
 import time
 
-from . import jsons
-from .capture import Capture
-from .processes import exit_code, start_root
+from .capture import Capture, Kept
+from .processes import exit_code, set_limits, start_root
 
 TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ _DESCRIPTORS_MAX = 65_536
 _REMEMBERED_CALLS = 512
 _REMEMBERED_BYTES = 16 << 20
 SEARCH_SECONDS = 30.0
+"""From when it was asked for; it may wait for others first."""
 
 
 class Ended:
@@ -35,15 +35,20 @@ class Ended:
             "is_truncated": capture.is_truncated,
             "output_bytes_total": capture.total,
             "duration_seconds": round(seconds, 6),
+            "kept_bytes": 0 if capture.kept is None else capture.kept.size,
         }
+        if capture.kept is not None:
+            capture.kept.close()
 
 
 class Call:
     """One command: who waits for it, how much it has said, when it must be over."""
 
-    def __init__(self, call_id: str, timeout_seconds: float, output_bytes_max: int) -> None:
+    def __init__(
+        self, call_id: str, timeout_seconds: float, output_bytes_max: int, kept: Kept | None = None
+    ) -> None:
         self.call_id = call_id
-        self.capture = Capture(output_bytes_max)
+        self.capture = Capture(output_bytes_max, kept)
         self.started = time.monotonic()
         self.timeout_seconds = timeout_seconds
         self.waiters: list[int] = []
@@ -127,7 +132,7 @@ class Program:
         return cls(pid, reader, call)
 
     @classmethod
-    def fork(cls, call: Call, work: Callable[[], bytes]) -> Program:
+    def fork(cls, call: Call, work: Callable[[], bytes], limits: Mapping[str, int]) -> Program:
         """Run a function of ours in a child; its output is `work`'s, or an error with exit code 1 (refused)."""
         reader, writer = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
@@ -137,8 +142,11 @@ class Program:
                 # A copy of the daemon's descriptors would keep its closed pipes alive in its epoll set.
                 os.closerange(3, writer)
                 os.closerange(writer + 1, _DESCRIPTORS_MAX)
+                set_limits(limits)
                 write_all(writer, work())
                 os._exit(0)
+            except MemoryError:
+                write_all(writer, b"the search needs more memory than one process may have; narrow it")
             except Exception as error:  # the child must never run the parent's code; the parent reports it
                 write_all(writer, str(error).encode("utf-8", "replace"))
             os._exit(1)
@@ -175,6 +183,8 @@ def search_header(call: Call, ended: Ended) -> dict[str, Any]:
         return {}
     if code == 1:
         return {"refused": ended.output.decode("utf-8", "replace")}
+    if call.told:
+        return {"refused": f"{call.told}; the search was ended with all that ran, narrow it"}
     if call.cut:
         return {"refused": f"the search took longer than {SEARCH_SECONDS:g} s; narrow it"}
     return {"refused": "the search was killed inside the sandbox, or its result was too large"}
@@ -201,8 +211,3 @@ def write_all(descriptor: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def encoded(value: Any) -> bytes:
-    """A search's result as it goes through the pipe."""
-    return jsons.dumps(value)

@@ -11,13 +11,15 @@ import select
 import time
 
 from . import jsons
-from .calls import SEARCH_SECONDS, Call, Ended, Memory, Program, encoded, search_header
+from .calls import Call, Ended, Memory, Program, search_header
+from .capture import Kept
 from .control import Control
 from .files import read_file, write_file
 from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl, signal
 from .network import Lane, connect, listen, services
 from .paths import Paths, Refused
 from .processes import kill_all, kill_below, kill_leftovers
+from .searches import Searches, glob_work, grep_work
 from .shell import COMMAND_BYTES_MAX, Shell
 from .trees import TreeReader, fetch
 from .walks import Walks
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     Answer = tuple[dict[str, Any], bytes]
-
-_SEARCH_BYTES_MAX = 8 << 20
 
 
 class Daemon:
@@ -54,6 +54,7 @@ class Daemon:
         self._programs: dict[int, Program] = {}
         self._outputs: dict[int, Program] = {}
         self._shell: Shell | None = None
+        self._searches = Searches()
         self._memory = Memory()
         self._walks = Walks(self._control)
 
@@ -166,7 +167,8 @@ class Daemon:
         if known is not None or self._joined(number, request["call_id"]):
             return known
         assert self._shell is not None
-        call = Call(request["call_id"], request["timeout_seconds"], request["output_bytes_max"])
+        kept = Kept(self._paths.real(request["keep_at"])) if request["keep_at"] is not None else None
+        call = Call(request["call_id"], request["timeout_seconds"], request["output_bytes_max"], kept)
         call.waiters.append(number)
         self._shell.waiting.append((call, command))
         self._next_command(self._shell)
@@ -207,26 +209,12 @@ class Daemon:
         return {}, b""
 
     def do_glob(self, number: int, request: dict[str, Any], _payload: bytes) -> None:
-        def work() -> bytes:
-            from .search import glob  # in the child only: its imports are heavy
-
-            return encoded(glob(self._paths, request["pattern"], request["path"], request["limit"]))
-
-        self._search(number, work)
+        self._searches.add(number, glob_work(self._paths, request))
+        self._next_searches()
 
     def do_grep(self, number: int, request: dict[str, Any], _payload: bytes) -> None:
-        def work() -> bytes:
-            from .search import grep  # in the child only: its imports are heavy
-
-            return grep(
-                self._paths,
-                request["pattern"],
-                request["path"],
-                request["include"],
-                request["output_bytes_max"],
-            ).encode("utf-8", "replace")
-
-        self._search(number, work)
+        self._searches.add(number, grep_work(self._paths, request))
+        self._next_searches()
 
     def do_tree(self, number: int, request: dict[str, Any], payload: bytes) -> None:
         previous = {row[0]: row[1:] for row in jsons.loads(payload)} if payload else {}
@@ -288,16 +276,28 @@ class Daemon:
             calls += [self._shell.call] if self._shell.call else []
         return next((call for call in calls if call.call_id == call_id), None)
 
-    def _search(self, number: int, work: Callable[[], bytes]) -> None:
-        call = Call("", SEARCH_SECONDS, _SEARCH_BYTES_MAX)
-        call.waiters.append(number)
-        self._add(Program.fork(call, work))
+    def _next_searches(self) -> None:
+        """Start what has waited longest, while there is room."""
+        while (waiting := self._searches.next(self._programs.values())) is not None:
+            call, work = waiting
+            if call.deadline <= time.monotonic():
+                call.cut = "timeout"
+                self._finish(call, call.ended(None))
+                continue
+            try:
+                self._add(Program.fork(call, work, self._limits))
+            except OSError as error:  # no process or no descriptor is left
+                self._fail(call, f"the search was not started: {error}")
 
     def _add(self, program: Program) -> None:
         self._programs[program.pid] = program
         self._outputs[program.output] = program
         self._poll.register(program.output, select.EPOLLIN)
         self._watch.arm(time.monotonic())
+
+    def _fail(self, call: Call, why: str) -> None:
+        for number in call.waiters:
+            self._control.answer(number, {"failed": why})
 
     def _finish(self, call: Call, ended: Ended) -> None:
         if call.call_id:
@@ -319,9 +319,14 @@ class Daemon:
     def _next_command(self, shell: Shell) -> None:
         if shell.call is not None or not shell.waiting or shell.is_dying:
             return
-        if not shell.pid:
-            self._start_shell(shell)
         call, command = shell.waiting.pop(0)
+        if not shell.pid:
+            try:
+                self._start_shell(shell)
+            except OSError as error:  # no process or no descriptor is left
+                self._fail(call, f"the shell was not started: {error}")
+                self._next_command(shell)
+                return
         now = time.monotonic()
         shell.begin(call, command, now)
         self._watch.arm(now)
@@ -372,6 +377,7 @@ class Daemon:
         program = self._programs.pop(pid)
         self._outputs.pop(program.output, None)
         self._finish(program.call, program.end(status))
+        self._next_searches()
 
     def _kill_shell(self, shell: Shell) -> None:
         """Nothing is given to it from now on: what waits is for its successor, which starts when it is collected."""
@@ -395,8 +401,7 @@ class Daemon:
             return
         shell = self._shell
         idle = shell.pid if shell is not None and shell.call is None else 0
-        searches = frozenset(program.pid for program in self._programs.values() if not program.call.call_id)
-        excess = self._watch.look(now, idle, searches)
+        excess = self._watch.look(now, idle)
         if excess is not None:
             self._cut_all(excess)
 
@@ -404,7 +409,7 @@ class Daemon:
         """Kill whatever commands have started: who of them took how much cannot be told fairly."""
         shell = self._shell
         assert shell is not None
-        calls = [program.call for program in self._programs.values() if program.call.call_id]
+        calls = [program.call for program in self._programs.values()]
         if shell.call is not None:
             calls.append(shell.call)
         elif shell.pid:

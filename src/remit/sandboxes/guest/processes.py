@@ -75,9 +75,9 @@ def start_root(
     limits: Mapping[str, int],
     stdin: int,
     output: int,
-    status: tuple[int, int] | None = None,
+    given: Sequence[tuple[int, int]] = (),
 ) -> int:
-    """Fork and exec; the pid. `status` = (descriptor here, number there) is given to the program as well.
+    """Fork and exec; the pid. What is `given` (descriptor here, number there) the program has as well.
 
     What goes wrong after the fork ends as exit code 126 or 127 with a line on the output, as in a shell.
     """
@@ -92,12 +92,9 @@ def start_root(
         os.dup2(stdin, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        if status is not None:
-            os.dup2(status[0], status[1])
-        for name, value in limits.items():
-            hard = resource.getrlimit(_LIMITS[name])[1]
-            bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(_LIMITS[name], (bound, bound))
+        for here, there in given:
+            os.dup2(here, there)
+        set_limits(limits)
         try:
             os.chdir(working_directory)
         except OSError as error:
@@ -112,6 +109,14 @@ def start_root(
     except BaseException as error:  # the child must never run the parent's code
         os.write(2, f"{argv[0]}: {error}\n".encode("utf-8", "replace"))
     os._exit(126)
+
+
+def set_limits(limits: Mapping[str, int]) -> None:
+    """Bind this process, and what it starts, to them."""
+    for name, value in limits.items():
+        hard = resource.getrlimit(_LIMITS[name])[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(_LIMITS[name], (bound, bound))
 
 
 def kill_below(pid: int) -> bool:

@@ -1,8 +1,13 @@
-"""The one persistent bash.
+"""The one persistent bash, which outlives what is typed.
 
 It reads its script from a pipe. Each command is one line that evaluates it with that pipe and the status pipe closed,
 followed by one line that reports the exit code under a random token. So what the command starts can neither eat the
-script nor forge its own end; and `break`, `exit` and syntax errors mean what they mean at a prompt.
+script nor forge its own end.
+
+`break` and syntax errors mean what they mean at a prompt. What ends a shell that reads a script (`exit`, a failure under
+`set -e`, an unset variable under `set -u`) ends the command: a copy of the dying shell goes on from where it stands,
+with its directory, variables, functions and background processes, and reads on from the same pipe. Before a command
+that could replace the shell (`exec`) a copy is made that carries it out, so that the shell is still there afterwards.
 """
 
 from __future__ import annotations
@@ -18,10 +23,72 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 STATUS_DESCRIPTOR = 199
+SCRIPT_DESCRIPTOR = 198
+OUTPUT_DESCRIPTOR = 197
 COMMAND_BYTES_MAX = 1 << 20
 BETWEEN_BYTES_MAX = 16_384
 """Output of background processes while no command runs: kept for the next one."""
 _PIECE_BYTES = 65_536
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./=,:@%+$~- \t|;&")
+_RESERVED = frozenset(
+    [
+        "if",
+        "then",
+        "elif",
+        "else",
+        "fi",
+        "for",
+        "while",
+        "until",
+        "do",
+        "done",
+        "case",
+        "esac",
+        "in",
+        "select",
+        "function",
+        "time",
+        "coproc",
+    ]
+)
+_COPY = '( builtin eval "$__remit_read" )\n'
+_END = "\n\n"
+"""Else a backslash at the end would take a part of the next line along."""
+_CHECK = "builtin eval $'builtin shopt -s extglob; builtin set +x -n\\n'\"$__remit_typed\""
+"""Read and not run, by a child: with an EXIT trap, bash 5.2 does not outlive an `eval` whose text ends too early."""
+_PRELUDE = r"""
+builtin trap : TERM INT HUP QUIT
+__remit_read='
+    builtin trap "$__remit_again" EXIT; builtin set +e; __remit_pid=$BASHPID
+    while IFS= builtin read -r __remit_line <&@SCRIPT@; do
+        for __remit_once in 1; do builtin eval "$__remit_line"; done; __remit_code=$?
+    done
+    if [[ $__remit_line ]]; then builtin exit 0; fi
+    builtin trap - EXIT; builtin exit "${__remit_code:-0}"'
+__remit_again='
+    __remit_code=$?; builtin set +eux; builtin eval "${__remit_last-}"; __remit_last=
+    for __remit_at in /proc/$BASHPID/fd/*; do
+        case $(command -p readlink "$__remit_at") in
+            "pipe:[@SCRIPT_PIPE@]") __remit_script=${__remit_at##*/} ;;
+            "pipe:[@STATUS_PIPE@]") __remit_status=${__remit_at##*/} ;;
+            "pipe:[@OUTPUT_PIPE@]") __remit_output=${__remit_at##*/} ;;
+        esac
+    done
+    ( exec @SCRIPT@<&$__remit_script @STATUS@>&$__remit_status @OUTPUT@>&$__remit_output >&$__remit_output 2>&1
+    builtin eval "$__remit_read" )'
+trap() {
+    builtin local __remit_signal
+    if (($# < 2)) || [[ $1 == -[lp]* || $BASHPID != "$__remit_pid" ]]; then builtin trap "$@"; return; fi
+    if [[ $1 == -- ]]; then builtin shift; fi
+    for __remit_signal in "${@:2}"; do
+        if [[ $__remit_signal == @(EXIT|0) ]]; then __remit_last=${1#-}; else builtin trap -- "$1" "$__remit_signal"; fi
+    done
+}
+__remit_pid=$BASHPID
+builtin trap "$__remit_again" EXIT
+"""
+"""`__remit_again` is what a dying shell does: it looks for the pipes, which are closed for what it was doing, and leaves
+the reading to a copy of itself. `trap` is shadowed so that a command's own EXIT trap comes before that, not instead."""
 
 
 class Shell:
@@ -47,9 +114,20 @@ class Shell:
 
     def start(self) -> None:
         """Start bash afresh."""
-        script, self.script = os.pipe2(os.O_CLOEXEC)
-        self.output, output = os.pipe2(os.O_CLOEXEC)
-        self.status, status = os.pipe2(os.O_CLOEXEC)
+        pipes: list[int] = []
+        try:
+            for _ in range(3):
+                pipes += os.pipe2(os.O_CLOEXEC)
+            self._start(*pipes)
+        except OSError:
+            for descriptor in pipes:
+                os.close(descriptor)
+            self.output = self.script = self.status = -1
+            raise
+
+    def _start(
+        self, script: int, script_end: int, output_end: int, output: int, status_end: int, status: int
+    ) -> None:
         self.pid = start_root(
             [self._program, "--noprofile", "--norc"],
             environment=self._environment,
@@ -57,14 +135,34 @@ class Shell:
             limits=self._limits,
             stdin=script,
             output=output,
-            status=(status, STATUS_DESCRIPTOR),
+            given=(
+                (status, STATUS_DESCRIPTOR),
+                (script, SCRIPT_DESCRIPTOR),
+                (output, OUTPUT_DESCRIPTOR),
+            ),
         )
         for descriptor in (script, output, status):
             os.close(descriptor)
+        self.script, self.output, self.status = script_end, output_end, status_end
         for descriptor in (self.script, self.output, self.status):
             os.set_blocking(descriptor, False)
         self._status.clear()
-        self._unsent = b""
+        self._unsent = self._prelude().encode()
+
+    def _prelude(self) -> str:
+        """One line, since what is read after it may be one of a copy's."""
+        known = {
+            "@SCRIPT@": SCRIPT_DESCRIPTOR,
+            "@STATUS@": STATUS_DESCRIPTOR,
+            "@OUTPUT@": OUTPUT_DESCRIPTOR,
+            "@SCRIPT_PIPE@": os.fstat(self.script).st_ino,
+            "@STATUS_PIPE@": os.fstat(self.status).st_ino,
+            "@OUTPUT_PIPE@": os.fstat(self.output).st_ino,
+        }
+        text = _PRELUDE
+        for name, value in known.items():
+            text = text.replace(name, str(value))
+        return f"builtin eval {_quoted(text)}\n"
 
     def begin(self, call: Call, command: str, now: float) -> None:
         """Give bash a command; nothing else may be under way."""
@@ -76,10 +174,20 @@ class Shell:
         self.call = call
         resume(self.pid)  # a program may have stopped it meanwhile
         self._token = os.urandom(16).hex().encode()
-        quoted = "'" + command.replace("'", "'\\''") + "'"
+        closed = f"{SCRIPT_DESCRIPTOR}<&- {STATUS_DESCRIPTOR}>&- {OUTPUT_DESCRIPTOR}>&-"
+        run = 'builtin eval "${__remit_traces:+builtin set -x;}$__remit_typed"'
+        if _may_stop_obeying(command):
+            run = f"( {run} )"
+        run = f"{run} </dev/null >&{OUTPUT_DESCRIPTOR} 2>&1 {closed}"
+        if not _is_surely_whole(command):
+            said = f"builtin printf '%s\\n' \"$__remit_wrong\" >&{OUTPUT_DESCRIPTOR}"
+            checked = f"__remit_wrong=$({_CHECK} </dev/null 2>&1 {closed})"
+            run = f"if {checked}; then {run}; else {said}; ( builtin exit 2 ); fi"
         self._unsent += (
-            f"{{ eval {quoted}; }} </dev/null {STATUS_DESCRIPTOR}>&-\n"
-            f"{{ builtin printf '{self._token.decode()} %d\\n' $? >&{STATUS_DESCRIPTOR}; }} 2>/dev/null\n"
+            # A word too many costs one process.
+            f"{_COPY if 'exec' in command else ''}__remit_typed={_quoted(command + _END)}\n{run}\n"
+            f"{{ builtin printf '{self._token.decode()} %d\\n' \"${{__remit_code:-$?}}\" >&{STATUS_DESCRIPTOR}; "
+            "if [[ $- == *x* ]]; then __remit_traces=1; builtin set +x; else __remit_traces=; fi; } 2>/dev/null\n"
         ).encode("utf-8", "surrogateescape")
         self.send()
 
@@ -165,3 +273,27 @@ class Shell:
         self.output = self.script = self.status = -1
         self.pid = 0
         self.is_dying = False
+
+
+def _quoted(command: str) -> str:
+    """As one word on one line."""
+    return "$'" + command.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
+
+
+def _is_surely_whole(command: str) -> bool:
+    """Whether it is so plain, simple commands and pipelines, that nobody has to read it before."""
+    if not _PLAIN.issuperset(command):
+        return False
+    parts = command.replace("&&", ";").replace("||", ";").replace("|", ";").split(";")
+    words = [part.split() for part in parts]
+    return (
+        "&" not in "".join(parts) and all(words) and not any(_RESERVED.intersection(part) for part in words)
+    )
+
+
+def _may_stop_obeying(command: str) -> bool:
+    """`set -n` changes nothing at a prompt; here a child takes it, and is gone."""
+    if "noexec" in command:
+        return True
+    options = [after.split(None, 1)[0] for after in command.split("set -")[1:] if after.split()]
+    return any("n" in option and option.isalpha() for option in options)

@@ -1,7 +1,8 @@
 """The manifest of the files under a folder, and their contents.
 
 Runs inside the sandbox with the sandbox's own rights, step by step (generators), so that a long walk never keeps the
-daemon from answering. Symlinks are never followed; sockets, fifos and devices are not part of a tree.
+daemon from answering. Symlinks are never followed; what a tree cannot hold (sockets, fifos, devices, names that are not
+UTF-8) is named with the reason.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 
 from .files import read_from
 from .paths import Paths, Refused
+from .unlocked import FILE_FLAGS, FOLDER_FLAGS, Unlocked, open_below
 
 TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
 if TYPE_CHECKING:
@@ -19,19 +21,84 @@ if TYPE_CHECKING:
     from typing import Any
 
 ENTRIES_MAX = 500_000
-PATH_BYTES_MAX = 64 << 20
+PATH_BYTES_MAX = 3_072
+"""Of one path: less than the kernel's 4,096, for it is restored below a folder of the server's."""
+PATHS_BYTES_MAX = 64 << 20
 """Of all paths of a tree and the targets of its links together: what a server must hold to read the manifest."""
 DEPTH_MAX = 256
+LEFT_OUT_NAMED_MAX = 1_000
+LEFT_OUT_BYTES_MAX = 256 << 10
+"""Of the paths that are named."""
+SPARSE_BYTES_MAX = 1 << 30
+"""Of files with holes together; they are kept with the holes filled."""
 FETCH_BYTES_MAX = 4 << 20
 _PIECE_BYTES = 1 << 20
 _STEP_ENTRIES = 100
 _RACY_NS = 50_000_000
 """A file changed less than this before it was hashed may change again without a trace (coarse file times)."""
 
-_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 _Stamp = tuple[int, int, int, int]
+
+
+class _Unfit(Exception):
+    """A tree cannot hold this; the text says why."""
+
+
+class Manifest:
+    """What is found under a folder, while it is found."""
+
+    def __init__(self) -> None:
+        self.entries: list[list[Any]] = []
+        """[path, kind, mode, size, mtime_ns, sha256, target], sorted by path at the end."""
+        self.names: dict[tuple[int, int], list[str]] = {}
+        """Of files with several names, by inode."""
+        self.left_out: list[list[str]] = []
+        """[path, why]."""
+        self.left_out_more = 0
+        self._sparse_bytes = 0
+        self._left_out_bytes = 0
+
+    def leave_out(self, path: str, error: OSError | _Unfit) -> None:
+        """Name what is not in the tree. What is gone by now is nothing that is left out."""
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            return
+        self._left_out_bytes += len(path)
+        if len(self.left_out) >= LEFT_OUT_NAMED_MAX or self._left_out_bytes > LEFT_OUT_BYTES_MAX:
+            self.left_out_more += 1
+            return
+        why = str(error)
+        if isinstance(error, OSError):
+            why = os.strerror(error.errno) if error.errno else "it cannot be read"
+        self.left_out.append([_shown(path), why])
+
+    def take_sparse(self, descriptor: int) -> None:
+        """Count a file that has holes: a terabyte of nothing would take hours to read. Raises _Unfit."""
+        found = os.fstat(descriptor)
+        if found.st_size <= found.st_blocks * 512 + _PIECE_BYTES:
+            return
+        hole = os.lseek(descriptor, 0, os.SEEK_HOLE)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        if hole >= found.st_size:
+            return  # compressed by its file system
+        if self._sparse_bytes + found.st_size > SPARSE_BYTES_MAX:
+            raise _Unfit(f"a sparse file of {found.st_size:,} bytes")
+        self._sparse_bytes += found.st_size
+
+    def to_wire(self) -> dict[str, Any]:
+        """As it is answered."""
+        return {
+            "entries": self.entries,
+            "links": sorted(sorted(paths) for paths in self.names.values() if len(paths) > 1),
+            "left_out": self.left_out,
+            "left_out_more": self.left_out_more,
+        }
 
 
 class TreeReader:
@@ -44,82 +111,86 @@ class TreeReader:
 
     def tree(
         self, root: str, skip: Sequence[str], previous: Mapping[str, Sequence[Any]]
-    ) -> Generator[tuple[list[list[Any]], int] | None, None, None]:
-        """Steps (None), then the entries [path, kind, mode, size, mtime_ns, sha256, target], sorted, and how many were
-        left out. `previous` maps a path to (size, mtime_ns, sha256)."""
+    ) -> Generator[Manifest | None, None, None]:
+        """Steps (None), then the manifest. `previous` maps a path to (size, mtime_ns, sha256)."""
         real = self._paths.real(root)
         skipped = {self._paths.real(path) for path in skip}
-        left_out = 0
-        entries: list[list[Any]] = []
+        found = Manifest()
         path_bytes = 0
         seen: dict[str, tuple[_Stamp, str]] = {}
         stack = [""]
         while stack:
             folder = stack.pop()
             try:
-                descriptor = _open_folder(real, folder)
-            except OSError:
+                opened = open_below(real, folder, FOLDER_FLAGS)
+            except OSError as error:
                 if not folder:
                     raise Refused(f"{root}: no such folder") from None
-                left_out += 1
+                found.leave_out(f"{folder}/", error)
                 continue
-            try:
+            with opened as descriptor:
+                inherited = os.fstat(descriptor).st_mode
                 for number, name in enumerate(sorted(os.listdir(descriptor))):
                     path = f"{folder}/{name}" if folder else name
                     if f"{real}/{path}" in skipped:
                         continue
-                    if len(entries) >= ENTRIES_MAX:
+                    if len(found.entries) >= ENTRIES_MAX:
                         raise Refused(f"{root}: more than {ENTRIES_MAX} entries")
                     try:
-                        path.encode()
+                        _check_path(path)
                         entry = yield from self._entry(
-                            descriptor, name, path, f"{real}/{path}", previous, seen
+                            found, descriptor, inherited, name, path, f"{real}/{path}", previous, seen
                         )
-                    except (OSError, UnicodeEncodeError):
-                        entry = None  # gone meanwhile, or a name that is not UTF-8
-                    if entry is None:
-                        left_out += 1
+                    except (OSError, _Unfit) as error:
+                        found.leave_out(path, error)
                         continue
-                    entries.append(entry)
+                    found.entries.append(entry)
                     path_bytes += len(path) + len(entry[6] or "")
-                    if path_bytes > PATH_BYTES_MAX:
+                    if path_bytes > PATHS_BYTES_MAX:
                         raise Refused(
-                            f"{root}: its paths are longer than {PATH_BYTES_MAX >> 20} MiB together"
+                            f"{root}: its paths are longer than {PATHS_BYTES_MAX >> 20} MiB together"
                         )
                     if entry[1] == "dir":
                         if path.count("/") < DEPTH_MAX:
                             stack.append(path)
                         else:
-                            left_out += 1
+                            found.leave_out(f"{path}/", _Unfit(f"more than {DEPTH_MAX} folders deep"))
                     if number % _STEP_ENTRIES == 0:
                         yield None
-            finally:
-                os.close(descriptor)
         prefix = real + "/"
         others = {path: kept for path, kept in self._known.items() if not path.startswith(prefix)}
         self._known = others | seen
-        entries.sort(key=_path_of)
-        yield entries, left_out
+        found.entries.sort(key=_path_of)
+        yield found
 
     def _entry(
         self,
+        manifest: Manifest,
         folder: int,
+        inherited: int,
         name: str,
         path: str,
         absolute: str,
         previous: Mapping[str, Sequence[Any]],
         seen: dict[str, tuple[_Stamp, str]],
-    ) -> Generator[None, None, list[Any] | None]:
+    ) -> Generator[None, None, list[Any]]:
+        """Raises OSError, _Unfit: then it is left out."""
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         mode = found.st_mode & 0o777
-        if stat.S_ISDIR(found.st_mode):
-            return [path, "dir", mode, 0, found.st_mtime_ns, None, None]
         if stat.S_ISLNK(found.st_mode):
             target = os.readlink(name, dir_fd=folder)
-            target.encode()
+            if not _is_text(target):
+                raise _Unfit("a symlink whose target is not UTF-8")
             return [path, "symlink", 0o777, 0, found.st_mtime_ns, None, target]
-        if not stat.S_ISREG(found.st_mode):
-            return None
+        if not (stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)):
+            raise _Unfit(_KINDS.get(stat.S_IFMT(found.st_mode), "neither a file, a folder nor a symlink"))
+        if found.st_mode & 0o7000 & ~inherited:
+            # Folders hand the set-group-ID bit down by themselves; it is no news there.
+            manifest.leave_out(path, _Unfit("its set-user-ID, set-group-ID or sticky bit alone"))
+        if stat.S_ISDIR(found.st_mode):
+            return [path, "dir", mode, 0, found.st_mtime_ns, None, None]
+        if found.st_nlink > 1:
+            manifest.names.setdefault((found.st_dev, found.st_ino), []).append(path)
         known = self._known.get(absolute)
         if known is not None and known[0] == _stamp(found):
             seen[absolute] = known
@@ -133,14 +204,15 @@ class TreeReader:
         ):
             seen[absolute] = (_stamp(found), before[2])
             return [path, "file", mode, found.st_size, found.st_mtime_ns, before[2], None]
-        descriptor = _open_readable(folder, name, _FILE_FLAGS)
+        opened = Unlocked(name, FILE_FLAGS, folder)
         try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                return None
-            size, digest = yield from _hash(descriptor)
+            if not stat.S_ISREG(os.fstat(opened.descriptor).st_mode):
+                raise _Unfit("no regular file any more")
+            manifest.take_sparse(opened.descriptor)
+            size, digest = yield from _hash(opened.descriptor)
         finally:
-            os.close(descriptor)
+            opened.close()
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)  # the permissions are back
         if time.time_ns() - found.st_ctime_ns > _RACY_NS and size == found.st_size:
             seen[absolute] = (_stamp(found), digest)
         return [path, "file", mode, size, found.st_mtime_ns, digest, None]
@@ -159,10 +231,11 @@ def fetch(paths: Paths, root: str, wanted: Sequence[str], offset: int) -> tuple[
         if room <= 0:
             break
         try:
-            descriptor = _open_below(real, path)
+            opened = open_below(real, path, FILE_FLAGS)
         except OSError:
             parts.append([index, -1, 1])
             continue
+        descriptor = opened.descriptor
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 parts.append([index, -1, 1])
@@ -173,7 +246,7 @@ def fetch(paths: Paths, root: str, wanted: Sequence[str], offset: int) -> tuple[
             parts.append([index, -1, 1])
             continue
         finally:
-            os.close(descriptor)
+            opened.close()
         parts.append([index, len(piece), int(is_end)])
         pieces.append(piece)
         room -= len(piece)
@@ -194,46 +267,23 @@ def _hash(descriptor: int) -> Generator[None, None, tuple[int, str]]:
     return size, digest.hexdigest()
 
 
-def _open_folder(real: str, folder: str) -> int:
-    return _open_below(real, folder, os.O_DIRECTORY) if folder else os.open(real, _FOLDER_FLAGS)
+def _check_path(path: str) -> None:
+    if not _is_text(path):
+        raise _Unfit("a name that is not UTF-8")
+    if len(path.encode()) > PATH_BYTES_MAX:
+        raise _Unfit(f"a path of more than {PATH_BYTES_MAX} bytes")
 
 
-def _open_below(real: str, path: str, flags: int = 0) -> int:
-    """Open without following a symlink in any component. Raises OSError."""
-    *folders, name = path.split("/")
-    current = os.open(real, _FOLDER_FLAGS)
+def _is_text(name: str) -> bool:
     try:
-        for folder in folders:
-            if folder in ("", ".", ".."):
-                raise OSError(f"{path!r} is not a relative path")
-            below = _open_readable(current, folder, _FOLDER_FLAGS)
-            os.close(current)
-            current = below
-        if name in ("", ".", ".."):
-            raise OSError(f"{path!r} is not a relative path")
-        return _open_readable(current, name, _FILE_FLAGS | flags)
-    finally:
-        os.close(current)
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _open_readable(folder: int, name: str, flags: int) -> int:
-    """Open; a file or folder of ours whose permissions shut us out is opened up for that moment."""
-    try:
-        return os.open(name, flags, dir_fd=folder)
-    except PermissionError:
-        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        found = os.fstat(handle)
-        if found.st_uid != os.getuid() or not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-            raise PermissionError(f"{name} may not be read")
-        through = f"/proc/self/fd/{handle}"
-        os.chmod(through, found.st_mode & 0o777 | 0o500)
-        try:
-            return os.open(name, flags, dir_fd=folder)
-        finally:
-            os.chmod(through, found.st_mode & 0o777)
-    finally:
-        os.close(handle)
+def _shown(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _stamp(found: os.stat_result) -> _Stamp:

@@ -10,11 +10,11 @@ from .paths import Refused
 TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from typing import Any
 
     from .control import Control
+    from .trees import Manifest
 
-    Walk = Generator[tuple[list[list[Any]], int] | None, None, None]
+    Walk = Generator[Manifest | None, None, None]
 
 _STEP_SECONDS = 0.02
 
@@ -48,6 +48,5 @@ class Walks:
                 self._control.answer(number, {"refused": str(error)})
                 continue
             if step is not None:
-                entries, left_out = step
                 self._walks.remove((number, walk))
-                self._control.answer(number, {"left_out": left_out}, jsons.dumps(entries))
+                self._control.answer(number, {}, jsons.dumps(step.to_wire()))

@@ -22,6 +22,7 @@ AGAIN_SECONDS = 0.02
 """Memory is looked at twice before anything is killed: a process that forks meanwhile is counted twice."""
 WALK_SECONDS_MAX = 10.0
 """So long after the last one the folders are walked again, although the file system has hardly grown."""
+FAILURES_MAX = 20
 RESERVE_BYTES = 256 << 20
 """What a command that fills the disk must leave to everybody else."""
 RESERVE_FILES = 2_000
@@ -69,27 +70,48 @@ class Watch:
         self._is_resting = True
         """Nobody runs who could be cut."""
         self._is_suspect = False
+        self._failures = 0
+        """One after the other."""
 
     def arm(self, now: float) -> None:
         """Something runs: look soon."""
         if self._due is None:
             self._due = now + LOOK_SECONDS
-            self._at_arming = _taken(self._folders[0])
+            try:
+                self._at_arming = _taken(self._folders[0])
+            except OSError:  # the look will meet it too, and count it
+                self._at_arming = self._at_walk
 
     @property
     def due(self) -> float | None:
         """When `look` wants to be called (monotonic); None: not before it is armed again."""
         return 0.0 if self._walk is not None else self._due
 
-    def look(self, now: float, shell: int, ours: frozenset[int]) -> Excess | None:
-        """Compare. `shell` is the idle shell's process (0 while it is busy), `ours` those that are no command's."""
+    def look(self, now: float, shell: int) -> Excess | None:
+        """Compare. `shell` is the idle shell's process (0 while it is busy). Raises nothing.
+
+        A look that fails is made again; whoever makes all fail for some time is cut, as nobody knows what they use.
+        """
+        try:
+            excess = self._compare(now, shell)
+        except Exception as error:  # a daemon that dies of it would take the whole sandbox along
+            self._walk = None
+            self._due = time.monotonic() + LOOK_SECONDS
+            self._failures += 1
+            if self._failures < FAILURES_MAX:
+                return None
+            excess = Excess("memory", f"what is used cannot be measured ({error})")
+        self._failures = 0
+        return excess
+
+    def _compare(self, now: float, shell: int) -> Excess | None:
         if self._walk is not None:
             return self._go_on_walking(self._walk)
         table = ProcessTable()
-        pids = [pid for pid in table.descendants(os.getpid()) if pid not in ours]
+        pids = table.descendants(os.getpid())
         excess = self._look_at_memory(table, pids) or self._look_at_disk(now, pids)
         took = time.monotonic() - now
-        self._is_resting = not ours and {*pids} <= {shell}
+        self._is_resting = {*pids} <= {shell}
         pause = AGAIN_SECONDS if self._is_suspect else max(LOOK_SECONDS, took * _DUTY)
         self._due = None if self._is_resting else now + took + pause
         return None if self._is_resting else excess

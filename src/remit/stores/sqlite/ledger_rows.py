@@ -62,10 +62,14 @@ def apply_effects_in(
         _put_grant(cursor, workspace_id, row)
 
 
-def load_accounts(cursor: Cursor, stream_id: str) -> tuple[Account, ...]:
+def load_accounts(
+    cursor: Cursor, stream_id: str, purposes: Sequence[str] | None = None
+) -> tuple[Account, ...]:
     """By (purpose, unit): the order of the primary key."""
+    condition = "" if purposes is None else f"AND purpose IN ({', '.join('?' * len(purposes))})"
     found = cursor.execute(
-        f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE stream_id = ? ORDER BY purpose, unit", (stream_id,)
+        f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE stream_id = ? {condition} ORDER BY purpose, unit",
+        (stream_id, *(purposes or ())),
     )
     return tuple(account(stream_id, row) for row in found)
 
@@ -105,7 +109,9 @@ def _load(cursor: Cursor, stream_id: str, needed: RowsNeeded) -> LedgerRows:
         ).fetchone()
         if found is not None:
             grants.append(grant(stream_id, found))
-    return LedgerRows(accounts=load_accounts(cursor, stream_id), holds=tuple(holds), grants=tuple(grants))
+    purposes = sorted({*needed.purposes, *(hold.purpose for hold in holds)})
+    accounts = load_accounts(cursor, stream_id, purposes)
+    return LedgerRows(accounts=accounts, holds=tuple(holds), grants=tuple(grants))
 
 
 def _put_account(cursor: Cursor, workspace_id: str, row: Account) -> None:

@@ -8,9 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from remit.errors import DataFolderBusy, InvalidRequest
-
-LOCK_FILE = "lock"
-SOCKET_FILE = "api.sock"
+from remit.ownership import LOCK_FILE, SOCKET_FILE
 
 
 class DataFolderLock:
@@ -49,6 +47,16 @@ class DataFolderLock:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
+
+    def is_of_the_folder(self) -> bool:
+        """Whether the folder is still there, and is the one that was locked."""
+        assert self._descriptor is not None, "held"
+        try:
+            there = (self._folder / LOCK_FILE).stat()
+        except OSError:
+            return False
+        held = os.fstat(self._descriptor)
+        return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
 
     def release(self) -> None:
         """Let go. Without effect when not held."""

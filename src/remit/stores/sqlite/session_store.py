@@ -102,6 +102,11 @@ class SqliteSessionStore:
             )
             for table in ("events", "event_keys", "checkpoints"):
                 cursor.execute(f"DELETE FROM {table} WHERE stream_id = ?", (stream_id,))
+            cursor.execute(
+                "DELETE FROM holds WHERE stream_id = ?1 AND state != 'open' AND EXISTS "
+                "(SELECT 1 FROM streams WHERE stream_id = ?1 AND parent_stream_id IS NULL)",
+                (stream_id,),
+            )
 
         await self._database.write(run)
 
@@ -194,10 +199,12 @@ class SqliteSessionStore:
 
         return await self._database.read_in_thread(run)
 
-    async def accounts(self, principal: Principal, stream_id: str) -> Sequence[Account]:
+    async def accounts(
+        self, principal: Principal, stream_id: str, *, purposes: Sequence[str] | None = None
+    ) -> Sequence[Account]:
         def run(cursor: Cursor) -> Sequence[Account]:
             _require_stream(cursor, principal, stream_id, with_deleted=True)
-            return load_accounts(cursor, stream_id)
+            return load_accounts(cursor, stream_id, purposes)
 
         return self._database.read(run)
 

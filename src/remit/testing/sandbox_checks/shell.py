@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from remit.testing.sandbox_checks.given import Bench, a_sandbox
+from remit.errors import SandboxRefused
+from remit.testing.sandbox_checks.given import Bench, Hands, a_sandbox
 
 
 async def check_shell_keeps_folder_variables_and_functions(bench: Bench) -> None:
@@ -27,13 +28,145 @@ async def check_shell_takes_quotes_newlines_and_non_utf8(bench: Bench) -> None:
         assert result.output == 'it\'s "x" $y `z` \\ ü\n'.encode() + b"\xff\x00\xfe"
 
 
-async def check_shell_survives_exit_and_says_so(bench: Bench) -> None:
+UNFINISHED = (
+    "echo 'unclosed",
+    'echo "abc',
+    "echo $(ls",
+    "echo `ls",
+    "echo ${x",
+    "echo $((1 + 2",
+    "echo a)",
+    "if true; then",
+    "while true; do",
+    "case x in",
+    "f() {",
+    "((1+",
+    "[[ a",
+    "}",
+    "&& true",
+    "for in do done",
+    "x=(1 2",
+    "echo it's; export FOO=lost",
+)
+"""What is no whole command: an error of its own, and no more."""
+
+ENDINGS = (
+    ("exit 3", 3),
+    ("exit", 0),
+    ("false; exit", 1),
+    ("f() { exit 4; }; f; echo no", 4),
+    ("set -e; false; echo no", 1),
+    ("set -euo pipefail; false | true; echo no", 1),
+    ("set -u; echo $NO_SUCH_NAME; echo no", 1),
+    ("echo ${NO_SUCH_NAME?it is missing}; echo no", 1),
+    ("exec true", 0),
+    ("exec sh -c 'exit 9'", 9),
+    ("exec no-such-program-at-all", 127),
+    ("trap 'echo bye' EXIT; exit 5", 5),
+    ("for x in 1 2; do exit 6; done", 6),
+    ("kill -TERM $$; true", 0),
+    ("source /dev/stdin <<< 'exit 8'", 8),
+    ("(exit 7); exit", 7),
+    ("set -n", 0),
+    ("break 99; continue 99; return 2> /dev/null; true", 0),
+)
+"""What ends a shell that reads a script, and the exit code of the command."""
+
+HARMLESS = (
+    ("echo trailing\\", b"trailing\n"),
+    ("cat <<EOF 2>/dev/null\nhere", None),
+    ("exec > /dev/null 2>&1; echo unseen", b""),
+    ("exec 5>&1; exec < /dev/null", b""),
+    ("echo $((1/0)) 2>/dev/null", b""),
+    ("set -x; true; set +x", None),
+    ("printf 'a\\0b'", b"a\0b"),
+    ("", b""),
+    (" \n\n\t", b""),
+    ("# only said", b""),
+    ("echo \r", b"\r\n"),
+    ("shopt -s extglob; echo !(x*)", None),
+    ("cat", b""),
+    ('read x; echo "<$x>"', b"<>\n"),
+    ("echo '" + "x" * 900_000 + "' | wc -c", b"900001\n"),
+)
+"""What is odd and ends nothing; None: its output is not looked at."""
+
+
+async def _check_it_goes_on(hands: Hands, typed: str) -> None:
+    """Folder, variable, function, file descriptor's end and background process are there as they were."""
+    after = await hands.shell(
+        'basename "$PWD"; echo "$FOO"; kept; kill -0 $BACKGROUND && echo alive', seconds=10
+    )
+    assert after.output == b"inner\nkept\nf\nalive\n", (typed, after.output)
+    assert after.exit_code == 0, typed
+
+
+async def _begin(hands: Hands) -> None:
+    await hands.shell(
+        "mkdir inner; cd inner; export FOO=kept; kept() { echo f; }; sleep 1000 & BACKGROUND=$!"
+    )
+
+
+async def check_shell_outlives_what_is_no_whole_command(bench: Bench) -> None:
     async with a_sandbox(bench) as hands:
-        ended = await hands.shell("echo before; exit 3")
-        assert ended.exit_code == 3
-        assert ended.output.startswith(b"before\n")
-        assert b"a new shell" in ended.output
-        assert (await hands.shell("echo after")).output == b"after\n"
+        await _begin(hands)
+        for typed in UNFINISHED:
+            result = await hands.shell(typed, seconds=10)
+            assert result.exit_code in (1, 2), (typed, result.exit_code)
+            assert result.output, typed
+            assert b"__remit" not in result.output, (typed, result.output)
+            await _check_it_goes_on(hands, typed)
+
+
+async def check_shell_outlives_what_ends_a_shell(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        await _begin(hands)
+        for typed, code in ENDINGS:
+            result = await hands.shell(f"echo before; {typed}", seconds=10)
+            assert result.exit_code == code, (typed, result.exit_code, result.output)
+            assert result.output.startswith(b"before\n"), (typed, result.output)
+            assert b"no\n" not in result.output, (typed, result.output)
+            await _check_it_goes_on(hands, typed)
+
+
+async def check_shell_keeps_what_a_command_did_before_it_ended_the_shell(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        await hands.shell("mkdir deep; cd deep; X=1; sleep 1000 & B=$!; exit 3")
+        result = await hands.shell('basename "$PWD"; echo $X; kill -0 $B && echo alive; set -e')
+        assert result.output == b"deep\n1\nalive\n"
+        assert (await hands.shell("trap 'echo bye' EXIT; Y=2; false; echo no")).output == b"bye\n"
+        assert (await hands.shell("echo $X $Y; wait; echo waited")).output == b"1 2\nwaited\n"
+
+
+async def check_shell_takes_odd_commands(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        await _begin(hands)
+        for typed, output in HARMLESS:
+            result = await hands.shell(typed, seconds=10)
+            assert output is None or result.output.endswith(output), (typed[:80], result.output[:200])
+            assert output != b"" or not result.output or b"division" in result.output, (typed, result.output)
+            await _check_it_goes_on(hands, typed[:80])
+
+
+async def check_shell_traces_what_was_typed_and_nothing_else(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        await hands.shell("set -x")
+        assert (await hands.shell("echo a")).output.lstrip(b"+") == b" echo a\na\n"
+        await hands.shell("set +x")
+        assert (await hands.shell("echo a")).output == b"a\n"
+
+
+async def check_shell_refuses_what_no_command_can_hold(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        await _begin(hands)
+        for typed in ("echo a\0b", "echo " + "x" * (2 << 20)):
+            refused = ""
+            try:
+                await hands.shell(typed)
+            except SandboxRefused as error:
+                refused = error.message
+            assert "a command has" in refused
+            await _check_it_goes_on(hands, typed[:20])
 
 
 async def check_shell_timeout_kills_the_whole_tree(bench: Bench) -> None:

@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from remit.testing.sandbox_checks.given import Bench, a_sandbox, store_tree
+from remit.testing.sandbox_checks.given import EPOCH, Bench, a_sandbox, store_tree
 from remit.values import (
     ReadOnlyTree,
     Tree,
@@ -48,6 +48,35 @@ async def check_trees_drop_special_bits_and_special_files(bench: Bench) -> None:
         assert [(entry.path, entry.mode) for entry in tree.entries] == [("d", 0o777), ("s", 0o755)]
 
 
+async def check_trees_hold_folders_of_any_mode_and_name_what_they_cannot_hold(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        modes = ("000", "200", "400", "444", "600", "644", "500")
+        await hands.shell(
+            f"for m in {' '.join(modes)}; do mkdir -p d$m/sub; echo $m > d$m/sub/a; chmod $m d$m/sub d$m; done; "
+            "mkfifo pipe; touch $'caf\\xe9'; echo x > one; ln one two"
+        )
+        tree = await hands.sandbox.tree()
+        files = [path for mode in sorted(modes) for path in (f"d{mode}/sub/a",)]
+        assert [entry.path for entry in tree.entries if entry.kind == "file"] == [*files, "one", "two"]
+        assert {f"{entry.mode:03o}" for entry in tree.entries if entry.kind == "dir"} == set(modes)
+        fetched = {path: content async for path, content in hands.sandbox.fetch("/workspace", files)}
+        assert fetched == {f"d{mode}/sub/a": f"{mode}\n".encode() for mode in modes}
+        assert [(one.path, one.why) for one in tree.left_out] == [
+            ("caf\\xe9", "a name that is not UTF-8"),
+            ("pipe", "a named pipe"),
+        ]
+        assert tree.links == (("one", "two"),)
+        for path, content in fetched.items():
+            assert (await bench.blobs.put(content)) == next(
+                entry.sha256 for entry in tree.entries if entry.path == path
+            )
+        await bench.blobs.put(b"x\n")
+        digest = await bench.blobs.put(tree.encode())
+    async with a_sandbox(bench, tree_digest=digest) as hands:
+        again = await hands.sandbox.tree()
+        assert (again.entries, again.links, again.left_out) == (tree.entries, tree.links, ())
+
+
 async def check_fetch_follows_no_symlink(bench: Bench) -> None:
     async with a_sandbox(bench) as hands:
         await hands.shell("ln -s /etc/hostname link; ln -s /etc dir; mkfifo pipe; echo x > real")
@@ -87,6 +116,40 @@ async def check_outputs_stand_again_and_uploads_are_read_only(bench: Bench) -> N
             assert (await hands.shell("cat /mnt/session/uploads/in/data.csv")).output == b"1,2\n"
             assert (await hands.shell("echo x > /mnt/session/uploads/in/data.csv")).exit_code != 0
             assert (await hands.shell("touch /mnt/session/uploads/new")).exit_code != 0
+
+
+UPLOADED: tuple[dict[str, bytes], ...] = (
+    {"a.txt": b"one"},
+    {"a.txt": b"two", "in/b.txt": b"b"},
+    {"a.txt/now/a folder": b"x", "in": b"now a file"},
+    {},
+    {"deep/er/c": b"c", "deep/d": b"d"},
+)
+"""What is to stand below the uploads, one after the other."""
+
+
+async def check_uploads_change_while_the_sandbox_lives(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        for files in UPLOADED:
+            digest = await store_tree(bench.blobs, files) if files else None
+            assert await hands.sandbox.replace_uploads(digest)
+            for path, content in files.items():
+                assert await hands.read(f"/mnt/session/uploads/{path}") == content
+            found = await hands.sandbox.glob("**/*", "/mnt/session/uploads", epoch=EPOCH)
+            there = {path.removeprefix("/mnt/session/uploads/") for path in found}
+            assert there == set(files), there
+
+
+async def check_what_runs_outlives_new_uploads(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        uploads = "/mnt/session/uploads" if bench.provider.capabilities().isolation != "none" else "$UPLOADS"
+        begun = await hands.shell(f"X=1; echo t > /tmp/kept-$$; sleep 1000 & B=$!; ls -A {uploads}")
+        assert (begun.exit_code, begun.output) == (0, b"")
+        assert await hands.sandbox.replace_uploads(await store_tree(bench.blobs, {"in/data.csv": b"1,2\n"}))
+        seen = await hands.shell(f"cat {uploads}/in/data.csv /tmp/kept-$$; echo $X; kill -0 $B && echo alive")
+        assert seen.output == b"1,2\nt\n1\nalive\n"
+        if bench.provider.capabilities().isolation != "none":
+            assert (await hands.shell(f"touch {uploads}/new || rm {uploads}/in/data.csv")).exit_code != 0
 
 
 async def check_a_planted_link_does_not_lead_a_mount_astray(bench: Bench) -> None:

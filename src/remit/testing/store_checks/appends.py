@@ -382,6 +382,25 @@ async def check_a_deleted_stream_is_gone_but_its_money_is_not(make_store: MakeSt
         assert list(await store.grants(ONE, "sesn_1")) == []
 
 
+async def check_what_was_settled_of_a_deleted_stream_is_kept_for_its_parent_alone(
+    make_store: MakeStore,
+) -> None:
+    async with make_store() as (store, _):
+        effects = (
+            OpenAccount(unit="tokens", purpose="work", cap=5),
+            Hold(hold_id="open", unit="tokens", purpose="work", amount=2),
+            Hold(hold_id="settled", unit="tokens", purpose="work", amount=2),
+            Settle(hold_id="settled", unit="tokens", amount=1),
+        )
+        await given_stream(store, stream_id="remit_1", kind="remit")
+        await given_stream(store, stream_id="sesn_alone", effects=effects)
+        await given_stream(store, stream_id="sesn_child", parent_stream_id="remit_1", effects=effects)
+        for stream_id, kept in (("sesn_alone", {"open"}), ("sesn_child", {"open", "settled"})):
+            await store.delete_stream(ONE, stream_id, expected_seq=1)
+            assert {hold.hold_id for hold in await store.holds(ONE, stream_id)} == kept
+            assert [account.spent for account in await store.accounts(ONE, stream_id)] == [1]
+
+
 async def check_a_closed_store_says_so(make_store: MakeStore) -> None:
     async with make_store() as (store, _):
         await given_stream(store)

@@ -6,18 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from remit.resources.environment_config import is_host_within
 from remit.values import JsonObject
 
 
 @dataclass(frozen=True, kw_only=True)
 class DomainRule:
-    """`allowed_domains` or `blocked_domains` of a tool; neither: every host."""
+    """`allowed_domains` or `blocked_domains` of a tool (neither: every host), within what the environment opens."""
 
     allowed: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
+    opened: tuple[str, ...] | None = None
+    """The environment's allowed_hosts; None: its network is not limited."""
 
     def refusal(self, host: str, path: str = "/") -> str | None:
         """Why an address is not allowed; None if it is."""
+        if self.opened is not None and not is_host_within(self.opened, host):
+            return (
+                f"{host} is not in the allowed_hosts of this session's environment ({', '.join(self.opened) or 'none'}), "
+                "whose network is limited; whoever made it can add the host to config.networking.allowed_hosts"
+            )
         if self.allowed and not _matches(self.allowed, host, path):
             return f"{host} is not one of the agent's allowed_domains ({', '.join(self.allowed)})"
         if _matches(self.blocked, host, path):
@@ -25,11 +33,11 @@ class DomainRule:
         return None
 
 
-def domain_rule(settings: JsonObject) -> DomainRule:
-    """From the resolved configuration of the tool."""
+def domain_rule(settings: JsonObject, opened: tuple[str, ...] | None = None) -> DomainRule:
+    """From the resolved configuration of the tool, and what the environment opens."""
     allowed = cast("Sequence[str]", settings.get("allowed_domains") or ())
     blocked = cast("Sequence[str]", settings.get("blocked_domains") or ())
-    return DomainRule(allowed=tuple(allowed), blocked=tuple(blocked))
+    return DomainRule(allowed=tuple(allowed), blocked=tuple(blocked), opened=opened)
 
 
 def _matches(domains: Sequence[str], host: str, path: str) -> bool:

@@ -1,18 +1,29 @@
-"""Which images may go to a model. Pure: looks at the first bytes only.
+"""Which images may go to a model, by the limits that Messages publishes (build-with-claude/vision; the API's own words
+for bytes). Pure: looks at the first bytes only.
 
-A provider refuses a request with an image it cannot take, and would refuse every later one of the same history, so
-what is too large must be refused here.
+A provider refuses a request with an image it cannot take, and would refuse every later one of the same history.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import struct
 from dataclasses import dataclass
 
 IMAGE_BYTES_MAX = 3_750_000
 """5 MB once encoded as base64."""
+IMAGE_ENCODED_BYTES_MAX = 5 << 20
+"""Of base64, as the API counts."""
 IMAGE_SIDE_PIXELS_MAX = 2000
 """What providers take in a request with many images."""
+LONE_IMAGE_SIDE_PIXELS_MAX = 8000
+"""What they take in one with up to MANY_IMAGES."""
+MANY_IMAGES = 20
+IMAGES_MAX = 100
+"""In one request."""
+_HEAD_CHARACTERS = 262_144
+"""Of base64 that are looked at: a camera's JPEG has tens of kilobytes before its size."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,32 @@ def recognise_image(content: bytes) -> ImageKind | None:
         return _sized("image/webp", _webp_size(content))
     if content.startswith(b"\xff\xd8\xff"):
         return _sized("image/jpeg", _jpeg_size(content))
+    return None
+
+
+def recognise_encoded(data: str) -> ImageKind | None:
+    """The kind of image in this base64, or None."""
+    head = data[: min(len(data), _HEAD_CHARACTERS) // 4 * 4]
+    try:
+        return recognise_image(base64.b64decode(head, validate=True))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def why_unsendable(data: str) -> str | None:
+    """What keeps this base64 from any request, in words for people; None if nothing."""
+    if len(data) > IMAGE_ENCODED_BYTES_MAX:
+        return f"the image has {len(data):,} bytes of base64, and models take at most {IMAGE_ENCODED_BYTES_MAX:,}"
+    image = recognise_encoded(data)
+    if image is None:
+        return "it is no JPEG, PNG, GIF or WebP image"
+    if image.width is None or image.height is None:
+        return f"it begins like {image.media_type} and its header cannot be read"
+    if not min(image.width, image.height) or max(image.width, image.height) > LONE_IMAGE_SIDE_PIXELS_MAX:
+        return (
+            f"the image is {image.width} x {image.height} pixels, and models take sides of 1 to "
+            f"{LONE_IMAGE_SIDE_PIXELS_MAX}"
+        )
     return None
 
 

@@ -1,0 +1,42 @@
+"""Ids of tool uses as the target takes them: another provider may have made them. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+from remit.values import JsonObject, JsonValue
+
+MESSAGES_ID_LENGTH_MAX = 128
+"""Anthropic names a pattern and no length."""
+CHAT_ID_LENGTH_MAX = 40
+RESPONSES_ID_LENGTH_MAX = 64
+"""Of `call_id`."""
+_WELL_FORMED = re.compile(r"[a-zA-Z0-9_-]+")
+_MADE_DIGITS = 24
+
+
+def with_ids(messages: Sequence[JsonObject], *, length_max: int) -> list[JsonObject]:
+    """The messages with an id made of the old one wherever that has other characters than the Messages protocol takes, or
+    too many; a result's follows its use's."""
+    return [_with_ids(message, length_max) for message in messages]
+
+
+def _with_ids(message: JsonObject, length_max: int) -> JsonObject:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    blocks = [_block(block, length_max) for block in content]
+    is_same = all(new is old for new, old in zip(blocks, content, strict=True))
+    return message if is_same else {**message, "content": blocks}
+
+
+def _block(block: JsonValue, length_max: int) -> JsonValue:
+    if not isinstance(block, dict) or block.get("type") not in ("tool_use", "tool_result"):
+        return block
+    name = "id" if block["type"] == "tool_use" else "tool_use_id"
+    id = block.get(name)
+    if not isinstance(id, str) or (len(id) <= length_max and _WELL_FORMED.fullmatch(id)):
+        return block
+    return {**block, name: f"toolu_{hashlib.sha256(id.encode()).hexdigest()[:_MADE_DIGITS]}"}

@@ -1,0 +1,124 @@
+"""POST /v1/stop: interrupt everything of a workspace at once, and say what still runs, is billed or held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from remit.errors import NotFound
+from remit.gateway.direct_calls import DirectCalls
+from remit.gateway.workspace_stream import workspace_stream_id
+from remit.ledger.caps import is_cap
+from remit.remits.events import Command, InputReceived, encode_event
+from remit.remits.money import format_usd
+from remit.remits.working_session import SessionInput
+from remit.server.auth import principal_of
+from remit.server.publishing import publish
+from remit.server.requests import Query, json_response, read_nothing
+from remit.server.services import Services
+from remit.values import Append, JsonValue, Page, Principal, StreamFilter, StreamKind
+
+SECONDS_MAX = 1.8
+"""After that the report says what is left; whoever asked has been promised two."""
+POLL_SECONDS = 0.05
+PAGE_LIMIT = 200
+RUNNING: dict[StreamKind, tuple[str, ...]] = {
+    "remit": ("verifying_input", "working"),
+    "session": ("running", "rescheduling"),
+}
+
+
+class StopRoutes:
+    """Stop all of a workspace: remits, sessions, and model calls that somebody makes directly."""
+
+    def __init__(self, services: Services, calls: DirectCalls) -> None:
+        self._services = services
+        self._calls = calls
+        self._input = SessionInput(
+            store=services.sessions, bus=services.bus, dispatcher=services.dispatcher, clock=services.clock
+        )
+
+    def routes(self) -> list[Route]:
+        return [Route("/v1/stop", self.stop, methods=["POST"])]
+
+    async def stop(self, request: Request) -> Response:
+        """Everything is kept: what was interrupted goes on when somebody says so."""
+        Query(request)
+        await read_nothing(request)
+        principal, clock = principal_of(request), self._services.clock
+        deadline = clock.monotonic() + SECONDS_MAX
+        stopped: dict[str, None] = {}
+        cut = 0
+        while True:
+            running = await self._running(principal)
+            for stream_id in running:  # what begins meanwhile is interrupted too
+                if stream_id not in stopped:
+                    await self._interrupt(principal, stream_id)
+                    stopped[stream_id] = None
+            cut += self._calls.interrupt(principal.workspace_id)
+            calls = self._calls.running(principal.workspace_id)
+            held = await self._held(principal, tuple(stopped))
+            is_quiet = not running and not calls and not any(held.values())
+            if is_quiet or clock.monotonic() >= deadline:
+                break
+            with anyio.move_on_after(max(0.0, deadline - clock.monotonic())):
+                await clock.sleep(POLL_SECONDS)
+        return json_response(
+            {
+                "type": "stop",
+                "workspace_id": principal.workspace_id,
+                "interrupted": list[JsonValue](stopped),
+                "calls_cut": cut,
+                "running": list[JsonValue](running),
+                "calls_running": calls,
+                "held": {"usd": format_usd(held["nano_usd"]), "tokens": held["tokens"]},
+                "nothing_runs": is_quiet,
+            }
+        )
+
+    async def _running(self, principal: Principal) -> list[str]:
+        """Remits first: they interrupt their sessions, and start no more of them."""
+        found: list[str] = []
+        for kind, statuses in RUNNING.items():
+            position: tuple[int, str] | None = None
+            while True:
+                heads = await self._services.sessions.list_streams(
+                    principal,
+                    StreamFilter(kind=kind, statuses=statuses, include_archived=True),
+                    Page(limit=PAGE_LIMIT, position=position),
+                )
+                found += [head.stream_id for head in heads]
+                if len(heads) < PAGE_LIMIT:
+                    break
+                position = (heads[-1].created_at_us, heads[-1].stream_id)
+        return found
+
+    async def _interrupt(self, principal: Principal, stream_id: str) -> None:
+        services = self._services
+        head = await services.sessions.head(principal, stream_id)
+        if head.kind == "session":
+            await self._input.interrupt(principal, stream_id, services.ids.new("stop"))
+            return
+        command = Command(id=services.ids.new("revt"), type="remit.interrupt", actor=principal.actor)
+        append = Append(
+            stream_id=stream_id,
+            events=(encode_event(InputReceived(id=command.id, event=command), key=command.id),),
+            wake_at_us=services.clock.now_us(),
+        )
+        publish(services, append, await services.sessions.append(principal, append))
+
+    async def _held(self, principal: Principal, stream_ids: Sequence[str]) -> dict[str, int]:
+        """What is set aside for calls; what caps hold for the same calls is not counted again."""
+        held = {"nano_usd": 0, "tokens": 0}
+        for stream_id in (workspace_stream_id(principal), *stream_ids):
+            try:
+                holds = await self._services.sessions.holds(principal, stream_id, only_open=True)
+            except NotFound:
+                continue
+            for hold in holds:
+                held[hold.unit] += 0 if is_cap(hold.purpose) else hold.amount
+        return held

@@ -1,0 +1,196 @@
+"""Standing by a remit: it is interrupted when nobody has for a while, and only while it works."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import tempfile
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import anyio
+import httpx2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remit.client.asgi import StreamingASGITransport
+from remit.gateway.routing import Router
+from remit.remits.log import read_rows
+from remit.server.app import create_app
+from remit.server.attendance import ABSENCE_SECONDS, ACTOR, LOOK_SECONDS, Attendance
+from remit.server.remit_routes import remit_routes
+from remit.server.services import Services
+from remit.testing.clock import FakeClock
+from remit.values import KeyRow
+from remit_bench import RemitBench
+from session_bench import PRINCIPAL, say, script
+from waiting import eventually
+
+ASKED = {
+    "outcome": "Answer",
+    "verifiers": [{"type": "command", "command": "true"}],
+    "model": "scripted/free",
+}
+ACTIONS = st.lists(
+    st.sampled_from(["attend", "leave", "detach", "short", "long", "restart", "restart in time"]), max_size=12
+)
+SHORT_SECONDS = 4.0
+LONG_SECONDS = ABSENCE_SECONDS + 2 * LOOK_SECONDS
+
+
+class World:
+    """Remits that nobody works on, and who stands by them. Time passes only by the clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = FakeClock()
+        self.bench = RemitBench(folder, scripts={"free": script(say("Done."))}, clock=self.clock)
+        self.folder = folder / "attended"
+        bench = self.bench
+        self.services = Services(
+            clock=bench.clock,
+            ids=bench.ids,
+            sessions=bench.store,
+            catalog=bench.catalog,
+            blobs=bench.sessions.kept,
+            bus=bench.bus,
+            dispatcher=bench.sessions.hints,
+            prices=bench.prices,
+            verifiers={},
+        )
+        self.attendance = Attendance(self.services, self.folder)
+        self._task = asyncio.ensure_future(self.attendance.run())
+
+    async def restart(self) -> asyncio.Future[None]:
+        """The process dies, with all who are connected; the next one reads what it left."""
+        await self.stop()
+        self.attendance = Attendance(self.services, self.folder)
+        self._task = asyncio.ensure_future(self.attendance.run())
+        taken = asyncio.ensure_future(self.attendance.take_over())
+        await self.clock.advance(0.0)
+        return taken
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def interrupts(self, remit_id: str) -> int:
+        rows = await read_rows(self.bench.store, PRINCIPAL, remit_id)
+        return sum(b'"remit.interrupt"' in row.body and ACTOR.encode() in row.body for row in rows)
+
+
+async def play(actions: list[str], folder: Path) -> None:
+    world = World(folder)
+    watched, other = await world.bench.create(**ASKED), await world.bench.create(**ASKED)
+    inside: list[AbstractContextManager[None]] = []
+    absent_until: float | None = None
+    expected = 0
+    for action in [*actions, "long"]:
+        match action:
+            case "attend":
+                standing = world.attendance.attending(PRINCIPAL, watched)
+                standing.__enter__()
+                inside.append(standing)
+                absent_until = None
+            case "leave" if inside:
+                inside.pop().__exit__(None, None, None)
+                if not inside:
+                    absent_until = world.clock.monotonic() + ABSENCE_SECONDS
+            case "detach" if not inside:
+                world.attendance.forget(watched)
+                absent_until = None
+            case "restart" | "restart in time":
+                is_known = bool(inside) or absent_until is not None
+                inside.clear()
+                taken = await world.restart()
+                assert taken.done() is not is_known, "who attended is waited for"
+                absent_until = world.clock.monotonic() + ABSENCE_SECONDS if is_known else None
+                if is_known and action == "restart in time":
+                    await world.clock.advance(ABSENCE_SECONDS - 2 * LOOK_SECONDS)
+                    standing = world.attendance.attending(PRINCIPAL, watched)
+                    standing.__enter__()
+                    inside.append(standing)
+                    absent_until = None
+                    await asyncio.wait_for(taken, 5)
+                elif is_known:
+                    await world.clock.advance(ABSENCE_SECONDS + 2 * LOOK_SECONDS)
+                    await asyncio.wait_for(taken, 5)
+            case "short" | "long":
+                await world.clock.advance(SHORT_SECONDS if action == "short" else LONG_SECONDS)
+            case _:
+                pass  # nobody is there to leave, or somebody stands by
+        await world.clock.advance(0.0)
+        if absent_until is not None and world.clock.monotonic() >= absent_until + LOOK_SECONDS:
+            expected += 1
+            absent_until = None
+        assert await world.interrupts(watched) == expected, action
+        assert await world.interrupts(other) == 0, "nobody ever stood by this one"
+        is_marked = bool(inside) or absent_until is not None
+        assert (world.folder / watched).exists() is is_marked, action
+    await world.stop()
+    await world.bench.close()
+
+
+@settings(max_examples=30, deadline=None)
+@given(actions=ACTIONS)
+def test_a_remit_is_interrupted_when_nobody_has_stood_by_for_so_long_and_never_else(
+    actions: list[str],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        anyio.run(play, actions, Path(folder))
+
+
+@pytest.mark.anyio
+async def test_over_http_who_leaves_is_missed_and_a_remit_that_waits_for_consent_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    await world.bench.catalog.put_key(
+        KeyRow(
+            id="apikey_one",
+            sha256=hashlib.sha256(b"rk_one").hexdigest(),
+            kind="api_key",
+            name="one",
+            scopes=("*",),
+            workspace_id=PRINCIPAL.workspace_id,
+            created_at_us=0,
+        )
+    )
+    routes = remit_routes(
+        world.services,
+        router=Router({"scripted": world.bench.sessions.scripted}, aliases={}),
+        sandboxes=world.bench.sessions.sandboxes,
+        verifiers=world.bench.verifiers,
+        attendance=world.attendance,
+    )
+    asked = await world.bench.create(**ASKED, consent="required")
+    async with world.bench.running():
+        await world.bench.wait_for(asked, "remit.forecast")
+    working = await world.bench.create(**ASKED)
+    async with (
+        httpx2.AsyncClient(
+            transport=StreamingASGITransport(create_app(world.services, routes)),
+            base_url="http://remit",
+            headers={"authorization": "Bearer rk_one"},
+            timeout=None,
+        ) as client,
+        anyio.create_task_group() as tasks,
+    ):
+        unknown = await client.post("/v1/remits/remit_none/attend")
+        assert unknown.status_code == 404
+        bad = await client.post(f"/v1/remits/{working}/attend", json={"detached": True})
+        assert bad.status_code == 400
+        assert "detached" in bad.text
+        let_go = await client.post(f"/v1/remits/{working}/attend", json={"detach": True})
+        assert let_go.json()["id"] == working
+        for remit_id in (working, asked):
+            tasks.start_soon(client.post, f"/v1/remits/{remit_id}/attend")
+        await eventually(lambda: {working, asked} == {path.name for path in world.folder.glob("*")})
+        tasks.cancel_scope.cancel()
+    await eventually(lambda: world.clock.sleeper_count > 0)
+    await world.clock.advance(LONG_SECONDS)
+    assert await world.interrupts(working) == 1
+    assert await world.interrupts(asked) == 0
+    assert list(world.folder.iterdir()) == []
+    await world.stop()
+    await world.bench.close()

@@ -1,0 +1,58 @@
+"""What a deleted session leaves behind in its server: nothing that grows. `make soak` looks at all of it, for longer."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from anthropic import AsyncAnthropic
+
+from api.running import TOOLSET, running, said, script, send, until_idle, use
+
+pytestmark = pytest.mark.anyio
+
+ROUNDS = 4
+OF_THE_SERVER = tuple(
+    f"remit.{package}." for package in ("session", "orchestrator", "resources", "sandboxes", "server")
+)
+"""The stores here are in memory, and keep what a store keeps."""
+
+
+async def test_deleted_sessions_leave_no_object_and_no_blob(tmp_path: Path) -> None:
+    async with running(tmp_path) as (client, platform):
+        agent = await client.beta.agents.create(name="a", model="scripted/inline", tools=[TOOLSET])
+        environment = await client.beta.environments.create(name="e")
+
+        async def make_use_and_delete(count: int) -> Counter[str]:
+            for number in range(count):
+                await _one(client, agent.id, environment.id, interrupts=number % 3 == 0)
+            await asyncio.sleep(0)
+            gc.collect()
+            return Counter(name for each in gc.get_objects() if (name := _own_type(each)) is not None)
+
+        before = await make_use_and_delete(ROUNDS)
+        after = await make_use_and_delete(ROUNDS)
+        stays = {name: more for name, more in (after - before).items() if more >= ROUNDS // 2}
+        blobs = await platform.services.blobs.look(put_before_us=2**62)
+    assert stays == {}
+    assert blobs.count == 0
+
+
+async def _one(client: AsyncAnthropic, agent_id: str, environment_id: str, *, interrupts: bool) -> None:
+    session = await client.beta.sessions.create(agent=agent_id, environment_id=environment_id)
+    await send(
+        client, session.id, script(use("bash", command="seq 1 20000 > large; cat large"), {"text": "done"})
+    )
+    await until_idle(client, session.id)
+    if interrupts:
+        await send(client, session.id, said("again"), {"type": "user.interrupt"})
+        await until_idle(client, session.id, 2)
+    await client.beta.sessions.delete(session.id)
+
+
+def _own_type(each: object) -> str | None:
+    kind = type(each)
+    return f"{kind.__module__}.{kind.__qualname__}" if kind.__module__.startswith(OF_THE_SERVER) else None
