@@ -365,6 +365,7 @@ def test_what_cannot_be_held_ends_the_work_at_once(path: str, status: int, type:
     error = json.loads(answer.body)["error"]
     assert (answer.status, error["type"]) == (status, type)
     assert "$2.00 remain" in error["message"]
+    assert error.get("code") != "budget_reached", "Codex would show the code instead of the reason"
 
 
 @pytest.mark.parametrize(
