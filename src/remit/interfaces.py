@@ -445,7 +445,7 @@ class TakesFields(Protocol):
     """What a ModelProvider also is when it can do something with `ModelRequest.fields`."""
 
     def takes(self, field: str) -> bool:
-        """Whether this field reaches the model or changes nothing there. Constant."""
+        """Whether this field reaches the model or changes nothing there; a beta is asked for as `beta:NAME`. Constant."""
         ...
 
 

@@ -95,16 +95,19 @@ async def gateway_world(
     listed: Mapping[str, JsonObject] | None = None,
     retries: RetrySettings | None = None,
     clock: Clock | None = None,
+    providers: Mapping[str, ModelProvider] | None = None,
+    prices_of: Sequence[str] = (),
     **answers: Sequence[Answer],
 ) -> AsyncIterator[GatewayWorld]:
-    """`listed` is what every provider lists, `models_said` the table of the settings. `anthropic`, `chat`, `responses`, `spare`: what the provider of this name answers, in turn. `spare` speaks Messages."""
+    """`listed` is what every provider lists, `models_said` the table of the settings. `anthropic`, `chat`, `responses`, `spare`: what the provider of this name answers, in turn. `spare` speaks Messages.
+    `providers` are further ones, as they are; `prices_of` are their models."""
     clock = clock or SystemClock()
     ids = Ids(clock)
     catalog = MemoryCatalog(clock)
     blobs = DirectoryBlobStore(folder / "blobs")
     sandboxes = LocalProvider(folder / "runtime", blobs, ids)
     servers: dict[str, ModelServer] = {}
-    models: dict[str, ModelProvider] = {"scripted": ScriptedProvider({}, clock=clock)}
+    models: dict[str, ModelProvider] = {"scripted": ScriptedProvider({}, clock=clock), **(providers or {})}
     async with AsyncExitStack() as stack:
         for name, given in answers.items():
             server = servers[name] = await stack.enter_async_context(
@@ -133,7 +136,9 @@ async def gateway_world(
                 bus=MemoryBus(),
                 sandboxes=sandboxes,
                 models=models,
-                prices=PriceTable(parse_overrides(PRICES), clock=clock),
+                prices=PriceTable(
+                    parse_overrides({**PRICES, **dict.fromkeys(prices_of, PRICES["chat/m"])}), clock=clock
+                ),
                 retries=retries or RetrySettings(),
             )
         )

@@ -54,7 +54,7 @@ async def test_a_cap_binds_direct_calls_by_their_worst_case_and_is_shown(
             assert cap["held"] == "0"
             await set_cap(world, period="day", usd="0.000001", key_id=key_id)
             refused = await http.post("/v1/messages", json=CALL)
-            assert refused.status_code == 400
+            assert refused.status_code == 402
             assert "the cap of" in refused.json()["error"]["message"]
         assert [r.path for r in world.servers["anthropic"].requests].count("/v1/messages") == 1
         if key_id is not None:  # another key is not bound by it

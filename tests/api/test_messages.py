@@ -72,16 +72,19 @@ async def test_a_stream_is_what_the_official_client_accumulates(tmp_path: Path, 
     assert message.usage.output_tokens == 3
 
 
-async def test_a_beta_and_fields_of_a_later_version_reach_the_provider(tmp_path: Path) -> None:
+async def test_betas_and_fields_under_them_reach_the_provider(tmp_path: Path) -> None:
     async with gateway_world(tmp_path, anthropic=[RICH]) as world, world.anthropic() as client:
         await client.beta.messages.create(
             model="anthropic/m",
             max_tokens=500,
             messages=HELLO,
             betas=["some-beta-2027-01-01"],
-            extra_body={"field_of_next_year": {"on": True}},
+            output_config={"effort": "low", "task_budget": {"type": "tokens", "total": 50_000}},
         )
-    assert world.sent("anthropic")["field_of_next_year"] == {"on": True}
+    assert world.sent("anthropic")["output_config"] == {
+        "effort": "low",
+        "task_budget": {"type": "tokens", "total": 50_000},
+    }
     assert world.servers["anthropic"].requests[-1].headers["anthropic-beta"] == "some-beta-2027-01-01"
 
 

@@ -458,7 +458,7 @@ async def test_a_conversation_is_put_into_chat_messages() -> None:
         ({"messages": ({"role": "user", "content": [{"type": "search_result"}]},)}, "search_result"),
         ({"messages": ({"role": "assistant", "content": [{"type": "server_tool_use"}]},)}, "server_tool_use"),
         ({"tools": ({"type": "web_search_20250305", "name": "web_search"},)}, "web_search"),
-        ({"effort": "max"}, "max"),
+        ({"effort": "most"}, "most"),
     ],
 )
 async def test_what_chat_completions_cannot_say_is_refused_by_name(

@@ -18,7 +18,7 @@ from remit.models.bedrock import bedrock_provider
 from remit.models.http import ModelTimeouts
 from remit.models.vendor_sdk import VendorEndpoint, VendorProvider
 from remit.models.vertex import vertex_provider
-from remit.values import ModelDelta, ModelRequest, ModelResponse, Usage
+from remit.values import JsonObject, ModelDelta, ModelRequest, ModelResponse, Usage
 from vendor_server import AWS, SSE, Vendor, aws_frame, sse_frame
 
 pytest.importorskip("boto3", reason="pip install 'remit[bedrock]'")
@@ -292,7 +292,9 @@ async def test_a_missing_region_is_said_before_anything_is_sent(monkeypatch: pyt
 
 async def test_a_missing_sdk_is_named_with_its_extra() -> None:
     endpoint = VendorEndpoint(name="bedrock", open_client=lambda timeout: None, counts_tokens=False)
-    provider = VendorProvider(endpoint, modules=("no_such_module.inside",), extra="bedrock")
+    provider = VendorProvider(
+        endpoint, modules=("no_such_module.inside",), extra="bedrock", betas=frozenset()
+    )
     router = Router({"bedrock": provider}, aliases={})
 
     with pytest.raises(ModelUnavailable, match=r"pip install 'remit\[bedrock\]'"):
@@ -317,3 +319,45 @@ async def test_they_are_priced_as_their_own_vendors_list_them(model: str, source
     assert rate is not None
     assert rate.source.endswith(source)
     assert rate.input > 0
+
+
+@BOTH
+async def test_neither_is_sent_what_is_for_anthropic_s_own_api_alone(
+    make_vendor: MakeVendor, make_driver: Callable[[Vendor], VendorProvider]
+) -> None:
+    vendor = make_vendor()
+    mark: JsonObject = {"cache_control": {"type": "ephemeral", "ttl": "1h", "scope": "global"}}
+    request = ModelRequest(
+        model="claude-sonnet-5-5",
+        max_tokens=100,
+        messages=(
+            {"role": "user", "content": "hello"},
+            {"role": "system", "content": [{"type": "text", "text": "On.", **mark}]},
+            {"role": "assistant", "content": [{"type": "text", "text": "Well."}]},
+            {"role": "system", "content": "Off."},
+        ),
+        tools=({"name": "t", "input_schema": {"type": "object"}, "defer_loading": True, **mark},),
+        fields={"system": [{"type": "text", "text": "Be brief.", **mark}], "diagnostics": {}},
+    )
+    async with called(vendor, make_driver) as driver:
+        await collect(driver, request)
+        taken = [
+            beta
+            for beta in ("claude-code-20250219", "prompt-caching-scope-2026-01-05")
+            if driver.takes(f"beta:{beta}")
+        ]
+        assert taken == []
+        assert driver.takes("beta:context-management-2025-06-27")
+    body = vendor.requests[0][2]
+    plain = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    assert body["tools"] == [{"name": "t", "input_schema": {"type": "object"}, **plain}]
+    assert body["system"] == [{"type": "text", "text": "Be brief.", **plain}]
+    assert body["messages"] == [
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "hello"}, {"type": "text", "text": "On.", **plain}],
+        },
+        {"role": "assistant", "content": [{"type": "text", "text": "Well."}]},
+        {"role": "user", "content": "Off."},
+    ]
+    assert "diagnostics" not in body

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import msgspec
 import pytest
 
 from remit.errors import ModelCallFailed
-from remit.models.json_actions import RESULT_CHARACTERS_MAX, action_blocks, action_format, action_request
+from remit.models.json_actions import (
+    INPUT_OF_THAT_NAME,
+    RESULT_CHARACTERS_MAX,
+    action_blocks,
+    action_format,
+    action_request,
+)
 from remit.models.openai_chat import OpenAIChatProvider
 from remit.session.view import SHORT_FACTS_CHARACTERS_MAX, SHORT_WORKING_RULES, WORKING_RULES
 from remit.testing.model_server import Answer, ModelServer
@@ -64,13 +72,20 @@ def test_a_tool_choice_that_means_nothing_is_refused(choice: JsonObject) -> None
         action_format(TOOLS, choice)
 
 
-def test_a_tool_with_an_input_of_the_same_name_is_refused_rather_than_overwritten() -> None:
+def test_an_input_of_the_same_name_has_another_one_in_the_action() -> None:
     tool: JsonObject = {
         "name": "t",
         "input_schema": {"type": "object", "properties": {"action": {"type": "string"}}},
     }
-    with pytest.raises(ModelCallFailed, match="`action`"):
-        action_format([tool])
+    format: Any = action_format([tool])  # Any: JSON, looked into
+    schema = format["json_schema"]["schema"]["anyOf"][0]
+    assert schema["properties"] == {"action": {"const": "t"}, INPUT_OF_THAT_NAME: {"type": "string"}}
+    (call,) = action_blocks(f'{{"action": "t", "{INPUT_OF_THAT_NAME}": "keep"}}', [tool], call_id="c")
+    assert call == {"type": "tool_use", "id": "c", "name": "t", "input": {"action": "keep"}}
+    told = action_request(
+        msgspec.structs.replace(HELLO, messages=({"role": "assistant", "content": [call]},))
+    )
+    assert told.messages[0]["content"] == f'{{"action":"t","{INPUT_OF_THAT_NAME}":"keep"}}'
 
 
 def test_the_history_is_told_in_the_words_of_the_actions() -> None:
@@ -115,6 +130,13 @@ def test_an_image_is_refused_by_name() -> None:
     image: JsonObject = {"type": "image", "source": {"type": "url", "url": "http://x"}}
     with pytest.raises(ModelCallFailed, match="'image'"):
         action_request(msgspec.structs.replace(HELLO, messages=({"role": "user", "content": [image]},)))
+
+
+def test_an_image_that_a_tool_shows_is_told_of() -> None:
+    image: JsonObject = {"type": "image", "source": {"type": "url", "url": "http://x"}}
+    result: JsonObject = {"type": "tool_result", "tool_use_id": "c", "content": [image]}
+    told = action_request(msgspec.structs.replace(HELLO, messages=({"role": "user", "content": [result]},)))
+    assert "which you cannot see" in str(told.messages[0]["content"])
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"action": "unknown", "x": 1}', "plain words"])

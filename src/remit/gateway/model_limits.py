@@ -77,7 +77,7 @@ class ModelLimits:
             read = usual if counted is None else with_slack(counted)
             if read is not None:
                 most = min(most, max(info.context_tokens - min(read, bound), ROOM_TOKENS_MIN))
-        return request if most == request.max_tokens else msgspec.structs.replace(request, max_tokens=most)
+        return request if most == request.max_tokens else request.limited_to(most)
 
     def _settings_of(self, asked: str, route: Route) -> ModelSettings:
         names = (asked, route.priced_as, route.provider_model)

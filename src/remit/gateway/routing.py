@@ -28,6 +28,31 @@ TARGETS_MAX = 8
 TAKEN_BY_ALL = ("system", "cache_control")
 """The text of a system prompt in blocks goes out everywhere; what may be cached is only a hint."""
 
+DROPPED_BY_DEFAULT = frozenset(
+    {
+        "thinking",
+        "context_management",
+        "metadata",
+        "diagnostics",
+        "output_config",
+        "output_config.task_budget",
+        "service_tier",
+        "speed",
+        "openai.client_metadata",
+        "openai.image_detail",
+        "openai.image_generation",
+        "openai.prompt_cache_key",
+        "openai.reasoning_context",
+        "openai.reasoning_summary",
+        "openai.safety_identifier",
+        "openai.tool_search",
+        "openai.user",
+        "openai.verbosity",
+        "openai.web_search",
+    }
+)
+"""What coding agents send of their own accord and can do without: hints, notes, and tools of the vendor."""
+
 WAYS_TO_GET_A_MODEL = (
     "set ANTHROPIC_API_KEY (or REMIT_ANTHROPIC_API_KEY) for claude-…; "
     "set OPENAI_API_KEY (or REMIT_OPENAI_API_KEY) for gpt-…; "
@@ -57,8 +82,8 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     targets: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=TARGETS_MAX)]
     """Models in order; the next one is asked when one is overloaded."""
-    drop: tuple[str, ...] = ()
-    """Fields of a request that may be left out where the model's protocol has no place for them."""
+    drop: tuple[str, ...] | None = None
+    """Fields of a request that may be left out where the model's protocol has no place for them; None: the usual ones."""
     concurrent_max: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Calls over this route at once; more wait."""
     queue_max: Annotated[int, msgspec.Meta(ge=0)] = 1_024
@@ -69,7 +94,7 @@ class RoutePlan(Value, frozen=True, kw_only=True):
     """All the ways a call may go, the first one first."""
 
     targets: tuple[Route, ...]
-    drop: frozenset[str] = frozenset()
+    drop: frozenset[str] = DROPPED_BY_DEFAULT
     name: str | None = None
     """The route's, if the settings have one."""
     concurrent_max: int | None = None
@@ -124,7 +149,7 @@ class Router:
             raise ModelUnavailable(f"the route {name!r} has no target that can serve: {missing.message}")
         return RoutePlan(
             targets=tuple(targets),
-            drop=frozenset(settings.drop),
+            drop=DROPPED_BY_DEFAULT if settings.drop is None else frozenset(settings.drop),
             name=name,
             concurrent_max=settings.concurrent_max,
             queue_max=settings.queue_max,
@@ -242,21 +267,19 @@ def trim(request: ModelRequest, route: Route, drop: frozenset[str]) -> Trimmed:
     can_take = _is_a(type(provider), TakesFields)
     takes = cast("TakesFields", provider).takes if can_take else _takes_nothing
     foreign = [field for field in request.fields if field not in TAKEN_BY_ALL and not takes(field)]
-    refused = [field for field in foreign if field not in drop]
+    refused = [field for field in foreign if field not in drop and field.removeprefix("openai.") not in drop]
     if refused:
         plain = refused[0].removeprefix("openai.")
         raise InvalidRequest(
             f"`{plain}`: the model that serves this ({route.priced_as}) speaks a protocol that has no place for it; remove "
-            f'it, or list {refused[0]!r} under `drop` in [routes."{request.model}"] of the settings.'
+            f'it, or list "{plain}" under `drop` in [routes."{request.model}"] of the settings.'
         )
-    betas = () if takes("betas") else ("anthropic-beta",) if request.betas else ()
-    if not foreign and not betas:
+    betas = tuple(beta for beta in request.betas if takes(f"beta:{beta}"))
+    dropped = (*foreign, *(("anthropic-beta",) if betas != request.betas else ()))
+    if not dropped:
         return Trimmed(request=request)
     fields = {name: value for name, value in request.fields.items() if name not in foreign}
-    kept = request.betas if not betas else ()
-    return Trimmed(
-        request=msgspec.structs.replace(request, fields=fields, betas=kept), dropped=(*foreign, *betas)
-    )
+    return Trimmed(request=msgspec.structs.replace(request, fields=fields, betas=betas), dropped=dropped)
 
 
 @lru_cache(maxsize=64)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from remit.errors import HoldRefused
 from remit.ledger.accounts import describe_amount
 from remit.ledger.caps import is_cap, of_what
@@ -154,11 +152,7 @@ def plan_call(
         raise _refusal(request, rate, accounts, input_tokens_max=input_tokens_max)
     worst = worst_case(request, rate, input_tokens_max=input_tokens_max, max_tokens=max_tokens)
     return PlannedCall(
-        request=(
-            request
-            if max_tokens == request.max_tokens
-            else msgspec.structs.replace(request, max_tokens=max_tokens)
-        ),
+        request=(request if max_tokens == request.max_tokens else request.limited_to(max_tokens)),
         holds=_holds(worst, accounts, call_id=call_id, purpose=purpose),
         input_tokens_max=input_tokens_max,
         nano_usd_max=worst.nano_usd,

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from urllib.parse import urlsplit
 
-import msgspec
-
 from remit.errors import ModelCallFailed
 from remit.models.anthropic_answer import MessagesAnswer
 from remit.models.anthropic_request import (
@@ -108,7 +106,7 @@ class AnthropicProvider:
             except ModelCallFailed as refusal:
                 smaller = smaller_max_tokens(refusal.message, asked.max_tokens)
                 if asked.messages is request.messages and refuses_thinking(request, refusal):
-                    asked = msgspec.structs.replace(without_thinking(request), max_tokens=asked.max_tokens)
+                    asked = without_thinking(request).limited_to(asked.max_tokens)
                 elif (
                     smaller is None
                     or is_smaller
@@ -117,7 +115,7 @@ class AnthropicProvider:
                 ):
                     raise
                 else:
-                    asked, is_smaller = msgspec.structs.replace(asked, max_tokens=smaller), True
+                    asked, is_smaller = asked.limited_to(smaller), True
                 continue
             yield answer.response()
             return

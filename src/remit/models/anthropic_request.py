@@ -9,9 +9,10 @@ import msgspec
 from remit.errors import ModelCallFailed
 from remit.models import openai_responses_request, reasoning
 from remit.models.tool_use_ids import MESSAGES_ID_LENGTH_MAX, with_ids
-from remit.schema.claude import claude_model
+from remit.schema.claude import EFFORTS, claude_model
 from remit.values import JsonObject, JsonValue, ModelRequest
 
+_OUTPUT_PART = "output_config."
 _CACHE_MARK: JsonObject = {"type": "ephemeral"}
 _FOREIGN = (openai_responses_request.SIGNATURE, reasoning.SIGNATURE)
 """How signatures begin that this protocol did not make."""
@@ -36,7 +37,7 @@ def request_body(request: ModelRequest) -> JsonObject:
         [request.messages, request.tools, request.fields]
     )
     body: JsonObject = {
-        **request.fields,
+        **_fields(request.fields),
         "model": request.model,
         "max_tokens": request.max_tokens,
         "stream": True,
@@ -53,14 +54,41 @@ def request_body(request: ModelRequest) -> JsonObject:
         body["tool_choice"] = request.tool_choice
     if request.temperature is not None:
         body["temperature"] = request.temperature
-    if request.effort is not None:
+    if (effort := _effort(request)) is not None:
         output = body.get("output_config")
-        body["output_config"] = {**(output if isinstance(output, dict) else {}), "effort": request.effort}
+        body["output_config"] = {**(output if isinstance(output, dict) else {}), "effort": effort}
     if request.thinks and _decides_to_think(request.model):
         body.setdefault("thinking", {"type": "adaptive"})
     if request.stop_sequences:
         body["stop_sequences"] = list(request.stop_sequences)
     return body
+
+
+def _fields(fields: JsonObject) -> JsonObject:
+    """Further fields as they go out; parts of `output_config` stand beside it, so that each can be left out alone."""
+    body = {name: value for name, value in fields.items() if not name.startswith(_OUTPUT_PART)}
+    parts = {
+        name.removeprefix(_OUTPUT_PART): fields[name] for name in fields if name.startswith(_OUTPUT_PART)
+    }
+    if parts:
+        output = body.get("output_config")
+        body["output_config"] = {**(output if isinstance(output, dict) else {}), **parts}
+    return body
+
+
+def _effort(request: ModelRequest) -> str | None:
+    """How hard the model should work, in words that it knows: others say `none` and `minimal`, and the first models know
+    no effort at all, or not the highest."""
+    if request.effort is None:
+        return None
+    known = claude_model(request.model)
+    if known is not None and not known.efforts:
+        return None
+    effort = "low" if request.effort in ("none", "minimal") else request.effort
+    if known is None or effort in known.efforts or effort not in EFFORTS:
+        return effort
+    below = [each for each in EFFORTS[: EFFORTS.index(effort)] if each in known.efforts]
+    return below[-1] if below else effort
 
 
 def thinks_not(request: ModelRequest) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 
 from remit.models.http import ModelTimeouts
+from remit.models.vendor_request import BEDROCK_BETAS
 from remit.models.vendor_sdk import VendorEndpoint, VendorProvider
 
 NAME = "bedrock"
@@ -26,4 +27,4 @@ def bedrock_provider(*, base_url: str | None = None, timeouts: ModelTimeouts | N
         return AsyncAnthropicBedrock(base_url=base_url, max_retries=0, timeout=timeout)
 
     endpoint = VendorEndpoint(name=NAME, open_client=open_client, counts_tokens=False, timeouts=timeouts)
-    return VendorProvider(endpoint, modules=MODULES, extra=NAME)
+    return VendorProvider(endpoint, modules=MODULES, extra=NAME, betas=BEDROCK_BETAS)

@@ -11,10 +11,13 @@ from collections.abc import Sequence
 import msgspec
 
 from remit.models.failures import refused
+from remit.models.tool_calls import told_of_tool
 from remit.values import JsonObject, JsonValue, ModelRequest
 
 ANSWER = "answer"
 """The action that ends the turn."""
+INPUT_OF_THAT_NAME = "its_action"
+"""What a tool's own input named `action` is called here."""
 RESULT_CHARACTERS_MAX = 4_000
 """Of a tool's result: the beginning and the end of a longer one."""
 
@@ -72,6 +75,8 @@ def action_blocks(text: str, tools: Sequence[JsonObject], *, call_id: str) -> tu
         return _text_block(str(action.get("text") or ""))
     if not any(tool["name"] == name for tool in tools):
         return _text_block(text)
+    if INPUT_OF_THAT_NAME in action:
+        action["action"] = action.pop(INPUT_OF_THAT_NAME)
     return ({"type": "tool_use", "id": call_id, "name": name, "input": action},)
 
 
@@ -104,16 +109,15 @@ def _needed_inputs(tool: JsonObject) -> JsonObject:
     if not isinstance(properties, dict) or not properties:
         return {}
     needed = [name for name in properties if isinstance(required, list) and name in required]
-    return {name: properties[name] for name in needed or list(properties)[:1]}
+    return _renamed({name: properties[name] for name in needed or list(properties)[:1]})
+
+
+def _renamed(inputs: JsonObject) -> JsonObject:
+    return {INPUT_OF_THAT_NAME if name == "action" else name: value for name, value in inputs.items()}
 
 
 def _action_schema(tool: JsonObject) -> JsonObject:
-    inputs = _needed_inputs(tool)
-    if "action" in inputs:
-        raise refused(
-            f"the tool {tool.get('name')!r} has an input named `action`, which a small model cannot be given"
-        )
-    return _object({"action": {"const": tool["name"]}, **inputs})
+    return _object({"action": {"const": tool["name"]}, **_needed_inputs(tool)})
 
 
 def _object(properties: JsonObject) -> JsonObject:
@@ -140,11 +144,11 @@ def _said(block: JsonValue) -> str:
             return str(fields.get("text") or "")
         case "tool_use":
             inputs = fields.get("input")
-            action = {"action": fields.get("name"), **(inputs if isinstance(inputs, dict) else {})}
+            action = {"action": fields.get("name"), **_renamed(inputs if isinstance(inputs, dict) else {})}
             return msgspec.json.encode(action).decode()
         case "tool_result":
             content = fields.get("content")
-            inner = "\n".join(map(_said, content)) if isinstance(content, list) else str(content or "")
+            inner = "\n".join(map(_shown, content)) if isinstance(content, list) else str(content or "")
             if fields.get("is_error"):
                 return f"The tool failed:\n{_shortened(inner)}"
             # Without these words a small model does again what it has done, until it has undone it.
@@ -153,6 +157,17 @@ def _said(block: JsonValue) -> str:
             return ""
         case kind:
             raise refused(f"a block of type {kind!r} cannot be given to a small local model")
+
+
+def _shown(part: JsonValue) -> str:
+    """A part of a tool's result. What a tool shows is no reason to end the work; what a user shows is asked about."""
+    fields = part if isinstance(part, dict) else {}
+    fields = told_of_tool(fields) or fields
+    match fields.get("type"):
+        case "text":
+            return str(fields.get("text") or "")
+        case kind:
+            return f"(Here is {kind!r}, which you cannot see.)"
 
 
 def _shortened(text: str) -> str:

@@ -3,8 +3,12 @@ that are the same in both."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
+
+import msgspec
 
 from remit.models.failures import refused
 from remit.models.http import FIRST_BYTE_SECONDS_OWN, ModelEndpoint, ModelTimeouts, is_served_here
@@ -23,9 +27,24 @@ OUTPUT_TOKENS_DEFAULT_LOCAL = 8_192
 SERVICE_TIER = "default"
 """A project's own default may be the priority tier, at twice the price the call is held at."""
 
+USER_CHARACTERS_MAX = 64
+"""Longer names of users are refused; Claude Code's is a small document."""
+FOR_THE_VENDOR = frozenset(
+    {
+        "metadata",
+        "openai.prompt_cache_key",
+        "openai.safety_identifier",
+        "openai.user",
+        "openai.verbosity",
+    }
+)
+"""Fields that mean something to OpenAI, and are refused by some of the others (Mistral's, strict servers)."""
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 _DO_NOT_THINK = ("gpt-4o", "gpt-4.1", "chatgpt-4o", "gpt-4-", "gpt-3.5-")
 THINKING = ("thinking", "redacted_thinking")
+
+
+_ABOUT_EFFORT = re.compile(r"reasoning[_. ]?effort|does not support (?:thinking|reasoning)", re.IGNORECASE)
 
 
 def is_vendor(base_url: str | None) -> bool:
@@ -76,6 +95,8 @@ async def listed_models(endpoint: ModelEndpoint, *, is_vendor: bool) -> Sequence
 
 def effort_of(request: ModelRequest) -> str | None:
     """How hard the model should think. Raises ModelCallFailed for what has no counterpart."""
+    if request.effort == "max":
+        return EFFORTS[-1]
     if request.effort is not None and request.effort not in EFFORTS:
         raise refused(f"effort {request.effort!r} has no counterpart here; use one of {', '.join(EFFORTS)}")
     return request.effort
@@ -88,7 +109,17 @@ def user_of(fields: JsonObject) -> JsonValue:
         return None
     if not isinstance(metadata, dict) or set(metadata) - {"user_id"}:
         raise refused("`metadata` can hold only `user_id` here")
-    return metadata.get("user_id")
+    user = metadata.get("user_id")
+    if isinstance(user, str) and len(user) > USER_CHARACTERS_MAX:
+        return hashlib.sha256(user.encode()).hexdigest()
+    return user
+
+
+def without_effort(request: ModelRequest, refusal: str) -> ModelRequest | None:
+    """The request for a model that was refused for being told how hard to think; None: that was not about it."""
+    if request.effort is None or not _ABOUT_EFFORT.search(refusal):
+        return None
+    return msgspec.structs.replace(request, effort=None)
 
 
 def answer_schema(fields: JsonObject) -> JsonValue:

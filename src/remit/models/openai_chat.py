@@ -11,16 +11,23 @@ import msgspec
 from remit.errors import ModelCallFailed
 from remit.models.http import ModelTimeouts, take_all
 from remit.models.json_actions import action_blocks, action_format, action_request
-from remit.models.openai import is_vendor, listed_models, openai_endpoint, streams_all
+from remit.models.openai import (
+    FOR_THE_VENDOR,
+    is_vendor,
+    listed_models,
+    openai_endpoint,
+    streams_all,
+    without_effort,
+)
 from remit.models.openai_chat_answer import ChatAnswer
 from remit.models.openai_chat_request import TAKEN_FIELDS, chat_body
 from remit.models.output_room import smaller_max_tokens
 from remit.models.reasoning import Told, retold
 from remit.values import ModelDelta, ModelInfo, ModelRequest, ModelResponse
 
-ASKED_MAX = 3
-"""Requests for one answer: a server may refuse the reasoning in it, and then how much may be answered. A refusal costs
-nothing."""
+ASKED_MAX = 4
+"""Requests for one answer: a server may refuse the reasoning in it, then how hard to think, then how much may be
+answered. A refusal costs nothing."""
 
 
 class OpenAIChatProvider:
@@ -40,6 +47,8 @@ class OpenAIChatProvider:
         self._is_vendor = is_vendor(base_url)
         self._told: dict[str, Told] = {}
         """How each model's reasoning goes back to it, where that is not as it came."""
+        self._effortless: set[str] = set()
+        """Models that are not to be told how hard to think."""
         self._base_url = base_url
         self._endpoint = openai_endpoint(name, api_key=api_key, base_url=base_url, timeouts=timeouts)
 
@@ -51,6 +60,8 @@ class OpenAIChatProvider:
         """One call to /chat/completions."""
         is_action = self._uses_json_actions and bool(request.tools)
         asked = action_request(request) if is_action else request
+        if asked.model in self._effortless:
+            asked = msgspec.structs.replace(asked, effort=None)
         for left in reversed(range(ASKED_MAX)):
             told = self._told.get(asked.model, "as it came")
             body = chat_body(asked, is_vendor=self._is_vendor, provider=self._endpoint.name, told=told)
@@ -91,6 +102,9 @@ class OpenAIChatProvider:
         if (other := retold(refusal.message, told)) is not None:
             self._told[asked.model] = other
             return asked
+        if (plain := without_effort(asked, refusal.message)) is not None:
+            self._effortless.add(asked.model)
+            return plain
         smaller = smaller_max_tokens(refusal.message, asked.max_tokens)
         if smaller is None:
             raise refusal
@@ -101,8 +115,8 @@ class OpenAIChatProvider:
         return await listed_models(self._endpoint, is_vendor=self._is_vendor)
 
     def takes(self, field: str) -> bool:
-        """What `chat_body` has words for."""
-        return field in TAKEN_FIELDS
+        """What `chat_body` has words for, and the server knows."""
+        return field in TAKEN_FIELDS and (self._is_vendor or field not in FOR_THE_VENDOR)
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """The protocol cannot tell."""

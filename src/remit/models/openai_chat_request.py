@@ -18,6 +18,7 @@ from remit.models.openai import (
     user_of,
 )
 from remit.models.reasoning import PARTS, Told, fill_in, kept_in
+from remit.models.tool_calls import told_of_tool
 from remit.models.tool_use_ids import CHAT_ID_LENGTH_MAX, with_ids
 from remit.values import JsonObject, JsonValue, ModelRequest
 
@@ -51,6 +52,8 @@ def chat_body(
     given = with_ids(request.messages, length_max=CHAT_ID_LENGTH_MAX) if is_vendor else request.messages
     for message in given:
         for said in _messages(message):
+            if said["role"] == "system" and not is_vendor:
+                said["role"] = "user"  # most templates take a system prompt at the beginning alone
             if said["role"] == "assistant" and "tool_calls" in said:
                 _give_back(said, message, ids, provider=provider, model=request.model, told=told)
             elif said["role"] == "tool":
@@ -176,7 +179,8 @@ def _tool_result(block: JsonObject) -> tuple[str, list[JsonValue]]:
     inner = listed_blocks(block.get("content"))
     texts: list[str] = ["The tool failed:"] if block.get("is_error") else []
     media: list[JsonValue] = []
-    for part in inner if isinstance(inner, list) else []:
+    for each in inner if isinstance(inner, list) else []:
+        part = (told_of_tool(each) if isinstance(each, dict) else None) or each
         if isinstance(part, dict) and part.get("type") == "text":
             texts.append(_text(part))
         elif isinstance(part, dict):

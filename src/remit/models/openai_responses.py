@@ -12,7 +12,14 @@ import structlog
 from remit.errors import ModelCallFailed
 from remit.models.failures import error_failure, error_in
 from remit.models.http import ModelEndpoint, ModelTimeouts, Outlook, take_all
-from remit.models.openai import is_vendor, listed_models, openai_endpoint, streams_all
+from remit.models.openai import (
+    FOR_THE_VENDOR,
+    is_vendor,
+    listed_models,
+    openai_endpoint,
+    streams_all,
+    without_effort,
+)
 from remit.models.openai_responses_request import SIGNATURE, TAKEN_FIELDS, responses_body
 from remit.models.output_room import smaller_max_tokens
 from remit.models.pieces import Pieces
@@ -32,6 +39,10 @@ from remit.values import (
 )
 
 log = structlog.get_logger(__name__)
+
+
+ASKED_MAX = 3
+"""Requests for one answer: a server may refuse how hard to think, and then how much may be answered."""
 
 
 class OpenAIResponsesProvider:
@@ -55,7 +66,7 @@ class OpenAIResponsesProvider:
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /responses."""
-        for is_last in (False, True):
+        for left in reversed(range(ASKED_MAX)):
             answer = ResponsesAnswer(self._endpoint, request)
             events = self._endpoint.events(
                 "/responses",
@@ -73,22 +84,20 @@ class OpenAIResponsesProvider:
                             raise failure
             except ModelCallFailed as refusal:
                 # A refusal costs nothing: once more for as much as the server can answer, if that is what it was about.
-                smaller = smaller_max_tokens(refusal.message, request.max_tokens)
-                if (
-                    is_last
-                    or refusal.reason not in ("invalid", "too_long")
-                    or refusal.billed != "no"
-                    or smaller is None
-                ):
+                if not left or refusal.reason not in ("invalid", "too_long") or refusal.billed != "no":
                     raise
-                request = msgspec.structs.replace(request, max_tokens=smaller)
+                smaller = smaller_max_tokens(refusal.message, request.max_tokens)
+                plain = without_effort(request, refusal.message)
+                if plain is None and smaller is None:
+                    raise
+                request = plain or msgspec.structs.replace(request, max_tokens=smaller)
                 continue
             yield answer.response()
             return
 
     def takes(self, field: str) -> bool:
-        """What `responses_body` has words for."""
-        return field in TAKEN_FIELDS
+        """What `responses_body` has words for, and the server knows."""
+        return field in TAKEN_FIELDS and (self._is_vendor or field not in FOR_THE_VENDOR)
 
     async def models(self) -> Sequence[ModelInfo]:
         """What the endpoint lists."""

@@ -17,6 +17,7 @@ from remit.models.openai import (
     tool_schema,
     user_of,
 )
+from remit.models.tool_calls import told_of_tool
 from remit.models.tool_use_ids import RESPONSES_ID_LENGTH_MAX, with_ids
 from remit.values import JsonObject, JsonValue, ModelRequest
 
@@ -168,7 +169,9 @@ def _output(block: JsonObject) -> JsonValue:
         [{"type": "input_text", "text": "The tool failed:"}] if block.get("is_error") else []
     )
     parts += [
-        _part(part, "user") for part in (inner if isinstance(inner, list) else []) if isinstance(part, dict)
+        _part(told_of_tool(part) or part, "user")
+        for part in (inner if isinstance(inner, list) else [])
+        if isinstance(part, dict)
     ]
     return parts or ""
 

@@ -94,6 +94,13 @@ def tool_name(written: JsonValue, names: frozenset[str]) -> str:
     return _NOT_OF_NAMES.sub("_", name)[:NAME_CHARACTERS_MAX] or "unnamed"
 
 
+def told_of_tool(block: JsonObject) -> JsonObject | None:
+    """A tool that Claude Code has found, in words: here all tools are there from the beginning."""
+    if block.get("type") != "tool_reference":
+        return None
+    return {"type": "text", "text": f"The tool {block.get('tool_name')} can be called."}
+
+
 def _last_said(text: str) -> JsonValue:
     """One object after another, where all say the same or the first ones nothing: servers send `{}` before the arguments,
     and the whole of them once more behind the pieces."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar, cast
 
 import httpx2
 import msgspec
@@ -19,7 +20,8 @@ from remit.models.anthropic import AnthropicProvider
 from remit.models.failures import ERROR_TEXT_CHARS_MAX, error_failure, status_failure
 from remit.models.http import ModelTimeouts, Outlook
 from remit.models.sse import SseEvent
-from remit.values import JsonObject, JsonValue
+from remit.models.vendor_request import without_first_party
+from remit.values import JsonObject, JsonValue, ModelDelta, ModelRequest, ModelResponse
 
 _T = TypeVar("_T")
 
@@ -59,12 +61,24 @@ class VendorEndpoint:
         is_begun = False
         stream = await self._before(deadline, self._create(body, headers), is_begun=False)
         try:
-            while (event := await self._before(deadline, anext(stream, None), is_begun=is_begun)) is not None:
-                is_begun = True
-                seen = SseEvent(event.type, event.to_json(indent=None).encode())
-                yield (seen,)
-                if outlook() == "whole":
+            while True:
+                try:
+                    event = await self._before(deadline, anext(stream, None), is_begun=is_begun)
+                except ModelCallFailed:
+                    if outlook() in ("finished", "counted"):
+                        return  # the answer is there; only its end was not told
+                    raise
+                if event is None:
                     return
+                is_begun = True
+                yield (SseEvent(event.type, event.to_json(indent=None).encode()),)
+                match outlook():
+                    case "whole":
+                        return
+                    case "finished" | "counted":
+                        deadline = min(deadline, time.monotonic() + self._timeouts.finished_seconds)
+                    case _:
+                        pass
         finally:
             await stream.close()
 
@@ -160,10 +174,33 @@ class VendorEndpoint:
 class VendorProvider(AnthropicProvider):
     """A driver whose SDK may be missing; also implements `interfaces.SaysWhyNot`."""
 
-    def __init__(self, endpoint: VendorEndpoint, *, modules: Sequence[str], extra: str) -> None:
+    def __init__(
+        self, endpoint: VendorEndpoint, *, modules: Sequence[str], extra: str, betas: frozenset[str]
+    ) -> None:
+        """`betas` are those that the vendor knows; it refuses a request with any other."""
         super().__init__(api_key=None, name=endpoint.name, endpoint=endpoint)
+        self._betas = betas
         self._modules = tuple(modules)
         self._extra = extra
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
+        """See AnthropicProvider."""
+        # Cast: the contract promises an iterator that can be closed, which is what aborts the call.
+        items = cast(
+            "AsyncGenerator[ModelDelta | ModelResponse]", super().stream(without_first_party(request))
+        )
+        async with aclosing(items):
+            async for item in items:
+                yield item
+
+    async def count_tokens(self, request: ModelRequest) -> int | None:
+        """See AnthropicProvider."""
+        return await super().count_tokens(without_first_party(request))
+
+    def takes(self, field: str) -> bool:
+        """Betas that the vendor knows, and what Anthropic takes."""
+        beta = field.removeprefix("beta:")
+        return beta in self._betas if beta != field else super().takes(field)
 
     def why_not(self, model: str) -> str | None:
         """See SaysWhyNot: only the missing SDK is known here; credentials are found, or not, by the SDK."""

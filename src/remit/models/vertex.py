@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 
 from remit.models.http import ModelTimeouts
+from remit.models.vendor_request import VERTEX_BETAS
 from remit.models.vendor_sdk import VendorEndpoint, VendorProvider
 
 NAME = "vertex"
@@ -33,4 +34,4 @@ def vertex_provider(
         )
 
     endpoint = VendorEndpoint(name=NAME, open_client=open_client, counts_tokens=True, timeouts=timeouts)
-    return VendorProvider(endpoint, modules=MODULES, extra=NAME)
+    return VendorProvider(endpoint, modules=MODULES, extra=NAME, betas=VERTEX_BETAS)

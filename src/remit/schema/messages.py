@@ -1,4 +1,5 @@
-"""What a caller sends to /v1/messages. Fields that are not here go on as they are to providers of the same protocol."""
+"""What a caller sends to /v1/messages: published fields alone (`published`), and of those none that could spend outside of
+the hold."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Annotated, cast
 import msgspec
 
 from remit.errors import InvalidRequest
+from remit.schema.published import ASKED, COUNTED, Shape, client_tool, refuse_unknown
 from remit.schema.wire import Json, JsonMap, ModelId, OutputTokens, decode
 
 MESSAGES_MAX = 100_000
@@ -48,13 +50,11 @@ REFUSED: dict[str, str] = {
 NO_THREADS = "`thread`: threads kept at the provider are not passed on, for their length is unknown; send all messages."
 ALLOWED_VALUES: dict[str, str] = {"service_tier": "standard_only", "speed": "standard"}
 """Other values have other rates."""
-CLIENT_TOOL_PREFIXES = ("custom", "bash_", "text_editor_", "computer_", "memory_", "browser_toolset_")
-"""Tools that the caller runs. All others run at the provider, at a price of their own."""
 
 
 def read_messages(body: bytes) -> GivenMessages:
     """A request for an answer. Raises InvalidRequest."""
-    given = read_counted(body)
+    given = _read(body, ASKED)
     if given.known.max_tokens is None:
         raise InvalidRequest("`max_tokens` is required; add it.")
     return given
@@ -62,6 +62,10 @@ def read_messages(body: bytes) -> GivenMessages:
 
 def read_counted(body: bytes) -> GivenMessages:
     """A request to count its tokens. Raises InvalidRequest."""
+    return _read(body, COUNTED)
+
+
+def _read(body: bytes, published: Shape) -> GivenMessages:
     known = decode(body, MessagesParams)
     whole = decode(body, JsonMap)  # what is passed on unread can be no JSON either
     further = {
@@ -72,6 +76,7 @@ def read_counted(body: bytes) -> GivenMessages:
     if not isinstance((known.output_config or {}).get("effort", ""), str):
         raise InvalidRequest("`output_config.effort`: must be a word such as low, medium or high.")
     _refuse_spending(known, further)
+    refuse_unknown({name: whole[name] for name in whole if name not in (*REFUSED, "thread")}, published, "")
     for name in (*REFUSED, "thread"):
         further.pop(name, None)
     return GivenMessages(known=known, further=further)
@@ -92,11 +97,13 @@ def _refuse_spending(known: MessagesParams, further: JsonMap) -> None:
             )
     for index, tool in enumerate(known.tools):
         type = tool.get("type") or "custom"
-        if not isinstance(type, str) or not type.startswith(CLIENT_TOOL_PREFIXES):
+        shape = client_tool(type)
+        if shape is None:
             raise InvalidRequest(
                 f"`tools[{index}].type`: {type!r} runs at the provider, where {_SPENDS}; use a tool that you run.",
                 code="not_supported",
             )
+        refuse_unknown(tool, shape, f"tools[{index}]")
     for index, edit in enumerate(_edits(further.get("context_management"))):
         if str(edit.get("type")).startswith("compact"):
             raise InvalidRequest(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from remit.schema.wire import JsonMap, ModelId, OutputTokens, Params
+from remit.schema.wire import Json, JsonMap, ModelId, OutputTokens, Params
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -57,7 +57,9 @@ class Reasoning(Params, frozen=True, kw_only=True):
     """How a response thinks."""
 
     effort: Effort | None = None
-    summary: Literal["auto", "concise", "detailed"] | None = None
+    summary: Literal["auto", "concise", "detailed", "none"] | None = None
+    context: Literal["auto", "current_turn", "all_turns"] | None = None
+    """Which of the reasoning of before is read again: here all that is sent."""
 
 
 class TextSettings(Params, frozen=True, kw_only=True):
@@ -88,6 +90,8 @@ class ResponsesParams(Params, frozen=True, kw_only=True):
     prompt_cache_key: str | None = None
     safety_identifier: str | None = None
     user: str | None = None
+    client_metadata: dict[str, Json] | None = None
+    """What Codex says of itself; it goes to nobody."""
     store: Literal[False] | None = None
     background: Literal[False] | None = None
     truncation: Literal["disabled"] | None = None

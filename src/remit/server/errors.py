@@ -41,7 +41,7 @@ _KINDS: dict[type[RemitError], _Kind] = {
     errors.SequenceConflict: _Kind(409, "conflict_error", should_retry=True),
     errors.RateLimited: _Kind(429, "rate_limit_error"),
     errors.Overloaded: _Kind(529, "overloaded_error"),
-    errors.HoldRefused: _Kind(400, "invalid_request_error"),
+    errors.HoldRefused: _Kind(402, "billing_error"),
     errors.Unpriced: _Kind(400, "invalid_request_error"),
     errors.ModelUnavailable: _Kind(400, "invalid_request_error"),
     errors.VerifierUnavailable: _Kind(400, "invalid_request_error"),

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 from starlette.types import Send
 
-from remit.errors import ModelUnavailable, NotFound
+from remit.errors import HoldRefused, ModelUnavailable, NotFound
 from remit.server.errors import ErrorAnswer, answer
 
 OPENAI_PATHS = ("/v1/chat/completions", "/v1/responses")
 MODEL_PATHS = (*OPENAI_PATHS, "/v1/messages", "/v1/messages/count_tokens")
 
+UNPAID = "insufficient_quota"
 _SERVER_ERRORS = ("api_error", "overloaded_error", "timeout_error")
 _FIELD = re.compile(r"^`([^`]+)`")
 
@@ -49,12 +50,16 @@ def openai_answer(error: Exception, request_id: str) -> ErrorAnswer:
     plain = answer(error, request_id)
     said: dict[str, Any] = msgspec.json.decode(plain.body)["error"]  # Any: JSON, made by `answer`
     field = _FIELD.match(said["message"])
+    # Claude Code gives up at once on a 402, and Codex on nothing but a 400: it would ask five times more. A code of its own
+    # (`budget_reached`) it would show instead of the reason.
+    is_unpaid = isinstance(error, HoldRefused)
+    type = UNPAID if is_unpaid else said["type"]
     body = {
         "error": {
             "message": said["message"],
-            "type": "server_error" if said["type"] in _SERVER_ERRORS else said["type"],
+            "type": "server_error" if said["type"] in _SERVER_ERRORS else type,
             "param": field[1] if field is not None else None,
-            "code": said.get("details", {}).get("error_code"),
+            "code": UNPAID if is_unpaid else said.get("details", {}).get("error_code"),
         }
     }
-    return ErrorAnswer(plain.status, msgspec.json.encode(body), plain.headers)
+    return ErrorAnswer(400 if is_unpaid else plain.status, msgspec.json.encode(body), plain.headers)

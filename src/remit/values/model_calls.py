@@ -15,6 +15,10 @@ UNPARSED_INPUT = "unparsed_arguments"
 """Where arguments of a call go that are no JSON object: no tool has such a field, so the model is told and can mend them."""
 
 
+THINKING_TOKENS_MIN = 1_024
+"""The least that Anthropic takes as a budget of thinking."""
+
+
 class EncodedObjects(tuple[JsonObject, ...]):
     """Objects of which the first were encoded earlier: a conversation is asked again with each call, and longer. Nobody
     changes one of them."""
@@ -78,6 +82,20 @@ class ModelRequest(Value, frozen=True, kw_only=True, dict=True):
         system = None if "system" in self.fields else self.system
         messages, tools = _encoded(self.messages), _encoded(self.tools)
         return msgspec.json.encode([system, messages, tools, self.tool_choice, self.fields])
+
+    def limited_to(self, max_tokens: int) -> ModelRequest:
+        """The same for less output. A budget of thinking that would not leave any of it is made smaller too."""
+        fields = self.fields
+        thinking = fields.get("thinking")
+        budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+        if isinstance(thinking, dict) and isinstance(budget, int) and max_tokens <= budget < self.max_tokens:
+            less = max_tokens // 2
+            smaller: JsonObject = {**thinking, "budget_tokens": less}
+            fields = {
+                **fields,
+                "thinking": smaller if less >= THINKING_TOKENS_MIN else JsonObject(type="disabled"),
+            }
+        return msgspec.structs.replace(self, max_tokens=max_tokens, fields=fields)
 
     def asked_of(self, model: str) -> ModelRequest:
         """The same, asked of another model; what was encoded stays encoded."""

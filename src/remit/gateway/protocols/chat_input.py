@@ -94,7 +94,9 @@ def _tool(tool: JsonObject, place: str) -> JsonObject:
 def _chosen_function(choice: str | JsonObject | None) -> str | None:
     if not isinstance(choice, dict):
         return None
+    only(choice, ("type", "function"), "tool_choice")
     function = as_object(choice.get("function"), "tool_choice.function")
+    only(function, ("name",), "tool_choice.function")
     return as_text(function.get("name"), "tool_choice.function.name")
 
 
@@ -127,6 +129,12 @@ def _assistant(message: JsonObject, place: str) -> JsonObject:
     calls = message.get("tool_calls")
     for index, call in enumerate(calls if isinstance(calls, list) else []):
         at = f"{place}.tool_calls[{index}]"
+        only(as_object(call, at), ("id", "type", "function", "index"), at)
+        only(
+            as_object(as_object(call, at).get("function"), f"{at}.function"),
+            ("name", "arguments"),
+            f"{at}.function",
+        )
         function = as_object(as_object(call, at).get("function"), f"{at}.function")
         blocks.append(
             {
@@ -153,13 +161,17 @@ def _part(part: JsonValue, place: str) -> JsonValue:
     given = as_object(part, place)
     match given.get("type"):
         case "text":
+            only(given, ("type", "text"), place)
             return {"type": "text", "text": as_text(given.get("text"), f"{place}.text")}
         case "image_url":
+            only(given, ("type", "image_url"), place)
             image = as_object(given.get("image_url"), f"{place}.image_url")
+            only(image, ("url", "detail"), f"{place}.image_url")
             if image.get("detail") not in (None, "auto"):
                 raise invalid(f"{place}.image_url.detail", "is not served here; remove it.")
             return image_of(image.get("url"), f"{place}.image_url.url")
         case "file":
+            only(given, ("type", "file"), place)
             return file_of(as_object(given.get("file"), f"{place}.file"), f"{place}.file")
         case kind:
             raise invalid(f"{place}.type", f"{kind!r} is none of: text, image_url, file.")
@@ -175,6 +187,7 @@ def _plain_text(content: JsonValue, place: str) -> str:
         given = as_object(part, f"{place}.content[{index}]")
         if given.get("type") not in ("text", "refusal"):
             raise invalid(f"{place}.content[{index}].type", "only text can stand here.")
+        only(given, ("type", "text", "refusal"), f"{place}.content[{index}]")
         texts.append(as_text(given.get("text") or given.get("refusal"), f"{place}.content[{index}].text"))
     return "\n".join(texts)
 

@@ -10,6 +10,9 @@ import msgspec
 from remit.schema.messages import GivenMessages
 from remit.values import JsonObject, JsonValue, MessageEvent, ModelDelta, ModelRequest, ModelResponse, Usage
 
+BILLING_NOTE = "x-anthropic-billing-header:"
+"""How a block of Claude Code's system prompt begins that is for Anthropic alone. It differs from call to call, so with it
+no other server could keep a prompt in its cache."""
 COUNTED_MAX_TOKENS = 1
 """What a request has that is only counted: it asks for no answer."""
 
@@ -21,11 +24,15 @@ def request_from_messages(given: GivenMessages, *, betas: Sequence[str] = ()) ->
     system = known.system if isinstance(known.system, str) else None
     if known.system is not None and not isinstance(known.system, str):
         fields["system"] = list[JsonValue](known.system)
-        system = "\n\n".join(str(block.get("text") or "") for block in known.system)
+        texts = [str(block.get("text") or "") for block in known.system]
+        system = "\n\n".join(text for text in texts if not text.startswith(BILLING_NOTE)) or None
     output = dict(known.output_config or {})
     effort = output.pop("effort", None)
-    if output:
-        fields["output_config"] = output
+    for name, value in output.items():
+        if name == "format":
+            fields["output_config"] = {name: value}
+        else:
+            fields[f"output_config.{name}"] = value
     return ModelRequest(
         model=known.model,
         messages=known.messages,

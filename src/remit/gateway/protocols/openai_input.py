@@ -10,8 +10,12 @@ import msgspec
 from remit.errors import InvalidRequest
 from remit.values import UNPARSED_INPUT, JsonObject, JsonValue
 
-MAX_TOKENS_DEFAULT = 8_192
-"""Where the caller names no limit; the hold must have one."""
+MAX_TOKENS_DEFAULT = 32_768
+"""Where the caller names no limit (Codex never does): enough to think and to write a file. The hold must have one, and a
+smaller budget or model makes it smaller."""
+
+
+_OF_SCHEMAS = ("name", "description", "schema", "strict")
 
 
 def invalid(place: str, what: str) -> InvalidRequest:
@@ -88,9 +92,13 @@ def format_of(given: JsonObject, place: str) -> JsonObject | None:
     """A JSON schema to answer by, in the canonical form; None for plain text. `json_object` is left to its own."""
     match given.get("type"):
         case "text":
+            only(given, ("type",), place)
             return None
         case "json_schema":
-            inner = given.get("json_schema", given)
+            is_nested = "json_schema" in given
+            inner = as_object(given.get("json_schema", given), f"{place}.json_schema")
+            only(given, ("type", *(("json_schema",) if is_nested else _OF_SCHEMAS)), place)
+            only(inner, (*(() if is_nested else ("type",)), *_OF_SCHEMAS), f"{place}.json_schema")
             schema = as_object(as_object(inner, place).get("schema"), f"{place}.schema")
             return {"type": "json_schema", "schema": schema}
         case kind:
@@ -127,12 +135,20 @@ def _data_url(text: str, place: str) -> tuple[str, str]:
 
 
 def joined_turns(messages: Sequence[JsonObject]) -> tuple[JsonObject, ...]:
-    """Neighbouring messages of one role become one: the canonical form has turns, where these protocols have items."""
+    """Neighbouring messages of one role become one: the canonical form has turns, where these protocols have items. What
+    tools gave stands first in its turn, for there it must."""
     turns: list[JsonObject] = []
     for message in messages:
-        content = cast("list[JsonValue]", message["content"])
         if turns and turns[-1]["role"] == message["role"]:
-            turns[-1] = {**turns[-1], "content": [*cast("list[JsonValue]", turns[-1]["content"]), *content]}
+            turns[-1] = {**turns[-1], "content": [*_listed(turns[-1]), *_listed(message)]}
         else:
             turns.append(message)
-    return tuple(turns)
+    return tuple({**turn, "content": sorted(_listed(turn), key=_comes_later)} for turn in turns)
+
+
+def _listed(turn: JsonObject) -> list[JsonValue]:
+    return cast("list[JsonValue]", turn["content"])
+
+
+def _comes_later(block: JsonValue) -> bool:
+    return not (isinstance(block, dict) and block.get("type") == "tool_result")

@@ -7,7 +7,9 @@ from typing import cast
 import msgspec
 
 from remit.gateway.protocols.chat_input import encoded_arguments
+from remit.gateway.protocols.openai_input import arguments_of
 from remit.gateway.protocols.responses_input import seal_thinking
+from remit.gateway.protocols.responses_tools import ResponsesTools, custom_input, shell_action
 from remit.schema.openai import ResponsesParams
 from remit.values import JsonObject, JsonValue, MessageEvent, ModelResponse, Usage
 
@@ -22,6 +24,7 @@ class ResponsesAnswer:
     def __init__(self, answer_id: str, params: ResponsesParams, *, created: int) -> None:
         self._id = answer_id
         self._params = params
+        self._tools = ResponsesTools(params)
         self._created = created
         self._model = params.model
         self._seals = "reasoning.encrypted_content" in (params.include or ())
@@ -86,7 +89,9 @@ class ResponsesAnswer:
                 frames = self._event("response.output_item.added", output_index=index, item=item)
                 return frames + self._summary("response.reasoning_summary_part.added", part=_summary_part(""))
             case _:
-                item["arguments"] = ""
+                for name in ("arguments", "input"):
+                    if isinstance(item.get(name), str):
+                        item[name] = ""
                 return self._event("response.output_item.added", output_index=index, item=item)
 
     def _delta(self, delta: JsonObject) -> bytes:
@@ -105,6 +110,8 @@ class ResponsesAnswer:
             case "input_json_delta" if delta.get("partial_json"):
                 piece = str(delta["partial_json"])
                 self._pieces.append(piece)
+                if self._tools.called(str(self._block.get("name"))).kind != "function":
+                    return b""  # what goes out is not what comes in: it is told when it is whole
                 return self._arguments("response.function_call_arguments.delta", delta=piece)
             case _:
                 return b""
@@ -117,19 +124,29 @@ class ResponsesAnswer:
                 frames = self._text("response.output_text.done", text=written)
                 frames += self._part("response.content_part.done", _text_part(written))
             case "tool_use":
-                item = self._item(index, self._block, "completed")
-                item["arguments"] = written or "{}"
-                frames = self._arguments(
-                    "response.function_call_arguments.done",
-                    arguments=written or "{}",
-                    name=self._block["name"],
-                )
+                item, frames = self._called(index, written or "{}")
             case _:
                 item = self._item(index, {**self._block, "thinking": written}, "completed")
                 frames = self._summary("response.reasoning_summary_text.done", text=written)
                 frames += self._summary("response.reasoning_summary_part.done", part=_summary_part(written))
         self._output.append(item)
         return frames + self._event("response.output_item.done", output_index=index, item=item)
+
+    def _called(self, index: int, written: str) -> tuple[JsonObject, bytes]:
+        """The item of a call that is whole, and what is told of its end."""
+        kind = self._tools.called(str(self._block["name"])).kind
+        if kind == "function":
+            item = self._item(index, self._block, "completed")
+            item["arguments"] = written
+            done = "response.function_call_arguments.done"
+            return item, self._arguments(done, arguments=written, name=item["name"])
+        item = self._item(index, {**self._block, "input": arguments_of(written, "arguments")}, "completed")
+        if kind != "custom":
+            return item, b""
+        frames = self._of_item("response.custom_tool_call_input.delta", "ctc", delta=item["input"])
+        return item, frames + self._of_item(
+            "response.custom_tool_call_input.done", "ctc", input=item["input"]
+        )
 
     def _item(self, index: int, block: JsonObject, status: str) -> JsonObject:
         match block.get("type"):
@@ -142,14 +159,7 @@ class ResponsesAnswer:
                     "content": [_text_part(str(block.get("text") or ""))],
                 }
             case "tool_use":
-                return {
-                    "id": self._item_id("fc", index),
-                    "type": "function_call",
-                    "status": status,
-                    "call_id": block["id"],
-                    "name": block["name"],
-                    "arguments": encoded_arguments(block),
-                }
+                return self._call_item(index, block, status)
             case _:
                 item: JsonObject = {
                     "id": self._item_id("rs", index),
@@ -159,6 +169,29 @@ class ResponsesAnswer:
                 if self._seals:
                     item["encrypted_content"] = seal_thinking(block)
                 return item
+
+    def _call_item(self, index: int, block: JsonObject, status: str) -> JsonObject:
+        called = self._tools.called(str(block["name"]))
+        input = cast("JsonObject", block.get("input") or {})
+        said: JsonObject = {"status": status, "call_id": block["id"]}
+        if called.kind == "local_shell":
+            return {
+                "id": self._item_id("lsh", index),
+                "type": "local_shell_call",
+                **said,
+                "action": shell_action(input),
+            }
+        if called.kind == "tool_search":
+            prefix, further = "tsc", JsonObject(execution="client", arguments=input)
+            return {"id": self._item_id(prefix, index), "type": "tool_search_call", **said, **further}
+        named: JsonObject = {"name": called.name}
+        if called.namespace is not None:
+            named["namespace"] = called.namespace
+        if called.kind == "custom":
+            kind, prefix, written = "custom_tool_call", "ctc", {"input": custom_input(input)}
+        else:
+            kind, prefix, written = "function_call", "fc", {"arguments": encoded_arguments(block)}
+        return {"id": self._item_id(prefix, index), "type": kind, **said, **named, **written}
 
     def _item_id(self, prefix: str, index: int) -> str:
         return f"{prefix}_{self._id.removeprefix('resp_')}_{index}"
