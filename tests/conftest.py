@@ -13,6 +13,10 @@ from remit.values import Principal
 IS_WHOLE = os.environ.get("REMIT_TEST_TABLES") == "whole"
 SEED = os.environ.get("REMIT_TEST_SEED", "8")
 
+os.environ.pop(
+    "COLUMNS", None
+)  # processes that run tests side by side set it, and lines would be wrapped by it
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of tests marked `table(share)` one in `share` runs, by a seed; `make cheats` runs them all. What is left out is told

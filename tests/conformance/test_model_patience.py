@@ -122,7 +122,7 @@ async def test_a_refusal_that_goes_on_is_told(speaks: Make) -> None:
             with pytest.raises(ModelCallFailed, match="maximum context length") as failed:
                 await collect(driver, ask())
             await driver.close()
-    assert (failed.value.reason, failed.value.billed) == ("invalid", "no")
+    assert (failed.value.reason, failed.value.billed) == ("too_long", "no")
     assert len(server.requests) <= 3
 
 

@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.sandbox]
 BENCH = Path(__file__).parents[2] / "scripts" / "bench"
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize(
     ("workload", "rows"),
     [("W1", 5), ("W2", 2), ("W3", 4), ("W4", 2), ("W5", 3), ("W6", 2), ("W7", 2), ("help", 1)],

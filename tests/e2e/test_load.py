@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.sandbox]
 LOAD = Path(__file__).parents[2] / "scripts" / "load"
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize(
     ("shape", "rows"),
     [("herd", 2), ("output", 3), ("storm", 2), ("release", 3), ("thaw", 2), ("shares", 3)],

@@ -9,7 +9,7 @@ import pytest
 
 from remit.errors import InvalidRequest, WrongState
 from remit.remits.events import Budget, Command, InputReceived, encode_event
-from remit.remits.reopening import is_to_be_raised
+from remit.remits.reopening import is_to_be_raised, require_raised
 from remit.values import Append, JsonObject, JsonValue, SetCap
 from remit_bench import RemitBench
 from session_bench import PRINCIPAL, say, script, use
@@ -212,3 +212,23 @@ async def test_other_ends_cannot_be_raised_and_say_how_to_start_anew(bench: Remi
         """remit do 'Answer it'"'"'s all' --verify 'grep -qx 42 answer.txt' --budget 1 --budget 1000000tokens"""
         in refused.value.message
     )
+
+
+@pytest.mark.parametrize(
+    ("new", "says"),
+    [
+        (Budget(usd="1"), "$1.00 is not above the budget there is ($2.00)"),
+        (Budget(usd="2"), "$2.00 is not above the budget there is ($2.00)"),
+        (Budget(usd="3", tokens=9), "9 tokens is not above the budget there is (10 tokens)"),
+        (Budget(usd="3"), None),
+        (Budget(tokens=11), None),
+    ],
+)
+def test_a_raise_lowers_nothing_and_raises_something(new: Budget, says: str | None) -> None:
+    before = Budget(usd="2", tokens=10)
+    if says is None:
+        require_raised("remit_1", before, new, {"nano_usd": 0, "tokens": 0})
+        return
+    with pytest.raises(InvalidRequest) as refusal:
+        require_raised("remit_1", before, new, {"nano_usd": 0, "tokens": 0})
+    assert says in refusal.value.message

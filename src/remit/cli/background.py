@@ -68,9 +68,8 @@ class _Reporter:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
-        with suppress(OSError):  # whoever started it may have gone
-            os.write(descriptor, msgspec.json.encode(report) + b"\n")
-        os.close(descriptor)
+        with suppress(OSError), os.fdopen(descriptor, "wb") as pipe:  # whoever started it may have gone
+            pipe.write(msgspec.json.encode(report) + b"\n")
 
 
 async def _own_or_say_why_not(data: Path, is_unsafe_local: bool, report: _Reporter) -> int:

@@ -72,7 +72,8 @@ async def is_to_be_raised(
 
 
 def require_raised(remit_id: str, budget: Budget, new: Budget, spent: dict[Unit, int]) -> None:
-    """Raise InvalidRequest, with the figures, unless every unit of the new budget leaves something to spend."""
+    """Raise InvalidRequest, with the figures, unless some unit is raised, none lowered, and each leaves something to
+    spend."""
     for unit in UNITS:
         field = "tokens" if unit == "tokens" else "usd"
         is_named, whole = budget_amount(new, unit) is not None, budget_amount(raised(budget, new), unit)
@@ -86,6 +87,16 @@ def require_raised(remit_id: str, budget: Budget, new: Budget, spent: dict[Unit,
             raise InvalidRequest(
                 f"`{field}`: {_amount(whole, unit)} {what}, and {_amount(spent[unit], unit)} are spent already; "
                 f"give more than {_plain(spent[unit], unit)}.",
+                code="budget_not_raised",
+            )
+    before = {unit: budget_amount(budget, unit) for unit in UNITS}
+    after = {unit: budget_amount(raised(budget, new), unit) for unit in UNITS}
+    for unit in UNITS:
+        old, whole = before[unit], after[unit]
+        if old is not None and whole is not None and (whole < old or before == after):
+            raise InvalidRequest(
+                f"`{'tokens' if unit == 'tokens' else 'usd'}`: {_amount(whole, unit)} is not above the budget there is "
+                f"({_amount(old, unit)}); give more than {_plain(old, unit)}.",
                 code="budget_not_raised",
             )
 
