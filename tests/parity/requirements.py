@@ -211,7 +211,7 @@ BEHAVIOURS: tuple[Requirement, ...] = (
     _served("stream older path", "quickstarts", "Streams are served at `/stream` and at `/events/stream`."),
     _served("events atomic", "events", "One refused event refuses all of a request."),
     _served("events blocked", "events", "A session that waits for answers takes answers only."),
-    _served("events cap", "budgets", "At the cap only events that settle are taken."),
+    _served("events cap", "budgets", "At the cap of its own budget only events that settle are taken."),
     _served("events outcome", "outcomes", "A second outcome waits for the first."),
     _served("events system", "events", "`system.message` stands last, behind what it accompanies."),
     _served("events content", "events", "Every kind of content is stored as it was sent."),

@@ -45,7 +45,7 @@ END_SECONDS_MAX = 20.0
 KEY_FILE = "key"
 LOG_FILE = "owner.log"
 LOG_BYTES_MAX = 1 << 20
-AT_WORK = ("verifying_input", "working")
+AT_WORK = ("verifying_input", "working", "paused")
 _START = (sys.executable, "-P", "-m", "remit.cli.background")
 
 Say = Callable[[str], None]

@@ -10,7 +10,7 @@ import msgspec
 
 from remit.models.json_text import read_json
 from remit.models.pieces import Pieces
-from remit.values import JsonObject, JsonValue
+from remit.values import JsonObject
 
 SIGNATURE = "chat:"
 """How such a signature begins."""
@@ -139,11 +139,6 @@ def kept_in(block: JsonObject, *, provider: str, model: str) -> Kept | None:
         known.pop(DETAILS, None)
         calls = {}
     return Kept(fields=known, calls=calls)
-
-
-def is_signed_for_chat(signature: JsonValue) -> bool:
-    """Whether a block of thinking is for a server of Chat Completions."""
-    return isinstance(signature, str) and signature.startswith(SIGNATURE)
 
 
 def retold(message: str, told: Told) -> Told | None:

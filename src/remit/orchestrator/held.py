@@ -119,8 +119,11 @@ class HeldSandboxes:
             async with lock:  # tools that run side by side share one
                 held = self._held.get(writer.session_id) or await self._start_in_turn(writer)
         held.last_used = self._clock.monotonic()
-        if held.resource_ids != tuple(writer.state.resources):
-            await self._renew_uploads(writer, held)  # where it cannot, the next turn has a sandbox that can
+        async with held.uploads_lock:  # several tools ask at once
+            if held.resource_ids != tuple(writer.state.resources):
+                await self._renew_uploads(
+                    writer, held
+                )  # where it cannot, the next turn has a sandbox that can
         return held.sandbox
 
     async def _start_in_turn(self, writer: SessionWriter) -> Held:
@@ -192,12 +195,12 @@ class HeldSandboxes:
                     packages_digest=state.packages_digest,
                 )
             )
+            await _place_links(writer, sandbox)
+            tree = await self._read_tree(digest)
+            outputs = await load_outputs(self._blobs, state.outputs_digest)
         except BaseException:
             await asyncio.shield(sandbox.destroy())
             raise
-        await _place_links(writer, sandbox)
-        tree = await self._read_tree(digest)
-        outputs = await load_outputs(self._blobs, state.outputs_digest)
         held = Held(
             workspace_id=writer.principal.workspace_id,
             sandbox=sandbox,
@@ -205,6 +208,7 @@ class HeldSandboxes:
             tree=tree,
             outputs=outputs,
             resource_ids=tuple(state.resources),
+            links=links_outside(state.resources),
         )
         self._held[writer.session_id] = held
         return held
@@ -270,7 +274,9 @@ class HeldSandboxes:
         if held is None:
             return
         try:
-            if not await self._renew_uploads(writer, held):
+            async with held.uploads_lock:
+                has_all = await self._renew_uploads(writer, held)
+            if not has_all:
                 await self.snapshot(writer)
                 why = "the files that the session was given cannot be changed in it while it lives"
                 await self.announce_loss(writer, SandboxLost(why, code="released"))
@@ -284,7 +290,7 @@ class HeldSandboxes:
             return True
         mounts = await self.mounts(writer)
         if mounts != held.mounts:
-            if _fixed(mounts) != _fixed(held.mounts):
+            if _fixed(mounts) != _fixed(held.mounts) or links_outside(writer.state.resources) != held.links:
                 return False
             digest = next((mount.tree_digest for mount in mounts if mount.path == UPLOADS), None)
             if not await held.sandbox.replace_uploads(digest):

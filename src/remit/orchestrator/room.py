@@ -24,7 +24,7 @@ from remit.session.compaction import (
 )
 from remit.session.refusals import TooLong, blamed_blocks, read_too_long
 from remit.session.sendable import within_limits
-from remit.session.state import context_tokens
+from remit.session.state import BYTES_PER_TOKEN, context_tokens
 from remit.values import ModelRequest
 
 WINDOW_SHARE_ASSUMED = 0.75
@@ -116,7 +116,9 @@ class Room:
 
     async def _learn(self, request: ModelRequest, told: TooLong, failure: ModelCallFailed) -> None:
         """The window is what the refusal says, or less than what was sent. The call must be smaller than this one."""
-        sent = max(told.sent_tokens or 0, context_tokens(self._writer.state), WINDOW_TOKENS_MIN)
+        # The log has files by their names; what was sent has their contents.
+        was_sent = max(context_tokens(self._writer.state), len(request.content_json) // BYTES_PER_TOKEN)
+        sent = max(told.sent_tokens or 0, was_sent, WINDOW_TOKENS_MIN)
         thought = await self._window(request.model)
         window = told.window_tokens or int(WINDOW_SHARE_ASSUMED * min(sent, thought))
         await self._writer.append(
@@ -138,7 +140,8 @@ class Room:
             except ModelCallFailed as failure:
                 if failure.reason != "too_long" and read_too_long(failure.message) is None:
                     raise
-                window //= 2
+                window = max(WINDOW_TOKENS_MIN, window // 2)
+                await self._learn(sent, TooLong(window_tokens=window), failure)
                 asking = summary_of_what_fits(self._request(), window_tokens=window)
                 continue
             summary = "".join(str(block["text"]) for block in response.content if block["type"] == "text")

@@ -130,7 +130,7 @@ class SessionTurn:
                 return await self._gateway.call(self._writer.principal, sent, recorder)
             except ModelCallFailed as failure:
                 is_mendable = mendings_left > 0 and self._is_own(asked)
-                if not is_mendable or not await self._room.mend(asked, failure):
+                if not is_mendable or not await self._room.mend(sent, failure):
                     raise
             request = self.view.request
         raise AssertionError("the last attempt returns or raises")

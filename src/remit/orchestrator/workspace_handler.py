@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from remit.clock import Clock
+from remit.errors import NotFound
 from remit.gateway.caps import HELD, Caps
 from remit.gateway.direct_calls import LOOK_AFTER_SECONDS, STARTED, DirectCalls, settle_abandoned
 from remit.interfaces import SessionStore
@@ -80,6 +81,14 @@ class WorkspaceHandler:
             if any(hold.state == "open" for hold in behind) or not (self._owns_store or is_old):
                 is_waiting = True
                 continue
+            if not behind and stream_id != lease.stream_id and not await self._is_there(principal, stream_id):
+                # Deleted with what it says of the call: nobody knows what that cost.
+                unknown = [
+                    Settle(hold_id=hold.hold_id, unit=hold.unit, amount=hold.amount, is_assumed=True)
+                    for hold in held
+                ]
+                await self._caps.settle(principal, call_id, held, unknown)
+                continue
             settled = {hold.unit: hold for hold in behind}
             settlements = [
                 Settle(
@@ -92,6 +101,13 @@ class WorkspaceHandler:
             ]
             await self._caps.settle(principal, call_id, held, settlements)
         return is_waiting
+
+    async def _is_there(self, principal: Principal, stream_id: str) -> bool:
+        try:
+            await self._store.head(principal, stream_id)
+        except NotFound:
+            return False
+        return True
 
     async def _is_abandoned(self, principal: Principal, lease: Lease, hold: HoldRow) -> bool:
         if hold.hold_id in self._calls.under_way:

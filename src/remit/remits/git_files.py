@@ -29,7 +29,6 @@ UNCOMMITTED = "info/remit-uncommitted"
 PIECE_BYTES = 262_144
 GIT_TIMEOUT_SECONDS = 300.0
 GIT_FILE_BYTES_MAX = 1 << 30
-_RULES = frozenset({".gitignore", ".gitattributes"})
 
 
 class GitInput(Value, frozen=True, kw_only=True):

@@ -72,8 +72,8 @@ async def is_to_be_raised(
 
 
 def require_raised(remit_id: str, budget: Budget, new: Budget, spent: dict[Unit, int]) -> None:
-    """Raise InvalidRequest, with the figures, unless some unit is raised, none lowered, and each leaves something to
-    spend."""
+    """Raise InvalidRequest, with the figures, unless no unit is lowered and each leaves something to spend. The same
+    budget is enough where something else was in the way (a cap of the key)."""
     for unit in UNITS:
         field = "tokens" if unit == "tokens" else "usd"
         is_named, whole = budget_amount(new, unit) is not None, budget_amount(raised(budget, new), unit)
@@ -93,10 +93,10 @@ def require_raised(remit_id: str, budget: Budget, new: Budget, spent: dict[Unit,
     after = {unit: budget_amount(raised(budget, new), unit) for unit in UNITS}
     for unit in UNITS:
         old, whole = before[unit], after[unit]
-        if old is not None and whole is not None and (whole < old or before == after):
+        if old is not None and whole is not None and whole < old:
             raise InvalidRequest(
-                f"`{'tokens' if unit == 'tokens' else 'usd'}`: {_amount(whole, unit)} is not above the budget there is "
-                f"({_amount(old, unit)}); give more than {_plain(old, unit)}.",
+                f"`{'tokens' if unit == 'tokens' else 'usd'}`: {_amount(whole, unit)} is below the budget there is "
+                f"({_amount(old, unit)}); give at least {_plain(old, unit)}.",
                 code="budget_not_raised",
             )
 

@@ -157,7 +157,7 @@ def _last_failure(rows: Sequence[EventRow]) -> Failure | None:
             provider = cast("str | None", _decode(row).get("provider"))
         elif row.type == "model.ended":
             body = _decode(row)
-            is_paid = is_paid or (bool(body.get("is_assumed")) and body.get("cost_nano_usd") != 0)
+            is_paid = is_paid or bool(body.get("is_assumed"))
             if body.get("error_reason") is None:
                 in_a_row = paid_in_a_row = 0
                 is_paid = False

@@ -41,7 +41,7 @@ async def copy_resources(
 
     All or nothing: raises InvalidRequest naming the field, and then no copy is left."""
     paths = [_path_of(resource, f"{field}[{index}]") for index, resource in enumerate(params)]
-    _check_paths(paths, present, field)
+    check_paths(paths, present, field)
     made: list[JsonObject] = []
     try:
         for index, (resource, path) in enumerate(zip(params, paths, strict=True)):
@@ -130,7 +130,8 @@ def _path_of(resource: ResourceParams, field: str) -> str:
             raise not_supported(f"{field}.type", "memory_store resources are", "Remove it.")
 
 
-def _check_paths(paths: Sequence[str], present: Mapping[str, JsonObject], field: str) -> None:
+def check_paths(paths: Sequence[str], present: Mapping[str, JsonObject], field: str) -> None:
+    """Raise InvalidRequest unless each of these can be mounted beside what is there."""
     if len(paths) + len(present) > RESOURCES_MAX:
         raise InvalidRequest(f"`{field}`: a session has at most {RESOURCES_MAX} files; add fewer.")
     taken = {str(resource["mount_path"]) for resource in present.values()}

@@ -24,7 +24,8 @@ ABSENCE_SECONDS = 10.0
 """So long nobody attends, then it is interrupted: whoever lost a connection comes back within that. After a crash the next
 process begins nothing until those who attended are back, or this has passed."""
 LOOK_SECONDS = 0.5
-AT_WORK = frozenset({"verifying_input", "working"})
+AT_WORK = frozenset({"verifying_input", "working", "paused"})
+"""A paused one would go on by itself."""
 """What is interrupted; any other remit waits for somebody, and costs nothing."""
 ACTOR = "the end of the command that it was attached to"
 

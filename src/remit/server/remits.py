@@ -192,7 +192,7 @@ class RemitRoutes:
         body = await read_body(request, bytes_max=1 << 16)
         given = decode(body, RemitAttend) if body.strip() else RemitAttend()
         state, _ = await self._load(principal, remit_id)
-        if state.ended is not None or given.detach:
+        if _is_over(state) or given.detach:
             self._attendance.forget(remit_id)
         else:
             with self._attendance.attending(principal, remit_id):
@@ -204,7 +204,7 @@ class RemitRoutes:
 
     async def _until_ended(self, principal: Principal, remit_id: str) -> None:
         async with self._services.bus.subscribe(remit_id) as subscription:
-            while (await self._load(principal, remit_id))[0].ended is None:
+            while not _is_over((await self._load(principal, remit_id))[0]):
                 with anyio.move_on_after(ATTEND_POLL_SECONDS):
                     while not any(row.type == "remit.ended" for row in (await subscription.next()).rows):
                         pass
@@ -347,6 +347,11 @@ def refuse_approval(remit_id: str, state: RemitState, command: Command) -> Wrong
         code="despite_required",
         details={"reasons": left},
     )
+
+
+def _is_over(state: RemitState) -> bool:
+    """One whose budget is being raised is about to go on."""
+    return state.ended is not None and not any(command.type == "remit.raise" for command in state.pending)
 
 
 async def _until_left(request: Request, scope: anyio.CancelScope) -> None:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from remit.errors import NotFound, SequenceConflict, WrongState
-from remit.resources.session_resources import copy_resources, resource_to_wire
+from remit.resources.session_resources import check_paths, copy_resources, resource_to_wire
 from remit.schema.lists import encode_list
 from remit.schema.resources import RESOURCES_LIMIT_MAX, ResourceUpdate, decode_resource
 from remit.schema.wire import not_supported
@@ -64,10 +64,9 @@ class SessionResourceRoutes:
 
             def added(state: SessionState) -> NewEvent:
                 _check_open(state)
-                if any(each["mount_path"] == resource["mount_path"] for each in state.resources.values()):
-                    raise WrongState(
-                        f"`mount_path`: {resource['mount_path']!r} was taken by another file just now; choose another."
-                    )
+                check_paths(
+                    [str(resource["mount_path"])], state.resources, "resources"
+                )  # others may have come
                 return private(services.ids, "session.resource_added", {"resource": resource})
 
             await self._append(principal, session_id, added)

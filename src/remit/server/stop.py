@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import anyio
 from starlette.requests import Request
@@ -27,7 +28,7 @@ SECONDS_MAX = 1.8
 POLL_SECONDS = 0.05
 PAGE_LIMIT = 200
 RUNNING: dict[StreamKind, tuple[str, ...]] = {
-    "remit": ("verifying_input", "working"),
+    "remit": ("verifying_input", "working", "paused"),
     "session": ("running", "rescheduling"),
 }
 
@@ -57,7 +58,8 @@ class StopRoutes:
             running = await self._running(principal)
             for stream_id in running:  # what begins meanwhile is interrupted too
                 if stream_id not in stopped:
-                    await self._interrupt(principal, stream_id)
+                    with suppress(NotFound):  # deleted since it was listed
+                        await self._interrupt(principal, stream_id)
                     stopped[stream_id] = None
             cut += self._calls.interrupt(principal.workspace_id)
             calls = self._calls.running(principal.workspace_id)

@@ -225,6 +225,18 @@ def _found_idle(
     match reason:
         case "requires_action":
             return _found_asking(state, path, since_us)
+        case "budget_reached" if state.takes_messages_at_cap:
+            said = f": {signs.trouble.message.rstrip('.')}" if signs.trouble is not None else ""
+            return Found(
+                waits_for="budget",
+                since_us=since_us,
+                sentences=(
+                    f"The cap of its key or workspace was reached at {when}{said}.",
+                    *_accounts_in_words(accounts),
+                    "The next message goes on once there is room.",
+                ),
+                ways=(say,),
+            )
         case "budget_reached":
             return Found(
                 waits_for="budget",
