@@ -55,4 +55,7 @@ async def _one(client: AsyncAnthropic, agent_id: str, environment_id: str, *, in
 
 def _own_type(each: object) -> str | None:
     kind = type(each)
-    return f"{kind.__module__}.{kind.__qualname__}" if kind.__module__.startswith(OF_THE_SERVER) else None
+    module = (
+        kind.__module__ if isinstance(kind.__module__, str) else ""
+    )  # some types say it to their instances alone
+    return f"{module}.{kind.__qualname__}" if module.startswith(OF_THE_SERVER) else None

@@ -254,5 +254,6 @@ async def test_two_calls_with_one_id_are_two_calls(tmp_path: Path) -> None:
     assert len(uses) == 2
     assert results == uses
     called = [call["id"] for call in second["messages"][-3]["tool_calls"]]
-    assert [message["tool_call_id"] for message in second["messages"][-2:]] == called
+    # In the order in which they were done: they run side by side.
+    assert {message["tool_call_id"] for message in second["messages"][-2:]} == set(called)
     assert len(set(called)) == 2

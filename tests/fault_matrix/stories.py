@@ -187,12 +187,30 @@ async def commission(person: Person, **fields: Any) -> str:
     return f"/v1/remits/{person.known['remit']}"
 
 
+async def _until(person: Person, path: str, is_enough: Callable[[list[JsonObject]], bool]) -> None:
+    """Follow a remit for so long. What waits for people, as a refused key does, goes on when they say so."""
+    reader = person.reader(f"{path}/events/stream")
+    answered = 0
+
+    def waiting(log: list[JsonObject]) -> list[JsonObject]:
+        return [one for one in log if one["type"] == "remit.paused" and one["wake_at"] is None][answered:]
+
+    while not is_enough(reader.log):
+        await reader.until(lambda log: is_enough(log) or waiting(log))
+        if waiting(reader.log) and not is_enough(reader.log):
+            answered += 1
+            await person.post(f"{path}/resume")
+
+
+def _has_ended(log: list[JsonObject]) -> bool:
+    return any(one["type"] == "remit.ended" for one in log)
+
+
 async def _follow_remit(person: Person, path: str, status: str, *, tampered: Sequence[str] = ()) -> list[str]:
     remit: Any = await person.get(path)
     if remit["status"] in ("verifying_input", "awaiting_consent"):  # a yes may come before the question
         await person.post(f"{path}/approve")
-    reader = person.reader(f"{path}/events/stream")
-    await reader.until(lambda log: [one for one in log if one["type"] == "remit.ended"])
+    await _until(person, path, _has_ended)
     remit = await person.get(path)
     if tampered and await _may_not_have_run(person, remit["session_ids"]):
         tampered = remit["tampered"]
@@ -249,7 +267,7 @@ async def _raised_remit(person: Person) -> list[str]:
     for listener in person.readers.values():
         if listener.path == reader.path:
             person.follow(listener)  # the streams ended with the remit
-    await reader.until(_ended_again)
+    await _until(person, path, _ended_again)
     return await _follow_remit(person, path, "satisfied")
 
 

@@ -53,6 +53,7 @@ REASONS = {
     "unavailable",
     "cut",
     "garbage",
+    "too_long",
 }
 JSON = st.recursive(
     st.none()
