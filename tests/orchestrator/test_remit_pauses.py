@@ -166,6 +166,21 @@ def test_a_long_outage_is_looked_at_less_and_less() -> None:
     on_a_platform(play, failure("unavailable"), script=OUTCOME_SCRIPT)
 
 
+def test_what_is_paused_is_stopped_with_all_the_rest_and_goes_on_when_people_say_so() -> None:
+    async def play(outage: Outage) -> None:
+        await outage.until("remit.paused")
+        report: Any = await outage.person.post("/v1/stop")
+        assert outage.path.rpartition("/")[2] in report["interrupted"]
+        assert report["nothing_runs"] is True
+        outage.server.error = None
+        await asyncio.sleep(LONGER_THAN_ANY_PAUSE)
+        assert (await outage.get())["status"] == "interrupted"
+        await outage.person.post(f"{outage.path}/resume")
+        assert await outage.ends_as() == "satisfied"
+
+    on_a_platform(play, failure("unavailable"), script=OUTCOME_SCRIPT)
+
+
 @pytest.mark.parametrize(
     ("error", "mend"),
     [
