@@ -208,7 +208,6 @@ class HeldSandboxes:
             tree=tree,
             outputs=outputs,
             resource_ids=tuple(state.resources),
-            links=links_outside(state.resources),
         )
         self._held[writer.session_id] = held
         return held
@@ -290,7 +289,7 @@ class HeldSandboxes:
             return True
         mounts = await self.mounts(writer)
         if mounts != held.mounts:
-            if _fixed(mounts) != _fixed(held.mounts) or links_outside(writer.state.resources) != held.links:
+            if _fixed(mounts) != _fixed(held.mounts):
                 return False
             digest = next((mount.tree_digest for mount in mounts if mount.path == UPLOADS), None)
             if not await held.sandbox.replace_uploads(digest):

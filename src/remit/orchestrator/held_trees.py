@@ -4,7 +4,7 @@ and the row that says so."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -43,8 +43,6 @@ class Held:
     mounts: tuple[ReadOnlyTree, ...]
     resource_ids: tuple[str, ...] = ()
     """Whose files are in it."""
-    links: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Those outside of the working tree, which it was made with."""
     tree: Tree | None = None
     """The last snapshot's, to spare hashing what did not change."""
     outputs: Tree = EMPTY_TREE
