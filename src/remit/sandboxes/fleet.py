@@ -206,7 +206,13 @@ class Fleet:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        connection = await Connection.open(id, ours)
+        try:
+            connection = await Connection.open(id, ours)
+        except BaseException:
+            ours.close()
+            lane.close()
+            os.close(complaints)
+            raise
         ended.add_done_callback(lambda _: connection.close())  # whatever still holds the socket
         start: JsonObject = {
             **plan.start,

@@ -374,7 +374,9 @@ class BubblewrapProvider:
         return LaunchPlan(
             argv=_command(program, image, folder, limits, mounts, trusting, laid, spec.links),
             descriptors=[
-                await asyncio.to_thread(_memory_file, "seccomp", build_filter()),
+                _memory_file(
+                    "seccomp", build_filter()
+                ),  # not in a thread: who is cancelled would not close it
                 *(
                     []
                     if laid is None
