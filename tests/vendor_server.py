@@ -11,8 +11,27 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
+
+ENVIRONMENT = {
+    "AWS_REGION": "eu-west-1",
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "aws-secret",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "CLOUD_ML_REGION": "europe-west1",
+    "ANTHROPIC_VERTEX_PROJECT_ID": "some-project",
+}
+WITHOUT = ("AWS_BEARER_TOKEN_BEDROCK", "AWS_PROFILE", "HTTP_PROXY", "http_proxy", "ALL_PROXY")
 AWS = "application/vnd.amazon.eventstream"
 SSE = "text/event-stream"
+
+
+def set_usual_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an operator of both clouds has set, and nothing that leads elsewhere."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    for name in WITHOUT:
+        monkeypatch.delenv(name, raising=False)
 
 
 @dataclass

@@ -29,7 +29,7 @@ from remit.schema.wire import decode
 from remit.server.openai_errors import answer_for
 from remit.testing.model_server import Answer, ModelServer, ServedToolUse
 from remit.values import Account, Rate
-from vendor_server import AWS, SSE, Vendor, aws_frame, sse_frame
+from vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
 
 google_credentials = pytest.importorskip("google.oauth2.credentials", reason="pip install 'remit[vertex]'")
 
@@ -170,17 +170,7 @@ async def world_of(
 
 @pytest.fixture(autouse=True)
 def usual_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "AWS_REGION": "eu-west-1",
-        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "aws-secret",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "CLOUD_ML_REGION": "europe-west1",
-        "ANTHROPIC_VERTEX_PROJECT_ID": "some-project",
-    }.items():
-        monkeypatch.setenv(name, value)
-    for name in ("AWS_BEARER_TOKEN_BEDROCK", "AWS_PROFILE", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+    set_usual_environment(monkeypatch)
 
 
 async def play(world: GatewayWorld, recording: Recording, model: str) -> tuple[int, dict[str, str], str]:

@@ -29,7 +29,7 @@ from remit.models.openai_responses_request import responses_body
 from remit.models.sse import SseParser
 from remit.models.vertex import vertex_provider
 from remit.values import UNPARSED_INPUT, ModelDelta, ModelRequest, ModelResponse
-from vendor_server import AWS, SSE, Vendor, aws_frame, sse_frame
+from vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
 
 pytestmark = pytest.mark.anyio
 
@@ -257,15 +257,7 @@ async def test_messages_through_a_vendors_sdk(
 ) -> None:
     pytest.importorskip("boto3", reason="pip install 'remit[bedrock]'")
     google = pytest.importorskip("google.oauth2.credentials", reason="pip install 'remit[vertex]'")
-    for name, value in {
-        "AWS_REGION": "eu-west-1",
-        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "aws-secret",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "CLOUD_ML_REGION": "europe-west1",
-        "ANTHROPIC_VERTEX_PROJECT_ID": "some-project",
-    }.items():
-        monkeypatch.setenv(name, value)
+    set_usual_environment(monkeypatch)
     parser = SseParser()
     events = [json.loads(event.data) for event in parser.feed(wire_of(recording, "messages"))]
     frame: Callable[[Any], bytes] = aws_frame if vendor == "bedrock" else sse_frame

@@ -19,7 +19,7 @@ from remit.models.http import ModelTimeouts
 from remit.models.vendor_sdk import VendorEndpoint, VendorProvider
 from remit.models.vertex import vertex_provider
 from remit.values import JsonObject, ModelDelta, ModelRequest, ModelResponse, Usage
-from vendor_server import AWS, SSE, Vendor, aws_frame, sse_frame
+from vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
 
 pytest.importorskip("boto3", reason="pip install 'remit[bedrock]'")
 google_credentials = pytest.importorskip("google.oauth2.credentials", reason="pip install 'remit[vertex]'")
@@ -102,17 +102,7 @@ BOTH = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def usual_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "AWS_REGION": "eu-west-1",
-        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "aws-secret",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "CLOUD_ML_REGION": "europe-west1",
-        "ANTHROPIC_VERTEX_PROJECT_ID": "some-project",
-    }.items():
-        monkeypatch.setenv(name, value)
-    for name in ("AWS_BEARER_TOKEN_BEDROCK", "AWS_PROFILE", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+    set_usual_environment(monkeypatch)
 
 
 @asynccontextmanager

@@ -20,12 +20,19 @@ from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.folders import RuntimeFolder
 from remit.sandboxes.local import LocalProvider
 from remit.values import SandboxSpec, ShellRequest
+from waiting import eventually
 
 pytestmark = pytest.mark.anyio
+
+CANCELLED_STARTS = 40
 
 
 def local(folder: Path) -> LocalProvider:
     return LocalProvider(folder / "run", DirectoryBlobStore(folder / "blobs"), Ids(SystemClock()))
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def shell(command: str) -> ShellRequest:
@@ -119,6 +126,21 @@ def test_folders_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
     folder.open()
     folder.close()
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+@pytest.mark.sandbox
+async def test_a_sandbox_that_is_cancelled_at_any_moment_of_its_start_leaves_no_descriptor(
+    tmp_path: Path,
+) -> None:
+    tmp_path.chmod(0o755)
+    blobs = DirectoryBlobStore(tmp_path / "blobs")
+    async with BubblewrapProvider(tmp_path / "run", blobs, Ids(SystemClock())) as provider:
+        await (await provider.create(SandboxSpec(key="warm", epoch=1))).destroy()
+        before = open_descriptors()
+        for moment in range(CANCELLED_STARTS):
+            with anyio.move_on_after(moment / 1_000):  # later on a slow machine, and at some moment on any
+                await (await provider.create(SandboxSpec(key=f"cut{moment}", epoch=1))).destroy()
+        await eventually(lambda: open_descriptors() <= before)
 
 
 @pytest.mark.parametrize("programs", [(), ("/usr/bin/false",), ("/no/bwrap",)])

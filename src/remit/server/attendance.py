@@ -25,8 +25,7 @@ ABSENCE_SECONDS = 10.0
 process begins nothing until those who attended are back, or this has passed."""
 LOOK_SECONDS = 0.5
 AT_WORK = frozenset({"verifying_input", "working", "paused"})
-"""A paused one would go on by itself."""
-"""What is interrupted; any other remit waits for somebody, and costs nothing."""
+"""What is interrupted (a paused one would go on by itself); any other remit waits for somebody, and costs nothing."""
 ACTOR = "the end of the command that it was attached to"
 
 logger = structlog.get_logger(__name__)

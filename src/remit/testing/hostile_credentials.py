@@ -55,19 +55,11 @@ say(f"CONNECT {place} HTTP/1.1\\r\\n\\r\\n", f"GET /hello HTTP/1.1\\r\\nHost: {p
 
 async def echoed_credentials(stage: Stage) -> list[str]:
     """The upstream sends back what it was sent, as it is and encoded: the credential was there, and does not come in."""
-    place = f"127.0.0.1:{stage.upstream.port}"
-    secret = f"hidden-{os.urandom(16).hex()}"
-    bound = Credential(name="probe", places=(f"http://{place}",), secret=Secret(secret), header="X-Api-Key")
-    spec = SandboxSpec(key="bound", epoch=EPOCH, network=stage.network, credentials=(bound,))
-    sandbox = await stage.bench.provider.create(spec)
-    try:
-        hands = Hands(sandbox)
+    async with _bound(stage) as (hands, place, secret):
         said = b"".join([await ask(hands, path, place) for path in ("/echo", "/echo64")])
         inside = (
             await hands.shell("env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' ' '")
         ).output
-    finally:
-        await sandbox.destroy()
     if stage.upstream.seen.count(secret.encode()) != 2:
         return ["no credential is placed on requests"]
     forms = (secret.encode(), base64.b64encode(secret.encode()))
@@ -141,18 +133,10 @@ async def _bound(stage: Stage) -> AsyncGenerator[tuple[Hands, str, str]]:
 
 async def misplaced_credentials(stage: Stage) -> list[str]:
     """The same server under another name, through a tunnel, behind the first request: none of it is the bound place."""
-    place = f"127.0.0.1:{stage.upstream.port}"
-    secret = f"hidden-{os.urandom(16).hex()}"
-    bound = Credential(name="probe", places=(f"http://{place}",), secret=Secret(secret), header="X-Api-Key")
-    spec = SandboxSpec(key="bound", epoch=EPOCH, network=stage.network, credentials=(bound,))
-    sandbox = await stage.bench.provider.create(spec)
-    try:
-        hands = Hands(sandbox)
+    async with _bound(stage) as (hands, place, secret):
         await hands.exec("python3", "-c", _ELSEWHERE, str(stage.upstream.port), seconds=60)
         got = ["it went elsewhere"] if secret.encode() in stage.upstream.seen else []
         await ask(hands, "/hello", place)
-    finally:
-        await sandbox.destroy()
     return got if secret.encode() in stage.upstream.seen else ["no credential is placed on requests"]
 
 

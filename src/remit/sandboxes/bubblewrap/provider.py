@@ -374,9 +374,8 @@ class BubblewrapProvider:
         return LaunchPlan(
             argv=_command(program, image, folder, limits, mounts, trusting, laid, spec.links),
             descriptors=[
-                _memory_file(
-                    "seccomp", build_filter()
-                ),  # not in a thread: who is cancelled would not close it
+                # Not in a thread: who is cancelled meanwhile would not close it.
+                _memory_file("seccomp", build_filter()),
                 *(
                     []
                     if laid is None
