@@ -34,6 +34,11 @@ def printable(text: str) -> str:
     return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
+def on_one_line(name: str) -> str:
+    """A name as it stands in a line of a list: it cannot begin one of its own."""
+    return name.replace("\r", "\\r").replace("\n", "\\n")
+
+
 def escape_hidden(json_text: str) -> str:
     """The same JSON with escapes for what could not be seen: it stands inside of strings only."""
     if json_text.isascii() and json_text.isprintable():

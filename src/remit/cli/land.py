@@ -15,6 +15,7 @@ from remit.cli.changes import Change, FolderChange, unpack
 from remit.cli.failure import CommandFailed
 from remit.cli.swap import NotPutBack, Swap
 from remit.client.tree_links import leads_out
+from remit.hidden import on_one_line
 
 CONFLICTS_NAMED_MAX = 20
 STAGING_PREFIX = ".remit-apply-"
@@ -46,13 +47,13 @@ def plan_landing(folder: Path, changes: Sequence[Change], folders: Sequence[Fold
         except OSError as error:
             obstacle, current = f"cannot be read here: {error.strerror or error}", None
         if obstacle is not None:
-            conflicts.append(f"{change.path}: {obstacle}")
+            conflicts.append(f"{on_one_line(change.path)}: {obstacle}")
         elif current == change.after and look.has_mode(change):
             done.append(change)
         elif current in (change.before, change.after):
             steps.append(change)
         else:
-            conflicts.append(f"{change.path}: {_moved_on(change, is_there=current is not None)}")
+            conflicts.append(f"{on_one_line(change.path)}: {_moved_on(change, is_there=current is not None)}")
     return Landing(
         folder=folder,
         steps=tuple(steps),

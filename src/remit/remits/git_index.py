@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from remit.hidden import on_one_line
 from remit.remits.events import ChangedFile
 from remit.values import Tree, TreeEntry, Value
 
@@ -216,7 +217,7 @@ class _Notes:
 
 
 def _named(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:NAMED_MAX]) + (", …" if len(paths) > NAMED_MAX else "")
+    return ", ".join(map(on_one_line, paths[:NAMED_MAX])) + (", …" if len(paths) > NAMED_MAX else "")
 
 
 def _mode_of(kind: str, mode: int) -> str:
