@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -99,6 +101,24 @@ def land(landing: Landing, archive: Path) -> tuple[str, ...]:
     finally:
         if not is_to_be_kept:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def signals_wait() -> Generator[None]:
+    """Whoever ends the command while a result lands (a closed terminal, `kill`) ends it when all is in its place: it is
+    the matter of a moment."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 class _Look:

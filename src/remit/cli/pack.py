@@ -230,6 +230,8 @@ def _plan_git(folder: Path, includes: Includes) -> InputPlan:
         notes.append("part of a git repository: its history is not included")
     elif not found.has_commit:
         notes.append("the git repository has no commit yet: there is no history")
+    elif history.is_partial(folder):
+        notes.append("a partial clone: of its history only what is here is included")
     return InputPlan(
         folder=folder,
         members=tuple(survey.members),
