@@ -27,6 +27,7 @@ from remit.orchestrator.workspace_handler import WorkspaceHandler
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.faulty_store import Crash, CrashPlan, FaultyStore
+from remit.testing.store_checks.given import given_stream
 from remit.values import Append, Appended, ModelRequest, Principal, Unit
 
 pytestmark = pytest.mark.anyio
@@ -224,6 +225,9 @@ async def test_what_a_deleted_session_held_on_caps_is_settled_as_if_it_was_spent
     first = World(clock, store)
     month = CapName("apikey_a", "month")
     await first.caps.set(principal("apikey_op"), month, "tokens", 1_000)
+    if stream_id != STREAM:
+        created = await given_stream(store, stream_id, principal=principal("apikey_a"))
+        await store.delete_stream(principal("apikey_a"), stream_id, expected_seq=created.head_seq)
     await first.caps.hold(principal("apikey_a"), "call_1", {"tokens": 300}, stream_id=stream_id)
     await clock.advance(120)
     next_one = World(clock, store)
