@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import socket
 import subprocess
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ordinary_user import as_nobody, given_to_nobody
 from remit.cli.failure import BadUsage, CommandFailed
 from remit.cli.pack import packed, plan_input
 
@@ -432,3 +434,53 @@ async def test_settings_for_clones_from_elsewhere_stand_in_no_ones_way(
     monkeypatch.setenv("GIT_NAMESPACE", "another")  # as in a hook
     with await tar_of(shallow) as tar:
         assert "git/shallow" in {member.name for member in tar}
+
+
+@pytest.mark.parametrize("has_history", [False, True], ids=["plain", "git"])
+@pytest.mark.parametrize("is_tracked", [False, True], ids=["new", "tracked"])
+@pytest.mark.parametrize("mode", [0o000, 0o200, 0o644], ids=oct)
+@pytest.mark.parametrize("path", ["d/x", "d/e/x", "d/.env"])
+def test_what_its_sender_is_shut_out_of_is_refused_by_name(
+    tmp_path_factory: pytest.TempPathFactory, path: str, mode: int, is_tracked: bool, has_history: bool
+) -> None:
+    ground = tmp_path_factory.mktemp("ground")
+    for folder in (ground, *list(ground.parents)[:3]):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o711)
+    (ground / path).parent.mkdir(parents=True)
+    (ground / path).write_text("secret")
+    if has_history:
+        git(ground, "init", "-q")
+        git(ground, "add", "-f", path)
+        git(ground, "commit", "-qm", "first", "--allow-empty")
+        if not is_tracked:
+            git(ground, "rm", "-q", "--cached", path)
+            git(ground, "commit", "-qm", "second")
+    given_to_nobody(ground)
+    (ground / "d").chmod(mode)
+
+    def planned() -> list[str]:
+        os.environ["HOME"] = str(ground)
+        try:
+            return [one.path for one in plan_input(ground).members]
+        except BadUsage as error:
+            return ["refused", error.message]
+
+    told = as_nobody(planned, list[str])
+    (ground / "d").chmod(0o755)
+    if told[0] == "refused":
+        assert re.search(r"cannot be read: '?d\b|/d(/e)?'? cannot be read", told[1]), told[1]
+    else:  # it may be read whoever owns it
+        assert path in told
+
+
+@pytest.mark.parametrize("part", [".git", ".git/objects", ".git/HEAD"])
+def test_a_repository_that_is_shut_or_lacks_a_part_is_no_folder_without_one(
+    repository: Path, part: str
+) -> None:
+    (repository / part).rename(repository.parent / "aside")
+    if part == ".git":
+        (repository / part).mkdir()
+        (repository / part / "config").touch()
+    with pytest.raises(BadUsage, match="what it ignores is not known"):
+        plan_input(repository)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -40,6 +41,7 @@ _INHERITED_NAMES = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
+_SHUT = re.compile(rb"could not open directory '(.*?)/?':")
 _NO_REPOSITORY = b"not a git repository (or any"
 _GITLINK_MODE = b"160000"
 UNCOMMITTED = "info/remit-uncommitted"
@@ -75,7 +77,7 @@ def is_inside(folder: Path) -> bool:
     """Whether the folder lies in a git working tree. Raises BadUsage where there is one that git refuses to read: what
     it ignores is then not known, and must not be sent."""
     result = _run(folder, "rev-parse", "--is-inside-work-tree")
-    if result.returncode != 0 and _NO_REPOSITORY not in result.stderr:
+    if result.returncode != 0 and (_NO_REPOSITORY not in result.stderr or _has_git_folder(folder)):
         reason = " ".join(result.stderr.decode(errors="replace").split())[:REASON_SHOWN_MAX]
         raise BadUsage(
             f"The input {str(folder)!r} is a git checkout that git cannot read here, so what it ignores is not known: "
@@ -83,6 +85,16 @@ def is_inside(folder: Path) -> bool:
             mend="Let git read it (`git -C FOLDER status` says what is missing), or give a copy without its .git.",
         )
     return result.returncode == 0 and result.stdout.strip() == b"true"
+
+
+def _has_git_folder(folder: Path) -> bool:
+    """Whether there is something that git takes for no repository: it may be shut, or lack a part."""
+    try:
+        return any((folder / ".git").iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def is_partial(folder: Path) -> bool:
@@ -98,9 +110,14 @@ def list_files(folder: Path) -> GitFiles:
     submodules = {
         os.fsdecode(entry.split(b"\t", 1)[1]) for entry in entries if entry.startswith(_GITLINK_MODE)
     }
-    listed = _run_checked(
-        folder, "ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate", "-z"
-    )
+    asked = ("ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate", "-z")
+    result = _run_checked_result(folder, *asked)
+    if shut := _SHUT.findall(result.stderr):
+        raise BadUsage(
+            f"The input has folders that cannot be read: {', '.join(map(os.fsdecode, shut))}.",
+            mend="Give read permission, or let git ignore them.",
+        )
+    listed = result.stdout
     paths = {os.fsdecode(path) for path in listed.split(b"\0") if path} - submodules
     nested = {path for path in paths if path.endswith("/")}
     head = _run(folder, "rev-parse", "--quiet", "--verify", "HEAD^{commit}")
@@ -289,8 +306,14 @@ def _as_environment(settings: Mapping[str, str]) -> dict[str, str]:
 def _run_checked(
     folder: Path, *arguments: str, stdin: bytes = b"", settings: Mapping[str, str] | None = None
 ) -> bytes:
+    return _run_checked_result(folder, *arguments, stdin=stdin, settings=settings).stdout
+
+
+def _run_checked_result(
+    folder: Path, *arguments: str, stdin: bytes = b"", settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
     result = _run(folder, *arguments, stdin=stdin, settings=settings)
     if result.returncode != 0:
         reason = result.stderr.decode(errors="replace").strip() or f"exit code {result.returncode}"
         raise CommandFailed(f"git could not read {str(folder)!r}: {reason}")
-    return result.stdout
+    return result
