@@ -165,7 +165,7 @@ class _Look:
             if (kept := self._first_kept(change.path)) is not None:
                 return f"is a folder here, and {kept!r} in it is not the result's to remove"
         if not is_writable:
-            return "its folder cannot be written to"
+            return "its folder cannot be written to (`chmod u+wx` lets it, where that is meant)"
         if change.target is not None and leads_out(change.path, change.target, self._target):
             return f"is a symlink to {change.target!r}, which points outside the folder"
         return None

@@ -210,8 +210,8 @@ class _Notes:
             )
         if self.filtered:
             texts.append(
-                "the patch and the branch have the contents themselves of what a git filter stands before: "
-                + _named(self.filtered)
+                "the patch and the branch have the contents themselves of what a git filter stands before, or git was told "
+                "not to look at (`remit apply` needs no filter): " + _named(self.filtered)
             )
         return tuple(texts)
 
