@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -174,6 +175,70 @@ async def test_reasoning_goes_back_as_the_server_wants_it(
     for message in said[1:]:
         sent = {**message, **message["tool_calls"][0]}
         assert {name: sent.get(name) for name in then} == then
+
+
+def mistral(messages: list[dict[str, Any]]) -> str | None:
+    """What Mistral's own validation says first (mistralai/mistral-common: request validators)."""
+    ids = [call["id"] for message in messages for call in message.get("tool_calls", [])]
+    ids += [message["tool_call_id"] for message in messages if message["role"] == "tool"]
+    if wrong := [id for id in ids if not (len(id) == 9 and id.isalnum())]:
+        return f"Tool call id was {wrong[0]} but must be a-z, A-Z, 0-9, with a length of 9."
+    for before, after in pairwise(message["role"] for message in messages):
+        if (before, after) == ("tool", "user"):
+            return "Unexpected role 'user' after role 'tool'"
+    return None
+
+
+def gemma(messages: list[dict[str, Any]]) -> str | None:
+    """What templates with one order of roles say (charmbracelet/crush#279)."""
+    if any(message["role"] == "system" for message in messages):
+        return "System role not supported"
+    told = [m["role"] for m in messages if m["role"] != "tool" and "tool_calls" not in m]
+    if any(before == after for before, after in pairwise(told)):
+        return "After the optional system message, conversation roles must alternate user and assistant roles"
+    return None
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+@pytest.mark.parametrize("server_of", [mistral, gemma])
+async def test_messages_go_out_in_the_order_that_the_server_knows(
+    server_of: Callable[[list[dict[str, Any]]], str | None], status: int
+) -> None:
+    use = {"type": "tool_use", "id": "call_0fypS1hVX", "name": "bash", "input": {}}
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+    result = {
+        "type": "tool_result",
+        "tool_use_id": use["id"],
+        "content": [{"type": "text", "text": "x"}, image],
+    }
+    told = (
+        {"role": "user", "content": [{"type": "text", "text": "go"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "I look."}, use]},
+        {"role": "user", "content": [result, {"type": "text", "text": "stop that"}]},
+    )
+
+    async def answer(exchange: Exchange) -> bool:
+        refusal = server_of(json.loads(exchange.body)["messages"])
+        whole = WHOLE[OpenAIChatProvider]
+        await exchange.send(
+            answer_of(200, whole) if refusal is None else answer_of(status, {"error": {"message": refusal}})
+        )
+        return True
+
+    request = msgspec.structs.replace(ask(told), system="Be brief.")
+    with anyio.fail_after(10):
+        async with raw_server(answer) as server:
+            driver = OpenAIChatProvider(api_key="k", base_url=server.url, timeouts=PATIENT, name="local")
+            for _ in range(2):
+                response = await collect(driver, request)
+                assert response.content[0]["text"] == "Hello"
+            await driver.close()
+    bodies = [json.loads(exchange.body) for exchange in server.requests]
+    assert len(bodies) <= 4, "what a server wants is remembered"
+    sent = json.dumps(bodies[-1])
+    assert all(words in sent for words in ("Be brief.", "I look.", "stop that", "iVBORw0KGgo="))
+    (call,) = [call["id"] for message in bodies[-1]["messages"] for call in message.get("tool_calls", [])]
+    assert [m["tool_call_id"] for m in bodies[-1]["messages"] if m["role"] == "tool"] == [call]
 
 
 @ALL

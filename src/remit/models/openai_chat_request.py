@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from remit.models.failures import refused
+from remit.models.message_order import Insistence, as_insisted
 from remit.models.openai import (
     SERVICE_TIER,
     THINKING,
@@ -41,10 +42,15 @@ TAKEN_FIELDS = frozenset(
 
 
 def chat_body(
-    request: ModelRequest, *, is_vendor: bool, provider: str = "", told: Told = "as it came"
+    request: ModelRequest,
+    *,
+    is_vendor: bool,
+    provider: str = "",
+    told: Told = "as it came",
+    insisted: frozenset[Insistence] = frozenset(),
 ) -> JsonObject:
     """The body of POST /chat/completions. Servers of one's own know only the older names of some fields; what `provider`
-    said to itself goes back to it with its calls, as `told` says."""
+    said to itself goes back to it with its calls, as `told` says; `insisted` is what it wants of messages."""
     messages: list[JsonValue] = []
     if request.system:
         messages.append({"role": "system", "content": request.system})
@@ -59,6 +65,7 @@ def chat_body(
             elif said["role"] == "tool":
                 said["tool_call_id"] = ids.get(str(said["tool_call_id"]), said["tool_call_id"])
             messages.append(said)
+    as_insisted(messages, insisted)
     body: JsonObject = {
         "model": request.model,
         "messages": messages,

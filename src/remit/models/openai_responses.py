@@ -121,7 +121,9 @@ class ResponsesAnswer:
         self._names = frozenset(str(tool.get("name")) for tool in request.tools)
         self._has_begun = False
         self._items: dict[str, JsonObject] = {}
-        """By their place in the answer."""
+        """By their place in the answer: the number that they got, or their own id."""
+        self._places: dict[str, str] = {}
+        """Of each item by its id: servers exist that leave the number out of some events, or count all items as one."""
         self._pieces: dict[tuple[str, str], Pieces] = {}
         self._usage = UsageReports()
         self._response: JsonObject | None = None
@@ -149,11 +151,16 @@ class ResponsesAnswer:
             case "response.function_call_arguments.delta":
                 self._piece(data, "arguments")
             case "response.function_call_arguments.done":
-                self._items.setdefault(_place(data), {})["arguments"] = data.get("arguments")
+                self._take_arguments(data)
+            case "response.output_text.done" | "response.refusal.done":
+                self._take_text(data, data.get("text") or data.get("refusal"))
+            case "response.content_part.done":
+                self._take_text(data, _text_in([data.get("part")]))
             case "response.output_item.added" | "response.output_item.done":
                 self._has_begun = True
                 if isinstance(item := data.get("item"), dict):
-                    self._items[_place(data)] = self._items.get(_place(data), {}) | item
+                    place = self._place(data, item)
+                    self._items[place] = self._items.get(place, {}) | item
             case "response.completed" | "response.incomplete" | "response.done" | "response.failed":
                 response = data.get("response")
                 self._take_last(response if isinstance(response, dict) else {}, data)
@@ -175,7 +182,9 @@ class ResponsesAnswer:
         is_cut = whole.get("status") == "incomplete"
         ids = CallIds(self._request.messages)
         output = whole.get("output")
-        listed = [item for item in (output if isinstance(output, list) else []) if isinstance(item, dict)]
+        listed = _distinct(
+            [item for item in (output if isinstance(output, list) else []) if isinstance(item, dict)]
+        )
         seen = self._items_seen()
         blocks = [
             block
@@ -206,16 +215,41 @@ class ResponsesAnswer:
     def _piece(self, data: JsonObject, kind: str) -> str:
         self._has_begun = True
         piece = str(data.get("delta") or "")
-        self._pieces.setdefault((_place(data), kind), Pieces()).add(piece)
+        self._pieces.setdefault((self._place(data), kind), Pieces()).add(piece)
         return piece
+
+    def _take_text(self, data: JsonObject, text: JsonValue) -> None:
+        """Take a text that came whole, where no piece of it came before."""
+        key = (self._place(data), "text")
+        if isinstance(text, str) and text and key not in self._pieces:
+            self._has_begun = True
+            self._pieces.setdefault(key, Pieces()).add(text)
+
+    def _take_arguments(self, data: JsonObject) -> None:
+        item = self._items.setdefault(self._place(data), {})
+        item["arguments"] = data.get("arguments")
+        if isinstance(name := data.get("name"), str):
+            item.setdefault("type", "function_call")
+            item.setdefault("name", name)
+
+    def _place(self, data: JsonObject, item: JsonObject | None = None) -> str:
+        """Where in the answer an event belongs."""
+        number, id = data.get("output_index"), data.get("item_id")
+        if item is not None:
+            id = item.get("id") or id
+        if not isinstance(id, str) or not id:
+            return str(number) if number is not None else "0"
+        if id not in self._places:
+            place = str(number) if number is not None else id
+            is_taken = place in self._places.values()
+            self._places[id] = f"{place}.{len(self._places)}" if is_taken else place
+        return self._places[id]
 
     def _items_seen(self) -> list[JsonObject]:
         """The items as their own events told them, the pieces where they are all that came."""
         seen: list[JsonObject] = []
         places = dict.fromkeys([*self._items, *(place for place, _ in self._pieces)])
-        for place in sorted(
-            places, key=lambda place: (not place.isdecimal(), int(place) if place.isdecimal() else 0)
-        ):
+        for place in sorted(places, key=_order):
             item: JsonObject = self._items.get(place, {"type": "message"})
             text, arguments = self._pieces.get((place, "text")), self._pieces.get((place, "arguments"))
             if item.get("type") == "message" and not item.get("content") and text is not None:
@@ -244,10 +278,17 @@ class ResponsesAnswer:
                 return None
 
 
-def _place(data: JsonObject) -> str:
-    """Where in the answer an event belongs."""
-    place = data.get("output_index")
-    return str(place if place is not None else data.get("item_id") or "0")
+def _order(place: str) -> float:
+    """Of places; those that are no numbers come last, as they came."""
+    try:
+        return float(place)
+    except ValueError:
+        return float("inf")
+
+
+def _distinct(items: list[JsonObject]) -> list[JsonObject]:
+    """The items without those that are there already, word for word and by their own id."""
+    return [item for number, item in enumerate(items) if not item.get("id") or item not in items[:number]]
 
 
 def _text_in(parts: JsonValue) -> str:
