@@ -14,6 +14,7 @@ from remit.models.openai import (
     data_url,
     effort_of,
     listed_blocks,
+    search_result_text,
     tool_choice_of,
     tool_schema,
     user_of,
@@ -188,8 +189,8 @@ def _tool_result(block: JsonObject) -> tuple[str, list[JsonValue]]:
     media: list[JsonValue] = []
     for each in inner if isinstance(inner, list) else []:
         part = (told_of_tool(each) if isinstance(each, dict) else None) or each
-        if isinstance(part, dict) and part.get("type") == "text":
-            texts.append(_text(part))
+        if isinstance(part, dict) and part.get("type") in ("text", "search_result"):
+            texts.append(str(_part(part)["text"]))
         elif isinstance(part, dict):
             texts.append(f"(The {part.get('type')} of this result follows in the next message.)")
             media.append(_part(part))
@@ -200,6 +201,8 @@ def _part(block: JsonObject) -> JsonObject:
     kind, source = block.get("type"), block.get("source")
     if kind == "text":
         return {"type": "text", "text": _text(block)}
+    if kind == "search_result":
+        return {"type": "text", "text": search_result_text(block)}
     if kind in ("image", "document") and isinstance(source, dict):
         match kind, source.get("type"):
             case "image", "base64":

@@ -13,6 +13,7 @@ from remit.models.openai import (
     data_url,
     effort_of,
     listed_blocks,
+    search_result_text,
     tool_choice_of,
     tool_schema,
     user_of,
@@ -180,6 +181,8 @@ def _part(block: JsonObject, role: JsonValue) -> JsonObject:
     kind, source = block.get("type"), block.get("source")
     if kind == "text":
         return {"type": "output_text" if role == "assistant" else "input_text", "text": block.get("text")}
+    if kind == "search_result":
+        return {"type": "input_text", "text": search_result_text(block)}
     if isinstance(source, dict):
         match kind, source.get("type"):
             case "image", "base64":
@@ -188,6 +191,8 @@ def _part(block: JsonObject, role: JsonValue) -> JsonObject:
                 return {"type": "input_image", "image_url": source.get("url"), "detail": "auto"}
             case "document", "text":
                 return {"type": "input_text", "text": str(source.get("data") or "")}
+            case "document", "url":
+                return {"type": "input_file", "file_url": source.get("url")}
             case "document", "base64":
                 name = str(block.get("title") or "document.pdf")
                 return {"type": "input_file", "filename": name, "file_data": data_url(source)}
