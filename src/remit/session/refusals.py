@@ -130,7 +130,8 @@ _MODERATED = re.compile(
 )
 """What was said is refused for what it says; it would be again, with every later message."""
 _ABOUT_CONTENT = re.compile(
-    r"\b(?:content|base64|mime|media|modalit|decod|attachment|inline_?data|data url|blob)", re.IGNORECASE
+    r"\b(?:content|base64|mime|media|modalit|decod|attachment|inline_?data|data url|blob)|download|fetch",
+    re.IGNORECASE,
 )
 """Words that are about something in a message, whatever it is."""
 _LEFT_OUT = re.compile(r"\(an? [\w ]+ was left out: ")
