@@ -211,7 +211,9 @@ class MessagesAnswer:
             raise garbage(self._endpoint, "a block of no type")
         block = self._blocks[self._new_place(data.get("index"), given)] = dict(given)
         if block["type"] == "tool_use":
-            block["name"] = tool_name(block.get("name"), self._names)
+            if not isinstance(block.get("name"), str):
+                raise garbage(self._endpoint, "a tool use without a name")
+            block["name"] = tool_name(block["name"], self._names)
             otherwise = f"toolu_{self._message.get('id') or ''}_{len(self._blocks)}"
             block["id"] = self._ids.new(block.get("id"), otherwise=otherwise)
             if not isinstance(block.get("input"), dict):

@@ -91,6 +91,8 @@ class ChatAnswer:
         self._text = Pieces()
         self._reasoning = Reasoning()
         self._calls: list[_Call] = []
+        self._made: set[tuple[str, str, bytes]] = set()
+        """The calls by id, name and input."""
         self._usage = UsageReports()
         self._finish_reason: str | None = None
         self._is_refused = False
@@ -337,6 +339,10 @@ class ChatAnswer:
         input = call.input if call.input is not None and not written.strip() else input_of(written)
         if is_cut and UNPARSED_INPUT in input:
             return None
+        whole = (call.id, call.name, msgspec.json.encode(input))
+        if call.id and whole in self._made:
+            return None  # a server that says all of a call once more, as another
+        self._made.add(whole)
         id = ids.new(call.id, otherwise=f"call_{self._id}_{number}")
         belongs: JsonObject = {}
         if call.id and call.id != id and well_formed(call.id) == id:

@@ -123,7 +123,9 @@ class ResponsesAnswer:
         self._items: dict[str, JsonObject] = {}
         """By their place in the answer: the number that they got, or their own id."""
         self._places: dict[str, str] = {}
-        """Of each item by its id: servers exist that leave the number out of some events, or count all items as one."""
+        """Of each item by its id, and of the newest one by its number: servers exist that leave one of them out of some
+        events, or count all items as one."""
+        self._newest_place = "0"
         self._pieces: dict[tuple[str, str], Pieces] = {}
         self._usage = UsageReports()
         self._response: JsonObject | None = None
@@ -164,6 +166,8 @@ class ResponsesAnswer:
             case "response.completed" | "response.incomplete" | "response.done" | "response.failed":
                 response = data.get("response")
                 self._take_last(response if isinstance(response, dict) else {}, data)
+            case _ if data.get("status") in ("in_progress", "queued"):
+                return None
             case _ if data.get("object") == "response" or "output" in data:
                 self._take_last(data, data)
             case "error":
@@ -238,11 +242,12 @@ class ResponsesAnswer:
         if item is not None:
             id = item.get("id") or id
         if not isinstance(id, str) or not id:
-            return str(number) if number is not None else "0"
+            return self._newest_place if number is None else self._places.get(f"#{number}", str(number))
         if id not in self._places:
-            place = str(number) if number is not None else id
+            place = id if number is None else str(number)
             is_taken = place in self._places.values()
             self._places[id] = f"{place}.{len(self._places)}" if is_taken else place
+            self._places[f"#{number}"] = self._newest_place = self._places[id]
         return self._places[id]
 
     def _items_seen(self) -> list[JsonObject]:

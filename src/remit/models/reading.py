@@ -32,12 +32,24 @@ def document_of(endpoint: Endpoint, event: SseEvent) -> JsonObject | None:
     try:
         decoded: JsonValue = read_loose_json(data)
     except msgspec.DecodeError as error:
-        raise garbage(endpoint, "an event that is no JSON") from error
+        decoded = _said_last(data)  # of an event that was broken off for it
+        if decoded is None:
+            raise garbage(endpoint, "an event that is no JSON") from error
     if isinstance(decoded, list) and decoded:  # some doors put an error into a list
         decoded = decoded[0]
     if not isinstance(decoded, dict):
         raise garbage(endpoint, "an event that is no object")
     return decoded
+
+
+def _said_last(data: bytes) -> JsonValue:
+    """The error in the last line; None where there is none."""
+    last = data.rpartition(b"\n")[2]
+    try:
+        decoded = read_loose_json(last)
+    except msgspec.DecodeError:
+        return None
+    return decoded if isinstance(decoded, dict) and decoded.get("error") else None
 
 
 def garbage(endpoint: Endpoint, what: str) -> ModelCallFailed:
