@@ -79,6 +79,12 @@ OTHER_MEDIA: st.SearchStrategy[JsonObject] = st.sampled_from(
         {"type": "image", "source": {"type": "url", "url": "ftp://example.com/a.png"}},
         {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": " "}},
         {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "words"}},
+        {
+            "type": "document",
+            "title": "",
+            "context": " ",
+            "source": {"type": "text", "media_type": "text/plain", "data": "words"},
+        },
         {"type": "document", "source": {"type": "base64", "media_type": "text/plain", "data": "aGk="}},
         {
             "type": "document",

@@ -181,12 +181,15 @@ def sendable_block(block: JsonObject) -> JsonObject:
         case "image" if isinstance(source, dict):
             return _image(block, source)
         case "document" if isinstance(source, dict):
-            return _document(block, source)
+            return _document(_without_blank_names(block), source)
         case "search_result":
             texts = cast("list[JsonObject]", block.get("content") or [])
             kept = [without_nul(text) for text in texts if not _is_blank(text)]
+            named = {name: block.get(name) or "unknown" for name in ("title", "source")}
             return (
-                {**block, "content": list[JsonValue](kept)} if kept else note_block("an empty search result")
+                {**block, **named, "content": list[JsonValue](kept)}
+                if kept
+                else note_block("an empty search result")
             )
         case _:
             return block
@@ -207,6 +210,12 @@ def _image(block: JsonObject, source: JsonObject) -> JsonObject:
     if kind is not None and kind.media_type != source.get("media_type"):
         return {**block, "source": {**source, "media_type": kind.media_type}}
     return block
+
+
+def _without_blank_names(block: JsonObject) -> JsonObject:
+    """A title or a context may be missing, and not empty."""
+    blank = [name for name in ("title", "context") if name in block and is_blank(str(block[name] or ""))]
+    return {name: value for name, value in block.items() if name not in blank} if blank else block
 
 
 def _document(block: JsonObject, source: JsonObject) -> JsonObject:

@@ -61,7 +61,7 @@ SOURCES = {
     "image_side": "vision: at most 8000 pixels a side",
     "image_side_of_many": "vision: at most 2000 pixels a side in a request with more than 20 images",
     "images": "vision: at most 100 images in a request",
-    "document": "pdf: a document is a PDF or text that is not blank",
+    "document": "pdf: a document is a PDF or text that is not blank; api: title and context have at least one character",
     "thinking_signature": "thinking: blocks go back whole, with their signature",
     "thinking_last": "said: the final block in an assistant message cannot be thinking",
     "cache_marks": "caching: at most 4 blocks with cache_control, none on blank text or thinking",
@@ -172,6 +172,8 @@ def _of_block(block: JsonObject, where: str) -> Iterator[Violation]:
         case "image":
             yield from _of_image(cast("JsonObject", block.get("source") or {}), where)
         case "document":
+            if any(name in block and not str(block[name] or "").strip() for name in ("title", "context")):
+                yield Violation(rule="document", where=f"{where}.title")
             yield from _of_document(cast("JsonObject", block.get("source") or {}), where)
         case "search_result":
             for part in _blocks(block) or [JsonObject({"type": "text", "text": ""})]:
