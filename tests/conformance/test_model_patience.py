@@ -199,8 +199,48 @@ def gemma(messages: list[dict[str, Any]]) -> str | None:
     return None
 
 
+def plain(messages: list[dict[str, Any]]) -> str | None:
+    """What servers say that know a content as one text alone (HKUDS/nanobot#1303; DeepSeek's door)."""
+    for number, message in enumerate(messages):
+        content = message["content"]
+        if content is None:
+            return "invalid message content type: <nil>"
+        if isinstance(content, list) and all(part["type"] == "text" for part in content):
+            return f"messages[{number}].content: invalid type: sequence, expected a string"
+    return None
+
+
+@pytest.mark.parametrize(
+    ("refusal", "field", "then"),
+    [
+        (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            "max_tokens",
+            {"max_completion_tokens": 16_384},
+        ),
+        ("stream_options: Extra inputs are not permitted", "stream_options", {}),
+        ("Unrecognized request argument supplied: stream_options", "stream_options", {}),
+    ],
+)
+async def test_a_field_that_a_server_does_not_know_is_left_out_or_called_otherwise(
+    refusal: str, field: str, then: dict[str, Any]
+) -> None:
+    with anyio.fail_after(10):
+        async with raw_server(refusing([refusal], WHOLE[OpenAIChatProvider])) as server:
+            driver = OpenAIChatProvider(api_key="k", base_url=server.url, timeouts=PATIENT)
+            for _ in range(2):
+                await collect(driver, ask())
+            await driver.close()
+    first, *others = [json.loads(exchange.body) for exchange in server.requests]
+    assert field in first
+    assert len(others) == 2, "what a server wants is remembered"
+    for body in others:
+        assert field not in body
+        assert then.items() <= body.items()
+
+
 @pytest.mark.parametrize("status", [400, 422, 500])
-@pytest.mark.parametrize("server_of", [mistral, gemma])
+@pytest.mark.parametrize("server_of", [mistral, gemma, plain])
 async def test_messages_go_out_in_the_order_that_the_server_knows(
     server_of: Callable[[list[dict[str, Any]]], str | None], status: int
 ) -> None:
@@ -215,6 +255,10 @@ async def test_messages_go_out_in_the_order_that_the_server_knows(
         {"role": "user", "content": [{"type": "text", "text": "go"}]},
         {"role": "assistant", "content": [{"type": "text", "text": "I look."}, use]},
         {"role": "user", "content": [result, {"type": "text", "text": "stop that"}]},
+        {"role": "assistant", "content": [{**use, "id": "call_2"}]},
+        {"role": "user", "content": [{**result, "tool_use_id": "call_2", "content": "y"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "Done."}]},
+        {"role": "user", "content": [{"type": "text", "text": "and"}, {"type": "text", "text": "now?"}]},
     )
 
     async def answer(exchange: Exchange) -> bool:
@@ -237,8 +281,9 @@ async def test_messages_go_out_in_the_order_that_the_server_knows(
     assert len(bodies) <= 4, "what a server wants is remembered"
     sent = json.dumps(bodies[-1])
     assert all(words in sent for words in ("Be brief.", "I look.", "stop that", "iVBORw0KGgo="))
-    (call,) = [call["id"] for message in bodies[-1]["messages"] for call in message.get("tool_calls", [])]
-    assert [m["tool_call_id"] for m in bodies[-1]["messages"] if m["role"] == "tool"] == [call]
+    calls = [call["id"] for message in bodies[-1]["messages"] for call in message.get("tool_calls", [])]
+    assert len(set(calls)) == 2
+    assert [m["tool_call_id"] for m in bodies[-1]["messages"] if m["role"] == "tool"] == calls
 
 
 @ALL

@@ -10,8 +10,8 @@ import msgspec
 
 from remit.errors import ModelCallFailed
 from remit.models.http import ModelTimeouts, take_all
+from remit.models.insistences import Insistence, insistence_in
 from remit.models.json_actions import action_blocks, action_format, action_request
-from remit.models.message_order import Insistence, insistence_in
 from remit.models.openai import (
     FOR_THE_VENDOR,
     is_vendor,
@@ -26,9 +26,9 @@ from remit.models.output_room import smaller_max_tokens
 from remit.models.reasoning import Told, retold
 from remit.values import ModelDelta, ModelInfo, ModelRequest, ModelResponse
 
-ASKED_MAX = 6
-"""Requests for one answer: a server may refuse the ids, the order of messages, the reasoning in them, how hard to think, and
-how much may be answered. A refusal costs nothing."""
+ASKED_MAX = 8
+"""Requests for one answer: a server may refuse the ids, the order of messages, the reasoning in them, how hard to think, how
+much may be answered, a field. A refusal costs nothing."""
 
 
 class OpenAIChatProvider:
@@ -49,7 +49,7 @@ class OpenAIChatProvider:
         self._told: dict[str, Told] = {}
         """How each model's reasoning goes back to it, where that is not as it came."""
         self._insisted: dict[str, frozenset[Insistence]] = {}
-        """What each model's server wants of the messages."""
+        """What else each model's server wants."""
         self._effortless: set[str] = set()
         """Models that are not to be told how hard to think."""
         self._base_url = base_url

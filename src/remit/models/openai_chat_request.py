@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from remit.models.failures import refused
-from remit.models.message_order import Insistence, as_insisted
+from remit.models.insistences import Insistence, as_insisted
 from remit.models.openai import (
     SERVICE_TIER,
     THINKING,
@@ -51,7 +51,7 @@ def chat_body(
     insisted: frozenset[Insistence] = frozenset(),
 ) -> JsonObject:
     """The body of POST /chat/completions. Servers of one's own know only the older names of some fields; what `provider`
-    said to itself goes back to it with its calls, as `told` says; `insisted` is what it wants of messages."""
+    said to itself goes back to it with its calls, as `told` says; `insisted` is what else it wants."""
     messages: list[JsonValue] = []
     if request.system:
         messages.append({"role": "system", "content": request.system})
@@ -66,7 +66,6 @@ def chat_body(
             elif said["role"] == "tool":
                 said["tool_call_id"] = ids.get(str(said["tool_call_id"]), said["tool_call_id"])
             messages.append(said)
-    as_insisted(messages, insisted)
     body: JsonObject = {
         "model": request.model,
         "messages": messages,
@@ -87,7 +86,9 @@ def chat_body(
         body["reasoning_effort"] = effort
     if request.stop_sequences:
         body["stop"] = list(request.stop_sequences)
-    return body | _further(request.fields)
+    body |= _further(request.fields)
+    as_insisted(body, insisted)
+    return body
 
 
 def _give_back(

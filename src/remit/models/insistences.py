@@ -1,5 +1,6 @@
-"""What some servers of Chat Completions want of the messages, beyond the protocol: Mistral's, and the templates of models that
-know only one order of roles. A server says so by refusing; what it wants is remembered. Pure."""
+"""What some servers of Chat Completions want of a request, beyond the protocol or short of it: Mistral's, templates of models
+that know only one order of roles, doors with fewer fields. A server says so by refusing; what it wants is remembered.
+Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +10,17 @@ from typing import Literal
 
 from remit.values import JsonObject, JsonValue
 
-Insistence = Literal["short ids", "answered results", "system first"]
+Insistence = Literal[
+    "short ids",
+    "answered results",
+    "system first",
+    "content in words",
+    "completion tokens",
+    "no stream options",
+]
 """Ids of nine letters and digits; an assistant's message between a tool's and the next one of a person; the system prompt in
-the first message of a person."""
+the first message of a person; texts as one text, and none for nothing; the newer name of the limit of output; no word about
+the usage, which some know no field for."""
 
 _ID_LENGTH = 9
 _BRIDGE = "(I have read the results.)"
@@ -33,6 +42,27 @@ _ASKED: tuple[tuple[Insistence, re.Pattern[str]], ...] = (
             r"|expected (?:an )?assistant (?:message )?after (?:a )?tool"
         ),
     ),
+    (
+        "completion tokens",
+        re.compile(
+            r"max_completion_tokens'? instead|(?:unsupported|unknown|unrecognized) (?:parameter|argument)s?:? '?max_tokens"
+        ),
+    ),
+    (
+        "no stream options",
+        re.compile(
+            r"(?:unsupported|unknown|unrecognized|extra|not permitted|not supported|not allowed).{0,80}stream_options"
+            r"|stream_options.{0,80}(?:unsupported|unknown|unrecognized|extra|not permitted|not supported|not allowed)"
+        ),
+    ),
+    (
+        "content in words",
+        re.compile(
+            r"content.{0,60}(?:sequence, expected a string|valid string|must be a string|should be a string|<nil>|cannot be null"
+            r"|must not be null|is null|got null|nonetype|is required|missing)|content type: (?:<nil>|\[\]interface)"
+            r"|(?:missing|invalid).{0,20}'?content'?(?: field|$)"
+        ),
+    ),
 )
 
 
@@ -42,14 +72,32 @@ def insistence_in(refusal: str) -> Insistence | None:
     return next((kind for kind, words in _ASKED if words.search(plain)), None)
 
 
-def as_insisted(messages: list[JsonValue], insisted: frozenset[Insistence]) -> None:
-    """Make the messages of a body what the server wants."""
+def as_insisted(body: JsonObject, insisted: frozenset[Insistence]) -> None:
+    """Make a body what the server wants."""
+    messages = body["messages"]
+    if "completion tokens" in insisted and "max_tokens" in body:
+        body["max_completion_tokens"] = body.pop("max_tokens")
+    if "no stream options" in insisted:
+        body.pop("stream_options", None)
+    if not isinstance(messages, list):
+        return
     if "short ids" in insisted:
         _shorten_ids(messages)
     if "answered results" in insisted:
         _answer_results(messages)
     if "system first" in insisted:
         _merge_system(messages)
+    if "content in words" in insisted:
+        for message in _objects(messages):
+            _put_into_words(message)
+
+
+def _put_into_words(message: JsonObject) -> None:
+    content = message.get("content")
+    if content is None:
+        message["content"] = ""
+    elif isinstance(content, list) and all(part.get("type") == "text" for part in _objects(content)):
+        message["content"] = "\n\n".join(str(part.get("text") or "") for part in _objects(content))
 
 
 def _shorten_ids(messages: list[JsonValue]) -> None:
