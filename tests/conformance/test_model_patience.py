@@ -177,6 +177,43 @@ async def test_reasoning_goes_back_as_the_server_wants_it(
         assert {name: sent.get(name) for name in then} == then
 
 
+@pytest.mark.parametrize(
+    ("refusal", "lacks", "is_remembered"),
+    [
+        # OpenHands/software-agent-sdk#1208: every model of the vendor's that does not think
+        ("Encrypted content is not supported with this model.", '"include"', True),
+        ("Unsupported parameter: 'include'", '"include"', True),
+        ("service_tier: Extra inputs are not permitted", '"service_tier"', True),
+        ("Unknown parameter: 'store'.", '"store"', True),
+        ("The encrypted content for item rs_1 could not be verified.", "sealed", False),
+        (
+            "Item 'rs_1' of type 'reasoning' was provided without its required following item.",
+            "sealed",
+            False,
+        ),
+    ],
+)
+async def test_what_a_server_of_responses_does_not_know_is_left_out(
+    refusal: str, lacks: str, is_remembered: bool
+) -> None:
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "openai:rs_1:sealed"}
+    told = (
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": [thought, {"type": "text", "text": "Yes."}]},
+        {"role": "user", "content": "go on"},
+    )
+    with anyio.fail_after(10):
+        async with raw_server(refusing([refusal], WHOLE[OpenAIResponsesProvider])) as server:
+            driver = OpenAIResponsesProvider(api_key="k", base_url=server.url, timeouts=PATIENT)
+            for _ in range(2):
+                await collect(driver, ask(told))
+            await driver.close()
+    first, second, third = [exchange.body.decode() for exchange in server.requests]
+    assert lacks in first
+    assert lacks not in second
+    assert (lacks not in third) == is_remembered
+
+
 def mistral(messages: list[dict[str, Any]]) -> str | None:
     """What Mistral's own validation says first (mistralai/mistral-common: request validators)."""
     ids = [call["id"] for message in messages for call in message.get("tool_calls", [])]

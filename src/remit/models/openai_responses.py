@@ -20,7 +20,13 @@ from remit.models.openai import (
     streams_all,
     without_effort,
 )
-from remit.models.openai_responses_request import SIGNATURE, TAKEN_FIELDS, responses_body
+from remit.models.openai_responses_request import (
+    REASONING,
+    SIGNATURE,
+    TAKEN_FIELDS,
+    refused_part,
+    responses_body,
+)
 from remit.models.output_room import smaller_max_tokens
 from remit.models.pieces import Pieces
 from remit.models.reading import document_of, is_done
@@ -41,8 +47,9 @@ from remit.values import (
 log = structlog.get_logger(__name__)
 
 
-ASKED_MAX = 3
-"""Requests for one answer: a server may refuse how hard to think, and then how much may be answered."""
+ASKED_MAX = 5
+"""Requests for one answer: a server may refuse what was thought before, a field, how hard to think, and then how much may be
+answered."""
 
 
 class OpenAIResponsesProvider:
@@ -58,6 +65,8 @@ class OpenAIResponsesProvider:
     ) -> None:
         self._is_vendor = is_vendor(base_url)
         self._base_url = base_url
+        self._left_out: dict[str, frozenset[str]] = {}
+        """Fields that each model is known not to take."""
         self._endpoint = openai_endpoint(name, api_key=api_key, base_url=base_url, timeouts=timeouts)
 
     def streams_all(self, request: ModelRequest) -> bool:
@@ -66,11 +75,13 @@ class OpenAIResponsesProvider:
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /responses."""
+        without: frozenset[str] = frozenset()
         for left in reversed(range(ASKED_MAX)):
             answer = ResponsesAnswer(self._endpoint, request)
+            left_out = self._left_out.get(request.model, frozenset[str]()) | without
             events = self._endpoint.events(
                 "/responses",
-                responses_body(request),
+                responses_body(request, left_out=left_out),
                 outlook=answer.outlook,
                 first_byte_seconds=request.first_byte_seconds,
             )
@@ -86,6 +97,15 @@ class OpenAIResponsesProvider:
                 # A refusal costs nothing: once more for as much as the server can answer, if that is what it was about.
                 if not left or refusal.reason not in ("invalid", "too_long") or refusal.billed != "no":
                     raise
+                part = refused_part(refusal.message)
+                if part == "service_tier" and self._is_vendor:
+                    raise  # without it the call may cost more than is held
+                if part is not None and part not in left_out:
+                    if part == REASONING:
+                        without |= {part}
+                    else:
+                        self._left_out[request.model] = left_out - {REASONING} | {part}
+                    continue
                 smaller = smaller_max_tokens(refusal.message, request.max_tokens)
                 plain = without_effort(request, refusal.message)
                 if plain is None and smaller is None:
