@@ -160,7 +160,7 @@ class ChatAnswer:
             if (use := self._use(call, number, ids, kept, is_cut=stop_reason == "max_tokens"))
         ]
         if recovers_calls and not uses and self._names and stop_reason == "end_turn":
-            recovered = recover_tool_calls(text, self._names)
+            recovered = recover_tool_calls(text, self._names, self._request.tools)
             text = recovered.text
             uses = [
                 _block(ids.new("", otherwise=f"call_{self._id}_{number}"), call.name, call.input)
