@@ -393,3 +393,22 @@ async def test_a_key_that_is_none_stars_nothing(key: str, told: str) -> None:
         await driver.close()
     assert told in failed.value.message
     assert ("[key]" in failed.value.message) == (told == "[key]")
+
+
+@ALL
+async def test_an_answer_with_another_status_of_success_is_one_and_a_redirect_is_told(speaks: Make) -> None:
+    async def answer(exchange: Exchange) -> bool:
+        moved = b"HTTP/1.1 308 X\r\nlocation: https://other.example/v1\r\ncontent-length: 0\r\n\r\n"
+        await exchange.send(moved if len(server.requests) > 1 else answer_of(201, WHOLE[speaks]))
+        return True
+
+    with anyio.fail_after(10):
+        async with raw_server(answer) as server:
+            driver = speaks(api_key="k", base_url=server.url, timeouts=PATIENT)
+            assert (await collect(driver, ask())).content[0]["text"] == "Hello"
+            with pytest.raises(
+                ModelCallFailed, match=r"308: it moved to https://other\.example/v1"
+            ) as failed:
+                await collect(driver, ask())
+            await driver.close()
+    assert (failed.value.reason, failed.value.billed, failed.value.is_retryable) == ("invalid", "no", False)

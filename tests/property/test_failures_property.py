@@ -112,6 +112,25 @@ def test_a_pause_is_read_in_every_form(after: str, seconds: float | None) -> Non
 
 
 @pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000. Please try again in 20s.", 20),
+        ("Please try again in 7.66s. Need more tokens?", 7.66),
+        ("Please try again in 1m12.5s.", 72.5),
+        ("Please try again in 250ms.", 0.25),
+        ("Please retry in 37.5s.", 37.5),
+        ("Try again in 2 minutes", 120),
+        ("Limit resets in 3h", 10_800),
+        ("Please try again later.", None),
+    ],
+)
+def test_a_pause_that_only_the_words_tell_is_kept(words: str, seconds: float | None) -> None:
+    body = json.dumps({"error": {"message": words}}).encode()
+    assert status_failure("server", 429, body, {}).retry_after_seconds == seconds
+    assert status_failure("server", 429, body, {"retry-after": "3"}).retry_after_seconds == 3
+
+
+@pytest.mark.parametrize(
     ("words", "reason"),
     [
         ("Too Many Requests", "rate_limited"),

@@ -53,6 +53,12 @@ _TOLD = (
     (401, ("invalid_api_key", "incorrect_api_key", "unauthorized")),
 )
 """What statuses are called in whole sentences."""
+_PARTS = re.compile(r"(?P<number>\d{1,6}(?:\.\d+)?)\s?(?P<unit>ms|h|m(?!s)|s)[a-z]*")
+_PAUSE = re.compile(
+    r"(?:try again|retry|wait|reset)\w* (?:in |after |for )?(?P<pause>(?:\d{1,6}(?:\.\d+)?\s?(?:ms|h|m(?!s)|s)[a-z]*\s?)+)",
+    re.IGNORECASE,
+)
+_SECONDS_IN = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0}
 _NUMBER = re.compile(r"\d{3}")
 _ANSWERS = ("choices", "output", "content", "delta", "response", "item")
 """A document with one of these is (a part of) an answer, whatever else it says."""
@@ -90,12 +96,13 @@ def status_failure(name: str, status: int, body: bytes, headers: Mapping[str, st
     verdict = _verdict(status, told.kind)
     if status != 429 and (status == 413 or read_too_long(f"{told.kind} {told.text}") is not None):
         verdict = _TOO_LONG
+    said = _retry_after(headers)
     return ModelCallFailed(
         f"{name} answered {status}: {told.text}",
         reason=verdict.reason,
         billed=verdict.billed,
         is_retryable=verdict.is_retryable,
-        retry_after_seconds=_retry_after(headers),
+        retry_after_seconds=_told_pause(told.text) if status == 429 and said is None else said,
     )
 
 
@@ -205,6 +212,17 @@ def _told(error: JsonValue) -> _Told:
     if isinstance(raw, str) and raw:
         message = f"{message}: {raw}"
     return _Told(kind, message[:ERROR_TEXT_CHARS_MAX], status)
+
+
+def _told_pause(text: str) -> float | None:
+    """How long to wait by an error's own words (`try again in 1m2.5s`)."""
+    told = _PAUSE.search(text)
+    if told is None:
+        return None
+    seconds = sum(
+        float(part["number"]) * _SECONDS_IN[part["unit"]] for part in _PARTS.finditer(told["pause"])
+    )
+    return min(seconds, RETRY_AFTER_SECONDS_MAX)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
