@@ -112,6 +112,21 @@ def test_a_pause_is_read_in_every_form(after: str, seconds: float | None) -> Non
 
 
 @pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ('openai/gpt-4o requires moderation on OpenRouter. Your input was flagged for "violence"', "invalid"),
+        ("Forbidden", "authentication"),
+        ("Your account is not allowed to use this model", "authentication"),
+    ],
+)
+def test_a_message_that_is_not_allowed_is_no_key_that_is_not(words: str, reason: str) -> None:
+    body = json.dumps({"error": {"message": words, "code": 403}}).encode()
+    failure = status_failure("server", 403, body, {})
+    assert (failure.reason, failure.billed) == (reason, "no")
+    assert bool(blamed_blocks(failure.message, BLOCKS)) == (reason == "invalid")
+
+
+@pytest.mark.parametrize(
     ("words", "seconds"),
     [
         ("Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000. Please try again in 20s.", 20),

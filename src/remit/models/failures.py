@@ -14,7 +14,7 @@ import msgspec
 
 from remit.errors import ModelCallFailed
 from remit.models.json_text import read_json
-from remit.session.refusals import read_too_long
+from remit.session.refusals import is_moderated, read_too_long
 from remit.values import JsonObject, JsonValue
 
 ERROR_TEXT_CHARS_MAX = 500
@@ -96,6 +96,8 @@ def status_failure(name: str, status: int, body: bytes, headers: Mapping[str, st
     verdict = _verdict(status, told.kind)
     if status != 429 and (status == 413 or read_too_long(f"{told.kind} {told.text}") is not None):
         verdict = _TOO_LONG
+    elif status == 403 and is_moderated(told.text):
+        verdict = _verdict(400, told.kind)  # OpenRouter: it is not the key
     said = _retry_after(headers)
     return ModelCallFailed(
         f"{name} answered {status}: {told.text}",

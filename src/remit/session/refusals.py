@@ -124,7 +124,7 @@ _MEDIA = {
 }
 """Kinds of other protocols, which count messages otherwise too."""
 _MODERATED = re.compile(
-    r"content[ _-](?:management )?(?:policy|filter)|moderation|inappropriate|data_?inspection|content exists risk|"
+    r"content[ _-](?:management )?(?:policy|filter)|moderation|inappropriate|data_?inspection|content exists risk|\bflagged\b|"
     r"high risk|considered unsafe|safety (?:system|polic)|sensitive (?:content|words?|information)|\u654f\u611f",
     re.IGNORECASE,
 )
@@ -167,6 +167,11 @@ def read_too_long(message: str) -> TooLong | None:
                 continue  # these are not the two
             return TooLong(sent_tokens=int(sent) if sent else None, window_tokens=int(window))
     return TooLong()
+
+
+def is_moderated(message: str) -> bool:
+    """Whether a refusal is about what was said, by its words."""
+    return _MODERATED.search(message) is not None
 
 
 def blamed_blocks(message: str, messages: Sequence[JsonObject]) -> list[Place]:
