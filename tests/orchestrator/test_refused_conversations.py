@@ -12,6 +12,7 @@ import pytest
 from remit.errors import ModelCallFailed
 from remit.session.compaction import Compact, Shorten, next_relief, summary_of_what_fits
 from remit.session.folding import fold
+from remit.session.history import Forgotten
 from remit.session.refusals import Place
 from remit.session.state import SessionState
 from remit.session.view import request
@@ -328,17 +329,22 @@ async def test_a_message_that_is_refused_for_what_it_says_does_not_end_the_sessi
     assert await bench.bodies(session_id, "context.put_aside")
 
 
+@pytest.mark.parametrize("command", ["echo forbidden-''output", "echo forbidden-output"])
 async def test_what_a_tool_printed_is_put_aside_when_it_is_refused_for_what_it_says(
-    make_bench: Callable[[Provider], SessionBench],
+    make_bench: Callable[[Provider], SessionBench], command: str
 ) -> None:
     def refuses(said: str) -> str | None:
         return "Content Exists Risk" if "forbidden-output" in said else None
 
-    printed = [bash("toolu_1", "echo forbidden-''output"), bash("toolu_2", "echo fine")]
+    printed = [bash("toolu_1", command), bash("toolu_2", "echo fine")]
     provider = Provider(printed, says("done"), says("bye"), refuses=refuses)
-    _, ends = await talk(make_bench(provider), "go", "and?")
+    bench = make_bench(provider)
+    session_id, ends = await talk(bench, "go", "and?")
     assert ends == [END, END]
     assert len(provider.refusals) == 1
+    rows = await bench.store.read(PRINCIPAL, session_id)
+    looked_at = fold(rows, SessionState(history=Forgotten()))
+    assert looked_at.seq == len(rows), "who only looks at the session reads every row"
 
 
 @pytest.mark.parametrize(

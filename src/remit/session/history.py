@@ -222,6 +222,12 @@ class Forgotten(History):
     def add_tool_result(self, use_id: str, content: list[JsonObject], *, seq: int, is_error: bool) -> None:
         """Nothing."""
 
+    def put_aside(self, place: Place, why: str) -> None:
+        """Nothing."""
+
+    def replace_by(self, blocks: list[JsonObject]) -> None:
+        """Nothing."""
+
 
 def _encode(message: Message) -> JsonObject:
     return {"role": message.role, "content": list[JsonValue](message.content)}

@@ -193,20 +193,25 @@ def blamed_blocks(message: str, messages: Sequence[JsonObject]) -> list[Place]:
 
 
 def _newest_said(messages: Sequence[JsonObject]) -> list[Place]:
-    """All that was told to the model in the newest message that is not put aside already."""
+    """All that was said in the newest message that is not put aside already, and what the model wrote to have it: a result
+    that is refused repeats what was called."""
+    said: list[Place] = []
     for number in range(len(messages) - 1, -1, -1):
         blocks = cast("list[JsonObject]", messages[number]["content"])
-        said = [
+        here = [
             Place(number, index)
             for index, block in enumerate(blocks)
-            if messages[number]["role"] == "user" and not _is_left_out(block)
+            if not _is_left_out(block) and (not said or block["type"] == "tool_use")
         ]
-        if said:
-            return said
-    return []
+        said += here
+        if said and not any(block["type"] == "tool_result" for block in blocks):
+            break
+    return said
 
 
 def _is_left_out(block: JsonObject) -> bool:
+    if block["type"] in ("thinking", "redacted_thinking", "tool_use"):
+        return not block.get("input")
     inner = block.get("content")
     if isinstance(inner, list):
         return all(isinstance(each, dict) and _is_left_out(each) for each in inner)
