@@ -336,7 +336,8 @@ async def test_what_a_tool_printed_is_put_aside_when_it_is_refused_for_what_it_s
     def refuses(said: str) -> str | None:
         return "Content Exists Risk" if "forbidden-output" in said else None
 
-    printed = [bash("toolu_1", command), bash("toolu_2", "echo fine")]
+    thought: JsonObject = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
+    printed = [thought, *says("I look."), thought, bash("toolu_1", command), bash("toolu_2", "echo fine")]
     provider = Provider(printed, says("done"), says("bye"), refuses=refuses)
     bench = make_bench(provider)
     session_id, ends = await talk(bench, "go", "and?")
@@ -345,6 +346,7 @@ async def test_what_a_tool_printed_is_put_aside_when_it_is_refused_for_what_it_s
     rows = await bench.store.read(PRINCIPAL, session_id)
     looked_at = fold(rows, SessionState(history=Forgotten()))
     assert looked_at.seq == len(rows), "who only looks at the session reads every row"
+    assert "I look." in str(provider.requests[-1].messages)
 
 
 @pytest.mark.parametrize(

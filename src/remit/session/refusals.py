@@ -9,6 +9,8 @@ from typing import NamedTuple, cast
 
 from remit.values import JsonObject, Value
 
+THINKING = ("thinking", "redacted_thinking")
+
 TOO_LONG = (
     # Anthropic, Bedrock, Vertex
     r"prompt is too long",
@@ -169,6 +171,18 @@ def read_too_long(message: str) -> TooLong | None:
     return TooLong()
 
 
+def in_order(places: Sequence[Place], messages: Sequence[JsonObject]) -> list[Place]:
+    """The places as they are when one after the other is put aside: with the first goes all thinking, so that what stood
+    behind it in a message moves up."""
+    first, *others = sorted(places, key=lambda place: place[:2], reverse=True)
+    return [first, *(_without_thinking(place, messages) for place in others)]
+
+
+def _without_thinking(place: Place, messages: Sequence[JsonObject]) -> Place:
+    before = cast("list[JsonObject]", messages[place.message]["content"])[: place.block]
+    return place._replace(block=place.block - sum(block["type"] in THINKING for block in before))
+
+
 def is_moderated(message: str) -> bool:
     """Whether a refusal is about what was said, by its words."""
     return _MODERATED.search(message) is not None
@@ -210,7 +224,7 @@ def _newest_said(messages: Sequence[JsonObject]) -> list[Place]:
 
 
 def _is_left_out(block: JsonObject) -> bool:
-    if block["type"] in ("thinking", "redacted_thinking", "tool_use"):
+    if block["type"] in (*THINKING, "tool_use"):
         return not block.get("input")
     inner = block.get("content")
     if isinstance(inner, list):

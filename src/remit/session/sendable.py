@@ -23,9 +23,9 @@ from remit.session.images import (
     recognise_encoded,
     why_unsendable,
 )
+from remit.session.refusals import THINKING
 from remit.values import JsonObject, JsonValue, ModelRequest
 
-THINKING = ("thinking", "redacted_thinking")
 MEDIA_BYTES_MAX = 20 << 20
 """Of base64 in one request, oldest left out first. A request may have 32 MB, on partners' platforms 20 to 30."""
 LEFT_OUT_AT_ONCE = 20
