@@ -10,7 +10,7 @@ import pytest
 
 from remit.errors import SandboxUnavailable
 from remit.sandboxes.ioctls import ALLOWED
-from remit.sandboxes.seccomp import DENIED, JUDGED, OF_ONESELF, build_filter
+from remit.sandboxes.seccomp import DENIED, JUDGED, NEWEST, OF_ONESELF, build_filter
 from system_calls import HEADERS, TABLE, read_numbers
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
@@ -150,6 +150,35 @@ def test_internet_sockets_are_of_tcp_udp_and_icmp(machine: str, arch: int, colum
     assert answer(machine, arch, JUDGED["setsockopt"][column], 3, 6, 31) == ENOPROTOOPT  # TLS in the kernel
     assert answer(machine, arch, JUDGED["setsockopt"][column], 3, 6, 1) == ALLOW
     assert answer(machine, arch, JUDGED["setsockopt"][column], 3, 1, 31) == ALLOW
+
+
+@MACHINES
+def test_pairs_of_sockets_are_of_the_unix_family(machine: str, arch: int, column: int) -> None:
+    number = JUDGED["socketpair"][column]
+    assert [family for family in range(64) if answer(machine, arch, number, family, 1, 0) == ALLOW] == [1]
+
+
+@MACHINES
+def test_a_call_that_is_younger_than_the_filter_does_not_exist(machine: str, arch: int, column: int) -> None:
+    assert answer(machine, arch, 462) == ALLOW  # mseal
+    assert max(number for numbers in DENIED.values() if (number := numbers[column]) is not None) <= NEWEST
+    for number in (
+        *range(NEWEST + 1, 600),
+        4095,
+        0x3FFFFFFF,
+    ):  # file_setattr is one, x32's without their bit are others
+        assert answer(machine, arch, number) == ENOSYS, number
+    assert answer(machine, arch, JUDGED["io_setup"][column], 60_000) == ENOSYS
+
+
+@MACHINES
+def test_a_personality_changes_no_more_than_names_and_where_memory_lies(
+    machine: str, arch: int, column: int
+) -> None:
+    number = JUDGED["personality"][column]
+    allowed = {bit for bit in range(32) if answer(machine, arch, number, 1 << bit) == ALLOW}
+    assert allowed == {3, 17, 18}
+    assert answer(machine, arch, number, 0) == answer(machine, arch, number, 0xFFFFFFFF) == ALLOW
 
 
 def kernel_table() -> dict[str, tuple[int | None, int | None]]:
