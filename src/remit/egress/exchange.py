@@ -86,11 +86,22 @@ class Exchanges:
             length = answer_body(answer, request.method)
         except BadMessage as error:
             raise stop(502, "failed", f"{request.host} gave no clear answer", str(error)) from error
+        if self._place.is_redacted and answer.status == 206:
+            raise stop(
+                502,
+                "refused",
+                f"{request.host} answered with a part where the whole was asked for",
+                "A part could hold a piece of a credential, which would not be recognised.",
+            )
         inflated = _inflated(answer, length, request.host) if self._place.is_redacted else None
+        tells_no_body = request.method == "HEAD" or answer.status == 304
         is_chunked = request.takes_chunks and (inflated is not None or not isinstance(length, int))
         may_follow = request.is_persistent and answer.is_persistent and length != "end"
         headers = [one for one in answer.headers if one[0].lower() != b"transfer-encoding"]
-        if inflated is not None:
+        if inflated is not None or (
+            self._place.is_redacted and tells_no_body and _coding(answer) not in _PLAIN
+        ):
+            # How well an echo is compressed beside the agent's own bytes would tell of it.
             headers = [one for one in headers if one[0].lower() not in _GONE_WHEN_INFLATED]
         if is_chunked:
             headers.append((b"Transfer-Encoding", b"chunked"))
@@ -186,10 +197,16 @@ async def next_head(client: asyncio.StreamReader, server: asyncio.StreamReader) 
         await asyncio.gather(head, word, return_exceptions=True)
 
 
+def _coding(answer: Answer) -> bytes:
+    """What its Content-Encoding says."""
+    return b", ".join(
+        value.strip().lower() for key, value in answer.headers if key.lower() == b"content-encoding"
+    )
+
+
 def _inflated(answer: Answer, length: Length, host: str) -> Inflated | None:
     """What opens the body, if it has to be opened to be looked through. Raises Stop for what cannot be."""
-    codings = [value.strip().lower() for key, value in answer.headers if key.lower() == b"content-encoding"]
-    coding = b", ".join(codings)
+    coding = _coding(answer)
     if length == 0 or coding in _PLAIN:
         return None
     if coding in _INFLATED:

@@ -30,6 +30,8 @@ _BETWEEN = b"\0\r\n"
 """Stands between the letters of UTF-16 and the lines of base64."""
 _KNOWN: dict[bytes, bytes] = {}
 _KNOWN_MAX = 16_384
+_KNOWN_BYTES_MAX = 32
+"""Of one escape: those with zeros in front may be as long as the text."""
 _NAMES = {name.encode(): text.encode() for name, text in html5.items() if name.endswith(";")}
 
 
@@ -115,7 +117,7 @@ def _meaning(found: re.Match[bytes]) -> bytes:
         meant = _meant(found)
         if meant is None:
             meant = written
-        if len(_KNOWN) < _KNOWN_MAX:
+        if len(_KNOWN) < _KNOWN_MAX and len(written) <= _KNOWN_BYTES_MAX:
             _KNOWN[written] = meant
     return meant
 
