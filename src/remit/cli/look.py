@@ -199,7 +199,7 @@ async def apply(invocation: Invocation, remit_id: str, *, to: Path | None) -> in
 
 
 def _change_line(kind: str, path: str) -> Text:
-    return Text.assemble((f"{kind:>8}  ", "dim"), wording.printable(path))
+    return Text.assemble((f"{kind:>8}  ", "dim"), wording.printable_name(path))
 
 
 def _landing_folder(remit: JsonObject, to: Path | None) -> Path:
