@@ -190,6 +190,8 @@ class ScrubbedStream:
 
     def __init__(self, scrubber: Scrubber) -> None:
         self._scrubber = scrubber
+        self._step = max(1, scrubber.held // FLOW_BYTES)
+        """Pieces at a time: what is held back is looked through again each time, and must not be most of it."""
         self._seen = b""
         self._shown = bytearray()
         """The same bytes as `_seen`, overwritten where a secret has ended in them."""
@@ -202,7 +204,7 @@ class ScrubbedStream:
         self._seen += piece
         self._shown += piece
         pieces = (len(self._seen) - self._scrubber.held) // FLOW_BYTES
-        return self._take(pieces * FLOW_BYTES) if pieces > 0 else []
+        return self._take(pieces * FLOW_BYTES) if pieces >= self._step else []
 
     def finish(self) -> list[bytes]:
         """The rest, the last piece as long as it is."""
