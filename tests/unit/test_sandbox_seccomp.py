@@ -136,6 +136,20 @@ def test_limits_and_priorities_are_ones_own_alone(machine: str, arch: int, colum
 
 
 @MACHINES
+def test_cores_stay_at_one_byte_whatever_is_asked_for(machine: str, arch: int, column: int) -> None:
+    """With 0 the host's own handler of crashes would be run on them."""
+    done = 0x00050000  # an error of 0: it says yes and does nothing
+    assert answer(machine, arch, JUDGED["setrlimit"][column], 4, 0x7FFF0000) == done
+    assert answer(machine, arch, JUDGED["setrlimit"][column], 7, 0x7FFF0000) == ALLOW
+    ours = JUDGED["prlimit64"][column]
+    for pointer in (1, 0x7FFF_F000_0000, 0x7F_0000_0000, 1 << 32):
+        assert answer(machine, arch, ours, 0, 4, pointer) == done
+        assert answer(machine, arch, ours, 0, 7, pointer) == ALLOW
+        assert answer(machine, arch, ours, 1, 4, pointer) == EPERM
+    assert answer(machine, arch, ours, 0, 4, 0) == ALLOW  # asking
+
+
+@MACHINES
 def test_internet_sockets_are_of_tcp_udp_and_icmp(machine: str, arch: int, column: int) -> None:
     number = JUDGED["socket"][column]
     for family in (2, 10):

@@ -53,6 +53,7 @@ _PERSONALITIES = 0x0060008
 """Bits: a 32-bit machine's name, an older kernel's number, addresses that are not random (sanitizers). Not a page at zero,
 nor code in all that can be read."""
 _ASKED = 0xFFFFFFFF
+_RLIMIT_CORE = 4
 _OF_A_USER = {"setpriority": 2, "ioprio_set": 3}
 """The first argument for all processes of a user, the daemon among them."""
 
@@ -135,6 +136,7 @@ JUDGED: Mapping[str, tuple[int, int]] = {
     "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119),
     "setpriority": (141, 140),
+    "setrlimit": (160, 164),
     "setsockopt": (54, 208),
     "socket": (41, 198),
     "socketpair": (53, 199),
@@ -184,6 +186,7 @@ def build_filter(machine: str | None = None) -> bytes:
     program.answer_if(_JUMP_EQUAL, JUDGED["io_setup"][column], _ERRNO | _ENOSYS)
     judges = {"clone": _clone(), "ioctl": _ioctl(), "socket": _socket(), "setsockopt": _setsockopt()}
     judges |= {"personality": _personality(), "socketpair": _socketpair()}
+    judges["setrlimit"] = _cores()
     judges |= {name: _of_oneself(name, argument) for name, argument in OF_ONESELF.items()}
     for name, judge in judges.items():
         program.only_for(JUDGED[name][column], judge)
@@ -265,13 +268,40 @@ def _setsockopt() -> _Program:
     return judge
 
 
+def _cores() -> _Program:
+    """`setrlimit` says yes to any limit of cores, and does nothing: they stay at one byte (`spawner_process.py`)."""
+    judge = _Program()
+    judge.load_argument(0)
+    judge.answer_if(_JUMP_EQUAL, _RLIMIT_CORE, _ERRNO | 0)
+    judge.end(_ALLOW)
+    return judge
+
+
+def _cores_asked() -> _Program:
+    """The same of `prlimit64`, which asks as well: then its third argument is no pointer."""
+    upper = _Program()
+    upper.load(_ARGUMENTS + 8 * 2 + 4)
+    upper.answer_if(_JUMP_EQUAL, 0, _ALLOW)
+    upper.end(_ERRNO | 0)
+    judge = _Program()
+    judge.load_argument(2)
+    judge.only_for(0, upper)
+    judge.end(_ERRNO | 0)
+    return judge
+
+
 def _of_oneself(name: str, argument: int) -> _Program:
     judge = _Program()
     if name in _OF_A_USER:
         judge.load_argument(0)
         judge.answer_if(_JUMP_EQUAL, _OF_A_USER[name], _ERRNO | _EPERM)
+    mine = _Program()
+    if name == "prlimit64":
+        mine.load_argument(1)
+        mine.only_for(_RLIMIT_CORE, _cores_asked())
+    mine.end(_ALLOW)
     judge.load_argument(argument)
-    judge.answer_if(_JUMP_EQUAL, 0, _ALLOW)
+    judge.only_for(0, mine)
     judge.end(_ERRNO | _EPERM)
     return judge
 

@@ -104,7 +104,7 @@ must_fail(lambda: os.setpriority(os.PRIO_USER, os.getuid(), 19), "nice of the us
 for which, who in ((1, 1), (3, 0), (3, os.getuid()), (2, 1)):
     if syscall(number(251, 30), which, who, 3 << 13)[0] == 0: broke(f"ioprio_set {which} {who}")
 if syscall(number(314, 274), 1, (ctypes.c_uint32 * 12)(48, 5), 0)[0] == 0: broke("sched_setattr")
-resource.prlimit(0, resource.RLIMIT_CORE, (0, 0))
+resource.prlimit(0, resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))
 os.sched_setaffinity(0, os.sched_getaffinity(0))
 os.nice(0)
 """),
@@ -274,6 +274,15 @@ for line in open("/proc/self/status"):
     if line.startswith("Seccomp:") and line.split()[1] != "2": broke(line)
 try: broke(line) if (line := open("/proc/cmdline").read()) else None
 except PermissionError: pass
+"""),
+    "crashes given to the host's handler of them": Program("""
+import resource
+for limits in ((0, 0), (1, 1), (1 << 20, 1 << 20)):
+    try: resource.setrlimit(resource.RLIMIT_CORE, limits)  # programs with secrets say (0, 0), and must not fail
+    except (OSError, ValueError) as error:
+        if limits == (0, 0): broke("no cores, it said:", error)
+    # With one byte the kernel gives them to nobody.
+    if resource.getrlimit(resource.RLIMIT_CORE) != (1, 1): broke(resource.getrlimit(resource.RLIMIT_CORE))
 """),
     "a setuid program": Program(
         "cp /usr/bin/id mine; chmod 6755 mine; [ $(./mine -u) = 1000 ] || echo BROKE; su -c id 2>&1 | grep -q uid=0 && echo BROKE su",
