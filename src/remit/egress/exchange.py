@@ -9,9 +9,11 @@ import asyncio
 from collections import Counter as Tally
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 
 from .bindings import BoundPlace
 from .heads import Answer, BadMessage, Headers, Request, answer_body, lines, parse_answer
+from .pace import Turns
 from .reach import Streams
 from .relay import LAST_CHUNK, BadBody, Counter, Length, as_chunk, pieces_of, pump_body
 from .scrubbing import Inflated, ScrubbedStream, UnchangedStream
@@ -30,13 +32,21 @@ class Exchanges:
     """The requests of one connection to one place, one after the other."""
 
     def __init__(
-        self, place: BoundPlace, client: Streams, server: Streams, counter: Counter, *, answer_seconds: float
+        self,
+        place: BoundPlace,
+        client: Streams,
+        server: Streams,
+        counter: Counter,
+        *,
+        answer_seconds: float,
+        turns: Turns,
     ) -> None:
         self._place = place
         self._client = client
         self._server = server
         self._counter = counter
         self._answer_seconds = answer_seconds
+        self._turns = turns
         self.uses: Tally[str] = Tally()
         """Requests that carried a credential, by its name."""
         self.scrubbed = 0
@@ -112,7 +122,8 @@ class Exchanges:
         return may_follow
 
     async def _write_head(self, first: bytes, headers: Headers) -> None:
-        head, count = self._place.scrubber.clean(first + b"\r\n" + lines(headers))
+        said = first + b"\r\n" + lines(headers)
+        head, count = await self._turns.take(partial(self._place.scrubber.clean, said))
         self.scrubbed += count
         self._client[1].write(head)
         await self._client[1].drain()
@@ -131,10 +142,10 @@ class Exchanges:
         try:
             async for piece in pieces_of(self._server[0], length):
                 for readable in (piece,) if inflated is None else inflated.push(piece):
-                    await write(scrubbed.push(readable))
+                    await write(await self._turns.take(partial(scrubbed.push, readable)))
             if inflated is not None:
                 inflated.finish()
-            await write(scrubbed.finish())
+            await write(await self._turns.take(scrubbed.finish))
         finally:
             self.scrubbed += scrubbed.count
         if is_chunked:
