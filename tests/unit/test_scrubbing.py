@@ -146,6 +146,28 @@ def test_a_long_way_to_write_a_secret_is_starred_in_a_long_body(depth: int) -> N
         assert told.strip(b".") == b"*" * len(written)
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [
+        SECRET.encode(),
+        b"\\u0073" + SECRET[1:].encode(),
+        b"\\n" + SECRET.encode(),
+        b"\\",
+        b"\\\0",
+        b"&#0",
+        b"%25",
+    ],
+)
+def test_an_answer_that_is_full_of_secrets_or_escapes_takes_no_minutes(piece: bytes) -> None:
+    """All sandboxes share one proxy: 1,600 secrets in 64 KB took 80 seconds of it."""
+    content = (piece * 32_000)[:64_000]
+    began = process_time_ns()
+    told = shown(content)
+    assert process_time_ns() - began < 10_000_000_000
+    assert len(told) == len(content)
+    assert SECRET.encode() not in told
+
+
 def test_escapes_of_any_length_are_not_all_kept() -> None:
     for number in range(40):
         shown(b"&#x" + b"0" * 4_000 + b"%x;" % number)

@@ -34,7 +34,8 @@ _CORE_MIN = 16
 _SAMPLES = 10
 """So many bytes of a form are compared at once, at places that nobody knows: to guess these is to guess the secret."""
 _NULS = re.compile(rb"\0+")
-_NULS_AND_LINES = re.compile(rb"\0+|\\[\\\0]*[nr]")
+_NULS_AND_LINES = re.compile(rb"\0+|\\[\\\0]{0,16}[nr]")
+_ANY = re.compile(rb"[^\0]")
 _LANES = 8
 _GZIP_OR_ZLIB = 47
 """For zlib: 32 KiB of window, the head tells which of the two."""
@@ -107,7 +108,8 @@ class _Sieve:
             hits &= int.from_bytes(data[place : place + starts].translate(table) + b"\xff", "little")
         if hits == 0xFF << 8 * starts:
             return
-        for at, lanes in enumerate(hits.to_bytes(starts + 1, "little")[:-1]):
+        for each in _ANY.finditer(hits.to_bytes(starts + 1, "little")[:-1]):
+            at, lanes = each.start(), each[0][0]
             for lane, needle in enumerate(self._needles):
                 if lanes >> lane & 1 and data.startswith(needle.core, at):
                     start = max(0, at - needle.front)
@@ -138,7 +140,7 @@ class Scrubber:
     def find(self, data: bytes) -> list[tuple[int, int]]:
         """Where secrets stand: from left to right, none inside another."""
         # Also as they are written: what stands in front may take the first letters into an escape.
-        found = [unfolded(data, *each) for each in _find(self._written, fold(data))]
+        found = unfolded(data, list(_find(self._written, fold(data))))
         for between in _may_stand_between(data):
             plain = Plain(between.sub(b"", data))
             if plain.is_changed or between is _NULS_AND_LINES:
