@@ -13,6 +13,10 @@ import random
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from encodings import (
+    utf_16_be as utf_16_be,
+)  # before root is given up: what is imported later may not be readable then
+from encodings import utf_16_le as utf_16_le
 
 from .unfolding import Plain, fold, unfolded
 
