@@ -16,7 +16,6 @@ from remit.client import wording
 from remit.client.client import AsyncClient
 from remit.client.stream import JsonObject
 from remit.client.tree_links import is_in_repository, leads_out
-from remit.hidden import on_one_line
 
 CHANGED_FILES = "files.tar"
 READ_BYTES = 1 << 20
@@ -90,7 +89,7 @@ def strays_of(deliverables: JsonObject) -> tuple[str, ...]:
 
 def strays_text(strays: Sequence[str]) -> str:
     """That they were left out, by name."""
-    named = ", ".join(wording.printable(on_one_line(path)) for path in strays[:STRAYS_NAMED_MAX])
+    named = ", ".join(map(wording.printable_name, strays[:STRAYS_NAMED_MAX]))
     more = ", …" if len(strays) > STRAYS_NAMED_MAX else ""
     return (
         f"{wording.counted(len(strays), 'file')} of git's own left out, nobody can land them: {named}{more}"

@@ -26,7 +26,6 @@ from remit.client import wording
 from remit.client.anew import INPUT_PATH
 from remit.client.consent import reason_lines, reasons_beside_cost
 from remit.client.stream import JsonObject
-from remit.hidden import on_one_line
 
 LISTED_MAX = 50
 
@@ -201,7 +200,7 @@ async def apply(invocation: Invocation, remit_id: str, *, to: Path | None) -> in
 
 
 def _change_line(kind: str, path: str) -> Text:
-    return Text.assemble((f"{kind:>8}  ", "dim"), wording.printable(on_one_line(path)))
+    return Text.assemble((f"{kind:>8}  ", "dim"), wording.printable_name(path))
 
 
 def _landing_folder(remit: JsonObject, to: Path | None) -> Path:
