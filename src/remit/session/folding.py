@@ -48,6 +48,7 @@ def _apply(state: SessionState, row: EventRow) -> None:
         state.pending.pop(row.event_id, None)
         state.received_at_us.pop(row.event_id, None)
         state.batches.pop(row.event_id, None)
+        state.emptying.discard(row.event_id)
         processed_at = body.get("processed_at")
         if isinstance(processed_at, str):
             state.last_processed_us = max(state.last_processed_us, parse_rfc3339(processed_at))
@@ -105,6 +106,8 @@ def _received(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.received_at_us[row.event_id] = row.created_at_us
     if "batch" in body:
         state.batches[row.event_id] = str(body["batch"])
+    if body.get("is_emptying"):
+        state.emptying.add(row.event_id)
 
 
 def _running(state: SessionState, row: EventRow, body: JsonObject) -> None:
