@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -15,6 +17,7 @@ from typing import Any
 import anyio
 import pytest
 
+from remit.cli import connect
 from remit.cli.main import run
 from remit.cli.owners import START_SECONDS_MAX
 from remit.cli.visible import json_line, make_visible
@@ -129,3 +132,18 @@ def test_a_data_folder_that_cannot_be_made_is_named_with_the_mend(tmp_path: Path
     assert ended.returncode != 0
     assert "The data folder '/proc/none' cannot be used: No such file" in ended.stderr
     assert "Give another with --data." in ended.stderr
+
+
+def test_an_owner_that_hangs_is_named_with_the_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(connect, "ANSWER_SECONDS_MAX", 0.2)
+    (tmp_path / "key").write_text("rk_x")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "api.sock"))
+        listener.listen()
+        assert run(["ls", "--data", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert f"process {os.getpid()}" in said
+    assert "has not answered" in said
+    assert f"kill -9 {os.getpid()}" in said

@@ -84,7 +84,7 @@ def _tell_unowned(invocation: Invocation) -> int:
 async def _interrupt_all(owner: Owner) -> list[str]:
     """What was interrupted. An owner that is gone meanwhile has nothing running."""
     interrupted: dict[str, None] = {}
-    left: list[str] = []
+    left: list[str] | None = None
     try:
         async with over_socket(owner.socket_path) as client:
             with anyio.fail_after(REST_SECONDS_MAX):
@@ -97,9 +97,9 @@ async def _interrupt_all(owner: Owner) -> list[str]:
     except (ConnectionLost, NotFoundError):  # or it is of a version that does not know this
         pass
     except TimeoutError as error:
-        what = ", ".join(left) or "a model call"
+        what = "it does not answer" if left is None else ", ".join(left) or "a model call"
         raise CommandFailed(
-            f"Not come to a rest in {REST_SECONDS_MAX:.0f} s: {what}; {owner.name()} still owns the data folder.",
+            f"The owner of the data folder, {owner.name()}, has not come to a rest in {REST_SECONDS_MAX:.0f} s: {what}.",
             mend=f"`kill -9 {owner.pid}` loses nothing that is in the log.",
         ) from error
     return list(interrupted)
