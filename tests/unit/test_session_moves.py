@@ -62,16 +62,18 @@ CASES = {
     "one that stops the queue takes it into a turn": (
         state(
             pending=pending("user.message", "user.define_outcome", "user.interrupt", "user.message"),
-            emptying={"e2"},
+            emptying={"e2": True},
         ),
         StartTurn(event_ids=("e0", "e1")),
     ),
     "and stops that before anything is asked": (
-        state("running", pending=pending("user.message", "user.interrupt", e9=INTERRUPT), emptying={"e9"}),
+        state(
+            "running", pending=pending("user.message", "user.interrupt", e9=INTERRUPT), emptying={"e9": True}
+        ),
         StopTurn(event_ids=("e1",)),
     ),
     "with what came to a running session before it": (
-        state("running", pending=pending("user.interrupt", "user.message"), emptying={"e0"}),
+        state("running", pending=pending("user.interrupt", "user.message"), emptying={"e0": True}),
         StopTurn(event_ids=("e0",)),
     ),
     "also a turn that was to go on where it stopped": (
@@ -79,7 +81,7 @@ CASES = {
             stop_reason={"type": "budget_reached"},
             may_resume=True,
             pending=pending("user.interrupt"),
-            emptying={"e0"},
+            emptying={"e0": True},
         ),
         StartTurn(event_ids=()),
     ),
@@ -88,7 +90,7 @@ CASES = {
             stop_reason={"type": "requires_action"},
             tool_uses=asked(),
             pending=pending("user.message", "user.interrupt"),
-            emptying={"e1"},
+            emptying={"e1": True},
         ),
         StopTurn(event_ids=()),
     ),
@@ -97,7 +99,7 @@ CASES = {
             stop_reason={"type": "budget_reached"},
             budget={"type": "limit"},
             pending=pending("user.message", "user.interrupt"),
-            emptying={"e1"},
+            emptying={"e1": True},
         ),
         TakeInput(event_ids=("e1",)),
     ),
