@@ -168,10 +168,10 @@ class SessionInput:
         self._clock = clock
 
     async def interrupt(self, principal: Principal, session_id: str, command_id: str) -> None:
-        """Interrupt the session, once per command. A session that is gone needs none."""
+        """Interrupt the session, once per command, with what is queued in it. A session that is gone needs none."""
         event: JsonObject = {"id": session_event_id(command_id), "type": "user.interrupt"}
         try:
-            await self._put(principal, session_id, event, key=f"remit:{command_id}")
+            await self._put(principal, session_id, event, key=f"remit:{command_id}", is_emptying=True)
         except NotFound:
             return
 
@@ -205,8 +205,10 @@ class SessionInput:
             self._bus.publish(LiveItem(stream_id=session_id, rows=appended.rows))
             self._dispatcher.hint(session_id)
 
-    async def _put(self, principal: Principal, session_id: str, event: JsonObject, *, key: str) -> None:
-        row = events.received(event, key=key)
+    async def _put(
+        self, principal: Principal, session_id: str, event: JsonObject, *, key: str, is_emptying: bool = False
+    ) -> None:
+        row = events.received(event, key=key, is_emptying=is_emptying)
         append = Append(stream_id=session_id, events=(row,), wake_at_us=self._clock.now_us())
         appended = await self._store.append(principal, append)
         self._bus.publish(LiveItem(stream_id=session_id, rows=appended.rows))

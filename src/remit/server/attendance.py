@@ -25,7 +25,8 @@ ABSENCE_SECONDS = 10.0
 process begins nothing until those who attended are back, or this has passed."""
 LOOK_SECONDS = 0.5
 AT_WORK = frozenset({"verifying_input", "working", "paused"})
-"""What is interrupted (a paused one would go on by itself); any other remit waits for somebody, and costs nothing."""
+"""What is interrupted (a paused one would go on by itself), with what was told to go on; any other remit waits for somebody,
+and costs nothing."""
 ACTOR = "the end of the command that it was attached to"
 
 logger = structlog.get_logger(__name__)
@@ -134,7 +135,8 @@ class Attendance:
             rows = await read_rows(self._services.sessions, principal, remit_id)
         except NotFound:
             return False
-        return fold(rows).status in AT_WORK
+        state = fold(rows)
+        return state.status in AT_WORK or state.is_about_to_go_on
 
     async def _interrupt(self, workspace_id: str, remit_id: str) -> None:
         services = self._services

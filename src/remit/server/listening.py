@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import resource
 import socket
 from collections.abc import AsyncGenerator
@@ -27,6 +28,8 @@ HEAD_SECONDS = 20.0
 BODY_SECONDS = 60.0
 BODY_BYTES_MIN = 6_000
 """So much of a body comes in that time, or its connection is closed: a place among them is all it costs who drips."""
+SOCKET_PATH_BYTES_MAX = 107
+"""What the kernel keeps of a socket's path."""
 BACKLOG = 2048
 OPEN_FILES_MAX = 65_536
 CONNECTIONS_MAX = 12_288
@@ -42,6 +45,15 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self):  # type: ignore[no-untyped-def]
         yield
+
+
+def refuse_long_path(path: Path) -> None:
+    """Raises InvalidRequest where no socket can have this path."""
+    if (size := len(os.fsencode(path))) > SOCKET_PATH_BYTES_MAX:
+        raise InvalidRequest(
+            f"The data folder {str(path.parent)!r} has too long a path for the socket in it ({size} bytes, and "
+            f"{SOCKET_PATH_BYTES_MAX} fit). Give another with --data."
+        )
 
 
 def listen_on_file(path: Path) -> socket.socket:

@@ -57,6 +57,7 @@ class SessionResourceRoutes:
             present=state.resources,
             ids=services.ids,
             clock=services.clock,
+            field=None,
         )
         try:
             # The session needs the bytes also when the copy is deleted as a file.
@@ -64,9 +65,7 @@ class SessionResourceRoutes:
 
             def added(state: SessionState) -> NewEvent:
                 _check_open(state)
-                check_paths(
-                    [str(resource["mount_path"])], state.resources, "resources"
-                )  # others may have come
+                check_paths([str(resource["mount_path"])], state.resources, None)  # others may have come
                 return private(services.ids, "session.resource_added", {"resource": resource})
 
             await self._append(principal, session_id, added)

@@ -21,7 +21,7 @@ from remit.server.auth import principal_of
 from remit.server.publishing import publish
 from remit.server.requests import Query, json_response, read_nothing
 from remit.server.services import Services
-from remit.values import Append, JsonValue, Page, Principal, StreamFilter, StreamKind
+from remit.values import Append, JsonValue, Page, Principal, StreamFilter, StreamHead, StreamKind
 
 SECONDS_MAX = 1.8
 """After that the report says what is left; whoever asked has been promised two."""
@@ -52,15 +52,17 @@ class StopRoutes:
         await read_nothing(request)
         principal, clock = principal_of(request), self._services.clock
         deadline = clock.monotonic() + SECONDS_MAX
-        stopped: dict[str, None] = {}
+        stopped: dict[str, str | None] = {}
         cut = 0
         while True:
-            running = await self._running(principal)
-            for stream_id in running:  # what begins meanwhile is interrupted too
-                if stream_id not in stopped:
+            heads = await self._running(principal)
+            running = list(dict.fromkeys(head.stream_id for head in heads))
+            for head in heads:  # what begins meanwhile is interrupted too
+                is_at_work = head.summary.status in RUNNING[head.kind] or head.owner is None
+                if is_at_work and head.stream_id not in stopped:
                     with suppress(NotFound):  # deleted since it was listed
-                        await self._interrupt(principal, stream_id)
-                    stopped[stream_id] = None
+                        await self._interrupt(principal, head.stream_id)
+                    stopped[head.stream_id] = head.parent_stream_id
             cut += self._calls.interrupt(principal.workspace_id)
             calls = self._calls.running(principal.workspace_id)
             held = await self._held(principal, tuple(stopped))
@@ -73,7 +75,8 @@ class StopRoutes:
             {
                 "type": "stop",
                 "workspace_id": principal.workspace_id,
-                "interrupted": list[JsonValue](stopped),
+                # A remit's session is told here too, since its remit may wait for a worker; it is named with its remit.
+                "interrupted": [id for id, parent in stopped.items() if parent not in stopped],
                 "calls_cut": cut,
                 "running": list[JsonValue](running),
                 "calls_running": calls,
@@ -82,22 +85,29 @@ class StopRoutes:
             }
         )
 
-    async def _running(self, principal: Principal) -> list[str]:
-        """Remits first: they interrupt their sessions, and start no more of them."""
-        found: list[str] = []
+    async def _running(self, principal: Principal) -> list[StreamHead]:
+        """What is at work, what a worker has, and what the next free one takes up: a session whose message nobody has read.
+        Remits first: they interrupt their sessions, and start no more of them."""
+        found: list[StreamHead] = []
         for kind, statuses in RUNNING.items():
-            position: tuple[int, str] | None = None
-            while True:
-                heads = await self._services.sessions.list_streams(
-                    principal,
-                    StreamFilter(kind=kind, statuses=statuses, include_archived=True),
-                    Page(limit=PAGE_LIMIT, position=position),
-                )
-                found += [head.stream_id for head in heads]
-                if len(heads) < PAGE_LIMIT:
-                    break
-                position = (heads[-1].created_at_us, heads[-1].stream_id)
+            found += await self._list(
+                principal, StreamFilter(kind=kind, statuses=statuses, include_archived=True)
+            )
+            found += await self._list(
+                principal, StreamFilter(kind=kind, due_by_us=self._services.clock.now_us())
+            )
         return found
+
+    async def _list(self, principal: Principal, filter: StreamFilter) -> list[StreamHead]:
+        found: list[StreamHead] = []
+        position: tuple[int, str] | None = None
+        while True:
+            page = Page(limit=PAGE_LIMIT, position=position)
+            heads = await self._services.sessions.list_streams(principal, filter, page)
+            found += heads
+            if len(heads) < PAGE_LIMIT:
+                return found
+            position = (heads[-1].created_at_us, heads[-1].stream_id)
 
     async def _interrupt(self, principal: Principal, stream_id: str) -> None:
         services = self._services

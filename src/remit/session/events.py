@@ -52,12 +52,15 @@ def private(ids: Ids, type: str, fields: JsonObject, *, key: str | None = None) 
     return NewEvent(event_id=event_id, type=type, visibility="private", body=_encode(body), key=key)
 
 
-def received(event: JsonObject, *, key: str, batch: str | None = None) -> NewEvent:
-    """The receipt of an input: private, with the input's id. `batch` is the id of the first that was sent with it."""
+def received(event: JsonObject, *, key: str, batch: str | None = None, is_emptying: bool = False) -> NewEvent:
+    """The receipt of an input: private, with the input's id. `batch` is the id of the first that was sent with it. An interrupt
+    that `is_emptying` stops what is queued before it too; the wire's lets that begin afterwards."""
     event_id = str(event["id"])
     body: JsonObject = {"id": event_id, "type": "input.received", "event": event}
     if batch is not None and batch != event_id:
         body["batch"] = batch
+    if is_emptying:
+        body["is_emptying"] = True
     return NewEvent(
         event_id=event_id, type="input.received", visibility="private", body=_encode(body), key=key
     )

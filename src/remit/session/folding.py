@@ -45,9 +45,8 @@ def _apply(state: SessionState, row: EventRow) -> None:
     state.seq = row.seq
     body = cast("JsonObject", msgspec.json.decode(row.body))
     if row.visibility == "public":
-        state.pending.pop(row.event_id, None)
-        state.received_at_us.pop(row.event_id, None)
-        state.batches.pop(row.event_id, None)
+        for known in (state.pending, state.received_at_us, state.batches, state.emptying):
+            known.pop(row.event_id, None)
         processed_at = body.get("processed_at")
         if isinstance(processed_at, str):
             state.last_processed_us = max(state.last_processed_us, parse_rfc3339(processed_at))
@@ -105,6 +104,8 @@ def _received(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.received_at_us[row.event_id] = row.created_at_us
     if "batch" in body:
         state.batches[row.event_id] = str(body["batch"])
+    if body.get("is_emptying"):
+        state.emptying[row.event_id] = True
 
 
 def _running(state: SessionState, row: EventRow, body: JsonObject) -> None:
