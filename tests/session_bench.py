@@ -14,6 +14,7 @@ from typing import Any, cast
 import anyio
 import msgspec
 
+from remit.app.kinds import KINDS
 from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
 from remit.clock import Clock, SystemClock
@@ -129,7 +130,7 @@ class SessionBench:
             ids=self.ids,
             retries=retries or RetrySettings(backoff_first_seconds=0.01),
         )
-        self.kept = KeptBlobs(self.blobs, self.catalog, BlobOwners(self.store, self.catalog).is_there)
+        self.kept = KeptBlobs(self.blobs, self.catalog, BlobOwners(self.store, self.catalog, KINDS).is_there)
         self.held = HeldSandboxes(
             provider=self.sandboxes,
             blobs=self.kept,

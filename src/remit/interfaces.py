@@ -57,7 +57,6 @@ from remit.values import (
     StoredBlob,
     StreamFilter,
     StreamHead,
-    StreamKind,
     ToolContext,
     ToolResult,
     ToolUse,
@@ -162,7 +161,7 @@ class SessionStore(Protocol):
         self,
         owner: str,
         *,
-        kinds: Sequence[StreamKind],
+        kinds: Sequence[str],
         lease_seconds: float,
         limit: int,
         stream_id: str | None = None,
@@ -189,7 +188,7 @@ class SessionStore(Protocol):
         """Make the stream due at this time or earlier."""
         ...
 
-    async def next_wake_us(self, kinds: Sequence[StreamKind]) -> int | None:
+    async def next_wake_us(self, kinds: Sequence[str]) -> int | None:
         """When the earliest unleased wake is due (a lapsed lease counts as one); None if there is none."""
         ...
 
@@ -817,7 +816,7 @@ class Verifier(Protocol):
 class StreamHandler(Protocol):
     """What a worker runs for streams of one kind."""
 
-    kind: StreamKind
+    kind: str
 
     async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
         """Carry the stream on as far as it goes now. Must be safe to cut at any await and to run again."""

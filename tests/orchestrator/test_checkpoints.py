@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from remit.server.states import SessionStates
 
 from remit.clock import Clock, SystemClock
 from remit.resources.session_wire import to_wire
-from remit.server.states import SessionStates
 from remit.session.checkpoints import FOLD_VERSION, ROWS_MIN
 from remit.session.folding import fold
 from remit.stores.memory import MemorySessionStore

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 
 from starlette.types import ASGIApp
 
+from remit.app.kinds import stream_kinds
 from remit.app.parts import Parts
 from remit.app.web import web_tools
 from remit.egress.operator_credentials import OperatorCredentials
@@ -56,6 +57,7 @@ from remit.server.reconcile import ReconcileRoutes
 from remit.server.remit_routes import remit_routes
 from remit.server.services import ServerSettings, Services
 from remit.server.stop import StopRoutes
+from remit.streams.kinds import StreamKinds
 from remit.telemetry.edge import ObservedEdge
 from remit.telemetry.model_calls import observe_calls
 from remit.telemetry.readings import PlatformReadings
@@ -150,6 +152,11 @@ class _Wiring:
         return create_app(services, extra_routes=routes, previews=Previews(services, self.held))
 
     @cached_property
+    def kinds(self) -> StreamKinds:
+        """Of streams."""
+        return stream_kinds(self._parts.prices)
+
+    @cached_property
     def services(self) -> Services:
         """What the routes act through."""
         settings = self._settings
@@ -163,6 +170,7 @@ class _Wiring:
             dispatcher=self._hints,
             prices=self._parts.prices,
             verifiers=self._observed_verifiers,
+            kinds=self.kinds,
             settings=ServerSettings(
                 harnesses={one.name: one.version for one in self._parts.harnesses},
                 default_networking=settings.default_networking,
@@ -192,6 +200,7 @@ class _Wiring:
             clock=self._clock,
             gates=self.services.admission.gates,
             queued_writes=self._parts.queued_writes,
+            kinds=self.kinds.names,
         )
 
     # -------------------------------------------------------------------------------------------- who works
@@ -381,4 +390,4 @@ class _Wiring:
 
     @cached_property
     def _owners(self) -> BlobOwners:
-        return BlobOwners(self._sessions, self._catalog)
+        return BlobOwners(self._sessions, self._catalog, self.kinds)

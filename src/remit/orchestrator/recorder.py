@@ -9,12 +9,13 @@ from typing import Literal, cast
 import msgspec
 
 from remit.orchestrator.session_errors import error_body
-from remit.orchestrator.writer import SessionWriter, thread_of
+from remit.resources.session_kind import SessionWriter
 from remit.session import events
-from remit.session.events import Draft
+from remit.session.events import thread_of
 from remit.session.policy import Policy
 from remit.session.sendable import distinct_uses
 from remit.session.state import add_usage
+from remit.streams.rows import Draft
 from remit.values import (
     Account,
     CallAttempt,
@@ -54,9 +55,9 @@ class SessionRecorder:
         self._deltas = 0
 
     async def accounts(self) -> Sequence[Account]:
-        if self._writer.has_staged_settlements:
-            await self._writer.settle()
-        accounts = await self._writer.store.accounts(self._writer.principal, self._writer.session_id)
+        if self._writer.has_buffered_settlements:
+            await self._writer.flush()
+        accounts = await self._writer.store.accounts(self._writer.principal, self._writer.stream_id)
         return [account for account in accounts if account.purpose == self.purpose]
 
     async def waits(self, limit: str, ahead: int) -> None:
@@ -146,7 +147,7 @@ class SessionRecorder:
                 )
             )
         if response is not None:
-            await writer.stage(*new, effects=ended.settlements)
+            await writer.buffer(*new, effects=ended.settlements)
         else:  # a pause follows, or the end of the run
             await writer.append(*new, effects=ended.settlements)
 
@@ -165,11 +166,14 @@ class SessionRecorder:
             "delta": {"type": "content_delta", "index": 0, "content": {"type": "text", "text": text}},
         }
         self._deltas += 1
-        self._writer.live("event_delta", msgspec.json.encode(delta))
+        self._live("event_delta", delta)
 
     def _announce(self, type: str, event_id: str) -> None:
         start: JsonObject = {"type": "event_start", "event": {"type": type, "id": event_id}}
-        self._writer.live("event_start", msgspec.json.encode(start))
+        self._live("event_start", start)
+
+    def _live(self, type: str, frame: JsonObject) -> None:
+        self._writer.live(type, msgspec.json.encode(frame), thread_id=self._writer.state.thread_id)
 
     def _speak(self, content: Sequence[JsonObject]) -> tuple[list[Draft], dict[str, str]]:
         """The public events of a response, and the event id of each tool use by the model's id."""

@@ -9,10 +9,10 @@ from remit.errors import SandboxLost
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import assumed_cost, assumed_settlements
 from remit.orchestrator.turn import MAY_HAVE_RUN, error_result, tool_result, unmeasured
-from remit.orchestrator.writer import SessionWriter
+from remit.resources.session_kind import SessionWriter
 from remit.session import events
-from remit.session.events import Draft
 from remit.session.state import SessionState
+from remit.streams.rows import Draft
 from remit.values import JsonObject, NewEvent, Settle, ToolResult, Usage
 
 

@@ -17,11 +17,10 @@ from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.room import Room
 from remit.orchestrator.session_errors import session_error
 from remit.orchestrator.surroundings import config_of
-from remit.orchestrator.writer import SessionWriter
 from remit.resources.environment_config import web_hosts
 from remit.resources.message_files import with_files
+from remit.resources.session_kind import SessionWriter
 from remit.session import events
-from remit.session.events import Draft
 from remit.session.moves import input_on_the_way
 from remit.session.policy import Policy, tool_definitions, tool_policies, tool_settings
 from remit.session.sendable import within_limits
@@ -30,6 +29,7 @@ from remit.session.state import (
     OpenToolUse,
 )
 from remit.session.view import view
+from remit.streams.rows import Draft
 from remit.values import (
     EncodedObjects,
     Hold,
@@ -115,7 +115,7 @@ class SessionTurn:
         state = self._writer.state
         new = consume(self._writer, input_on_the_way(state))
         if new:
-            await self._writer.stage(*new)
+            await self._writer.buffer(*new)
         await self._answer_denied()
         return self.view
 
@@ -155,11 +155,11 @@ class SessionTurn:
         return self.view
 
     async def say_to_model(self, name: str, text: str) -> TurnView:
-        await self._writer.stage(self._writer.private("model.note", name=name, text=text))
+        await self._writer.buffer(self._writer.private("model.note", name=name, text=text))
         return self.view
 
     async def note(self, name: str, value: JsonValue) -> TurnView:
-        await self._writer.stage(self._writer.private("harness.note", name=name, value=value))
+        await self._writer.buffer(self._writer.private("harness.note", name=name, value=value))
         return self.view
 
     async def _run_together(self, uses: Sequence[ToolUse]) -> None:
@@ -177,7 +177,7 @@ class SessionTurn:
     async def _run_one(self, use: ToolUse) -> None:
         wrong = self._toolset.check_input(use.name, use.input)
         if wrong is not None:
-            await self._writer.stage(tool_result(self._writer, use, error_result(wrong)))
+            await self._writer.buffer(tool_result(self._writer, use, error_result(wrong)))
             return
         needs_sandbox = self._toolset.needs_sandbox(use.name)
         try:
@@ -200,7 +200,7 @@ class SessionTurn:
             await self._sandboxes.announce_loss(self._writer, error)
             return
         duration_us = int((self._writer.clock.monotonic() - started) * 1_000_000)
-        await self._writer.stage(
+        await self._writer.buffer(
             tool_result(self._writer, use, result),
             self._writer.private(
                 "tool.measured",
@@ -219,7 +219,7 @@ class SessionTurn:
     async def _say_not_installed(self, use: ToolUse, error: PackagesNotInstalled) -> None:
         """The turn goes on: people are told once, the model at each use, and the next turn tries again."""
         told = session_error(error, "retrying")
-        await self._writer.stage(
+        await self._writer.buffer(
             *([] if error.is_repeated else [self._writer.public("session.error", error=told)]),
             tool_result(self._writer, use, error_result(f"This was not run: {error.message}")),
         )
@@ -238,7 +238,7 @@ class SessionTurn:
         """For a tool that costs; the append that starts it is refused when it does not fit."""
         if price_nano_usd == 0:
             return []
-        accounts = await self._writer.store.accounts(self._writer.principal, self._writer.session_id)
+        accounts = await self._writer.store.accounts(self._writer.principal, self._writer.stream_id)
         return [
             Hold(hold_id=use.id, unit="nano_usd", purpose="work", amount=price_nano_usd)
             for account in accounts
@@ -248,7 +248,7 @@ class SessionTurn:
     async def _run_in(self, sandbox: Sandbox | None, use: ToolUse) -> ToolResult:
         state = self._writer.state
         context = ToolContext(
-            session_id=self._writer.session_id,
+            session_id=self._writer.stream_id,
             thread_id=state.thread_id,
             epoch=self._writer.epoch,
             settings=tool_settings(state.agent, use.name),
@@ -267,7 +267,7 @@ class SessionTurn:
             open_use for open_use in self._writer.state.tool_uses.values() if open_use.permission == "deny"
         ]
         if denied:
-            await self._writer.stage(
+            await self._writer.buffer(
                 *(tool_result(self._writer, use.use, error_result(self._refusal(use))) for use in denied)
             )
 

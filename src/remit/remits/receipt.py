@@ -11,9 +11,9 @@ from remit.clock import rfc3339
 from remit.errors import NotFound
 from remit.interfaces import Prices, SessionStore
 from remit.remits.accounts import UNITS, Totals, totals
-from remit.remits.log import read_rows
 from remit.remits.state import RemitState, fold
 from remit.remits.views import amounts, caps, encode_iterations, encode_pauses, setup_view
+from remit.streams.reading import read_rows
 from remit.values import Account, EventRow, GrantRow, HoldRow, JsonObject, JsonValue, Principal, Value
 
 

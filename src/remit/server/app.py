@@ -83,7 +83,9 @@ class App:
                 await self._previews(scope, receive, send_with_id)
                 return
             principal = await authenticate(Headers(scope=scope), self._services.catalog, self._services.clock)
-            await check_reach(principal, scope["method"], scope["path"], self._services.sessions)
+            await check_reach(
+                principal, scope["method"], scope["path"], self._services.sessions, self._services.kinds
+            )
             remember_principal(scope, principal)
             with self._services.admission.admit(scope, principal):
                 await self._router(scope, receive, send_with_id)

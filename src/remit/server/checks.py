@@ -2,117 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from remit.clock import parse_rfc3339
-from remit.errors import NotFound
-from remit.orchestrator.check import Expectations, check_stream
-from remit.remits import state as remit_state
-from remit.remits.log import summary_of
-from remit.remits.receipt import make_receipt
-from remit.remits.views import remit_log_view
-from remit.resources.session_wire import to_wire
+from remit.orchestrator.check import check_stream
 from remit.server.auth import principal_of
-from remit.server.remits import RemitRoutes
 from remit.server.requests import Query, json_response
 from remit.server.services import Services
-from remit.session.folding import fold as fold_session
-from remit.values import (
-    EventRow,
-    JsonObject,
-    Principal,
-    StreamKind,
-    StreamSummary,
-)
+from remit.streams.kinds import StreamKind
+from remit.values import JsonObject, Principal
 
 
 class CheckRoutes:
-    """`/check` of sessions and remits."""
+    """`/check` of streams of every kind that is shown."""
 
-    def __init__(self, services: Services, *, remits: RemitRoutes) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._remits = remits
 
     def routes(self) -> list[Route]:
         return [
-            Route("/v1/sessions/{stream_id}/check", self.check_session, methods=["GET"]),
-            Route("/v1/remits/{stream_id}/check", self.check_remit, methods=["GET"]),
+            Route(f"{kind.names.path}/{{stream_id}}/check", self._of(kind), methods=["GET"])
+            for kind in self._services.kinds.shown
         ]
 
-    async def check_session(self, request: Request) -> Response:
-        return await self._check(request, "session")
+    def _of(self, kind: StreamKind[Any]) -> Callable[[Request], Awaitable[Response]]:  # Any: of every state
+        async def check(request: Request) -> Response:
+            Query(request)
+            services, principal = self._services, principal_of(request)
+            stream_id = str(request.path_params["stream_id"])
+            await services.streams[kind.name].folds.head(principal, stream_id)
+            report = await check_stream(
+                services.sessions,
+                principal,
+                stream_id,
+                now_us=services.clock.now_us(),
+                kinds=services.kinds,
+                serve=self._serve,
+            )
+            return json_response(report.to_wire())
 
-    async def check_remit(self, request: Request) -> Response:
-        return await self._check(request, "remit")
+        return check
 
-    async def _check(self, request: Request, kind: StreamKind) -> Response:
-        Query(request)
-        services, principal = self._services, principal_of(request)
-        stream_id = str(request.path_params["stream_id"])
-        missing = NotFound(f"No {kind} {stream_id!r} in this workspace.")
-        try:
-            head = await services.sessions.head(principal, stream_id)
-        except NotFound as error:
-            raise missing from error
-        if head.kind != kind:
-            raise missing
-        report = await check_stream(
-            services.sessions,
-            principal,
-            stream_id,
-            now_us=services.clock.now_us(),
-            expectations=self.expectations(),
-        )
-        return json_response(report.to_wire())
-
-    def expectations(self) -> dict[StreamKind, Expectations]:
-        """What the checker compares with each kind's log."""
-        services = self._services
-
-        async def receipt(principal: Principal, remit_id: str) -> JsonObject:
-            return await make_receipt(services.sessions, principal, remit_id, services.prices)
-
-        async def serve_session(principal: Principal, session_id: str) -> JsonObject:
-            state, head = await services.states.load(principal, session_id)
-            return to_wire(state, head, now_us=services.clock.now_us())
-
-        return {
-            "remit": Expectations(
-                summarize=lambda rows: summary_of(remit_state.fold(rows)),
-                serve=self._remits.view,
-                derive=lambda rows: remit_log_view(rows[0].stream_id, remit_state.fold(rows)),
-                receipt=receipt,
-            ),
-            "session": Expectations(
-                summarize=_summarize_session, serve=serve_session, derive=_derive_session
-            ),
-        }
-
-
-def _summarize_session(rows: Sequence[EventRow]) -> StreamSummary:
-    state = fold_session(rows)
-    version = state.agent.get("version")
-    return StreamSummary(
-        status=state.status,
-        title=state.title,
-        agent_id=str(state.agent.get("id")),
-        agent_version=version if isinstance(version, int) else None,
-        archived_at_us=parse_rfc3339(state.archived_at) if state.archived_at is not None else None,
-    )
-
-
-def _derive_session(rows: Sequence[EventRow]) -> JsonObject:
-    """What the log alone decides of a session, from a fresh fold."""
-    state = fold_session(rows)
-    return {
-        "title": state.title,
-        "metadata": dict(state.metadata),
-        "agent": state.agent,
-        "environment_id": state.environment_id,
-        "budget": state.budget,
-        "archived_at": state.archived_at,
-    }
+    async def _serve(self, principal: Principal, kind: str, stream_id: str) -> JsonObject:
+        return await self._services.streams[kind].view(principal, stream_id)

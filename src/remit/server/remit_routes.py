@@ -41,7 +41,7 @@ def remit_routes(
 ) -> list[Route]:
     """Inputs first: their path would otherwise be taken for a remit's id."""
     creation = RemitCreation(
-        store=services.sessions,
+        remits=services.remits,
         catalog=services.catalog,
         blobs=services.blobs,
         agents=services.agents,
@@ -65,7 +65,7 @@ def remit_routes(
         verifiers=verifiers,
         attendance=attendance or Attendance(services),
     )
-    checks = CheckRoutes(services, remits=remits)
+    checks = CheckRoutes(services)
     doctor = DoctorRoutes(
         services,
         sandboxes=sandboxes,

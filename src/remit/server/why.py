@@ -1,29 +1,19 @@
-"""`/why` of sessions and remits: where they are and for whom they wait, from the log and the store's row alone."""
+"""`/why` of streams: where they are and for whom they wait, from the log and the store's row alone."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from remit.errors import NotFound
-from remit.remits.log import read_rows
-from remit.remits.state import fold as fold_remit
-from remit.remits.why import SessionFacts, explain_remit
 from remit.server.auth import principal_of
 from remit.server.requests import Query, json_response
 from remit.server.services import Services
-from remit.session.waiting import Why
-from remit.session.why import explain_session
-from remit.values import EventRow, Principal, StreamHead, StreamKind
-
-
-class _Log(NamedTuple):
-    head: StreamHead
-    rows: tuple[EventRow, ...]
+from remit.streams.kinds import StreamKind
 
 
 class WhyRoutes:
@@ -34,48 +24,18 @@ class WhyRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("/v1/sessions/{session_id}/why", self.session, methods=["GET"]),
-            Route("/v1/remits/{remit_id}/why", self.remit, methods=["GET"]),
+            Route(f"{kind.names.path}/{{{kind.name}_id}}/why", self._of(kind), methods=["GET"])
+            for kind in self._services.kinds.shown
+            if kind.explain is not None
         ]
 
-    async def session(self, request: Request) -> Response:
-        Query(request)
-        services, principal = self._services, principal_of(request)
-        log = await self._read(principal, str(request.path_params["session_id"]), "session")
-        accounts = await services.sessions.accounts(principal, log.head.stream_id)
-        return _answer(explain_session(log.rows, log.head, accounts, now_us=services.clock.now_us()))
+    def _of(self, kind: StreamKind[Any]) -> Callable[[Request], Awaitable[Response]]:  # Any: of every state
+        async def why(request: Request) -> Response:
+            Query(request)
+            streams, principal = self._services.streams[kind.name], principal_of(request)
+            assert kind.explain is not None, "others have no route"
+            stream_id = str(request.path_params[f"{kind.name}_id"])
+            answer = await kind.explain(await streams.sight_any(principal, stream_id))
+            return json_response({"type": "why", **msgspec.to_builtins(answer)})
 
-    async def remit(self, request: Request) -> Response:
-        Query(request)
-        principal = principal_of(request)
-        log = await self._read(principal, str(request.path_params["remit_id"]), "remit")
-        session = await self._working_session(principal, log)
-        return _answer(explain_remit(log.rows, log.head, session, now_us=self._services.clock.now_us()))
-
-    async def _working_session(self, principal: Principal, remit: _Log) -> SessionFacts | None:
-        for session_id in fold_remit(remit.rows).session_ids[-1:]:
-            try:
-                log = await self._read(principal, session_id, "session")
-                accounts = await self._services.sessions.accounts(principal, session_id)
-            except NotFound:
-                # Decided and not made yet, or deleted: the remit's own log tells which.
-                return None
-            return SessionFacts(rows=log.rows, head=log.head, accounts=tuple(accounts))
-        return None
-
-    async def _read(self, principal: Principal, stream_id: str, kind: StreamKind) -> _Log:
-        """The stream's row and its log up to there, so that one fits the other."""
-        sessions = self._services.sessions
-        missing = NotFound(f"No {kind} {stream_id!r} in this workspace.")
-        try:
-            head = await sessions.head(principal, stream_id)
-            rows = await read_rows(sessions, principal, stream_id)
-        except NotFound as error:
-            raise missing from error
-        if head.kind != kind:
-            raise missing
-        return _Log(head, tuple(row for row in rows if row.seq <= head.seq))
-
-
-def _answer(why: Why) -> Response:
-    return json_response({"type": "why", **msgspec.to_builtins(why)})
+        return why

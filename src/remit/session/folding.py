@@ -24,11 +24,13 @@ from remit.session.state import (
     Outcome,
     Permission,
     SessionState,
+    Standing,
     TurnCounters,
     add_usage,
     context_tokens,
 )
 from remit.session.web import USER_INPUT, WEB_TOOLS, client_tool, server_tool
+from remit.streams.children import ChildEvaluation, ChildFailure
 from remit.values import EventRow, JsonObject, ToolUse, Usage
 
 
@@ -184,6 +186,7 @@ def _system_message(state: SessionState, row: EventRow, body: JsonObject) -> Non
 def _define_outcome(state: SessionState, row: EventRow, body: JsonObject) -> None:
     _begin_next(state)
     state.outcome = Outcome(event=body)
+    state.standing.first_outcome_id = state.standing.first_outcome_id or state.outcome.id
     state.web.show([text_block(str(body["description"]))], USER_INPUT)
     state.outcome_evaluations.append(
         {
@@ -212,14 +215,17 @@ def _define_outcome(state: SessionState, row: EventRow, body: JsonObject) -> Non
 def _interrupt(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.needs_model = False
     state.last_stop_reason = "interrupt"
+    state.standing.interrupt_id = row.event_id
 
 
 def _model_started(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.open_calls[str(body["call_id"])] = OpenCall(body=body, seq=row.seq)
+    state.standing.provider = cast("str | None", body.get("provider"))
 
 
 def _model_ended(state: SessionState, row: EventRow, body: JsonObject) -> None:
     call = state.open_calls.pop(str(body["call_id"]), None)
+    _count_failures(state.standing, body)
     usage = msgspec.convert(body.get("usage") or {}, Usage)
     state.usage = add_usage(state.usage, usage)
     state.cost_nano_usd += cast("int", body.get("cost_nano_usd") or 0)
@@ -247,6 +253,39 @@ def _model_ended(state: SessionState, row: EventRow, body: JsonObject) -> None:
                 provider_id=provider_id,
             )
             state.tool_uses[use.id] = OpenToolUse(use=use, is_custom=False, permission="allow")
+
+
+def _count_failures(standing: Standing, body: JsonObject) -> None:
+    if body.get("error_reason") is None:
+        standing.failed_in_a_row = standing.paid_in_a_row = 0
+        standing.is_paid = False
+    elif body.get("is_assumed"):
+        standing.is_paid = True
+
+
+def _model_refused(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    state.standing.refusal = str(body["message"])
+
+
+def _error(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    error = body.get("error")
+    state.standing.error = str(error.get("message") or "") if isinstance(error, dict) else None
+
+
+def _turn_failed(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    standing = state.standing
+    standing.failed_in_a_row += 1
+    standing.paid_in_a_row += standing.is_paid
+    standing.is_paid = False
+    standing.failure = ChildFailure(
+        event_id=row.event_id,
+        reason=str(body["reason"]),
+        message=str(body.get("message") or ""),
+        provider=standing.provider,
+        retry_after_seconds=cast("float | None", body.get("retry_after_seconds")),
+        in_a_row=standing.failed_in_a_row,
+        paid_in_a_row=standing.paid_in_a_row,
+    )
 
 
 def _is_of_turn(started: JsonObject) -> bool:
@@ -391,6 +430,7 @@ def _evaluation_started(state: SessionState, row: EventRow, body: JsonObject) ->
 
 
 def _verified(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    sandbox_rows.keep_tree(state, body)
     feedback = body.get("feedback")
     if isinstance(feedback, str) and feedback:
         state.history.add_user([text_block(feedback)])
@@ -408,6 +448,15 @@ def _evaluation_ended(state: SessionState, row: EventRow, body: JsonObject) -> N
             evaluation["completed_at"] = body["processed_at"]
     if state.outcome is None:
         return
+    if result == "interrupted":
+        state.standing.interrupted = ChildEvaluation(
+            event_id=row.event_id,
+            outcome_id=state.outcome.id,
+            outcome_event_id=str(state.outcome.event["id"]),
+            is_first_outcome=state.outcome.id == state.standing.first_outcome_id,
+            result=result,
+            explanation=str(body.get("explanation") or ""),
+        )
     state.outcome.evaluation_start_id = None
     if result == "needs_revision":
         state.outcome.iteration += 1
@@ -455,6 +504,9 @@ _HANDLERS: dict[str, Handler] = {
     "model.started": _model_started,
     "model.ended": _model_ended,
     "model.note": _model_note,
+    "model.refused": _model_refused,
+    "session.error": _error,
+    "turn.failed": _turn_failed,
     "span.model_request_start": _span_started,
     "span.model_request_end": _span_ended,
     "agent.tool_use": _tool_use,

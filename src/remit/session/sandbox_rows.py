@@ -91,13 +91,22 @@ def _describe_loss(body: JsonObject) -> str:
     )
 
 
+def keep_tree(state: SessionState, body: JsonObject) -> None:
+    """The newest durable state of the working tree, whichever row tells of it."""
+    digest = body.get("tree_digest")
+    if isinstance(digest, str):
+        state.standing.tree_digest = digest
+
+
 def sandbox_released(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    keep_tree(state, body)
     state.sandbox = None
     state.services = []
     state.changes_since_snapshot = []
 
 
 def snapshot_taken(state: SessionState, row: EventRow, body: JsonObject) -> None:
+    keep_tree(state, body)
     covers = cast("int", body["covers_seq"])
     state.snapshot = Snapshot(
         tree_digest=str(body["tree_digest"]),

@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 from remit.session.history import History
 from remit.session.web import WebUse
+from remit.streams.children import ChildEvaluation, ChildFailure
 from remit.values import JsonObject, JsonValue, ToolUse, Usage
 
 Status = Literal["idle", "running", "rescheduling", "terminated"]
@@ -100,6 +101,29 @@ class TurnCounters:
 
 
 @dataclass
+class Standing:
+    """What a parent is told beside how the session rests; a turn that begins resets none of it."""
+
+    first_outcome_id: str | None = None
+    """Of the outcome that it was made with."""
+    tree_digest: str | None = None
+    """The newest state of the working tree that is durable."""
+    interrupted: ChildEvaluation | None = None
+    """The evaluation that a person cut last: it ends with the turn, and is told with it."""
+    interrupt_id: str | None = None
+    failure: ChildFailure | None = None
+    error: str | None = None
+    refusal: str | None = None
+    provider: str | None = None
+    """Of the last call."""
+    failed_in_a_row: int = 0
+    """Turns, since a model last answered."""
+    paid_in_a_row: int = 0
+    is_paid: bool = False
+    """The turn that runs was charged for a call without an answer."""
+
+
+@dataclass
 class SessionState:
     """The fold of a session's log."""
 
@@ -174,6 +198,7 @@ class SessionState:
     services: list[JsonObject] = field(default_factory=list[JsonObject])
     """What listened in the sandbox at the last look: `port`, `command`."""
     web: WebUse = field(default_factory=WebUse)
+    standing: Standing = field(default_factory=Standing)
 
     @property
     def parent_stream_id(self) -> str | None:

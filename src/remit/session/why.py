@@ -12,11 +12,13 @@ import msgspec
 
 from remit.client.wording import nano_usd, tokens
 from remit.clock import rfc3339
+from remit.schema.streams import SESSION
 from remit.session.folding import fold
 from remit.session.mends import mends
 from remit.session.moves import Rest, next_move
+from remit.session.signs import PACKAGES, Queued, Signs, read_signs
 from remit.session.state import OpenToolUse, SessionState
-from remit.session.waiting import PACKAGES, Found, Queued, Signs, Way, Why, attend, lease_sentence, read_signs
+from remit.streams.waiting import Found, Way, Why, attend, lease_sentence
 from remit.values import Account, EventRow, StreamHead
 
 USES_NAMED_MAX = 20
@@ -77,7 +79,7 @@ def _found_running(state: SessionState, signs: Signs, head: StreamHead, *, now_u
         call=f'POST {interrupt} {{"events":[{{"type":"user.interrupt"}}]}}',
     )
     stopping = ("An interrupt has come and is being carried out.",) if state.is_interrupt_pending else ()
-    waiting = attend(head, now_us=now_us)
+    waiting = attend(head, SESSION.path_of(head.stream_id), now_us=now_us)
     if waiting is None:
         return msgspec.structs.replace(
             under_way,
@@ -195,7 +197,7 @@ def _found_due(state: SessionState, head: StreamHead, *, now_us: int) -> Found:
     since_us = min(state.received_at_us.values(), default=head.created_at_us)
     types = ", ".join(dict.fromkeys(str(event["type"]) for event in state.pending.values()))
     what = f"{types} came at {rfc3339(since_us)}" if types else "Its budget was changed"
-    waiting = attend(head, now_us=now_us)
+    waiting = attend(head, SESSION.path_of(head.stream_id), now_us=now_us)
     if waiting is None:
         return Found(
             waits_for="worker",

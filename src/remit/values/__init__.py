@@ -38,7 +38,6 @@ from remit.values.log import (
     Page,
     StreamFilter,
     StreamHead,
-    StreamKind,
     StreamSummary,
     Visibility,
 )
@@ -156,7 +155,6 @@ __all__ = [
     "StoredBlob",
     "StreamFilter",
     "StreamHead",
-    "StreamKind",
     "StreamSummary",
     "ToolContext",
     "ToolResult",
