@@ -7,11 +7,12 @@ import tarfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
 
-from remit.app.kinds import stream_kinds
+from remit.app.kinds import KINDS, stream_kinds
 from remit.clock import Clock
 from remit.gateway.routing import Router
 from remit.interfaces import SessionStore, Verifier
@@ -32,6 +33,7 @@ from remit.remits.working_session import SessionOpener
 from remit.resources.agents import Agents
 from remit.resources.environments import Environments
 from remit.schema.remits import RemitCreate
+from remit.streams.kinds import StreamKind
 from remit.streams.reading import read_rows
 from remit.streams.streams import Streams
 from remit.toolsets.agent import AgentToolset
@@ -74,9 +76,7 @@ class RemitBench:
         self.agents = Agents(bench.catalog, bench.clock, bench.ids, HARNESSES, web_offer(web))
         router = Router({"scripted": bench.scripted}, aliases={})
         self.forecaster = Forecaster(router=router, prices=self.prices, verifiers=self.verifiers)
-        self.remits = Streams(
-            REMIT, store=bench.store, bus=bench.bus, dispatcher=bench.hints, clock=bench.clock, ids=bench.ids
-        )
+        self.remits: Streams[RemitState] = self._streams(REMIT)
         self.creation = RemitCreation(
             remits=self.remits,
             catalog=bench.catalog,
@@ -90,6 +90,12 @@ class RemitBench:
             ids=bench.ids,
         )
         self.inputs = Inputs(catalog=bench.catalog, blobs=bench.kept, clock=bench.clock, ids=bench.ids)
+
+    def _streams(self, kind: StreamKind[Any]) -> Streams[Any]:
+        bench = self.sessions
+        return Streams(
+            kind, store=bench.store, bus=bench.bus, dispatcher=bench.hints, clock=bench.clock, ids=bench.ids
+        )
 
     def worker(self, name: str = "worker_1", store: SessionStore | None = None) -> Worker:
         """A worker for sessions and remits."""
@@ -178,7 +184,7 @@ class RemitBench:
         """The invariant checker over the remit and its sessions."""
 
         async def serve(principal: Principal, kind: str, stream_id: str) -> JsonObject:
-            return await self.remits.view(principal, stream_id) if kind == REMIT.name else {}
+            return await self._streams(KINDS[kind]).view(principal, stream_id)
 
         return await check_stream(
             self.store,

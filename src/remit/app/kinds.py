@@ -13,7 +13,6 @@ from remit.resources.session_kind import SESSION
 from remit.streams.kinds import Sight, StreamKinds
 from remit.values import JsonObject
 
-
 KINDS = StreamKinds([REMIT, SESSION, WORKSPACE])
 """Parents before their children."""
 

@@ -12,12 +12,11 @@ from typing import assert_never
 import structlog
 
 from remit.client.wording import verifier_text
-from remit.clock import Clock, rfc3339
+from remit.clock import Clock
 from remit.errors import BlobMissing, HoldRefused, NotFound, RemitError, StoreUnavailable, WrongState
 from remit.ids import Ids
 from remit.interfaces import Dispatcher, LiveBus, SandboxProvider, SessionStore
 from remit.remits import accounts, evidence, reopening
-from remit.remits.deliverables import Handover, hand_over
 from remit.remits.events import (
     Amount,
     Command,
@@ -26,7 +25,6 @@ from remit.remits.events import (
     RemitApproved,
     RemitCreated,
     RemitDeclined,
-    RemitDeliverablesReady,
     RemitEnded,
     RemitFunded,
     RemitFundingRefused,
@@ -40,8 +38,8 @@ from remit.remits.events import (
     RemitWorking,
 )
 from remit.remits.forecaster import Forecaster
-from remit.remits.git_files import GitInput, read_tree
 from remit.remits.going_on import GoingOn
+from remit.remits.handing_over import HandingOver
 from remit.remits.interruption import until_cut
 from remit.remits.kind import REMIT, RemitWriter
 from remit.remits.money import format_usd
@@ -73,7 +71,7 @@ from remit.remits.steps import (
 from remit.remits.verification import Judge
 from remit.remits.work import DELETED, Work, known_work, read_work
 from remit.remits.working_session import SessionInput, SessionOpener
-from remit.resources.kept_blobs import Keeping, KeptBlobs
+from remit.resources.kept_blobs import KeptBlobs
 from remit.streams.children import Children
 from remit.streams.reading import read_rows
 from remit.streams.writer import StreamWriter
@@ -109,16 +107,15 @@ class RemitHandler:
         is_resting: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
-        self._blobs = blobs
         self._bus = bus
         self._dispatcher = dispatcher
-        self._sandboxes = sandboxes
         self._setup = setup
         self._judge = judge
         self._forecaster = forecaster
         self._sessions = sessions
         children = Children(store=store, bus=bus, dispatcher=dispatcher, clock=clock)
         self._session_input = SessionInput(children, store)
+        self._handing_over = HandingOver(blobs=blobs, sandboxes=sandboxes)
         self._going_on = GoingOn(store=store, sessions=self._session_input, clock=clock)
         self._clock = clock
         self._ids = ids
@@ -202,7 +199,7 @@ class RemitHandler:
             case ContinueSession():
                 await self._going_on.continue_session(step, log)
             case PrepareDeliverables(tree_digest=digest):
-                await self._prepare_deliverables(digest, log)
+                await self._handing_over.prepare(digest, log)
             case End():
                 return await self._end(step, log)
             case _:
@@ -392,56 +389,6 @@ class RemitHandler:
         )
 
     # ------------------------------------------------------------------------------------------ the end
-
-    async def _prepare_deliverables(self, tree_digest: str | None, log: RemitWriter) -> None:
-        created = _created(log.state)
-        digest = tree_digest or created.tree_digest
-        async with self._blobs.keeping(log.principal, log.stream_id) as keeping:
-            try:
-                handover = await self._hand_over(digest, log, keeping)
-                await keeping.need(await self._needed(digest, handover))
-                await keeping.commit()
-            except BlobMissing as error:
-                handover = Handover(changed=(), files=(), notes=(error.message,))
-        await log.append(
-            RemitDeliverablesReady(
-                tree_digest=digest,
-                changed=handover.changed,
-                folders=handover.folders,
-                removed=tuple(file.path for file in handover.changed if file.kind == "removed"),
-                files=handover.files,
-                notes=handover.notes,
-            )
-        )
-
-    async def _needed(self, digest: str | None, handover: Handover) -> set[str]:
-        """What was handed over, and the whole result: it can be verified again."""
-        changed = {file.sha256 for file in handover.changed if file.sha256 is not None}
-        if digest is None:
-            return changed
-        result = await read_tree(self._blobs, digest)
-        return {digest, *changed, *(entry.sha256 for entry in result.entries if entry.sha256 is not None)}
-
-    async def _hand_over(self, digest: str | None, log: RemitWriter, keeping: Keeping) -> Handover:
-        created = _created(log.state)
-        git = None
-        if created.history_digest is not None and created.tree_digest is not None and digest is not None:
-            git = GitInput(
-                remit_id=log.stream_id,
-                epoch=log.epoch,
-                history_digest=created.history_digest,
-                message=f"{created.outcome.strip()[:2000]}\n\nRemit: {log.stream_id}",
-                date=rfc3339(log.state.created_at_us),
-                toolchains=created.toolchains,
-            )
-        return await hand_over(
-            blobs=self._blobs,
-            keeping=keeping,
-            sandboxes=self._sandboxes,
-            base=await read_tree(self._blobs, created.tree_digest),
-            result=await read_tree(self._blobs, digest),
-            git=git,
-        )
 
     async def _end(self, step: End, log: RemitWriter) -> bool:
         """Money first, session → remit → workspace, then the last word. False while the session still holds some."""

@@ -227,8 +227,8 @@ def apply(state: RemitState, row: EventRow) -> RemitState:
     if row.type not in ROWS:
         return state
     event = decode_event(row)
-    if isinstance(event.processed_at, str):
-        state = replace(state, last_processed_at=max(state.last_processed_at, event.processed_at))
+    if event.stamped_at is not None:
+        state = replace(state, last_processed_at=max(state.last_processed_at, event.stamped_at))
     state = _change(state, event, row)
     if row.visibility == "public":
         state = replace(state, pending=tuple(c for c in state.pending if c.id != row.event_id))

@@ -30,6 +30,11 @@ class RowBody(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     processed_at: str | UnsetType | None = UNSET
     """Of a public row; the writer gives it, so that time never goes back in a log."""
 
+    @property
+    def stamped_at(self) -> str | None:
+        """Its `processed_at`, where it has one."""
+        return self.processed_at if isinstance(self.processed_at, str) else None
+
     @classmethod
     def type_name(cls) -> str:
         """The type of rows with this body."""
