@@ -154,7 +154,10 @@ class _Wiring:
     @cached_property
     def kinds(self) -> StreamKinds:
         """Of streams."""
-        return stream_kinds(self._parts.prices)
+        kinds = stream_kinds(self._parts.prices)
+        for more in self._parts.more_streams:
+            kinds = kinds.with_kind(more.kind)
+        return kinds
 
     @cached_property
     def services(self) -> Services:
@@ -219,6 +222,7 @@ class _Wiring:
                 self._session_handler(),
                 self._remit_handler(),
                 WorkspaceHandler(store=self._sessions, clock=self._clock, calls=self._calls, caps=self._caps),
+                *(more.handler(self.services) for more in self._parts.more_streams),
             ],
         )
 

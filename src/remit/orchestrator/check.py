@@ -205,6 +205,7 @@ class _Checker:
         sight = Sight(
             store=self._store,
             principal=self._principal,
+            names=kind.names,
             head=head,
             state=kind.fold_all(rows),
             now_us=self._now_us,

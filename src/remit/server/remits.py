@@ -9,13 +9,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from remit.client.consent import REASONS, resume_line
 from remit.errors import InvalidRequest, NotFound, VerifierUnavailable, WrongState
 from remit.remits.creation import RemitCreation, read_budget, read_despite
 from remit.remits.events import Command, InputReceived, RemitVerificationRepeated, decode_event
-from remit.remits.kind import REMIT
 from remit.remits.receipt import make_receipt
 from remit.remits.reopening import is_to_be_raised
 from remit.remits.state import RemitState, is_pointless
@@ -25,11 +23,9 @@ from remit.schema.remits import REMIT_STATUSES, BudgetParams, RemitAnswer, Remit
 from remit.schema.wire import decode
 from remit.server.attendance import Attendance
 from remit.server.auth import principal_of
-from remit.server.event_list import EVENT_PAGING, EventFilter, EventPaging, list_events
 from remit.server.listing import PAGING, read_page
 from remit.server.requests import Query, encoded_response, json_response, read_body, read_nothing, read_params
 from remit.server.services import Services
-from remit.server.sse import every_type, stream_response
 from remit.streams.deciding import decide
 from remit.values import JsonObject, Principal, StreamFilter, StreamHead
 from remit.verifiers.composition import Verifiers
@@ -60,9 +56,6 @@ class RemitRoutes:
         return [
             Route("/v1/remits", self.create, methods=["POST"]),
             Route("/v1/remits", self.list, methods=["GET"]),
-            Route(one, self.retrieve, methods=["GET"]),
-            Route(f"{one}/events", self.events, methods=["GET"]),
-            Route(f"{one}/events/stream", self.stream, methods=["GET"]),
             Route(f"{one}/approve", self._command("remit.approve", "approved"), methods=["POST"]),
             Route(f"{one}/decline", self._command("remit.decline", "declined"), methods=["POST"]),
             Route(f"{one}/interrupt", self._command("remit.interrupt", "interrupted"), methods=["POST"]),
@@ -82,10 +75,6 @@ class RemitRoutes:
         remit_id = await self._creation.create(principal, params)
         return json_response(await self.view(principal, remit_id))
 
-    async def retrieve(self, request: Request) -> Response:
-        Query(request)
-        return json_response(await self.view(principal_of(request), request.path_params["remit_id"]))
-
     async def list(self, request: Request) -> Response:
         query = Query(request, (*PAGING, "order", "statuses"))
         is_ascending = query.choice("order", ("asc", "desc"), default="desc") == "asc"
@@ -99,29 +88,6 @@ class RemitRoutes:
         items = [msgspec.json.encode(await self._services.remits.view_of(principal, head)) for head in shown]
         positions = [(head.created_at_us, head.stream_id) for head in heads]
         return encoded_response(encode_list(items, page.next_page(positions)))
-
-    async def events(self, request: Request) -> Response:
-        query = Query(request, EVENT_PAGING)
-        principal = principal_of(request)
-        head = await self._head(principal, request.path_params["remit_id"])
-        page = await list_events(
-            self._services.sessions,
-            principal,
-            head.stream_id,
-            EventPaging.read(query, head.stream_id),
-            EventFilter(selects=every_type),
-        )
-        return encoded_response(encode_list(page.items, page.next_page))
-
-    async def stream(self, request: Request) -> ASGIApp:
-        state, head = await self._load(principal_of(request), request.path_params["remit_id"])
-        return await stream_response(
-            self._services,
-            request,
-            head.stream_id,
-            last_types=REMIT.final,
-            went_on_at_seq=REMIT.went_on_at_seq(state),
-        )
 
     def _command(self, type: str, participle: str) -> Callable[[Request], object]:
         async def route(request: Request) -> Response:

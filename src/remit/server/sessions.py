@@ -56,7 +56,6 @@ class SessionRoutes:
         return [
             Route("/v1/sessions", self.create, methods=["POST"]),
             Route("/v1/sessions", self.list, methods=["GET"]),
-            Route("/v1/sessions/{session_id}", self.retrieve, methods=["GET"]),
             Route("/v1/sessions/{session_id}", self.update, methods=["POST", "PATCH"]),
             Route("/v1/sessions/{session_id}", self.delete, methods=["DELETE"]),
             Route("/v1/sessions/{session_id}/archive", self.archive, methods=["POST"]),
@@ -131,10 +130,6 @@ class SessionRoutes:
             raise
         publish(services, append, created)
         return await self._answer(principal, session_id)
-
-    async def retrieve(self, request: Request) -> Response:
-        Query(request)
-        return await self._answer(principal_of(request), request.path_params["session_id"])
 
     async def update(self, request: Request) -> Response:
         Query(request)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from remit.clock import rfc3339
 from remit.errors import NotFound
 from remit.ids import Ids
 from remit.interfaces import SessionStore
 from remit.schema.streams import StreamNames
 from remit.streams.reading import read_rows
 from remit.streams.rows import RowTypes
-from remit.streams.waiting import Why
+from remit.streams.waiting import Found, Why, attend, lease_sentence
 from remit.values import (
     Checkpoint,
     EventRow,
@@ -71,6 +72,7 @@ class Sight(Value, Generic[S], frozen=True, kw_only=True):
 
     store: SessionStore
     principal: Principal
+    names: StreamNames
     head: StreamHead
     state: S
     now_us: int
@@ -93,6 +95,35 @@ def never(state: object) -> bool:
 def at_no_row(state: object) -> int:
     """A final row is final wherever it stands."""
     return 0
+
+
+async def plain_view(sight: Sight[Any]) -> JsonObject:  # Any: of every state
+    """The row of a stream, for a kind that has no more to show."""
+    head = sight.head
+    return {
+        "id": head.stream_id,
+        "type": head.kind,
+        "status": head.summary.status,
+        "title": head.summary.title,
+        "created_at": rfc3339(head.created_at_us),
+    }
+
+
+async def plain_why(sight: Sight[Any]) -> Why:  # Any: as above
+    """What the row tells of who works on it, for a kind that has no more to say."""
+    head, path = sight.head, sight.names.path_of(sight.head.stream_id)
+    found = attend(head, path, now_us=sight.now_us)
+    if found is None:
+        found = Found(waits_for="worker", since_us=head.lease_until_us, sentences=(lease_sentence(head),))
+    return Why(
+        id=head.stream_id,
+        kind=head.kind,
+        status=head.summary.status,
+        waits_for=found.waits_for,
+        since=rfc3339(found.since_us),
+        sentences=found.sentences,
+        ways=found.ways,
+    )
 
 
 class StreamKind(Value, Generic[S], frozen=True, kw_only=True):
@@ -123,13 +154,13 @@ class StreamKind(Value, Generic[S], frozen=True, kw_only=True):
     interruption: Callable[[str, Ids], NewEvent] | None = None
     """The keyed row by which an actor interrupts what is under way; everything is kept."""
 
-    view: Callable[[Sight[S]], Awaitable[JsonObject]] | None = None
+    view: Callable[[Sight[S]], Awaitable[JsonObject]] = plain_view
     """The object that the API shows."""
     derive: Callable[[str, S], JsonObject] | None = None
     """What of that the log alone decides: the checker compares it with what is served."""
     receipt: Callable[[Sight[S]], Awaitable[JsonObject]] | None = None
     """The bill, where there is one: the checker adds it up."""
-    explain: Callable[[Sight[S]], Awaitable[Why]] | None = None
+    explain: Callable[[Sight[S]], Awaitable[Why]] = plain_why
     """Why it is where it is, for `/why`."""
 
     @property

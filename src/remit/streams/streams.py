@@ -76,17 +76,20 @@ class Streams(Generic[S]):
     def sight_of(self, principal: Principal, head: StreamHead, state: S) -> Sight[S]:
         """The same, of what is read already."""
         return Sight(
-            store=self._store, principal=principal, head=head, state=state, now_us=self._clock.now_us()
+            store=self._store,
+            principal=principal,
+            names=self.kind.names,
+            head=head,
+            state=state,
+            now_us=self._clock.now_us(),
         )
 
     async def view(self, principal: Principal, stream_id: str) -> JsonObject:
         """What the API shows of it. Raises NotFound."""
-        assert self.kind.view is not None, f"streams of kind {self.kind.name!r} are not shown"
         return await self.kind.view(await self.sight(principal, stream_id))
 
     async def view_of(self, principal: Principal, head: StreamHead) -> JsonObject:
         """The same, of one whose row is read already."""
-        assert self.kind.view is not None, f"streams of kind {self.kind.name!r} are not shown"
         return await self.kind.view(self.sight_of(principal, head, await self.folds.at(principal, head)))
 
     async def interrupt(self, principal: Principal, stream_id: str) -> None:
