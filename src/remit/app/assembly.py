@@ -19,6 +19,7 @@ from remit.gateway.model_settings import parse_models
 from remit.gateway.routing import Router, parse_routes
 from remit.interfaces import (
     Collector,
+    ToolSource,
     Verifier,
 )
 from remit.models.local_servers import unused_servers
@@ -60,8 +61,8 @@ from remit.telemetry.edge import ObservedEdge
 from remit.telemetry.model_calls import observe_calls
 from remit.telemetry.readings import PlatformReadings
 from remit.telemetry.rows import ObservedBus
-from remit.telemetry.work import ObservedToolset, ObservedVerifier, watch_turns
-from remit.toolsets.agent import AgentToolset
+from remit.telemetry.work import ObservedTools, ObservedVerifier, watch_turns
+from remit.toolsets.agent import agent_tools
 from remit.toolsets.web.tools import web_offer
 from remit.verifiers.command import CommandVerifier
 from remit.verifiers.composition import Verifiers
@@ -214,7 +215,6 @@ class _Wiring:
         )
 
     def _session_handler(self) -> SessionHandler:
-        tools = AgentToolset(self._web)
         return SessionHandler(
             store=self._sessions,
             bus=self._bus,
@@ -223,7 +223,7 @@ class _Wiring:
             ids=self._ids,
             harnesses={one.name: one for one in self._parts.harnesses},
             gateway=self._gateway,
-            toolset=ObservedToolset(tools, metrics=self._metrics, tracer=self._tracer, clock=self._clock),
+            tools=self.tools,
             sandboxes=self.held,
             evaluation=Evaluation(
                 verifiers=self._verifiers,
@@ -236,6 +236,12 @@ class _Wiring:
             watch=watch_turns(self._tracer),
             is_resting=lambda: self._hints.is_resting,
         )
+
+    @cached_property
+    def tools(self) -> ToolSource:
+        """All that agents may have."""
+        tools = agent_tools(web=self._web)
+        return ObservedTools(tools, metrics=self._metrics, tracer=self._tracer, clock=self._clock)
 
     def _remit_handler(self) -> RemitHandler:
         return RemitHandler(

@@ -13,7 +13,7 @@ import structlog
 from remit.clock import Clock
 from remit.errors import InvalidRequest, NotFound, StoreUnavailable
 from remit.ids import Ids
-from remit.interfaces import BlobReader, Harness, LiveBus, ModelCaller, SessionStore, Toolset
+from remit.interfaces import BlobReader, Harness, LiveBus, ModelCaller, SessionStore, ToolSource
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.session_run import SessionRun
@@ -66,7 +66,7 @@ class SessionHandler:
         ids: Ids,
         harnesses: Mapping[str, Harness],
         gateway: ModelCaller,
-        toolset: Toolset,
+        tools: ToolSource,
         sandboxes: HeldSandboxes,
         evaluation: Evaluation,
         removal: SessionRemoval,
@@ -81,7 +81,7 @@ class SessionHandler:
         self._ids = ids
         self._harnesses = harnesses
         self._gateway = gateway
-        self._toolset = toolset
+        self._tools = tools
         self._sandboxes = sandboxes
         self._evaluation = evaluation
         self._removal = removal
@@ -110,7 +110,7 @@ class SessionHandler:
             writer=writer,
             harness=self._watch(self._harness(state), state),
             gateway=self._gateway,
-            toolset=self._toolset,
+            tools=self._tools,
             sandboxes=self._sandboxes,
             evaluation=self._evaluation,
             bus=self._bus,
@@ -128,6 +128,7 @@ class SessionHandler:
     async def forget(self, stream_id: str) -> None:
         """The stream is deleted or owned by another worker: keep nothing of it."""
         self._kept.pop(stream_id, None)
+        await self._tools.forget(stream_id)
         await self._sandboxes.drop(stream_id)
 
     async def _stored(self, lease: Lease) -> _Kept:

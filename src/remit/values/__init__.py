@@ -73,6 +73,7 @@ from remit.values.sandboxes import (
     ShellRequest,
     TreeRecord,
 )
+from remit.values.tools import Permission, Tool
 from remit.values.trees import LeftOut, ReadOnlyTree, Tree, TreeEntry
 from remit.values.turns import ToolContext, ToolResult, ToolUse, TurnEnd, TurnView
 from remit.values.value import JsonObject, JsonValue, Value
@@ -136,6 +137,7 @@ __all__ = [
     "OpenAccount",
     "OutboxItem",
     "Page",
+    "Permission",
     "Principal",
     "Probe",
     "Purpose",
@@ -158,6 +160,7 @@ __all__ = [
     "StreamHead",
     "StreamKind",
     "StreamSummary",
+    "Tool",
     "ToolContext",
     "ToolResult",
     "ToolUse",
