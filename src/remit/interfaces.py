@@ -50,6 +50,7 @@ from remit.values import (
     Page,
     Principal,
     Probe,
+    ProcessRequest,
     Purpose,
     Rate,
     Resource,
@@ -583,6 +584,14 @@ class Sandbox(Protocol):
         """Run one program by itself; its leftover children are killed when it ends. Concurrent."""
         ...
 
+    async def open_process(self, request: ProcessRequest) -> socket:
+        """Start one program by itself, and a socket that is its stdin and its stdout, non-blocking; the caller closes it.
+        To shut down its sending end ends the program's stdin; its receiving end ends with the program and all that holds
+        its stdout. The program runs as long as the sandbox does, or until `interrupt`; `call_status` tells of its end, with
+        what it said on stderr. A program that cannot be started has ended with 126 or 127. Not idempotent: a call id that
+        was used is refused (SandboxRefused)."""
+        ...
+
     async def read_file(self, path: str, *, epoch: int, offset: int = 0, limit: int = 262_144) -> FileRead:
         """Raises SandboxRefused with a message for the model when the path is missing, a directory, or no regular file."""
         ...
@@ -712,6 +721,7 @@ class ToolSession:
     environment_id: str
     agent: JsonObject
     """As the session has it now, resolved."""
+    epoch: int
     config: JsonObject
     """The environment's, when the session was made."""
     sandbox: Callable[[], Awaitable[Sandbox]]

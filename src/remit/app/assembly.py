@@ -8,6 +8,7 @@ from functools import cached_property, partial
 
 from starlette.types import ASGIApp
 
+from remit.app.mcp import mcp_servers
 from remit.app.parts import Parts
 from remit.app.web import web_tools
 from remit.egress.operator_credentials import OperatorCredentials
@@ -79,6 +80,7 @@ class Assembled:
     """What is served: the API, observed."""
     worker: Worker
     held: HeldSandboxes
+    tools: ToolSource
     services: Services
     attendance: Attendance
     collection: Collection
@@ -93,6 +95,7 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         edge=platform.edge,
         worker=platform.worker,
         held=platform.held,
+        tools=platform.tools,
         services=platform.services,
         attendance=platform.attendance,
         collection=platform.collection(),
@@ -240,7 +243,8 @@ class _Wiring:
     @cached_property
     def tools(self) -> ToolSource:
         """All that agents may have."""
-        tools = agent_tools(web=self._web)
+        servers = mcp_servers(self._settings, self._credentials, clock=self._clock, ids=self._ids)
+        tools = agent_tools(servers, web=self._web)
         return ObservedTools(tools, metrics=self._metrics, tracer=self._tracer, clock=self._clock)
 
     def _remit_handler(self) -> RemitHandler:

@@ -117,6 +117,7 @@ class SessionTurn:
                 session_id=self._writer.session_id,
                 environment_id=state.environment_id,
                 agent=state.agent,
+                epoch=self._writer.epoch,
                 config=config_of(state),
                 sandbox=self._sandbox,
             )
@@ -232,7 +233,7 @@ class SessionTurn:
             return
         duration_us = int((self._writer.clock.monotonic() - started) * 1_000_000)
         await self._writer.stage(
-            tool_result(self._writer, use, result),
+            tool_result(self._writer, use, result, may_have_run=result.may_have_run),
             self._writer.private(
                 "tool.measured",
                 tool_use_id=use.id,

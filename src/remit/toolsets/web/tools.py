@@ -13,11 +13,11 @@ from remit.interfaces import Sandbox, ToolSession, Toolset, ToolSource
 from remit.resources.web_settings import NO_WEB, WebOffer
 from remit.session.web import canonical_url
 from remit.toolsets.inputs import BadInput, refuse_unparsed
+from remit.toolsets.marking import mark_untrusted
 from remit.toolsets.offers import OfferedTools, builtin_tools
 from remit.toolsets.web.domains import DomainRule, domain_rule
 from remit.toolsets.web.failures import WebFailure
 from remit.toolsets.web.fetching import Fetcher, host_of, parse_url
-from remit.toolsets.web.marking import mark_untrusted
 from remit.toolsets.web.reading import read_document
 from remit.toolsets.web.search import Found, SearchEngine
 from remit.values import JsonObject, JsonValue, Tool, ToolContext, ToolResult, ToolUse
