@@ -36,7 +36,7 @@ from remit.schema.remits import RemitCreate
 from remit.streams.kinds import StreamKind
 from remit.streams.reading import read_rows
 from remit.streams.streams import Streams
-from remit.toolsets.agent import AgentToolset
+from remit.toolsets.agent import agent_tools
 from remit.toolsets.web.tools import WebTools, web_offer
 from remit.values import Append, ConsentReason, JsonObject, LiveItem, Principal
 from remit.verifiers.command import CommandVerifier
@@ -100,7 +100,7 @@ class RemitBench:
     def worker(self, name: str = "worker_1", store: SessionStore | None = None) -> Worker:
         """A worker for sessions and remits."""
         bench, store = self.sessions, store or self.store
-        session_handler = bench.session_handler(store, self.verifiers, AgentToolset(self.web))
+        session_handler = bench.session_handler(store, self.verifiers, agent_tools(web=self.web))
         remit_handler = RemitHandler(
             store=store,
             blobs=bench.kept,

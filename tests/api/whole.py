@@ -82,6 +82,7 @@ async def whole_platform(
     try:
         yield assembled
     finally:
+        await assembled.tools.close()
         await assembled.held.close()
         await sandboxes.close()
         if is_strict:

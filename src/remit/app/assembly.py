@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from starlette.types import ASGIApp
 
 from remit.app.kinds import stream_kinds
+from remit.app.mcp import mcp_servers
 from remit.app.parts import Parts
 from remit.app.web import web_tools
 from remit.egress.operator_credentials import OperatorCredentials
@@ -20,6 +21,7 @@ from remit.gateway.model_settings import parse_models
 from remit.gateway.routing import Router, parse_routes
 from remit.interfaces import (
     Collector,
+    ToolSource,
     Verifier,
 )
 from remit.models.local_servers import unused_servers
@@ -62,8 +64,8 @@ from remit.telemetry.edge import ObservedEdge
 from remit.telemetry.model_calls import observe_calls
 from remit.telemetry.readings import PlatformReadings
 from remit.telemetry.rows import ObservedBus
-from remit.telemetry.work import ObservedToolset, ObservedVerifier, watch_turns
-from remit.toolsets.agent import AgentToolset
+from remit.telemetry.work import ObservedTools, ObservedVerifier, watch_turns
+from remit.toolsets.agent import agent_tools
 from remit.toolsets.web.tools import web_offer
 from remit.verifiers.command import CommandVerifier
 from remit.verifiers.composition import Verifiers
@@ -80,6 +82,7 @@ class Assembled:
     """What is served: the API, observed."""
     worker: Worker
     held: HeldSandboxes
+    tools: ToolSource
     services: Services
     attendance: Attendance
     collection: Collection
@@ -94,6 +97,7 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         edge=platform.edge,
         worker=platform.worker,
         held=platform.held,
+        tools=platform.tools,
         services=platform.services,
         attendance=platform.attendance,
         collection=platform.collection(),
@@ -227,7 +231,6 @@ class _Wiring:
         )
 
     def _session_handler(self) -> SessionHandler:
-        tools = AgentToolset(self._web)
         return SessionHandler(
             store=self._sessions,
             bus=self._bus,
@@ -236,7 +239,7 @@ class _Wiring:
             ids=self._ids,
             harnesses={one.name: one for one in self._parts.harnesses},
             gateway=self._gateway,
-            toolset=ObservedToolset(tools, metrics=self._metrics, tracer=self._tracer, clock=self._clock),
+            tools=self.tools,
             sandboxes=self.held,
             evaluation=Evaluation(
                 verifiers=self._verifiers,
@@ -249,6 +252,13 @@ class _Wiring:
             watch=watch_turns(self._tracer),
             is_resting=lambda: self._hints.is_resting,
         )
+
+    @cached_property
+    def tools(self) -> ToolSource:
+        """All that agents may have."""
+        servers = mcp_servers(self._settings, self._credentials, clock=self._clock, ids=self._ids)
+        tools = agent_tools(servers, web=self._web)
+        return ObservedTools(tools, metrics=self._metrics, tracer=self._tracer, clock=self._clock)
 
     def _remit_handler(self) -> RemitHandler:
         return RemitHandler(

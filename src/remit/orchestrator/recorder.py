@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 import msgspec
 
 from remit.orchestrator.session_errors import error_body
 from remit.resources.session_kind import SessionWriter
+from remit.schema.tool_kinds import BUILTIN
 from remit.session import events
 from remit.session.events import thread_of
-from remit.session.policy import Policy
 from remit.session.sendable import distinct_uses
 from remit.session.state import add_usage
 from remit.streams.rows import Draft
@@ -27,6 +27,7 @@ from remit.values import (
     NewEvent,
     Purpose,
     Settle,
+    Tool,
     Usage,
 )
 
@@ -40,7 +41,7 @@ class SessionRecorder:
         writer: SessionWriter,
         *,
         use: Literal["turn", "grader", "compaction"],
-        policies: dict[str, Policy] | None = None,
+        tools: Mapping[str, Tool] | None = None,
     ) -> None:
         self.purpose: Purpose = "verification" if use == "grader" else "work"
         self._use = use
@@ -48,7 +49,7 @@ class SessionRecorder:
         self.usage = Usage()
         """Of all finished attempts of this recorder."""
         self._writer = writer
-        self._policies = policies or {}
+        self._tools = tools or {}
         self._thinking_id = ""
         self._message_id = ""
         self._span_id = ""
@@ -193,21 +194,17 @@ class SessionRecorder:
         return speech, tool_use_ids
 
     def _tool_use(self, block: JsonObject) -> Draft:
-        name = str(block["name"])
-        policy = self._policies.get(name, "off")
-        if policy == "custom":
-            return self._writer.public("agent.custom_tool_use", name=name, input=block["input"])
-        if policy == "off":
-            return self._writer.public(
-                "agent.tool_use", name=name, input=block["input"], evaluated_permission="deny"
-            )
-        return self._writer.public(
-            "agent.tool_use",
-            name=name,
-            input=block["input"],
-            evaluated_permission=policy,
-            evaluation={"type": f"always_{policy}"},
-        )
+        name, input = str(block["name"]), block["input"]
+        tool = self._tools.get(name)
+        if tool is None:
+            return self._writer.public(BUILTIN.use_type, name=name, input=input, evaluated_permission="deny")
+        fields: JsonObject = {"name": name, **tool.use_fields, "input": input}
+        if tool.permission == "off":
+            fields["evaluated_permission"] = "deny"
+        elif not tool.kind.is_client:
+            fields["evaluated_permission"] = tool.permission
+            fields["evaluation"] = {"type": f"always_{tool.permission}"}
+        return self._writer.public(tool.kind.use_type, **fields)
 
 
 def _digest(request: ModelRequest) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from remit.clock import Clock
 from remit.errors import InvalidRequest
 from remit.ids import Ids
-from remit.interfaces import BlobReader, Harness, LiveBus, ModelCaller, SessionStore, Toolset
+from remit.interfaces import BlobReader, Harness, LiveBus, ModelCaller, SessionStore, ToolSource
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.session_run import SessionRun
@@ -50,7 +50,7 @@ class SessionHandler:
         ids: Ids,
         harnesses: Mapping[str, Harness],
         gateway: ModelCaller,
-        toolset: Toolset,
+        tools: ToolSource,
         sandboxes: HeldSandboxes,
         evaluation: Evaluation,
         removal: SessionRemoval,
@@ -65,7 +65,7 @@ class SessionHandler:
         self._ids = ids
         self._harnesses = harnesses
         self._gateway = gateway
-        self._toolset = toolset
+        self._tools = tools
         self._sandboxes = sandboxes
         self._evaluation = evaluation
         self._removal = removal
@@ -96,7 +96,7 @@ class SessionHandler:
             writer=writer,
             harness=self._watch(self._harness(state), state),
             gateway=self._gateway,
-            toolset=self._toolset,
+            tools=self._tools,
             sandboxes=self._sandboxes,
             evaluation=self._evaluation,
             bus=self._bus,
@@ -111,6 +111,7 @@ class SessionHandler:
     async def forget(self, stream_id: str) -> None:
         """The stream is deleted or owned by another worker: keep nothing of it."""
         self._folds.forget(stream_id)
+        await self._tools.forget(stream_id)
         await self._sandboxes.drop(stream_id)
 
     def _harness(self, state: SessionState) -> Harness:

@@ -19,7 +19,7 @@ from remit.errors import (
     SandboxLost,
     StoreUnavailable,
 )
-from remit.interfaces import BlobReader, Harness, LiveBus, LiveSubscription, ModelCaller, Toolset
+from remit.interfaces import BlobReader, Harness, LiveBus, LiveSubscription, ModelCaller, ToolSource
 from remit.orchestrator.background import in_background
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
@@ -79,7 +79,7 @@ class SessionRun:
         writer: SessionWriter,
         harness: Harness,
         gateway: ModelCaller,
-        toolset: Toolset,
+        tools: ToolSource,
         sandboxes: HeldSandboxes,
         evaluation: Evaluation,
         bus: LiveBus,
@@ -99,7 +99,7 @@ class SessionRun:
         self._turn = SessionTurn(
             writer=writer,
             gateway=gateway,
-            toolset=toolset,
+            tools=tools,
             sandboxes=sandboxes,
             blobs=blobs,
             snapshot_soon=self._snapshot_soon,
@@ -207,6 +207,7 @@ class SessionRun:
     async def _carry_on(self) -> None:
         """Let the harness work, then decide what its end means."""
         try:
+            await self._turn.open_tools()
             await self._describe_environment()
             end = await self._harness.run(self._turn)
             await self._after_harness(end)

@@ -34,6 +34,7 @@ from remit.resources.agents import KIND as AGENT_KIND
 from remit.resources.agents import Agents, decode_config, usable_agent
 from remit.resources.environment_config import packages_of
 from remit.resources.kept_blobs import KeptBlobs
+from remit.resources.mcp_servers import check_servers_reachable
 from remit.resources.session_agent import usable_environment
 from remit.resources.web_settings import check_within_environment
 from remit.schema.agents import AgentConfig, AgentCreate
@@ -103,6 +104,7 @@ class RemitCreation:
         agent, model = await self._agent(principal, params)
         if environment is not None and params.agent is not None:
             check_within_environment(decode_config(agent).tools, environment.config, field="agent")
+            check_servers_reachable(decode_config(agent).mcp_servers, environment.config, field="agent")
         verifiers = _with_grader_model(read_verifiers(params), model)
         created = RemitCreated(
             outcome=params.outcome,

@@ -16,19 +16,19 @@ from msgspec.structs import replace
 from remit.clock import rfc3339
 from remit.errors import InvalidRequest, WrongState
 from remit.ids import Ids
-from remit.resources.agent_config import refuse_servers_and_skills
 from remit.resources.budgets import budget_body, change_budget
+from remit.resources.mcp_servers import check_servers_reachable, check_toolsets, resolve_servers
 from remit.resources.metadata import merge_metadata
 from remit.resources.session_kind import summarize
 from remit.resources.session_wire import is_busy, pending_changes, status
 from remit.resources.tools import as_offered, resolve_tools
 from remit.resources.web_settings import NO_WEB, WebOffer, check_within_environment
-from remit.schema.sessions import SessionUpdate
+from remit.schema.sessions import SessionAgentUpdate, SessionUpdate
 from remit.schema.wire import not_supported
 from remit.session.events import private, received
 from remit.session.state import SessionState
 from remit.streams.rows import Draft
-from remit.values import Account, Append, Effect, JsonObject, NewEvent, StreamHead
+from remit.values import Account, Append, Effect, JsonObject, JsonValue, NewEvent, StreamHead
 
 REMOVAL_SECONDS = 60.0
 """A request that has not removed what it deleted by then has most likely died. A start does not wait for it."""
@@ -172,14 +172,9 @@ def _changes(
         if metadata != now["metadata"]:
             changes["metadata"] = cast("JsonObject", metadata)
     if params.agent is not UNSET:
-        servers = params.agent.mcp_servers
-        refuse_servers_and_skills(None if servers is UNSET else servers, None, field="agent.")
-        if params.agent.tools is not UNSET:
-            tools = as_offered(resolve_tools(params.agent.tools or (), web=web, field="agent.tools"), web)
-            config = cast("JsonObject", state.created.get("config") or {})
-            check_within_environment(tools, config, field="agent.tools")
-            if tools != state.agent.get("tools"):
-                changes["agent"] = {**state.agent, "tools": list(tools)}
+        agent = _changed_agent(state, params.agent, web)
+        if agent != state.agent:
+            changes["agent"] = agent
     if params.budget is not UNSET:
         budget = budget_body(params.budget) if params.budget is not None else None
         if now["budget"] is None and budget is not None:
@@ -192,6 +187,20 @@ def _changes(
             effects = change_budget(params.budget, accounts)
             changes["budget"] = budget
     return changes, effects
+
+
+def _changed_agent(state: SessionState, params: SessionAgentUpdate, web: WebOffer) -> JsonObject:
+    tools = cast("list[JsonObject]", state.agent.get("tools") or [])
+    servers = cast("list[JsonObject]", state.agent.get("mcp_servers") or [])
+    config = cast("JsonObject", state.created.get("config") or {})
+    if params.tools is not UNSET:
+        tools = as_offered(resolve_tools(params.tools or (), web=web, field="agent.tools"), web)
+        check_within_environment(tools, config, field="agent.tools")
+    if params.mcp_servers is not UNSET:
+        servers = resolve_servers(params.mcp_servers or (), field="agent.mcp_servers")
+        check_servers_reachable(servers, config, field="agent.mcp_servers")
+    check_toolsets(tools, servers, field="agent.")
+    return {**state.agent, "tools": list[JsonValue](tools), "mcp_servers": list[JsonValue](servers)}
 
 
 def _ended(state: SessionState) -> str:

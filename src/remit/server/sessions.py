@@ -16,6 +16,7 @@ from remit.resources import budgets, session_changes
 from remit.resources.environment_config import packages_of
 from remit.resources.environments import decode_config
 from remit.resources.inbound import check_initial, stored_events
+from remit.resources.mcp_servers import check_servers_reachable
 from remit.resources.message_files import pin_files, read_rubrics
 from remit.resources.session_agent import resolve_session_agent, usable_environment
 from remit.resources.session_resources import copy_resources
@@ -83,6 +84,9 @@ class SessionRoutes:
         environment = await usable_environment(services.catalog, principal, params.environment_id)
         check_within_environment(
             cast("list[JsonObject]", agent["tools"]), decode_config(environment).config, field="agent"
+        )
+        check_servers_reachable(
+            cast("list[JsonObject]", agent["mcp_servers"]), decode_config(environment).config, field="agent"
         )
         if params.budget is not None:
             budgets.check_priced(str(cast("JsonObject", agent["model"])["id"]), services.prices)

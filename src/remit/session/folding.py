@@ -13,6 +13,7 @@ from typing import cast
 import msgspec
 
 from remit.clock import parse_rfc3339, rfc3339
+from remit.schema.tool_kinds import CONFIRMATION, RESULT_TYPES, USE_TYPES, answered_use
 from remit.session import sandbox_rows
 from remit.session.refusals import Place
 from remit.session.sendable import text_block
@@ -252,7 +253,7 @@ def _model_ended(state: SessionState, row: EventRow, body: JsonObject) -> None:
                 input=cast("JsonObject", block["input"]),
                 provider_id=provider_id,
             )
-            state.tool_uses[use.id] = OpenToolUse(use=use, is_custom=False, permission="allow")
+            state.tool_uses[use.id] = OpenToolUse(use=use, permission="allow")
 
 
 def _count_failures(standing: Standing, body: JsonObject) -> None:
@@ -304,13 +305,8 @@ def _span_ended(state: SessionState, row: EventRow, body: JsonObject) -> None:
 def _tool_use(state: SessionState, row: EventRow, body: JsonObject) -> None:
     open_use = state.tool_uses.get(row.event_id)
     if open_use is not None:
+        open_use.use_type = row.type
         open_use.permission = cast("Permission", body.get("evaluated_permission") or "allow")
-
-
-def _custom_tool_use(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    open_use = state.tool_uses.get(row.event_id)
-    if open_use is not None:
-        open_use.is_custom = True
 
 
 def _confirmation(state: SessionState, row: EventRow, body: JsonObject) -> None:
@@ -328,6 +324,9 @@ def _tool_started(state: SessionState, row: EventRow, body: JsonObject) -> None:
     open_use = state.tool_uses.get(str(body["tool_use_id"]))
     if open_use is not None:
         open_use.is_started = True
+        # Older rows do not say.
+        is_changing = body.get("may_change_files", open_use.use.name in CHANGING_TOOLS)
+        open_use.may_change_files = bool(is_changing)
         open_use.holds = cast("list[JsonObject]", body.get("holds") or [])
 
 
@@ -341,7 +340,7 @@ def _tool_measured(state: SessionState, row: EventRow, body: JsonObject) -> None
 
 
 def _tool_result(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    use_id = str(body.get("tool_use_id") or body.get("custom_tool_use_id"))
+    use_id = answered_use(body)
     open_use = state.tool_uses.pop(use_id, None)
     if open_use is None:
         return
@@ -350,11 +349,11 @@ def _tool_result(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.history.add_tool_result(use_id, content, seq=row.seq, is_error=is_error)
     state.needs_model = True
     use = open_use.use
-    if open_use.is_custom:
+    if open_use.kind.is_client:
         state.web.show(content, client_tool(use.name))
     elif use.name in WEB_TOOLS and not is_error:
         state.web.show(content, server_tool(use.name))
-    if use.name in CHANGING_TOOLS and not open_use.is_custom and open_use.is_started:
+    if open_use.may_change_files:
         state.changes_since_snapshot.append((row.seq, use.id))
     _count_exchange(state, use, content)
     if use.name in ("write", "edit") and not is_error:
@@ -498,8 +497,7 @@ _HANDLERS: dict[str, Handler] = {
     "user.message": _user_message,
     "user.define_outcome": _define_outcome,
     "user.interrupt": _interrupt,
-    "user.tool_confirmation": _confirmation,
-    "user.custom_tool_result": _tool_result,
+    CONFIRMATION: _confirmation,
     "system.message": _system_message,
     "model.started": _model_started,
     "model.ended": _model_ended,
@@ -509,9 +507,8 @@ _HANDLERS: dict[str, Handler] = {
     "turn.failed": _turn_failed,
     "span.model_request_start": _span_started,
     "span.model_request_end": _span_ended,
-    "agent.tool_use": _tool_use,
-    "agent.custom_tool_use": _custom_tool_use,
-    "agent.tool_result": _tool_result,
+    **dict.fromkeys(USE_TYPES, _tool_use),
+    **dict.fromkeys(RESULT_TYPES, _tool_result),
     "tool.started": _tool_started,
     "tool.measured": _tool_measured,
     "harness.note": _harness_note,

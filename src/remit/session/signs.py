@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 import msgspec
 
+from remit.schema.tool_kinds import USE_TYPES
 from remit.streams.waiting import Trouble, make_trouble
 from remit.values import EventRow, JsonObject, Value
 
@@ -56,7 +57,7 @@ def read_signs(rows: Sequence[EventRow]) -> Signs:
             began_us.pop(PACKAGES, None)
         if row.type.startswith("session.status_"):
             began_us["status"] = row.created_at_us
-        elif row.type in ("span.outcome_evaluation_start", "agent.tool_use", "agent.custom_tool_use"):
+        elif row.type == "span.outcome_evaluation_start" or row.type in USE_TYPES:
             began_us[row.event_id] = row.created_at_us
         elif row.type in ("model.started", "tool.started"):
             body = _decode(row)

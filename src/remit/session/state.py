@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
+from remit.schema.tool_kinds import ANSWER_TYPES, BUILTIN, BY_USE, ToolKind
 from remit.session.history import History
 from remit.session.web import WebUse
 from remit.streams.children import ChildEvaluation, ChildFailure
@@ -13,13 +14,14 @@ from remit.values import JsonObject, JsonValue, ToolUse, Usage
 Status = Literal["idle", "running", "rescheduling", "terminated"]
 Permission = Literal["allow", "ask", "deny"]
 
-INPUT_TYPES_ANSWERING = frozenset({"user.tool_confirmation", "user.custom_tool_result"})
+INPUT_TYPES_ANSWERING = ANSWER_TYPES
 INPUT_TYPES_STARTING = frozenset({"user.message", "user.define_outcome", "system.message"})
 INPUT_TYPES_CHANGING = frozenset({"session.updated"})
 """Changes that a route decided while a turn ran; published by the session's writer when it takes its input."""
 STOPS_CONTINUED = ("budget_reached", "retries_exhausted")
 """Stop reasons of a turn that did not come to its end: it can go on where it stopped."""
 CHANGING_TOOLS = frozenset({"bash", "write", "edit"})
+"""Built-in tools that may change files of the working tree."""
 
 
 @dataclass
@@ -27,19 +29,27 @@ class OpenToolUse:
     """A tool use without a result."""
 
     use: ToolUse
-    is_custom: bool
     permission: Permission
+    use_type: str = BUILTIN.use_type
+    """Which kind of tool it is."""
     is_started: bool = False
     """`tool.started` is durable: after a crash it may have run."""
+    may_change_files: bool = False
+    """It was started, and files of the working tree may have changed."""
     denial: str | None = None
     """A person said no, with these words (maybe none)."""
     holds: list[JsonObject] = field(default_factory=list[JsonObject])
     """What was set aside for it when it started."""
 
     @property
+    def kind(self) -> ToolKind:
+        """How it is recorded."""
+        return BY_USE[self.use_type]
+
+    @property
     def is_blocking(self) -> bool:
         """Waits for a person or a client."""
-        return self.is_custom or self.permission == "ask"
+        return self.kind.is_client or self.permission == "ask"
 
 
 @dataclass

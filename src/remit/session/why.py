@@ -13,6 +13,7 @@ import msgspec
 from remit.client.wording import nano_usd, tokens
 from remit.clock import rfc3339
 from remit.schema.streams import SESSION
+from remit.schema.tool_kinds import CONFIRMATION, answered_use
 from remit.session.folding import fold
 from remit.session.mends import mends
 from remit.session.moves import Rest, next_move
@@ -281,12 +282,10 @@ def _found_idle(
 
 def _found_asking(state: SessionState, path: str, since_us: int) -> Found:
     """Idle until somebody answers tool uses."""
-    answered = {
-        str(event.get("tool_use_id") or event.get("custom_tool_use_id")) for event in state.pending.values()
-    }
+    answered = {answered_use(event) for event in state.pending.values()}
     uses = [use for use in state.tool_uses.values() if use.is_blocking and use.use.id not in answered]
-    asking = [use for use in uses if not use.is_custom]
-    custom = [use for use in uses if use.is_custom]
+    asking = [use for use in uses if not use.kind.is_client]
+    custom = [use for use in uses if use.kind.is_client]
     sentences: list[str] = []
     ways: list[Way] = []
     if asking:
@@ -296,7 +295,7 @@ def _found_asking(state: SessionState, path: str, since_us: int) -> Found:
     ways += [
         Way(
             does=f"Allow (or deny) {use.use.name}",
-            call=f'POST {path}/events {{"events":[{{"type":"user.tool_confirmation",'
+            call=f'POST {path}/events {{"events":[{{"type":"{CONFIRMATION}",'
             f'"tool_use_id":"{use.use.id}","result":"allow"}}]}}',
         )
         for use in asking[:USES_NAMED_MAX]
@@ -308,8 +307,8 @@ def _found_asking(state: SessionState, path: str, since_us: int) -> Found:
     ways += [
         Way(
             does=f"Send the result of {use.use.name}",
-            call=f'POST {path}/events {{"events":[{{"type":"user.custom_tool_result",'
-            f'"custom_tool_use_id":"{use.use.id}","content":[…]}}]}}',
+            call=f'POST {path}/events {{"events":[{{"type":"{use.kind.result_type}",'
+            f'"{use.kind.use_field}":"{use.use.id}","content":[…]}}]}}',
         )
         for use in custom[:USES_NAMED_MAX]
     ]

@@ -66,12 +66,14 @@ from remit.values.sandboxes import (
     Ground,
     ImageInfo,
     NetworkPolicy,
+    ProcessRequest,
     SandboxLimits,
     SandboxSpec,
     Service,
     ShellRequest,
     TreeRecord,
 )
+from remit.values.tools import Permission, Tool
 from remit.values.trees import LeftOut, ReadOnlyTree, Tree, TreeEntry
 from remit.values.turns import ToolContext, ToolResult, ToolUse, TurnEnd, TurnView
 from remit.values.value import JsonObject, JsonValue, Value
@@ -135,8 +137,10 @@ __all__ = [
     "OpenAccount",
     "OutboxItem",
     "Page",
+    "Permission",
     "Principal",
     "Probe",
+    "ProcessRequest",
     "Purpose",
     "Rate",
     "RateTier",
@@ -156,6 +160,7 @@ __all__ = [
     "StreamFilter",
     "StreamHead",
     "StreamSummary",
+    "Tool",
     "ToolContext",
     "ToolResult",
     "ToolUse",
