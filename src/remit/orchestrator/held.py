@@ -308,7 +308,7 @@ class HeldSandboxes:
             return None
         sandbox = self.get(writer.stream_id)
         if sandbox is None and self.provider.capabilities().survives_server:
-            sandbox = await self.provider.attach(str(record.body.get("key")))
+            sandbox = await self.provider.attach(str(record.key))
             if sandbox is not None:
                 held = Held(
                     workspace_id=writer.principal.workspace_id,

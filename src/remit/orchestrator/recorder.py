@@ -15,6 +15,7 @@ from remit.session import events
 from remit.session.events import thread_of
 from remit.session.sendable import distinct_uses
 from remit.session.state import add_usage
+from remit.session.turn_rows import ModelStarted
 from remit.streams.rows import Draft
 from remit.values import (
     Account,
@@ -223,11 +224,7 @@ def assumed_settlements(recorded: Sequence[JsonObject]) -> tuple[Settle, ...]:
     )
 
 
-def assumed_cost(started: JsonObject) -> int | None:
+def assumed_cost(started: ModelStarted) -> int | None:
     """The dollars such a call is taken to have cost; None when it was unpriced."""
-    amounts = [
-        cast("int", hold["amount"])
-        for hold in cast("list[JsonObject]", started["holds"])
-        if hold["unit"] == "nano_usd"
-    ]
+    amounts = [cast("int", hold["amount"]) for hold in started.holds if hold["unit"] == "nano_usd"]
     return amounts[0] if amounts else None

@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 from remit.schema.tool_kinds import ANSWER_TYPES, BUILTIN, BY_USE, ToolKind
 from remit.session.history import History
+from remit.session.turn_rows import ModelStarted
 from remit.session.web import WebUse
 from remit.streams.children import ChildEvaluation, ChildFailure
 from remit.values import JsonObject, JsonValue, ToolUse, Usage
@@ -56,7 +57,7 @@ class OpenToolUse:
 class OpenCall:
     """A model call attempt without an end."""
 
-    body: JsonObject
+    started: ModelStarted
     seq: int
 
 
@@ -84,7 +85,8 @@ class SandboxRecord:
 
     sandbox_id: str
     tree_digest: str | None
-    body: JsonObject
+    key: str | None
+    """By which its provider finds it again."""
 
 
 @dataclass

@@ -6,7 +6,7 @@ What is asked: for whom does it wait, since when, what happens next, and who can
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never, cast
+from typing import assert_never
 
 import msgspec
 
@@ -99,11 +99,11 @@ def _under_way(state: SessionState, signs: Signs, head: StreamHead) -> Found:
     turn_us = signs.began_us.get("status", head.created_at_us)
     for call_id, call in state.open_calls.items():
         since_us = signs.began_us.get(call_id, turn_us)
-        model = call.body.get("served_model") or call.body.get("model")
+        model = call.started.served_model or call.started.model
         use = {"grader": " of a grader", "compaction": " that summarises the conversation"}.get(
-            str(call.body.get("use")), ""
+            call.started.use, ""
         )
-        attempt = cast("int", call.body.get("number") or 1)
+        attempt = call.started.number
         again = f" (attempt {attempt})" if attempt > 1 else ""
         return Found(
             waits_for="model",
