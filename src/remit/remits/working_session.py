@@ -34,6 +34,7 @@ from remit.schema.environments import EnvironmentConfig
 from remit.schema.events import UserDefineOutcome
 from remit.schema.wire import convert
 from remit.session import events
+from remit.session.rows import TurnContinued
 from remit.streams.children import Children
 from remit.streams.deciding import decide
 from remit.values import ConsentReason, JsonObject, JsonValue, Principal, Resource
@@ -204,7 +205,7 @@ class SessionInput:
         self, principal: Principal, session_id: str, command_id: str, notes: Sequence[GrantNote]
     ) -> int | None:
         """Let it go on with the turn that stopped, once per command, with what it is granted."""
-        event = events.continued(session_event_id(command_id), key=f"remit:{command_id}")
+        event = TurnContinued(id=session_event_id(command_id)).as_row(key=f"remit:{command_id}")
 
         async def attempt() -> int:
             seq = (await self._store.head(principal, session_id)).seq

@@ -114,22 +114,24 @@ class SessionStatusTerminated(PublicRow, frozen=True, kw_only=True, tag="session
     """It was archived."""
 
 
-class _ThreadStatus(PublicRow, frozen=True, kw_only=True):
+class ThreadStatusRow(PublicRow, frozen=True, kw_only=True):
+    """The primary thread's status is its session's."""
+
     session_thread_id: str = ""
     agent_name: str = ""
 
 
-class ThreadStatusRunning(_ThreadStatus, frozen=True, kw_only=True, tag="session.thread_status_running"):
+class ThreadStatusRunning(ThreadStatusRow, frozen=True, kw_only=True, tag="session.thread_status_running"):
     """As its session."""
 
 
 class ThreadStatusRescheduled(
-    _ThreadStatus, frozen=True, kw_only=True, tag="session.thread_status_rescheduled"
+    ThreadStatusRow, frozen=True, kw_only=True, tag="session.thread_status_rescheduled"
 ):
     """As its session."""
 
 
-class ThreadStatusIdle(_ThreadStatus, frozen=True, kw_only=True, tag="session.thread_status_idle"):
+class ThreadStatusIdle(ThreadStatusRow, frozen=True, kw_only=True, tag="session.thread_status_idle"):
     """As its session."""
 
     stop_reason: JsonObject | None = None
@@ -137,7 +139,7 @@ class ThreadStatusIdle(_ThreadStatus, frozen=True, kw_only=True, tag="session.th
 
 
 class ThreadStatusTerminated(
-    _ThreadStatus, frozen=True, kw_only=True, tag="session.thread_status_terminated"
+    ThreadStatusRow, frozen=True, kw_only=True, tag="session.thread_status_terminated"
 ):
     """As its session."""
 
