@@ -14,8 +14,7 @@ from remit.clock import Clock
 from remit.errors import Conflict, NotFound
 from remit.ids import Ids
 from remit.interfaces import Catalog, SessionStore
-from remit.remits.accounts import grants_in, opening_effects
-from remit.remits.events import EnvironmentRef, GrantNote, RemitCreated, RemitSessionCreated, RemitSetupEnded
+from remit.remits.events import EnvironmentRef, RemitCreated, RemitSessionCreated, RemitSetupEnded
 from remit.remits.reopening import arriving
 from remit.remits.state import session_event_id
 from remit.remits.steps import ReopenOutcome
@@ -37,6 +36,7 @@ from remit.session import events
 from remit.session.rows import TurnContinued
 from remit.streams.children import Children
 from remit.streams.deciding import decide
+from remit.streams.grants import GrantNote, grants_in, opening_effects
 from remit.values import ConsentReason, JsonObject, JsonValue, Principal, Resource
 
 ENVIRONMENT_ID = "env_remit"
