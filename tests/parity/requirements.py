@@ -14,7 +14,7 @@ from anthropic.types.beta.sessions import BetaManagedAgentsSessionEvent, BetaMan
 from starlette.routing import Route
 
 from parity.manifest import endpoints, served_methods
-from remit.schema.events import EVENT_TYPES
+from remit.resources.session_kind import SESSION
 
 Status = Literal["served", "partly", "refused"]
 
@@ -140,18 +140,19 @@ def event_id(type: str) -> str:
 def _events() -> list[Requirement]:
     found: list[Requirement] = []
     for type, member in event_types().items():
-        status: Status = "served"
-        note = EVENTS_REFUSED.get(type) or EVENTS_PARTLY.get(type, "")
-        if type in EVENTS_REFUSED:
-            status = "refused"
-        elif note:
-            status = "partly"
+        note = EVENTS_PARTLY.get(type, "")
+        status: Status = "partly" if note else "served"
+        if type not in SHOWN and type not in DELTAS:
+            status, note = "refused", EVENTS_REFUSED[type]
         verb = "is taken" if type.startswith(("user.", "system.")) else "is shown"
         found.append(Requirement(event_id(type), f"SDK, {member.__name__}", f"`{type}` {verb}", status, note))
     return found
 
 
-OWN_EVENTS = EVENT_TYPES - set(event_types())
+SHOWN = frozenset(row.type for row in SESSION.rows if row.visibility == "public")
+"""Every event that a session's log can hold."""
+DELTAS = frozenset({"event_start", "event_delta"})
+OWN_EVENTS = SHOWN - set(event_types())
 """Session events of Remit's own: docs/events.md."""
 
 
