@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
-from anthropic import AsyncAnthropic, BadRequestError
+from anthropic import AsyncAnthropic
 
-from api.running import TOOLSET, events_of, running, script, send, texts, until, until_idle, use
-from mcp_forge import forge, serving_forge
+from api.running import running, script, send, texts, until_idle, use
+from mcp_forge import serving_forge
 
 pytestmark = pytest.mark.anyio
 

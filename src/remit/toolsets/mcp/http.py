@@ -14,13 +14,10 @@ from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
+from remit.toolsets.mcp.limits import McpLimits
 from remit.toolsets.web.failures import WebFailure
 from remit.toolsets.web.fetching import Address, Gate, host_of, port_of
 
-ANSWER_BYTES_MAX = 8 << 20
-"""Of one answer or one event of a stream."""
-STREAM_BYTES_MAX = 32 << 20
-"""Of all that comes in answer to one request."""
 SSE_SECONDS_MAX = 3_600.0
 """How long the one stream of an older server may be open."""
 CONNECT_SECONDS = 10.0
@@ -59,6 +56,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         may_reach: Callable[[str], str | None],
         headers: Mapping[str, str],
         *,
+        limits: McpLimits,
         failures: Failures,
         is_older: bool,
         tls: ssl.SSLContext | None = None,
@@ -66,6 +64,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self._gate = gate
         self._may_reach = may_reach
         self._headers = headers
+        self._limits = limits
         self._failures = failures
         self._is_older = is_older
         self._tls = tls
@@ -85,7 +84,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                     self._failures.status = response.status_code
                 if is_stream and response.status_code < 300:
                     return response
-                return await _whole(response, request)
+                return await _whole(response, request, self._limits.answer_bytes)
         except WebFailure as error:
             return self._failed(request, NOT_SENT, error.message)
         except Refused as error:
@@ -128,7 +127,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             return httpx2.Response(
                 response.status_code,
                 headers=response.headers,
-                stream=_Bounded(stream, seconds),
+                stream=_Bounded(stream, seconds, self._limits.stream_bytes),
                 request=request,
                 extensions=response.extensions,
             )
@@ -162,13 +161,14 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream, seconds: float) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream, seconds: float, bytes_max: int) -> None:
         self._inner = inner
         self._seconds = seconds
+        self._bytes_max = bytes_max
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
-        until, left = loop.time() + self._seconds, STREAM_BYTES_MAX
+        until, left = loop.time() + self._seconds, self._bytes_max
         pieces = aiter(self._inner)
         while True:
             try:
@@ -180,21 +180,21 @@ class _Bounded(httpx2.AsyncByteStream):
                 raise httpx2.ReadTimeout("it trickles") from error
             left -= len(piece)
             if left < 0:
-                raise httpx2.ReadError(f"more than {STREAM_BYTES_MAX >> 20} MiB in answer to one request")
+                raise httpx2.ReadError(f"more than {self._bytes_max:,} bytes in answer to one request")
             yield piece
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
 
-async def _whole(response: httpx2.Response, request: httpx2.Request) -> httpx2.Response:
+async def _whole(response: httpx2.Response, request: httpx2.Request, bytes_max: int) -> httpx2.Response:
     """The answer with its body, if that has room."""
     body = bytearray()
     try:
         async for piece in response.aiter_raw():
             body += piece
-            if len(body) > ANSWER_BYTES_MAX:
-                raise Refused(f"its answer is larger than {ANSWER_BYTES_MAX >> 20} MiB")
+            if len(body) > bytes_max:
+                raise Refused(f"its answer is larger than {bytes_max:,} bytes")
     finally:
         await response.aclose()
     kept = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in _FRAMING]
@@ -211,19 +211,22 @@ async def http_client(
     may_reach: Callable[[str], str | None],
     headers: Mapping[str, str],
     failures: Failures,
+    limits: McpLimits,
     *,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncGenerator[Client]:
     """A client of the server: over streamable HTTP, else as older servers speak. Raises what the library raises."""
 
     def requests(*, is_older: bool) -> httpx2.AsyncClient:
-        transport = GuardedTransport(gate, may_reach, headers, failures=failures, is_older=is_older, tls=tls)
+        transport = GuardedTransport(
+            gate, may_reach, headers, limits=limits, failures=failures, is_older=is_older, tls=tls
+        )
         timeout = httpx2.Timeout(CONNECT_SECONDS, read=ANSWER_SECONDS_MAX)
         return httpx2.AsyncClient(transport=transport, trust_env=False, timeout=timeout)
 
     async with requests(is_older=False) as http:
         streams = streamable_http_client(
-            url, http_client=http, terminate_on_close=True, max_sse_event_size=ANSWER_BYTES_MAX
+            url, http_client=http, terminate_on_close=True, max_sse_event_size=limits.answer_bytes
         )
         client = Client(streams, cache=None)
         try:

@@ -21,6 +21,7 @@ from remit.schema.mcp import MCP_TOOLSET
 from remit.toolsets.inputs import BadInput, refuse_unparsed
 from remit.toolsets.mcp.connection import CannotConnect, Connection
 from remit.toolsets.mcp.http import Failures, http_client
+from remit.toolsets.mcp.limits import McpLimits
 from remit.toolsets.mcp.offers import Offer, make_offer
 from remit.toolsets.mcp.stdio import stdio_client
 from remit.toolsets.offers import entries_of
@@ -37,7 +38,12 @@ class Server:
     """One server of one session."""
 
     def __init__(
-        self, config: JsonObject, authorization: Mapping[str, str], connect: Connect, clock: Clock
+        self,
+        config: JsonObject,
+        authorization: Mapping[str, str],
+        connect: Connect,
+        clock: Clock,
+        limits: McpLimits,
     ) -> None:
         self.name = str(config["name"])
         self.config = config
@@ -45,6 +51,7 @@ class Server:
         self.is_in_sandbox = config["type"] == "stdio"
         self._connect = connect
         self._clock = clock
+        self.limits = limits
         self._lock = asyncio.Lock()
         self._connection: Connection | None = None
         self._sandbox_id: str | None = None
@@ -71,7 +78,9 @@ class Server:
                     return self._connection
                 await self._connection.close()
             failures = Failures()
-            connection = Connection(self.name, lambda: self._connect(session, sandbox, failures), self._clock)
+            connection = Connection(
+                self.name, lambda: self._connect(session, sandbox, failures), self._clock, self.limits
+            )
             try:
                 await connection.open()
             except CannotConnect as error:
@@ -103,11 +112,14 @@ class Server:
 class Pool:
     """All servers of all sessions."""
 
-    def __init__(self, *, gate: Gate, authorize: Authorize, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, *, gate: Gate, authorize: Authorize, clock: Clock, ids: Ids, limits: McpLimits
+    ) -> None:
         self._gate = gate
         self._authorize = authorize
         self._clock = clock
         self._ids = ids
+        self._limits = limits
         self._sessions: dict[str, dict[str, Server]] = {}
         """By session and name."""
 
@@ -143,7 +155,7 @@ class Pool:
         if known is not None and known.config == config and known.authorization == authorization:
             return known
         connect = self._over_http(config, authorization) if isinstance(url, str) else self._in_sandbox(config)
-        return Server(config, authorization, connect, self._clock)
+        return Server(config, authorization, connect, self._clock, self._limits)
 
     def _in_sandbox(self, config: JsonObject) -> Connect:
         def connect(
@@ -156,6 +168,7 @@ class Pool:
                 epoch=session.epoch,
                 command=cast("list[str]", config["command"]),
                 env=cast("dict[str, str]", config["env"]),
+                limits=self._limits,
             )
 
         return connect
@@ -171,7 +184,9 @@ class Pool:
                     return None
                 return f"{host} is not open in the limited network of this session's environment"
 
-            return http_client(str(config["url"]), self._gate, may_reach, authorization, failures)
+            return http_client(
+                str(config["url"]), self._gate, may_reach, authorization, failures, self._limits
+            )
 
         return connect
 
@@ -224,7 +239,12 @@ class McpToolset(Toolset):
 
     def _offer(self, server: Server, entry: JsonObject) -> Offer:
         offer = make_offer(
-            server.name, server.tools, entry, is_in_sandbox=server.is_in_sandbox, taken=self._places
+            server.name,
+            server.tools,
+            entry,
+            is_in_sandbox=server.is_in_sandbox,
+            limits=server.limits,
+            taken=self._places,
         )
         if offer.left_out:
             logger.info(
