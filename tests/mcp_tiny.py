@@ -2,52 +2,52 @@
 
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
-TOOLS = [
-    {"name": "echo", "inputSchema": {"type": "object"}},
-    {"name": "die", "inputSchema": {"type": "object"}},
-    {"name": "flood", "inputSchema": {"type": "object"}},
-    {"name": "count", "inputSchema": {"type": "object"}},
-    {"name": "save", "inputSchema": {"type": "object"}},
-]
+NAMES = ("echo", "die", "flood", "count", "save")
+
+
+def answer_to(method: str, parameters: dict[str, Any], count: int) -> dict[str, Any] | None:
+    """The result; None for a method that is not known."""
+    if method == "initialize":
+        return {
+            "protocolVersion": parameters["protocolVersion"],
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "tiny", "version": "1"},
+        }
+    if method == "tools/list":
+        return {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in NAMES]}
+    if method != "tools/call":
+        return None
+    given = parameters.get("arguments") or {}
+    match parameters["name"]:
+        case "die":
+            sys.exit(3)
+        case "flood":
+            while True:
+                sys.stdout.write("y" * 65_536)
+        case "save":
+            Path(given["path"]).write_text("saved")
+        case _:
+            pass
+    text = str(count) if parameters["name"] == "count" else json.dumps(given)
+    return {"content": [{"type": "text", "text": text}]}
 
 
 def main() -> None:
     count = 0
-    print("This line is no message, as many programs print them.", flush=True)
+    sys.stdout.write("This line is no message, as many programs print them.\n")
     for line in sys.stdin:
         message = json.loads(line)
         if "id" not in message:
             continue
-        method, parameters = message["method"], message.get("params") or {}
+        count += message["method"] == "tools/call"
+        result = answer_to(message["method"], message.get("params") or {}, count)
         answer = {"jsonrpc": "2.0", "id": message["id"]}
-        if method == "initialize":
-            answer["result"] = {
-                "protocolVersion": parameters["protocolVersion"],
-                "capabilities": {"tools": {}},
-                "serverInfo": {"name": "tiny", "version": "1"},
-            }
-        elif method == "tools/list":
-            answer["result"] = {"tools": TOOLS}
-        elif method == "tools/call":
-            count += 1
-            name, given = parameters["name"], parameters.get("arguments") or {}
-            if name == "die":
-                sys.stderr.write("the forge is cold\n")
-                sys.exit(3)
-            if name == "flood":
-                while True:
-                    sys.stdout.write("y" * 65_536)
-            if name == "save":
-                with open(
-                    "/workspace/saved.txt" if given.get("here") is None else given["here"], "w"
-                ) as file:
-                    file.write("saved")
-            text = str(count) if name == "count" else json.dumps(given)
-            answer["result"] = {"content": [{"type": "text", "text": text}]}
-        else:
-            answer["error"] = {"code": -32601, "message": "no such method"}
-        print(json.dumps(answer), flush=True)
+        answer |= {"error": {"code": -32601, "message": "unknown"}} if result is None else {"result": result}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
 
 
 main()

@@ -23,6 +23,8 @@ from remit.values import JsonObject, ToolResult
 PAGES_MAX = 20
 LISTED_MAX = 1_000
 CALLS_AT_ONCE = 8
+CLOSE_SECONDS = 2.0
+"""For a farewell."""
 SESSION_TERMINATED = "Session terminated"
 """What the library says where a server no longer knows the session."""
 SAID_CHARACTERS_MAX = 4_000
@@ -76,6 +78,7 @@ class Connection:
     async def open(self) -> None:
         """Connect, and list the tools. Raises CannotConnect."""
         self._owner = asyncio.create_task(self._own(), name=f"mcp {self._server}")
+        self._under_way += 1
         try:
             async with asyncio.timeout(self._limits.connect_seconds):
                 await self._ready
@@ -87,6 +90,8 @@ class Connection:
             if isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception):
                 raise
             raise CannotConnect(_reason(error)) from error
+        finally:
+            self._rest()
 
     async def list_again(self) -> bool:
         """Ask what tools there are now; False if it does not say."""
@@ -120,8 +125,11 @@ class Connection:
         except TimeoutError:
             return self._failure(f"did not answer within {self._limits.call_seconds:g} s", mark)
         finally:
-            self._under_way -= 1
-            self._used_at = self._clock.monotonic()
+            self._rest()
+
+    def _rest(self) -> None:
+        self._under_way -= 1
+        self._used_at = self._clock.monotonic()
 
     async def _call(self, name: str, input: JsonObject, mark: str) -> ToolResult:
         parameters = mcp_types.CallToolRequestParams(name=name, arguments=dict(input))
@@ -169,9 +177,12 @@ class Connection:
     async def close(self) -> None:
         """End it. Idempotent."""
         self._closing.set()
-        if self._owner is not None:
-            self._owner.cancel()
-            await asyncio.wait([self._owner])
+        if self._owner is None:
+            return
+        if self._ready.done():
+            await asyncio.wait([self._owner], timeout=CLOSE_SECONDS)
+        self._owner.cancel()
+        await asyncio.wait([self._owner])
 
     async def _while_open(self, asked: Awaitable[T]) -> T:
         """The answer, or ConnectionError once the connection is over."""

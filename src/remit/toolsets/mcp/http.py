@@ -7,7 +7,6 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
-import anyio
 import httpx2
 import msgspec
 from mcp.client import Client
@@ -229,18 +228,15 @@ async def http_client(
             url, http_client=http, terminate_on_close=True, max_sse_event_size=limits.answer_bytes
         )
         client = Client(streams, cache=None)
+        is_connected = False
         try:
-            await client.__aenter__()
-        except Exception:
-            if failures.status not in _OLDER:
-                raise
-        else:
-            try:
+            async with client:
+                is_connected = True
                 yield client
-            finally:
-                with anyio.move_on_after(CONNECT_SECONDS, shield=True):
-                    await client.__aexit__(None, None, None)
             return
+        except Exception:
+            if is_connected or failures.status not in _OLDER:
+                raise
     older = sse_client(
         url, httpx_client_factory=lambda headers=None, timeout=None, auth=None: requests(is_older=True)
     )

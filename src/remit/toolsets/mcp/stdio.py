@@ -20,6 +20,7 @@ from remit.toolsets.mcp.connection import CannotConnect
 from remit.toolsets.mcp.limits import McpLimits
 from remit.values import ProcessRequest
 
+LOOKS_MAX, LOOK_SECONDS = 10, 0.05
 SAID_BYTES_MAX = 600
 """Of what the program said on stderr, as people are told."""
 
@@ -108,6 +109,11 @@ async def _last_words(sandbox: Sandbox, call_id: str) -> str | None:
     """How the program ended; None if it runs."""
     try:
         status = await sandbox.call_status(call_id)
+        for _ in range(LOOKS_MAX):  # its end is seen here a moment before it is told there
+            if status.state != "running":
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+            status = await sandbox.call_status(call_id)
     except SandboxLost as error:
         return error.message
     if status.state != "finished" or status.result is None:
