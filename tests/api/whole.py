@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
 from remit.clock import SystemClock
 from remit.ids import Ids
-from remit.interfaces import BlobStore, SandboxProvider
+from remit.interfaces import BlobStore, SandboxProvider, ToolSource
 from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.scripted import ScriptedProvider, parse_script
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
@@ -36,6 +36,7 @@ async def whole_platform(
     settings: Mapping[str, object] | None = None,
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS,
     is_strict: bool = True,
+    tools: Sequence[ToolSource] = (),
 ) -> AsyncGenerator[Assembled]:
     """`scripts` are served as `scripted/NAME`. With the keys `rk_one` and `rk_two` of two workspaces. The worker does not run
     unless the test runs it. With `is_strict` no call may break a rule of the Messages API in the end."""
@@ -61,6 +62,7 @@ async def whole_platform(
             models={"scripted": strict},
             prices=PriceTable(parse_overrides(prices or {}), clock=clock),
             evaluation_heartbeat_seconds=evaluation_heartbeat_seconds,
+            tools=tools,
         ),
         public_url=public_url,
     )

@@ -21,6 +21,7 @@ from remit.interfaces import (
     Prices,
     SandboxProvider,
     SessionStore,
+    ToolSource,
 )
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
 from remit.telemetry.metrics import Metrics
@@ -42,6 +43,8 @@ class Parts:
     models: Mapping[str, ModelProvider]
     prices: Prices
     harnesses: Sequence[Harness] = (BuiltInLoop(),)
+    tools: Sequence[ToolSource] = ()
+    """Beside those that every platform has."""
     retries: RetrySettings = field(default_factory=RetrySettings)
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS
     metrics: Metrics = field(default_factory=Metrics)
