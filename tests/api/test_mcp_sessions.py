@@ -191,9 +191,9 @@ async def test_a_server_that_wants_a_credential_gets_the_operators_or_is_told_of
         settings = {**OPEN, "credentials": {"forge": table}}
         async with running(tmp_path / "b", settings=settings) as (client, _):
             session = await open_session(client, [url(served.url)], [toolset(**ALLOWED)])
-            await send(client, session, script(use("mcp__forge__add", a=2, b=3), {"text": "done"}))
+            await send(client, session, script(use("mcp__forge__echo_headers"), {"text": "done"}))
             events = await until_idle(client, session)
-            assert "\n5\n" in results(events)[0]
+            assert "'authorization': 'Bearer ****************'" in results(events)[0]
             assert "hammer" not in repr(events)
 
 

@@ -23,7 +23,7 @@ from remit.ids import Ids
 from remit.interfaces import Sandbox, SandboxProvider, ToolSession, Toolset
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.local import LocalProvider
-from remit.toolsets.mcp.limits import McpLimits
+from remit.toolsets.mcp.limits import Authorization, McpLimits
 from remit.toolsets.mcp.servers import McpServers
 from remit.toolsets.web.fetching import Address, Gate
 from remit.values import JsonObject, SandboxSpec, ToolContext, ToolResult, ToolUse
@@ -82,8 +82,8 @@ async def bench(
 ) -> AsyncGenerator[Bench]:
     clock = SystemClock()
 
-    async def authorize(session: ToolSession, url: str) -> Mapping[str, str]:
-        return headers or {}
+    async def authorize(session: ToolSession, url: str) -> Authorization:
+        return Authorization(headers=headers or {})
 
     async def nowhere() -> Sandbox:
         raise SandboxUnavailable("no sandbox was to be made")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import httpx2
@@ -13,7 +13,7 @@ from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
-from remit.toolsets.mcp.limits import McpLimits
+from remit.toolsets.mcp.limits import Authorization, McpLimits
 from remit.toolsets.web.failures import WebFailure
 from remit.toolsets.web.fetching import Address, Gate, host_of, port_of
 
@@ -24,6 +24,8 @@ ANSWER_SECONDS_MAX = 180.0
 """Of one request, however it trickles. Calls give up before."""
 RECONNECT_SECONDS = 1.0
 """Before a stream that broke off is taken up, however often a server breaks it off."""
+IN_A_THREAD_BYTES = 65_536
+"""Of an answer in which secrets are looked for."""
 USER_AGENT = "Remit-mcp/0.1"
 NOT_SENT, NOT_ANSWERED = -32_090, -32_091
 """Codes of errors of ours: the request was not made; what came in answer to it could not be read."""
@@ -53,7 +55,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self,
         gate: Gate,
         may_reach: Callable[[str], str | None],
-        headers: Mapping[str, str],
+        authorization: Authorization,
         *,
         limits: McpLimits,
         failures: Failures,
@@ -62,7 +64,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     ) -> None:
         self._gate = gate
         self._may_reach = may_reach
-        self._headers = headers
+        self._authorization = authorization
         self._limits = limits
         self._failures = failures
         self._is_older = is_older
@@ -82,8 +84,11 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                 if response.status_code >= 400:
                     self._failures.status = response.status_code
                 if is_stream and response.status_code < 300:
-                    return response
-                return await _whole(response, request, self._limits.answer_bytes)
+                    stream = response.stream
+                    assert isinstance(stream, httpx2.AsyncByteStream)
+                    events = _Events(stream, self._authorization, self._limits.answer_bytes)
+                    return httpx2.Response(200, headers=response.headers, stream=events, request=request)
+                return await self._whole(response, request)
         except WebFailure as error:
             return self._failed(request, NOT_SENT, error.message)
         except Refused as error:
@@ -94,6 +99,22 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             return self._failed(request, NOT_SENT, "no connection could be made")
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             return self._failed(request, NOT_ANSWERED, f"the connection broke ({type(error).__name__})")
+
+    async def _whole(self, response: httpx2.Response, request: httpx2.Request) -> httpx2.Response:
+        """The answer with its body, if that has room."""
+        body = bytearray()
+        try:
+            async for piece in response.aiter_raw():
+                body += piece
+                if len(body) > self._limits.answer_bytes:
+                    raise Refused(f"its answer is larger than {self._limits.answer_bytes:,} bytes")
+        finally:
+            await response.aclose()
+        content = await _cleaned(self._authorization, bytes(body))
+        kept = [
+            (name, value) for name, value in response.headers.multi_items() if name.lower() not in _FRAMING
+        ]
+        return httpx2.Response(response.status_code, headers=kept, content=content, request=request)
 
     def _failed(self, request: httpx2.Request, code: int, why: str) -> httpx2.Response:
         self._failures.message = why
@@ -144,7 +165,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         headers = httpx2.Headers(request.headers)
         headers.update(
             {
-                **self._headers,
+                **self._authorization.headers,
                 "Host": request.url.netloc.decode(),
                 "User-Agent": USER_AGENT,
                 "Accept-Encoding": "identity",
@@ -186,20 +207,42 @@ class _Bounded(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
-async def _whole(response: httpx2.Response, request: httpx2.Request, bytes_max: int) -> httpx2.Response:
-    """The answer with its body, if that has room."""
-    body = bytearray()
-    try:
-        async for piece in response.aiter_raw():
-            body += piece
-            if len(body) > bytes_max:
-                raise Refused(f"its answer is larger than {bytes_max:,} bytes")
-    finally:
-        await response.aclose()
-    kept = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in _FRAMING]
-    return httpx2.Response(response.status_code, headers=kept, content=bytes(body), request=request)
+class _Events(httpx2.AsyncByteStream):
+    """A stream of events, each passed on when it is whole, without what it must not tell."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, authorization: Authorization, bytes_max: int) -> None:
+        self._inner = inner
+        self._authorization = authorization
+        self._bytes_max = bytes_max
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        waiting = bytearray()
+        async for piece in self._inner:
+            looked = max(0, len(waiting) - 3)
+            waiting += piece
+            ends = [
+                waiting.rfind(mark, looked) + len(mark) for mark in _BOUNDARIES if mark in waiting[looked:]
+            ]
+            if ends:
+                end = max(ends)
+                yield await _cleaned(self._authorization, bytes(waiting[:end]))
+                del waiting[:end]
+            elif len(waiting) > self._bytes_max:
+                raise httpx2.ReadError(f"an event of more than {self._bytes_max:,} bytes")
+        if waiting:
+            yield await _cleaned(self._authorization, bytes(waiting))
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
+async def _cleaned(authorization: Authorization, content: bytes) -> bytes:
+    if len(content) < IN_A_THREAD_BYTES or not authorization.headers:
+        return authorization.clean(content)
+    return await asyncio.to_thread(authorization.clean, content)
+
+
+_BOUNDARIES = (b"\n\n", b"\r\r", b"\r\n\r\n")
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
 
 
@@ -208,7 +251,7 @@ async def http_client(
     url: str,
     gate: Gate,
     may_reach: Callable[[str], str | None],
-    headers: Mapping[str, str],
+    authorization: Authorization,
     failures: Failures,
     limits: McpLimits,
     *,
@@ -218,7 +261,7 @@ async def http_client(
 
     def requests(*, is_older: bool) -> httpx2.AsyncClient:
         transport = GuardedTransport(
-            gate, may_reach, headers, limits=limits, failures=failures, is_older=is_older, tls=tls
+            gate, may_reach, authorization, limits=limits, failures=failures, is_older=is_older, tls=tls
         )
         timeout = httpx2.Timeout(CONNECT_SECONDS, read=ANSWER_SECONDS_MAX)
         return httpx2.AsyncClient(transport=transport, trust_env=False, timeout=timeout)

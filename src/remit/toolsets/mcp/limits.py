@@ -1,8 +1,11 @@
-"""What one MCP server may take of the platform."""
+"""What one MCP server may take of the platform, and what its requests carry."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from remit.interfaces import ToolSession
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,3 +27,20 @@ class McpLimits:
     """Of one server."""
     offer_bytes: int = 131_072
     """Of all its tools as the model is shown them: they are sent with every call."""
+
+
+def _as_it_is(content: bytes) -> bytes:
+    return content
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authorization:
+    """What requests to one server carry, and how its answers are kept from telling of that."""
+
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    clean: Callable[[bytes], bytes] = field(default=_as_it_is, compare=False)
+    """Overwrites the secrets, in whatever form, where a server sends them back."""
+
+
+Authorize = Callable[[ToolSession, str], Awaitable[Authorization]]
+"""For a session's requests to this address."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import cast
 
@@ -21,14 +21,13 @@ from remit.schema.mcp import MCP_TOOLSET
 from remit.toolsets.inputs import BadInput, refuse_unparsed
 from remit.toolsets.mcp.connection import CannotConnect, Connection
 from remit.toolsets.mcp.http import Failures, http_client
-from remit.toolsets.mcp.limits import McpLimits
+from remit.toolsets.mcp.limits import Authorization, Authorize, McpLimits
 from remit.toolsets.mcp.offers import Offer, make_offer
 from remit.toolsets.mcp.stdio import stdio_client
 from remit.toolsets.offers import entries_of
 from remit.toolsets.web.fetching import Gate
 from remit.values import JsonObject, JsonValue, Tool, ToolContext, ToolResult, ToolUse
 
-Authorize = Callable[[ToolSession, str], Awaitable[Mapping[str, str]]]
 Connect = Callable[[ToolSession, Sandbox | None, Failures], AbstractAsyncContextManager[Client]]
 
 logger = structlog.get_logger(__name__)
@@ -40,7 +39,7 @@ class Server:
     def __init__(
         self,
         config: JsonObject,
-        authorization: Mapping[str, str],
+        authorization: Authorization,
         connect: Connect,
         clock: Clock,
         limits: McpLimits,
@@ -148,7 +147,7 @@ class Pool:
     async def _server(self, session: ToolSession, config: JsonObject, former: Mapping[str, Server]) -> Server:
         """The one that there is already, if it is still the same."""
         url = config.get("url")
-        authorization: Mapping[str, str] = {}
+        authorization = Authorization()
         if isinstance(url, str):
             authorization = await self._authorize(session, url)
         known = former.get(str(config["name"]))
@@ -173,7 +172,7 @@ class Pool:
 
         return connect
 
-    def _over_http(self, config: JsonObject, authorization: Mapping[str, str]) -> Connect:
+    def _over_http(self, config: JsonObject, authorization: Authorization) -> Connect:
         def connect(
             session: ToolSession, sandbox: Sandbox | None, failures: Failures
         ) -> AbstractAsyncContextManager[Client]:

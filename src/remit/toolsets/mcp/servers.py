@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from remit.clock import Clock
 from remit.ids import Ids
 from remit.interfaces import ToolSession, Toolset, ToolSource
 from remit.toolsets.composite import Toolsets
-from remit.toolsets.mcp.limits import McpLimits
+from remit.toolsets.mcp.limits import Authorize, McpLimits
 from remit.toolsets.web.fetching import Gate
 
 if TYPE_CHECKING:
     from remit.toolsets.mcp.pool import Pool
-
-Authorize = Callable[[ToolSession, str], Awaitable[Mapping[str, str]]]
-"""Headers that a session's requests to this address carry."""
 
 
 class McpServers(ToolSource):
