@@ -61,12 +61,12 @@ _EMPTY_LISTS = tuple(
 _SPENDING = "what could spend outside the hold is refused by name: provider's tools, containers, MCP servers, fallbacks"
 
 PARTLY: Mapping[str, str] = {
-    "client.beta.agents.create": "`mcp_servers`, `skills`, `multiagent` and `mcp_toolset` are refused by name",
+    "client.beta.agents.create": "`skills`, `multiagent` and the policy `auto` are refused by name",
     "client.beta.agents.update": "as create",
     "client.beta.environments.create": "`self_hosted`, and packages other than of pip and npm, are refused by name",
     "client.beta.environments.update": "as create",
     "client.beta.sessions.create": "`vault_ids` and resources other than files are refused by name",
-    "client.beta.sessions.update": "`vault_ids` and `agent.mcp_servers` are refused by name",
+    "client.beta.sessions.update": "`vault_ids` is refused by name",
     "client.beta.sessions.resources.add": "files alone",
     "client.beta.sessions.resources.update": "repositories alone have a token to update, and they are refused by name",
     **dict.fromkeys(_EMPTY_LISTS, "always empty: nothing of the kind can be made here"),
@@ -96,14 +96,11 @@ def _methods(routes: tuple[Route, ...]) -> list[Requirement]:
 
 # ------------------------------------------------------------------------------------------------- events
 
-_MCP = "MCP servers are refused by name"
 _THREADS = "agents with several threads are refused by name (`multiagent`)"
 _RUNS = "workflow runs need `multiagent`, which is refused by name"
 
 EVENTS_REFUSED: Mapping[str, str] = {
     "user.tool_result": "self-hosted environments are refused by name",
-    "agent.mcp_tool_use": _MCP,
-    "agent.mcp_tool_result": _MCP,
     "agent.thread_message_received": _THREADS,
     "agent.thread_message_sent": _THREADS,
     "session.thread_created": _THREADS,
