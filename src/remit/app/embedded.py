@@ -99,6 +99,7 @@ async def _opened(settings: Settings, kind: OwnerKind, stack: AsyncExitStack) ->
     key = await operator_key(settings, parts.catalog, parts.clock, parts.ids)
     assembled = assemble(parts, public_url=(settings.public_url and settings.public_url.rstrip("/")) or url)
     stack.push_async_callback(assembled.held.close)
+    stack.push_async_callback(assembled.tools.close)
     await stack.enter_async_context(_running(assembled))
     presence = Presence(
         assembled.edge,
@@ -145,6 +146,7 @@ async def look_into_platform(settings: Settings) -> AsyncGenerator[Platform]:
             key = await operator_key(settings, parts.catalog, parts.clock, parts.ids)
         assembled = assemble(parts)
         stack.push_async_callback(assembled.held.close)
+        stack.push_async_callback(assembled.tools.close)
         yield Platform(
             asgi=assembled.edge,
             api_key=key.secret,

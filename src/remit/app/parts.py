@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from opentelemetry.trace import Tracer
 
@@ -21,10 +22,22 @@ from remit.interfaces import (
     Prices,
     SandboxProvider,
     SessionStore,
+    StreamHandler,
+    ToolSource,
 )
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
+from remit.server.services import Services
+from remit.streams.kinds import StreamKind
 from remit.telemetry.metrics import Metrics
 from remit.telemetry.readings import nothing_queued
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoreStreams:
+    """A kind of stream from outside: what it is, and who carries it on."""
+
+    kind: StreamKind[Any]  # Any: of every state
+    handler: Callable[[Services], StreamHandler]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +55,9 @@ class Parts:
     models: Mapping[str, ModelProvider]
     prices: Prices
     harnesses: Sequence[Harness] = (BuiltInLoop(),)
+    more_streams: Sequence[MoreStreams] = ()
+    tools: Sequence[ToolSource] = ()
+    """Beside those that every platform has."""
     retries: RetrySettings = field(default_factory=RetrySettings)
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS
     metrics: Metrics = field(default_factory=Metrics)

@@ -3,17 +3,16 @@ on, a sandbox that does not is announced."""
 
 from __future__ import annotations
 
-from typing import cast
-
 from remit.errors import SandboxLost
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import assumed_cost, assumed_settlements
 from remit.orchestrator.turn import MAY_HAVE_RUN, error_result, tool_result, unmeasured
-from remit.orchestrator.writer import SessionWriter
+from remit.resources.session_kind import SessionWriter
 from remit.session import events
-from remit.session.events import Draft
 from remit.session.state import SessionState
-from remit.values import JsonObject, NewEvent, Settle, ToolResult, Usage
+from remit.session.turn_rows import ModelEnded, ModelRequestEnd
+from remit.streams.rows import NewRow
+from remit.values import Settle, ToolResult, Usage
 
 
 async def recover(writer: SessionWriter, sandboxes: HeldSandboxes) -> None:
@@ -49,29 +48,27 @@ def _is_missed(state: SessionState) -> bool:
 
 
 async def _close_open_calls(writer: SessionWriter) -> None:
-    new: list[NewEvent | Draft] = []
+    new: list[NewRow] = []
     settlements: list[Settle] = []
     for call_id, call in writer.state.open_calls.items():
-        settlements.extend(assumed_settlements(cast("list[JsonObject]", call.body["holds"])))
+        settlements.extend(assumed_settlements(call.started.holds))
         new.append(
-            writer.private(
-                "model.ended",
+            ModelEnded(
                 call_id=call_id,
-                number=call.body["number"],
+                number=call.started.number,
                 error_reason="crashed",
                 error_message="the server ended during the call",
                 will_retry=False,
                 is_assumed=True,
                 is_overrun=False,
-                cost_nano_usd=assumed_cost(call.body),
-                usage={},
-                model=call.body["model"],
+                cost_nano_usd=assumed_cost(call.started),
+                usage=Usage(),
+                model=call.started.model,
             )
         )
     if writer.state.open_span_id is not None:
         new.append(
-            writer.public(
-                "span.model_request_end",
+            ModelRequestEnd(
                 model_request_start_id=writer.state.open_span_id,
                 is_error=True,
                 model_usage=events.model_usage(Usage()),

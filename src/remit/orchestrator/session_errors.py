@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from remit.errors import CompactionLimitReached, ModelCallFailed, ModelUnavailable, RemitError, Unpriced
+from remit.errors import (
+    CompactionLimitReached,
+    ModelCallFailed,
+    ModelUnavailable,
+    RemitError,
+    ToolsUnavailable,
+    Unpriced,
+)
+from remit.session.rows import TurnFailed
 from remit.values import JsonObject
 
 RetryStatus = Literal["retrying", "exhausted", "terminal"]
@@ -20,6 +28,13 @@ def session_error(error: RemitError, retry_status: RetryStatus) -> JsonObject:
     """The `error` of a `session.error` event."""
     if isinstance(error, ModelCallFailed):
         return error_body(error.reason, error.message, retry_status)
+    if isinstance(error, ToolsUnavailable):
+        return {
+            "type": f"mcp_{error.reason}_failed_error",
+            "message": error.message,
+            "mcp_server_name": error.server,
+            "retry_status": {"type": retry_status},
+        }
     if isinstance(error, CompactionLimitReached):
         type = "compaction_limit_reached_error"
     else:
@@ -27,8 +42,8 @@ def session_error(error: RemitError, retry_status: RetryStatus) -> JsonObject:
     return {"type": type, "message": error.message, "retry_status": {"type": retry_status}}
 
 
-def turn_failure(error: RemitError | None) -> JsonObject:
-    """What failed a turn, for whoever decides whether it goes on: the body of `turn.failed`."""
+def turn_failure(error: RemitError | None) -> TurnFailed:
+    """What failed a turn, for whoever decides whether it goes on."""
     match error:
         case ModelCallFailed():
             reason, retry_after = error.reason, error.retry_after_seconds
@@ -38,7 +53,7 @@ def turn_failure(error: RemitError | None) -> JsonObject:
             reason, retry_after = "unpriced", None
         case _:
             reason, retry_after = "other", None
-    return {"reason": reason, "retry_after_seconds": retry_after}
+    return TurnFailed(reason=reason, retry_after_seconds=retry_after)
 
 
 def error_body(reason: str | None, message: str | None, retry_status: RetryStatus) -> JsonObject:

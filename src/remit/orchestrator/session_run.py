@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, assert_never, cast
+from typing import Any, assert_never
 
 import structlog
+from msgspec.structs import replace
 
 from remit.errors import (
     HoldRefused,
@@ -18,7 +19,7 @@ from remit.errors import (
     SandboxLost,
     StoreUnavailable,
 )
-from remit.interfaces import BlobReader, Harness, LiveBus, LiveSubscription, ModelCaller, Toolset
+from remit.interfaces import BlobReader, Harness, LiveBus, LiveSubscription, ModelCaller, ToolSource
 from remit.orchestrator.background import in_background
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
@@ -36,8 +37,9 @@ from remit.orchestrator.turn import (
     tool_result,
     unmeasured,
 )
-from remit.orchestrator.writer import SessionWriter, tell_parent, thread_of
+from remit.resources.session_kind import SessionWriter, summarize
 from remit.session import events
+from remit.session.events import of_thread
 from remit.session.moves import (
     CarryOn,
     Rest,
@@ -48,7 +50,20 @@ from remit.session.moves import (
     next_input,
     next_move,
 )
+from remit.session.reporting import idle_report
+from remit.session.rows import (
+    SessionError,
+    SessionStatusIdle,
+    SessionStatusRunning,
+    SessionUsage,
+    ThreadStatusIdle,
+    ThreadStatusRunning,
+    TurnFailed,
+)
 from remit.session.state import OpenToolUse, SessionState
+from remit.session.turn_rows import EnvironmentDescribed, ModelRefused, OutcomeEvaluationEnd
+from remit.streams.children import to_parent
+from remit.streams.rows import NewRow
 from remit.values import (
     HandlerResult,
     JsonObject,
@@ -75,7 +90,7 @@ class SessionRun:
         writer: SessionWriter,
         harness: Harness,
         gateway: ModelCaller,
-        toolset: Toolset,
+        tools: ToolSource,
         sandboxes: HeldSandboxes,
         evaluation: Evaluation,
         bus: LiveBus,
@@ -95,7 +110,7 @@ class SessionRun:
         self._turn = SessionTurn(
             writer=writer,
             gateway=gateway,
-            toolset=toolset,
+            tools=tools,
             sandboxes=sandboxes,
             blobs=blobs,
             snapshot_soon=self._snapshot_soon,
@@ -113,12 +128,12 @@ class SessionRun:
         """Work until there is nothing to do; then say when to wake again."""
         async with (
             # Before anything else, so that `_wait_for_reader` can tell a reader from this.
-            self._bus.subscribe(self._writer.session_id) as subscription,
+            self._bus.subscribe(self._writer.stream_id) as subscription,
             in_background(
                 self._watch_input(subscription),
                 self._look_for_input(),
                 self._snapshots.run(),
-                self._writer.keep_settling(),
+                self._writer.keep_flushing(),
             ),
         ):
             await recover(self._writer, self._sandboxes)
@@ -126,7 +141,7 @@ class SessionRun:
                 seen_seq = await self._work_until_rest()
             except ComingToRest:
                 await self._sandboxes.hand_over(self._writer)
-                await self._writer.settle()
+                await self._writer.flush()
                 return HandlerResult(seen_seq=self._state.seq, wake_at_us=self._writer.clock.now_us())
         return HandlerResult(seen_seq=seen_seq, wake_at_us=self._next_wake_us())
 
@@ -137,7 +152,7 @@ class SessionRun:
             await self._drive()
             await self._release_if_idle()
             await self._until_settled_or_news()
-            await self._writer.settle()
+            await self._writer.flush()
             await self._writer.catch_up()
             if self._snapshots.is_settled and next_move(self._state) == Rest():
                 return self._state.seq
@@ -169,11 +184,11 @@ class SessionRun:
                 case Rest():
                     return
                 case TakeInput(event_ids=ids):
-                    await self._writer.append(*consume(self._writer, ids))
+                    await self._take_input(ids)
                 case StartTurn(event_ids=ids):
                     await self._start_turn(ids)
                 case WaitAgain(event_ids=ids):
-                    await self._writer.stage(*consume(self._writer, ids))
+                    await self._writer.buffer(*consume(self._writer, ids))
                     await self._go_idle({"type": "requires_action"})
                 case StopTurn(event_ids=ids):
                     await self._stop_turn(ids)
@@ -182,32 +197,40 @@ class SessionRun:
                 case _:
                     assert_never(move)
 
+    async def _take_input(self, event_ids: tuple[str, ...]) -> None:
+        """Note what an idle session is told and does nothing about; a parent that told it may wait to hear that."""
+        writer, state = self._writer, self._state
+        report = idle_report(state, taking=event_ids)
+        outbox = to_parent(state.parent_stream_id, report, event_ids[0], writer.ids)
+        await writer.append(*consume(writer, event_ids), outbox=outbox)
+
     async def _start_turn(self, event_ids: tuple[str, ...]) -> None:
         await self._wait_for_reader()
         await self._sandboxes.remount(self._writer)
         writer = self._writer
         running = [
-            writer.public("session.status_running"),
-            writer.public("session.thread_status_running", **thread_of(self._state)),
+            SessionStatusRunning(),
+            of_thread(ThreadStatusRunning, self._state),
         ]
         unsaid = self._sandboxes.unsaid(writer)
-        await writer.stage(*unsaid, *running, *consume(writer, event_ids), summary=self._summary("running"))
+        await writer.buffer(*unsaid, *running, *consume(writer, event_ids), summary=self._summary("running"))
 
     async def _carry_on(self) -> None:
         """Let the harness work, then decide what its end means."""
         try:
+            await self._turn.open_tools()
             await self._describe_environment()
             end = await self._harness.run(self._turn)
             await self._after_harness(end)
         except HoldRefused as error:
-            await self._writer.append(self._writer.private("model.refused", message=error.message))
+            await self._writer.append(ModelRefused(message=error.message))
             await self._go_idle({"type": "budget_reached"})
         except (LeaseLost, StoreUnavailable, ComingToRest):
             raise
         except RemitError as error:
             await self._fail_turn(session_error(error, "exhausted"), turn_failure(error))
         except Exception:
-            logger.exception("turn_failed", session_id=self._writer.session_id)
+            logger.exception("turn_failed", session_id=self._writer.stream_id)
             await self._fail_turn(
                 {
                     "type": "unknown_error",
@@ -237,7 +260,7 @@ class SessionRun:
                 if state.needs_model or next_move(state) != CarryOn():
                     return
                 if following := next_input(state):
-                    await self._writer.stage(*consume(self._writer, following))
+                    await self._writer.buffer(*consume(self._writer, following))
                     return
                 if state.outcome is not None:
                     await self._evaluation.run(self._writer)
@@ -249,11 +272,12 @@ class SessionRun:
     async def _stop_turn(self, event_ids: tuple[str, ...]) -> None:
         """Close what is open, consume the interrupts, go idle. Messages that came after them start a new turn."""
         writer, state = self._writer, self._state
-        new = [tool_result(writer, use.use, interrupted_result(use)) for use in state.tool_uses.values()]
+        new: list[NewRow] = [
+            tool_result(writer, use.use, interrupted_result(use)) for use in state.tool_uses.values()
+        ]
         if state.outcome is not None:
             new.append(
-                writer.public(
-                    "span.outcome_evaluation_end",
+                OutcomeEvaluationEnd(
                     outcome_id=state.outcome.id,
                     outcome_evaluation_start_id=state.outcome.evaluation_start_id or "",
                     iteration=state.outcome.iteration,
@@ -264,10 +288,10 @@ class SessionRun:
             )
         new.extend(consume(writer, event_ids))
         uses = list(state.tool_uses.values())
-        await writer.stage(*new, *unmeasured(writer, uses), effects=_assumed(uses))
+        await writer.buffer(*new, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "end_turn"})
 
-    async def _fail_turn(self, error: JsonObject, failure: JsonObject | None = None) -> None:
+    async def _fail_turn(self, error: JsonObject, failure: TurnFailed | None = None) -> None:
         """The turn is dead: say why, answer what is open, flush the queue, go idle."""
         writer, state = self._writer, self._state
         closed = [
@@ -275,8 +299,8 @@ class SessionRun:
             for use in state.tool_uses.values()
         ]
         flushed = [id for id, event in state.pending.items() if event["type"] != "user.interrupt"]
-        new = [writer.public("session.error", error=error), *closed, *consume(writer, flushed)]
-        failed = writer.private("turn.failed", **(failure or turn_failure(None)), message=error["message"])
+        new = [SessionError(error=error), *closed, *consume(writer, flushed)]
+        failed = replace(failure or turn_failure(None), message=str(error["message"]))
         uses = list(state.tool_uses.values())
         await writer.append(*new, failed, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "retries_exhausted"})
@@ -287,35 +311,31 @@ class SessionRun:
         writer, state = self._writer, self._state
         if reason["type"] == "requires_action":
             reason = {**reason, "event_ids": list[JsonValue](state.blocking)}
-        digest = await self._final_snapshot() if state.parent_stream_id is not None else None
+        if state.parent_stream_id is not None:
+            await self._final_snapshot()
         usage = events.usage_snapshot(
             state.usage,
             state.web,
             cost_nano_usd=state.cost_nano_usd,
             active_seconds=state.active_seconds(writer.clock.now_us()),
         )
-        thread_idle = writer.public(
-            "session.thread_status_idle", **thread_of(self._state), stop_reason=reason, stop_details=details
+        thread_idle = writer.new(
+            replace(of_thread(ThreadStatusIdle, state), stop_reason=reason, stop_details=details)
         )
-        used = writer.public("session.usage", usage=usage, budget=state.budget)
-        # Made last: events are stamped in the order in which they are made.
-        idle = writer.public("session.status_idle", stop_reason=reason, stop_details=details)
+        used = writer.new(SessionUsage(usage=usage, budget=state.budget))
+        # Its id is made last: ids are in the order of the rows.
+        idle = writer.new(SessionStatusIdle(stop_reason=reason, stop_details=details))
         await writer.append(
             *self._sandboxes.unsaid(writer),
             thread_idle,
             used,
             idle,
             summary=self._summary("idle"),
-            outbox=tell_parent(
-                writer,
-                "child.idled",
+            outbox=to_parent(
+                state.parent_stream_id,
+                idle_report(state, stop_reason=reason),
                 idle.event_id,
-                {
-                    "status": "idle",
-                    "stop_reason": reason,
-                    "outcome": state.outcome_evaluations[-1] if state.outcome_evaluations else None,
-                    "tree_digest": digest,
-                },
+                writer.ids,
             ),
         )
 
@@ -324,7 +344,7 @@ class SessionRun:
     async def _describe_environment(self) -> None:
         if self._state.facts is None and self._turn.view.request.tools:
             text = await self._describe(self._state)
-            await self._writer.append(self._writer.private("environment.described", text=text))
+            await self._writer.append(EnvironmentDescribed(text=text))
 
     async def _wait_for_reader(self) -> None:
         """Programs that send first and stream afterwards exist: give the reader a moment."""
@@ -332,7 +352,7 @@ class SessionRun:
             return  # nobody reads an answer of a turn that is stopped before it asks
         clock = self._writer.clock
         until = clock.monotonic() + self._reader_wait_seconds
-        while self._bus.subscriber_count(self._writer.session_id) <= 1 and clock.monotonic() < until:
+        while self._bus.subscriber_count(self._writer.stream_id) <= 1 and clock.monotonic() < until:
             await clock.sleep(READER_POLL_SECONDS)
 
     async def _watch_input(self, subscription: LiveSubscription) -> None:
@@ -382,40 +402,31 @@ class SessionRun:
             await self._sandboxes.snapshot(self._writer)
         except (SandboxLost, LeaseLost) as error:
             # The turn itself meets the same condition and deals with it.
-            logger.info("snapshot_missed", session_id=self._writer.session_id, detail=error.message)
+            logger.info("snapshot_missed", session_id=self._writer.stream_id, detail=error.message)
 
-    async def _final_snapshot(self) -> str | None:
+    async def _final_snapshot(self) -> None:
+        """A parent is told of the tree as it is now."""
         try:
-            return await self._sandboxes.snapshot(self._writer)
+            await self._sandboxes.snapshot(self._writer)
         except SandboxLost as error:
             await self._sandboxes.announce_loss(self._writer, error)
-            return await self._sandboxes.snapshot(self._writer)
+            await self._sandboxes.snapshot(self._writer)
 
     async def _release_if_idle(self) -> None:
-        due = self._sandboxes.idle_at(self._writer.session_id)
+        due = self._sandboxes.idle_at(self._writer.stream_id)
         if due is not None and self._state.status != "running" and self._writer.clock.monotonic() >= due:
             await self._sandboxes.release(self._writer)
 
     def _next_wake_us(self) -> int | None:
-        due = self._sandboxes.idle_at(self._writer.session_id)
+        due = self._sandboxes.idle_at(self._writer.stream_id)
         if due is None:
             return None
         clock = self._writer.clock
         return clock.now_us() + int(max(0.0, due - clock.monotonic()) * 1_000_000) + 1
 
     def _summary(self, status: str) -> StreamSummary:
-        return summary_of(self._state, status)
+        return replace(summarize(self._state), status=status)
 
 
 def _assumed(uses: Sequence[OpenToolUse]) -> list[Settle]:
     return [settle for use in uses for settle in assumed_settlements(use.holds)]
-
-
-def summary_of(state: SessionState, status: str) -> StreamSummary:
-    """The columns a session is listed by."""
-    return StreamSummary(
-        status=status,
-        title=state.title,
-        agent_id=cast("str | None", state.agent.get("id")),
-        agent_version=cast("int | None", state.agent.get("version")),
-    )

@@ -11,25 +11,16 @@ from collections.abc import Sequence
 
 from remit.client.anew import anew_line
 from remit.client.wording import exact_usd
-from remit.errors import InvalidRequest, NotFound, SequenceConflict, WrongState
+from remit.errors import InvalidRequest, NotFound, WrongState
 from remit.interfaces import SessionStore
-from remit.remits.accounts import (
-    UNITS,
-    budget_amount,
-    grant_id_of,
-    grants_in,
-    read_totals,
-    reserved_amount,
-    session_grants,
-)
-from remit.remits.events import Amount, Budget, GrantNote
+from remit.remits.accounts import budget_amount, read_totals, reserved_amount, session_grants
+from remit.remits.events import Amount, Budget
 from remit.remits.money import format_usd
 from remit.remits.state import RemitState
 from remit.remits.views import remit_log_view
-from remit.session import events
-from remit.values import Account, Append, Appended, Effect, Principal, Purpose, SetCap, Unit
+from remit.streams.grants import UNITS, GrantNote, grant_id_of, grants_in
+from remit.values import Account, Effect, Principal, Purpose, SetCap, Unit
 
-ATTEMPTS_MAX = 20
 VERIFICATION_PARTS = 10
 """Where graders are paid, they get at least one of so many parts of what is granted anew."""
 
@@ -150,31 +141,6 @@ def arriving(notes: Sequence[GrantNote], accounts: Sequence[Account]) -> tuple[E
         and (amount := amounts.get((account.unit, account.purpose), 0)) > 0
     ]
     return (*grants_in(notes), *caps)
-
-
-async def continue_session(
-    store: SessionStore,
-    principal: Principal,
-    session_id: str,
-    event_id: str,
-    notes: Sequence[GrantNote],
-    *,
-    key: str,
-    now_us: int,
-) -> Appended:
-    """Let the session go on with the turn that stopped, once per key, with what it is granted. Raises NotFound."""
-    event = events.continued(event_id, key=key)
-    for _ in range(ATTEMPTS_MAX):
-        seq = (await store.head(principal, session_id)).seq
-        effects = arriving(notes, await store.accounts(principal, session_id)) if notes else ()
-        append = Append(
-            stream_id=session_id, events=(event,), effects=effects, expected_seq=seq, wake_at_us=now_us
-        )
-        try:
-            return await store.append(principal, append)
-        except SequenceConflict:
-            continue
-    raise SequenceConflict(f"session {session_id!r} went on in each of {ATTEMPTS_MAX} attempts")
 
 
 def _grant_id(stream_id: str, number: int) -> str:

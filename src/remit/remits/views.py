@@ -9,10 +9,11 @@ import msgspec
 
 from remit.client.wording import verifier_text
 from remit.clock import rfc3339
-from remit.remits.accounts import UNITS, Totals, budget_amount
+from remit.remits.accounts import Totals, budget_amount
 from remit.remits.events import Budget, RemitPaused, decode_event
 from remit.remits.money import format_usd
 from remit.remits.state import REASONS, RemitState
+from remit.streams.grants import UNITS
 from remit.values import EventRow, JsonObject, JsonValue, Unit
 
 _NOT_SHOWN = ("id", "type", "processed_at", "protected")
@@ -161,9 +162,9 @@ def encode_pauses(rows: Sequence[EventRow]) -> Sequence[JsonObject]:
             event = decode_event(row)
             assert isinstance(event, RemitPaused)
             fields = {"reason": event.reason, "message": event.message, "wake_at": event.wake_at}
-            pauses.append({"at": event.processed_at, "until": None, **fields})
+            pauses.append({"at": event.stamped_at, "until": None, **fields})
         elif row.type in ("remit.resumed", "remit.interrupted") and pauses and pauses[-1]["until"] is None:
-            pauses[-1]["until"] = decode_event(row).processed_at
+            pauses[-1]["until"] = decode_event(row).stamped_at
     return pauses
 
 

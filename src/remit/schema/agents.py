@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from remit.schema.mcp import McpServerList
 from remit.schema.tools import ToolList
 from remit.schema.wire import Json, JsonMap, Metadata, MetadataPatch, ModelId, Params
 
@@ -57,7 +58,7 @@ class AgentCreate(Params, frozen=True):
     metadata: Metadata | None = None
     harness: HarnessParams | None = None
     execution_identity: ExecutionIdentityParams | None = None
-    mcp_servers: list[Json] | None = None
+    mcp_servers: McpServerList | None = None
     skills: list[Json] | None = None
     multiagent: JsonMap | None = None
 
@@ -74,7 +75,7 @@ class AgentUpdate(Params, frozen=True):
     metadata: MetadataPatch | UnsetType | None = UNSET
     harness: HarnessParams | UnsetType | None = UNSET
     execution_identity: ExecutionIdentityParams | UnsetType | None = UNSET
-    mcp_servers: list[Json] | UnsetType | None = UNSET
+    mcp_servers: McpServerList | UnsetType | None = UNSET
     skills: list[Json] | UnsetType | None = UNSET
     multiagent: JsonMap | UnsetType | None = UNSET
 
@@ -87,6 +88,7 @@ class AgentConfig(msgspec.Struct, kw_only=True, frozen=True):
     description: str | None = None
     system: str | None = None
     tools: list[JsonMap] = []
+    mcp_servers: list[JsonMap] = []
     metadata: dict[str, str] = {}
     harness: dict[str, str]
 
@@ -115,7 +117,7 @@ def snapshot_body(config: AgentConfig, *, id: str, version: int) -> JsonMap:
         "model": config.model,
         "system": config.system,
         "tools": list(config.tools),
-        "mcp_servers": [],
+        "mcp_servers": list(config.mcp_servers),
         "skills": [],
         "multiagent": None,
         "execution_identity": {"type": "service_account"},

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from remit.schema.blocks import MessageContent, ResultContent, SystemContent
+from remit.schema.tool_kinds import CLIENT_RESULT_TYPES, CONFIRMATION, RESULT_TYPES, USE_TYPES
 from remit.schema.verifiers import RubricText, VerifierList
 from remit.schema.wire import Json, Params
 
@@ -16,7 +17,7 @@ EVENT_DELTAS_MAX = 100
 OUTCOME_ITERATIONS_DEFAULT = 3
 OUTCOME_ITERATIONS_MAX = 20
 
-STAMPED_ON_RECEIPT = frozenset({"user.define_outcome", "user.custom_tool_result"})
+STAMPED_ON_RECEIPT = frozenset({"user.define_outcome", *CLIENT_RESULT_TYPES})
 """Their `processed_at` is the time of receipt; all others are queued with null."""
 
 EventId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -114,18 +115,14 @@ EVENT_TYPES = frozenset(
     {
         "user.message",
         "user.interrupt",
-        "user.tool_confirmation",
-        "user.custom_tool_result",
+        CONFIRMATION,
+        *USE_TYPES,
+        *RESULT_TYPES,
         "user.tool_result",
         "user.define_outcome",
         "system.message",
-        "agent.custom_tool_use",
         "agent.message",
         "agent.thinking",
-        "agent.mcp_tool_use",
-        "agent.mcp_tool_result",
-        "agent.tool_use",
-        "agent.tool_result",
         "agent.thread_message_received",
         "agent.thread_message_sent",
         "agent.thread_context_compacted",

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from remit.schema.agents import ModelParams, SystemPrompt
 from remit.schema.events import INITIAL_EVENTS_MAX, InboundEvent
+from remit.schema.mcp import McpServerList
 from remit.schema.resources import ResourceList
 from remit.schema.tools import ToolList
 from remit.schema.wire import CENTS, Json, Metadata, MetadataPatch, ModelId, Params, Version, whole
@@ -48,7 +49,7 @@ class AgentWithOverrides(Params, frozen=True, tag="agent_with_overrides"):
     model: ModelId | ModelParams | UnsetType | None = UNSET
     system: SystemPrompt | UnsetType | None = UNSET
     tools: ToolList | UnsetType | None = UNSET
-    mcp_servers: list[Json] | UnsetType | None = UNSET
+    mcp_servers: McpServerList | UnsetType | None = UNSET
     skills: list[Json] | UnsetType | None = UNSET
 
 
@@ -69,7 +70,7 @@ class SessionAgentUpdate(Params, frozen=True):
     """Which parts of a session's agent can be replaced."""
 
     tools: ToolList | UnsetType | None = UNSET
-    mcp_servers: list[Json] | UnsetType | None = UNSET
+    mcp_servers: McpServerList | UnsetType | None = UNSET
 
 
 class SessionUpdate(Params, frozen=True):

@@ -6,7 +6,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from remit.errors import NotFound
 from remit.server.auth import principal_of
 from remit.server.requests import Query, json_response
 from remit.server.services import Services
@@ -26,13 +25,7 @@ class AccountRoutes:
         Query(request)
         store, principal = self._services.sessions, principal_of(request)
         session_id = str(request.path_params["session_id"])
-        missing = NotFound(f"No session {session_id!r} in this workspace.")
-        try:
-            head = await store.head(principal, session_id)
-        except NotFound as error:
-            raise missing from error
-        if head.kind != "session":
-            raise missing
+        await self._services.states.head(principal, session_id)
         accounts = await store.accounts(principal, session_id)
         return json_response({"data": [_view(account) for account in accounts], "next_page": None})
 

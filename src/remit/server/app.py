@@ -12,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from remit.errors import RemitError
 from remit.hidden import hide_tokens
+from remit.schema.streams import SESSION
 from remit.server.agents import AgentRoutes
 from remit.server.auth import authenticate, remember_principal
 from remit.server.empty_lists import EmptyLists
@@ -26,6 +27,7 @@ from remit.server.refused import refusal_routes
 from remit.server.services import Services
 from remit.server.session_resources import SessionResourceRoutes
 from remit.server.sessions import SessionRoutes
+from remit.server.stream_routes import stream_routes
 from remit.values import Principal
 
 _log = structlog.get_logger(__name__)
@@ -41,6 +43,7 @@ def create_app(
         *EventRoutes(services).routes(),
         *SessionRoutes(services).routes(),
         *SessionResourceRoutes(services).routes(),
+        *stream_routes(services, own_events=(SESSION.name,)),
         *FileRoutes(services).routes(),
         *EmptyLists().routes(),
         *extra_routes,
@@ -83,7 +86,9 @@ class App:
                 await self._previews(scope, receive, send_with_id)
                 return
             principal = await authenticate(Headers(scope=scope), self._services.catalog, self._services.clock)
-            await check_reach(principal, scope["method"], scope["path"], self._services.sessions)
+            await check_reach(
+                principal, scope["method"], scope["path"], self._services.sessions, self._services.kinds
+            )
             remember_principal(scope, principal)
             with self._services.admission.admit(scope, principal):
                 await self._router(scope, receive, send_with_id)

@@ -9,10 +9,10 @@ import msgspec
 
 from remit.clock import parse_rfc3339
 from remit.interfaces import SessionStore
-from remit.resources.rows import BYTES_PER_READ, ROWS_PER_READ, is_all, size_bytes
 from remit.schema.lists import EVENTS_LIMIT_DEFAULT, EVENTS_LIMIT_MAX
 from remit.server.cursors import EventsCursor, decode_events_cursor, encode
 from remit.server.requests import Query
+from remit.streams.reading import BYTES_PER_READ, ROWS_PER_READ, is_all, size_bytes
 from remit.values import EventRow, JsonObject, Principal
 
 PAGE_BYTES_MAX = 8 << 20

@@ -7,16 +7,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import cast
 
 import msgspec
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from remit.errors import Conflict, HoldRefused, InvalidRequest, SequenceConflict, WrongState
+from remit.errors import Conflict, HoldRefused, InvalidRequest, WrongState
 from remit.ids import Ids
 from remit.resources.budgets import has_priced_verifier, reserve_for_graders
 from remit.resources.environment_config import packages_of
 from remit.resources.inbound import admit, require_room, stored_events, tool_use_references
 from remit.resources.message_files import pin_files, read_rubrics
+from remit.resources.session_kind import SESSION, summarize
 from remit.resources.session_wire import pending_events, with_receipt
 from remit.schema.events import EVENT_TYPES, STAMPED_ON_RECEIPT, InboundEvent, SendEvents
 from remit.schema.lists import encode_list
@@ -35,11 +37,12 @@ from remit.server.requests import (
 from remit.server.services import Services
 from remit.server.sessions import require_primary_thread
 from remit.server.sse import EventStream, every_type, stream_response
-from remit.session.events import private, received
+from remit.session.events import received
+from remit.session.rows import FilesPinned
 from remit.session.state import INPUT_TYPES_STARTING, SessionState
-from remit.values import Account, Append, Appended, JsonObject, NewEvent, Principal, StreamSummary
+from remit.streams.deciding import decide
+from remit.values import Account, Append, Appended, JsonObject, NewEvent, Principal
 
-LAST_TYPES = ("session.deleted",)
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
 
 
@@ -113,7 +116,7 @@ class EventRoutes:
         session_id: str = request.path_params["session_id"]
         await self._services.states.load(principal_of(request), session_id)
         return await stream_response(
-            self._services, request, session_id, last_types=LAST_TYPES, takes_deltas=True
+            self._services, request, session_id, last_types=SESSION.final, takes_deltas=True
         )
 
     async def list_of_thread(self, request: Request) -> Response:
@@ -127,7 +130,7 @@ class EventRoutes:
             self._services,
             request,
             request.path_params["session_id"],
-            last_types=LAST_TYPES,
+            last_types=SESSION.final,
             selects=_is_of_thread,
             takes_deltas=True,
         )
@@ -167,8 +170,8 @@ class EventRoutes:
             for event in events
             if event["type"] not in STAMPED_ON_RECEIPT
         }
-        last_attempt = services.settings.decision_attempts_max - 1
-        for attempt in range(services.settings.decision_attempts_max):
+
+        async def attempt() -> Appended:
             accounts = await services.sessions.accounts(principal, session_id)
             state, _ = await services.states.load(principal, session_id)
             admit(state, params, known)
@@ -183,18 +186,16 @@ class EventRoutes:
                 accounts,
                 now_us=services.clock.now_us(),
             )
-            try:
-                appended = await services.sessions.append(principal, append)
-            except SequenceConflict:
-                if attempt == last_attempt:
-                    raise
-                continue
-            except HoldRefused as error:
-                raise InvalidRequest(f"`events`: {error.message}", code=error.code) from error
+            # A state grows while others are asked.
             is_queued = state.status != "idle" or bool(state.pending)
+            appended = await services.sessions.append(principal, append)
             publish_received(services, append, appended, echoes if is_queued else {})
             return appended
-        raise AssertionError("the last attempt returns or raises")
+
+        try:
+            return await decide(attempt)
+        except HoldRefused as error:
+            raise InvalidRequest(f"`events`: {error.message}", code=error.code) from error
 
     async def _known_uses(
         self, principal: Principal, session_id: str, references: Mapping[str, str]
@@ -239,9 +240,7 @@ def _pins(ids: Ids, events: Sequence[JsonObject], files: dict[str, JsonObject]) 
     """Which bytes the files were when they were sent."""
     if not files:
         return ()
-    return (
-        private(ids, "files.pinned", {"files": cast("JsonObject", files)}, key=f"{events[0]['id']}:files"),
-    )
+    return (FilesPinned(id=ids.new("sevt"), files=files).as_row(key=f"{events[0]['id']}:files"),)
 
 
 def _receipt(
@@ -266,16 +265,7 @@ def _receipt(
         expected_seq=state.seq if is_resting else None,
         effects=reserve_for_graders(accounts) if has_priced_verifier(events) else (),
         wake_at_us=now_us,
-        summary=_running(state) if starts else None,
-    )
-
-
-def _running(state: SessionState) -> StreamSummary:
-    return StreamSummary(
-        status="running",
-        title=state.title,
-        agent_id=str(state.agent["id"]),
-        agent_version=cast("int", state.agent["version"]),
+        summary=replace(summarize(state), status="running") if starts else None,
     )
 
 

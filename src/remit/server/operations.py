@@ -109,7 +109,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /v1/sessions/{session_id}/accounts": Operation(
         summary="What a session may spend, has spent and holds", answer="list"
     ),
-    "GET /v1/sessions/{stream_id}/check": Operation(summary="Check the invariants of a session"),
+    "GET /v1/sessions/{session_id}/check": Operation(summary="Check the invariants of a session"),
     "GET /v1/sessions/{session_id}/why": Operation(
         summary="Why a session is where it is, for whom it waits and who can move it"
     ),
@@ -217,7 +217,7 @@ OPERATIONS: dict[str, Operation] = {
         is_body_optional=True,
     ),
     "POST /v1/remits/{remit_id}/verify": Operation(summary="Run the verifiers again on the result"),
-    "GET /v1/remits/{stream_id}/check": Operation(summary="Check the invariants of a remit"),
+    "GET /v1/remits/{remit_id}/check": Operation(summary="Check the invariants of a remit"),
     "GET /v1/remits/{remit_id}/why": Operation(
         summary="Why a remit is where it is, for whom it waits and who can move it"
     ),

@@ -219,7 +219,7 @@ class Previews:
     async def _opened_by_key(self, scope: Scope, headers: Headers) -> tuple[str, int, str | None]:
         services = self._services
         principal = await authenticate(headers, services.catalog, services.clock)
-        await check_reach(principal, scope["method"], scope["path"], services.sessions)
+        await check_reach(principal, scope["method"], scope["path"], services.sessions, services.kinds)
         path = _BY_KEY.fullmatch(scope["path"])
         assert path is not None  # `covers` said so
         await services.states.load(principal, path["session"])

@@ -6,6 +6,7 @@ import re
 
 from remit.errors import Forbidden, NotFound
 from remit.interfaces import SessionStore
+from remit.streams.kinds import StreamKinds
 from remit.values import Principal
 
 EVERYTHING = "*"
@@ -16,14 +17,13 @@ READ_ONE = "read:"
 _LOOKS = frozenset({"GET", "HEAD"})
 METRICS_PATH = "/metrics"
 _OPERATORS_PATHS = ("/v1/keys", "/v1/caps", "/v1/reconcile", "/v1/doctor", METRICS_PATH)
-_SHOWN = re.compile(
-    r"/v1/(?:remits|sessions)/(?P<id>[^/]+)(?:/events|/events/stream|/stream|/receipt|/accounts|/why)?",
-    re.ASCII,
-)
+_PARTS = "/events|/events/stream|/stream|/receipt|/accounts|/why"
 """What a page about one stream is made of; not the files of its result."""
 
 
-async def check_reach(principal: Principal, method: str, path: str, sessions: SessionStore) -> None:
+async def check_reach(
+    principal: Principal, method: str, path: str, sessions: SessionStore, kinds: StreamKinds
+) -> None:
     """Raises Forbidden when the key's scopes do not cover the call. Routes that need `operator` ask for it themselves."""
     scopes = principal.scopes
     if EVERYTHING in scopes:
@@ -33,7 +33,8 @@ async def check_reach(principal: Principal, method: str, path: str, sessions: Se
     if method in _LOOKS:
         if READ in scopes:
             return
-        shown = _SHOWN.fullmatch(path)
+        paths = "|".join(re.escape(kind.names.path) for kind in kinds.shown if kind.names.path is not None)
+        shown = re.fullmatch(rf"(?:{paths})/(?P<id>[^/]+)(?:{_PARTS})?", path, re.ASCII)
         if shown is not None and await _is_shown(principal, shown["id"], sessions):
             return
     raise Forbidden(

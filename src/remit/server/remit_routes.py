@@ -12,7 +12,6 @@ from remit.remits.creation import RemitCreation
 from remit.remits.forecaster import Forecaster
 from remit.remits.inputs import INPUT_BYTES_MAX, Inputs
 from remit.server.attendance import Attendance
-from remit.server.checks import CheckRoutes
 from remit.server.doctor import (
     DoctorRoutes,
     FindLocalServers,
@@ -23,7 +22,6 @@ from remit.server.doctor import (
 from remit.server.inputs import InputRoutes
 from remit.server.remits import RemitRoutes
 from remit.server.services import Services
-from remit.server.why import WhyRoutes
 from remit.verifiers.composition import Verifiers
 
 
@@ -41,7 +39,7 @@ def remit_routes(
 ) -> list[Route]:
     """Inputs first: their path would otherwise be taken for a remit's id."""
     creation = RemitCreation(
-        store=services.sessions,
+        remits=services.remits,
         catalog=services.catalog,
         blobs=services.blobs,
         agents=services.agents,
@@ -65,7 +63,6 @@ def remit_routes(
         verifiers=verifiers,
         attendance=attendance or Attendance(services),
     )
-    checks = CheckRoutes(services, remits=remits)
     doctor = DoctorRoutes(
         services,
         sandboxes=sandboxes,
@@ -77,7 +74,5 @@ def remit_routes(
     return [
         *InputRoutes(inputs).routes(),
         *remits.routes(),
-        *checks.routes(),
-        *WhyRoutes(services).routes(),
         *doctor.routes(),
     ]

@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 import anyio
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from remit.client.consent import REASONS, resume_line
-from remit.errors import InvalidRequest, NotFound, SequenceConflict, VerifierUnavailable, WrongState
-from remit.remits.accounts import read_totals
+from remit.errors import InvalidRequest, NotFound, VerifierUnavailable, WrongState
 from remit.remits.creation import RemitCreation, read_budget, read_despite
-from remit.remits.events import Command, InputReceived, RemitVerificationRepeated, decode_event, encode_event
-from remit.remits.log import read_rows
+from remit.remits.events import Command, InputReceived, RemitVerificationRepeated, decode_event
 from remit.remits.receipt import make_receipt
 from remit.remits.reopening import is_to_be_raised
-from remit.remits.state import RemitState, fold, is_pointless
+from remit.remits.state import RemitState, is_pointless
 from remit.remits.verification import priced_verifiers
-from remit.remits.views import remit_view
 from remit.schema.lists import encode_list
 from remit.schema.remits import REMIT_STATUSES, BudgetParams, RemitAnswer, RemitAttend, RemitCreate
 from remit.schema.wire import decode
 from remit.server.attendance import Attendance
 from remit.server.auth import principal_of
-from remit.server.event_list import EVENT_PAGING, EventFilter, EventPaging, list_events
 from remit.server.listing import PAGING, read_page
-from remit.server.publishing import publish
 from remit.server.requests import Query, encoded_response, json_response, read_body, read_nothing, read_params
 from remit.server.services import Services
-from remit.server.sse import every_type, stream_response
-from remit.values import Append, JsonObject, Principal, StreamFilter, StreamHead
+from remit.streams.deciding import decide
+from remit.values import JsonObject, Principal, StreamFilter, StreamHead
 from remit.verifiers.composition import Verifiers
 
-LAST_TYPES = ("remit.ended",)
 RAISE_ATTEMPTS_MAX = 20
 VERIFY_SECONDS_MAX = 16 * 3_600.0
 """As long as sixteen verifiers may take; after that the answer is only in the events."""
@@ -64,9 +56,6 @@ class RemitRoutes:
         return [
             Route("/v1/remits", self.create, methods=["POST"]),
             Route("/v1/remits", self.list, methods=["GET"]),
-            Route(one, self.retrieve, methods=["GET"]),
-            Route(f"{one}/events", self.events, methods=["GET"]),
-            Route(f"{one}/events/stream", self.stream, methods=["GET"]),
             Route(f"{one}/approve", self._command("remit.approve", "approved"), methods=["POST"]),
             Route(f"{one}/decline", self._command("remit.decline", "declined"), methods=["POST"]),
             Route(f"{one}/interrupt", self._command("remit.interrupt", "interrupted"), methods=["POST"]),
@@ -84,12 +73,7 @@ class RemitRoutes:
         principal = principal_of(request)
         params = await read_params(request, RemitCreate, bytes_max=self._services.settings.body_bytes_max)
         remit_id = await self._creation.create(principal, params)
-        self._services.dispatcher.hint(remit_id)
         return json_response(await self.view(principal, remit_id))
-
-    async def retrieve(self, request: Request) -> Response:
-        Query(request)
-        return json_response(await self.view(principal_of(request), request.path_params["remit_id"]))
 
     async def list(self, request: Request) -> Response:
         query = Query(request, (*PAGING, "order", "statuses"))
@@ -101,32 +85,9 @@ class RemitRoutes:
             principal, StreamFilter(kind="remit", statuses=tuple(sorted(statuses))), page.query()
         )
         shown = heads[: page.limit]
-        items = [msgspec.json.encode(await self.view(principal, head.stream_id)) for head in shown]
+        items = [msgspec.json.encode(await self._services.remits.view_of(principal, head)) for head in shown]
         positions = [(head.created_at_us, head.stream_id) for head in heads]
         return encoded_response(encode_list(items, page.next_page(positions)))
-
-    async def events(self, request: Request) -> Response:
-        query = Query(request, EVENT_PAGING)
-        principal = principal_of(request)
-        head = await self._head(principal, request.path_params["remit_id"])
-        page = await list_events(
-            self._services.sessions,
-            principal,
-            head.stream_id,
-            EventPaging.read(query, head.stream_id),
-            EventFilter(selects=every_type),
-        )
-        return encoded_response(encode_list(page.items, page.next_page))
-
-    async def stream(self, request: Request) -> ASGIApp:
-        state, head = await self._load(principal_of(request), request.path_params["remit_id"])
-        return await stream_response(
-            self._services,
-            request,
-            head.stream_id,
-            last_types=LAST_TYPES,
-            went_on_at_seq=state.went_on_at_seq,
-        )
 
     def _command(self, type: str, participle: str) -> Callable[[Request], object]:
         async def route(request: Request) -> Response:
@@ -162,30 +123,25 @@ class RemitRoutes:
         services, principal = self._services, principal_of(request)
         remit_id = str(request.path_params["remit_id"])
         new = read_budget(await read_params(request, BudgetParams, bytes_max=1 << 16))
-        for _ in range(RAISE_ATTEMPTS_MAX):
+
+        async def attempt() -> None:
             state, head = await self._load(principal, remit_id)
-            if not await is_to_be_raised(services.sessions, principal, remit_id, state, new):
-                break
-            command = Command(
-                id=services.ids.new("revt"), type="remit.raise", actor=principal.actor, budget=new
-            )
-            with suppress(SequenceConflict):  # it went on meanwhile: decide anew
+            if await is_to_be_raised(services.sessions, principal, remit_id, state, new):
+                command = Command(
+                    id=services.ids.new("revt"), type="remit.raise", actor=principal.actor, budget=new
+                )
                 await self._append_command(principal, head, command, expected_seq=head.seq)
-                break
+
+        await decide(attempt, attempts_max=RAISE_ATTEMPTS_MAX)
         return json_response(await self.view(principal, remit_id))
 
     async def _append_command(
         self, principal: Principal, head: StreamHead, command: Command, *, expected_seq: int | None = None
     ) -> None:
-        services = self._services
         received = InputReceived(id=command.id, event=command)
-        append = Append(
-            stream_id=head.stream_id,
-            events=(encode_event(received, key=command.id),),
-            expected_seq=expected_seq,
-            wake_at_us=services.clock.now_us(),
+        await self._services.remits.receive(
+            principal, head.stream_id, received, key=command.id, expected_seq=expected_seq
         )
-        publish(services, append, await services.sessions.append(principal, append))
 
     async def attend(self, request: Request) -> Response:
         Query(request)
@@ -299,22 +255,13 @@ class RemitRoutes:
 
     async def view(self, principal: Principal, remit_id: str) -> JsonObject:
         """The remit object. Raises NotFound."""
-        state, _ = await self._load(principal, remit_id)
-        sums = await read_totals(self._services.sessions, principal, remit_id, state.session_ids)
-        return remit_view(remit_id, state, sums)
+        return await self._services.remits.view(principal, remit_id)
 
     async def _load(self, principal: Principal, remit_id: str) -> tuple[RemitState, StreamHead]:
-        head = await self._head(principal, remit_id)
-        return fold(await read_rows(self._services.sessions, principal, remit_id)), head
+        return await self._services.remits.load(principal, remit_id)
 
     async def _head(self, principal: Principal, remit_id: str) -> StreamHead:
-        try:
-            head = await self._services.sessions.head(principal, remit_id)
-        except NotFound as error:
-            raise _no_remit(remit_id) from error
-        if head.kind != "remit":
-            raise _no_remit(remit_id)
-        return head
+        return await self._services.remits.folds.head(principal, remit_id)
 
 
 def refuse_command(remit_id: str, state: RemitState, type: str, participle: str) -> WrongState | None:
@@ -359,7 +306,3 @@ async def _until_left(request: Request, scope: anyio.CancelScope) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
-
-
-def _no_remit(remit_id: str) -> NotFound:
-    return NotFound(f"No remit {remit_id!r} in this workspace.")

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from remit.errors import NotFound, SequenceConflict, WrongState
+from remit.errors import NotFound, WrongState
 from remit.resources.session_resources import check_paths, copy_resources, resource_to_wire
 from remit.schema.lists import encode_list
 from remit.schema.resources import RESOURCES_LIMIT_MAX, ResourceUpdate, decode_resource
@@ -19,8 +19,9 @@ from remit.server.cursors import ListCursor, decode_list_cursor, encode
 from remit.server.publishing import publish
 from remit.server.requests import Query, encoded_response, json_response, read_body, read_nothing, read_params
 from remit.server.services import Services
-from remit.session.events import private
+from remit.session.machine_rows import ResourceAdded, ResourceRemoved
 from remit.session.state import SessionState
+from remit.streams.deciding import decide
 from remit.values import Append, JsonObject, NewEvent, Principal
 
 
@@ -66,7 +67,7 @@ class SessionResourceRoutes:
             def added(state: SessionState) -> NewEvent:
                 _check_open(state)
                 check_paths([str(resource["mount_path"])], state.resources, None)  # others may have come
-                return private(services.ids, "session.resource_added", {"resource": resource})
+                return ResourceAdded(id=services.ids.new("sevt"), resource=resource).as_row()
 
             await self._append(principal, session_id, added)
         except BaseException:
@@ -120,27 +121,23 @@ class SessionResourceRoutes:
             nonlocal file_id
             _check_open(state)
             file_id = str(_find(state, resource_id)["file_id"])
-            return private(services.ids, "session.resource_removed", {"resource_id": resource_id})
+            return ResourceRemoved(id=services.ids.new("sevt"), resource_id=resource_id).as_row()
 
         await self._append(principal, session_id, removed)
         await services.files.delete_all(principal, [file_id])
         return json_response({"id": resource_id, "type": "session_resource_deleted"})
 
     async def _append(
-        self, principal: Principal, session_id: str, decide: Callable[[SessionState], NewEvent]
+        self, principal: Principal, session_id: str, choose: Callable[[SessionState], NewEvent]
     ) -> None:
-        """Fold, decide, append; again when the session moved on in between."""
         services = self._services
-        for attempt in range(services.settings.decision_attempts_max):
+
+        async def attempt() -> None:
             state, _ = await services.states.load(principal, session_id)
-            append = Append(stream_id=session_id, events=(decide(state),), expected_seq=state.seq)
-            try:
-                publish(services, append, await services.sessions.append(principal, append))
-            except SequenceConflict:
-                if attempt + 1 == services.settings.decision_attempts_max:
-                    raise
-            else:
-                return
+            append = Append(stream_id=session_id, events=(choose(state),), expected_seq=state.seq)
+            publish(services, append, await services.sessions.append(principal, append))
+
+        await decide(attempt)
 
 
 def list_resources(state: SessionState) -> list[JsonObject]:

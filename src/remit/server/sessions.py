@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from remit.errors import HoldRefused, InvalidRequest, NotFound, SequenceConflict
+from remit.errors import HoldRefused, InvalidRequest, NotFound
 from remit.resources import budgets, session_changes
 from remit.resources.environment_config import packages_of
 from remit.resources.environments import decode_config
 from remit.resources.inbound import check_initial, stored_events
+from remit.resources.mcp_servers import check_servers_reachable
 from remit.resources.message_files import pin_files, read_rubrics
 from remit.resources.session_agent import resolve_session_agent, usable_environment
 from remit.resources.session_resources import copy_resources
@@ -39,9 +40,10 @@ from remit.server.requests import (
 )
 from remit.server.services import Services
 from remit.session.state import SessionState
+from remit.streams.deciding import decide
 from remit.values import Account, Append, JsonObject, Principal, StreamFilter, StreamHead
 
-Decide = Callable[[SessionState, StreamHead, Sequence[Account]], Append | None]
+Choose = Callable[[SessionState, StreamHead, Sequence[Account]], Append | None]
 
 
 class SessionRoutes:
@@ -55,7 +57,6 @@ class SessionRoutes:
         return [
             Route("/v1/sessions", self.create, methods=["POST"]),
             Route("/v1/sessions", self.list, methods=["GET"]),
-            Route("/v1/sessions/{session_id}", self.retrieve, methods=["GET"]),
             Route("/v1/sessions/{session_id}", self.update, methods=["POST", "PATCH"]),
             Route("/v1/sessions/{session_id}", self.delete, methods=["DELETE"]),
             Route("/v1/sessions/{session_id}/archive", self.archive, methods=["POST"]),
@@ -83,6 +84,9 @@ class SessionRoutes:
         environment = await usable_environment(services.catalog, principal, params.environment_id)
         check_within_environment(
             cast("list[JsonObject]", agent["tools"]), decode_config(environment).config, field="agent"
+        )
+        check_servers_reachable(
+            cast("list[JsonObject]", agent["mcp_servers"]), decode_config(environment).config, field="agent"
         )
         if params.budget is not None:
             budgets.check_priced(str(cast("JsonObject", agent["model"])["id"]), services.prices)
@@ -131,17 +135,13 @@ class SessionRoutes:
         publish(services, append, created)
         return await self._answer(principal, session_id)
 
-    async def retrieve(self, request: Request) -> Response:
-        Query(request)
-        return await self._answer(principal_of(request), request.path_params["session_id"])
-
     async def update(self, request: Request) -> Response:
         Query(request)
         services = self._services
         params = await read_params(request, SessionUpdate, bytes_max=services.settings.body_bytes_max)
         principal, session_id = principal_of(request), str(request.path_params["session_id"])
 
-        def decide(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
+        def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
             return session_changes.update(
                 state,
                 params,
@@ -152,7 +152,7 @@ class SessionRoutes:
             )
 
         try:
-            await self._change(principal, session_id, decide)
+            await self._change(principal, session_id, choose)
         except HoldRefused as error:
             raise InvalidRequest(
                 f"`budget.max_list_cost.amount`: {error.message}", code="budget_not_raised"
@@ -165,10 +165,10 @@ class SessionRoutes:
         services = self._services
         principal, session_id = principal_of(request), str(request.path_params["session_id"])
 
-        def decide(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
+        def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
             return session_changes.archive(state, head, ids=services.ids, now_us=services.clock.now_us())
 
-        await self._change(principal, session_id, decide)
+        await self._change(principal, session_id, choose)
         return await self._answer(principal, session_id)
 
     async def delete(self, request: Request) -> Response:
@@ -177,14 +177,14 @@ class SessionRoutes:
         services = self._services
         principal, session_id = principal_of(request), str(request.path_params["session_id"])
 
-        def decide(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
+        def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
             return session_changes.delete(state, head, ids=services.ids, now_us=services.clock.now_us())
 
-        await self._change(principal, session_id, decide, is_deletion=True)
+        await self._change(principal, session_id, choose, is_deletion=True)
         with suppress(NotFound):  # a worker was quicker
             state, _ = await services.states.load_any(principal, session_id)
             await services.removal.remove(principal, state)
-        services.states.forget(principal, session_id)
+        services.states.forget(session_id)
         return json_response({"id": session_id, "type": "session_deleted"})
 
     async def list(self, request: Request) -> Response:
@@ -263,24 +263,19 @@ class SessionRoutes:
         return None
 
     async def _change(
-        self, principal: Principal, session_id: str, decide: Decide, *, is_deletion: bool = False
+        self, principal: Principal, session_id: str, choose: Choose, *, is_deletion: bool = False
     ) -> None:
-        """Fold, decide, append; again when the session moved on in between."""
         services = self._services
         load = services.states.load_any if is_deletion else services.states.load
-        for attempt in range(services.settings.decision_attempts_max):
+
+        async def attempt() -> None:
             accounts = await services.sessions.accounts(principal, session_id)
             state, head = await load(principal, session_id)
-            append = decide(state, head, accounts)
-            if append is None:
-                return
-            try:
+            append = choose(state, head, accounts)
+            if append is not None:
                 publish(services, append, await services.sessions.append(principal, append))
-            except SequenceConflict:
-                if attempt + 1 == services.settings.decision_attempts_max:
-                    raise
-            else:
-                return
+
+        await decide(attempt)
 
 
 def require_primary_thread(state: SessionState, thread_id: str) -> None:

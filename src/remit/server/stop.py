@@ -14,23 +14,16 @@ from remit.errors import NotFound
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.workspace_stream import workspace_stream_id
 from remit.ledger.caps import is_cap
-from remit.remits.events import Command, InputReceived, encode_event
 from remit.remits.money import format_usd
-from remit.remits.working_session import SessionInput
 from remit.server.auth import principal_of
-from remit.server.publishing import publish
 from remit.server.requests import Query, json_response, read_nothing
 from remit.server.services import Services
-from remit.values import Append, JsonValue, Page, Principal, StreamFilter, StreamHead, StreamKind
+from remit.values import JsonValue, Page, Principal, StreamFilter, StreamHead
 
 SECONDS_MAX = 1.8
 """After that the report says what is left; whoever asked has been promised two."""
 POLL_SECONDS = 0.05
 PAGE_LIMIT = 200
-RUNNING: dict[StreamKind, tuple[str, ...]] = {
-    "remit": ("verifying_input", "working", "paused"),
-    "session": ("running", "rescheduling"),
-}
 
 
 class StopRoutes:
@@ -39,9 +32,6 @@ class StopRoutes:
     def __init__(self, services: Services, calls: DirectCalls) -> None:
         self._services = services
         self._calls = calls
-        self._input = SessionInput(
-            store=services.sessions, bus=services.bus, dispatcher=services.dispatcher, clock=services.clock
-        )
 
     def routes(self) -> list[Route]:
         return [Route("/v1/stop", self.stop, methods=["POST"])]
@@ -50,7 +40,7 @@ class StopRoutes:
         """Everything is kept: what was interrupted goes on when somebody says so."""
         Query(request)
         await read_nothing(request)
-        principal, clock = principal_of(request), self._services.clock
+        services, principal, clock = self._services, principal_of(request), self._services.clock
         deadline = clock.monotonic() + SECONDS_MAX
         stopped: dict[str, str | None] = {}
         cut = 0
@@ -58,10 +48,11 @@ class StopRoutes:
             heads = await self._running(principal)
             running = list(dict.fromkeys(head.stream_id for head in heads))
             for head in heads:  # what begins meanwhile is interrupted too
-                is_at_work = head.summary.status in RUNNING[head.kind] or head.owner is None
+                kind = services.kinds[head.kind]
+                is_at_work = head.summary.status in kind.busy_statuses or head.owner is None
                 if is_at_work and head.stream_id not in stopped:
                     with suppress(NotFound):  # deleted since it was listed
-                        await self._interrupt(principal, head.stream_id)
+                        await services.streams[head.kind].interrupt(principal, head.stream_id)
                     stopped[head.stream_id] = head.parent_stream_id
             cut += self._calls.interrupt(principal.workspace_id)
             calls = self._calls.running(principal.workspace_id)
@@ -87,15 +78,14 @@ class StopRoutes:
 
     async def _running(self, principal: Principal) -> list[StreamHead]:
         """What is at work, what a worker has, and what the next free one takes up: a session whose message nobody has read.
-        Remits first: they interrupt their sessions, and start no more of them."""
+        Parents first: they interrupt their children, and start no more of them."""
         found: list[StreamHead] = []
-        for kind, statuses in RUNNING.items():
-            found += await self._list(
-                principal, StreamFilter(kind=kind, statuses=statuses, include_archived=True)
-            )
-            found += await self._list(
-                principal, StreamFilter(kind=kind, due_by_us=self._services.clock.now_us())
-            )
+        for kind in self._services.kinds:
+            if not kind.busy_statuses:
+                continue
+            at_work = StreamFilter(kind=kind.name, statuses=kind.busy_statuses, include_archived=True)
+            due = StreamFilter(kind=kind.name, due_by_us=self._services.clock.now_us())
+            found += [*await self._list(principal, at_work), *await self._list(principal, due)]
         return found
 
     async def _list(self, principal: Principal, filter: StreamFilter) -> list[StreamHead]:
@@ -108,20 +98,6 @@ class StopRoutes:
             if len(heads) < PAGE_LIMIT:
                 return found
             position = (heads[-1].created_at_us, heads[-1].stream_id)
-
-    async def _interrupt(self, principal: Principal, stream_id: str) -> None:
-        services = self._services
-        head = await services.sessions.head(principal, stream_id)
-        if head.kind == "session":
-            await self._input.interrupt(principal, stream_id, services.ids.new("stop"))
-            return
-        command = Command(id=services.ids.new("revt"), type="remit.interrupt", actor=principal.actor)
-        append = Append(
-            stream_id=stream_id,
-            events=(encode_event(InputReceived(id=command.id, event=command), key=command.id),),
-            wake_at_us=services.clock.now_us(),
-        )
-        publish(services, append, await services.sessions.append(principal, append))
 
     async def _held(self, principal: Principal, stream_ids: Sequence[str]) -> dict[str, int]:
         """What is set aside for calls; what caps hold for the same calls is not counted again."""

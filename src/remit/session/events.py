@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import TypeVar
 
-from remit.clock import rfc3339
-from remit.ids import Ids
+from msgspec import UNSET
+
+from remit.session.rows import SessionInputReceived, ThreadStatusRow
+from remit.session.state import SessionState
 from remit.session.web import WebUse
-from remit.values import JsonObject, JsonValue, NewEvent, Usage, Value
+from remit.streams.rows import Draft
+from remit.values import JsonObject, NewEvent, Usage
 
-_encode = msgspec.json.Encoder().encode
-
-
-class Draft(Value, frozen=True, kw_only=True):
-    """A public event that gets its `processed_at` when it is appended, so that time never goes back in a log."""
-
-    event_id: str
-    type: str
-    fields: JsonObject
-    not_before_us: int | None = None
-    """Of an input that is stamped at receipt; None: the time of the append."""
-
-    def encode(self, processed_at_us: int) -> NewEvent:
-        """The row."""
-        body = {
-            "id": self.event_id,
-            "type": self.type,
-            "processed_at": rfc3339(processed_at_us),
-            **self.fields,
-        }
-        return NewEvent(event_id=self.event_id, type=self.type, visibility="public", body=_encode(body))
-
-
-def public(event_id: str, type: str, processed_at_us: int, **fields: JsonValue) -> NewEvent:
-    """A public row of a known time, for changes that a route decides on an idle session."""
-    return Draft(event_id=event_id, type=type, fields=fields).encode(processed_at_us)
+ThreadStatus = TypeVar("ThreadStatus", bound=ThreadStatusRow)
 
 
 def consumed(event: JsonObject, *, not_before_us: int | None) -> Draft:
@@ -45,33 +23,22 @@ def consumed(event: JsonObject, *, not_before_us: int | None) -> Draft:
     )
 
 
-def private(ids: Ids, type: str, fields: JsonObject, *, key: str | None = None) -> NewEvent:
-    """A row the wire does not show."""
-    event_id = ids.new("sevt")
-    body = {"id": event_id, "type": type, **fields}
-    return NewEvent(event_id=event_id, type=type, visibility="private", body=_encode(body), key=key)
-
-
 def received(event: JsonObject, *, key: str, batch: str | None = None, is_emptying: bool = False) -> NewEvent:
     """The receipt of an input: private, with the input's id. `batch` is the id of the first that was sent with it. An interrupt
     that `is_emptying` stops what is queued before it too; the wire's lets that begin afterwards."""
     event_id = str(event["id"])
-    body: JsonObject = {"id": event_id, "type": "input.received", "event": event}
-    if batch is not None and batch != event_id:
-        body["batch"] = batch
-    if is_emptying:
-        body["is_emptying"] = True
-    return NewEvent(
-        event_id=event_id, type="input.received", visibility="private", body=_encode(body), key=key
+    row = SessionInputReceived(
+        id=event_id,
+        event=event,
+        batch=batch if batch is not None and batch != event_id else UNSET,
+        is_emptying=True if is_emptying else UNSET,
     )
+    return row.as_row(key=key)
 
 
-def continued(event_id: str, *, key: str) -> NewEvent:
-    """The private row by which a parent lets a session go on with the turn that stopped."""
-    body = {"id": event_id, "type": "turn.continued"}
-    return NewEvent(
-        event_id=event_id, type="turn.continued", visibility="private", body=_encode(body), key=key
-    )
+def of_thread(body: type[ThreadStatus], state: SessionState) -> ThreadStatus:
+    """A `session.thread_status_*` event of the primary thread."""
+    return body(session_thread_id=state.thread_id, agent_name=str(state.agent.get("name") or ""))
 
 
 def model_usage(usage: Usage) -> JsonObject:

@@ -15,16 +15,16 @@ import posixpath
 import re
 import shlex
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from socket import socket
+from socket import socket, socketpair
 from typing import Any
 
 from remit.clock import Clock
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobStore
-from remit.testing.memory_programs import PROGRAMS, Program
+from remit.testing.memory_programs import PROCESSES, PROGRAMS, Process, Program, speak
 from remit.testing.memory_record import MemoryRecord
-from remit.testing.memory_trees import replace_uploads, restore
+from remit.testing.memory_trees import ROOTS, folders_above, path_inside, replace_uploads, restore
 from remit.values import (
     GROUND_FILES,
     UPLOADS,
@@ -35,6 +35,7 @@ from remit.values import (
     FileRead,
     ImageInfo,
     Probe,
+    ProcessRequest,
     SandboxCapabilities,
     SandboxSpec,
     Service,
@@ -44,7 +45,6 @@ from remit.values import (
     TreeRecord,
 )
 
-ROOTS = ("/workspace", "/mnt/session/outputs", "/mnt/session/uploads", "/tmp")
 _MTIME_NS = 10**18
 
 
@@ -58,10 +58,12 @@ class MemorySandboxes:
         clock: Clock,
         ids: Ids,
         programs: Mapping[str, Program] | None = None,
+        processes: Mapping[str, Process] | None = None,
         survives_server: bool = False,
     ) -> None:
         self.clock = clock
         self.programs: Mapping[str, Program] = {**PROGRAMS, **(programs or {})}
+        self.processes: Mapping[str, Process] = {**PROCESSES, **(processes or {})}
         self.unavailable: str | None = None
         """While this is set no sandbox can be made, for this reason."""
         self._blobs = blobs
@@ -187,6 +189,18 @@ class MemorySandbox:
 
         return await self._once(request.call_id, request.epoch, run)
 
+    async def open_process(self, request: ProcessRequest) -> socket:
+        self._require_recording()
+        self._require(request.epoch)
+        if request.call_id in self._calls:
+            raise SandboxRefused(f"the call {request.call_id} was made before")
+        ours, theirs = socketpair()
+        ours.setblocking(False)
+        self._calls[request.call_id] = asyncio.ensure_future(
+            speak(self._provider.processes, request.argv, theirs)
+        )
+        return ours
+
     async def restart_shell(self, *, epoch: int) -> None:
         self._require(epoch)
         self._shell = asyncio.Lock()
@@ -299,13 +313,13 @@ class MemorySandbox:
         """Write a file, for programs. Raises OSError where the ground is read-only."""
         self._require_writable(path)
         self._seen.writes(path)
-        for folder in _folders(path):
+        for folder in folders_above(path):
             self._entries.setdefault(
-                folder, TreeEntry(path=_inside(folder), kind="dir", mode=0o755, mtime_ns=_MTIME_NS)
+                folder, TreeEntry(path=path_inside(folder), kind="dir", mode=0o755, mtime_ns=_MTIME_NS)
             )
         before = self._entries.get(path)
         self._entries[path] = TreeEntry(
-            path=_inside(path),
+            path=path_inside(path),
             kind="file",
             mode=mode if mode is not None else before.mode if before is not None else 0o644,
             size=len(content),
@@ -464,16 +478,3 @@ class MemorySandbox:
 
 def _result_of(call: asyncio.Task[ExecResult]) -> ExecResult:
     return ExecResult(exit_code=None, output=b"") if call.cancelled() else call.result()
-
-
-def _inside(path: str) -> str:
-    return next(path.removeprefix(f"{root}/") for root in ROOTS if path.startswith(f"{root}/"))
-
-
-def _folders(path: str) -> list[str]:
-    """Between the root and the file."""
-    folders, folder = list[str](), posixpath.dirname(path)
-    while folder not in ROOTS and folder != "/":
-        folders.append(folder)
-        folder = posixpath.dirname(folder)
-    return folders
