@@ -254,7 +254,6 @@ class _Wiring:
             forecaster=Forecaster(router=self._router, prices=self._parts.prices, verifiers=self._verifiers),
             sessions=SessionOpener(
                 store=self._sessions,
-                catalog=self._catalog,
                 blobs=self._blobs,
                 agents=self.services.agents,
                 environments=self.services.environments,

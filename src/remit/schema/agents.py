@@ -91,19 +91,6 @@ class AgentConfig(msgspec.Struct, kw_only=True, frozen=True):
     harness: dict[str, str]
 
 
-def agent_body(
-    config: AgentConfig, *, id: str, version: int, created_at: str, updated_at: str, archived_at: str | None
-) -> JsonMap:
-    """The agent as the wire shows it."""
-    return {
-        **snapshot_body(config, id=id, version=version),
-        "metadata": dict(config.metadata),
-        "created_at": created_at,
-        "updated_at": updated_at,
-        "archived_at": archived_at,
-    }
-
-
 def snapshot_body(config: AgentConfig, *, id: str, version: int) -> JsonMap:
     """The agent as a session shows it: without metadata and times."""
     return {

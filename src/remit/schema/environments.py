@@ -103,10 +103,8 @@ class EnvironmentConfig(msgspec.Struct, kw_only=True, frozen=True):
     metadata: dict[str, str] = {}
 
 
-def environment_body(
-    config: EnvironmentConfig, *, id: str, created_at: str, updated_at: str, archived_at: str | None
-) -> JsonMap:
-    """The environment as the wire shows it."""
+def environment_body(config: EnvironmentConfig, *, id: str) -> JsonMap:
+    """Return the environment as the wire shows it, without its times."""
     return {
         "id": id,
         "type": "environment",
@@ -115,7 +113,4 @@ def environment_body(
         "config": config.config,
         "metadata": dict(config.metadata),
         "scope": "organization",
-        "created_at": created_at,
-        "updated_at": updated_at,
-        "archived_at": archived_at,
     }

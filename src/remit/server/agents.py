@@ -6,16 +6,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from remit.resources.agents import decode_config
+from remit.catalog.resources import Stored
 from remit.resources.tools import not_offered
 from remit.resources.web_settings import offer_mend
-from remit.schema.agents import AgentCreate, AgentUpdate
+from remit.schema.agents import AgentConfig, AgentCreate, AgentUpdate
 from remit.schema.wire import VERSION_MAX
 from remit.server.auth import principal_of
 from remit.server.listing import PAGING, read_page, resource_list
 from remit.server.requests import Query, json_response, read_nothing, read_params
 from remit.server.services import Services
-from remit.values import Resource
 
 
 class AgentRoutes:
@@ -79,14 +78,12 @@ class AgentRoutes:
         agent_id: str = request.path_params["agent_id"]
         page = read_page(Query(request, PAGING), list=f"versions of {agent_id}")
         resources = await self._agents.versions(principal_of(request), agent_id, page.query())
-        return resource_list(
-            page, resources, self._agents.to_wire, lambda resource: (resource.version, resource.id)
-        )
+        return resource_list(page, resources, self._agents.to_wire, lambda agent: (agent.version, agent.id))
 
-    def _answer(self, resource: Resource) -> Response:
+    def _answer(self, agent: Stored[AgentConfig]) -> Response:
         """The agent; a header names the tools that it asks for and does not get here."""
-        response = json_response(self._agents.to_wire(resource))
-        lacking = not_offered(decode_config(resource).tools, self._agents.web)
+        response = json_response(self._agents.to_wire(agent))
+        lacking = not_offered(agent.config.tools, self._agents.web)
         if lacking:
             mends = " ".join(f"{name} is not offered here. {offer_mend(name)}" for name in lacking)
             response.headers["remit-warning"] = f"This agent works without web tools: {mends}"

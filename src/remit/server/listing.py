@@ -8,12 +8,14 @@ from typing import TypeVar
 import msgspec
 from starlette.responses import Response
 
+from remit.catalog.resources import Stored
 from remit.schema.lists import LIMIT_DEFAULT, LIMIT_MAX, encode_list
 from remit.server.cursors import ListPage, decode_list_cursor
 from remit.server.requests import Query, encoded_response
-from remit.values import JsonObject, Resource
+from remit.values import JsonObject
 
 T = TypeVar("T")
+Config = TypeVar("Config", bound=msgspec.Struct)
 
 PAGING = ("limit", "page")
 
@@ -31,9 +33,12 @@ def read_page(query: Query, *, list: str, is_ascending: bool = False) -> ListPag
 
 def resource_list(
     page: ListPage,
-    resources: Sequence[Resource],
-    to_wire: Callable[[Resource], JsonObject],
-    position: Callable[[Resource], tuple[int, str]] = lambda r: (r.created_at_us, r.id),
+    resources: Sequence[Stored[Config]],
+    to_wire: Callable[[Stored[Config]], JsonObject],
+    position: Callable[[Stored[Config]], tuple[int, str]] = lambda stored: (
+        stored.row.created_at_us,
+        stored.id,
+    ),
 ) -> Response:
     """One page of catalog resources; `resources` may hold one more than the limit."""
     items = [msgspec.json.encode(to_wire(resource)) for resource in resources[: page.limit]]

@@ -45,6 +45,7 @@ def remit_routes(
         catalog=services.catalog,
         blobs=services.blobs,
         agents=services.agents,
+        environments=services.environments,
         harnesses=services.settings.harnesses,
         router=router,
         forecaster=Forecaster(router=router, prices=services.prices, verifiers=verifiers),

@@ -14,10 +14,9 @@ from starlette.routing import Route
 from remit.errors import HoldRefused, InvalidRequest, NotFound, SequenceConflict
 from remit.resources import budgets, session_changes
 from remit.resources.environment_config import packages_of
-from remit.resources.environments import decode_config
 from remit.resources.inbound import check_initial, stored_events
 from remit.resources.message_files import pin_files, read_rubrics
-from remit.resources.session_agent import resolve_session_agent, usable_environment
+from remit.resources.session_agent import resolve_session_agent
 from remit.resources.session_resources import copy_resources
 from remit.resources.session_wire import thread_to_wire, to_wire
 from remit.resources.sessions import new_session
@@ -80,13 +79,13 @@ class SessionRoutes:
             field="initial_events",
         )
         agent = await resolve_session_agent(services.agents, principal, params.agent)
-        environment = await usable_environment(services.catalog, principal, params.environment_id)
+        environment = await services.environments.usable(principal, params.environment_id)
         check_within_environment(
-            cast("list[JsonObject]", agent["tools"]), decode_config(environment).config, field="agent"
+            cast("list[JsonObject]", agent["tools"]), environment.config.config, field="agent"
         )
         if params.budget is not None:
             budgets.check_priced(str(cast("JsonObject", agent["model"])["id"]), services.prices)
-        has_packages = bool(packages_of(decode_config(environment).config))
+        has_packages = bool(packages_of(environment.config.config))
         await check_verifiers(services, principal, events, agent, has_packages=has_packages)
         files = await pin_files(services.files, principal, initial, field="initial_events")
         session_id = services.ids.new("sesn")
@@ -105,7 +104,7 @@ class SessionRoutes:
             session_id=session_id,
             agent=agent,
             environment_id=environment.id,
-            environment_config=decode_config(environment).config,
+            environment_config=environment.config.config,
             effects=budgets.session_accounts(
                 nano_usd=budgets.budget_nano_usd(params.budget) if params.budget is not None else None,
                 has_priced_verifier=budgets.has_priced_verifier(events),

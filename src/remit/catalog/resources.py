@@ -1,0 +1,223 @@
+"""The kit of resources: what every kind of stored thing does, once. A kind says what it keeps; rules of its own stand in
+its own file, over these. No HTTP, no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as with_fields
+from typing import Generic, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from remit.clock import Clock, rfc3339
+from remit.errors import Conflict, WrongState
+from remit.ids import Ids
+from remit.interfaces import Catalog
+from remit.values import JsonObject, Page, Principal, Resource
+
+ATTEMPTS_MAX = 5
+"""How often a change is decided anew when somebody else changed the same resource in between."""
+
+Config = TypeVar("Config", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceKind(Generic[Config]):
+    """A kind of stored thing: what it is called, and what is kept of it."""
+
+    name: str
+    """In the catalog and, with a capital, in messages: `agent`, `memory store`."""
+    id_prefix: str
+    config: type[Config]
+    """All that people decide of it."""
+    shows_versions: bool = False
+    """Whether a change makes a version that can be retrieved, and archiving none. Otherwise the catalog's version
+    serves only to notice changes that were made in between."""
+    archived_code: str | None = None
+    """The stable code of the refusal to change, or use, one that is archived."""
+
+    def is_archived(self, id: str) -> WrongState:
+        """Return what every change of an archived one answers."""
+        return WrongState(
+            f"{self.name.capitalize()} {id!r} is archived and cannot be changed; create or use another one.",
+            code=self.archived_code,
+        )
+
+
+@dataclass(frozen=True)
+class Stored(Generic[Config]):
+    """One version of a resource, decoded."""
+
+    row: Resource
+    config: Config
+
+    @property
+    def id(self) -> str:
+        return self.row.id
+
+    @property
+    def version(self) -> int:
+        return self.row.version
+
+    @property
+    def is_archived(self) -> bool:
+        return self.row.archived_at_us is not None
+
+    def stamps(self) -> JsonObject:
+        """Return the three times that every resource shows on the wire."""
+        row = self.row
+        return {
+            "created_at": rfc3339(row.created_at_us),
+            "updated_at": rfc3339(row.updated_at_us),
+            "archived_at": rfc3339(row.archived_at_us) if row.archived_at_us is not None else None,
+        }
+
+
+class Resources(Generic[Config]):
+    """Create, retrieve, change, archive, delete and list the resources of one kind in a workspace."""
+
+    def __init__(self, kind: ResourceKind[Config], catalog: Catalog, clock: Clock, ids: Ids) -> None:
+        self.kind = kind
+        self._catalog = catalog
+        self._clock = clock
+        self._ids = ids
+
+    async def create(self, principal: Principal, config: Config, *, id: str | None = None) -> Stored[Config]:
+        """Store version 1. Raises Conflict when the id is taken."""
+        now_us = self._clock.now_us()
+        row = Resource(
+            workspace_id=principal.workspace_id,
+            kind=self.kind.name,
+            id=id or self._ids.new(self.kind.id_prefix),
+            version=1,
+            name=getattr(config, "name", None),
+            body=msgspec.json.encode(config),
+            created_at_us=now_us,
+            updated_at_us=now_us,
+        )
+        await self._catalog.create(principal, row)
+        return Stored(row, config)
+
+    async def ensure(self, principal: Principal, id: str, config: Config) -> Stored[Config]:
+        """Return the resource with this id, made of `config` if it is not there yet."""
+        try:
+            return await self.create(principal, config, id=id)
+        except Conflict:
+            return await self.retrieve(principal, id)
+
+    async def usable(self, principal: Principal, id: str) -> Stored[Config]:
+        """Return the newest version, if it may be given to new work. Raises NotFound, WrongState (archived)."""
+        stored = await self.retrieve(principal, id)
+        if stored.is_archived:
+            raise self.kind.is_archived(id)
+        return stored
+
+    async def retrieve(self, principal: Principal, id: str, version: int | None = None) -> Stored[Config]:
+        """Return the newest or the given version. Raises NotFound."""
+        return self.read(await self._catalog.retrieve(principal, self.kind.name, id, version))
+
+    def read(self, row: Resource) -> Stored[Config]:
+        """Return a row of this kind, decoded."""
+        return Stored(row, msgspec.json.decode(row.body, type=self.kind.config))
+
+    async def change(
+        self,
+        principal: Principal,
+        id: str,
+        decide: Callable[[Config], Config],
+        *,
+        expected_version: int | None = None,
+    ) -> Stored[Config]:
+        """Store what `decide` makes of the newest version, or return that one when it makes the same of it. `decide` is
+        asked again when somebody else was quicker.
+
+        Raises NotFound; WrongState when it is archived; Conflict (`version_conflict`) when `expected_version` is not
+        the newest; whatever `decide` raises.
+        """
+        for _ in range(ATTEMPTS_MAX):
+            current = await self.retrieve(principal, id)
+            if expected_version is not None and expected_version != current.version:
+                raise Conflict(
+                    f"`version`: {self.kind.name} {id!r} is at version {current.version}, not {expected_version}; "
+                    "retrieve it and decide again.",
+                    code="version_conflict",
+                )
+            if current.is_archived:
+                raise self.kind.is_archived(id)
+            config = decide(current.config)
+            if config == current.config:
+                return current
+            changed = Stored(
+                replace(
+                    current.row,
+                    version=current.version + 1,
+                    name=getattr(config, "name", None),
+                    body=msgspec.json.encode(config),
+                    updated_at_us=self._clock.now_us(),
+                ),
+                config,
+            )
+            if await self._replace(principal, changed.row, current.row):
+                return changed
+        raise self._is_contended(id)
+
+    async def archive(self, principal: Principal, id: str) -> Stored[Config]:
+        """Make it read-only for good; archiving twice changes nothing. Raises NotFound."""
+        for _ in range(ATTEMPTS_MAX):
+            current = await self.retrieve(principal, id)
+            if current.is_archived:
+                return current
+            now_us = self._clock.now_us()
+            row = replace(current.row, archived_at_us=now_us, updated_at_us=now_us)
+            if not self.kind.shows_versions:
+                row = replace(row, version=row.version + 1)
+            if await self._replace(principal, row, current.row):
+                return with_fields(current, row=row)
+        raise self._is_contended(id)
+
+    async def delete(self, principal: Principal, id: str) -> None:
+        """Remove all versions. Raises NotFound."""
+        await self._catalog.delete(principal, self.kind.name, id)
+
+    async def list(
+        self,
+        principal: Principal,
+        page: Page,
+        *,
+        include_archived: bool = False,
+        created_after_us: int | None = None,
+        created_before_us: int | None = None,
+    ) -> Sequence[Stored[Config]]:
+        """Return newest versions by time of creation; bounds exclusive."""
+        rows = await self._catalog.list(
+            principal,
+            self.kind.name,
+            page,
+            include_archived=include_archived,
+            created_after_us=created_after_us,
+            created_before_us=created_before_us,
+        )
+        return [self.read(row) for row in rows]
+
+    async def versions(self, principal: Principal, id: str, page: Page) -> Sequence[Stored[Config]]:
+        """Return all versions, newest first. Raises NotFound."""
+        return [self.read(row) for row in await self._catalog.versions(principal, self.kind.name, id, page)]
+
+    async def _replace(self, principal: Principal, changed: Resource, current: Resource) -> bool:
+        try:
+            await self._catalog.update(
+                principal,
+                changed,
+                expected_version=current.version,
+                is_new_version=changed.version != current.version,
+            )
+        except (Conflict, WrongState):  # somebody was quicker, maybe with an archive: read it again
+            return False
+        return True
+
+    def _is_contended(self, id: str) -> Conflict:
+        return Conflict(
+            f"{self.kind.name.capitalize()} {id!r} is being changed by others all the time; try again."
+        )
