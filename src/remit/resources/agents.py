@@ -16,7 +16,7 @@ from remit.resources.agent_config import Harnesses, resolve_create, resolve_upda
 from remit.resources.tools import as_offered
 from remit.resources.web_settings import NO_WEB, WebOffer
 from remit.schema.agents import AgentConfig, AgentCreate, AgentUpdate, agent_body, snapshot_body
-from remit.values import JsonObject, Page, Principal, Resource
+from remit.values import JsonObject, Page, Principal, Resource, ResourceFilter
 
 KIND = "agent"
 ATTEMPTS_MAX = 5
@@ -113,11 +113,13 @@ class Agents:
         """Newest versions; bounds exclusive."""
         return await self._catalog.list(
             principal,
-            KIND,
+            ResourceFilter(
+                kind=KIND,
+                include_archived=include_archived,
+                created_after_us=created_after_us,
+                created_before_us=created_before_us,
+            ),
             page,
-            include_archived=include_archived,
-            created_after_us=created_after_us,
-            created_before_us=created_before_us,
         )
 
     async def versions(self, principal: Principal, agent_id: str, page: Page) -> Sequence[Resource]:

@@ -22,7 +22,7 @@ from remit.schema.environments import (
     environment_body,
 )
 from remit.schema.wire import not_supported
-from remit.values import JsonObject, Page, Principal, Resource
+from remit.values import JsonObject, Page, Principal, Resource, ResourceFilter
 
 KIND = "environment"
 ATTEMPTS_MAX = 5
@@ -125,7 +125,9 @@ class Environments:
         self, principal: Principal, page: Page, *, include_archived: bool = False
     ) -> Sequence[Resource]:
         """By time of creation."""
-        return await self._catalog.list(principal, KIND, page, include_archived=include_archived)
+        return await self._catalog.list(
+            principal, ResourceFilter(kind=KIND, include_archived=include_archived), page
+        )
 
     async def _replace(self, principal: Principal, changed: Resource, current: Resource) -> Resource | None:
         stored = replace(changed, version=current.version + 1, updated_at_us=self._clock.now_us())
