@@ -50,6 +50,7 @@ from remit.values import (
     Purpose,
     Rate,
     Resource,
+    ResourceFilter,
     SandboxCapabilities,
     SandboxSpec,
     Service,
@@ -58,6 +59,7 @@ from remit.values import (
     StreamFilter,
     StreamHead,
     StreamKind,
+    StreamRead,
     ToolContext,
     ToolResult,
     ToolUse,
@@ -108,6 +110,19 @@ class SessionStore(Protocol):
     ) -> Sequence[EventRow]:
         """Rows in order of seq; with `bytes_max` none after the one whose body fills it. Sees every append that returned
         before the call. Raises NotFound."""
+        ...
+
+    async def read_stream(
+        self,
+        principal: Principal,
+        stream_id: str,
+        *,
+        after_seq: int = 0,
+        limit: int = 1000,
+        bytes_max: int | None = None,
+    ) -> StreamRead:
+        """The head, the rows as `read` gives them, and all accounts, of one instant and in one round trip. Raises
+        NotFound."""
         ...
 
     async def read_before(
@@ -224,7 +239,7 @@ class Catalog(Protocol):
     """Durable keeper of resources, keys and blob references. `kind` and `id` name a resource within a workspace."""
 
     async def create(self, principal: Principal, resource: Resource) -> None:
-        """Insert version 1. Raises Conflict when the id is taken."""
+        """Insert version 1. Raises Conflict when the id is taken, KeyTaken when the unique key is."""
         ...
 
     async def retrieve(
@@ -236,22 +251,22 @@ class Catalog(Protocol):
     async def update(
         self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
     ) -> None:
-        """Replace the current row if its version is `expected_version` (else Conflict) and it is not archived (else
-        WrongState: nothing un-archives). With `is_new_version` the resource's version is one more and the former one
-        stays retrievable."""
+        """Replace the current row if its version is `expected_version` (else Conflict), it is not archived (else
+        WrongState: nothing un-archives) and its unique key is its own (else KeyTaken). With `is_new_version` the
+        resource's version is one more and the former one stays retrievable. `created_at_us` and `parent_id` stay."""
         ...
 
     async def list(
         self,
         principal: Principal,
-        kind: str,
+        filter: ResourceFilter,
         page: Page,
-        *,
-        include_archived: bool = False,
-        created_after_us: int | None = None,
-        created_before_us: int | None = None,
     ) -> Sequence[Resource]:
-        """Current versions by (created_at, id); bounds exclusive."""
+        """Current versions by (created_at, id)."""
+        ...
+
+    async def count(self, principal: Principal, filter: ResourceFilter) -> int:
+        """How many `list` would give on all pages."""
         ...
 
     async def versions(self, principal: Principal, kind: str, id: str, page: Page) -> Sequence[Resource]:
@@ -259,7 +274,7 @@ class Catalog(Protocol):
         ...
 
     async def delete(self, principal: Principal, kind: str, id: str) -> None:
-        """Remove all versions. Raises NotFound."""
+        """Remove all versions; what stands under it stays. Raises NotFound."""
         ...
 
     async def put_key(self, key: KeyRow) -> None:

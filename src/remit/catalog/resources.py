@@ -3,24 +3,36 @@ its own file, over these. No HTTP, no SQL."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
-from typing import Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar, Unpack
 
 import msgspec
 from msgspec.structs import replace
 
 from remit.clock import Clock, rfc3339
-from remit.errors import Conflict, WrongState
+from remit.errors import Conflict, KeyTaken, WrongState
 from remit.ids import Ids
 from remit.interfaces import Catalog
-from remit.values import JsonObject, Page, Principal, Resource
+from remit.values import JsonObject, Page, Principal, Resource, ResourceFilter
 
 ATTEMPTS_MAX = 5
 """How often a change is decided anew when somebody else changed the same resource in between."""
 
 Config = TypeVar("Config", bound=msgspec.Struct)
+
+
+class Selection(TypedDict, total=False):
+    """The fields of a `ResourceFilter` without its kind."""
+
+    parent_id: str | None
+    unique_key: str | None
+    unique_key_prefix: str | None
+    labels: Mapping[str, str]
+    include_archived: bool
+    created_after_us: int | None
+    created_before_us: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +49,10 @@ class ResourceKind(Generic[Config]):
     serves only to notice changes that were made in between."""
     archived_code: str | None = None
     """The stable code of the refusal to change, or use, one that is archived."""
+    unique_key: Callable[[Config], str | None] = lambda _: None
+    """What is taken once among those of a parent that are not archived."""
+    labels: Callable[[Config], Mapping[str, str]] = lambda _: {}
+    """What lists select by."""
 
     def is_archived(self, id: str) -> WrongState:
         """Return what every change of an archived one answers."""
@@ -84,21 +100,25 @@ class Resources(Generic[Config]):
         self._clock = clock
         self._ids = ids
 
-    async def create(self, principal: Principal, config: Config, *, id: str | None = None) -> Stored[Config]:
-        """Store version 1. Raises Conflict when the id is taken."""
+    async def create(
+        self, principal: Principal, config: Config, *, id: str | None = None, parent_id: str | None = None
+    ) -> Stored[Config]:
+        """Store version 1. Raises Conflict when the id is taken, KeyTaken when the unique key is."""
         now_us = self._clock.now_us()
         row = Resource(
             workspace_id=principal.workspace_id,
             kind=self.kind.name,
             id=id or self._ids.new(self.kind.id_prefix),
             version=1,
-            name=getattr(config, "name", None),
-            body=msgspec.json.encode(config),
+            name=None,
+            body=b"",
             created_at_us=now_us,
             updated_at_us=now_us,
+            parent_id=parent_id,
         )
-        await self._catalog.create(principal, row)
-        return Stored(row, config)
+        stored = self._with(row, config)
+        await self._catalog.create(principal, stored.row)
+        return stored
 
     async def ensure(self, principal: Principal, id: str, config: Config) -> Stored[Config]:
         """Return the resource with this id, made of `config` if it is not there yet."""
@@ -149,16 +169,8 @@ class Resources(Generic[Config]):
             config = decide(current.config)
             if config == current.config:
                 return current
-            changed = Stored(
-                replace(
-                    current.row,
-                    version=current.version + 1,
-                    name=getattr(config, "name", None),
-                    body=msgspec.json.encode(config),
-                    updated_at_us=self._clock.now_us(),
-                ),
-                config,
-            )
+            row = replace(current.row, version=current.version + 1, updated_at_us=self._clock.now_us())
+            changed = self._with(row, config)
             if await self._replace(principal, changed.row, current.row):
                 return changed
         raise self._is_contended(id)
@@ -182,28 +194,33 @@ class Resources(Generic[Config]):
         await self._catalog.delete(principal, self.kind.name, id)
 
     async def list(
-        self,
-        principal: Principal,
-        page: Page,
-        *,
-        include_archived: bool = False,
-        created_after_us: int | None = None,
-        created_before_us: int | None = None,
+        self, principal: Principal, page: Page, **selection: Unpack[Selection]
     ) -> Sequence[Stored[Config]]:
-        """Return newest versions by time of creation; bounds exclusive."""
-        rows = await self._catalog.list(
-            principal,
-            self.kind.name,
-            page,
-            include_archived=include_archived,
-            created_after_us=created_after_us,
-            created_before_us=created_before_us,
-        )
+        """Return newest versions by time of creation."""
+        rows = await self._catalog.list(principal, self._filter(selection), page)
         return [self.read(row) for row in rows]
+
+    async def count(self, principal: Principal, **selection: Unpack[Selection]) -> int:
+        """Return how many `list` would give on all pages."""
+        return await self._catalog.count(principal, self._filter(selection))
 
     async def versions(self, principal: Principal, id: str, page: Page) -> Sequence[Stored[Config]]:
         """Return all versions, newest first. Raises NotFound."""
         return [self.read(row) for row in await self._catalog.versions(principal, self.kind.name, id, page)]
+
+    def _filter(self, selection: Selection) -> ResourceFilter:
+        return ResourceFilter(kind=self.kind.name, **selection)
+
+    def _with(self, row: Resource, config: Config) -> Stored[Config]:
+        """The row with everything that follows from the configuration."""
+        row = replace(
+            row,
+            name=getattr(config, "name", None),
+            body=msgspec.json.encode(config),
+            unique_key=self.kind.unique_key(config),
+            labels=self.kind.labels(config),
+        )
+        return Stored(row, config)
 
     async def _replace(self, principal: Principal, changed: Resource, current: Resource) -> bool:
         try:
@@ -213,6 +230,8 @@ class Resources(Generic[Config]):
                 expected_version=current.version,
                 is_new_version=changed.version != current.version,
             )
+        except KeyTaken:
+            raise
         except (Conflict, WrongState):  # somebody was quicker, maybe with an archive: read it again
             return False
         return True

@@ -160,8 +160,8 @@ async def _give_back_from_session(store: SessionStore, principal: Principal, ses
     """False while something in the session still holds money."""
     for _ in range(GIVE_BACK_ATTEMPTS_MAX):
         try:
-            head = await store.head(principal, session_id)
-            accounts = await store.accounts(principal, session_id)
+            read = await store.read_stream(principal, session_id, limit=0)
+            accounts = read.accounts
             effects = _give_backs(accounts, await store.grants(principal, session_id))
         except NotFound:
             return True  # never made, or deleted: _spent_by_session decides what it spent
@@ -171,7 +171,7 @@ async def _give_back_from_session(store: SessionStore, principal: Principal, ses
             return True
         try:
             await store.append(
-                principal, Append(stream_id=session_id, expected_seq=head.seq, effects=effects)
+                principal, Append(stream_id=session_id, expected_seq=read.head.seq, effects=effects)
             )
         except (SequenceConflict, HoldRefused):
             continue  # the session went on meanwhile: look again

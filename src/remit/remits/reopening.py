@@ -165,10 +165,13 @@ async def continue_session(
     """Let the session go on with the turn that stopped, once per key, with what it is granted. Raises NotFound."""
     event = events.continued(event_id, key=key)
     for _ in range(ATTEMPTS_MAX):
-        seq = (await store.head(principal, session_id)).seq
-        effects = arriving(notes, await store.accounts(principal, session_id)) if notes else ()
+        read = await store.read_stream(principal, session_id, limit=0)
         append = Append(
-            stream_id=session_id, events=(event,), effects=effects, expected_seq=seq, wake_at_us=now_us
+            stream_id=session_id,
+            events=(event,),
+            effects=arriving(notes, read.accounts) if notes else (),
+            expected_seq=read.head.seq,
+            wake_at_us=now_us,
         )
         try:
             return await store.append(principal, append)

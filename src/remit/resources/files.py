@@ -19,7 +19,7 @@ from remit.ids import Ids
 from remit.interfaces import Catalog
 from remit.resources.kept_blobs import Keeping, KeptBlobs
 from remit.schema.files import FILE_BYTES_MAX, FILENAME_LENGTH_MAX
-from remit.values import JsonObject, Page, Principal, Resource
+from remit.values import JsonObject, Page, Principal, Resource, ResourceFilter
 
 KIND = "file"
 MIME_TYPE_DEFAULT = "application/octet-stream"
@@ -162,7 +162,7 @@ class Files:
 
     async def list(self, principal: Principal, page: Page) -> Sequence[Resource]:
         """All files of the workspace by time of creation."""
-        return await self._catalog.list(principal, KIND, page)
+        return await self._catalog.list(principal, ResourceFilter(kind=KIND), page)
 
     def stream(self, resource: Resource) -> AsyncIterator[bytes]:
         """The bytes of a usable file in pieces."""

@@ -28,13 +28,12 @@ class AccountRoutes:
         session_id = str(request.path_params["session_id"])
         missing = NotFound(f"No session {session_id!r} in this workspace.")
         try:
-            head = await store.head(principal, session_id)
+            read = await store.read_stream(principal, session_id, limit=0)
         except NotFound as error:
             raise missing from error
-        if head.kind != "session":
+        if read.head.kind != "session":
             raise missing
-        accounts = await store.accounts(principal, session_id)
-        return json_response({"data": [_view(account) for account in accounts], "next_page": None})
+        return json_response({"data": [_view(account) for account in read.accounts], "next_page": None})
 
 
 def _view(account: Account) -> JsonObject:

@@ -169,8 +169,7 @@ class EventRoutes:
         }
         last_attempt = services.settings.decision_attempts_max - 1
         for attempt in range(services.settings.decision_attempts_max):
-            accounts = await services.sessions.accounts(principal, session_id)
-            state, _ = await services.states.load(principal, session_id)
+            state, _, accounts = await services.states.load_all(principal, session_id)
             admit(state, params, known)
             require_room(state, events)
             append = _receipt(

@@ -181,7 +181,7 @@ class SessionRoutes:
 
         await self._change(principal, session_id, decide, is_deletion=True)
         with suppress(NotFound):  # a worker was quicker
-            state, _ = await services.states.load_any(principal, session_id)
+            state, _, _ = await services.states.load_all(principal, session_id, with_deleted=True)
             await services.removal.remove(principal, state)
         services.states.forget(principal, session_id)
         return json_response({"id": session_id, "type": "session_deleted"})
@@ -266,10 +266,10 @@ class SessionRoutes:
     ) -> None:
         """Fold, decide, append; again when the session moved on in between."""
         services = self._services
-        load = services.states.load_any if is_deletion else services.states.load
         for attempt in range(services.settings.decision_attempts_max):
-            accounts = await services.sessions.accounts(principal, session_id)
-            state, head = await load(principal, session_id)
+            state, head, accounts = await services.states.load_all(
+                principal, session_id, with_deleted=is_deletion
+            )
             append = decide(state, head, accounts)
             if append is None:
                 return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from remit.errors import NotFound
 from remit.interfaces import SessionStore
@@ -10,10 +12,18 @@ from remit.resources.rows import BYTES_PER_READ, ROWS_PER_READ
 from remit.session import checkpoints
 from remit.session.folding import fold
 from remit.session.state import SessionState
-from remit.values import Principal, StreamHead
+from remit.values import Account, Principal, StreamHead
 
 STATES_MAX = 256
 """More than a page of a list, which would otherwise replay each session every time."""
+
+
+class LoadedSession(NamedTuple):
+    """A session as it was when it was read; the state may be of a later moment than the head and the accounts."""
+
+    state: SessionState
+    head: StreamHead
+    accounts: Sequence[Account]
 
 
 class SessionStates:
@@ -29,19 +39,34 @@ class SessionStates:
 
     async def load(self, principal: Principal, session_id: str) -> tuple[SessionState, StreamHead]:
         """The fold of every row that was durable before the call. Raises NotFound, also for a deleted session."""
-        state, head = await self.load_any(principal, session_id)
-        if state.is_deleted:
-            raise _no_session(session_id)
-        return state, head
+        loaded = await self.load_all(principal, session_id)
+        return loaded.state, loaded.head
 
-    async def load_any(self, principal: Principal, session_id: str) -> tuple[SessionState, StreamHead]:
-        """The same, also when the deletion is recorded but not yet carried out."""
+    async def load_all(
+        self, principal: Principal, session_id: str, *, with_deleted: bool = False
+    ) -> LoadedSession:
+        """The same with the accounts, in one round trip; `with_deleted`: also when a deletion is recorded but not yet
+        carried out."""
+        known = self._states.get((principal.workspace_id, session_id))
         try:
-            head = await self._store.head(principal, session_id)
+            # Of a session that is not known nothing but the head: a stored fold may spare its rows.
+            read = await self._store.read_stream(
+                principal,
+                session_id,
+                after_seq=0 if known is None else known.seq,
+                limit=0 if known is None else ROWS_PER_READ,
+                bytes_max=BYTES_PER_READ,
+            )
         except NotFound as error:
             self._states.pop((principal.workspace_id, session_id), None)
             raise _no_session(session_id) from error
-        return await self.at(principal, head), head
+        if known is not None:
+            # Another request may have folded some of these rows while this one was reading.
+            fold((row for row in read.rows if row.seq > known.seq), known)
+        state = await self.at(principal, read.head)
+        if state.is_deleted and not with_deleted:
+            raise _no_session(session_id)
+        return LoadedSession(state, read.head, read.accounts)
 
     def forget(self, principal: Principal, session_id: str) -> None:
         """Let go of a session that is deleted."""
