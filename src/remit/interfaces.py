@@ -238,8 +238,11 @@ class SessionStore(Protocol):
 class Catalog(Protocol):
     """Durable keeper of resources, keys and blob references. `kind` and `id` name a resource within a workspace."""
 
-    async def create(self, principal: Principal, resource: Resource) -> None:
-        """Insert version 1. Raises Conflict when the id is taken, KeyTaken when the unique key is."""
+    async def create(
+        self, principal: Principal, resource: Resource, *, along: Sequence[Resource] = ()
+    ) -> None:
+        """Insert version 1; of those `along` as well, all of them or none. Raises Conflict when an id is taken, KeyTaken
+        when a unique key is."""
         ...
 
     async def retrieve(
@@ -249,11 +252,18 @@ class Catalog(Protocol):
         ...
 
     async def update(
-        self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
+        self,
+        principal: Principal,
+        resource: Resource,
+        *,
+        expected_version: int,
+        is_new_version: bool,
+        along: Sequence[Resource] = (),
     ) -> None:
         """Replace the current row if its version is `expected_version` (else Conflict), it is not archived (else
         WrongState: nothing un-archives) and its unique key is its own (else KeyTaken). With `is_new_version` the
-        resource's version is one more and the former one stays retrievable. `created_at_us` and `parent_id` stay."""
+        resource's version is one more and the former one stays retrievable. `created_at_us` and `parent_id` stay. Those
+        `along` are created in the same transaction."""
         ...
 
     async def list(
@@ -273,8 +283,8 @@ class Catalog(Protocol):
         """All versions, newest first unless `is_ascending`; the page position is (version, id)."""
         ...
 
-    async def delete(self, principal: Principal, kind: str, id: str) -> None:
-        """Remove all versions; what stands under it stays. Raises NotFound."""
+    async def delete(self, principal: Principal, kind: str, id: str, *, with_children: bool = False) -> None:
+        """Remove all versions; `with_children` also of whatever has it as parent, else that stays. Raises NotFound."""
         ...
 
     async def put_key(self, key: KeyRow) -> None:

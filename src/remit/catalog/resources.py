@@ -101,9 +101,16 @@ class Resources(Generic[Config]):
         self._ids = ids
 
     async def create(
-        self, principal: Principal, config: Config, *, id: str | None = None, parent_id: str | None = None
+        self,
+        principal: Principal,
+        config: Config,
+        *,
+        id: str | None = None,
+        parent_id: str | None = None,
+        along: Sequence[Resource] = (),
     ) -> Stored[Config]:
-        """Store version 1. Raises Conflict when the id is taken, KeyTaken when the unique key is."""
+        """Store version 1, and what goes `along` with it. Raises Conflict when an id is taken, KeyTaken when a unique key
+        is."""
         now_us = self._clock.now_us()
         row = Resource(
             workspace_id=principal.workspace_id,
@@ -117,7 +124,7 @@ class Resources(Generic[Config]):
             parent_id=parent_id,
         )
         stored = self._with(row, config)
-        await self._catalog.create(principal, stored.row)
+        await self._catalog.create(principal, stored.row, along=along)
         return stored
 
     async def ensure(self, principal: Principal, id: str, config: Config) -> Stored[Config]:
@@ -189,9 +196,9 @@ class Resources(Generic[Config]):
                 return with_fields(current, row=row)
         raise self._is_contended(id)
 
-    async def delete(self, principal: Principal, id: str) -> None:
-        """Remove all versions. Raises NotFound."""
-        await self._catalog.delete(principal, self.kind.name, id)
+    async def delete(self, principal: Principal, id: str, *, with_children: bool = False) -> None:
+        """Remove all versions; `with_children` also of what stands under it. Raises NotFound."""
+        await self._catalog.delete(principal, self.kind.name, id, with_children=with_children)
 
     async def list(
         self, principal: Principal, page: Page, **selection: Unpack[Selection]

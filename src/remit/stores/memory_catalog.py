@@ -32,8 +32,19 @@ class MemoryCatalog:
         """(workspace, owner) → digests."""
         self._is_closed = False
 
-    async def create(self, principal: Principal, resource: Resource) -> None:
+    async def create(
+        self, principal: Principal, resource: Resource, *, along: Sequence[Resource] = ()
+    ) -> None:
         self._require_open()
+        before = dict(self._resources)
+        try:
+            for one in (resource, *along):
+                self._insert(principal, one)
+        except Conflict:
+            self._resources = before
+            raise
+
+    def _insert(self, principal: Principal, resource: Resource) -> None:
         key = (principal.workspace_id, resource.kind, resource.id)
         if key in self._resources:
             raise exists_already(resource)
@@ -55,7 +66,13 @@ class MemoryCatalog:
         raise no_such_version(kind, id, version)
 
     async def update(
-        self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
+        self,
+        principal: Principal,
+        resource: Resource,
+        *,
+        expected_version: int,
+        is_new_version: bool,
+        along: Sequence[Resource] = (),
     ) -> None:
         self._require_open()
         versions = self._find(principal, resource.kind, resource.id)
@@ -71,10 +88,15 @@ class MemoryCatalog:
             created_at_us=current.created_at_us,
             parent_id=current.parent_id,
         )
-        if is_new_version:
-            versions.append(updated)
-        else:
-            versions[-1] = updated
+        name = (principal.workspace_id, resource.kind, resource.id)
+        before = dict(self._resources)
+        self._resources[name] = [*(versions if is_new_version else versions[:-1]), updated]
+        try:
+            for one in along:
+                self._insert(principal, one)
+        except Conflict:
+            self._resources = before
+            raise
 
     async def list(
         self,
@@ -98,10 +120,18 @@ class MemoryCatalog:
             versions.reverse()
         return [row for row in versions if is_after(page, (row.version, row.id))][: page.limit]
 
-    async def delete(self, principal: Principal, kind: str, id: str) -> None:
+    async def delete(self, principal: Principal, kind: str, id: str, *, with_children: bool = False) -> None:
         self._require_open()
         self._find(principal, kind, id)
         del self._resources[principal.workspace_id, kind, id]
+        if with_children:
+            children = [
+                name
+                for name, versions in self._resources.items()
+                if name[0] == principal.workspace_id and versions[-1].parent_id == id
+            ]
+            for name in children:
+                del self._resources[name]
 
     async def put_key(self, key: KeyRow) -> None:
         self._require_open()

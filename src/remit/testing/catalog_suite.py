@@ -236,6 +236,45 @@ async def check_of_many_who_want_one_key_one_has_it(make_catalog: MakeCatalog) -
         assert [one.holder_id for one in refusals] == [winner.id] * 9
 
 
+async def check_what_goes_along_is_stored_with_the_rest_or_not_at_all(make_catalog: MakeCatalog) -> None:
+    async with make_catalog() as catalog:
+        await catalog.create(
+            ONE, _memory("a"), along=[_memory("a1", parent_id="a"), _memory("a2", parent_id="a")]
+        )
+        with refused(Conflict, "a2"):
+            await catalog.create(ONE, _memory("b"), along=[_memory("b1"), _memory("a2")])
+        for is_new_version in (True, False):
+            changed = _memory("a", unique_key="/changed")
+            with refused(Conflict, "a1"):
+                await catalog.update(
+                    ONE,
+                    changed,
+                    expected_version=1,
+                    is_new_version=is_new_version,
+                    along=[_memory("c"), _memory("a1")],
+                )
+        assert (await catalog.retrieve(ONE, "memory", "a")).unique_key is None
+        await catalog.update(
+            ONE, _memory("a"), expected_version=1, is_new_version=True, along=[_memory("a3", parent_id="a")]
+        )
+        found = await catalog.list(ONE, ResourceFilter(kind="memory"), Page(limit=9, is_ascending=True))
+        assert [one.id for one in found] == ["a", "a1", "a2", "a3"]
+
+
+async def check_children_are_deleted_with_their_parent_where_that_is_said(make_catalog: MakeCatalog) -> None:
+    async with make_catalog() as catalog:
+        for principal in (ONE, TWO):
+            await catalog.create(principal, _memory("a"))
+            for id in ("a1", "a2"):
+                await catalog.create(principal, _memory(id, parent_id="a"))
+            await catalog.create(principal, _memory("b", parent_id="c"))
+        await catalog.delete(ONE, "memory", "a", with_children=True)
+        left = await catalog.list(ONE, ResourceFilter(kind="memory"), Page(limit=9))
+        assert [one.id for one in left] == ["b"]
+        await catalog.delete(TWO, "memory", "a")
+        assert await catalog.count(TWO, ResourceFilter(kind="memory", parent_id="a")) == 2
+
+
 async def check_versions_are_listed_newest_first_in_pages(make_catalog: MakeCatalog) -> None:
     async with make_catalog() as catalog:
         await catalog.create(ONE, _agent("a"))

@@ -67,13 +67,12 @@ class SqliteCatalog:
 
     # ----------------------------------------------------------------------------------------- resources
 
-    async def create(self, principal: Principal, resource: Resource) -> None:
+    async def create(
+        self, principal: Principal, resource: Resource, *, along: Sequence[Resource] = ()
+    ) -> None:
         def run(cursor: Cursor) -> None:
-            name = (principal.workspace_id, resource.kind, resource.id)
-            if cursor.execute(_CURRENT, name).fetchone() is not None:
-                raise exists_already(resource)
-            _require_free_key(cursor, principal, resource, parent_id=resource.parent_id)
-            _insert(cursor, principal, resource, version=1)
+            for one in (resource, *along):
+                _create(cursor, principal, one)
 
         await self._database.write(run)
 
@@ -94,7 +93,13 @@ class SqliteCatalog:
         return self._database.read(run)
 
     async def update(
-        self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
+        self,
+        principal: Principal,
+        resource: Resource,
+        *,
+        expected_version: int,
+        is_new_version: bool,
+        along: Sequence[Resource] = (),
     ) -> None:
         def run(cursor: Cursor) -> None:
             name = (principal.workspace_id, resource.kind, resource.id)
@@ -129,6 +134,8 @@ class SqliteCatalog:
                         version,
                     ),
                 )
+            for one in along:
+                _create(cursor, principal, one)
 
         await self._database.write(run)
 
@@ -158,13 +165,18 @@ class SqliteCatalog:
             "version", ["workspace_id = ?", "kind = ?", "id = ?"], [principal.workspace_id, kind, id], page
         )
 
-    async def delete(self, principal: Principal, kind: str, id: str) -> None:
+    async def delete(self, principal: Principal, kind: str, id: str, *, with_children: bool = False) -> None:
         def run(cursor: Cursor) -> None:
             _require_resource(cursor, principal, kind, id)
             cursor.execute(
                 "DELETE FROM resources WHERE workspace_id = ? AND kind = ? AND id = ?",
                 (principal.workspace_id, kind, id),
             )
+            if with_children:
+                cursor.execute(
+                    "DELETE FROM resources WHERE workspace_id = ? AND parent_id = ?",
+                    (principal.workspace_id, id),
+                )
 
         await self._database.write(run)
 
@@ -352,6 +364,14 @@ def _require_free_key(
 
 def _labels(resource: Resource) -> str:
     return msgspec.json.encode(resource.labels).decode()
+
+
+def _create(cursor: Cursor, principal: Principal, resource: Resource) -> None:
+    name = (principal.workspace_id, resource.kind, resource.id)
+    if cursor.execute(_CURRENT, name).fetchone() is not None:
+        raise exists_already(resource)
+    _require_free_key(cursor, principal, resource, parent_id=resource.parent_id)
+    _insert(cursor, principal, resource, version=1)
 
 
 def _insert(cursor: Cursor, principal: Principal, resource: Resource, *, version: int) -> None:
