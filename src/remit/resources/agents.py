@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import msgspec
 from msgspec import UNSET
@@ -15,7 +16,7 @@ from remit.interfaces import Catalog
 from remit.resources.agent_config import Harnesses, resolve_create, resolve_update
 from remit.resources.tools import as_offered
 from remit.resources.web_settings import NO_WEB, WebOffer
-from remit.schema.agents import AgentConfig, AgentCreate, AgentUpdate, agent_body, snapshot_body
+from remit.schema.agents import Agent, AgentConfig, AgentCreate, AgentUpdate, agent_body, snapshot_body
 from remit.values import JsonObject, Page, Principal, Resource
 
 KIND = "agent"
@@ -124,7 +125,7 @@ class Agents:
         """All versions, newest first. Raises NotFound."""
         return await self._catalog.versions(principal, KIND, agent_id, page)
 
-    def to_wire(self, resource: Resource) -> JsonObject:
+    def to_wire(self, resource: Resource) -> Agent:
         """The agent object of the API, with the tools that are offered now."""
         archived_at_us = resource.archived_at_us
         return agent_body(
@@ -140,7 +141,8 @@ class Agents:
         """The agent as a session keeps it, with the tools that are offered now; `config` in place of the stored one
         where a session overrides parts."""
         kept = self._as_offered(config or decode_config(resource))
-        return snapshot_body(kept, id=resource.id, version=resource.version)
+        snapshot = snapshot_body(kept, id=resource.id, version=resource.version)
+        return cast("JsonObject", snapshot)  # as it goes into the log
 
     def _as_offered(self, config: AgentConfig) -> AgentConfig:
         return replace(config, tools=as_offered(config.tools, self.web))

@@ -15,6 +15,7 @@ from remit.interfaces import Catalog
 from remit.resources.environment_config import DefaultNetworking, resolve_config, system_packages
 from remit.resources.metadata import merge_metadata
 from remit.schema.environments import (
+    Environment,
     EnvironmentConfig,
     EnvironmentCreate,
     EnvironmentUpdate,
@@ -22,7 +23,7 @@ from remit.schema.environments import (
     environment_body,
 )
 from remit.schema.wire import not_supported
-from remit.values import JsonObject, Page, Principal, Resource
+from remit.values import Page, Principal, Resource
 
 KIND = "environment"
 ATTEMPTS_MAX = 5
@@ -187,7 +188,7 @@ def decode_config(resource: Resource) -> EnvironmentConfig:
     return msgspec.json.decode(resource.body, type=EnvironmentConfig)
 
 
-def environment_to_wire(resource: Resource) -> JsonObject:
+def environment_to_wire(resource: Resource) -> Environment:
     """The environment object of the API."""
     archived_at_us = resource.archived_at_us
     return environment_body(

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import msgspec
 from starlette.responses import Response
 
-from remit.schema.lists import LIMIT_DEFAULT, LIMIT_MAX, encode_list
+from remit.schema.lists import Paging, encode_list
 from remit.server.cursors import ListPage, decode_list_cursor
-from remit.server.requests import Query, encoded_response
-from remit.values import JsonObject, Resource
-
-T = TypeVar("T")
-
-PAGING = ("limit", "page")
+from remit.server.requests import encoded_response
+from remit.values import Resource
 
 
-def read_page(query: Query, *, list: str, is_ascending: bool = False) -> ListPage:
+def read_page(query: Paging, *, list: str, is_ascending: bool = False) -> ListPage:
     """`limit` and `page` of a list by time of creation. Raises InvalidRequest."""
-    text = query.text("page")
+    text = query.page
     return ListPage(
         list=list,
-        limit=query.number("limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT),
+        limit=query.limit,
         is_ascending=is_ascending,
         cursor=decode_list_cursor(text, list=list, is_ascending=is_ascending) if text else None,
     )
@@ -32,7 +27,7 @@ def read_page(query: Query, *, list: str, is_ascending: bool = False) -> ListPag
 def resource_list(
     page: ListPage,
     resources: Sequence[Resource],
-    to_wire: Callable[[Resource], JsonObject],
+    to_wire: Callable[[Resource], object],
     position: Callable[[Resource], tuple[int, str]] = lambda r: (r.created_at_us, r.id),
 ) -> Response:
     """One page of catalog resources; `resources` may hold one more than the limit."""
