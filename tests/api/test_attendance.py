@@ -169,7 +169,7 @@ async def test_over_http_who_leaves_is_missed_and_a_remit_that_waits_for_consent
     working = await world.bench.create(**ASKED)
     async with (
         httpx2.AsyncClient(
-            transport=StreamingASGITransport(create_app(world.services, routes)),
+            transport=StreamingASGITransport(create_app(world.services, *routes)),
             base_url="http://remit",
             headers={"authorization": "Bearer rk_one"},
             timeout=None,

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from anthropic.types.beta.sessions import BetaManagedAgentsSessionEvent, BetaManagedAgentsStreamSessionEvents
-from starlette.routing import Route
 
-from parity.manifest import endpoints, served_methods
-from remit.schema.events import EVENT_TYPES
+from parity.manifest import served_methods
+from remit.schema.events import EventType
+from remit.server.refused import endpoints
+from remit.server.routes import Route
 
 Status = Literal["served", "partly", "refused"]
 
@@ -151,7 +152,7 @@ def _events() -> list[Requirement]:
     return found
 
 
-OWN_EVENTS = EVENT_TYPES - set(event_types())
+OWN_EVENTS = set(get_args(EventType)) - set(event_types())
 """Session events of Remit's own: docs/events.md."""
 
 

@@ -15,7 +15,7 @@ from remit.clock import Clock, rfc3339
 from remit.errors import Conflict, KeyTaken, WrongState
 from remit.ids import Ids
 from remit.interfaces import Catalog
-from remit.values import JsonObject, Page, Principal, Resource, ResourceFilter
+from remit.values import Page, Principal, Resource, ResourceFilter
 
 ATTEMPTS_MAX = 5
 """How often a change is decided anew when somebody else changed the same resource in between."""
@@ -62,6 +62,14 @@ class ResourceKind(Generic[Config]):
         )
 
 
+class Stamps(TypedDict):
+    """The times of a resource on the wire."""
+
+    created_at: str
+    updated_at: str
+    archived_at: str | None
+
+
 @dataclass(frozen=True)
 class Stored(Generic[Config]):
     """One version of a resource, decoded."""
@@ -81,7 +89,7 @@ class Stored(Generic[Config]):
     def is_archived(self) -> bool:
         return self.row.archived_at_us is not None
 
-    def stamps(self) -> JsonObject:
+    def stamps(self) -> Stamps:
         """Return the three times that every resource shows on the wire."""
         row = self.row
         return {

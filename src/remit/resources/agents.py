@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -13,8 +15,8 @@ from remit.interfaces import Catalog
 from remit.resources.agent_config import Harnesses, resolve_create, resolve_update
 from remit.resources.tools import as_offered
 from remit.resources.web_settings import NO_WEB, WebOffer
-from remit.schema.agents import AgentConfig, AgentCreate, AgentUpdate, snapshot_body
-from remit.values import JsonObject, JsonValue, Principal
+from remit.schema.agents import Agent, AgentConfig, AgentCreate, AgentUpdate, agent_body, snapshot_body
+from remit.values import JsonObject, Principal
 
 AGENT = ResourceKind(name="agent", id_prefix="agent", config=AgentConfig, shows_versions=True)
 
@@ -55,15 +57,16 @@ class Agents:
         expected = None if params.version is UNSET else params.version
         return await self._agents.change(principal, agent_id, decide, expected_version=expected)
 
-    def to_wire(self, agent: Stored[AgentConfig]) -> JsonObject:
+    def to_wire(self, agent: Stored[AgentConfig]) -> Agent:
         """Return the agent object of the API, with the tools that are offered now."""
-        shown = snapshot_body(self._as_offered(agent.config), id=agent.id, version=agent.version)
-        return {**shown, "metadata": dict[str, JsonValue](agent.config.metadata), **agent.stamps()}
+        offered = self._as_offered(agent.config)
+        return agent_body(offered, id=agent.id, version=agent.version, **agent.stamps())
 
     def snapshot(self, agent: Stored[AgentConfig], config: AgentConfig | None = None) -> JsonObject:
         """Return the agent as a session keeps it, with the tools that are offered now; `config` in place of the stored one
         where a session overrides parts."""
-        return snapshot_body(self._as_offered(config or agent.config), id=agent.id, version=agent.version)
+        snapshot = snapshot_body(self._as_offered(config or agent.config), id=agent.id, version=agent.version)
+        return cast("JsonObject", snapshot)  # as it goes into the log
 
     def _as_offered(self, config: AgentConfig) -> AgentConfig:
         return replace(config, tools=as_offered(config.tools, self.web))

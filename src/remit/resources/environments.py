@@ -15,6 +15,7 @@ from remit.interfaces import Catalog
 from remit.resources.environment_config import DefaultNetworking, resolve_config, system_packages
 from remit.resources.metadata import merge_metadata
 from remit.schema.environments import (
+    Environment,
     EnvironmentConfig,
     EnvironmentCreate,
     EnvironmentUpdate,
@@ -22,7 +23,7 @@ from remit.schema.environments import (
     environment_body,
 )
 from remit.schema.wire import not_supported
-from remit.values import JsonObject, Principal
+from remit.values import Principal
 
 ENVIRONMENT = ResourceKind(
     name="environment", id_prefix="env", config=EnvironmentConfig, archived_code="environment_archived"
@@ -126,6 +127,6 @@ def in_use(environment_id: str, users: Sequence[str]) -> WrongState:
     )
 
 
-def environment_to_wire(environment: Stored[EnvironmentConfig]) -> JsonObject:
+def environment_to_wire(environment: Stored[EnvironmentConfig]) -> Environment:
     """Return the environment object of the API."""
-    return {**environment_body(environment.config, id=environment.id), **environment.stamps()}
+    return environment_body(environment.config, id=environment.id, **environment.stamps())

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from remit.clock import parse_rfc3339
 from remit.errors import NotFound
@@ -16,9 +14,11 @@ from remit.remits.log import summary_of
 from remit.remits.receipt import make_receipt
 from remit.remits.views import remit_log_view
 from remit.resources.session_wire import to_wire
-from remit.server.auth import principal_of
+from remit.schema import inspection
+from remit.schema.operation import NoQuery
 from remit.server.remits import RemitRoutes
-from remit.server.requests import Query, json_response
+from remit.server.requests import json_response
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.session.folding import fold as fold_session
 from remit.values import (
@@ -37,22 +37,16 @@ class CheckRoutes:
         self._services = services
         self._remits = remits
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/v1/sessions/{stream_id}/check", self.check_session, methods=["GET"]),
-            Route("/v1/remits/{stream_id}/check", self.check_remit, methods=["GET"]),
-        ]
+    @handles(inspection.CHECK_SESSION)
+    async def check_session(self, call: Call[None, NoQuery], session_id: str) -> ASGIApp:
+        return await self._check(call.principal, session_id, "session")
 
-    async def check_session(self, request: Request) -> Response:
-        return await self._check(request, "session")
+    @handles(inspection.CHECK_REMIT)
+    async def check_remit(self, call: Call[None, NoQuery], remit_id: str) -> ASGIApp:
+        return await self._check(call.principal, remit_id, "remit")
 
-    async def check_remit(self, request: Request) -> Response:
-        return await self._check(request, "remit")
-
-    async def _check(self, request: Request, kind: StreamKind) -> Response:
-        Query(request)
-        services, principal = self._services, principal_of(request)
-        stream_id = str(request.path_params["stream_id"])
+    async def _check(self, principal: Principal, stream_id: str, kind: StreamKind) -> ASGIApp:
+        services = self._services
         missing = NotFound(f"No {kind} {stream_id!r} in this workspace.")
         try:
             head = await services.sessions.head(principal, stream_id)

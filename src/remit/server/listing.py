@@ -9,23 +9,19 @@ import msgspec
 from starlette.responses import Response
 
 from remit.catalog.resources import Stored
-from remit.schema.lists import LIMIT_DEFAULT, LIMIT_MAX, encode_list
+from remit.schema.lists import Paging, encode_list
 from remit.server.cursors import ListPage, decode_list_cursor
-from remit.server.requests import Query, encoded_response
-from remit.values import JsonObject
+from remit.server.requests import encoded_response
 
-T = TypeVar("T")
 Config = TypeVar("Config", bound=msgspec.Struct)
 
-PAGING = ("limit", "page")
 
-
-def read_page(query: Query, *, list: str, is_ascending: bool = False) -> ListPage:
+def read_page(query: Paging, *, list: str, is_ascending: bool = False) -> ListPage:
     """`limit` and `page` of a list by time of creation. Raises InvalidRequest."""
-    text = query.text("page")
+    text = query.page
     return ListPage(
         list=list,
-        limit=query.number("limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT),
+        limit=query.limit,
         is_ascending=is_ascending,
         cursor=decode_list_cursor(text, list=list, is_ascending=is_ascending) if text else None,
     )
@@ -34,7 +30,7 @@ def read_page(query: Query, *, list: str, is_ascending: bool = False) -> ListPag
 def resource_list(
     page: ListPage,
     resources: Sequence[Stored[Config]],
-    to_wire: Callable[[Stored[Config]], JsonObject],
+    to_wire: Callable[[Stored[Config]], object],
     position: Callable[[Stored[Config]], tuple[int, str]] = lambda stored: (
         stored.row.created_at_us,
         stored.id,

@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import anyio
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from remit.errors import NotFound
 from remit.gateway.direct_calls import DirectCalls
@@ -17,11 +14,12 @@ from remit.ledger.caps import is_cap
 from remit.remits.events import Command, InputReceived, encode_event
 from remit.remits.money import format_usd
 from remit.remits.working_session import SessionInput
-from remit.server.auth import principal_of
+from remit.schema import inspection
+from remit.schema.operation import NoQuery
 from remit.server.publishing import publish
-from remit.server.requests import Query, json_response, read_nothing
+from remit.server.routes import Call, handles
 from remit.server.services import Services
-from remit.values import Append, JsonValue, Page, Principal, StreamFilter, StreamKind
+from remit.values import Append, Page, Principal, StreamFilter, StreamKind
 
 SECONDS_MAX = 1.8
 """After that the report says what is left; whoever asked has been promised two."""
@@ -43,14 +41,10 @@ class StopRoutes:
             store=services.sessions, bus=services.bus, dispatcher=services.dispatcher, clock=services.clock
         )
 
-    def routes(self) -> list[Route]:
-        return [Route("/v1/stop", self.stop, methods=["POST"])]
-
-    async def stop(self, request: Request) -> Response:
+    @handles(inspection.STOP)
+    async def stop(self, call: Call[None, NoQuery]) -> inspection.Stopped:
         """Everything is kept: what was interrupted goes on when somebody says so."""
-        Query(request)
-        await read_nothing(request)
-        principal, clock = principal_of(request), self._services.clock
+        principal, clock = call.principal, self._services.clock
         deadline = clock.monotonic() + SECONDS_MAX
         stopped: dict[str, None] = {}
         cut = 0
@@ -69,18 +63,16 @@ class StopRoutes:
                 break
             with anyio.move_on_after(max(0.0, deadline - clock.monotonic())):
                 await clock.sleep(POLL_SECONDS)
-        return json_response(
-            {
-                "type": "stop",
-                "workspace_id": principal.workspace_id,
-                "interrupted": list[JsonValue](stopped),
-                "calls_cut": cut,
-                "running": list[JsonValue](running),
-                "calls_running": calls,
-                "held": {"usd": format_usd(held["nano_usd"]), "tokens": held["tokens"]},
-                "nothing_runs": is_quiet,
-            }
-        )
+        return {
+            "type": "stop",
+            "workspace_id": principal.workspace_id,
+            "interrupted": list(stopped),
+            "calls_cut": cut,
+            "running": running,
+            "calls_running": calls,
+            "held": {"usd": format_usd(held["nano_usd"]), "tokens": held["tokens"]},
+            "nothing_runs": is_quiet,
+        }
 
     async def _running(self, principal: Principal) -> list[str]:
         """Remits first: they interrupt their sessions, and start no more of them."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from remit.errors import NotFound
 from remit.remits.log import read_rows
 from remit.remits.state import fold as fold_remit
 from remit.remits.why import SessionFacts, explain_remit
-from remit.server.auth import principal_of
-from remit.server.requests import Query, json_response
+from remit.schema import inspection
+from remit.schema.operation import NoQuery
+from remit.server.requests import json_response
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.session.waiting import Why
 from remit.session.why import explain_session
@@ -32,24 +32,17 @@ class WhyRoutes:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/v1/sessions/{session_id}/why", self.session, methods=["GET"]),
-            Route("/v1/remits/{remit_id}/why", self.remit, methods=["GET"]),
-        ]
-
-    async def session(self, request: Request) -> Response:
-        Query(request)
-        services, principal = self._services, principal_of(request)
-        log = await self._read(principal, str(request.path_params["session_id"]), "session")
+    @handles(inspection.WHY_SESSION)
+    async def session(self, call: Call[None, NoQuery], session_id: str) -> ASGIApp:
+        services, principal = self._services, call.principal
+        log = await self._read(principal, session_id, "session")
         accounts = await services.sessions.accounts(principal, log.head.stream_id)
         return _answer(explain_session(log.rows, log.head, accounts, now_us=services.clock.now_us()))
 
-    async def remit(self, request: Request) -> Response:
-        Query(request)
-        principal = principal_of(request)
-        log = await self._read(principal, str(request.path_params["remit_id"]), "remit")
-        session = await self._working_session(principal, log)
+    @handles(inspection.WHY_REMIT)
+    async def remit(self, call: Call[None, NoQuery], remit_id: str) -> ASGIApp:
+        log = await self._read(call.principal, remit_id, "remit")
+        session = await self._working_session(call.principal, log)
         return _answer(explain_remit(log.rows, log.head, session, now_us=self._services.clock.now_us()))
 
     async def _working_session(self, principal: Principal, remit: _Log) -> SessionFacts | None:
@@ -77,5 +70,5 @@ class WhyRoutes:
         return _Log(head, tuple(row for row in rows if row.seq <= head.seq))
 
 
-def _answer(why: Why) -> Response:
+def _answer(why: Why) -> ASGIApp:
     return json_response({"type": "why", **msgspec.to_builtins(why)})

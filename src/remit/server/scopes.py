@@ -1,11 +1,12 @@
-"""What a key may call, by its scopes. A link's token looks at one stream and at nothing else."""
+"""What a key may call: its scopes against what the operation asks for. A link's token looks at one stream alone."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 
 from remit.errors import Forbidden, NotFound
 from remit.interfaces import SessionStore
+from remit.schema.operation import Scope
 from remit.values import Principal
 
 EVERYTHING = "*"
@@ -13,31 +14,28 @@ OPERATOR = "operator"
 READ = "read"
 READ_ONE = "read:"
 
-_LOOKS = frozenset({"GET", "HEAD"})
-METRICS_PATH = "/metrics"
-_OPERATORS_PATHS = ("/v1/keys", "/v1/caps", "/v1/reconcile", "/v1/doctor", METRICS_PATH)
-_SHOWN = re.compile(
-    r"/v1/(?:remits|sessions)/(?P<id>[^/]+)(?:/events|/events/stream|/stream|/receipt|/accounts|/why)?",
-    re.ASCII,
-)
-"""What a page about one stream is made of; not the files of its result."""
+
+def scope_of(method: str) -> Scope:
+    """What a call asks for that no operation tells of: to look asks less than to do."""
+    return "read" if method in ("GET", "HEAD") else "everything"
 
 
-async def check_reach(principal: Principal, method: str, path: str, sessions: SessionStore) -> None:
-    """Raises Forbidden when the key's scopes do not cover the call. Routes that need `operator` ask for it themselves."""
-    scopes = principal.scopes
-    if EVERYTHING in scopes:
+async def check_scope(
+    principal: Principal, needed: Scope, path: Mapping[str, str], sessions: SessionStore
+) -> None:
+    """Raises Forbidden when the key's scopes do not cover the call."""
+    has = principal.scopes
+    if needed == "operator":
+        require_operator(principal)
         return
-    if OPERATOR in scopes and path.startswith(_OPERATORS_PATHS):
+    if EVERYTHING in has or (READ in has and needed.startswith(READ)):
         return
-    if method in _LOOKS:
-        if READ in scopes:
-            return
-        shown = _SHOWN.fullmatch(path)
-        if shown is not None and await _is_shown(principal, shown["id"], sessions):
-            return
+    if OPERATOR in has and needed == "read_or_operator":
+        return
+    if needed == "read_one" and await _is_shown(principal, next(iter(path.values())), sessions):
+        return
     raise Forbidden(
-        f"Key {principal.actor!r} has the scopes {', '.join(scopes) or 'none'}, which do not cover this call; "
+        f"Key {principal.actor!r} has the scopes {', '.join(has) or 'none'}, which do not cover this call; "
         "use another key."
     )
 
