@@ -63,6 +63,14 @@ class KeyTaken(Conflict):
         self.holder_id = holder_id
 
 
+class PathConflict(Conflict):
+    """Another memory of the store is at this path; `details` name it."""
+
+
+class PreconditionFailed(Conflict):
+    """The memory's content is not the one that the caller has seen."""
+
+
 class WrongState(RemitError):
     """The thing exists but its state refuses this (archive while running, approve after the end)."""
 

@@ -3,7 +3,7 @@ its own file, over these. No HTTP, no SQL."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from typing import Generic, TypedDict, TypeVar, Unpack
@@ -21,6 +21,7 @@ ATTEMPTS_MAX = 5
 """How often a change is decided anew when somebody else changed the same resource in between."""
 
 Config = TypeVar("Config", bound=msgspec.Struct)
+Result = TypeVar("Result")
 
 
 class Selection(TypedDict, total=False):
@@ -119,6 +120,14 @@ class Resources(Generic[Config]):
     ) -> Stored[Config]:
         """Store version 1, and what goes `along` with it. Raises Conflict when an id is taken, KeyTaken when a unique key
         is."""
+        stored = self.made(principal, config, id=id, parent_id=parent_id)
+        await self._catalog.create(principal, stored.row, along=along)
+        return stored
+
+    def made(
+        self, principal: Principal, config: Config, *, id: str | None = None, parent_id: str | None = None
+    ) -> Stored[Config]:
+        """Return version 1 without storing it, for what goes along with something else."""
         now_us = self._clock.now_us()
         row = Resource(
             workspace_id=principal.workspace_id,
@@ -131,9 +140,7 @@ class Resources(Generic[Config]):
             updated_at_us=now_us,
             parent_id=parent_id,
         )
-        stored = self._with(row, config)
-        await self._catalog.create(principal, stored.row, along=along)
-        return stored
+        return self._with(row, config)
 
     async def ensure(self, principal: Principal, id: str, config: Config) -> Stored[Config]:
         """Return the resource with this id, made of `config` if it is not there yet."""
@@ -169,9 +176,10 @@ class Resources(Generic[Config]):
         asked again when somebody else was quicker.
 
         Raises NotFound; WrongState when it is archived; Conflict (`version_conflict`) when `expected_version` is not
-        the newest; whatever `decide` raises.
+        the newest; KeyTaken; whatever `decide` raises.
         """
-        for _ in range(ATTEMPTS_MAX):
+
+        async def attempt() -> Stored[Config] | None:
             current = await self.retrieve(principal, id)
             if expected_version is not None and expected_version != current.version:
                 raise Conflict(
@@ -182,27 +190,50 @@ class Resources(Generic[Config]):
             if current.is_archived:
                 raise self.kind.is_archived(id)
             config = decide(current.config)
-            if config == current.config:
-                return current
-            row = replace(current.row, version=current.version + 1, updated_at_us=self._clock.now_us())
-            changed = self._with(row, config)
-            if await self._replace(principal, changed.row, current.row):
-                return changed
-        raise self._is_contended(id)
+            return current if config == current.config else await self.replace(principal, current, config)
+
+        return await self.until_done(id, attempt)
 
     async def archive(self, principal: Principal, id: str) -> Stored[Config]:
         """Make it read-only for good; archiving twice changes nothing. Raises NotFound."""
-        for _ in range(ATTEMPTS_MAX):
+
+        async def attempt() -> Stored[Config] | None:
             current = await self.retrieve(principal, id)
-            if current.is_archived:
-                return current
-            now_us = self._clock.now_us()
-            row = replace(current.row, archived_at_us=now_us, updated_at_us=now_us)
-            if not self.kind.shows_versions:
-                row = replace(row, version=row.version + 1)
-            if await self._replace(principal, row, current.row):
-                return with_fields(current, row=row)
-        raise self._is_contended(id)
+            return current if current.is_archived else await self.put_away(principal, current)
+
+        return await self.until_done(id, attempt)
+
+    async def until_done(self, id: str, attempt: Callable[[], Awaitable[Result | None]]) -> Result:
+        """Return what an attempt at this resource gives; None is for "somebody was quicker, look again"."""
+        for _ in range(ATTEMPTS_MAX):
+            if (result := await attempt()) is not None:
+                return result
+        raise Conflict(
+            f"{self.kind.name.capitalize()} {id!r} is being changed by others all the time; try again."
+        )
+
+    async def replace(
+        self,
+        principal: Principal,
+        current: Stored[Config],
+        config: Config,
+        *,
+        along: Sequence[Resource] = (),
+    ) -> Stored[Config] | None:
+        """Store the version after this one, and what goes `along` with it; None when somebody was quicker. Raises NotFound,
+        KeyTaken."""
+        row = replace(current.row, version=current.version + 1, updated_at_us=self._clock.now_us())
+        return await self._store(principal, current, self._with(row, config), along)
+
+    async def put_away(
+        self, principal: Principal, current: Stored[Config], *, along: Sequence[Resource] = ()
+    ) -> Stored[Config] | None:
+        """Archive it as it is, and store what goes `along` with that; None when somebody was quicker. Raises NotFound."""
+        now_us = self._clock.now_us()
+        row = replace(current.row, archived_at_us=now_us, updated_at_us=now_us)
+        if not self.kind.shows_versions:
+            row = replace(row, version=row.version + 1)
+        return await self._store(principal, current, with_fields(current, row=row), along)
 
     async def delete(self, principal: Principal, id: str, *, with_children: bool = False) -> None:
         """Remove all versions; `with_children` also of what stands under it. Raises NotFound."""
@@ -237,21 +268,23 @@ class Resources(Generic[Config]):
         )
         return Stored(row, config)
 
-    async def _replace(self, principal: Principal, changed: Resource, current: Resource) -> bool:
+    async def _store(
+        self,
+        principal: Principal,
+        current: Stored[Config],
+        changed: Stored[Config],
+        along: Sequence[Resource],
+    ) -> Stored[Config] | None:
         try:
             await self._catalog.update(
                 principal,
-                changed,
+                changed.row,
                 expected_version=current.version,
                 is_new_version=changed.version != current.version,
+                along=along,
             )
         except KeyTaken:
             raise
-        except (Conflict, WrongState):  # somebody was quicker, maybe with an archive: read it again
-            return False
-        return True
-
-    def _is_contended(self, id: str) -> Conflict:
-        return Conflict(
-            f"{self.kind.name.capitalize()} {id!r} is being changed by others all the time; try again."
-        )
+        except (Conflict, WrongState):  # maybe with an archive
+            return None
+        return changed

@@ -20,6 +20,7 @@ from remit.server.environments import EnvironmentRoutes
 from remit.server.error_forms import send_error
 from remit.server.events import EventRoutes
 from remit.server.files import FileRoutes
+from remit.server.memory_stores import MemoryStoreRoutes
 from remit.server.openapi import OpenApiRoutes
 from remit.server.refused import refusals
 from remit.server.routes import Found, Route, Router, routes_of
@@ -45,6 +46,7 @@ def create_app(services: Services, *handlers: object) -> App:
             SessionRoutes(services),
             SessionResourceRoutes(services),
             FileRoutes(services),
+            MemoryStoreRoutes(services),
             EmptyLists(),
             *handlers,
         )

@@ -33,12 +33,6 @@ class DeploymentPaging(PagingByTime, frozen=True):
     status: str | None = None
 
 
-class MemoryStorePaging(PagingByTime, frozen=True):
-    """As the hosted platform takes it."""
-
-    include_archived: bool = False
-
-
 class SkillPaging(Paging, frozen=True):
     """As the hosted platform takes it."""
 
@@ -62,7 +56,6 @@ class EmptyLists:
     @handles(
         _list_of_none("/v1/deployment_runs", "deployment runs", DeploymentRunPaging),
         _list_of_none("/v1/deployments", "deployments", DeploymentPaging),
-        _list_of_none("/v1/memory_stores", "memory stores", MemoryStorePaging),
         _list_of_none("/v1/skills", "skills", SkillPaging),
         _list_of_none("/v1/vaults", "vaults", VaultPaging),
     )
