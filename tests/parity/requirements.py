@@ -52,7 +52,6 @@ _EMPTY_LISTS = tuple(
     f"client.{name}.list"
     for name in (
         "beta.vaults",
-        "beta.memory_stores",
         "beta.skills",
         "beta.deployments",
         "beta.deployment_runs",

@@ -69,8 +69,8 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     def to_wire(self) -> SessionActor | ApiActor:
         """Return it as the API shows it."""
         if self.session_id is not None:
-            return {"type": "session_actor", "session_id": self.session_id}
-        return {"type": "api_actor", "api_key_id": self.api_key_id or ""}
+            return SessionActor(session_id=self.session_id)
+        return ApiActor(api_key_id=self.api_key_id or "")
 
 
 class MemoryBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -378,18 +378,17 @@ def store_to_wire(store: Stored[StoreConfig]) -> MemoryStore:
 def memory_to_wire(memory: Stored[MemoryBody], content: str | None) -> Memory:
     """Return the memory as the API shows it, with its content where that is asked for."""
     stamps = memory.stamps()
-    return {
-        "id": memory.id,
-        "type": "memory",
-        "memory_store_id": memory.row.parent_id or "",
-        "path": memory.config.path,
-        "content": content,
-        "content_sha256": memory.config.sha256,
-        "content_size_bytes": memory.config.size_bytes,
-        "memory_version_id": memory.config.version_id,
-        "created_at": stamps["created_at"],
-        "updated_at": stamps["updated_at"],
-    }
+    return Memory(
+        id=memory.id,
+        memory_store_id=memory.row.parent_id or "",
+        path=memory.config.path,
+        content=content,
+        content_sha256=memory.config.sha256,
+        content_size_bytes=memory.config.size_bytes,
+        memory_version_id=memory.config.version_id,
+        created_at=stamps["created_at"],
+        updated_at=stamps["updated_at"],
+    )
 
 
 def version_to_wire(version: Stored[VersionBody], content: str | None) -> MemoryVersion:

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from remit.errors import InvalidRequest
 from remit.schema.lists import LIMIT_DEFAULT, LIMIT_MAX, ListOf, PagingByTime
-from remit.schema.operation import Operation
+from remit.schema.operation import Answer, Operation
 from remit.schema.wire import Metadata, MetadataPatch, Params
 
 CONTENT_BYTES_MAX = 102_400
@@ -117,11 +117,10 @@ class MemoryDeletion(Params, frozen=True):
     expected_content_sha256: Sha256 | None = None
 
 
-class Memory(TypedDict):
+class Memory(Answer, frozen=True, tag="memory"):
     """A text at a path of a store."""
 
     id: str
-    type: Literal["memory"]
     memory_store_id: str
     path: str
     content: str | None
@@ -132,10 +131,9 @@ class Memory(TypedDict):
     updated_at: str
 
 
-class MemoryPrefix(TypedDict):
+class MemoryPrefix(Answer, frozen=True, tag="memory_prefix"):
     """Stands for all memories below a path."""
 
-    type: Literal["memory_prefix"]
     path: str
 
 
@@ -146,17 +144,15 @@ class MemoryDeleted(TypedDict):
     type: Literal["memory_deleted"]
 
 
-class SessionActor(TypedDict):
+class SessionActor(Answer, frozen=True, tag="session_actor"):
     """An agent, through the folder that a session mounts."""
 
-    type: Literal["session_actor"]
     session_id: str
 
 
-class ApiActor(TypedDict):
+class ApiActor(Answer, frozen=True, tag="api_actor"):
     """A key."""
 
-    type: Literal["api_actor"]
     api_key_id: str
 
 

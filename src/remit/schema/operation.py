@@ -24,6 +24,10 @@ ErrorForm = Literal["remit", "messages", "openai"]
 Upload = Literal["multipart", "tar"]
 
 
+class Answer(msgspec.Struct, kw_only=True, frozen=True, tag_field="type"):
+    """Base of answers that stand in a union with others: each has its tag. The others are typed dictionaries."""
+
+
 class NoQuery(Params, frozen=True):
     """Of calls that take no query."""
 

@@ -98,9 +98,7 @@ class MemoryStoreRoutes:
         left = [(path, memory) for path, memory in entries if path > after]
         items: Sequence[bytes] = [
             msgspec.json.encode(
-                {"type": "memory_prefix", "path": path}
-                if memory is None
-                else await self._shown(memory, query.view)
+                api.MemoryPrefix(path=path) if memory is None else await self._shown(memory, query.view)
             )
             for path, memory in left[:limit]
         ]

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, ca
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from remit.schema.operation import AnyOperation, Operation
+from remit.schema.operation import Answer, AnyOperation, Operation
 from remit.schema.wire import decode
 from remit.server.query import read_query
 from remit.server.requests import json_response, read_body, read_nothing, refuse_compressed
@@ -94,7 +94,7 @@ class Route:
             body = await _read_body(operation, request, bytes_max=bytes_max)
         call = Call(request=request, operation=operation, caller=caller, body=body, query=query)
         answer = await self.handler(call, **path)
-        return json_response(cast("object", answer)) if isinstance(answer, dict) else answer
+        return json_response(cast("object", answer)) if isinstance(answer, dict | Answer) else answer
 
 
 async def _read_body(
