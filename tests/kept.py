@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from remit.app.kinds import KINDS
 from remit.clock import Clock, SystemClock
 from remit.interfaces import BlobStore, Catalog
 from remit.resources.blob_owners import BlobOwners
@@ -13,4 +14,4 @@ def kept(blobs: BlobStore, catalog: Catalog | None = None, clock: Clock | None =
     """These blobs, with references in this catalog or in one in memory."""
     clock = clock or SystemClock()
     catalog = catalog or MemoryCatalog(clock)
-    return KeptBlobs(blobs, catalog, BlobOwners(MemorySessionStore(clock), catalog).is_there)
+    return KeptBlobs(blobs, catalog, BlobOwners(MemorySessionStore(clock), catalog, KINDS).is_there)

@@ -7,33 +7,36 @@ import tarfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
 
+from remit.app.kinds import KINDS, stream_kinds
 from remit.clock import Clock
 from remit.gateway.routing import Router
 from remit.interfaces import SessionStore, Verifier
 from remit.ledger.prices import PriceTable, parse_overrides
-from remit.orchestrator.check import CheckReport, Expectations, check_stream
+from remit.orchestrator.check import CheckReport, check_stream
 from remit.orchestrator.worker import Worker
-from remit.remits.accounts import read_totals
 from remit.remits.creation import RemitCreation
-from remit.remits.events import Command, InputReceived, encode_event
+from remit.remits.events import Command, InputReceived
 from remit.remits.forecaster import Forecaster
 from remit.remits.handler import RemitHandler
 from remit.remits.inputs import Inputs
-from remit.remits.log import read_rows, summary_of
+from remit.remits.kind import REMIT
 from remit.remits.receipt import make_receipt
 from remit.remits.setup import Setup
 from remit.remits.state import RemitState, fold
 from remit.remits.verification import Judge
-from remit.remits.views import remit_log_view, remit_view
 from remit.remits.working_session import SessionOpener
 from remit.resources.agents import Agents
 from remit.resources.environments import Environments
 from remit.schema.remits import RemitCreate
-from remit.toolsets.agent import AgentToolset
+from remit.streams.kinds import StreamKind
+from remit.streams.reading import read_rows
+from remit.streams.streams import Streams
+from remit.toolsets.agent import agent_tools
 from remit.toolsets.web.tools import WebTools, web_offer
 from remit.values import Append, ConsentReason, JsonObject, LiveItem, Principal
 from remit.verifiers.command import CommandVerifier
@@ -74,8 +77,9 @@ class RemitBench:
         self.environments = Environments(bench.catalog, bench.clock, bench.ids)
         router = Router({"scripted": bench.scripted}, aliases={})
         self.forecaster = Forecaster(router=router, prices=self.prices, verifiers=self.verifiers)
+        self.remits: Streams[RemitState] = self._streams(REMIT)
         self.creation = RemitCreation(
-            store=bench.store,
+            remits=self.remits,
             catalog=bench.catalog,
             blobs=bench.kept,
             agents=self.agents,
@@ -89,10 +93,16 @@ class RemitBench:
         )
         self.inputs = Inputs(catalog=bench.catalog, blobs=bench.kept, clock=bench.clock, ids=bench.ids)
 
+    def _streams(self, kind: StreamKind[Any]) -> Streams[Any]:
+        bench = self.sessions
+        return Streams(
+            kind, store=bench.store, bus=bench.bus, dispatcher=bench.hints, clock=bench.clock, ids=bench.ids
+        )
+
     def worker(self, name: str = "worker_1", store: SessionStore | None = None) -> Worker:
         """A worker for sessions and remits."""
         bench, store = self.sessions, store or self.store
-        session_handler = bench.session_handler(store, self.verifiers, AgentToolset(self.web))
+        session_handler = bench.session_handler(store, self.verifiers, agent_tools(web=self.web))
         remit_handler = RemitHandler(
             store=store,
             blobs=bench.kept,
@@ -135,7 +145,7 @@ class RemitBench:
     async def command(self, remit_id: str, type: str, despite: Sequence[ConsentReason] = ()) -> str:
         """A command as the route appends it; returns its id."""
         command = Command(id=self.ids.new("revt"), type=type, actor=PRINCIPAL.actor, despite=tuple(despite))
-        event = encode_event(InputReceived(id=command.id, event=command), key=command.id)
+        event = InputReceived(id=command.id, event=command).as_row(key=command.id)
         appended = await self.store.append(
             PRINCIPAL, Append(stream_id=remit_id, events=(event,), wake_at_us=self.clock.now_us())
         )
@@ -153,10 +163,7 @@ class RemitBench:
 
     async def view(self, remit_id: str) -> JsonObject:
         """The remit object."""
-        state = await self.state(remit_id)
-        return remit_view(
-            remit_id, state, await read_totals(self.store, PRINCIPAL, remit_id, state.session_ids)
-        )
+        return await self.remits.view(PRINCIPAL, remit_id)
 
     async def receipt(self, remit_id: str) -> JsonObject:
         return await make_receipt(self.store, PRINCIPAL, remit_id, self.prices)
@@ -177,25 +184,16 @@ class RemitBench:
     async def check(self, remit_id: str) -> CheckReport:
         """The invariant checker over the remit and its sessions."""
 
-        async def receipt(principal: Principal, stream_id: str) -> JsonObject:
-            return await self.receipt(stream_id)
-
-        async def serve(principal: Principal, stream_id: str) -> JsonObject:
-            return await self.view(stream_id)
+        async def serve(principal: Principal, kind: str, stream_id: str) -> JsonObject:
+            return await self._streams(KINDS[kind]).view(principal, stream_id)
 
         return await check_stream(
             self.store,
             PRINCIPAL,
             remit_id,
             now_us=self.clock.now_us(),
-            expectations={
-                "remit": Expectations(
-                    summarize=lambda rows: summary_of(fold(rows)),
-                    serve=serve,
-                    derive=lambda rows: remit_log_view(rows[0].stream_id, fold(rows)),
-                    receipt=receipt,
-                )
-            },
+            kinds=stream_kinds(self.prices),
+            serve=serve,
         )
 
 

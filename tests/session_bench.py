@@ -14,6 +14,7 @@ from typing import Any, cast
 import anyio
 import msgspec
 
+from remit.app.kinds import KINDS
 from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
 from remit.clock import Clock, SystemClock
@@ -22,7 +23,7 @@ from remit.gateway.gateway import Gateway
 from remit.gateway.routing import Router
 from remit.harness.loop import BuiltInLoop
 from remit.ids import Ids
-from remit.interfaces import Harness, ModelProvider, SandboxProvider, SessionStore, StreamHandler
+from remit.interfaces import Harness, ModelProvider, SandboxProvider, SessionStore, StreamHandler, ToolSource
 from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.scripted import ScriptedProvider, parse_script
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS, Evaluation
@@ -39,7 +40,7 @@ from remit.session.folding import fold
 from remit.session.state import SessionState
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.messages_rules import StrictModel
-from remit.toolsets.agent import AgentToolset
+from remit.toolsets.agent import agent_tools
 from remit.values import (
     Append,
     Effect,
@@ -129,7 +130,7 @@ class SessionBench:
             ids=self.ids,
             retries=retries or RetrySettings(backoff_first_seconds=0.01),
         )
-        self.kept = KeptBlobs(self.blobs, self.catalog, BlobOwners(self.store, self.catalog).is_there)
+        self.kept = KeptBlobs(self.blobs, self.catalog, BlobOwners(self.store, self.catalog, KINDS).is_there)
         self.held = HeldSandboxes(
             provider=self.sandboxes,
             blobs=self.kept,
@@ -153,11 +154,9 @@ class SessionBench:
                 "command": CommandVerifier(provider=self.sandboxes, blobs=self.kept, ids=self.ids),
             }
         )
-        return self.worker_for([self.session_handler(self.store, verifiers, AgentToolset())], name=name)
+        return self.worker_for([self.session_handler(self.store, verifiers, agent_tools())], name=name)
 
-    def session_handler(
-        self, store: SessionStore, verifiers: Verifiers, toolset: AgentToolset
-    ) -> SessionHandler:
+    def session_handler(self, store: SessionStore, verifiers: Verifiers, tools: ToolSource) -> SessionHandler:
         """A handler of sessions over these parts."""
         return SessionHandler(
             store=store,
@@ -167,7 +166,7 @@ class SessionBench:
             ids=self.ids,
             harnesses={one.name: one for one in self._harnesses},
             gateway=self.gateway,
-            toolset=toolset,
+            tools=tools,
             sandboxes=self.held,
             evaluation=Evaluation(
                 verifiers=verifiers,

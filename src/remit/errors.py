@@ -7,6 +7,7 @@ Internals are logged where the error is raised, never put into the message.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 
 class RemitError(Exception):
@@ -181,6 +182,16 @@ class SandboxLost(RemitError):
 
 class SandboxRefused(RemitError):
     """The sandbox refused the request itself (stale epoch, path outside the allowed roots, limit exceeded)."""
+
+
+class ToolsUnavailable(RemitError):
+    """Tools that an agent should have cannot be had now. The message is for people."""
+
+    def __init__(self, message: str, *, server: str, reason: Literal["connection", "authentication"]) -> None:
+        super().__init__(message)
+        self.server = server
+        """Who has them, by the agent's name for it."""
+        self.reason = reason
 
 
 class VerifierUnavailable(RemitError):

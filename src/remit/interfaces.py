@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from socket import socket
 from typing import Protocol, runtime_checkable
 
+from remit.errors import ToolsUnavailable
 from remit.values import (
     Account,
     Append,
@@ -33,6 +35,7 @@ from remit.values import (
     HandlerResult,
     HoldRow,
     ImageInfo,
+    JsonObject,
     JsonValue,
     KeyRow,
     Lease,
@@ -47,6 +50,7 @@ from remit.values import (
     Page,
     Principal,
     Probe,
+    ProcessRequest,
     Purpose,
     Rate,
     Resource,
@@ -58,8 +62,8 @@ from remit.values import (
     StoredBlob,
     StreamFilter,
     StreamHead,
-    StreamKind,
     StreamRead,
+    Tool,
     ToolContext,
     ToolResult,
     ToolUse,
@@ -177,7 +181,7 @@ class SessionStore(Protocol):
         self,
         owner: str,
         *,
-        kinds: Sequence[StreamKind],
+        kinds: Sequence[str],
         lease_seconds: float,
         limit: int,
         stream_id: str | None = None,
@@ -204,7 +208,7 @@ class SessionStore(Protocol):
         """Make the stream due at this time or earlier."""
         ...
 
-    async def next_wake_us(self, kinds: Sequence[StreamKind]) -> int | None:
+    async def next_wake_us(self, kinds: Sequence[str]) -> int | None:
         """When the earliest unleased wake is due (a lapsed lease counts as one); None if there is none."""
         ...
 
@@ -604,6 +608,14 @@ class Sandbox(Protocol):
         """Run one program by itself; its leftover children are killed when it ends. Concurrent."""
         ...
 
+    async def open_process(self, request: ProcessRequest) -> socket:
+        """Start one program by itself, and a socket that is its stdin and its stdout, non-blocking; the caller closes it.
+        To shut down its sending end ends the program's stdin; its receiving end ends with the program and all that holds
+        its stdout. The program runs as long as the sandbox does, or until `interrupt`; `call_status` tells of its end, with
+        what it said on stderr. A program that cannot be started has ended with 126 or 127. Not idempotent: a call id that
+        was used is refused (SandboxRefused)."""
+        ...
+
     async def read_file(self, path: str, *, epoch: int, offset: int = 0, limit: int = 262_144) -> FileRead:
         """Raises SandboxRefused with a message for the model when the path is missing, a directory, or no regular file."""
         ...
@@ -724,33 +736,65 @@ class LiveSandboxes(Protocol):
 # ---------------------------------------------------------------------------------------------- tools, harness
 
 
-class Toolset(Protocol):
-    """Tools the model may call; each runs against a live sandbox, or in the server."""
+@dataclass(frozen=True, kw_only=True)
+class ToolSession:
+    """The session whose tools are opened."""
 
-    def definitions(self) -> Sequence[dict[str, JsonValue]]:
-        """`{name, description, input_schema}` of every tool, in a fixed order."""
+    workspace_id: str
+    session_id: str
+    environment_id: str
+    agent: JsonObject
+    """As the session has it now, resolved."""
+    epoch: int
+    config: JsonObject
+    """The environment's, when the session was made."""
+    sandbox: Callable[[], Awaitable[Sandbox]]
+    """The session's sandbox, made if there is none. Raises what `SandboxProvider.create` raises, and
+    PackagesNotInstalled."""
+
+
+class Toolset(Protocol):
+    """The tools of one session's agent. Implementations inherit, for what most have in common."""
+
+    @property
+    def tools(self) -> Sequence[Tool]:
+        """The tools in a fixed order, those that are off too; constant."""
         ...
+
+    @property
+    def problems(self) -> Sequence[ToolsUnavailable]:
+        """What of the agent's tools could not be had, each to be said once."""
+        return ()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it can serve the next turn as well; else the source is asked to open once more."""
+        return True
 
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
         """What is wrong with the input, for the model; None if it is fine."""
-        ...
-
-    def is_concurrent(self, name: str) -> bool:
-        """Whether uses of this tool may run beside others (it only reads)."""
-        ...
-
-    def needs_sandbox(self, name: str) -> bool:
-        """Whether the tool acts in the sandbox; no sandbox is made for one that does not."""
-        ...
-
-    def price_nano_usd(self, name: str) -> int:
-        """What one request of a use costs (`ToolResult.requests` of them; at most one); held before it runs."""
         ...
 
     async def run(self, use: ToolUse, context: ToolContext, sandbox: Sandbox | None) -> ToolResult:
         """Run one use; `sandbox` is there if the tool needs it. A tool's own failure is an error result. May be cancelled.
         Raises SandboxLost."""
         ...
+
+
+class ToolSource(Protocol):
+    """Has tools of one sort for every session."""
+
+    async def open(self, session: ToolSession) -> Toolset:
+        """The session's tools of this sort, as its agent and environment have them now; asked for before a turn goes on
+        where there are none yet, where the agent was changed, or where the last ones are no longer current. Bounded in
+        time. What cannot be had is among its `problems`, never raised. Raises SandboxLost, LeaseLost, StoreUnavailable."""
+        ...
+
+    async def forget(self, session_id: str) -> None:
+        """The session is deleted or another worker owns it: close what is open for it."""
+
+    async def close(self) -> None:
+        """Close all."""
 
 
 class Harness(Protocol):
@@ -842,7 +886,7 @@ class Verifier(Protocol):
 class StreamHandler(Protocol):
     """What a worker runs for streams of one kind."""
 
-    kind: StreamKind
+    kind: str
 
     async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
         """Carry the stream on as far as it goes now. Must be safe to cut at any await and to run again."""

@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remit.app.kinds import stream_kinds
 from remit.client.asgi import StreamingASGITransport
 from remit.gateway.routing import Router
-from remit.remits.log import read_rows
 from remit.server.app import create_app
 from remit.server.attendance import ABSENCE_SECONDS, ACTOR, LOOK_SECONDS, Attendance
 from remit.server.remit_routes import remit_routes
 from remit.server.services import Services
+from remit.streams.reading import read_rows
 from remit.testing.clock import FakeClock
 from remit.values import KeyRow
 from remit_bench import RemitBench
@@ -57,6 +58,7 @@ class World:
             dispatcher=bench.sessions.hints,
             prices=bench.prices,
             verifiers={},
+            kinds=stream_kinds(bench.prices),
         )
         self.attendance = Attendance(self.services, self.folder)
         self._task = asyncio.ensure_future(self.attendance.run())

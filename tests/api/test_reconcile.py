@@ -12,6 +12,7 @@ import pytest
 from api.gateway_world import SOMEONE, gateway_world
 from api.running import open_session, running, script, until
 from api.test_keys import client, put_key
+from remit.app.kinds import KINDS
 from remit.cli.reconcile import report_lines
 from remit.orchestrator.check import check_stream
 from remit.testing.model_server import Answer
@@ -98,5 +99,5 @@ async def test_a_sessions_cut_call_is_booked_on_its_own_account_and_its_books_st
             accounts = (await http.get(f"/v1/sessions/{session.id}/accounts")).json()["data"]
             assert sum(a["spent"] for a in accounts if a["unit"] == "tokens") == 32
         store, clock = assembled.services.sessions, assembled.services.clock
-        report = await check_stream(store, ONE, session.id, now_us=clock.now_us(), expectations={})
+        report = await check_stream(store, ONE, session.id, now_us=clock.now_us(), kinds=KINDS)
         assert report.violations == ()

@@ -16,6 +16,7 @@ import httpx2
 import msgspec
 import pytest
 
+from remit.app.kinds import stream_kinds
 from remit.client.asgi import StreamingASGITransport
 from remit.gateway.routing import Router
 from remit.server.app import create_app
@@ -89,6 +90,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         dispatcher=bench.sessions.hints,
         prices=bench.prices,
         verifiers=bench.verifiers,
+        kinds=stream_kinds(bench.prices),
     )
     routes = remit_routes(
         services,

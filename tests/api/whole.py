@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from remit.app import Assembled, Parts, assemble, load_settings
+from remit.app.parts import MoreStreams
 from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
 from remit.clock import SystemClock
@@ -38,6 +39,7 @@ async def whole_platform(
     settings: Mapping[str, object] | None = None,
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS,
     is_strict: bool = True,
+    more_streams: Sequence[MoreStreams] = (),
 ) -> AsyncGenerator[Assembled]:
     """`scripts` are served as `scripted/NAME`. With the keys `rk_one` and `rk_two` of two workspaces. The worker does not run
     unless the test runs it. With `is_strict` no call may break a rule of the Messages API in the end."""
@@ -63,6 +65,7 @@ async def whole_platform(
             models={"scripted": strict},
             prices=PriceTable(parse_overrides(prices or {}), clock=clock),
             evaluation_heartbeat_seconds=evaluation_heartbeat_seconds,
+            more_streams=more_streams,
         ),
         public_url=public_url,
     )
@@ -81,6 +84,7 @@ async def whole_platform(
     try:
         yield assembled
     finally:
+        await assembled.tools.close()
         await assembled.held.close()
         await sandboxes.close()
         if is_strict:

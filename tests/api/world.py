@@ -13,6 +13,7 @@ import httpx2
 import msgspec
 from anthropic import AsyncAnthropic
 
+from remit.app.kinds import KINDS, stream_kinds
 from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
 from remit.client.asgi import StreamingASGITransport
@@ -23,10 +24,11 @@ from remit.resources.blob_owners import BlobOwners
 from remit.resources.kept_blobs import KeptBlobs
 from remit.server.app import App, create_app
 from remit.server.services import Services
-from remit.session.events import Draft, consumed
+from remit.session.events import consumed
 from remit.session.folding import fold
 from remit.session.state import SessionState
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
+from remit.streams.rows import Draft
 from remit.testing.clock import FakeClock
 from remit.values import (
     Append,
@@ -204,10 +206,11 @@ async def make_world(folder: Path) -> World:
         ids=Ids(clock),
         sessions=sessions,
         catalog=catalog,
-        blobs=KeptBlobs(blobs, catalog, BlobOwners(sessions, catalog).is_there),
+        blobs=KeptBlobs(blobs, catalog, BlobOwners(sessions, catalog, KINDS).is_there),
         bus=MemoryBus(),
         dispatcher=dispatcher,
         prices=PriceTable({}, clock=clock),
+        kinds=stream_kinds(PriceTable({}, clock=clock)),
         verifiers={"command": WillingVerifier("command"), "rubric": WillingVerifier("rubric")},
     )
     for key, number in ((KEY_ONE, "one"), (KEY_TWO, "two")):

@@ -16,13 +16,14 @@ from remit.clock import SystemClock
 from remit.errors import SandboxLost
 from remit.ids import Ids
 from remit.interfaces import Sandbox, SandboxProvider
+from remit.orchestrator.offloading import OFFLOAD_CHARACTERS
 from remit.sandboxes.local import LocalProvider
-from remit.toolsets.agent import OFFLOAD_CHARACTERS, AgentToolset
+from remit.toolsets.sandbox import SandboxTools
 from remit.values import JsonObject, SandboxSpec, ToolContext, ToolResult, ToolUse
 
 pytestmark = pytest.mark.anyio
 
-TOOLS = AgentToolset()
+TOOLS = SandboxTools()
 CONTEXT = ToolContext(session_id="sesn_1", thread_id="sthr_1", epoch=1)
 
 

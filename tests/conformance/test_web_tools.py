@@ -57,7 +57,7 @@ async def test_one_session_with_silent_servers_does_not_keep_another_waiting(web
         await web.asked.wait()
         use = ToolUse(id="sevt_2", name="web_fetch", input={"url": f"{web.url}/page"}, provider_id="toolu_2")
         context = ToolContext(session_id="sesn_2", thread_id="sthr_2", epoch=1)
-        assert not (await web_tools.run(use, context)).is_error
+        assert not (await web_tools.run(use, context, None)).is_error
     for task in crowd:
         task.cancel()
     await asyncio.gather(*crowd, return_exceptions=True)
@@ -90,7 +90,7 @@ async def fetch(
         session_id="sesn_1", thread_id="sthr_1", epoch=1, settings=settings, shown_urls=shown or {}
     )
     with anyio.fail_after(30):
-        return await tools.run(use, context)
+        return await tools.run(use, context, None)
 
 
 def text_of(result: ToolResult) -> str:
@@ -384,7 +384,7 @@ async def search(tools: WebTools, query: str, **settings: Any) -> ToolResult:
     use = ToolUse(id="sevt_mark", name="web_search", input={"query": query}, provider_id="toolu_1")
     context = ToolContext(session_id="sesn_1", thread_id="sthr_1", epoch=1, settings=settings)
     with anyio.fail_after(10):
-        return await tools.run(use, context)
+        return await tools.run(use, context, None)
 
 
 def json_page(value: object, **more: Any) -> bytes:

@@ -10,6 +10,7 @@ import msgspec
 
 from fault_matrix.person import Person, Refused
 from fault_matrix.world import PRINCIPAL, WORKSPACE, World
+from remit.app.kinds import KINDS
 from remit.errors import NotFound
 from remit.orchestrator.check import check_stream
 from remit.resources.blob_owners import BlobOwners
@@ -45,7 +46,7 @@ async def _checked(world: World, person: Person) -> list[str]:
             wrong.append(f"{head.stream_id} is still leased")
         if head.kind == "workspace":
             report = await check_stream(
-                world.store, PRINCIPAL, head.stream_id, now_us=world.clock.now_us(), expectations={}
+                world.store, PRINCIPAL, head.stream_id, now_us=world.clock.now_us(), kinds=KINDS
             )
             violations: Any = [msgspec.to_builtins(one) for one in report.violations]
         else:
@@ -173,7 +174,7 @@ def _readers(person: Person, rows: dict[str, list[EventRow]]) -> list[str]:
 async def _blobs(world: World, rows: dict[str, list[EventRow]]) -> list[str]:
     """All is there that a log names or an owner refers to."""
     catalog = world.stores.catalog
-    kept = KeptBlobs(world.blobs, catalog, BlobOwners(world.stores.sessions, catalog).is_there)
+    kept = KeptBlobs(world.blobs, catalog, BlobOwners(world.stores.sessions, catalog, KINDS).is_there)
     wrong = [f"{one.owner_id} needs {one.digest}, which is gone" for one in await kept.missing(PRINCIPAL)]
     trees: set[str] = set()
     for there in rows.values():

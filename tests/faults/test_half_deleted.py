@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from remit.app.kinds import KINDS
 from remit.errors import NotFound
 from remit.ids import Ids
 from remit.resources.blob_owners import BlobOwners
@@ -108,7 +109,7 @@ async def test_a_deletion_that_a_worker_has_finished_is_no_error_for_whoever_beg
 async def test_files_whose_session_is_gone_are_collected_and_those_of_one_being_made_are_not() -> None:
     clock = FakeClock()
     store, catalog = MemorySessionStore(clock), MemoryCatalog(clock)
-    is_there = BlobOwners(store, catalog).is_there
+    is_there = BlobOwners(store, catalog, KINDS).is_there
     blobs = KeptBlobs(MemoryBlobStore(), catalog, is_there)
     files = Files(catalog, blobs, clock, Ids(clock))
     digest = await blobs.put(PRINCIPAL, "file_1", b"a copy")

@@ -9,6 +9,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
+from remit.app.kinds import KINDS
 from remit.gateway.course import RetrySettings
 from remit.interfaces import ModelProvider
 from remit.models.anthropic import AnthropicProvider
@@ -101,9 +102,7 @@ async def _ask(bench: SessionBench) -> Told:
     assert dollars.held == 0
     assert dollars.spent == sum(call["cost_nano_usd"] for call in told.calls) <= CAP
     told.spent = dollars.spent
-    report = await check_stream(
-        bench.store, PRINCIPAL, session_id, now_us=bench.clock.now_us(), expectations={}
-    )
+    report = await check_stream(bench.store, PRINCIPAL, session_id, now_us=bench.clock.now_us(), kinds=KINDS)
     assert report.violations == ()
     return told
 

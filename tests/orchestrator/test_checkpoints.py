@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from remit.clock import Clock, SystemClock
+from remit.resources.session_kind import SESSION
 from remit.resources.session_wire import to_wire
-from remit.server.states import SessionStates
 from remit.session.checkpoints import FOLD_VERSION, ROWS_MIN
 from remit.session.folding import fold
 from remit.stores.memory import MemorySessionStore
+from remit.streams.folds import Folds
 from remit.values import Checkpoint, EventRow, Principal, Visibility
 from session_bench import PRINCIPAL, SessionBench, say, script, texts
 from waiting import eventually
@@ -87,7 +88,7 @@ async def test_the_api_reads_the_rows_after_it_and_no_history(tmp_path: Path) ->
     assert stored is not None
     assert stored.seq >= ROWS_MIN
     store.reads.clear()
-    state, head = await SessionStates(store).load(PRINCIPAL, session_id)
+    state, head = await Folds(SESSION, store).load(PRINCIPAL, session_id)
     assert state.seq == head.seq
     assert store.reads == [(PRINCIPAL.kind, stored.seq)]
     assert state.history.messages == []
@@ -105,7 +106,7 @@ async def test_one_of_another_version_is_replayed(tmp_path: Path) -> None:
     )
     await store.put_checkpoint(PRINCIPAL, later)
     store.reads.clear()
-    state, head = await SessionStates(store).load(PRINCIPAL, session_id)
+    state, head = await Folds(SESSION, store).load(PRINCIPAL, session_id)
     assert state.seq == head.seq
     assert store.reads[0] == (PRINCIPAL.kind, 0)
     await bench.close()

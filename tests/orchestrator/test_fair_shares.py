@@ -15,7 +15,7 @@ from remit.orchestrator.worker import Hints, Worker
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.store_checks.given import TWO, given_stream
-from remit.values import HandlerResult, JsonValue, Lease, StreamKind
+from remit.values import HandlerResult, JsonValue, Lease
 from session_bench import SessionBench, say, script, use
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +26,7 @@ PLACES = 20
 class Slow:
     """A StreamHandler whose turns take a second each, and which writes down when they began."""
 
-    kind: StreamKind = "session"
+    kind: str = "session"
 
     def __init__(self, clock: FakeClock) -> None:
         self.began: dict[str, float] = {}

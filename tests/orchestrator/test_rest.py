@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from remit.app.kinds import KINDS
 from remit.orchestrator.check import check_stream
 from remit.values import JsonObject
 from session_bench import PRINCIPAL, SessionBench, say, script, texts, use
@@ -71,9 +72,7 @@ async def test_a_turn_that_is_left_at_a_rest_goes_on_with_nothing_cut_and_nothin
     lost = await bench.bodies(session_id, "session.sandbox_lost")
     assert all(one["cause"] == "handed_over" for one in lost)
     assert all(one["lost"]["tool_use_ids"] == [] for one in lost if isinstance(one["lost"], dict))
-    report = await check_stream(
-        bench.store, PRINCIPAL, session_id, now_us=bench.clock.now_us(), expectations={}
-    )
+    report = await check_stream(bench.store, PRINCIPAL, session_id, now_us=bench.clock.now_us(), kinds=KINDS)
     assert report.violations == ()
 
 

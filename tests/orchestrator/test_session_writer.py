@@ -14,7 +14,7 @@ import pytest
 from remit.bus.memory import MemoryBus, MemorySubscription
 from remit.errors import HoldRefused
 from remit.ids import Ids
-from remit.orchestrator.writer import SessionWriter
+from remit.resources.session_kind import SESSION, SessionWriter
 from remit.session import events
 from remit.session.folding import fold
 from remit.session.state import SessionState
@@ -86,12 +86,12 @@ async def desk(cap_tokens: int | None = None) -> AsyncGenerator[Desk]:
     )
     [lease] = await made.store.claim("worker_1", kinds=["session"], lease_seconds=60, limit=1)
     made.writer = SessionWriter(
+        SESSION,
         store=made.store,
         bus=made.bus,
         clock=made.clock,
         ids=ids,
         lease=lease,
-        state=SessionState(),
         is_fenced=lambda: False,
     )
     await made.writer.catch_up()
@@ -103,8 +103,8 @@ async def desk(cap_tokens: int | None = None) -> AsyncGenerator[Desk]:
 async def test_staged_rows_are_folded_at_once_and_go_with_the_next_append() -> None:
     async with desk() as made:
         writer = made.writer
-        await writer.stage(writer.public("session.status_running"))
-        await writer.stage(writer.private("harness.note", name="n", value=1))
+        await writer.buffer(writer.public("session.status_running"))
+        await writer.buffer(writer.private("harness.note", name="n", value=1))
         assert (writer.state.status, writer.state.notes) == ("running", {"n": 1})
         assert (made.appends(), made.reader.drain()) == ([], [])
         await made.clock.advance(0.001)
@@ -117,18 +117,18 @@ async def test_staged_rows_are_folded_at_once_and_go_with_the_next_append() -> N
 
 async def test_staged_rows_become_durable_by_themselves_when_no_append_follows() -> None:
     async with desk() as made:
-        settling = asyncio.ensure_future(made.writer.keep_settling())
-        await made.writer.stage(made.writer.public("session.status_running"))
+        flushing = asyncio.ensure_future(made.writer.keep_flushing())
+        await made.writer.buffer(made.writer.public("session.status_running"))
         told = await made.reader.next()
         assert [row.type for row in told.rows] == ["session.status_running"]
         assert made.writer.state == await made.durable_state()
-        settling.cancel()
+        flushing.cancel()
 
 
 async def test_a_row_from_outside_that_came_before_staged_ones_has_its_place() -> None:
     async with desk() as made:
         writer = made.writer
-        await writer.stage(writer.public("session.status_running"))
+        await writer.buffer(writer.public("session.status_running"))
         await made.somebody_writes()
         await writer.append(writer.private("harness.note", name="n", value=1))
         assert made.appends()[-1] == ("session.status_running", "harness.note")
@@ -139,14 +139,14 @@ async def test_a_row_from_outside_that_came_before_staged_ones_has_its_place() -
 async def test_a_refused_hold_leaves_what_was_staged_to_the_next_append() -> None:
     async with desk(cap_tokens=10) as made:
         writer = made.writer
-        await writer.stage(writer.public("session.status_running"))
+        await writer.buffer(writer.public("session.status_running"))
         with pytest.raises(HoldRefused):
             await writer.append(
                 writer.private("harness.note", name="n", value=1),
                 effects=[Hold(hold_id="call_1", unit="tokens", purpose="work", amount=11)],
             )
         assert writer.state.notes == {}
-        await writer.settle()
+        await writer.flush()
         assert made.appends()[-1] == ("session.status_running",)
         assert writer.state == await made.durable_state()
 
@@ -155,7 +155,7 @@ async def test_an_append_is_waited_for_by_whoever_is_cancelled_meanwhile() -> No
     """Else its rows would come after those with which the turn is closed."""
     async with desk() as made:
         writer = made.writer
-        await writer.stage(writer.public("session.status_running"))
+        await writer.buffer(writer.public("session.status_running"))
         made.store.gate.clear()
         appending = asyncio.ensure_future(writer.append(writer.private("harness.note", name="n", value=1)))
         await made.store.is_asked.wait()

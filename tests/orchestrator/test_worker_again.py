@@ -14,7 +14,7 @@ from remit.orchestrator.worker import FENCE_SECONDS, LEASE_SECONDS, Hints, Worke
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.store_checks.given import given_stream
-from remit.values import HandlerResult, Lease, StreamKind
+from remit.values import HandlerResult, Lease
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ class SilentStore(MemorySessionStore):
 class Stubborn:
     """A StreamHandler whose first run does not end when it is cancelled, and whose second one works on."""
 
-    kind: StreamKind = "session"
+    kind: str = "session"
 
     def __init__(self) -> None:
         self.runs = 0
@@ -82,7 +82,7 @@ async def test_the_end_of_the_first_run_takes_nothing_from_the_second() -> None:
 class CutFromWithin:
     """A StreamHandler in which a task group of asyncio's leaves its caller marked as cancelled."""
 
-    kind: StreamKind = "session"
+    kind: str = "session"
 
     def __init__(self) -> None:
         self.runs = 0

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remit.session.checkpoints import FOLD_VERSION, from_checkpoint, is_due, to_checkpoint
+from remit.session.checkpoints import FOLD_VERSION, decode, encode, is_due
 from remit.session.folding import fold
 from remit.session.history import Forgotten, History
 from remit.session.moves import next_move
@@ -86,17 +86,17 @@ def test_a_fold_goes_on_from_any_checkpoint(name: str) -> None:
     rows = LOGS[name]
     whole = fold(rows)
     for length in range(1, len(rows) + 1):
-        stored = to_checkpoint(fold(rows[:length]))
-        assert from_checkpoint(stored, with_history=True) == fold(rows[:length])
-        assert fold(rows[length:], from_checkpoint(stored, with_history=True)) == whole
+        stored = encode(fold(rows[:length]))
+        assert decode(stored, is_whole=True) == fold(rows[:length])
+        assert fold(rows[length:], decode(stored, is_whole=True)) == whole
 
 
 @pytest.mark.parametrize("name", LOGS)
 def test_without_its_history_a_state_is_the_same_and_small(name: str) -> None:
     rows = LOGS[name]
-    whole, half = fold(rows), to_checkpoint(fold(rows[: len(rows) // 2]))
+    whole, half = fold(rows), encode(fold(rows[: len(rows) // 2]))
     for start in (None, half):
-        thin = from_checkpoint(start, with_history=False)
+        thin = decode(start, is_whole=False)
         fold(rows[thin.seq :], thin)
         assert isinstance(thin.history, Forgotten)
         assert thin.history.messages == []
@@ -105,9 +105,9 @@ def test_without_its_history_a_state_is_the_same_and_small(name: str) -> None:
 
 
 def test_a_checkpoint_of_another_version_is_not_used() -> None:
-    stored = to_checkpoint(fold(next(iter(LOGS.values()))))
+    stored = encode(fold(next(iter(LOGS.values()))))
     other = msgspec.structs.replace(stored, version=FOLD_VERSION + 1)
-    assert from_checkpoint(other, with_history=True) == SessionState()
+    assert decode(other, is_whole=True) == SessionState()
 
 
 def test_what_a_fold_derives_changes_only_with_its_version() -> None:

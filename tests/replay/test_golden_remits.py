@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from remit.remits.events import AnyEvent, decode_event
-from remit.remits.state import fold
-from remit.remits.steps import Rest, next_step, session_event_id
+from remit.remits.state import fold, session_event_id
+from remit.remits.steps import Rest, next_step
 from remit.remits.work import read_work
 
 FOLDER = Path(__file__).resolve().parent

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from remit.orchestrator.check import CheckReport, Expectations, check_stream
+from remit.gateway.workspace_stream import WORKSPACE, WorkspaceState
+from remit.orchestrator.check import CheckReport, Serve, check_stream
+from remit.schema import streams
 from remit.stores.memory import MemorySessionStore
+from remit.streams.kinds import Sight, StreamKinds
 from remit.testing.clock import FakeClock
 from remit.values import (
     Append,
@@ -55,6 +58,12 @@ RESULT = row("agent.tool_result", "sevt_result", second=2, tool_use_id="sevt_use
 IDLE = row("session.status_idle", "sevt_idle", second=3, stop_reason={"type": "end_turn"})
 
 
+BARE = msgspec.structs.replace(
+    WORKSPACE, names=streams.REMIT, summarize=lambda state: StreamSummary(status="idle")
+)
+"""A kind that derives nothing."""
+
+
 class Bench:
     """A session in a memory store, written row by row."""
 
@@ -85,14 +94,22 @@ class Bench:
         await self.store.append(self.principal, append)
 
     async def check(
-        self, stream_id: str = SESSION, store: object = None, **expected: Expectations
+        self,
+        stream_id: str = SESSION,
+        store: object = None,
+        *,
+        serve: Serve | None = None,
+        **fields: object,
     ) -> CheckReport:
+        """`fields`: what the kind of sessions knows beside the least that one can."""
+        sessions = msgspec.structs.replace(BARE, names=streams.SESSION, **fields)
         return await check_stream(
             store or self.store,  # type: ignore[arg-type]
             self.principal,
             stream_id,
             now_us=self.clock.now_us(),
-            expectations=expected,  # type: ignore[arg-type]
+            kinds=StreamKinds([BARE, sessions]),
+            serve=serve,
         )
 
     async def rules(self, stream_id: str = SESSION) -> set[str]:
@@ -233,17 +250,17 @@ async def test_a_grant_that_never_arrived_is_found(bench: Bench) -> None:
 
 
 async def test_a_list_that_shows_another_status_than_the_log_is_found(bench: Bench) -> None:
-    folded = Expectations(summarize=lambda rows: StreamSummary(status="terminated"))
-    report = await bench.check(session=folded)
+    report = await bench.check(summarize=lambda state: StreamSummary(status="terminated"))
     assert {violation.rule for violation in report.violations} == {"fold_equals_served"}
 
 
 async def test_an_answer_that_differs_from_the_log_is_found(bench: Bench) -> None:
-    async def serve(principal: Principal, stream_id: str) -> JsonObject:
+    async def serve(principal: Principal, kind: str, stream_id: str) -> JsonObject:
         return {"title": "served", "status": "idle"}
 
-    expected = Expectations(serve=serve, derive=lambda rows: {"title": "in the log", "status": "idle"})
-    report = await bench.check(session=expected)
+    report = await bench.check(
+        serve=serve, derive=lambda session_id, state: {"title": "in the log", "status": "idle"}
+    )
     assert [violation.message for violation in report.violations] == [
         "the log says title 'in the log', the API serves 'served'"
     ]
@@ -252,10 +269,10 @@ async def test_an_answer_that_differs_from_the_log_is_found(bench: Bench) -> Non
 async def test_a_receipt_that_leaves_a_call_out_is_found(bench: Bench) -> None:
     await whole_turn(bench)
 
-    async def receipt(principal: Principal, stream_id: str) -> JsonObject:
+    async def receipt(sight: Sight[WorkspaceState]) -> JsonObject:
         return {"calls": [], "spent_exact": {"nano_usd": 0, "tokens": 40}}
 
-    report = await bench.check(session=Expectations(receipt=receipt))
+    report = await bench.check(receipt=receipt)
     assert [violation.rule for violation in report.violations] == ["receipt_equals_ledger"] * 2
 
 

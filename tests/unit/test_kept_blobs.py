@@ -14,6 +14,7 @@ from typing import cast
 import anyio
 import pytest
 
+from remit.app.kinds import KINDS
 from remit.blobs.directory import DirectoryBlobStore
 from remit.errors import BlobMissing, InvalidRequest, LeaseLost
 from remit.interfaces import BlobStore, Catalog
@@ -41,7 +42,7 @@ def digest_of(content: bytes) -> str:
 
 def kept_in(blobs: BlobStore, catalog: Catalog) -> KeptBlobs:
     sessions = MemorySessionStore(FakeClock())
-    return KeptBlobs(blobs, catalog, BlobOwners(sessions, catalog).is_there)
+    return KeptBlobs(blobs, catalog, BlobOwners(sessions, catalog, KINDS).is_there)
 
 
 async def make_file(catalog: Catalog, file_id: str) -> None:

@@ -22,7 +22,7 @@ from remit.testing.model_server import Answer, ModelServer
 from remit.toolsets.inputs import definitions
 from remit.values import JsonObject, ModelDelta, ModelRequest, ModelResponse
 
-TOOLS = tuple(definitions())
+TOOLS = tuple(tool.definition for tool in definitions())
 HELLO = ModelRequest(
     model="some-model",
     system="The long rules.",

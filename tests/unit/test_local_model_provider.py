@@ -163,7 +163,9 @@ async def test_a_small_model_is_held_to_one_action_when_there_are_tools(folder: 
     put_weights(folder)
     async with local_models(folder) as models:
         plain = await answer(models)
-        tooled = await answer(models, msgspec.structs.replace(HELLO, tools=tuple(definitions())))
+        tooled = await answer(
+            models, msgspec.structs.replace(HELLO, tools=tuple(tool.definition for tool in definitions()))
+        )
     assert (plain["is_action"], tooled["is_action"]) == (False, True)
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from remit.errors import InvalidRequest
 from remit.remits.creation import INPUT_KIND, InputBody
-from remit.remits.log import read_rows
 from remit.remits.why import explain_remit
+from remit.streams.reading import read_rows
 from remit.values import Tree, TreeEntry
 from remit_bench import RemitBench
 from session_bench import PRINCIPAL, say, script, use

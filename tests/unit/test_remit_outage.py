@@ -16,27 +16,28 @@ from remit.models.failures import error_failure, status_failure
 from remit.models.http import ModelEndpoint, ModelTimeouts
 from remit.models.transport import Cause, TransportFailed
 from remit.orchestrator.session_errors import turn_failure
+from remit.remits import outage
 from remit.remits.outage import (
     KEYS,
     PAID_IN_A_ROW_MAX,
     PAUSE_SECONDS_FIRST,
     PAUSE_SECONDS_MAX,
     TREATMENTS,
-    Failure,
     Treatment,
     mend,
     pause_seconds,
 )
 from remit.remits.work import read_work
+from remit.streams.children import ChildFailure
 from remit.values import EventRow, JsonObject
 
 ENDPOINT = ModelEndpoint(name="server", base_url="http://127.0.0.1:9", headers={}, timeouts=ModelTimeouts())
 
 
-def failure_of(error: RemitError) -> Failure:
+def failure_of(error: RemitError) -> ChildFailure:
     """As the session's log carries it to the remit."""
     body = turn_failure(error)
-    return Failure(event_id="sevt_1", reason=str(body["reason"]))
+    return ChildFailure(event_id="sevt_1", reason=str(body["reason"]))
 
 
 def status(code: int, kind: str = "") -> ModelCallFailed:
@@ -75,7 +76,7 @@ CASES: list[tuple[RemitError, Treatment]] = [
 
 @pytest.mark.parametrize(("error", "treatment"), CASES, ids=lambda value: str(value)[:60])
 def test_what_fails_a_turn_pauses_waits_for_people_or_ends(error: RemitError, treatment: Treatment) -> None:
-    assert failure_of(error).treatment == treatment
+    assert outage.treatment(failure_of(error)) == treatment
 
 
 def test_every_broken_connection_is_in_the_table() -> None:
@@ -85,12 +86,14 @@ def test_every_broken_connection_is_in_the_table() -> None:
 def test_a_refused_key_is_said_with_its_variable() -> None:
     variables = {name for setting in SETTINGS.values() for name in setting.variables}
     for provider in ("anthropic", "openai", "local"):
-        words = mend(Failure(event_id="e", reason="authentication", provider=provider))
+        words = mend(ChildFailure(event_id="e", reason="authentication", provider=provider))
         assert words is not None
         named = {word.strip("()") for word in words.split() if word.strip("()").endswith("_API_KEY")}
         assert named
         assert named <= variables
-    assert all(mend(Failure(event_id="e", reason="authentication", provider=name)) for name in (*KEYS, None))
+    assert all(
+        mend(ChildFailure(event_id="e", reason="authentication", provider=name)) for name in (*KEYS, None)
+    )
 
 
 @given(
@@ -101,7 +104,7 @@ def test_a_refused_key_is_said_with_its_variable() -> None:
 def test_a_pause_is_between_half_a_minute_and_a_quarter_of_an_hour(
     in_a_row: int, asked: float | None, reason: str
 ) -> None:
-    failure = Failure(event_id="e", reason=reason, retry_after_seconds=asked, in_a_row=in_a_row)
+    failure = ChildFailure(event_id="e", reason=reason, retry_after_seconds=asked, in_a_row=in_a_row)
     seconds = pause_seconds(failure)
     assert seconds is not None
     assert PAUSE_SECONDS_FIRST <= seconds <= PAUSE_SECONDS_MAX
@@ -112,13 +115,13 @@ def test_a_pause_is_between_half_a_minute_and_a_quarter_of_an_hour(
 
 
 def test_pauses_grow_twofold() -> None:
-    failures = [Failure(event_id="e", reason="unavailable", in_a_row=n) for n in range(1, 8)]
+    failures = [ChildFailure(event_id="e", reason="unavailable", in_a_row=n) for n in range(1, 8)]
     assert [pause_seconds(one) for one in failures] == [30, 60, 120, 240, 480, 900, 900]
 
 
 def test_attempts_that_cost_are_not_made_for_ever() -> None:
-    paid = Failure(event_id="e", reason="timeout", in_a_row=9, paid_in_a_row=PAID_IN_A_ROW_MAX)
-    assert (paid.treatment, pause_seconds(paid)) == ("people", None)
+    paid = ChildFailure(event_id="e", reason="timeout", in_a_row=9, paid_in_a_row=PAID_IN_A_ROW_MAX)
+    assert (outage.treatment(paid), pause_seconds(paid)) == ("people", None)
     assert "may cost" in (mend(paid) or "")
     free = msgspec.structs.replace(paid, in_a_row=500, paid_in_a_row=0)
     assert pause_seconds(free) == PAUSE_SECONDS_MAX

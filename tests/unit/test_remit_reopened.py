@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from remit.errors import InvalidRequest, WrongState
-from remit.remits.events import Budget, Command, InputReceived, encode_event
+from remit.remits.events import Budget, Command, InputReceived
 from remit.remits.reopening import is_to_be_raised, require_raised
 from remit.values import Append, JsonObject, JsonValue, SetCap
 from remit_bench import RemitBench
@@ -63,7 +63,7 @@ async def raise_to(bench: RemitBench, remit_id: str, budget: Budget) -> None:
     """As the route does it."""
     await is_to_be_raised(bench.store, PRINCIPAL, remit_id, await bench.state(remit_id), budget)
     command = Command(id=bench.ids.new("revt"), type="remit.raise", actor=PRINCIPAL.actor, budget=budget)
-    event = encode_event(InputReceived(id=command.id, event=command), key=command.id)
+    event = InputReceived(id=command.id, event=command).as_row(key=command.id)
     await bench.store.append(
         PRINCIPAL, Append(stream_id=remit_id, events=(event,), wake_at_us=bench.clock.now_us())
     )

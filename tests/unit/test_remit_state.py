@@ -32,9 +32,8 @@ from remit.remits.events import (
     RemitSessionCreated,
     RemitSessionGranted,
     RemitWorking,
-    encode_event,
 )
-from remit.remits.outage import TREATMENTS, Failure
+from remit.remits.outage import TREATMENTS
 from remit.remits.state import fold
 from remit.remits.steps import (
     Answer,
@@ -55,7 +54,8 @@ from remit.remits.steps import (
     next_step,
     session_event_id,
 )
-from remit.remits.work import Evaluation, Work
+from remit.remits.work import Work
+from remit.streams.children import ChildEvaluation, ChildFailure
 from remit.values import EventRow, Verdict
 
 CREATED = RemitCreated(
@@ -80,14 +80,14 @@ WORKING: tuple[AnyEvent, ...] = (
     RemitWorking(session_id="sesn_1"),
 )
 PASSED = Verdict(verifier={}, passed=True, summary="ok")
-SATISFIED = Evaluation(event_id="e1", outcome_id="o", result="satisfied", verdicts=(PASSED, PASSED))
+SATISFIED = ChildEvaluation(event_id="e1", outcome_id="o", result="satisfied", verdicts=(PASSED, PASSED))
 COPIED = RemitIterationEnded(iteration=0, result="satisfied", evaluation_event_id="e1")
 
 
 def rows(*events: AnyEvent) -> list[EventRow]:
     made: list[EventRow] = []
     for seq, event in enumerate(events, start=1):
-        new = encode_event(msgspec.structs.replace(event, id=event.id or f"revt_{seq}"))
+        new = msgspec.structs.replace(event, id=event.id or f"revt_{seq}").as_row()
         made.append(
             EventRow(
                 workspace_id="w",
@@ -154,7 +154,7 @@ def test_any_log_folds_and_in_two_parts_to_the_same(log: list[AnyEvent], cut: in
 
 
 failures = st.none() | st.builds(
-    Failure,
+    ChildFailure,
     event_id=st.sampled_from(["sevt_f", "sevt_g"]),
     reason=st.sampled_from([*TREATMENTS, "a reason of a later version"]),
     in_a_row=st.integers(1, 9),
@@ -175,7 +175,7 @@ def test_every_state_has_a_next_step(log: list[AnyEvent], work: Work) -> None:
     assert next_step(state, work if state.is_working else None) is not None
 
 
-FAILED = Failure(event_id="sevt_f", reason="unavailable")
+FAILED = ChildFailure(event_id="sevt_f", reason="unavailable")
 FAILED_WORK = Work(is_resting=True, stop_reason="retries_exhausted", failure=FAILED)
 BUDGET_WORK = Work(is_resting=True, stop_reason="budget_reached")
 RESUMED = RemitResumed(id="revt_r", actor="remit")
@@ -189,8 +189,8 @@ GOING_ON: dict[str, tuple[tuple[AnyEvent, ...], Work, Step, str]] = {
     "its time has come": ((PAUSED, RESUMED), FAILED_WORK, ContinueSession(command_id="revt_r"), "working"),
     "it failed again": (
         (PAUSED, RESUMED),
-        msgspec.structs.replace(FAILED_WORK, failure=Failure(event_id="sevt_g", reason="cut")),
-        Pause(failure=Failure(event_id="sevt_g", reason="cut")),
+        msgspec.structs.replace(FAILED_WORK, failure=ChildFailure(event_id="sevt_g", reason="cut")),
+        Pause(failure=ChildFailure(event_id="sevt_g", reason="cut")),
         "working",
     ),
     "interrupted in a pause": (
@@ -377,7 +377,7 @@ def test_evaluations_are_copied_first_even_while_interrupted() -> None:
 
 
 def test_an_interrupted_session_is_noted_kept_and_reopened_once() -> None:
-    cut = Evaluation(event_id="e1", outcome_id="o", result="interrupted")
+    cut = ChildEvaluation(event_id="e1", outcome_id="o", result="interrupted")
     work = Work(
         is_resting=True,
         stop_reason="end_turn",

@@ -22,7 +22,7 @@ from remit.sandboxes.guest.searches import SEARCHES_AT_ONCE, SEARCHES_WAITING_MA
 from remit.sandboxes.guest.watch import FAILURES_MAX, Watch
 from remit.sandboxes.local import LocalProvider
 from remit.testing.sandbox_checks.given import Hands
-from remit.toolsets.agent import AgentToolset
+from remit.toolsets.sandbox import SandboxTools
 from remit.values import SandboxLimits, SandboxSpec, ToolContext, ToolUse
 from waiting import eventually
 
@@ -104,7 +104,7 @@ async def test_the_model_is_told_what_there_was_too_little_of(tmp_path: Path) ->
     async with sandbox(tmp_path) as hands:
         use = ToolUse(id="sevt_1", name="bash", input={"command": FILL}, provider_id="p")
         context = ToolContext(session_id="s", thread_id="t", epoch=7)
-        result = await AgentToolset().run(use, context, hands.sandbox)
+        result = await SandboxTools().run(use, context, hands.sandbox)
         assert result.is_error
         assert str(result.content[0]["text"]).endswith("[killed: out of disk]")
 

@@ -24,7 +24,7 @@ def pending(*types: str, **more: JsonObject) -> dict[str, JsonObject]:
 
 def asked(id: str = "use_1") -> dict[str, OpenToolUse]:
     use = ToolUse(id=id, name="bash", input={}, provider_id="p1")
-    return {id: OpenToolUse(use=use, is_custom=False, permission="ask")}
+    return {id: OpenToolUse(use=use, permission="ask")}
 
 
 CASES = {

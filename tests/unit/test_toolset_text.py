@@ -10,21 +10,22 @@ import msgspec
 import pytest
 
 from remit.session.images import ImageKind, recognise_image, why_refused
-from remit.toolsets.agent import AgentToolset
 from remit.toolsets.editing import EditRefused, replace_text
+from remit.toolsets.inputs import definitions
 from remit.toolsets.reading import LinePicker, is_binary
+from remit.toolsets.sandbox import SandboxTools
 from remit.values import JsonObject
 from remit.verifiers.output import clean, shorten
 
-TOOLS = AgentToolset()
+TOOLS = SandboxTools()
 
 
 def test_there_are_six_tools_in_a_fixed_order() -> None:
-    assert [tool["name"] for tool in TOOLS.definitions()] == ["bash", "read", "write", "edit", "glob", "grep"]
+    assert [tool.name for tool in definitions()] == ["bash", "read", "write", "edit", "glob", "grep"]
 
 
 def test_what_is_shown_to_the_model_stays_small() -> None:
-    assert len(msgspec.json.encode(TOOLS.definitions())) < 6000
+    assert len(msgspec.json.encode([tool.definition for tool in definitions()])) < 6000
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_bad_input_is_named(name: str, input: JsonObject, said: str) -> None:
 
 
 def test_only_tools_that_change_nothing_run_beside_each_other() -> None:
-    concurrent = [tool["name"] for tool in TOOLS.definitions() if TOOLS.is_concurrent(str(tool["name"]))]
+    concurrent = [tool.name for tool in definitions() if tool.is_concurrent]
     assert concurrent == ["read", "glob", "grep"]
 
 

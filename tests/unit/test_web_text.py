@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from remit.session.web import SHOWN_URLS_MAX, WebUse, canonical_url, urls_in
+from remit.toolsets.marking import mark_untrusted
 from remit.toolsets.web.domains import DomainRule
-from remit.toolsets.web.marking import mark_untrusted
 
 
 @pytest.mark.parametrize(

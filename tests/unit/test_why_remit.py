@@ -29,10 +29,9 @@ from remit.remits.events import (
     RemitResumed,
     RemitSessionCreated,
     RemitWorking,
-    encode_event,
 )
 from remit.remits.why import SessionFacts, explain_remit
-from remit.session.waiting import Why
+from remit.streams.waiting import Why
 from remit.values import EventRow, NewEvent, StreamHead, StreamSummary, Verdict
 
 START_US = 1_800_000_000_000_000
@@ -94,7 +93,7 @@ def rows_of(events: Sequence[AnyEvent]) -> list[EventRow]:
         msgspec.structs.replace(event, id=event.id or f"revt_{n}", processed_at=rfc3339(START_US))
         for n, event in enumerate(events)
     ]
-    return [row("rmt_1", n, encode_event(event)) for n, event in enumerate(stamped, start=1)]
+    return [row("rmt_1", n, event.as_row()) for n, event in enumerate(stamped, start=1)]
 
 
 def head(stream_id: str, kind: str, lease: Lease) -> StreamHead:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from remit.clock import rfc3339
-from remit.session.waiting import Why
 from remit.session.why import explain_session
+from remit.streams.waiting import Why
 from remit.values import Account, EventRow, JsonObject, StreamHead, StreamSummary
 
 START_US = 1_800_000_000_000_000

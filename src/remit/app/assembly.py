@@ -8,6 +8,8 @@ from functools import cached_property, partial
 
 from starlette.types import ASGIApp
 
+from remit.app.kinds import stream_kinds
+from remit.app.mcp import mcp_servers
 from remit.app.parts import Parts
 from remit.app.web import web_tools
 from remit.egress.operator_credentials import OperatorCredentials
@@ -19,6 +21,7 @@ from remit.gateway.model_settings import parse_models
 from remit.gateway.routing import Router, parse_routes
 from remit.interfaces import (
     Collector,
+    ToolSource,
     Verifier,
 )
 from remit.models.local_servers import unused_servers
@@ -56,12 +59,13 @@ from remit.server.reconcile import ReconcileRoutes
 from remit.server.remit_routes import remit_routes
 from remit.server.services import ServerSettings, Services
 from remit.server.stop import StopRoutes
+from remit.streams.kinds import StreamKinds
 from remit.telemetry.edge import ObservedEdge
 from remit.telemetry.model_calls import observe_calls
 from remit.telemetry.readings import PlatformReadings
 from remit.telemetry.rows import ObservedBus
-from remit.telemetry.work import ObservedToolset, ObservedVerifier, watch_turns
-from remit.toolsets.agent import AgentToolset
+from remit.telemetry.work import ObservedTools, ObservedVerifier, watch_turns
+from remit.toolsets.agent import agent_tools
 from remit.toolsets.web.tools import web_offer
 from remit.verifiers.command import CommandVerifier
 from remit.verifiers.composition import Verifiers
@@ -78,6 +82,7 @@ class Assembled:
     """What is served: the API, observed."""
     worker: Worker
     held: HeldSandboxes
+    tools: ToolSource
     services: Services
     attendance: Attendance
     collection: Collection
@@ -92,6 +97,7 @@ def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
         edge=platform.edge,
         worker=platform.worker,
         held=platform.held,
+        tools=platform.tools,
         services=platform.services,
         attendance=platform.attendance,
         collection=platform.collection(),
@@ -151,6 +157,14 @@ class _Wiring:
         )
 
     @cached_property
+    def kinds(self) -> StreamKinds:
+        """Of streams."""
+        kinds = stream_kinds(self._parts.prices)
+        for more in self._parts.more_streams:
+            kinds = kinds.with_kind(more.kind)
+        return kinds
+
+    @cached_property
     def services(self) -> Services:
         """What the routes act through."""
         settings = self._settings
@@ -164,6 +178,7 @@ class _Wiring:
             dispatcher=self._hints,
             prices=self._parts.prices,
             verifiers=self._observed_verifiers,
+            kinds=self.kinds,
             settings=ServerSettings(
                 harnesses={one.name: one.version for one in self._parts.harnesses},
                 default_networking=settings.default_networking,
@@ -193,6 +208,7 @@ class _Wiring:
             clock=self._clock,
             gates=self.services.admission.gates,
             queued_writes=self._parts.queued_writes,
+            kinds=self.kinds.names,
         )
 
     # -------------------------------------------------------------------------------------------- who works
@@ -211,11 +227,11 @@ class _Wiring:
                 self._session_handler(),
                 self._remit_handler(),
                 WorkspaceHandler(store=self._sessions, clock=self._clock, calls=self._calls, caps=self._caps),
+                *(more.handler(self.services) for more in self._parts.more_streams),
             ],
         )
 
     def _session_handler(self) -> SessionHandler:
-        tools = AgentToolset(self._web)
         return SessionHandler(
             store=self._sessions,
             bus=self._bus,
@@ -224,7 +240,7 @@ class _Wiring:
             ids=self._ids,
             harnesses={one.name: one for one in self._parts.harnesses},
             gateway=self._gateway,
-            toolset=ObservedToolset(tools, metrics=self._metrics, tracer=self._tracer, clock=self._clock),
+            tools=self.tools,
             sandboxes=self.held,
             evaluation=Evaluation(
                 verifiers=self._verifiers,
@@ -237,6 +253,13 @@ class _Wiring:
             watch=watch_turns(self._tracer),
             is_resting=lambda: self._hints.is_resting,
         )
+
+    @cached_property
+    def tools(self) -> ToolSource:
+        """All that agents may have."""
+        servers = mcp_servers(self._settings, self._credentials, clock=self._clock, ids=self._ids)
+        tools = agent_tools(servers, web=self._web)
+        return ObservedTools(tools, metrics=self._metrics, tracer=self._tracer, clock=self._clock)
 
     def _remit_handler(self) -> RemitHandler:
         return RemitHandler(
@@ -381,4 +404,4 @@ class _Wiring:
 
     @cached_property
     def _owners(self) -> BlobOwners:
-        return BlobOwners(self._sessions, self._catalog)
+        return BlobOwners(self._sessions, self._catalog, self.kinds)

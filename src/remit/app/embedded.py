@@ -91,6 +91,7 @@ async def open_platform(settings: Settings, *, kind: OwnerKind = "foreground") -
             parts, public_url=(settings.public_url and settings.public_url.rstrip("/")) or url
         )
         stack.push_async_callback(assembled.held.close)
+        stack.push_async_callback(assembled.tools.close)
         await stack.enter_async_context(_running(assembled))
         presence = Presence(
             assembled.edge,
@@ -136,6 +137,7 @@ async def look_into_platform(settings: Settings) -> AsyncGenerator[Platform]:
         key = await operator_key(settings, parts.catalog, parts.clock, parts.ids)
         assembled = assemble(parts)
         stack.push_async_callback(assembled.held.close)
+        stack.push_async_callback(assembled.tools.close)
         yield Platform(
             asgi=assembled.edge,
             api_key=key.secret,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from opentelemetry.trace import Tracer
 
@@ -21,10 +22,21 @@ from remit.interfaces import (
     Prices,
     SandboxProvider,
     SessionStore,
+    StreamHandler,
 )
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
+from remit.server.services import Services
+from remit.streams.kinds import StreamKind
 from remit.telemetry.metrics import Metrics
 from remit.telemetry.readings import nothing_queued
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoreStreams:
+    """A kind of stream from outside: what it is, and who carries it on."""
+
+    kind: StreamKind[Any]  # Any: of every state
+    handler: Callable[[Services], StreamHandler]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +54,7 @@ class Parts:
     models: Mapping[str, ModelProvider]
     prices: Prices
     harnesses: Sequence[Harness] = (BuiltInLoop(),)
+    more_streams: Sequence[MoreStreams] = ()
     retries: RetrySettings = field(default_factory=RetrySettings)
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS
     metrics: Metrics = field(default_factory=Metrics)

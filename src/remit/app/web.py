@@ -29,11 +29,11 @@ def web_tools(settings: Settings) -> WebTools | None:
     if price is None:
         price = LISTED_SEARCH_USD_PER_THOUSAND if isinstance(engine, BraveSearch) else 0.0
     return WebTools(
-        fetcher=Fetcher(_judge(settings)), engine=engine, search_nano_usd=math.ceil(price * 1_000_000)
+        fetcher=Fetcher(make_judge(settings)), engine=engine, search_nano_usd=math.ceil(price * 1_000_000)
     )
 
 
-def _judge(settings: Settings) -> Callable[[str, int, Address], str | None]:
+def make_judge(settings: Settings) -> Callable[[str, int, Address], str | None]:
     """The rule for sandboxes holds for the server's own fetches as well."""
     guard = make_guard(settings.egress_ports, settings.egress_private_hosts)
 

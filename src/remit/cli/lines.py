@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from remit.cli.view import VerdictView, pause_line, sandbox_lost_text, verdicts_of
 from remit.client import wording
+from remit.schema.tool_kinds import RESULT_TYPES, USE_TYPES
 
 LINE_CELLS_MAX = 400
 """Of a line that says what to do."""
@@ -56,10 +57,10 @@ def session_lines(event: wording.Json) -> list[str]:
         case "agent.message":
             text = wording.one_line(wording.printable(wording.message_text(event.get("content"))))
             return [wording.short(f"says: {text}")] if text else []
-        case "agent.tool_use" | "agent.custom_tool_use" | "agent.mcp_tool_use":
+        case type if type in USE_TYPES:
             text = wording.printable(wording.tool_input(event.get("input")))
             return [wording.short(f"{event.get('name')}: {text}")]
-        case "agent.tool_result" if event.get("may_have_run"):
+        case type if type in RESULT_TYPES and event.get("may_have_run"):
             return ["the last tool use may have run: its answer is not known"]
         case "session.packages_installing":
             packages = wording.printable(wording.packages_text(event.get("packages")))

@@ -21,6 +21,7 @@ from remit.client.wording import (
     tool_input,
     verifier_text,
 )
+from remit.schema.tool_kinds import RESULT_TYPES, USE_TYPES, answered_use
 
 STEPS_KEPT = 40
 
@@ -182,7 +183,7 @@ def fold_session(view: View, event: Json) -> View:
         case "agent.message":
             text = one_line(printable(message_text(event.get("content"))))
             return _with_step(view, Step(id=id, name="says", text=text)) if text else view
-        case "agent.tool_use" | "agent.custom_tool_use" | "agent.mcp_tool_use":
+        case type if type in USE_TYPES:
             step = Step(
                 id=id,
                 name=str(event.get("name", "tool")),
@@ -191,9 +192,8 @@ def fold_session(view: View, event: Json) -> View:
                 started_at=at,
             )
             return _with_step(view, step)
-        case "agent.tool_result" | "agent.mcp_tool_result":
-            used = str(event.get("tool_use_id") or event.get("mcp_tool_use_id"))
-            return _step_ended(view, used, _state_of(event), at)
+        case type if type in RESULT_TYPES:
+            return _step_ended(view, answered_use(event), _state_of(event), at)
         case "session.packages_installing":
             text = one_line(printable(packages_text(event.get("packages"))))
             return _with_step(view, Step(id=id, name="installs", text=text))

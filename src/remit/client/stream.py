@@ -12,6 +12,7 @@ import msgspec
 
 from remit.client.errors import ConnectionLost, RateLimitError, ServerError, stream_error
 from remit.clock import Clock
+from remit.schema.streams import SHOWN
 
 RECONNECTS_MAX = 8
 """Attempts in a row without one event; then the stream gives up with ConnectionLost."""
@@ -24,7 +25,7 @@ JsonObject = dict[str, Any]  # Any: JSON as the server sent it; new fields are n
 Open = Callable[[str | None], AbstractAsyncContextManager[httpx2.Response]]
 """Opens the stream after a cursor; raises ApiError for an error answer."""
 
-_ENDS = frozenset({"remit.ended", "session.deleted", "session.status_terminated"})
+_ENDS = frozenset({"session.status_terminated", *(type for names in SHOWN for type in names.final_types)})
 """After these nothing more is to be waited for, unless the server goes on telling: a remit may have been reopened."""
 
 

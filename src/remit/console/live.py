@@ -18,6 +18,7 @@ from remit.client.wording import Json
 from remit.clock import Clock
 from remit.console.transcript import Patch
 from remit.console.views import View
+from remit.schema.streams import REMIT
 
 REFRESH_SECONDS = 0.3
 """At most so often is asked again for what events do not carry: money, verdicts."""
@@ -28,7 +29,6 @@ LIVE_SECONDS_MAX = 300.0
 HEARTBEAT_SECONDS = 15.0
 RETRY_MILLISECONDS = 1_000
 QUEUE_EVENTS = 256
-REMIT_PREFIX = "remit_"
 
 HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -120,7 +120,7 @@ class Live:
             scope.cancel()  # the browser comes again
 
     def _stream(self, stream_id: str, cursor: str) -> EventStream:
-        if stream_id.startswith(REMIT_PREFIX):
+        if REMIT.is_of(stream_id):
             return self._client.remits.stream(stream_id, after=cursor)
         return self._client.sessions.stream(stream_id, after=cursor)
 

@@ -28,6 +28,7 @@ from remit.client.wording import (
     verifier_text,
 )
 from remit.console.html import Markup, join, tag
+from remit.schema.tool_kinds import BY_USE
 
 GOOD = frozenset({"satisfied", "idle"})
 BAD = frozenset({"unsatisfied", "budget_reached", "stopped", "terminated"})
@@ -225,7 +226,7 @@ def session_waiting(uses: Sequence[Json]) -> Sequence[Markup]:
     return [
         tag(
             "li",
-            tag("b", "result" if use.get("type") == "agent.custom_tool_use" else "permission"),
+            tag("b", "result" if BY_USE[str(use.get("type"))].is_client else "permission"),
             f" for {use.get('name')}: {short(tool_input(use.get('input')))}",
             tag(
                 "details",

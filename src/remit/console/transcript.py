@@ -20,15 +20,10 @@ from remit.client.wording import (
     tool_input,
 )
 from remit.console.html import Child, Markup, join, tag
+from remit.schema.tool_kinds import CONFIRMATION, RESULT_TYPES, USE_TYPES, answered_use
 
-USES = frozenset({"agent.tool_use", "agent.custom_tool_use", "agent.mcp_tool_use"})
-RESULTS = {
-    "agent.tool_result": "tool_use_id",
-    "agent.mcp_tool_result": "mcp_tool_use_id",
-    "user.custom_tool_result": "custom_tool_use_id",
-    "user.tool_result": "tool_use_id",
-}
-"""Where a result names its use."""
+RESULTS = RESULT_TYPES | {"user.tool_result"}
+"""Of a sandbox that is not ours too."""
 IDLE_NOTES = {
     "budget_reached": "The budget is reached: no further call is made.",
     "retries_exhausted": "It gave up after several attempts.",
@@ -54,9 +49,7 @@ def transcript_id(session_id: str) -> str:
 def entries(session_id: str, events: Iterable[Json]) -> Markup:
     """All entries in order, results within their uses."""
     kept = list(events)
-    results = {
-        str(event.get(RESULTS[str(event["type"])])): event for event in kept if event.get("type") in RESULTS
-    }
+    results = {answered_use(event): event for event in kept if event.get("type") in RESULTS}
     found = [_entry(event, results) for event in kept]
     return tag("ol", *found, id=transcript_id(session_id), class_="transcript")
 
@@ -64,7 +57,7 @@ def entries(session_id: str, events: Iterable[Json]) -> Markup:
 def patch_of(session_id: str, event: Json) -> Patch | None:
     """What a new event changes in the transcript."""
     if event.get("type") in RESULTS:
-        use_id = str(event.get(RESULTS[str(event["type"])]))
+        use_id = answered_use(event)
         return Patch(id=f"result-{use_id}", html=_result(use_id, event), into=transcript_id(session_id))
     html = _entry(event, {})
     return None if html is None else Patch(id=_id(event), html=html, into=transcript_id(session_id))
@@ -82,11 +75,11 @@ def _entry(event: Json, results: Mapping[str, Json]) -> Markup | None:
         case "agent.thinking":
             text = message_text(event.get("content"))
             return _folded(event, "thinking", text) if text.strip() else None
-        case kind if kind in USES:
+        case kind if kind in USE_TYPES:
             return _use(event, results.get(str(event.get("id"))))
         case "user.interrupt":
             return _note(event, "Interrupted by a person.", "warn")
-        case "user.tool_confirmation":
+        case kind if kind == CONFIRMATION:
             word = "allowed" if event.get("result") == "allow" else "denied"
             return _note(event, f"A tool use was {word}. {event.get('deny_message') or ''}".rstrip(), "")
         case "session.error":

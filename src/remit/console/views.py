@@ -23,7 +23,8 @@ from remit.client.wording import (
 )
 from remit.console import sections
 from remit.console.html import Markup, join, tag
-from remit.console.transcript import USES, Patch, entries, patch_of
+from remit.console.transcript import Patch, entries, patch_of
+from remit.schema.tool_kinds import USE_TYPES
 
 EVENTS_SHOWN_MAX = 2_000
 """Of each session, the newest; the API has all of them."""
@@ -114,7 +115,7 @@ class Book:
         if reason.get("type") != "requires_action":
             return []
         ids = {str(id) for id in as_list(reason.get("event_ids"))}
-        return [e for e in self.events if e.get("type") in USES and str(e.get("id")) in ids]
+        return [e for e in self.events if e.get("type") in USE_TYPES and str(e.get("id")) in ids]
 
     def transcript(self) -> Markup:
         """Its entries."""

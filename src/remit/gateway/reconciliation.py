@@ -31,7 +31,6 @@ from remit.values import (
     Page,
     Principal,
     StreamFilter,
-    StreamKind,
     Unit,
     Usage,
     Value,
@@ -41,7 +40,7 @@ RECONCILED = "call.reconciled"
 PAGE_LIMIT = 200
 END_ROWS_MAX = 2_000
 """Behind a call's start its end is looked for in so many rows."""
-_KINDS: tuple[StreamKind, ...] = ("workspace", "session")
+_KINDS: tuple[str, ...] = ("workspace", "session")
 
 
 class Call(Value, frozen=True, kw_only=True):

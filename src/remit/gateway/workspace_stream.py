@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 import contextlib
-
-import msgspec
+from collections.abc import Iterable
 
 from remit.errors import NotFound
+from remit.gateway.workspace_rows import ROWS, WorkspaceOpened
 from remit.interfaces import SessionStore
-from remit.values import Append, NewEvent, NewStream, OpenAccount, Principal, Purpose, StreamSummary, Unit
+from remit.schema import streams
+from remit.streams.kinds import StreamKind
+from remit.values import (
+    Append,
+    EventRow,
+    NewStream,
+    OpenAccount,
+    Principal,
+    Purpose,
+    StreamSummary,
+    Unit,
+    Value,
+)
 
 _UNITS: tuple[Unit, ...] = ("nano_usd", "tokens")
 _PURPOSES: tuple[Purpose, ...] = ("work", "verification")
+
+
+class WorkspaceState(Value, frozen=True, kw_only=True):
+    """Nothing is derived from a workspace's rows: what counts is its accounts."""
+
+    seq: int = 0
+    last_processed_us: int = 0
+
+
+def _fold(rows: Iterable[EventRow], state: WorkspaceState) -> WorkspaceState:
+    return WorkspaceState(seq=max((row.seq for row in rows), default=state.seq))
+
+
+WORKSPACE = StreamKind[WorkspaceState](
+    names=streams.WORKSPACE,
+    event_prefix="wevt",
+    rows=ROWS,
+    start=WorkspaceState,
+    fold=_fold,
+    summarize=lambda state: StreamSummary(status="open"),
+)
 
 
 def workspace_stream_id(principal: Principal) -> str:
@@ -23,16 +56,10 @@ async def create_workspace_stream(store: SessionStore, principal: Principal) -> 
     """With accounts that have no cap; nothing happens where it is there already."""
     stream_id = workspace_stream_id(principal)
     event_id = f"wevt_{stream_id}"
-    opened = NewEvent(
-        event_id=event_id,
-        type="workspace.opened",
-        visibility="private",
-        body=msgspec.json.encode({"id": event_id, "type": "workspace.opened"}),
-        key="workspace.opened",
-    )
+    opened = WorkspaceOpened(id=event_id).as_row(key="workspace.opened")
     await store.create_stream(
         principal,
-        NewStream(stream_id=stream_id, kind="workspace", summary=StreamSummary(status="open")),
+        NewStream(stream_id=stream_id, kind=WORKSPACE.name, summary=StreamSummary(status="open")),
         Append(
             stream_id=stream_id,
             events=(opened,),

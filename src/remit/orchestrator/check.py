@@ -6,14 +6,15 @@ compares what is served with what the log says.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from remit.errors import NotFound
 from remit.interfaces import SessionStore
 from remit.orchestrator.check_ledger import Ledger, check_calls, check_grants, check_ledger, check_receipt
 from remit.orchestrator.check_log import check_log
 from remit.orchestrator.violations import RULES, Violation
-from remit.resources.rows import read_on
+from remit.streams.kinds import Sight, StreamKinds
+from remit.streams.reading import read_rows
 from remit.values import (
     EventRow,
     GrantRow,
@@ -23,20 +24,14 @@ from remit.values import (
     Principal,
     StreamFilter,
     StreamHead,
-    StreamKind,
-    StreamSummary,
     Value,
 )
 
 CHILDREN_PAGE = 100
 DEPTH_MAX = 8
 
-Summarize = Callable[[Sequence[EventRow]], StreamSummary]
-"""Folds a log to the columns that lists show."""
-Serve = Callable[[Principal, str], Awaitable[JsonObject]]
-"""What the API answers for a stream."""
-Derive = Callable[[Sequence[EventRow]], JsonObject]
-"""What of that answer the log alone decides; every field of it must be served as it is."""
+Serve = Callable[[Principal, str, str], Awaitable[JsonObject]]
+"""What the API answers for a stream, by its kind and id."""
 
 
 class CheckReport(Value, frozen=True, kw_only=True):
@@ -67,25 +62,17 @@ class CheckReport(Value, frozen=True, kw_only=True):
         }
 
 
-class Expectations(Value, frozen=True, kw_only=True):
-    """What only levels above know about streams of one kind; each may be left out."""
-
-    summarize: Summarize | None = None
-    serve: Serve | None = None
-    derive: Derive | None = None
-    receipt: Serve | None = None
-
-
 async def check_stream(
     store: SessionStore,
     principal: Principal,
     stream_id: str,
     *,
     now_us: int,
-    expectations: Mapping[StreamKind, Expectations],
+    kinds: StreamKinds,
+    serve: Serve | None = None,
 ) -> CheckReport:
-    """Check a stream and its children. Raises NotFound."""
-    checker = _Checker(store, principal, now_us, expectations)
+    """Check a stream and its children; what is served of them only with `serve`. Raises NotFound."""
+    checker = _Checker(store, principal, now_us, kinds, serve)
     await checker.check(stream_id, depth=0)
     return CheckReport(
         id=stream_id,
@@ -100,12 +87,14 @@ class _Checker:
         store: SessionStore,
         principal: Principal,
         now_us: int,
-        expectations: Mapping[StreamKind, Expectations],
+        kinds: StreamKinds,
+        serve: Serve | None,
     ) -> None:
         self._store = store
         self._principal = principal
         self._now_us = now_us
-        self._expectations = expectations
+        self._kinds = kinds
+        self._serve = serve
         self.streams: list[str] = []
         self.violations: list[Violation] = []
 
@@ -113,7 +102,7 @@ class _Checker:
         """Ledgers of the stream and of everything below it."""
         head = await self._store.head(self._principal, stream_id)
         ledger = await self._ledger(stream_id)
-        rows = await self._rows(stream_id)
+        rows = await read_rows(self._store, self._principal, stream_id)
         is_live = self._is_live(head) or (await self._store.head(self._principal, stream_id)).seq != head.seq
         self.streams.append(stream_id)
         self.violations += check_log(rows, head, is_live=is_live)
@@ -127,19 +116,13 @@ class _Checker:
             for child in await self._children(stream_id):
                 below += await self.check(child, depth=depth + 1)
         self._check_missing_children(ledger, below, is_live=is_live)
-        await self._check_receipt(head, below, is_live=is_live)
+        await self._check_receipt(head, rows, below, is_live=is_live)
         return below
 
     def _is_live(self, head: StreamHead) -> bool:
         """Someone works on it now, or is about to: what is open may be closed in a moment. A lease that was never given
         back is of a process that died, and whoever takes the stream up next closes what it left."""
         return head.owner is not None or (head.wake_at_us is not None and head.wake_at_us <= self._now_us)
-
-    async def _rows(self, stream_id: str) -> list[EventRow]:
-        rows: list[EventRow] = []
-        async for some in read_on(self._store, self._principal, stream_id, after_seq=0):
-            rows.extend(some)
-        return rows
 
     async def _ledger(self, stream_id: str) -> Ledger:
         return Ledger(
@@ -151,7 +134,7 @@ class _Checker:
 
     async def _children(self, stream_id: str) -> list[str]:
         found: list[str] = []
-        for kind in ("session", "remit", "flow"):
+        for kind in self._kinds.names:
             position: tuple[int, str] | None = None
             while True:
                 page = await self._store.list_streams(
@@ -166,10 +149,10 @@ class _Checker:
         return found
 
     async def _check_summary(self, head: StreamHead, rows: Sequence[EventRow], *, is_live: bool) -> None:
-        summarize = self._of(head).summarize
-        if summarize is None or is_live:
+        kind = self._kinds.get(head.kind)
+        if kind is None or is_live:
             return
-        folded = summarize(rows)
+        folded = kind.summarize(kind.fold_all(rows))
         for field in ("status", "title", "agent_id", "agent_version", "archived_at_us"):
             says, listed = getattr(folded, field), getattr(head.summary, field)
             if says != listed:
@@ -177,11 +160,11 @@ class _Checker:
                 self._add("fold_equals_served", head.stream_id, head.seq, message)
 
     async def _check_served(self, head: StreamHead, rows: Sequence[EventRow], *, is_live: bool) -> None:
-        expected = self._of(head)
-        if expected.serve is None or expected.derive is None or is_live:
+        kind = self._kinds.get(head.kind)
+        if self._serve is None or kind is None or kind.derive is None or is_live:
             return
-        served = await expected.serve(self._principal, head.stream_id)
-        for field, says in expected.derive(rows).items():
+        served = await self._serve(self._principal, kind.name, head.stream_id)
+        for field, says in kind.derive(head.stream_id, kind.fold_all(rows)).items():
             if served.get(field) != says:
                 message = f"the log says {field} {says!r}, the API serves {served.get(field)!r}"
                 self._add("fold_equals_served", head.stream_id, head.seq, message)
@@ -213,15 +196,22 @@ class _Checker:
                 )
                 self._add("grants_match", ledger.stream_id, None, message)
 
-    async def _check_receipt(self, head: StreamHead, below: list[Ledger], *, is_live: bool) -> None:
-        receipt = self._of(head).receipt
-        if receipt is None or is_live:
+    async def _check_receipt(
+        self, head: StreamHead, rows: Sequence[EventRow], below: list[Ledger], *, is_live: bool
+    ) -> None:
+        kind = self._kinds.get(head.kind)
+        if kind is None or kind.receipt is None or is_live:
             return
-        served = await receipt(self._principal, head.stream_id)
+        sight = Sight(
+            store=self._store,
+            principal=self._principal,
+            names=kind.names,
+            head=head,
+            state=kind.fold_all(rows),
+            now_us=self._now_us,
+        )
+        served = await kind.receipt(sight)
         self.violations += check_receipt(head.stream_id, served, below)
-
-    def _of(self, head: StreamHead) -> Expectations:
-        return self._expectations.get(head.kind, Expectations())
 
     def _add(self, rule: str, stream_id: str, seq: int | None, message: str) -> None:
         self.violations.append(Violation(rule=rule, stream_id=stream_id, seq=seq, message=message))

@@ -9,10 +9,8 @@ from typing import cast
 import msgspec
 
 from remit.orchestrator.violations import Violation
+from remit.schema.tool_kinds import PLATFORM_RESULT_TYPES, RESULT_TYPES, USE_TYPES, answered_use
 from remit.values import EventRow, JsonObject, StreamHead
-
-USE_TYPES = frozenset({"agent.tool_use", "agent.custom_tool_use"})
-RESULT_TYPES = frozenset({"agent.tool_result", "user.custom_tool_result"})
 
 
 def decode(row: EventRow) -> JsonObject:
@@ -82,13 +80,13 @@ def _check_tools(rows: Sequence[EventRow], *, is_live: bool) -> Iterator[Violati
             started[use_id] = row
         elif row.type in RESULT_TYPES and row.visibility == "public":
             body = decode(row)
-            use_id = str(body.get("tool_use_id") or body.get("custom_tool_use_id"))
+            use_id = answered_use(body)
             results[use_id] += 1
             if use_id not in uses:
                 # A late answer to a custom tool use is accepted and has no effect; a result of ours always has a use.
-                if row.type == "agent.tool_result":
+                if row.type in PLATFORM_RESULT_TYPES:
                     yield _violation("tool_results", row, f"a result for {use_id!r}, which nobody asked for")
-            elif results[use_id] == 2 and row.type == "agent.tool_result":
+            elif results[use_id] == 2 and row.type in PLATFORM_RESULT_TYPES:
                 yield _violation("tool_results", row, f"tool use {use_id!r} has more than one result")
     if is_live or _waits_for_answers(rows):
         return

@@ -23,11 +23,13 @@ from remit.orchestrator.surroundings import (
     session_variables,
     toolchains,
 )
-from remit.orchestrator.writer import SessionWriter, tell_parent
 from remit.resources.kept_blobs import KeptBlobs
+from remit.resources.session_kind import SessionWriter
 from remit.session import events
-from remit.session.events import Draft
+from remit.session.reporting import evaluated_report
 from remit.session.state import Outcome, SessionState
+from remit.streams.children import ChildEvaluation, to_parent
+from remit.streams.rows import Draft
 from remit.values import JsonObject, JsonValue, Verdict, VerifyRequest
 from remit.verifiers.composition import Verifiers
 from remit.verifiers.output import shorten
@@ -108,7 +110,7 @@ class Evaluation:
             digest = await self._sandboxes.snapshot(writer)
         if digest is not None:
             return digest
-        return await self._blobs.put(writer.principal, writer.session_id, EMPTY_TREE.encode())
+        return await self._blobs.put(writer.principal, writer.stream_id, EMPTY_TREE.encode())
 
     async def _conclude(
         self,
@@ -148,10 +150,23 @@ class Evaluation:
             explanation=explanation,
             usage=events.model_usage(recorder.usage),
         )
+        state = writer.state
+        report = evaluated_report(
+            state,
+            ChildEvaluation(
+                event_id=end.event_id,
+                outcome_id=outcome.id,
+                outcome_event_id=str(outcome.event["id"]),
+                is_first_outcome=outcome.id == state.standing.first_outcome_id,
+                result=result,
+                explanation=explanation,
+                verdicts=tuple(verdicts),
+            ),
+        )
         await writer.append(
             writer.private("outcome.verified", **fields),
             end,
-            outbox=tell_parent(writer, "child.evaluated", end.event_id, {"result": result}),
+            outbox=to_parent(state.parent_stream_id, report, end.event_id, writer.ids),
         )
 
     async def _heartbeat(self, writer: SessionWriter, outcome: Outcome) -> None:

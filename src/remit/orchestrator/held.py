@@ -27,10 +27,10 @@ from remit.orchestrator.surroundings import (
     session_variables,
     toolchains,
 )
-from remit.orchestrator.writer import SessionWriter
 from remit.resources.environment_config import packages_of
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.session_files import load_outputs
+from remit.resources.session_kind import SessionWriter
 from remit.resources.session_resources import uploads_tree
 from remit.session.state import SessionState
 from remit.values import (
@@ -113,11 +113,11 @@ class HeldSandboxes:
 
     async def ensure(self, writer: SessionWriter) -> Sandbox:
         """The session's sandbox, made now, or in its turn, if need be. Raises SandboxUnavailable, BlobMissing."""
-        held = self._held.get(writer.session_id)
+        held = self._held.get(writer.stream_id)
         if held is None:
-            lock = self._starting.setdefault(writer.session_id, asyncio.Lock())
+            lock = self._starting.setdefault(writer.stream_id, asyncio.Lock())
             async with lock:  # tools that run side by side share one
-                held = self._held.get(writer.session_id) or await self._start_in_turn(writer)
+                held = self._held.get(writer.stream_id) or await self._start_in_turn(writer)
         held.last_used = self._clock.monotonic()
         async with held.uploads_lock:  # several tools ask at once
             if held.resource_ids != tuple(writer.state.resources):
@@ -127,7 +127,7 @@ class HeldSandboxes:
         return held.sandbox
 
     async def _start_in_turn(self, writer: SessionWriter) -> Held:
-        workspace_id, session_id = writer.principal.workspace_id, writer.session_id
+        workspace_id, session_id = writer.principal.workspace_id, writer.stream_id
         if not self.berths.try_take(session_id):
             await writer.append(
                 writer.private(
@@ -165,7 +165,7 @@ class HeldSandboxes:
         image = await self.provider.image(toolchains(state.created))
         sandbox = await self.provider.create(
             SandboxSpec(
-                key=f"{writer.session_id}:{writer.epoch}:{state.seq}",
+                key=f"{writer.stream_id}:{writer.epoch}:{state.seq}",
                 epoch=writer.epoch,
                 tree_digest=digest,
                 outputs_digest=state.outputs_digest,
@@ -209,14 +209,14 @@ class HeldSandboxes:
             outputs=outputs,
             resource_ids=tuple(state.resources),
         )
-        self._held[writer.session_id] = held
+        self._held[writer.stream_id] = held
         return held
 
     async def mounts(self, writer: SessionWriter) -> tuple[ReadOnlyTree, ...]:
         """What is read-only in the session's sandboxes now, ready to be mounted."""
         uploads = uploads_tree(writer.state.resources)
         if uploads is not None:
-            await self._blobs.put(writer.principal, writer.session_id, uploads.encode())
+            await self._blobs.put(writer.principal, writer.stream_id, uploads.encode())
         return mounts_of(writer.state)
 
     async def credentials(self, state: SessionState) -> tuple[Credential, ...]:
@@ -238,12 +238,12 @@ class HeldSandboxes:
         packages = packages_of(config_of(writer.state))
         if not packages or writer.state.packages_digest is not None:
             return
-        if (said := self._not_installed.get(writer.session_id)) is not None:
+        if (said := self._not_installed.get(writer.stream_id)) is not None:
             raise PackagesNotInstalled(said, is_repeated=True)
         try:
             layer = await self._install(writer, packages)
         except SandboxUnavailable as error:
-            self._not_installed[writer.session_id] = error.message
+            self._not_installed[writer.stream_id] = error.message
             raise PackagesNotInstalled(error.message) from error
         await writer.append(
             writer.private(
@@ -263,13 +263,13 @@ class HeldSandboxes:
         if not await self._installer.has(writer.principal, packages, chains):
             shown: JsonObject = {source: list[JsonValue](names) for source, names in packages.items()}
             await writer.append(writer.public("session.packages_installing", packages=shown))
-        return await self._installer.layer(writer.principal, writer.session_id, packages, chains)
+        return await self._installer.layer(writer.principal, writer.stream_id, packages, chains)
 
     async def remount(self, writer: SessionWriter) -> None:
         """Have the session's uploads in its living sandbox, where everything goes on. One that cannot take them is let go;
         the next one has them."""
-        self._not_installed.pop(writer.session_id, None)
-        held = self._held.get(writer.session_id)
+        self._not_installed.pop(writer.stream_id, None)
+        held = self._held.get(writer.stream_id)
         if held is None:
             return
         try:
@@ -306,9 +306,9 @@ class HeldSandboxes:
         record = writer.state.sandbox
         if record is None:
             return None
-        sandbox = self.get(writer.session_id)
+        sandbox = self.get(writer.stream_id)
         if sandbox is None and self.provider.capabilities().survives_server:
-            sandbox = await self.provider.attach(str(record.body.get("key")))
+            sandbox = await self.provider.attach(str(record.key))
             if sandbox is not None:
                 held = Held(
                     workspace_id=writer.principal.workspace_id,
@@ -316,15 +316,15 @@ class HeldSandboxes:
                     mounts=mounts_of(writer.state),
                     last_used=self._clock.monotonic(),
                 )
-                self._held[writer.session_id] = held
-                self.berths.adopt(writer.session_id)
+                self._held[writer.stream_id] = held
+                self.berths.adopt(writer.stream_id)
         return sandbox if sandbox is not None and sandbox.id == record.sandbox_id else None
 
     async def announce_loss(self, writer: SessionWriter, loss: SandboxLost) -> None:
         """Write down what was lost and where the next sandbox will start from."""
         if unsaid := self.unsaid(writer):
-            await writer.stage(*unsaid)
-        await self.drop(writer.session_id)
+            await writer.buffer(*unsaid)
+        await self.drop(writer.stream_id)
         state = writer.state
         restored: JsonObject | None = None
         if state.snapshot is not None:
@@ -353,7 +353,7 @@ class HeldSandboxes:
     async def snapshot(self, writer: SessionWriter) -> str | None:
         """Make the working tree durable and say so in the log; returns the digest. One at a time per session.
         Without a sandbox the last snapshot (or the input) still holds. Raises SandboxLost."""
-        held = self._held.get(writer.session_id)
+        held = self._held.get(writer.stream_id)
         if held is not None:
             return await self._trees.keep(writer, held)
         state = writer.state
@@ -361,7 +361,7 @@ class HeldSandboxes:
 
     def unsaid(self, writer: SessionWriter) -> Sequence[NewEvent]:
         """What the next append that begins or ends something takes along, see `HeldTrees.unsaid`."""
-        held = self._held.get(writer.session_id)
+        held = self._held.get(writer.stream_id)
         return () if held is None else self._trees.unsaid(writer, held)
 
     async def release(self, writer: SessionWriter) -> None:
@@ -371,7 +371,7 @@ class HeldSandboxes:
         except SandboxLost as error:
             await self.announce_loss(writer, error)
             return
-        sandbox = self.get(writer.session_id)
+        sandbox = self.get(writer.stream_id)
         if sandbox is None:
             return
         last = writer.state.snapshot
@@ -384,7 +384,7 @@ class HeldSandboxes:
             *self.unsaid(writer),
             writer.private("sandbox.released", sandbox_id=sandbox.id, tree_digest=digest),
         )
-        await self.drop(writer.session_id)
+        await self.drop(writer.stream_id)
 
     async def hand_over(self, writer: SessionWriter) -> None:
         """In the middle of a turn, by a process that is about to leave: keep the files, let the sandbox go, and say what
@@ -394,7 +394,7 @@ class HeldSandboxes:
             ended = SandboxLost("its server handed the work over to another process", code="handed_over")
         except SandboxLost as error:
             ended = error
-        if self.get(writer.session_id) is not None:
+        if self.get(writer.stream_id) is not None:
             await self.announce_loss(writer, ended)
 
     async def let_go(self) -> None:

@@ -13,10 +13,10 @@ from remit.clock import Clock, rfc3339
 from remit.errors import SandboxLost, SandboxRefused
 from remit.interfaces import Catalog, Sandbox
 from remit.orchestrator.stored_files import store_changes
-from remit.orchestrator.writer import SessionWriter
 from remit.resources.files import Files
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.session_files import OUTPUTS, add_outputs, load_outputs, remove_outputs
+from remit.resources.session_kind import SessionWriter
 from remit.values import (
     JsonObject,
     JsonValue,
@@ -98,7 +98,7 @@ class HeldTrees:
             before = await load_outputs(self._blobs, writer.state.outputs_digest)
             # Before the row: what the log says is handed over can be downloaded.
             unlisted = await add_outputs(
-                shown, writer.principal, writer.session_id, before=before, after=outputs
+                shown, writer.principal, writer.stream_id, before=before, after=outputs
             )
             held.tree, held.outputs = stored.tree, outputs
             held.taken = None
@@ -116,7 +116,7 @@ class HeldTrees:
                 taken["left_out"] = left_out
             await writer.append(writer.private("snapshot.taken", **taken))
             held.taken = taken
-            await remove_outputs(shown, writer.principal, writer.session_id, before=before, after=outputs)
+            await remove_outputs(shown, writer.principal, writer.stream_id, before=before, after=outputs)
             return digest
 
     def unsaid(self, writer: SessionWriter, held: Held) -> Sequence[NewEvent]:
@@ -131,7 +131,7 @@ class HeldTrees:
 
     async def _store(self, writer: SessionWriter, held: Held, tree: Tree, outputs: Tree) -> _Stored:
         """Both trees with all their files as blobs that the session needs."""
-        session_id, sandbox = writer.session_id, held.sandbox
+        session_id, sandbox = writer.stream_id, held.sandbox
         async with self._blobs.keeping(writer.principal, session_id) as keeping:
             work = await store_changes(keeping, sandbox, WORKING_TREE, tree, held.tree)
             given = await store_changes(keeping, sandbox, OUTPUTS, outputs, held.outputs)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 import msgspec
 
 from remit.orchestrator.session_errors import error_body
-from remit.orchestrator.writer import SessionWriter, thread_of
+from remit.resources.session_kind import SessionWriter
+from remit.schema.tool_kinds import BUILTIN
 from remit.session import events
-from remit.session.events import Draft
-from remit.session.policy import Policy
+from remit.session.events import thread_of
 from remit.session.sendable import distinct_uses
 from remit.session.state import add_usage
+from remit.session.turn_rows import ModelStarted
+from remit.streams.rows import Draft
 from remit.values import (
     Account,
     CallAttempt,
@@ -26,6 +28,7 @@ from remit.values import (
     NewEvent,
     Purpose,
     Settle,
+    Tool,
     Usage,
 )
 
@@ -39,7 +42,7 @@ class SessionRecorder:
         writer: SessionWriter,
         *,
         use: Literal["turn", "grader", "compaction"],
-        policies: dict[str, Policy] | None = None,
+        tools: Mapping[str, Tool] | None = None,
     ) -> None:
         self.purpose: Purpose = "verification" if use == "grader" else "work"
         self._use = use
@@ -47,16 +50,16 @@ class SessionRecorder:
         self.usage = Usage()
         """Of all finished attempts of this recorder."""
         self._writer = writer
-        self._policies = policies or {}
+        self._tools = tools or {}
         self._thinking_id = ""
         self._message_id = ""
         self._span_id = ""
         self._deltas = 0
 
     async def accounts(self) -> Sequence[Account]:
-        if self._writer.has_staged_settlements:
-            await self._writer.settle()
-        accounts = await self._writer.store.accounts(self._writer.principal, self._writer.session_id)
+        if self._writer.has_buffered_settlements:
+            await self._writer.flush()
+        accounts = await self._writer.store.accounts(self._writer.principal, self._writer.stream_id)
         return [account for account in accounts if account.purpose == self.purpose]
 
     async def waits(self, limit: str, ahead: int) -> None:
@@ -146,7 +149,7 @@ class SessionRecorder:
                 )
             )
         if response is not None:
-            await writer.stage(*new, effects=ended.settlements)
+            await writer.buffer(*new, effects=ended.settlements)
         else:  # a pause follows, or the end of the run
             await writer.append(*new, effects=ended.settlements)
 
@@ -165,11 +168,14 @@ class SessionRecorder:
             "delta": {"type": "content_delta", "index": 0, "content": {"type": "text", "text": text}},
         }
         self._deltas += 1
-        self._writer.live("event_delta", msgspec.json.encode(delta))
+        self._live("event_delta", delta)
 
     def _announce(self, type: str, event_id: str) -> None:
         start: JsonObject = {"type": "event_start", "event": {"type": type, "id": event_id}}
-        self._writer.live("event_start", msgspec.json.encode(start))
+        self._live("event_start", start)
+
+    def _live(self, type: str, frame: JsonObject) -> None:
+        self._writer.live(type, msgspec.json.encode(frame), thread_id=self._writer.state.thread_id)
 
     def _speak(self, content: Sequence[JsonObject]) -> tuple[list[Draft], dict[str, str]]:
         """The public events of a response, and the event id of each tool use by the model's id."""
@@ -189,21 +195,17 @@ class SessionRecorder:
         return speech, tool_use_ids
 
     def _tool_use(self, block: JsonObject) -> Draft:
-        name = str(block["name"])
-        policy = self._policies.get(name, "off")
-        if policy == "custom":
-            return self._writer.public("agent.custom_tool_use", name=name, input=block["input"])
-        if policy == "off":
-            return self._writer.public(
-                "agent.tool_use", name=name, input=block["input"], evaluated_permission="deny"
-            )
-        return self._writer.public(
-            "agent.tool_use",
-            name=name,
-            input=block["input"],
-            evaluated_permission=policy,
-            evaluation={"type": f"always_{policy}"},
-        )
+        name, input = str(block["name"]), block["input"]
+        tool = self._tools.get(name)
+        if tool is None:
+            return self._writer.public(BUILTIN.use_type, name=name, input=input, evaluated_permission="deny")
+        fields: JsonObject = {"name": name, **tool.use_fields, "input": input}
+        if tool.permission == "off":
+            fields["evaluated_permission"] = "deny"
+        elif not tool.kind.is_client:
+            fields["evaluated_permission"] = tool.permission
+            fields["evaluation"] = {"type": f"always_{tool.permission}"}
+        return self._writer.public(tool.kind.use_type, **fields)
 
 
 def _digest(request: ModelRequest) -> str:
@@ -222,11 +224,7 @@ def assumed_settlements(recorded: Sequence[JsonObject]) -> tuple[Settle, ...]:
     )
 
 
-def assumed_cost(started: JsonObject) -> int | None:
+def assumed_cost(started: ModelStarted) -> int | None:
     """The dollars such a call is taken to have cost; None when it was unpriced."""
-    amounts = [
-        cast("int", hold["amount"])
-        for hold in cast("list[JsonObject]", started["holds"])
-        if hold["unit"] == "nano_usd"
-    ]
+    amounts = [cast("int", hold["amount"]) for hold in started.holds if hold["unit"] == "nano_usd"]
     return amounts[0] if amounts else None

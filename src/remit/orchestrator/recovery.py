@@ -3,17 +3,15 @@ on, a sandbox that does not is announced."""
 
 from __future__ import annotations
 
-from typing import cast
-
 from remit.errors import SandboxLost
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import assumed_cost, assumed_settlements
 from remit.orchestrator.turn import MAY_HAVE_RUN, error_result, tool_result, unmeasured
-from remit.orchestrator.writer import SessionWriter
+from remit.resources.session_kind import SessionWriter
 from remit.session import events
-from remit.session.events import Draft
 from remit.session.state import SessionState
-from remit.values import JsonObject, NewEvent, Settle, ToolResult, Usage
+from remit.streams.rows import Draft
+from remit.values import NewEvent, Settle, ToolResult, Usage
 
 
 async def recover(writer: SessionWriter, sandboxes: HeldSandboxes) -> None:
@@ -52,20 +50,20 @@ async def _close_open_calls(writer: SessionWriter) -> None:
     new: list[NewEvent | Draft] = []
     settlements: list[Settle] = []
     for call_id, call in writer.state.open_calls.items():
-        settlements.extend(assumed_settlements(cast("list[JsonObject]", call.body["holds"])))
+        settlements.extend(assumed_settlements(call.started.holds))
         new.append(
             writer.private(
                 "model.ended",
                 call_id=call_id,
-                number=call.body["number"],
+                number=call.started.number,
                 error_reason="crashed",
                 error_message="the server ended during the call",
                 will_retry=False,
                 is_assumed=True,
                 is_overrun=False,
-                cost_nano_usd=assumed_cost(call.body),
+                cost_nano_usd=assumed_cost(call.started),
                 usage={},
-                model=call.body["model"],
+                model=call.started.model,
             )
         )
     if writer.state.open_span_id is not None:

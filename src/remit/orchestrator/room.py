@@ -11,8 +11,8 @@ import msgspec
 from remit.errors import CompactionLimitReached, ModelCallFailed
 from remit.interfaces import BlobReader, ModelCaller
 from remit.orchestrator.recorder import SessionRecorder
-from remit.orchestrator.writer import SessionWriter
 from remit.resources.message_files import with_files
+from remit.resources.session_kind import SessionWriter
 from remit.session.compaction import (
     CONTEXT_TOKENS_SMALL,
     Clear,

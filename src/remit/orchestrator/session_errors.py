@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from remit.errors import CompactionLimitReached, ModelCallFailed, ModelUnavailable, RemitError, Unpriced
+from remit.errors import (
+    CompactionLimitReached,
+    ModelCallFailed,
+    ModelUnavailable,
+    RemitError,
+    ToolsUnavailable,
+    Unpriced,
+)
 from remit.values import JsonObject
 
 RetryStatus = Literal["retrying", "exhausted", "terminal"]
@@ -20,6 +27,13 @@ def session_error(error: RemitError, retry_status: RetryStatus) -> JsonObject:
     """The `error` of a `session.error` event."""
     if isinstance(error, ModelCallFailed):
         return error_body(error.reason, error.message, retry_status)
+    if isinstance(error, ToolsUnavailable):
+        return {
+            "type": f"mcp_{error.reason}_failed_error",
+            "message": error.message,
+            "mcp_server_name": error.server,
+            "retry_status": {"type": retry_status},
+        }
     if isinstance(error, CompactionLimitReached):
         type = "compaction_limit_reached_error"
     else:

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import cast
 
 import msgspec
-import structlog
 
 from remit.clock import Clock
-from remit.errors import InvalidRequest, NotFound, StoreUnavailable
+from remit.errors import InvalidRequest
 from remit.ids import Ids
-from remit.interfaces import BlobReader, Harness, LiveBus, ModelCaller, SessionStore, Toolset
+from remit.interfaces import BlobReader, Harness, LiveBus, ModelCaller, SessionStore, ToolSource
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.session_run import SessionRun
 from remit.orchestrator.surroundings import config_of, input_mounts, input_tree_digest, network_of, toolchains
 from remit.orchestrator.turn import never
-from remit.orchestrator.writer import SessionWriter
 from remit.resources.environment_config import packages_of
+from remit.resources.session_kind import SESSION
 from remit.resources.session_removal import SessionRemoval
 from remit.resources.session_resources import uploads_tree
-from remit.session import checkpoints
 from remit.session.facts import describe_environment, describe_network
 from remit.session.state import SessionState
-from remit.values import HandlerResult, JsonObject, Lease, Principal, StreamKind, Tree
-
-logger = structlog.get_logger(__name__)
-
-STATES_KEPT = 256
-"""Folds kept between wakes; a session beyond that goes on from its checkpoint."""
+from remit.streams.folds import Folds
+from remit.streams.writer import StreamWriter
+from remit.values import HandlerResult, JsonObject, Lease, Principal, Tree
 
 Watch = Callable[[Harness, SessionState], Harness]
 """Stands around the harness of every run, for telemetry."""
@@ -42,19 +35,10 @@ def unwatched(harness: Harness, state: SessionState) -> Harness:
     return harness
 
 
-@dataclass
-class _Kept:
-    """A fold between two wakes."""
-
-    state: SessionState
-    stored_seq: int
-    """Where the store's own copy of it stands; 0 while it has none."""
-
-
 class SessionHandler:
     """A StreamHandler for sessions."""
 
-    kind: StreamKind = "session"
+    kind = SESSION.name
 
     def __init__(
         self,
@@ -66,7 +50,7 @@ class SessionHandler:
         ids: Ids,
         harnesses: Mapping[str, Harness],
         gateway: ModelCaller,
-        toolset: Toolset,
+        tools: ToolSource,
         sandboxes: HeldSandboxes,
         evaluation: Evaluation,
         removal: SessionRemoval,
@@ -81,26 +65,28 @@ class SessionHandler:
         self._ids = ids
         self._harnesses = harnesses
         self._gateway = gateway
-        self._toolset = toolset
+        self._tools = tools
         self._sandboxes = sandboxes
         self._evaluation = evaluation
         self._removal = removal
         self._reader_wait_seconds = reader_wait_seconds
         self._watch = watch
         self._is_resting = is_resting
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._folds = Folds(SESSION, store, is_whole=True)
 
     async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
-        kept = self._kept.pop(lease.stream_id, None) or await self._stored(lease)
-        state = kept.state
-        writer = SessionWriter(
+        principal = Principal(workspace_id=lease.workspace_id, actor=lease.owner, kind="worker")
+        fold = await self._folds.take(principal, lease.stream_id)
+        state = fold.state
+        writer = StreamWriter(
+            SESSION,
             store=self._store,
             bus=self._bus,
             clock=self._clock,
             ids=self._ids,
             lease=lease,
-            state=state,
             is_fenced=is_fenced,
+            state=state,
         )
         await writer.catch_up()
         if state.is_deleted:
@@ -110,7 +96,7 @@ class SessionHandler:
             writer=writer,
             harness=self._watch(self._harness(state), state),
             gateway=self._gateway,
-            toolset=self._toolset,
+            tools=self._tools,
             sandboxes=self._sandboxes,
             evaluation=self._evaluation,
             bus=self._bus,
@@ -119,33 +105,14 @@ class SessionHandler:
             reader_wait_seconds=self._reader_wait_seconds,
             is_resting=self._is_resting,
         ).go()
-        await self._store_fold(writer.principal, kept)
-        self._kept[lease.stream_id] = kept
-        if len(self._kept) > STATES_KEPT:
-            self._kept.popitem(last=False)
+        await self._folds.put_back(principal, fold)
         return result
 
     async def forget(self, stream_id: str) -> None:
         """The stream is deleted or owned by another worker: keep nothing of it."""
-        self._kept.pop(stream_id, None)
+        self._folds.forget(stream_id)
+        await self._tools.forget(stream_id)
         await self._sandboxes.drop(stream_id)
-
-    async def _stored(self, lease: Lease) -> _Kept:
-        principal = Principal(workspace_id=lease.workspace_id, actor=lease.owner, kind="worker")
-        checkpoint = await self._store.checkpoint(principal, lease.stream_id)
-        state = checkpoints.from_checkpoint(checkpoint, with_history=True)
-        return _Kept(state, stored_seq=state.seq)
-
-    async def _store_fold(self, principal: Principal, kept: _Kept) -> None:
-        if not checkpoints.is_due(kept.state.seq, kept.stored_seq):
-            return
-        try:
-            await self._store.put_checkpoint(principal, checkpoints.to_checkpoint(kept.state))
-        except (NotFound, StoreUnavailable) as error:
-            # Deleted meanwhile, or the store is in trouble, which the worker meets by itself: the log still has it all.
-            logger.info("checkpoint.not_stored", session_id=kept.state.session_id, error=str(error))
-        else:
-            kept.stored_seq = kept.state.seq
 
     def _harness(self, state: SessionState) -> Harness:
         wanted = cast("JsonObject", state.agent.get("harness") or {"name": "remit", "version": "1"})

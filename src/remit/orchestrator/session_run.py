@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, assert_never, cast
+from typing import Any, assert_never
 
 import structlog
+from msgspec.structs import replace
 
 from remit.errors import (
     HoldRefused,
@@ -18,7 +19,7 @@ from remit.errors import (
     SandboxLost,
     StoreUnavailable,
 )
-from remit.interfaces import BlobReader, Harness, LiveBus, LiveSubscription, ModelCaller, Toolset
+from remit.interfaces import BlobReader, Harness, LiveBus, LiveSubscription, ModelCaller, ToolSource
 from remit.orchestrator.background import in_background
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
@@ -36,8 +37,9 @@ from remit.orchestrator.turn import (
     tool_result,
     unmeasured,
 )
-from remit.orchestrator.writer import SessionWriter, tell_parent, thread_of
+from remit.resources.session_kind import SessionWriter, summarize
 from remit.session import events
+from remit.session.events import thread_of
 from remit.session.moves import (
     CarryOn,
     Rest,
@@ -48,7 +50,9 @@ from remit.session.moves import (
     next_input,
     next_move,
 )
+from remit.session.reporting import idle_report
 from remit.session.state import OpenToolUse, SessionState
+from remit.streams.children import to_parent
 from remit.values import (
     HandlerResult,
     JsonObject,
@@ -75,7 +79,7 @@ class SessionRun:
         writer: SessionWriter,
         harness: Harness,
         gateway: ModelCaller,
-        toolset: Toolset,
+        tools: ToolSource,
         sandboxes: HeldSandboxes,
         evaluation: Evaluation,
         bus: LiveBus,
@@ -95,7 +99,7 @@ class SessionRun:
         self._turn = SessionTurn(
             writer=writer,
             gateway=gateway,
-            toolset=toolset,
+            tools=tools,
             sandboxes=sandboxes,
             blobs=blobs,
             snapshot_soon=self._snapshot_soon,
@@ -113,12 +117,12 @@ class SessionRun:
         """Work until there is nothing to do; then say when to wake again."""
         async with (
             # Before anything else, so that `_wait_for_reader` can tell a reader from this.
-            self._bus.subscribe(self._writer.session_id) as subscription,
+            self._bus.subscribe(self._writer.stream_id) as subscription,
             in_background(
                 self._watch_input(subscription),
                 self._look_for_input(),
                 self._snapshots.run(),
-                self._writer.keep_settling(),
+                self._writer.keep_flushing(),
             ),
         ):
             await recover(self._writer, self._sandboxes)
@@ -126,7 +130,7 @@ class SessionRun:
                 seen_seq = await self._work_until_rest()
             except ComingToRest:
                 await self._sandboxes.hand_over(self._writer)
-                await self._writer.settle()
+                await self._writer.flush()
                 return HandlerResult(seen_seq=self._state.seq, wake_at_us=self._writer.clock.now_us())
         return HandlerResult(seen_seq=seen_seq, wake_at_us=self._next_wake_us())
 
@@ -137,7 +141,7 @@ class SessionRun:
             await self._drive()
             await self._release_if_idle()
             await self._until_settled_or_news()
-            await self._writer.settle()
+            await self._writer.flush()
             await self._writer.catch_up()
             if self._snapshots.is_settled and next_move(self._state) == Rest():
                 return self._state.seq
@@ -169,11 +173,11 @@ class SessionRun:
                 case Rest():
                     return
                 case TakeInput(event_ids=ids):
-                    await self._writer.append(*consume(self._writer, ids))
+                    await self._take_input(ids)
                 case StartTurn(event_ids=ids):
                     await self._start_turn(ids)
                 case WaitAgain(event_ids=ids):
-                    await self._writer.stage(*consume(self._writer, ids))
+                    await self._writer.buffer(*consume(self._writer, ids))
                     await self._go_idle({"type": "requires_action"})
                 case StopTurn(event_ids=ids):
                     await self._stop_turn(ids)
@@ -181,6 +185,13 @@ class SessionRun:
                     await self._until_interrupted(self._carry_on())
                 case _:
                     assert_never(move)
+
+    async def _take_input(self, event_ids: tuple[str, ...]) -> None:
+        """Note what an idle session is told and does nothing about; a parent that told it may wait to hear that."""
+        writer, state = self._writer, self._state
+        report = idle_report(state, taking=event_ids)
+        outbox = to_parent(state.parent_stream_id, report, event_ids[0], writer.ids)
+        await writer.append(*consume(writer, event_ids), outbox=outbox)
 
     async def _start_turn(self, event_ids: tuple[str, ...]) -> None:
         await self._wait_for_reader()
@@ -191,11 +202,12 @@ class SessionRun:
             writer.public("session.thread_status_running", **thread_of(self._state)),
         ]
         unsaid = self._sandboxes.unsaid(writer)
-        await writer.stage(*unsaid, *running, *consume(writer, event_ids), summary=self._summary("running"))
+        await writer.buffer(*unsaid, *running, *consume(writer, event_ids), summary=self._summary("running"))
 
     async def _carry_on(self) -> None:
         """Let the harness work, then decide what its end means."""
         try:
+            await self._turn.open_tools()
             await self._describe_environment()
             end = await self._harness.run(self._turn)
             await self._after_harness(end)
@@ -207,7 +219,7 @@ class SessionRun:
         except RemitError as error:
             await self._fail_turn(session_error(error, "exhausted"), turn_failure(error))
         except Exception:
-            logger.exception("turn_failed", session_id=self._writer.session_id)
+            logger.exception("turn_failed", session_id=self._writer.stream_id)
             await self._fail_turn(
                 {
                     "type": "unknown_error",
@@ -237,7 +249,7 @@ class SessionRun:
                 if state.needs_model or next_move(state) != CarryOn():
                     return
                 if following := next_input(state):
-                    await self._writer.stage(*consume(self._writer, following))
+                    await self._writer.buffer(*consume(self._writer, following))
                     return
                 if state.outcome is not None:
                     await self._evaluation.run(self._writer)
@@ -264,7 +276,7 @@ class SessionRun:
             )
         new.extend(consume(writer, event_ids))
         uses = list(state.tool_uses.values())
-        await writer.stage(*new, *unmeasured(writer, uses), effects=_assumed(uses))
+        await writer.buffer(*new, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "end_turn"})
 
     async def _fail_turn(self, error: JsonObject, failure: JsonObject | None = None) -> None:
@@ -287,7 +299,8 @@ class SessionRun:
         writer, state = self._writer, self._state
         if reason["type"] == "requires_action":
             reason = {**reason, "event_ids": list[JsonValue](state.blocking)}
-        digest = await self._final_snapshot() if state.parent_stream_id is not None else None
+        if state.parent_stream_id is not None:
+            await self._final_snapshot()
         usage = events.usage_snapshot(
             state.usage,
             state.web,
@@ -306,16 +319,11 @@ class SessionRun:
             used,
             idle,
             summary=self._summary("idle"),
-            outbox=tell_parent(
-                writer,
-                "child.idled",
+            outbox=to_parent(
+                state.parent_stream_id,
+                idle_report(state, stop_reason=reason),
                 idle.event_id,
-                {
-                    "status": "idle",
-                    "stop_reason": reason,
-                    "outcome": state.outcome_evaluations[-1] if state.outcome_evaluations else None,
-                    "tree_digest": digest,
-                },
+                writer.ids,
             ),
         )
 
@@ -332,7 +340,7 @@ class SessionRun:
             return
         clock = self._writer.clock
         until = clock.monotonic() + self._reader_wait_seconds
-        while self._bus.subscriber_count(self._writer.session_id) <= 1 and clock.monotonic() < until:
+        while self._bus.subscriber_count(self._writer.stream_id) <= 1 and clock.monotonic() < until:
             await clock.sleep(READER_POLL_SECONDS)
 
     async def _watch_input(self, subscription: LiveSubscription) -> None:
@@ -382,40 +390,31 @@ class SessionRun:
             await self._sandboxes.snapshot(self._writer)
         except (SandboxLost, LeaseLost) as error:
             # The turn itself meets the same condition and deals with it.
-            logger.info("snapshot_missed", session_id=self._writer.session_id, detail=error.message)
+            logger.info("snapshot_missed", session_id=self._writer.stream_id, detail=error.message)
 
-    async def _final_snapshot(self) -> str | None:
+    async def _final_snapshot(self) -> None:
+        """A parent is told of the tree as it is now."""
         try:
-            return await self._sandboxes.snapshot(self._writer)
+            await self._sandboxes.snapshot(self._writer)
         except SandboxLost as error:
             await self._sandboxes.announce_loss(self._writer, error)
-            return await self._sandboxes.snapshot(self._writer)
+            await self._sandboxes.snapshot(self._writer)
 
     async def _release_if_idle(self) -> None:
-        due = self._sandboxes.idle_at(self._writer.session_id)
+        due = self._sandboxes.idle_at(self._writer.stream_id)
         if due is not None and self._state.status != "running" and self._writer.clock.monotonic() >= due:
             await self._sandboxes.release(self._writer)
 
     def _next_wake_us(self) -> int | None:
-        due = self._sandboxes.idle_at(self._writer.session_id)
+        due = self._sandboxes.idle_at(self._writer.stream_id)
         if due is None:
             return None
         clock = self._writer.clock
         return clock.now_us() + int(max(0.0, due - clock.monotonic()) * 1_000_000) + 1
 
     def _summary(self, status: str) -> StreamSummary:
-        return summary_of(self._state, status)
+        return replace(summarize(self._state), status=status)
 
 
 def _assumed(uses: Sequence[OpenToolUse]) -> list[Settle]:
     return [settle for use in uses for settle in assumed_settlements(use.holds)]
-
-
-def summary_of(state: SessionState, status: str) -> StreamSummary:
-    """The columns a session is listed by."""
-    return StreamSummary(
-        status=status,
-        title=state.title,
-        agent_id=cast("str | None", state.agent.get("id")),
-        agent_version=cast("int | None", state.agent.get("version")),
-    )

@@ -11,25 +11,23 @@ import anyio
 import msgspec
 
 from remit.errors import ModelCallFailed, PackagesNotInstalled, SandboxLost
-from remit.interfaces import BlobReader, ModelCaller, Sandbox, Toolset
+from remit.interfaces import BlobReader, ModelCaller, Sandbox, ToolSession, Toolset, ToolSource
 from remit.orchestrator.held import HeldSandboxes
+from remit.orchestrator.offloading import offloaded
 from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.room import Room
 from remit.orchestrator.session_errors import session_error
 from remit.orchestrator.surroundings import config_of
-from remit.orchestrator.writer import SessionWriter
 from remit.resources.environment_config import web_hosts
 from remit.resources.message_files import with_files
+from remit.resources.session_kind import SessionWriter
+from remit.schema.events import STAMPED_ON_RECEIPT
 from remit.session import events
-from remit.session.events import Draft
 from remit.session.moves import input_on_the_way
-from remit.session.policy import Policy, tool_definitions, tool_policies, tool_settings
 from remit.session.sendable import within_limits
-from remit.session.state import (
-    CHANGING_TOOLS,
-    OpenToolUse,
-)
+from remit.session.state import OpenToolUse
 from remit.session.view import view
+from remit.streams.rows import Draft
 from remit.values import (
     EncodedObjects,
     Hold,
@@ -39,6 +37,7 @@ from remit.values import (
     ModelResponse,
     NewEvent,
     Settle,
+    Tool,
     ToolContext,
     ToolResult,
     ToolUse,
@@ -49,9 +48,9 @@ MAY_HAVE_RUN = (
     "The platform lost contact while this ran. It may have run completely, partly or not at all, and it was not "
     "repeated. Look at the state of things before you decide whether to do it again."
 )
+GONE = "This tool cannot be had now, so the call was not run."
 MENDINGS_MAX = 4
 """Of one call: each puts something aside or makes room, and asks once more."""
-STAMPED_AT_RECEIPT = frozenset({"user.define_outcome", "user.custom_tool_result"})
 
 
 class ComingToRest(Exception):
@@ -63,12 +62,14 @@ def never() -> bool:
     return False
 
 
-class _Offer(NamedTuple):
-    """The tools of an agent, worked out once for as long as the session's agent is the same."""
+class _Opened(NamedTuple):
+    """An agent's tools, for as long as the session's agent is the same."""
 
     agent: JsonObject
-    policies: dict[str, Policy]
+    toolset: Toolset
+    by_name: dict[str, Tool]
     definitions: EncodedObjects
+    """What the model is shown."""
 
 
 class SessionTurn:
@@ -79,7 +80,7 @@ class SessionTurn:
         *,
         writer: SessionWriter,
         gateway: ModelCaller,
-        toolset: Toolset,
+        tools: ToolSource,
         sandboxes: HeldSandboxes,
         blobs: BlobReader,
         snapshot_soon: Callable[[], None],
@@ -87,27 +88,56 @@ class SessionTurn:
     ) -> None:
         self._writer = writer
         self._gateway = gateway
-        self._toolset = toolset
+        self._source = tools
         self._sandboxes = sandboxes
         self._blobs = blobs
         self._snapshot_soon = snapshot_soon
         self._is_resting = is_resting
         self._room = Room(writer, gateway, blobs, lambda: self.view.request)
-        self._builtins = list(toolset.definitions())
-        self._names = [str(tool["name"]) for tool in self._builtins]
-        self._offer: _Offer | None = None
+        self._opened: _Opened | None = None
 
     @property
     def view(self) -> TurnView:
-        return view(self._writer.state, self._offered.definitions)
+        return view(self._writer.state, self._open.definitions)
 
     @property
-    def _offered(self) -> _Offer:
-        agent = self._writer.state.agent
-        if self._offer is None or self._offer.agent is not agent:
-            policies = tool_policies(agent, self._names)
-            self._offer = _Offer(agent, policies, tool_definitions(agent, policies, self._builtins))
-        return self._offer
+    def _open(self) -> _Opened:
+        assert self._opened is not None, "tools are opened before the turn goes on"
+        return self._opened
+
+    async def open_tools(self) -> None:
+        """Before the turn goes on: have the tools that the agent has now. What cannot be had is said, and the turn goes on
+        without."""
+        state, opened = self._writer.state, self._opened
+        if opened is not None and opened.agent is state.agent and opened.toolset.is_current:
+            return
+        toolset = await self._source.open(
+            ToolSession(
+                workspace_id=self._writer.principal.workspace_id,
+                session_id=self._writer.stream_id,
+                environment_id=state.environment_id,
+                agent=state.agent,
+                epoch=self._writer.epoch,
+                config=config_of(state),
+                sandbox=self._sandbox,
+            )
+        )
+        self._opened = _Opened(
+            agent=state.agent,
+            toolset=toolset,
+            by_name={tool.name: tool for tool in toolset.tools},
+            definitions=EncodedObjects.all_of(
+                [tool.definition for tool in toolset.tools if tool.permission != "off"]
+            ),
+        )
+        if toolset.problems:
+            errors = [session_error(problem, "retrying") for problem in toolset.problems]
+            await self._writer.buffer(
+                *(self._writer.public("session.error", error=error) for error in errors)
+            )
+
+    async def _sandbox(self) -> Sandbox:
+        return await self._sandboxes.ensure(self._writer)
 
     async def take_input(self) -> TurnView:
         if self._is_resting():
@@ -115,16 +145,16 @@ class SessionTurn:
         state = self._writer.state
         new = consume(self._writer, input_on_the_way(state))
         if new:
-            await self._writer.stage(*new)
+            await self._writer.buffer(*new)
         await self._answer_denied()
         return self.view
 
     async def call_model(self, request: ModelRequest) -> ModelResponse:
         """See interfaces.Turn. What a provider refuses for its length or for a block of it is mended and asked again."""
-        policies = self._offered.policies
+        tools = self._open.by_name
         for mendings_left in range(MENDINGS_MAX, -1, -1):
             asked = await self._room.make(request, self._is_own)
-            recorder = SessionRecorder(self._writer, use="turn", policies=policies)
+            recorder = SessionRecorder(self._writer, use="turn", tools=tools)
             sent = within_limits(await with_files(asked, self._writer.state.files, self._blobs))
             try:
                 return await self._gateway.call(self._writer.principal, sent, recorder)
@@ -141,25 +171,29 @@ class SessionTurn:
 
     async def run_tools(self, uses: Sequence[ToolUse]) -> TurnView:
         waiting = [use for use in uses if use.id in self._writer.state.tool_uses]
+        gone = [use for use in waiting if use.name not in self._open.by_name]
+        if gone:  # it was there when the model asked, and a person may have taken a week to allow it
+            await self._writer.buffer(*(tool_result(self._writer, use, error_result(GONE)) for use in gone))
+            waiting = [use for use in waiting if use not in gone]
         together: list[ToolUse] = []
         for use in waiting:
-            if self._toolset.is_concurrent(use.name):
+            if self._open.by_name[use.name].is_concurrent:
                 together.append(use)
                 continue
             await self._run_together(together)
             together = []
             await self._run_one(use)
         await self._run_together(together)
-        if any(use.name in CHANGING_TOOLS for use in waiting):
+        if any(self._open.by_name[use.name].may_change_files for use in waiting):
             self._snapshot_soon()
         return self.view
 
     async def say_to_model(self, name: str, text: str) -> TurnView:
-        await self._writer.stage(self._writer.private("model.note", name=name, text=text))
+        await self._writer.buffer(self._writer.private("model.note", name=name, text=text))
         return self.view
 
     async def note(self, name: str, value: JsonValue) -> TurnView:
-        await self._writer.stage(self._writer.private("harness.note", name=name, value=value))
+        await self._writer.buffer(self._writer.private("harness.note", name=name, value=value))
         return self.view
 
     async def _run_together(self, uses: Sequence[ToolUse]) -> None:
@@ -175,24 +209,24 @@ class SessionTurn:
                 raise failures.exceptions[0] from None
 
     async def _run_one(self, use: ToolUse) -> None:
-        wrong = self._toolset.check_input(use.name, use.input)
+        tool, toolset = self._open.by_name[use.name], self._open.toolset
+        wrong = toolset.check_input(use.name, use.input)
         if wrong is not None:
-            await self._writer.stage(tool_result(self._writer, use, error_result(wrong)))
+            await self._writer.buffer(tool_result(self._writer, use, error_result(wrong)))
             return
-        needs_sandbox = self._toolset.needs_sandbox(use.name)
         try:
-            sandbox = await self._sandboxes.ensure(self._writer) if needs_sandbox else None
+            sandbox = await self._sandbox() if tool.needs_sandbox else None
         except PackagesNotInstalled as error:
             if self._writer.state.parent_stream_id is not None:
                 raise  # a remit ends with the reason rather than pay for work that cannot be done
             await self._say_not_installed(use, error)
             return
-        price = self._toolset.price_nano_usd(use.name)
+        price = tool.price_nano_usd
         holds = await self._holds(use, price)
-        await self._append_start(use, sandbox, holds)
+        await self._append_start(use, tool, sandbox, holds)
         started = self._writer.clock.monotonic()
         try:
-            result = await self._run_in(sandbox, use)
+            result = await self._run_in(sandbox, use, tool, toolset)
         except SandboxLost as error:
             await self._writer.append(
                 tool_result(self._writer, use, error_result(MAY_HAVE_RUN), may_have_run=True)
@@ -200,8 +234,8 @@ class SessionTurn:
             await self._sandboxes.announce_loss(self._writer, error)
             return
         duration_us = int((self._writer.clock.monotonic() - started) * 1_000_000)
-        await self._writer.stage(
-            tool_result(self._writer, use, result),
+        await self._writer.buffer(
+            tool_result(self._writer, use, result, may_have_run=result.may_have_run),
             self._writer.private(
                 "tool.measured",
                 tool_use_id=use.id,
@@ -219,17 +253,20 @@ class SessionTurn:
     async def _say_not_installed(self, use: ToolUse, error: PackagesNotInstalled) -> None:
         """The turn goes on: people are told once, the model at each use, and the next turn tries again."""
         told = session_error(error, "retrying")
-        await self._writer.stage(
+        await self._writer.buffer(
             *([] if error.is_repeated else [self._writer.public("session.error", error=told)]),
             tool_result(self._writer, use, error_result(f"This was not run: {error.message}")),
         )
 
-    async def _append_start(self, use: ToolUse, sandbox: Sandbox | None, holds: Sequence[Hold]) -> None:
+    async def _append_start(
+        self, use: ToolUse, tool: Tool, sandbox: Sandbox | None, holds: Sequence[Hold]
+    ) -> None:
         started = self._writer.private(
             "tool.started",
             tool_use_id=use.id,
             name=use.name,
             sandbox_id=sandbox.id if sandbox is not None else None,
+            may_change_files=tool.may_change_files,
             holds=[cast("JsonValue", msgspec.to_builtins(hold)) for hold in holds],
         )
         await self._writer.append(started, effects=holds)
@@ -238,25 +275,28 @@ class SessionTurn:
         """For a tool that costs; the append that starts it is refused when it does not fit."""
         if price_nano_usd == 0:
             return []
-        accounts = await self._writer.store.accounts(self._writer.principal, self._writer.session_id)
+        accounts = await self._writer.store.accounts(self._writer.principal, self._writer.stream_id)
         return [
             Hold(hold_id=use.id, unit="nano_usd", purpose="work", amount=price_nano_usd)
             for account in accounts
             if (account.unit, account.purpose) == ("nano_usd", "work")
         ]
 
-    async def _run_in(self, sandbox: Sandbox | None, use: ToolUse) -> ToolResult:
+    async def _run_in(
+        self, sandbox: Sandbox | None, use: ToolUse, tool: Tool, toolset: Toolset
+    ) -> ToolResult:
         state = self._writer.state
         context = ToolContext(
-            session_id=self._writer.session_id,
+            session_id=self._writer.stream_id,
             thread_id=state.thread_id,
             epoch=self._writer.epoch,
-            settings=tool_settings(state.agent, use.name),
+            settings=tool.settings,
             shown_urls=state.web.shown,
             web_hosts=web_hosts(config_of(state)),
         )
         try:
-            return await self._toolset.run(use, context, sandbox)
+            result = await toolset.run(use, context, sandbox)
+            return await offloaded(result, use, epoch=context.epoch, sandbox=self._sandbox)
         except asyncio.CancelledError:
             if sandbox is not None:
                 await asyncio.shield(_interrupt(sandbox, use.id))
@@ -267,7 +307,7 @@ class SessionTurn:
             open_use for open_use in self._writer.state.tool_uses.values() if open_use.permission == "deny"
         ]
         if denied:
-            await self._writer.stage(
+            await self._writer.buffer(
                 *(tool_result(self._writer, use.use, error_result(self._refusal(use))) for use in denied)
             )
 
@@ -275,7 +315,8 @@ class SessionTurn:
         if open_use.denial is not None:
             words = f" They said: {open_use.denial}" if open_use.denial else ""
             return f"A person refused this call; it was not run.{words}"
-        shown = ", ".join(tool_names(self._writer.state.agent, self._names)) or "none"
+        names = [tool.name for tool in self._open.toolset.tools if tool.permission != "off"]
+        shown = ", ".join(names) or "none"
         return f"There is no tool {open_use.use.name!r} for you; it was not run. Your tools: {shown}."
 
 
@@ -283,11 +324,6 @@ async def _interrupt(sandbox: Sandbox, use_id: str) -> None:
     """Best effort: a sandbox that is lost has nothing to interrupt, and its loss must not stop us from stopping."""
     with contextlib.suppress(SandboxLost):
         await sandbox.interrupt(use_id)
-
-
-def tool_names(agent: JsonObject, builtin_names: Sequence[str]) -> list[str]:
-    """Names of the tools an agent may call."""
-    return [name for name, policy in tool_policies(agent, builtin_names).items() if policy != "off"]
 
 
 def interrupted_result(open_use: OpenToolUse) -> ToolResult:
@@ -307,7 +343,7 @@ def consume(writer: SessionWriter, event_ids: Sequence[str]) -> list[Draft]:
             state.pending[event_id],
             not_before_us=(
                 state.received_at_us[event_id]
-                if state.pending[event_id]["type"] in STAMPED_AT_RECEIPT
+                if state.pending[event_id]["type"] in STAMPED_ON_RECEIPT
                 else None
             ),
         )
@@ -342,11 +378,12 @@ def tool_result(
     writer: SessionWriter, use: ToolUse, result: ToolResult, *, may_have_run: bool = False
 ) -> Draft:
     """The public row of a result."""
+    kind = writer.state.tool_uses[use.id].kind
     fields: dict[str, JsonValue] = {
-        "tool_use_id": use.id,
+        kind.use_field: use.id,
         "content": [cast("JsonValue", msgspec.to_builtins(block)) for block in result.content],
         "is_error": result.is_error,
     }
     if may_have_run:
         fields["may_have_run"] = True
-    return writer.public("agent.tool_result", **fields)
+    return writer.public(kind.result_type, **fields)

@@ -18,7 +18,7 @@ import structlog
 from remit.clock import Clock
 from remit.errors import LeaseLost, NotFound, StoreUnavailable
 from remit.interfaces import LiveBus, SessionStore, StreamHandler
-from remit.values import Append, HandlerResult, Lease, LiveItem, Principal, StreamKind
+from remit.values import Append, HandlerResult, Lease, LiveItem, Principal
 
 logger = structlog.get_logger(__name__)
 
@@ -110,7 +110,7 @@ class Worker:
         self._store = store
         self._bus = bus
         self._clock = clock
-        self._handlers: Mapping[StreamKind, StreamHandler] = {handler.kind: handler for handler in handlers}
+        self._handlers: Mapping[str, StreamHandler] = {handler.kind: handler for handler in handlers}
         self.streams_max = streams_max
         self.each_max = max(1, streams_max - streams_max * KEPT_FOR_OTHERS_PERCENT // 100)
         self._running: dict[str, Running] = {}

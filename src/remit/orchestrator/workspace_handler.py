@@ -21,7 +21,6 @@ from remit.values import (
     Lease,
     Principal,
     Settle,
-    StreamKind,
 )
 
 GRACE_SECONDS = 300.0
@@ -35,7 +34,7 @@ EVERY_ROW = 2**62
 class WorkspaceHandler:
     """A StreamHandler for workspaces. Woken a while after every call's start."""
 
-    kind: StreamKind = "workspace"
+    kind: str = "workspace"
 
     def __init__(
         self, *, store: SessionStore, clock: Clock, calls: DirectCalls, caps: Caps, owns_store: bool = True

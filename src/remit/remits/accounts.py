@@ -16,6 +16,7 @@ from remit.gateway.workspace_stream import create_workspace_stream, workspace_st
 from remit.interfaces import SessionStore
 from remit.remits.events import Amount, Budget, GrantNote
 from remit.remits.money import parse_usd
+from remit.streams.deciding import decide
 from remit.values import (
     Account,
     Append,
@@ -158,25 +159,26 @@ async def close_session_grants(
 
 async def _give_back_from_session(store: SessionStore, principal: Principal, session_id: str) -> bool:
     """False while something in the session still holds money."""
-    for _ in range(GIVE_BACK_ATTEMPTS_MAX):
-        try:
-            read = await store.read_stream(principal, session_id, limit=0)
-            accounts = read.accounts
-            effects = _give_backs(accounts, await store.grants(principal, session_id))
-        except NotFound:
-            return True  # never made, or deleted: _spent_by_session decides what it spent
+
+    async def attempt() -> bool:
+        read = await store.read_stream(principal, session_id, limit=0)
+        accounts = read.accounts
+        effects = _give_backs(accounts, await store.grants(principal, session_id))
         if any(account.held or account.granted for account in accounts):
             return False
-        if not effects:
-            return True
-        try:
-            await store.append(
-                principal, Append(stream_id=session_id, expected_seq=read.head.seq, effects=effects)
-            )
-        except (SequenceConflict, HoldRefused):
-            continue  # the session went on meanwhile: look again
+        if effects:
+            append = Append(stream_id=session_id, expected_seq=read.head.seq, effects=effects)
+            await store.append(principal, append)
         return True
-    return False
+
+    try:
+        return await decide(
+            attempt, attempts_max=GIVE_BACK_ATTEMPTS_MAX, again_on=(SequenceConflict, HoldRefused)
+        )
+    except NotFound:
+        return True  # never made, or deleted: _spent_by_session decides what it spent
+    except (SequenceConflict, HoldRefused):
+        return False  # it goes on all the time
 
 
 def _give_backs(accounts: Sequence[Account], grants: Sequence[GrantRow]) -> tuple[Effect, ...]:

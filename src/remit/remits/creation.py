@@ -13,7 +13,7 @@ from remit.clock import Clock
 from remit.errors import Forbidden, InvalidRequest
 from remit.gateway.routing import Router
 from remit.ids import Ids
-from remit.interfaces import Catalog, SessionStore
+from remit.interfaces import Catalog
 from remit.remits.accounts import opening_effects, remit_grants
 from remit.remits.events import (
     AgentRef,
@@ -27,20 +27,22 @@ from remit.remits.events import (
 )
 from remit.remits.forecaster import Forecaster
 from remit.remits.git_files import read_tree
-from remit.remits.log import encode_created, preview_created, summary_of
 from remit.remits.money import format_usd, parse_usd
+from remit.remits.state import RemitState
 from remit.remits.working_session import environment_ref
 from remit.resources.agent_config import Harnesses, resolve_create
 from remit.resources.agents import Agents, usable_agent
 from remit.resources.environment_config import packages_of
 from remit.resources.environments import Environments
 from remit.resources.kept_blobs import KeptBlobs
+from remit.resources.mcp_servers import check_servers_reachable
 from remit.resources.web_settings import check_within_environment
 from remit.schema.agents import AgentConfig, AgentCreate
 from remit.schema.remits import BudgetParams, RemitCreate
 from remit.schema.tools import AgentToolsetParams
 from remit.schema.verifiers import CommandVerifier, RubricVerifier, VerifierParams
-from remit.values import Append, ConsentReason, JsonObject, NewStream, Principal, Value
+from remit.streams.streams import Streams
+from remit.values import ConsentReason, JsonObject, Principal, Value
 from remit.verifiers.composition import Verifiers
 
 DEFAULT_AGENT_ID = "agent_remit_coder"
@@ -65,7 +67,7 @@ class RemitCreation:
     def __init__(
         self,
         *,
-        store: SessionStore,
+        remits: Streams[RemitState],
         catalog: Catalog,
         blobs: KeptBlobs,
         agents: Agents,
@@ -77,7 +79,7 @@ class RemitCreation:
         clock: Clock,
         ids: Ids,
     ) -> None:
-        self._store = store
+        self._remits = remits
         self._catalog = catalog
         self._blobs = blobs
         self._agents = agents
@@ -104,6 +106,7 @@ class RemitCreation:
         agent, model = await self._agent(principal, params)
         if environment is not None and params.agent is not None:
             check_within_environment(agent.config.tools, environment.config, field="agent")
+            check_servers_reachable(agent.config.mcp_servers, environment.config, field="agent")
         verifiers = _with_grader_model(read_verifiers(params), model)
         created = RemitCreated(
             outcome=params.outcome,
@@ -135,23 +138,17 @@ class RemitCreation:
 
     async def _write(self, principal: Principal, events: Sequence[AnyEvent], created: RemitCreated) -> str:
         remit_id = self._ids.new("remit")
-        now_us = self._clock.now_us()
         digests = [d for d in (created.tree_digest, created.history_digest) if d is not None]
         for digest in tuple(digests):
             tree = await read_tree(self._blobs, digest)
             digests += [entry.sha256 for entry in tree.entries if entry.sha256 is not None]
-        rows = encode_created(events, time_us=now_us, ids=self._ids)
         accounts = opening_effects(remit_grants(remit_id, created.budget, reserve=Amount()))
-        stream = NewStream(
-            stream_id=remit_id,
-            kind="remit",
-            summary=summary_of(preview_created(rows, principal.workspace_id)),
-        )
-        append = Append(stream_id=remit_id, events=rows, effects=accounts, wake_at_us=now_us)
         async with self._blobs.keeping(principal, remit_id) as keeping:
             await keeping.need(digests)
             await keeping.commit()
-            await self._store.create_stream(principal, stream, append)
+            await self._remits.create(
+                principal, remit_id, *events, effects=accounts, wake_at_us=self._clock.now_us()
+            )
         return remit_id
 
     async def _input(self, principal: Principal, input_id: str | None) -> InputBody | None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import msgspec
 
+from remit.streams.children import ChildEvaluated, ChildIdled
+from remit.streams.rows import PrivateRow, PublicRow, RowTypes
 from remit.values import (
     ConsentReason,
     EventRow,
     JsonObject,
     JsonValue,
-    NewEvent,
     Purpose,
     ReadOnlyTree,
     Unit,
     Value,
     Verdict,
-    Visibility,
 )
 
 EndStatus = Literal["satisfied", "unsatisfied", "budget_reached", "stopped"]
@@ -89,11 +89,12 @@ class GrantNote(Value, frozen=True, kw_only=True):
     amount: int
 
 
-class RemitEvent(Value, frozen=True, kw_only=True, tag_field="type"):
-    """What every row's body has."""
+class RemitEvent(PublicRow, frozen=True, kw_only=True):
+    """An event of a remit."""
 
-    id: str = ""
-    processed_at: str | None = None
+
+class RemitNote(PrivateRow, frozen=True, kw_only=True):
+    """A row of a remit that the wire does not show."""
 
 
 class RemitCreated(RemitEvent, frozen=True, kw_only=True, tag="remit.created"):
@@ -157,14 +158,14 @@ class RemitDeclined(RemitEvent, frozen=True, kw_only=True, tag="remit.declined")
     reason: str | None = None
 
 
-class RemitFunded(RemitEvent, frozen=True, kw_only=True, tag="remit.funded"):
-    """The workspace's grants arrived; private, in the same append as their effects."""
+class RemitFunded(RemitNote, frozen=True, kw_only=True, tag="remit.funded"):
+    """The workspace's grants arrived; in the same append as their effects."""
 
     grants: tuple[GrantNote, ...] = ()
 
 
-class RemitFundingRefused(RemitEvent, frozen=True, kw_only=True, tag="remit.funding_refused"):
-    """The workspace cannot grant the budget; private."""
+class RemitFundingRefused(RemitNote, frozen=True, kw_only=True, tag="remit.funding_refused"):
+    """The workspace cannot grant the budget."""
 
     message: str = ""
 
@@ -271,8 +272,8 @@ class RemitReopened(RemitEvent, frozen=True, kw_only=True, tag="remit.reopened")
     """What the workspace is to grant on top of what was spent."""
 
 
-class RemitSessionGranted(RemitEvent, frozen=True, kw_only=True, tag="remit.session_granted"):
-    """What a reopened remit got goes to its session; private, in the same append as this side of it."""
+class RemitSessionGranted(RemitNote, frozen=True, kw_only=True, tag="remit.session_granted"):
+    """What a reopened remit got goes to its session; in the same append as this side of it."""
 
     reopening_id: str
     session_id: str
@@ -361,22 +362,21 @@ class Command(Value, frozen=True, kw_only=True):
     """Of remit.raise: the whole new budget."""
 
 
-class InputReceived(RemitEvent, frozen=True, kw_only=True, tag="input.received"):
+class InputReceived(RemitNote, frozen=True, kw_only=True, tag="input.received"):
     """A command, not yet consumed; its row has the command's id."""
 
     event: Command
 
 
-class ChildIdled(RemitEvent, frozen=True, kw_only=True, tag="child.idled"):
-    """The working session came to rest: a reason to look at its log, which is the truth."""
+class RemitSessionTold(RemitNote, frozen=True, kw_only=True, tag="remit.session_told"):
+    """The working session was given its outcome again, or the word to go on; after it was, so that it may be repeated."""
 
-    session_id: str = ""
-
-
-class ChildEvaluated(RemitEvent, frozen=True, kw_only=True, tag="child.evaluated"):
-    """The working session was judged and may go on: likewise."""
-
-    session_id: str = ""
+    session_id: str
+    command_id: str
+    gives_outcome: bool = False
+    seq: int | None
+    """The row in the session by which it was told: what it reported before that says nothing of what it does now. None:
+    it is not there any more."""
 
 
 AnyEvent = (
@@ -397,6 +397,7 @@ AnyEvent = (
     | RemitPaused
     | RemitReopened
     | RemitSessionGranted
+    | RemitSessionTold
     | RemitVerificationRepeated
     | RemitDeliverablesReady
     | RemitEnded
@@ -405,27 +406,12 @@ AnyEvent = (
     | ChildEvaluated
 )
 
-_PRIVATE = (
-    RemitFunded,
-    RemitFundingRefused,
-    RemitSessionGranted,
-    InputReceived,
-    ChildIdled,
-    ChildEvaluated,
-)
-_decoder = msgspec.json.Decoder(AnyEvent)
-_encoder = msgspec.json.Encoder()
-
-
-def encode_event(event: AnyEvent, *, key: str | None = None) -> NewEvent:
-    """The row to append for an event that has its id (and, when public, `processed_at`)."""
-    assert event.id, "an event needs its id before it is encoded"
-    visibility: Visibility = "private" if isinstance(event, _PRIVATE) else "public"
-    name = str(type(event).__struct_config__.tag)
-    body = _encoder.encode(event)
-    return NewEvent(event_id=event.id, type=name, visibility=visibility, body=body, key=key)
+ROWS = RowTypes(*get_args(AnyEvent))
 
 
 def decode_event(row: EventRow) -> AnyEvent:
-    """The event of a row of a remit's stream. Raises msgspec.DecodeError on a body this code cannot know."""
-    return _decoder.decode(row.body)
+    """The event of a row of a remit's stream, of a type that is known. Raises msgspec.DecodeError on a body this code
+    cannot know."""
+    event = ROWS.decode(row)
+    assert event is not None, f"rows of type {row.type!r} are not known"
+    return cast("AnyEvent", event)  # the registry is made of these

@@ -12,12 +12,11 @@ from typing import assert_never
 import structlog
 
 from remit.client.wording import verifier_text
-from remit.clock import Clock, rfc3339
+from remit.clock import Clock
 from remit.errors import BlobMissing, HoldRefused, NotFound, RemitError, StoreUnavailable, WrongState
 from remit.ids import Ids
 from remit.interfaces import Dispatcher, LiveBus, SandboxProvider, SessionStore
 from remit.remits import accounts, evidence, reopening
-from remit.remits.deliverables import Handover, hand_over
 from remit.remits.events import (
     Amount,
     Command,
@@ -26,7 +25,6 @@ from remit.remits.events import (
     RemitApproved,
     RemitCreated,
     RemitDeclined,
-    RemitDeliverablesReady,
     RemitEnded,
     RemitFunded,
     RemitFundingRefused,
@@ -34,18 +32,19 @@ from remit.remits.events import (
     RemitIterationEnded,
     RemitResumed,
     RemitSessionCreated,
+    RemitSessionTold,
     RemitSetupEnded,
     RemitVerificationRepeated,
     RemitWorking,
 )
 from remit.remits.forecaster import Forecaster
-from remit.remits.git_files import GitInput, read_tree
 from remit.remits.going_on import GoingOn
+from remit.remits.handing_over import HandingOver
 from remit.remits.interruption import until_cut
-from remit.remits.log import RemitLog, read_rows
+from remit.remits.kind import REMIT, RemitWriter
 from remit.remits.money import format_usd
 from remit.remits.setup import Setup
-from remit.remits.state import REASONS, RemitState
+from remit.remits.state import REASONS, RemitState, session_event_id
 from remit.remits.steps import (
     Answer,
     ContinueSession,
@@ -67,14 +66,16 @@ from remit.remits.steps import (
     VerifyInput,
     is_verified,
     next_step,
-    session_event_id,
     stopped,
 )
 from remit.remits.verification import Judge
-from remit.remits.work import Work, read_work
+from remit.remits.work import DELETED, Work, known_work, read_work
 from remit.remits.working_session import SessionInput, SessionOpener
-from remit.resources.kept_blobs import Keeping, KeptBlobs
-from remit.values import ConsentReason, HandlerResult, Lease, StreamKind
+from remit.resources.kept_blobs import KeptBlobs
+from remit.streams.children import Children
+from remit.streams.reading import read_rows
+from remit.streams.writer import StreamWriter
+from remit.values import ConsentReason, HandlerResult, Lease
 
 logger = structlog.get_logger(__name__)
 
@@ -87,7 +88,7 @@ RETRY_SECONDS = 1.0
 class RemitHandler:
     """The StreamHandler of remits."""
 
-    kind: StreamKind = "remit"
+    kind = REMIT.name
 
     def __init__(
         self,
@@ -106,15 +107,15 @@ class RemitHandler:
         is_resting: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
-        self._blobs = blobs
         self._bus = bus
         self._dispatcher = dispatcher
-        self._sandboxes = sandboxes
         self._setup = setup
         self._judge = judge
         self._forecaster = forecaster
         self._sessions = sessions
-        self._session_input = SessionInput(store=store, bus=bus, dispatcher=dispatcher, clock=clock)
+        children = Children(store=store, bus=bus, dispatcher=dispatcher, clock=clock)
+        self._session_input = SessionInput(children, store)
+        self._handing_over = HandingOver(blobs=blobs, sandboxes=sandboxes)
         self._going_on = GoingOn(store=store, sessions=self._session_input, clock=clock)
         self._clock = clock
         self._ids = ids
@@ -122,20 +123,28 @@ class RemitHandler:
 
     async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
         """Carry the remit on as far as it goes now."""
-        log = RemitLog(store=self._store, bus=self._bus, clock=self._clock, ids=self._ids, lease=lease)
+        log = StreamWriter(
+            REMIT,
+            store=self._store,
+            bus=self._bus,
+            clock=self._clock,
+            ids=self._ids,
+            lease=lease,
+            is_fenced=is_fenced,
+        )
         for _ in range(STEPS_MAX):
             if is_fenced():
                 return HandlerResult(seen_seq=log.state.seq)
             if self._is_resting():  # each step begins from the log, here or in the next process
                 return HandlerResult(seen_seq=log.state.seq, wake_at_us=self._clock.now_us())
             await log.catch_up()
-            work = await self._read_work(log)
+            work = await self._work(log)
             step = next_step(log.state, work)
             if isinstance(step, Rest):
                 if await self._going_on.resume_if_due(step.wake_at_us, log):
                     continue
                 return HandlerResult(seen_seq=log.state.seq, wake_at_us=step.wake_at_us)
-            logger.debug("remit_step", remit_id=log.remit_id, step=type(step).__name__)
+            logger.debug("remit_step", remit_id=log.stream_id, step=type(step).__name__)
             if not await self._carry_out(step, log, work):
                 break
         retry_at_us = self._clock.now_us() + round(RETRY_SECONDS * 1_000_000)
@@ -144,18 +153,19 @@ class RemitHandler:
     async def forget(self, stream_id: str) -> None:
         """Nothing is kept between wakes."""
 
-    async def _read_work(self, log: RemitLog) -> Work | None:
-        """The working session; None before it exists, an ended one where it was deleted."""
+    async def _work(self, log: RemitWriter) -> Work | None:
+        """The working session; None before it exists. It is believed: only where it reported as sessions once did is its
+        log read."""
         session = log.state.session
-        if session is None or not log.state.is_working:
-            return None
+        if session is None or not log.state.is_to_be_read:
+            return known_work(log.state)
         try:
             rows = await read_rows(self._store, log.principal, session.session_id)
         except NotFound:
-            return Work(is_resting=True, is_terminated=True, error_message="The working session was deleted.")
+            return DELETED
         return read_work(rows, frozenset(session_event_id(resume) for resume in log.state.resume_ids))
 
-    async def _carry_out(self, step: Step, log: RemitLog, work: Work | None) -> bool:
+    async def _carry_out(self, step: Step, log: RemitWriter, work: Work | None) -> bool:
         """Do one step. False: nothing more can be done now, look again later."""
         match step:
             case Rest():
@@ -181,7 +191,7 @@ class RemitHandler:
             case NoteInterruption(session_event_id=event_id):
                 await log.append(RemitInterrupted(actor="session", session_event_id=event_id))
             case ReopenOutcome():
-                await self._reopen(step, log, work)
+                await self._reopen(step, log)
             case Pause(failure=failure):
                 await self._going_on.pause(failure, log)
             case GrantSession(reopening_id=id):
@@ -189,7 +199,7 @@ class RemitHandler:
             case ContinueSession():
                 await self._going_on.continue_session(step, log)
             case PrepareDeliverables(tree_digest=digest):
-                await self._prepare_deliverables(digest, log)
+                await self._handing_over.prepare(digest, log)
             case End():
                 return await self._end(step, log)
             case _:
@@ -198,7 +208,7 @@ class RemitHandler:
 
     # ---------------------------------------------------------------------------------------- commands
 
-    async def _answer(self, command: Command, log: RemitLog, work: Work | None) -> None:
+    async def _answer(self, command: Command, log: RemitWriter, work: Work | None) -> None:
         """The public event has the command's id: that consumes it."""
         match command.type:
             case "remit.approve":
@@ -215,17 +225,19 @@ class RemitHandler:
                 await self._going_on.reopen(command, log)
             case _:
                 session = log.state.session
-                if session is not None and work is not None and not work.is_resting:
-                    await self._session_input.interrupt(log.principal, session.session_id, command.id)
+                if session is not None and work is not None:
+                    await self._session_input.interrupt(
+                        log.principal, session.session_id, command.id, is_at_work=not work.is_resting
+                    )
                 await log.append(RemitInterrupted(id=command.id, actor=command.actor))
 
-    async def _repeat_verification(self, command: Command, log: RemitLog, work: Work | None) -> None:
+    async def _repeat_verification(self, command: Command, log: RemitWriter, work: Work | None) -> None:
         created = _created(log.state)
         digest = work.tree_digest if work is not None and work.tree_digest else created.tree_digest
         try:
             judged = await self._judge.judge(
                 log.principal,
-                log.remit_id,
+                log.stream_id,
                 created,
                 verification_id=command.id,
                 tree_digest=digest,
@@ -251,17 +263,17 @@ class RemitHandler:
 
     # ------------------------------------------------------------------------------------- before work
 
-    async def _set_up(self, log: RemitLog) -> None:
+    async def _set_up(self, log: RemitWriter) -> None:
         ended = await until_cut(
             log,
             self._bus,
-            lambda: self._setup.set_up(log.principal, log.remit_id, _created(log.state)),
+            lambda: self._setup.set_up(log.principal, log.stream_id, _created(log.state)),
             failed=lambda why: RemitSetupEnded(error=f"The work could not be set up: {why}"),
         )
         if ended is not None:
             await log.append(ended)
 
-    async def _verify_input(self, log: RemitLog) -> None:
+    async def _verify_input(self, log: RemitWriter) -> None:
         if log.state.initial_started is None:
             await log.append(InitialVerificationStarted(verification_id=self._ids.new("vrfy")))
         ended = await until_cut(
@@ -273,13 +285,13 @@ class RemitHandler:
         if ended is not None:
             await log.append(ended)
 
-    async def _judge_input(self, log: RemitLog) -> InitialVerificationEnded:
+    async def _judge_input(self, log: RemitWriter) -> InitialVerificationEnded:
         created, started = _created(log.state), log.state.initial_started
         assert started is not None, "the intent is in the log"
         try:
             judged = await self._judge.judge(
                 log.principal,
-                log.remit_id,
+                log.stream_id,
                 created,
                 verification_id=started.verification_id,
                 tree_digest=created.tree_digest,
@@ -292,7 +304,7 @@ class RemitHandler:
             return InitialVerificationEnded(error=message)
         return InitialVerificationEnded(verdicts=judged.verdicts, vacuous=judged.green)
 
-    async def _make_forecast(self, log: RemitLog) -> bool:
+    async def _make_forecast(self, log: RemitWriter) -> bool:
         initial = log.state.initial
         assert initial is not None, "the input is verified before"
         try:
@@ -304,38 +316,38 @@ class RemitHandler:
         await log.append(forecast)
         return True
 
-    async def _fund(self, log: RemitLog) -> None:
+    async def _fund(self, log: RemitWriter) -> None:
         state = log.state
         notes = (
             state.reopenings[-1].grants
             if state.reopenings
-            else accounts.remit_grants(log.remit_id, state.budget, state.verification_reserve)
+            else accounts.remit_grants(log.stream_id, state.budget, state.verification_reserve)
         )
         try:
-            await accounts.grant_from_workspace(self._store, log.principal, notes, log.remit_id)
+            await accounts.grant_from_workspace(self._store, log.principal, notes, log.stream_id)
         except HoldRefused as error:
             await log.append(RemitFundingRefused(message=error.message))
             return
-        own = await self._store.accounts(log.principal, log.remit_id)
+        own = await self._store.accounts(log.principal, log.stream_id)
         await log.append(RemitFunded(grants=notes), effects=reopening.arriving(notes, own))
 
     # -------------------------------------------------------------------------------------- the session
 
-    async def _decide_session(self, log: RemitLog) -> None:
+    async def _decide_session(self, log: RemitWriter) -> None:
         session_id = self._ids.new("sesn")
-        notes = accounts.session_grants(session_id, await self._store.accounts(log.principal, log.remit_id))
+        notes = accounts.session_grants(session_id, await self._store.accounts(log.principal, log.stream_id))
         await log.append(
             RemitSessionCreated(session_id=session_id, grants=notes),
             effects=accounts.grants_out(notes, session_id),
         )
 
-    async def _open_session(self, session_id: str, log: RemitLog) -> bool:
+    async def _open_session(self, session_id: str, log: RemitWriter) -> bool:
         session = log.state.session
         assert session is not None, "the session is decided in the log"
         try:
             await self._sessions.open(
                 log.principal,
-                remit_id=log.remit_id,
+                remit_id=log.stream_id,
                 created=_created(log.state),
                 session=session,
                 baselines=_baselines(log.state),
@@ -348,7 +360,7 @@ class RemitHandler:
         self._dispatcher.hint(session_id)
         return True
 
-    async def _copy_iterations(self, step: CopyIterations, log: RemitLog) -> None:
+    async def _copy_iterations(self, step: CopyIterations, log: RemitWriter) -> None:
         number = sum(1 for iteration in log.state.iterations if iteration.result != "interrupted")
         copies: list[RemitIterationEnded] = []
         for evaluation in step.evaluations:
@@ -368,76 +380,29 @@ class RemitHandler:
             number += evaluation.result != "interrupted"
         await log.append(*copies)
 
-    async def _reopen(self, step: ReopenOutcome, log: RemitLog, work: Work | None) -> None:
-        assert work is not None, "an interrupted session exists"
+    async def _reopen(self, step: ReopenOutcome, log: RemitWriter) -> None:
         session_id = log.state.session_ids[-1]
-        await self._session_input.reopen(log.principal, session_id, step, work.outcome_event)
+        outcome = self._sessions.outcome(_created(log.state))
+        seq = await self._session_input.reopen(log.principal, session_id, step, outcome)
+        await log.append(
+            RemitSessionTold(session_id=session_id, command_id=step.resume_id, gives_outcome=True, seq=seq)
+        )
 
     # ------------------------------------------------------------------------------------------ the end
 
-    async def _prepare_deliverables(self, tree_digest: str | None, log: RemitLog) -> None:
-        created = _created(log.state)
-        digest = tree_digest or created.tree_digest
-        async with self._blobs.keeping(log.principal, log.remit_id) as keeping:
-            try:
-                handover = await self._hand_over(digest, log, keeping)
-                await keeping.need(await self._needed(digest, handover))
-                await keeping.commit()
-            except BlobMissing as error:
-                handover = Handover(changed=(), files=(), notes=(error.message,))
-        await log.append(
-            RemitDeliverablesReady(
-                tree_digest=digest,
-                changed=handover.changed,
-                folders=handover.folders,
-                removed=tuple(file.path for file in handover.changed if file.kind == "removed"),
-                files=handover.files,
-                notes=handover.notes,
-            )
-        )
-
-    async def _needed(self, digest: str | None, handover: Handover) -> set[str]:
-        """What was handed over, and the whole result: it can be verified again."""
-        changed = {file.sha256 for file in handover.changed if file.sha256 is not None}
-        if digest is None:
-            return changed
-        result = await read_tree(self._blobs, digest)
-        return {digest, *changed, *(entry.sha256 for entry in result.entries if entry.sha256 is not None)}
-
-    async def _hand_over(self, digest: str | None, log: RemitLog, keeping: Keeping) -> Handover:
-        created = _created(log.state)
-        git = None
-        if created.history_digest is not None and created.tree_digest is not None and digest is not None:
-            git = GitInput(
-                remit_id=log.remit_id,
-                epoch=log.lease.epoch,
-                history_digest=created.history_digest,
-                message=f"{created.outcome.strip()[:2000]}\n\nRemit: {log.remit_id}",
-                date=rfc3339(log.state.created_at_us),
-                toolchains=created.toolchains,
-            )
-        return await hand_over(
-            blobs=self._blobs,
-            keeping=keeping,
-            sandboxes=self._sandboxes,
-            base=await read_tree(self._blobs, created.tree_digest),
-            result=await read_tree(self._blobs, digest),
-            git=git,
-        )
-
-    async def _end(self, step: End, log: RemitLog) -> bool:
+    async def _end(self, step: End, log: RemitWriter) -> bool:
         """Money first, session → remit → workspace, then the last word. False while the session still holds some."""
         state = log.state
         for session_id in state.session_ids:
             held = await accounts.close_session_grants(
-                self._store, log.principal, log.remit_id, session_id, epoch=log.lease.epoch
+                self._store, log.principal, log.stream_id, session_id, epoch=log.epoch
             )
             if held is not None:
                 await self._store.wake(log.principal, session_id, at_us=self._clock.now_us())
                 self._dispatcher.hint(session_id)
                 return False
-        await accounts.return_to_workspace(self._store, log.principal, log.remit_id, epoch=log.lease.epoch)
-        spent = await accounts.read_totals(self._store, log.principal, log.remit_id, state.session_ids)
+        await accounts.return_to_workspace(self._store, log.principal, log.stream_id, epoch=log.epoch)
+        spent = await accounts.read_totals(self._store, log.principal, log.stream_id, state.session_ids)
         created = _created(state)
         await log.append(
             RemitEnded(

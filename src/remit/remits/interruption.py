@@ -10,7 +10,7 @@ import structlog
 
 from remit.errors import RemitError
 from remit.interfaces import LiveBus
-from remit.remits.log import RemitLog
+from remit.remits.kind import RemitWriter
 
 POLL_SECONDS = 2.0
 """The bus is lossy by contract; the log is looked at this often whatever it says."""
@@ -22,13 +22,13 @@ logger = structlog.get_logger(__name__)
 
 
 async def until_cut(
-    log: RemitLog, bus: LiveBus, work: Callable[[], Awaitable[T]], failed: Callable[[str], T]
+    log: RemitWriter, bus: LiveBus, work: Callable[[], Awaitable[T]], failed: Callable[[str], T]
 ) -> T | None:
     """The result of `work`, or None when an interrupt or a decline came first; then that is pending in the state.
     `failed` makes the result of work that broke off for a reason nobody foresaw: tried again, it would for ever."""
     results: list[T] = []
     failures: list[RemitError] = []  # raised after the group: callers know them bare, not in groups
-    async with bus.subscribe(log.remit_id) as subscription, anyio.create_task_group() as group:
+    async with bus.subscribe(log.stream_id) as subscription, anyio.create_task_group() as group:
 
         async def watch() -> None:
             try:
@@ -47,12 +47,12 @@ async def until_cut(
             except RemitError as error:
                 failures.append(error)
             except Exception as error:
-                logger.exception("remit_step_failed", remit_id=log.remit_id)
+                logger.exception("remit_step_failed", remit_id=log.stream_id)
                 results.append(failed(f"{type(error).__name__}: {error}"))
             except anyio.get_cancelled_exc_class():
                 if group.cancel_scope.cancel_called:
                     raise
-                logger.exception("remit_step_failed", remit_id=log.remit_id)
+                logger.exception("remit_step_failed", remit_id=log.stream_id)
             group.cancel_scope.cancel()
 
         group.start_soon(watch)

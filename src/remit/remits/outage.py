@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from remit.values import Value
+from remit.streams.children import ChildFailure
 
 PAUSE_SECONDS_FIRST = 30.0
 PAUSE_SECONDS_MAX = 900.0
@@ -49,41 +49,26 @@ MENDS = {
 MEND_OF_COST = "Each attempt may cost, so it does not try again by itself. Look at the server, and resume."
 
 
-class Failure(Value, frozen=True, kw_only=True):
-    """A turn of the working session that failed, as its log has it."""
-
-    event_id: str
-    reason: str
-    message: str = ""
-    provider: str | None = None
-    """Of the last call, where there was one."""
-    retry_after_seconds: float | None = None
-    in_a_row: int = 1
-    """Turns that failed since a model last answered, this one among them."""
-    paid_in_a_row: int = 0
-    """How many of them were charged something."""
-
-    @property
-    def treatment(self) -> Treatment:
-        """What is done about it; a reason that is not known ends, as everything once did."""
-        treatment = TREATMENTS.get(self.reason, "end")
-        is_dear = treatment == "again" and self.paid_in_a_row >= PAID_IN_A_ROW_MAX
-        return "people" if is_dear else treatment
+def treatment(failure: ChildFailure) -> Treatment:
+    """What is done about it; a reason that is not known ends, as everything once did."""
+    treatment = TREATMENTS.get(failure.reason, "end")
+    is_dear = treatment == "again" and failure.paid_in_a_row >= PAID_IN_A_ROW_MAX
+    return "people" if is_dear else treatment
 
 
-def pause_seconds(failure: Failure) -> float | None:
+def pause_seconds(failure: ChildFailure) -> float | None:
     """How long to stay away: twice as long each time, and at least as long as the server asked, within the bounds. None:
     until people say so."""
-    if failure.treatment != "again":
+    if treatment(failure) != "again":
         return None
     doublings = min(failure.in_a_row - 1, 10)
     asked = failure.retry_after_seconds or 0.0
     return min(PAUSE_SECONDS_MAX, max(PAUSE_SECONDS_FIRST * 2**doublings, asked))
 
 
-def mend(failure: Failure) -> str | None:
+def mend(failure: ChildFailure) -> str | None:
     """What people can do; None where waiting is enough."""
-    if failure.treatment != "people":
+    if treatment(failure) != "people":
         return None
     key = KEYS.get(failure.provider or "", "the provider's key")
     return MENDS.get(failure.reason, MEND_OF_COST).format(key=key)

@@ -11,9 +11,10 @@ from remit.clock import rfc3339
 from remit.errors import NotFound
 from remit.interfaces import Prices, SessionStore
 from remit.remits.accounts import UNITS, Totals, totals
-from remit.remits.log import read_rows
 from remit.remits.state import RemitState, fold
 from remit.remits.views import amounts, caps, encode_iterations, encode_pauses, setup_view
+from remit.schema.tool_kinds import PLATFORM_RESULT_TYPES, USE_TYPES, answered_use
+from remit.streams.reading import read_rows
 from remit.values import Account, EventRow, GrantRow, HoldRow, JsonObject, JsonValue, Principal, Value
 
 
@@ -182,17 +183,17 @@ def _tools(books: Books) -> list[JsonValue]:
     names: dict[str, JsonValue] = {}
     microseconds: dict[str, JsonValue] = {}
     for row in books.rows:
-        if row.type == "agent.tool_use":
+        if row.type in USE_TYPES:
             names[row.event_id] = _decode(row).get("name")
         elif row.type == "tool.measured":
             body = _decode(row)
             microseconds[str(body["tool_use_id"])] = body.get("duration_us")
     lines: list[JsonValue] = []
     for row in books.rows:
-        if row.type != "agent.tool_result":
+        if row.type not in PLATFORM_RESULT_TYPES:
             continue
         body = _decode(row)
-        use_id = str(body["tool_use_id"])
+        use_id = answered_use(body)
         took = microseconds.get(use_id)
         lines.append(
             {

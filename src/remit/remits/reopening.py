@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from remit.client.anew import anew_line
 from remit.client.wording import exact_usd
-from remit.errors import InvalidRequest, NotFound, SequenceConflict, WrongState
+from remit.errors import InvalidRequest, NotFound, WrongState
 from remit.interfaces import SessionStore
 from remit.remits.accounts import (
     UNITS,
@@ -26,10 +26,8 @@ from remit.remits.events import Amount, Budget, GrantNote
 from remit.remits.money import format_usd
 from remit.remits.state import RemitState
 from remit.remits.views import remit_log_view
-from remit.session import events
-from remit.values import Account, Append, Appended, Effect, Principal, Purpose, SetCap, Unit
+from remit.values import Account, Effect, Principal, Purpose, SetCap, Unit
 
-ATTEMPTS_MAX = 20
 VERIFICATION_PARTS = 10
 """Where graders are paid, they get at least one of so many parts of what is granted anew."""
 
@@ -150,34 +148,6 @@ def arriving(notes: Sequence[GrantNote], accounts: Sequence[Account]) -> tuple[E
         and (amount := amounts.get((account.unit, account.purpose), 0)) > 0
     ]
     return (*grants_in(notes), *caps)
-
-
-async def continue_session(
-    store: SessionStore,
-    principal: Principal,
-    session_id: str,
-    event_id: str,
-    notes: Sequence[GrantNote],
-    *,
-    key: str,
-    now_us: int,
-) -> Appended:
-    """Let the session go on with the turn that stopped, once per key, with what it is granted. Raises NotFound."""
-    event = events.continued(event_id, key=key)
-    for _ in range(ATTEMPTS_MAX):
-        read = await store.read_stream(principal, session_id, limit=0)
-        append = Append(
-            stream_id=session_id,
-            events=(event,),
-            effects=arriving(notes, read.accounts) if notes else (),
-            expected_seq=read.head.seq,
-            wake_at_us=now_us,
-        )
-        try:
-            return await store.append(principal, append)
-        except SequenceConflict:
-            continue
-    raise SequenceConflict(f"session {session_id!r} went on in each of {ATTEMPTS_MAX} attempts")
 
 
 def _grant_id(stream_id: str, number: int) -> str:

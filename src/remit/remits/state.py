@@ -7,12 +7,12 @@ from typing import Literal, get_args
 
 from msgspec.structs import replace
 
+from remit.clock import parse_rfc3339
 from remit.remits.events import (
+    ROWS,
     Amount,
     AnyEvent,
     Budget,
-    ChildEvaluated,
-    ChildIdled,
     Command,
     GrantNote,
     InitialVerificationEnded,
@@ -34,11 +34,13 @@ from remit.remits.events import (
     RemitResumed,
     RemitSessionCreated,
     RemitSessionGranted,
+    RemitSessionTold,
     RemitSetupEnded,
     RemitVerificationRepeated,
     RemitWorking,
     decode_event,
 )
+from remit.streams.children import ChildEvaluated, ChildEvaluation, ChildIdled, ChildReport
 from remit.values import ConsentReason, EventRow, Value
 
 Consent = Literal["awaiting", "given", "declined"]
@@ -55,34 +57,6 @@ Status = Literal[
     "budget_reached",
     "stopped",
 ]
-KNOWN_TYPES = frozenset(
-    str(kind.__struct_config__.tag)
-    for kind in (
-        RemitCreated,
-        RemitForecast,
-        RemitApproved,
-        RemitDeclined,
-        RemitFunded,
-        RemitFundingRefused,
-        RemitSetupEnded,
-        InitialVerificationStarted,
-        InitialVerificationEnded,
-        RemitSessionCreated,
-        RemitWorking,
-        RemitIterationEnded,
-        RemitInterrupted,
-        RemitResumed,
-        RemitPaused,
-        RemitReopened,
-        RemitSessionGranted,
-        RemitVerificationRepeated,
-        RemitDeliverablesReady,
-        RemitEnded,
-        InputReceived,
-        ChildEvaluated,
-        ChildIdled,
-    )
-)
 
 
 class RemitState(Value, frozen=True, kw_only=True):
@@ -126,12 +100,25 @@ class RemitState(Value, frozen=True, kw_only=True):
     """Reopenings whose money has left for the session."""
     session_grants: tuple[GrantNote, ...] = ()
     """Of the last of them."""
+    report: ChildReport | None = None
+    """What the working session said last of how it stands."""
+    is_to_be_read: bool = False
+    """It wrote reports that say no more than to look, as it once did: then its log is read."""
+    evaluations: tuple[ChildEvaluation, ...] = ()
+    """Of the remit's own outcome, as the session told of them; what others define in it proves nothing here."""
+    told: tuple[RemitSessionTold, ...] = ()
+    """What the session was told since it exists."""
     pending: tuple[Command, ...] = ()
     """Commands to consume, oldest first; the first one always means something in this state."""
     repeated: RemitVerificationRepeated | None = None
     deliverables: RemitDeliverablesReady | None = None
     ended: RemitEnded | None = None
     ended_at_us: int | None = None
+
+    @property
+    def last_processed_us(self) -> int:
+        """The same in microseconds."""
+        return parse_rfc3339(self.last_processed_at) if self.last_processed_at else 0
 
     @property
     def status(self) -> Status:
@@ -237,11 +224,11 @@ def fold(rows: Iterable[EventRow], state: RemitState | None = None) -> RemitStat
 def apply(state: RemitState, row: EventRow) -> RemitState:
     """The state after one more row."""
     state = replace(state, seq=row.seq, created_at_us=state.created_at_us or row.created_at_us)
-    if row.type not in KNOWN_TYPES:
+    if row.type not in ROWS:
         return state
     event = decode_event(row)
-    if event.processed_at is not None:
-        state = replace(state, last_processed_at=max(state.last_processed_at, event.processed_at))
+    if event.stamped_at is not None:
+        state = replace(state, last_processed_at=max(state.last_processed_at, event.stamped_at))
     state = _change(state, event, row)
     if row.visibility == "public":
         state = replace(state, pending=tuple(c for c in state.pending if c.id != row.event_id))
@@ -312,8 +299,32 @@ def _change(state: RemitState, event: AnyEvent, row: EventRow) -> RemitState:
             )
         case InputReceived():
             return replace(state, pending=(*state.pending, event.event))
+        case RemitSessionTold():
+            return replace(state, told=(*state.told, event))
         case ChildIdled() | ChildEvaluated():
-            return state
+            return _hear(state, event)
+
+
+def _hear(state: RemitState, report: ChildReport) -> RemitState:
+    """Take in what the session says; what comes late says nothing new of how it stands."""
+    if report.seq == 0:
+        return replace(state, is_to_be_read=True)
+    evaluation = report.evaluation
+    if evaluation is not None and _is_news(state, evaluation):
+        state = replace(state, evaluations=(*state.evaluations, evaluation))
+    is_newer = state.report is None or report.seq >= state.report.seq
+    return replace(state, report=report) if is_newer else state
+
+
+def _is_news(state: RemitState, evaluation: ChildEvaluation) -> bool:
+    resumed = {session_event_id(resume_id) for resume_id in state.resume_ids}
+    is_ours = evaluation.is_first_outcome or evaluation.outcome_event_id in resumed
+    return is_ours and all(evaluation.event_id != known.event_id for known in state.evaluations)
+
+
+def session_event_id(command_id: str) -> str:
+    """The id of what a command puts into the session."""
+    return "sevt_" + command_id.partition("_")[2]
 
 
 def is_pointless(state: RemitState, command: Command) -> bool:

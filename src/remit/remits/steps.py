@@ -9,9 +9,10 @@ from typing import Literal
 
 from remit.clock import parse_rfc3339
 from remit.remits.events import Command, EndStatus
-from remit.remits.outage import Failure
-from remit.remits.state import RemitState
-from remit.remits.work import Evaluation, Work
+from remit.remits.outage import treatment
+from remit.remits.state import RemitState, session_event_id
+from remit.remits.work import Work
+from remit.streams.children import ChildEvaluation, ChildFailure
 from remit.values import Value, Verdict
 
 
@@ -64,7 +65,7 @@ class OpenSession(Value, frozen=True, kw_only=True):
 class CopyIterations(Value, frozen=True, kw_only=True):
     """Copy evaluations of the session that this log does not have."""
 
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[ChildEvaluation, ...]
 
 
 class NoteInterruption(Value, frozen=True, kw_only=True):
@@ -83,7 +84,7 @@ class ReopenOutcome(Value, frozen=True, kw_only=True):
 class Pause(Value, frozen=True, kw_only=True):
     """Stay away from a model that does not answer."""
 
-    failure: Failure
+    failure: ChildFailure
 
 
 class GrantSession(Value, frozen=True, kw_only=True):
@@ -136,7 +137,7 @@ Step = (
 
 
 def next_step(state: RemitState, work: Work | None) -> Step:
-    """Decide. `work` is the working session, once it exists."""
+    """Decide. `work` is the working session, once it exists (`work.known_work`)."""
     if state.pending:
         command = state.pending[0]
         return (
@@ -226,7 +227,7 @@ def _step_after_failure(state: RemitState, work: Work) -> Step | None:
     """None: its last turn did not fail, or by something that going on would not mend."""
     failure = work.failure
     is_failed = work.stop_reason == "retries_exhausted" and not work.is_terminated
-    if failure is None or not is_failed or failure.treatment == "end":
+    if failure is None or not is_failed or treatment(failure) == "end":
         return None
     is_known = state.pause is not None and state.pause.session_event_id == failure.event_id
     if not is_known or not state.resume_ids:
@@ -241,12 +242,7 @@ def max_iterations_left(state: RemitState) -> int:
     return max(1, state.created.max_iterations - used)
 
 
-def session_event_id(command_id: str) -> str:
-    """The id of what a command puts into the session."""
-    return "sevt_" + command_id.partition("_")[2]
-
-
-def _not_copied(state: RemitState, work: Work) -> tuple[Evaluation, ...]:
+def _not_copied(state: RemitState, work: Work) -> tuple[ChildEvaluation, ...]:
     copied = {iteration.evaluation_event_id for iteration in state.iterations}
     return tuple(evaluation for evaluation in work.evaluations if evaluation.event_id not in copied)
 

@@ -161,9 +161,9 @@ def encode_pauses(rows: Sequence[EventRow]) -> Sequence[JsonObject]:
             event = decode_event(row)
             assert isinstance(event, RemitPaused)
             fields = {"reason": event.reason, "message": event.message, "wake_at": event.wake_at}
-            pauses.append({"at": event.processed_at, "until": None, **fields})
+            pauses.append({"at": event.stamped_at, "until": None, **fields})
         elif row.type in ("remit.resumed", "remit.interrupted") and pauses and pauses[-1]["until"] is None:
-            pauses[-1]["until"] = decode_event(row).processed_at
+            pauses[-1]["until"] = decode_event(row).stamped_at
     return pauses
 
 

@@ -10,7 +10,7 @@ from remit.client.anew import anew_line, raise_line
 from remit.client.consent import REASONS, resume_line
 from remit.clock import rfc3339
 from remit.remits.events import RemitInterrupted, decode_event
-from remit.remits.state import RemitState, fold
+from remit.remits.state import RemitState, fold, session_event_id
 from remit.remits.steps import (
     Answer,
     ContinueSession,
@@ -31,12 +31,13 @@ from remit.remits.steps import (
     Step,
     VerifyInput,
     next_step,
-    session_event_id,
 )
 from remit.remits.views import remit_log_view
-from remit.remits.work import Work, read_work
-from remit.session.waiting import Found, Trouble, Way, Why, attend, lease_sentence, make_trouble, read_signs
+from remit.remits.work import DELETED, Work, known_work, read_work
+from remit.schema.streams import REMIT
+from remit.session.signs import read_signs
 from remit.session.why import explain_session
+from remit.streams.waiting import Found, Trouble, Way, Why, attend, lease_sentence, make_trouble
 from remit.values import Account, EventRow, StreamHead, Value
 
 
@@ -72,11 +73,11 @@ def explain_remit(
 
 
 def _work(state: RemitState, session: SessionFacts | None) -> Work | None:
-    if session is not None and state.is_working:
+    if session is None:
+        return DELETED if state.is_working else None
+    if state.is_working and (state.report is None or state.is_to_be_read):
         return read_work(session.rows, frozenset(session_event_id(resume) for resume in state.resume_ids))
-    if state.is_working:
-        return Work(is_resting=True, is_terminated=True, error_message="The working session was deleted.")
-    return None
+    return known_work(state)
 
 
 def _found(
@@ -92,7 +93,7 @@ def _found(
         return _found_at_rest(state, step, rows, head, nested)
     since_us = rows[-1].created_at_us
     doing = _doing(state, step)
-    waiting = attend(head, now_us=now_us)
+    waiting = attend(head, REMIT.path_of(head.stream_id), now_us=now_us)
     if waiting is not None:
         return msgspec.structs.replace(waiting, sentences=(*waiting.sentences, f"Next: {doing}"))
     is_judging = isinstance(step, VerifyInput | RepeatVerification)

@@ -14,11 +14,12 @@ from remit.catalog.resources import Stored
 from remit.clock import Clock
 from remit.errors import NotFound
 from remit.ids import Ids
-from remit.interfaces import Dispatcher, LiveBus, SessionStore
+from remit.interfaces import SessionStore
 from remit.remits.accounts import grants_in, opening_effects
 from remit.remits.events import EnvironmentRef, GrantNote, RemitCreated, RemitSessionCreated, RemitSetupEnded
-from remit.remits.reopening import continue_session
-from remit.remits.steps import ReopenOutcome, session_event_id
+from remit.remits.reopening import arriving
+from remit.remits.state import session_event_id
+from remit.remits.steps import ReopenOutcome
 from remit.remits.verification import history_mounts
 from remit.resources.agent_config import resolve_model
 from remit.resources.agents import Agents
@@ -26,16 +27,21 @@ from remit.resources.environment_config import resolve_config
 from remit.resources.environments import Environments
 from remit.resources.inbound import stored_events
 from remit.resources.kept_blobs import KeptBlobs
+from remit.resources.session_kind import SESSION
 from remit.resources.sessions import new_session
 from remit.schema.environments import EnvironmentConfig
 from remit.schema.events import UserDefineOutcome
 from remit.schema.wire import convert
 from remit.session import events
-from remit.values import Append, ConsentReason, JsonObject, JsonValue, LiveItem, Principal
+from remit.streams.children import Children
+from remit.streams.deciding import decide
+from remit.values import ConsentReason, JsonObject, JsonValue, Principal
 
 ENVIRONMENT_ID = "env_remit"
 ENVIRONMENT_NAME = "remit"
 TITLE_LENGTH_MAX = 120
+GO_ON_ATTEMPTS_MAX = 20
+"""A session that is told to go on may be at work for others meanwhile."""
 
 
 class SessionOpener:
@@ -84,7 +90,7 @@ class SessionOpener:
             environment_id=environment.id,
             environment_config=environment.config,
             effects=(*opening_effects(session.grants), *grants_in(session.grants)),
-            events=self._outcome(created),
+            events=(self.outcome(created),),
             title=created.outcome.strip()[:TITLE_LENGTH_MAX],
             parent_stream_id=remit_id,
             paid_by=created.paid_by,
@@ -96,8 +102,8 @@ class SessionOpener:
             await keeping.commit()
             await self._store.create_stream(principal, stream, append)
 
-    def _outcome(self, created: RemitCreated) -> Sequence[JsonObject]:
-        """The first event, read as any client's would be."""
+    def outcome(self, created: RemitCreated) -> JsonObject:
+        """The event that gives the session its outcome, read as any client's would be."""
         given: JsonObject = {
             "type": "user.define_outcome",
             "description": created.outcome,
@@ -105,9 +111,10 @@ class SessionOpener:
             "max_iterations": created.max_iterations,
         }
         event = convert(given, UserDefineOutcome, what="outcome")
-        return stored_events(
+        (stored,) = stored_events(
             [event], lambda _: self._ids.new("sevt"), lambda _: self._ids.new("outc"), field="initial_events"
         )
+        return stored
 
     async def _environment(self, principal: Principal) -> EnvironmentRef:
         """The workspace's own environment for remits that name none, made at first use."""
@@ -140,25 +147,29 @@ def _input(
 
 
 class SessionInput:
-    """What a remit says to its working session: appended like any client's, told to whoever works on it."""
+    """What a remit says to its working session: appended like any client's, told to whoever works on it. Each gives the row
+    by which it is told, the same however often it is said; None: the session is gone, and its remit sees that next."""
 
-    def __init__(self, *, store: SessionStore, bus: LiveBus, dispatcher: Dispatcher, clock: Clock) -> None:
+    def __init__(self, children: Children, store: SessionStore) -> None:
+        self._children = children
         self._store = store
-        self._bus = bus
-        self._dispatcher = dispatcher
-        self._clock = clock
 
-    async def interrupt(self, principal: Principal, session_id: str, command_id: str) -> None:
-        """Interrupt the session, once per command. A session that is gone needs none."""
+    async def interrupt(
+        self, principal: Principal, session_id: str, command_id: str, *, is_at_work: bool = True
+    ) -> None:
+        """Interrupt the session, once per command. One that rests needs none, unless somebody else set it to work; one
+        that is gone needs none either."""
         event: JsonObject = {"id": session_event_id(command_id), "type": "user.interrupt"}
-        try:
-            await self._put(principal, session_id, event, key=f"remit:{command_id}")
-        except NotFound:
-            return
+        with suppress(NotFound):
+            if not is_at_work:
+                status = (await self._store.head(principal, session_id)).summary.status
+                is_at_work = status in SESSION.busy_statuses
+            if is_at_work:
+                await self._put(principal, session_id, event, key=f"remit:{command_id}")
 
     async def reopen(
         self, principal: Principal, session_id: str, step: ReopenOutcome, outcome_event: JsonObject
-    ) -> None:
+    ) -> int | None:
         """Give the session its outcome again, with the iterations that are left."""
         event: JsonObject = {
             **outcome_event,
@@ -166,29 +177,28 @@ class SessionInput:
             "outcome_id": "outc_" + step.resume_id.partition("_")[2],
             "max_iterations": step.max_iterations,
         }
-        await self._put(principal, session_id, event, key=f"remit:{step.resume_id}")
+        with suppress(NotFound):
+            return await self._put(principal, session_id, event, key=f"remit:{step.resume_id}")
+        return None
 
     async def go_on(
         self, principal: Principal, session_id: str, command_id: str, notes: Sequence[GrantNote]
-    ) -> None:
-        """Let it go on with the turn that stopped, once per command, with what it is granted. A session that is gone needs
-        none: its remit sees that next."""
-        with suppress(NotFound):
-            appended = await continue_session(
-                self._store,
-                principal,
-                session_id,
-                session_event_id(command_id),
-                notes,
-                key=f"remit:{command_id}",
-                now_us=self._clock.now_us(),
-            )
-            self._bus.publish(LiveItem(stream_id=session_id, rows=appended.rows))
-            self._dispatcher.hint(session_id)
+    ) -> int | None:
+        """Let it go on with the turn that stopped, once per command, with what it is granted."""
+        event = events.continued(session_event_id(command_id), key=f"remit:{command_id}")
 
-    async def _put(self, principal: Principal, session_id: str, event: JsonObject, *, key: str) -> None:
-        row = events.received(event, key=key)
-        append = Append(stream_id=session_id, events=(row,), wake_at_us=self._clock.now_us())
-        appended = await self._store.append(principal, append)
-        self._bus.publish(LiveItem(stream_id=session_id, rows=appended.rows))
-        self._dispatcher.hint(session_id)
+        async def attempt() -> int:
+            seq = (await self._store.head(principal, session_id)).seq
+            effects = arriving(notes, await self._store.accounts(principal, session_id)) if notes else ()
+            appended = await self._children.tell(
+                principal, session_id, event, effects=effects, expected_seq=seq
+            )
+            return appended.rows[0].seq
+
+        with suppress(NotFound):
+            return await decide(attempt, attempts_max=GO_ON_ATTEMPTS_MAX)
+        return None
+
+    async def _put(self, principal: Principal, session_id: str, event: JsonObject, *, key: str) -> int:
+        appended = await self._children.tell(principal, session_id, events.received(event, key=key))
+        return appended.rows[0].seq

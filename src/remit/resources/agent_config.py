@@ -8,6 +8,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from remit.errors import InvalidRequest
+from remit.resources.mcp_servers import check_toolsets, resolve_servers
 from remit.resources.metadata import merge_metadata
 from remit.resources.tools import resolve_tools
 from remit.resources.web_settings import NO_WEB, WebOffer
@@ -32,16 +33,19 @@ DEFAULT_HARNESS = "remit"
 
 def resolve_create(params: AgentCreate, harnesses: Harnesses, web: WebOffer = NO_WEB) -> AgentConfig:
     """Raises InvalidRequest."""
-    _refuse_later_parts(params.mcp_servers, params.skills, params.multiagent, params.execution_identity)
-    return AgentConfig(
+    _refuse_later_parts(params.skills, params.multiagent, params.execution_identity)
+    config = AgentConfig(
         name=params.name,
         model=resolve_model(params.model),
         description=params.description or None,
         system=params.system or None,
         tools=resolve_tools(params.tools or (), web=web),
+        mcp_servers=resolve_servers(params.mcp_servers or ()),
         metadata=dict(params.metadata or {}),
         harness=resolve_harness(params.harness, harnesses),
     )
+    check_toolsets(config.tools, config.mcp_servers)
+    return config
 
 
 def resolve_update(
@@ -49,7 +53,6 @@ def resolve_update(
 ) -> AgentConfig:
     """The configuration after an update: what is left out stays. Raises InvalidRequest."""
     _refuse_later_parts(
-        _given(params.mcp_servers),
         _given(params.skills),
         _given(params.multiagent),
         _given(params.execution_identity),
@@ -65,10 +68,13 @@ def resolve_update(
         changed = replace(changed, system=params.system or None)
     if params.tools is not UNSET:
         changed = replace(changed, tools=resolve_tools(params.tools or (), web=web))
+    if params.mcp_servers is not UNSET:
+        changed = replace(changed, mcp_servers=resolve_servers(params.mcp_servers or ()))
     if params.metadata is not UNSET:
         changed = replace(changed, metadata=merge_metadata(current.metadata, params.metadata))
     if params.harness is not UNSET:
         changed = replace(changed, harness=resolve_harness(params.harness, harnesses))
+    check_toolsets(changed.tools, changed.mcp_servers)
     return changed
 
 
@@ -114,12 +120,11 @@ def _given(value: Json) -> Json:
 
 
 def _refuse_later_parts(
-    mcp_servers: Sequence[Json] | None,
     skills: Sequence[Json] | None,
     multiagent: JsonMap | None,
     execution_identity: ExecutionIdentityParams | None,
 ) -> None:
-    refuse_servers_and_skills(mcp_servers, skills)
+    refuse_skills(skills)
     if multiagent is not None:
         raise not_supported("multiagent", "agents with subagents are", "Remove it.")
     if execution_identity is not None and (
@@ -130,11 +135,7 @@ def _refuse_later_parts(
         )
 
 
-def refuse_servers_and_skills(
-    mcp_servers: Sequence[Json] | None, skills: Sequence[Json] | None, *, field: str = ""
-) -> None:
-    """They come with later releases; empty lists are fine."""
-    if mcp_servers:
-        raise not_supported(f"{field}mcp_servers", "MCP servers are", "Remove them.")
+def refuse_skills(skills: Sequence[Json] | None, *, field: str = "") -> None:
+    """They come with later releases; an empty list is fine."""
     if skills:
         raise not_supported(f"{field}skills", "skills are", "Remove them.")

@@ -30,13 +30,14 @@ from remit.schema.events import (
     UserToolConfirmation,
     UserToolResult,
 )
+from remit.schema.tool_kinds import BY_USE, CLIENT_RESULT_TYPES, CONFIRMATION, CUSTOM, TOOL_KINDS
 from remit.schema.verifiers import CommandVerifier, RubricVerifier, VerifierParams
 from remit.schema.wire import not_supported
 from remit.session.images import why_unsendable
 from remit.session.state import SessionState
 from remit.values import JsonObject, JsonValue
 
-SETTLING = ("user.tool_confirmation", "user.tool_result", "user.custom_tool_result", "user.interrupt")
+SETTLING = (CONFIRMATION, "user.tool_result", *sorted(CLIENT_RESULT_TYPES), "user.interrupt")
 """All that a session takes at its budget's cap."""
 
 PENDING_EVENTS_MAX = 500
@@ -138,9 +139,11 @@ def _admit_reference(
     match event:
         case UserToolConfirmation(tool_use_id=id):
             use = known.get(id, {})
-            if use.get("type") != "agent.tool_use":
+            kind = BY_USE.get(str(use.get("type")))
+            if kind is None or kind.is_client:
+                asking = " or ".join(one.use_type for one in TOOL_KINDS if not one.is_client)
                 raise InvalidRequest(
-                    f"`{place}.tool_use_id`: {id!r} is no agent.tool_use of session {state.session_id!r}; "
+                    f"`{place}.tool_use_id`: {id!r} is no {asking} of session {state.session_id!r}; "
                     "use an id of stop_reason.event_ids."
                 )
             if (permission := use.get("evaluated_permission") or "allow") != "ask":
@@ -149,9 +152,9 @@ def _admit_reference(
                     f"{permission!r}); confirm those alone whose evaluated_permission is 'ask': stop_reason.event_ids."
                 )
         case UserCustomToolResult(custom_tool_use_id=id):
-            if known.get(id, {}).get("type") != "agent.custom_tool_use":
+            if known.get(id, {}).get("type") != CUSTOM.use_type:
                 raise InvalidRequest(
-                    f"`{place}.custom_tool_use_id`: {id!r} is no agent.custom_tool_use of session "
+                    f"`{place}.{CUSTOM.use_field}`: {id!r} is no {CUSTOM.use_type} of session "
                     f"{state.session_id!r}; use an id of stop_reason.event_ids."
                 )
         case UserInterrupt(session_thread_id=id) if id is not None and id != state.thread_id:

@@ -6,8 +6,9 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from remit.errors import InvalidRequest
-from remit.resources.agent_config import refuse_servers_and_skills, resolve_model
+from remit.resources.agent_config import refuse_skills, resolve_model
 from remit.resources.agents import Agents, usable_agent
+from remit.resources.mcp_servers import check_toolsets, resolve_servers
 from remit.resources.tools import resolve_tools
 from remit.resources.web_settings import WebOffer
 from remit.schema.agents import AgentConfig
@@ -30,11 +31,7 @@ async def resolve_session_agent(
 
 
 def _overridden(config: AgentConfig, overrides: AgentWithOverrides, web: WebOffer) -> AgentConfig:
-    refuse_servers_and_skills(
-        None if overrides.mcp_servers is UNSET else overrides.mcp_servers,
-        None if overrides.skills is UNSET else overrides.skills,
-        field="agent.",
-    )
+    refuse_skills(None if overrides.skills is UNSET else overrides.skills, field="agent.")
     changed = config
     if overrides.model is None:
         raise InvalidRequest(
@@ -48,4 +45,8 @@ def _overridden(config: AgentConfig, overrides: AgentWithOverrides, web: WebOffe
     if overrides.tools is not UNSET:
         tools = resolve_tools(overrides.tools or (), web=web, field="agent.tools")
         changed = replace(changed, tools=tools)
+    if overrides.mcp_servers is not UNSET:
+        servers = resolve_servers(overrides.mcp_servers or (), field="agent.mcp_servers")
+        changed = replace(changed, mcp_servers=servers)
+    check_toolsets(changed.tools, changed.mcp_servers, field="agent.")
     return changed

@@ -11,21 +11,24 @@ from collections.abc import Sequence
 from typing import cast
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from remit.clock import rfc3339
 from remit.errors import InvalidRequest, WrongState
 from remit.ids import Ids
-from remit.resources.agent_config import refuse_servers_and_skills
 from remit.resources.budgets import budget_body, change_budget
+from remit.resources.mcp_servers import check_servers_reachable, check_toolsets, resolve_servers
 from remit.resources.metadata import merge_metadata
+from remit.resources.session_kind import summarize
 from remit.resources.session_wire import is_busy, pending_changes, status
 from remit.resources.tools import as_offered, resolve_tools
 from remit.resources.web_settings import NO_WEB, WebOffer, check_within_environment
-from remit.schema.sessions import SessionUpdate
+from remit.schema.sessions import SessionAgentUpdate, SessionUpdate
 from remit.schema.wire import not_supported
-from remit.session.events import Draft, private, received
+from remit.session.events import private, received
 from remit.session.state import SessionState
-from remit.values import Account, Append, Effect, JsonObject, NewEvent, StreamHead, StreamSummary
+from remit.streams.rows import Draft
+from remit.values import Account, Append, Effect, JsonObject, JsonValue, NewEvent, StreamHead
 
 REMOVAL_SECONDS = 60.0
 """A request that has not removed what it deleted by then has most likely died. A start does not wait for it."""
@@ -64,7 +67,7 @@ def update(
         expected_seq=state.seq,
         effects=effects,
         wake_at_us=now_us if goes_on else None,
-        summary=_summary(state, title=cast("str | None", changes.get("title", state.title))),
+        summary=replace(summarize(state), title=cast("str | None", changes.get("title", state.title))),
     )
 
 
@@ -85,8 +88,8 @@ def _queued(
         expected_seq=state.seq,
         effects=effects,
         wake_at_us=now_us,
-        summary=_summary(
-            state,
+        summary=replace(
+            summarize(state),
             title=cast("str | None", changes.get("title", _now(state)["title"])),
             status=status(state),
         ),
@@ -121,7 +124,7 @@ def archive(state: SessionState, head: StreamHead, *, ids: Ids, now_us: int) -> 
         stream_id=state.session_id,
         events=tuple(events),
         expected_seq=state.seq,
-        summary=_summary(state, title=state.title, status="terminated", archived_at_us=at_us),
+        summary=replace(summarize(state), status="terminated", archived_at_us=at_us),
     )
 
 
@@ -169,14 +172,9 @@ def _changes(
         if metadata != now["metadata"]:
             changes["metadata"] = cast("JsonObject", metadata)
     if params.agent is not UNSET:
-        servers = params.agent.mcp_servers
-        refuse_servers_and_skills(None if servers is UNSET else servers, None, field="agent.")
-        if params.agent.tools is not UNSET:
-            tools = as_offered(resolve_tools(params.agent.tools or (), web=web, field="agent.tools"), web)
-            config = cast("JsonObject", state.created.get("config") or {})
-            check_within_environment(tools, config, field="agent.tools")
-            if tools != state.agent.get("tools"):
-                changes["agent"] = {**state.agent, "tools": list(tools)}
+        agent = _changed_agent(state, params.agent, web)
+        if agent != state.agent:
+            changes["agent"] = agent
     if params.budget is not UNSET:
         budget = budget_body(params.budget) if params.budget is not None else None
         if now["budget"] is None and budget is not None:
@@ -191,16 +189,18 @@ def _changes(
     return changes, effects
 
 
-def _summary(
-    state: SessionState, *, title: str | None, status: str | None = None, archived_at_us: int | None = None
-) -> StreamSummary:
-    return StreamSummary(
-        status=status or state.status,
-        title=title,
-        agent_id=str(state.agent["id"]),
-        agent_version=cast("int", state.agent["version"]),
-        archived_at_us=archived_at_us,
-    )
+def _changed_agent(state: SessionState, params: SessionAgentUpdate, web: WebOffer) -> JsonObject:
+    tools = cast("list[JsonObject]", state.agent.get("tools") or [])
+    servers = cast("list[JsonObject]", state.agent.get("mcp_servers") or [])
+    config = cast("JsonObject", state.created.get("config") or {})
+    if params.tools is not UNSET:
+        tools = as_offered(resolve_tools(params.tools or (), web=web, field="agent.tools"), web)
+        check_within_environment(tools, config, field="agent.tools")
+    if params.mcp_servers is not UNSET:
+        servers = resolve_servers(params.mcp_servers or (), field="agent.mcp_servers")
+        check_servers_reachable(servers, config, field="agent.mcp_servers")
+    check_toolsets(tools, servers, field="agent.")
+    return {**state.agent, "tools": list[JsonValue](tools), "mcp_servers": list[JsonValue](servers)}
 
 
 def _ended(state: SessionState) -> str:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from remit.errors import NotFound, SequenceConflict
+from remit.errors import NotFound
 from remit.interfaces import LiveBus, SessionStore
 from remit.resources.files import Files
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.session_files import session_file_ids
 from remit.session.state import SessionState
+from remit.streams.deciding import decide
 from remit.values import LiveItem, Principal
-
-REMOVAL_ATTEMPTS_MAX = 8
-"""How often a worker that puts its things away may append in between."""
 
 
 class SessionRemoval:
@@ -36,12 +34,9 @@ class SessionRemoval:
 
     async def _remove_rows(self, principal: Principal, session_id: str) -> None:
         """After `session.deleted` only a worker that puts its things away can still append."""
-        for attempt in range(REMOVAL_ATTEMPTS_MAX):
+
+        async def attempt() -> None:
             head = await self._sessions.head(principal, session_id)
-            try:
-                await self._sessions.delete_stream(principal, session_id, expected_seq=head.seq)
-            except SequenceConflict:
-                if attempt + 1 == REMOVAL_ATTEMPTS_MAX:
-                    raise
-            else:
-                return
+            await self._sessions.delete_stream(principal, session_id, expected_seq=head.seq)
+
+        await decide(attempt)

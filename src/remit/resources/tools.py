@@ -7,6 +7,8 @@ from typing import cast
 
 from remit.errors import InvalidRequest
 from remit.resources.web_settings import NO_WEB, WebOffer, check_web_entry, resolve_web_settings
+from remit.schema.mcp import MCP_TOOLSET
+from remit.schema.tool_kinds import BUILTIN, MCP
 from remit.schema.tools import (
     AGENT_TOOLSET,
     BUILTIN_TOOLS,
@@ -41,10 +43,35 @@ def resolve_tools(
                 names.add(tool.name)
                 resolved.append(_resolve_custom_tool(tool))
             case McpToolsetParams():
-                raise not_supported(
-                    place, "MCP toolsets are", "Remove it, or offer the tool as a custom one."
-                )
+                resolved.append(_resolve_mcp_toolset(tool, place))
     return resolved
+
+
+def _resolve_mcp_toolset(toolset: McpToolsetParams, place: str) -> JsonObject:
+    default = toolset.default_config
+    is_enabled = default is None or default.enabled is not False
+    own = _policy(default.permission_policy if default else None, f"{place}.default_config")
+    policy: JsonObject = own or {"type": MCP.default_permission}
+    configs: list[JsonValue] = []
+    names: set[str] = set()
+    for index, entry in enumerate(toolset.configs or ()):
+        where = f"{place}.configs[{index}]"
+        if entry.name in names:
+            raise InvalidRequest(f"`{where}.name`: {entry.name!r} is there twice; keep one.")
+        names.add(entry.name)
+        configs.append(
+            {
+                "name": entry.name,
+                "enabled": entry.enabled if entry.enabled is not None else is_enabled,
+                "permission_policy": _policy(entry.permission_policy, where) or policy,
+            }
+        )
+    return {
+        "type": MCP_TOOLSET,
+        "mcp_server_name": toolset.mcp_server_name,
+        "default_config": {"enabled": is_enabled, "permission_policy": policy},
+        "configs": configs,
+    }
 
 
 def as_offered(tools: Sequence[JsonObject], web: WebOffer) -> list[JsonObject]:
@@ -100,7 +127,7 @@ def _resolve_toolset(toolset: AgentToolsetParams, place: str, web: WebOffer, cus
     default = toolset.default_config
     is_enabled = default is None or default.enabled is not False
     policy = _policy(default.permission_policy if default else None, f"{place}.default_config") or {
-        "type": "always_allow"
+        "type": BUILTIN.default_permission
     }
     entries: dict[str, ToolConfigParams] = {}
     for index, entry in enumerate(toolset.configs or ()):

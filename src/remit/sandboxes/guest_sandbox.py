@@ -25,6 +25,7 @@ from remit.values import (
     JsonObject,
     JsonValue,
     LeftOut,
+    ProcessRequest,
     Service,
     ShellRequest,
     Tree,
@@ -127,6 +128,22 @@ class GuestSandbox:
         }
         patience = request.timeout_seconds + ANSWER_SECONDS
         return self._judged(await self._call("exec", fields, request.stdin, patience_seconds=patience))
+
+    async def open_process(self, request: ProcessRequest) -> socket.socket:
+        """See `interfaces.Sandbox`."""
+        self._require_recording()
+        tag = self._lane.tag()
+        fields: JsonObject = {
+            "tag": tag,
+            "call_id": request.call_id,
+            "epoch": request.epoch,
+            "argv": list[JsonValue](request.argv),
+            "working_directory": request.working_directory,
+            "environment": dict[str, JsonValue](request.environment),
+            "output_bytes_max": min(request.errors_bytes_max, self._output_bytes_max),
+        }
+        await self._call("open_process", fields)
+        return self._lane.take(tag)
 
     async def read_file(self, path: str, *, epoch: int, offset: int = 0, limit: int = 262_144) -> FileRead:
         """See `interfaces.Sandbox`."""

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from remit.schema.lists import ListOf, Paging, PagingByTime
+from remit.schema.mcp import McpServerList
 from remit.schema.operation import Operation
 from remit.schema.tools import ToolList
 from remit.schema.wire import VERSION_MAX, Json, JsonMap, Metadata, MetadataPatch, ModelId, Params
@@ -59,7 +60,7 @@ class AgentCreate(Params, frozen=True):
     metadata: Metadata | None = None
     harness: HarnessParams | None = None
     execution_identity: ExecutionIdentityParams | None = None
-    mcp_servers: list[Json] | None = None
+    mcp_servers: McpServerList | None = None
     skills: list[Json] | None = None
     multiagent: JsonMap | None = None
 
@@ -76,7 +77,7 @@ class AgentUpdate(Params, frozen=True):
     metadata: MetadataPatch | UnsetType | None = UNSET
     harness: HarnessParams | UnsetType | None = UNSET
     execution_identity: ExecutionIdentityParams | UnsetType | None = UNSET
-    mcp_servers: list[Json] | UnsetType | None = UNSET
+    mcp_servers: McpServerList | UnsetType | None = UNSET
     skills: list[Json] | UnsetType | None = UNSET
     multiagent: JsonMap | UnsetType | None = UNSET
 
@@ -89,6 +90,7 @@ class AgentConfig(msgspec.Struct, kw_only=True, frozen=True):
     description: str | None = None
     system: str | None = None
     tools: list[JsonMap] = []
+    mcp_servers: list[JsonMap] = []
     metadata: dict[str, str] = {}
     harness: dict[str, str]
 
@@ -167,7 +169,7 @@ def snapshot_body(config: AgentConfig, *, id: str, version: int) -> AgentSnapsho
         "model": kept.model,
         "system": config.system,
         "tools": list(config.tools),
-        "mcp_servers": [],
+        "mcp_servers": list(config.mcp_servers),
         "skills": [],
         "multiagent": None,
         "execution_identity": {"type": "service_account"},

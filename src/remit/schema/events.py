@@ -9,6 +9,7 @@ import msgspec
 from remit.schema.blocks import MessageContent, ResultContent, SystemContent
 from remit.schema.lists import EVENTS_LIMIT_DEFAULT, EVENTS_LIMIT_MAX, ListOf, Paging, PagingWithinTimes
 from remit.schema.operation import Events, Operation
+from remit.schema.tool_kinds import CLIENT_RESULT_TYPES
 from remit.schema.verifiers import RubricText, VerifierList
 from remit.schema.wire import Json, Order, Params
 
@@ -18,7 +19,7 @@ EVENT_DELTAS_MAX = 100
 OUTCOME_ITERATIONS_DEFAULT = 3
 OUTCOME_ITERATIONS_MAX = 20
 
-STAMPED_ON_RECEIPT = frozenset({"user.define_outcome", "user.custom_tool_result"})
+STAMPED_ON_RECEIPT = frozenset({"user.define_outcome", *CLIENT_RESULT_TYPES})
 """Their `processed_at` is the time of receipt; all others are queued with null."""
 
 EventId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]

@@ -1,4 +1,4 @@
-"""What is asked of the platform itself: whether a stream is as it must be and why it is where it is, what works here."""
+"""What is asked of the platform itself: what works here, and that everything stops."""
 
 from __future__ import annotations
 
@@ -6,62 +6,6 @@ from typing import Literal, TypedDict
 
 from remit.schema.operation import Operation
 from remit.schema.remits import Amounts
-
-
-class Violation(TypedDict):
-    """A rule that does not hold."""
-
-    rule: str
-    stream_id: str
-    seq: int | None
-    message: str
-
-
-class CheckReport(TypedDict):
-    """What was looked at and what is wrong."""
-
-    type: Literal["check"]
-    id: str
-    ok: bool
-    checked: list[str]
-    violations: list[Violation]
-
-
-class Way(TypedDict):
-    """What a person can do about it: the call of the API and the command for it."""
-
-    does: str
-    call: str | None
-    command: str | None
-
-
-class Trouble(TypedDict):
-    """The last thing that went wrong, perhaps long mended."""
-
-    at: str
-    type: str
-    message: str
-
-
-class SessionWhy(TypedDict):
-    """Why a session is where it is: for whom it waits, since when, and who can move it."""
-
-    id: str
-    kind: str
-    status: str
-    waits_for: str
-    since: str
-    sentences: list[str]
-    ways: list[Way]
-    trouble: Trouble | None
-    session: SessionWhy | None
-    """Of a remit's working session, where that is what it waits for."""
-
-
-class Why(SessionWhy):
-    """The same as an answer."""
-
-    type: Literal["why"]
 
 
 class Probe(TypedDict):
@@ -94,26 +38,6 @@ class Stopped(TypedDict):
     nothing_runs: bool
 
 
-CHECK_SESSION = Operation(
-    "GET", "/v1/sessions/{session_id}/check", "Check the invariants of a session", answer=CheckReport
-)
-CHECK_REMIT = Operation(
-    "GET", "/v1/remits/{remit_id}/check", "Check the invariants of a remit", answer=CheckReport
-)
-WHY_SESSION = Operation(
-    "GET",
-    "/v1/sessions/{session_id}/why",
-    "Why a session is where it is, for whom it waits and who can move it",
-    answer=Why,
-    scope="read_one",
-)
-WHY_REMIT = Operation(
-    "GET",
-    "/v1/remits/{remit_id}/why",
-    "Why a remit is where it is, for whom it waits and who can move it",
-    answer=Why,
-    scope="read_one",
-)
 DOCTOR = Operation(
     "GET", "/v1/doctor", "What works here and what to do about the rest", answer=Doctor, scope="operator"
 )

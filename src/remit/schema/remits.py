@@ -10,13 +10,12 @@ from remit.schema.agents import HarnessName
 from remit.schema.events import (
     OUTCOME_ITERATIONS_DEFAULT,
     OUTCOME_ITERATIONS_MAX,
-    Event,
-    EventPaging,
-    EventsAfter,
 )
 from remit.schema.lists import ListOf, Paging
-from remit.schema.operation import SMALL_BODY_BYTES, Events, Operation
+from remit.schema.operation import SMALL_BODY_BYTES, Operation
 from remit.schema.sessions import Account
+from remit.schema.stream_operations import stream_operations
+from remit.schema.streams import REMIT
 from remit.schema.verifiers import Globs, RubricText, VerifierList
 from remit.schema.wire import DESPITE, DOLLARS, JsonMap, Metadata, ModelId, Order, Params, whole
 
@@ -439,24 +438,8 @@ UPLOAD = Operation(
 )
 CREATE = Operation("POST", _ALL, "Create a remit; answers its forecast", body=RemitCreate, answer=Remit)
 LIST = Operation("GET", _ALL, "List remits", query=RemitPaging, answer=ListOf[Remit])
-RETRIEVE = Operation("GET", _ONE, "Retrieve a remit", answer=Remit, scope="read_one")
-EVENTS = Operation(
-    "GET",
-    f"{_ONE}/events",
-    "List events of a remit",
-    query=EventPaging,
-    answer=ListOf[Event],
-    scope="read_one",
-)
-STREAM = Operation(
-    "GET",
-    f"{_ONE}/events/stream",
-    "Stream events of a remit",
-    query=EventsAfter,
-    answer=Events,
-    scope="read_one",
-    gate="readers",
-)
+OPERATIONS = stream_operations(REMIT, Remit)
+RETRIEVE, EVENTS, STREAM, WHY, CHECK = OPERATIONS
 APPROVE = Operation(
     "POST",
     f"{_ONE}/approve",

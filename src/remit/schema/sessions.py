@@ -10,8 +10,11 @@ from msgspec import UNSET, UnsetType
 from remit.schema.agents import AgentSnapshot, ModelParams, SystemPrompt
 from remit.schema.events import INITIAL_EVENTS_MAX, InboundEvent
 from remit.schema.lists import ListBothWays, ListOf, Paging, PagingWithinTimes
+from remit.schema.mcp import McpServerList
 from remit.schema.operation import Operation
 from remit.schema.resources import ResourceList, SessionResource
+from remit.schema.stream_operations import stream_operations
+from remit.schema.streams import SESSION
 from remit.schema.tools import ToolList
 from remit.schema.wire import (
     CENTS,
@@ -61,7 +64,7 @@ class AgentWithOverrides(Params, frozen=True, tag="agent_with_overrides"):
     model: ModelId | ModelParams | UnsetType | None = UNSET
     system: SystemPrompt | UnsetType | None = UNSET
     tools: ToolList | UnsetType | None = UNSET
-    mcp_servers: list[Json] | UnsetType | None = UNSET
+    mcp_servers: McpServerList | UnsetType | None = UNSET
     skills: list[Json] | UnsetType | None = UNSET
 
 
@@ -82,7 +85,7 @@ class SessionAgentUpdate(Params, frozen=True):
     """Which parts of a session's agent can be replaced."""
 
     tools: ToolList | UnsetType | None = UNSET
-    mcp_servers: list[Json] | UnsetType | None = UNSET
+    mcp_servers: McpServerList | UnsetType | None = UNSET
 
 
 class SessionUpdate(Params, frozen=True):
@@ -251,7 +254,8 @@ _ALL, _ONE = "/v1/sessions", "/v1/sessions/{session_id}"
 _THREADS, _THREAD = f"{_ONE}/threads", f"{_ONE}/threads/{{thread_id}}"
 CREATE = Operation("POST", _ALL, "Create a session", body=SessionCreate, answer=Session)
 LIST = Operation("GET", _ALL, "List sessions", query=SessionPaging, answer=ListBothWays[Session])
-RETRIEVE = Operation("GET", _ONE, "Retrieve a session", answer=Session, scope="read_one")
+OPERATIONS = stream_operations(SESSION, Session)
+RETRIEVE, WHY, CHECK = OPERATIONS.retrieve, OPERATIONS.why, OPERATIONS.check
 UPDATE = Operation("POST", _ONE, "Update a session", body=SessionUpdate, answer=Session, takes_patch=True)
 DELETE = Operation("DELETE", _ONE, "Delete a session", answer=SessionDeleted)
 ARCHIVE = Operation("POST", f"{_ONE}/archive", "Archive a session", answer=Session)

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from remit.schema.wire import COUNTRY, TOOL_NAME, Json, JsonMap, Params, whole
+from remit.schema.mcp import MCP_TOOL_CONFIGS_MAX, ServerName
+from remit.schema.wire import COUNTRY, TOOL_NAME, JsonMap, Params, whole
 
 AGENT_TOOLSET = "agent_toolset_20260401"
 SANDBOX_TOOLS = ("bash", "read", "write", "edit", "glob", "grep")
@@ -94,14 +95,20 @@ class AgentToolsetParams(Params, frozen=True, tag="agent_toolset_20260401"):
     configs: Annotated[list[ToolConfigParams], msgspec.Meta(max_length=len(BUILTIN_TOOLS))] | None = None
 
 
+class McpToolConfigParams(Params, frozen=True):
+    """An entry of `configs`, by the server's own name for the tool."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    enabled: bool | None = None
+    permission_policy: PermissionPolicy | None = None
+
+
 class McpToolsetParams(Params, frozen=True, tag="mcp_toolset"):
-    """Read only to be refused by name."""
+    """The tools of one of the agent's `mcp_servers`."""
 
-    IS_TOLD = False
-
-    mcp_server_name: Json = None
-    default_config: Json = None
-    configs: Json = None
+    mcp_server_name: ServerName
+    default_config: ToolsetDefaultConfig | None = None
+    configs: Annotated[list[McpToolConfigParams], msgspec.Meta(max_length=MCP_TOOL_CONFIGS_MAX)] | None = None
 
 
 class CustomToolParams(Params, frozen=True, tag="custom"):

@@ -9,6 +9,7 @@ import msgspec
 
 from remit.errors import InvalidRequest
 from remit.schema.choices import find_choices
+from remit.schema.streams import SHOWN
 
 Json = Any  # Any: JSON of any shape; a recursive alias cannot be decoded into
 JsonMap = dict[str, Any]  # Any: as above
@@ -31,10 +32,11 @@ CENTS = r"[1-9][0-9]{0,10}"
 DOLLARS = r"[0-9]{1,9}(\.[0-9]{1,9})?"
 WORKSPACE_ID = r"wrkspc_[A-Za-z0-9_-]{1,64}"
 KEY_ID = r"apikey_[A-Za-z0-9_-]{1,120}"
-STREAM_ID = r"(remit|sesn)_[A-Za-z0-9_-]{1,120}"
+_SHOWN = "|".join(names.id_prefix for names in SHOWN)
+STREAM_ID = rf"({_SHOWN})_[A-Za-z0-9_-]{{1,120}}"
 DESPITE_REASONS = ("vacuous", "cannot_run", "work_unclear", "unseen", "drafted")
 DESPITE = rf"({'|'.join(DESPITE_REASONS)})"
-SCOPE = r"(\*|operator|read|read:(remit|sesn)_[A-Za-z0-9_-]{1,120})"
+SCOPE = rf"(\*|operator|read|read:{STREAM_ID})"
 FORMS = {
     MODEL_ID: "the id of a model, of 1 to 256 characters and without control characters",
     TOOL_NAME: "1 to 128 letters, digits, `_` and `-`",

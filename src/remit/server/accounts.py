@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from remit.errors import NotFound
 from remit.schema import sessions
 from remit.schema.lists import ListOf
 from remit.schema.operation import NoQuery
@@ -19,15 +18,8 @@ class AccountRoutes:
 
     @handles(sessions.ACCOUNTS)
     async def accounts(self, call: Call[None, NoQuery], session_id: str) -> ListOf[sessions.Account]:
-        store, principal = self._services.sessions, call.principal
-        missing = NotFound(f"No session {session_id!r} in this workspace.")
-        try:
-            read = await store.read_stream(principal, session_id, limit=0)
-        except NotFound as error:
-            raise missing from error
-        if read.head.kind != "session":
-            raise missing
-        return {"data": [_view(account) for account in read.accounts], "next_page": None}
+        loaded = await self._services.states.load_all(call.principal, session_id, with_deleted=True)
+        return {"data": [_view(account) for account in loaded.accounts], "next_page": None}
 
 
 def _view(account: Account) -> sessions.Account:

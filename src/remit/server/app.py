@@ -28,6 +28,7 @@ from remit.server.scopes import check_scope, scope_of
 from remit.server.services import Services
 from remit.server.session_resources import SessionResourceRoutes
 from remit.server.sessions import SessionRoutes
+from remit.server.stream_routes import stream_routes
 from remit.values import Principal
 
 _log = structlog.get_logger(__name__)
@@ -49,7 +50,8 @@ def create_app(services: Services, *handlers: object) -> App:
             MemoryStoreRoutes(services),
             EmptyLists(),
             *handlers,
-        )
+        ),
+        *stream_routes(services),
     ]
     routes += routes_of(OpenApiRoutes(routes))
     return App(services, [*routes, *refusals(routes)])

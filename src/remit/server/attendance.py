@@ -13,12 +13,8 @@ import msgspec
 import structlog
 
 from remit.errors import NotFound, RemitError, StoreUnavailable
-from remit.remits.events import Command, InputReceived, encode_event
-from remit.remits.log import read_rows
-from remit.remits.state import fold
-from remit.server.publishing import publish
 from remit.server.services import Services
-from remit.values import Append, Principal
+from remit.values import Principal
 
 ABSENCE_SECONDS = 10.0
 """So long nobody attends, then it is interrupted: whoever lost a connection comes back within that. After a crash the next
@@ -131,21 +127,13 @@ class Attendance:
     async def _is_at_work(self, workspace_id: str, remit_id: str) -> bool:
         principal = Principal(workspace_id=workspace_id, actor=ACTOR)
         try:
-            rows = await read_rows(self._services.sessions, principal, remit_id)
+            state, _ = await self._services.remits.load(principal, remit_id)
         except NotFound:
             return False
-        return fold(rows).status in AT_WORK
+        return state.status in AT_WORK
 
     async def _interrupt(self, workspace_id: str, remit_id: str) -> None:
-        services = self._services
-        principal = Principal(workspace_id=workspace_id, actor=ACTOR)
-        command = Command(id=services.ids.new("revt"), type="remit.interrupt", actor=ACTOR)
-        append = Append(
-            stream_id=remit_id,
-            events=(encode_event(InputReceived(id=command.id, event=command), key=command.id),),
-            wake_at_us=services.clock.now_us(),
-        )
-        publish(services, append, await services.sessions.append(principal, append))
+        await self._services.remits.interrupt(Principal(workspace_id=workspace_id, actor=ACTOR), remit_id)
 
     # -------------------------------------------------------------------------------------------- files
 

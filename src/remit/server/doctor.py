@@ -134,7 +134,7 @@ class DoctorRoutes:
         )
         mend = "See whether the disk is full or mounted read-only; the server's log has the details."
         try:
-            await services.sessions.next_wake_us(["remit", "session"])
+            await services.sessions.next_wake_us(services.kinds.names)
             await catalog.create(principal, resource)
             found = await catalog.retrieve(principal, PROBE_KIND, resource.id)
             await catalog.delete(principal, PROBE_KIND, resource.id)

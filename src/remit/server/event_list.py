@@ -9,9 +9,9 @@ import msgspec
 
 from remit.clock import parse_rfc3339
 from remit.interfaces import SessionStore
-from remit.resources.rows import BYTES_PER_READ, ROWS_PER_READ, is_all, size_bytes
 from remit.schema.lists import Paging
 from remit.server.cursors import EventsCursor, decode_events_cursor, encode
+from remit.streams.reading import BYTES_PER_READ, ROWS_PER_READ, is_all, size_bytes
 from remit.values import EventRow, JsonObject, Principal
 
 PAGE_BYTES_MAX = 8 << 20

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import msgspec
+from msgspec.structs import replace
 from starlette.types import ASGIApp
 
-from remit.errors import Conflict, HoldRefused, InvalidRequest, SequenceConflict
+from remit.errors import Conflict, HoldRefused, InvalidRequest
 from remit.ids import Ids
 from remit.resources.budgets import has_priced_verifier, reserve_for_graders
 from remit.resources.environment_config import packages_of
 from remit.resources.inbound import admit, require_room, stored_events, tool_use_references
 from remit.resources.message_files import pin_files, read_rubrics
+from remit.resources.session_kind import SESSION, summarize
 from remit.resources.session_wire import pending_events, with_receipt
 from remit.schema import events as wire
 from remit.schema.events import (
@@ -37,9 +39,9 @@ from remit.server.sessions import require_primary_thread
 from remit.server.sse import every_type, stream_response
 from remit.session.events import private, received
 from remit.session.state import INPUT_TYPES_STARTING, SessionState
-from remit.values import Account, Append, Appended, JsonObject, NewEvent, Principal, StreamSummary
+from remit.streams.deciding import decide
+from remit.values import Account, Append, Appended, JsonObject, NewEvent, Principal
 
-LAST_TYPES = ("session.deleted",)
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
 
 
@@ -100,7 +102,7 @@ class EventRoutes:
     async def stream(self, call: Call[None, SessionEventsAfter], session_id: str) -> ASGIApp:
         await self._services.states.load(call.principal, session_id)
         return await stream_response(
-            self._services, call, session_id, last_types=LAST_TYPES, deltas=call.query.event_deltas
+            self._services, call, session_id, last_types=SESSION.final, deltas=call.query.event_deltas
         )
 
     @handles(wire.LIST_OF_THREAD)
@@ -119,7 +121,7 @@ class EventRoutes:
             self._services,
             call,
             session_id,
-            last_types=LAST_TYPES,
+            last_types=SESSION.final,
             selects=_is_of_thread,
             deltas=call.query.event_deltas,
         )
@@ -160,8 +162,8 @@ class EventRoutes:
             for event in events
             if event["type"] not in STAMPED_ON_RECEIPT
         }
-        last_attempt = services.settings.decision_attempts_max - 1
-        for attempt in range(services.settings.decision_attempts_max):
+
+        async def attempt() -> Appended:
             state, _, accounts = await services.states.load_all(principal, session_id)
             admit(state, params, known)
             require_room(state, events)
@@ -175,18 +177,16 @@ class EventRoutes:
                 accounts,
                 now_us=services.clock.now_us(),
             )
-            try:
-                appended = await services.sessions.append(principal, append)
-            except SequenceConflict:
-                if attempt == last_attempt:
-                    raise
-                continue
-            except HoldRefused as error:
-                raise InvalidRequest(f"`events`: {error.message}", code=error.code) from error
+            # A state grows while others are asked.
             is_queued = state.status != "idle" or bool(state.pending)
+            appended = await services.sessions.append(principal, append)
             publish_received(services, append, appended, echoes if is_queued else {})
             return appended
-        raise AssertionError("the last attempt returns or raises")
+
+        try:
+            return await decide(attempt)
+        except HoldRefused as error:
+            raise InvalidRequest(f"`events`: {error.message}", code=error.code) from error
 
     async def _known_uses(
         self, principal: Principal, session_id: str, references: Mapping[str, str]
@@ -253,16 +253,7 @@ def _receipt(
         expected_seq=state.seq if is_resting else None,
         effects=reserve_for_graders(accounts) if has_priced_verifier(events) else (),
         wake_at_us=now_us,
-        summary=_running(state) if starts else None,
-    )
-
-
-def _running(state: SessionState) -> StreamSummary:
-    return StreamSummary(
-        status="running",
-        title=state.title,
-        agent_id=str(state.agent["id"]),
-        agent_version=cast("int", state.agent["version"]),
+        summary=replace(summarize(state), status="running") if starts else None,
     )
 
 

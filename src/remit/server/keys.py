@@ -121,7 +121,8 @@ class KeyRoutes:
             head = await self._services.sessions.head(principal, stream_id)
         except NotFound as error:
             raise NotFound(f"`id`: there is no {stream_id!r} in this workspace.") from error
-        return f"/{head.kind}s/{stream_id}"
+        path = self._services.kinds[head.kind].names.path_of(stream_id)
+        return path.removeprefix("/v1")
 
 
 def new_secret(prefix: str) -> str:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from remit.server.services import Services
+from remit.streams.deciding import tell
 from remit.values import Append, Appended, JsonObject, LiveItem
 
 
 def publish(services: Services, append: Append, appended: Appended) -> None:
     """Only once the append is durable; not for a duplicate."""
-    if appended.is_duplicate:
-        return
-    services.bus.publish(LiveItem(stream_id=append.stream_id, rows=appended.rows))
-    if append.wake_at_us is not None:
-        services.dispatcher.hint(append.stream_id)
+    tell(services.bus, services.dispatcher, append, appended)
 
 
 def publish_received(

@@ -10,7 +10,6 @@ from remit.remits.creation import RemitCreation
 from remit.remits.forecaster import Forecaster
 from remit.remits.inputs import INPUT_BYTES_MAX, Inputs
 from remit.server.attendance import Attendance
-from remit.server.checks import CheckRoutes
 from remit.server.doctor import (
     DoctorRoutes,
     FindLocalServers,
@@ -21,7 +20,6 @@ from remit.server.doctor import (
 from remit.server.inputs import InputRoutes
 from remit.server.remits import RemitRoutes
 from remit.server.services import Services
-from remit.server.why import WhyRoutes
 from remit.verifiers.composition import Verifiers
 
 
@@ -39,7 +37,7 @@ def remit_routes(
 ) -> list[object]:
     """What answers them."""
     creation = RemitCreation(
-        store=services.sessions,
+        remits=services.remits,
         catalog=services.catalog,
         blobs=services.blobs,
         agents=services.agents,
@@ -64,7 +62,6 @@ def remit_routes(
         verifiers=verifiers,
         attendance=attendance or Attendance(services),
     )
-    checks = CheckRoutes(services, remits=remits)
     doctor = DoctorRoutes(
         services,
         sandboxes=sandboxes,
@@ -76,7 +73,5 @@ def remit_routes(
     return [
         InputRoutes(inputs),
         remits,
-        checks,
-        WhyRoutes(services),
         doctor,
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import anyio
 import msgspec
 from starlette.requests import Request
@@ -11,33 +9,26 @@ from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp
 
 from remit.client.consent import REASONS, resume_line
-from remit.errors import InvalidRequest, NotFound, SequenceConflict, VerifierUnavailable, WrongState
-from remit.remits.accounts import read_totals
+from remit.errors import InvalidRequest, NotFound, VerifierUnavailable, WrongState
 from remit.remits.creation import RemitCreation, read_budget, read_despite
-from remit.remits.events import Command, InputReceived, RemitVerificationRepeated, decode_event, encode_event
-from remit.remits.log import read_rows
+from remit.remits.events import Command, InputReceived, RemitVerificationRepeated, decode_event
 from remit.remits.receipt import make_receipt
 from remit.remits.reopening import is_to_be_raised
-from remit.remits.state import RemitState, fold, is_pointless
+from remit.remits.state import RemitState, is_pointless
 from remit.remits.verification import priced_verifiers
-from remit.remits.views import remit_view
 from remit.schema import remits
-from remit.schema.events import EventPaging, EventsAfter
 from remit.schema.lists import encode_list
 from remit.schema.operation import NoQuery
 from remit.schema.remits import BudgetParams, RemitAnswer, RemitAttend, RemitCreate, RemitPaging
 from remit.server.attendance import Attendance
-from remit.server.event_list import EventFilter, Place, list_events
 from remit.server.listing import read_page
-from remit.server.publishing import publish
 from remit.server.requests import encoded_response, json_response
 from remit.server.routes import Call, handles
 from remit.server.services import Services
-from remit.server.sse import every_type, stream_response
-from remit.values import Append, ConsentReason, JsonObject, Principal, StreamFilter, StreamHead
+from remit.streams.deciding import decide
+from remit.values import ConsentReason, JsonObject, Principal, StreamFilter, StreamHead
 from remit.verifiers.composition import Verifiers
 
-LAST_TYPES = ("remit.ended",)
 RAISE_ATTEMPTS_MAX = 20
 VERIFY_SECONDS_MAX = 16 * 3_600.0
 """As long as sixteen verifiers may take; after that the answer is only in the events."""
@@ -61,11 +52,6 @@ class RemitRoutes:
     @handles(remits.CREATE)
     async def create(self, call: Call[RemitCreate, NoQuery]) -> ASGIApp:
         remit_id = await self._creation.create(call.principal, call.body)
-        self._services.dispatcher.hint(remit_id)
-        return await self._answer(call.principal, remit_id)
-
-    @handles(remits.RETRIEVE)
-    async def retrieve(self, call: Call[None, NoQuery], remit_id: str) -> ASGIApp:
         return await self._answer(call.principal, remit_id)
 
     @handles(remits.LIST)
@@ -76,32 +62,9 @@ class RemitRoutes:
             principal, StreamFilter(kind="remit", statuses=query.statuses), page.query()
         )
         shown = heads[: page.limit]
-        items = [msgspec.json.encode(await self.view(principal, head.stream_id)) for head in shown]
+        items = [msgspec.json.encode(await self._services.remits.view_of(principal, head)) for head in shown]
         positions = [(head.created_at_us, head.stream_id) for head in heads]
         return encoded_response(encode_list(items, page.next_page(positions)))
-
-    @handles(remits.EVENTS)
-    async def events(self, call: Call[None, EventPaging], remit_id: str) -> ASGIApp:
-        head = await self._head(call.principal, remit_id)
-        page = await list_events(
-            self._services.sessions,
-            call.principal,
-            head.stream_id,
-            Place.read(call.query, head.stream_id, is_ascending=call.query.order == "asc"),
-            EventFilter(selects=every_type),
-        )
-        return encoded_response(encode_list(page.items, page.next_page))
-
-    @handles(remits.STREAM)
-    async def stream(self, call: Call[None, EventsAfter], remit_id: str) -> ASGIApp:
-        state, head = await self._load(call.principal, remit_id)
-        return await stream_response(
-            self._services,
-            call,
-            head.stream_id,
-            last_types=LAST_TYPES,
-            went_on_at_seq=state.went_on_at_seq,
-        )
 
     @handles(remits.APPROVE)
     async def approve(self, call: Call[RemitAnswer, NoQuery], remit_id: str) -> ASGIApp:
@@ -156,30 +119,25 @@ class RemitRoutes:
     async def raise_budget(self, call: Call[BudgetParams, NoQuery], remit_id: str) -> ASGIApp:
         services, principal = self._services, call.principal
         new = read_budget(call.body)
-        for _ in range(RAISE_ATTEMPTS_MAX):
+
+        async def attempt() -> None:
             state, head = await self._load(principal, remit_id)
-            if not await is_to_be_raised(services.sessions, principal, remit_id, state, new):
-                break
-            command = Command(
-                id=services.ids.new("revt"), type="remit.raise", actor=principal.actor, budget=new
-            )
-            with suppress(SequenceConflict):  # it went on meanwhile: decide anew
+            if await is_to_be_raised(services.sessions, principal, remit_id, state, new):
+                command = Command(
+                    id=services.ids.new("revt"), type="remit.raise", actor=principal.actor, budget=new
+                )
                 await self._append_command(principal, head, command, expected_seq=head.seq)
-                break
+
+        await decide(attempt, attempts_max=RAISE_ATTEMPTS_MAX)
         return await self._answer(principal, remit_id)
 
     async def _append_command(
         self, principal: Principal, head: StreamHead, command: Command, *, expected_seq: int | None = None
     ) -> None:
-        services = self._services
         received = InputReceived(id=command.id, event=command)
-        append = Append(
-            stream_id=head.stream_id,
-            events=(encode_event(received, key=command.id),),
-            expected_seq=expected_seq,
-            wake_at_us=services.clock.now_us(),
+        await self._services.remits.receive(
+            principal, head.stream_id, received, key=command.id, expected_seq=expected_seq
         )
-        publish(services, append, await services.sessions.append(principal, append))
 
     @handles(remits.ATTEND)
     async def attend(self, call: Call[RemitAttend, NoQuery], remit_id: str) -> ASGIApp:
@@ -291,22 +249,13 @@ class RemitRoutes:
 
     async def view(self, principal: Principal, remit_id: str) -> JsonObject:
         """The remit object. Raises NotFound."""
-        state, _ = await self._load(principal, remit_id)
-        sums = await read_totals(self._services.sessions, principal, remit_id, state.session_ids)
-        return remit_view(remit_id, state, sums)
+        return await self._services.remits.view(principal, remit_id)
 
     async def _load(self, principal: Principal, remit_id: str) -> tuple[RemitState, StreamHead]:
-        head = await self._head(principal, remit_id)
-        return fold(await read_rows(self._services.sessions, principal, remit_id)), head
+        return await self._services.remits.load(principal, remit_id)
 
     async def _head(self, principal: Principal, remit_id: str) -> StreamHead:
-        try:
-            head = await self._services.sessions.head(principal, remit_id)
-        except NotFound as error:
-            raise _no_remit(remit_id) from error
-        if head.kind != "remit":
-            raise _no_remit(remit_id)
-        return head
+        return await self._services.remits.folds.head(principal, remit_id)
 
 
 def refuse_command(remit_id: str, state: RemitState, type: str, participle: str) -> WrongState | None:
@@ -351,7 +300,3 @@ async def _until_left(request: Request, scope: anyio.CancelScope) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
-
-
-def _no_remit(remit_id: str) -> NotFound:
-    return NotFound(f"No remit {remit_id!r} in this workspace.")

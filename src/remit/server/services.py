@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from remit.clock import Clock
 from remit.ids import Ids
 from remit.interfaces import Catalog, Dispatcher, LiveBus, Prices, SessionStore, Verifier
+from remit.remits.kind import REMIT
+from remit.remits.state import RemitState
 from remit.resources.agents import Agents
 from remit.resources.environment_config import DefaultNetworking
 from remit.resources.environments import Environments, FindMissing, all_are_missing
 from remit.resources.files import Files
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.memory_stores import MemoryStores
+from remit.resources.session_kind import SESSION
 from remit.resources.session_removal import SessionRemoval
 from remit.resources.web_settings import NO_WEB, WebOffer
 from remit.schema.files import FILE_BYTES_MAX
 from remit.server.admission import Admission, AdmissionSettings
-from remit.server.states import SessionStates
+from remit.session.state import SessionState
+from remit.streams.folds import Folds
+from remit.streams.kinds import StreamKind, StreamKinds
+from remit.streams.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +40,6 @@ class ServerSettings:
     """How much is taken on at once."""
     heartbeat_seconds: float = 15.0
     """How often an event stream sends a comment, so that nobody in between thinks it dead."""
-    decision_attempts_max: int = 8
-    """How often a route decides anew when a session moved on under it."""
     default_networking: DefaultNetworking = "limited"
     """Of environments that say nothing of networking."""
     harnesses: Mapping[str, str] = field(default_factory=lambda: {"remit": "1"})
@@ -59,9 +64,11 @@ class Services:
     prices: Prices
     verifiers: Mapping[str, Verifier]
     """By type; an outcome that names another is refused."""
+    kinds: StreamKinds
     settings: ServerSettings = field(default_factory=ServerSettings)
     admission: Admission = field(init=False)
-    states: SessionStates = field(init=False)
+    streams: Mapping[str, Streams[Any]] = field(init=False)
+    """By kind."""
     agents: Agents = field(init=False)
     environments: Environments = field(init=False)
     files: Files = field(init=False)
@@ -70,7 +77,7 @@ class Services:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "admission", Admission(self.settings.admission))
-        object.__setattr__(self, "states", SessionStates(self.sessions))
+        object.__setattr__(self, "streams", {kind.name: self._streams_of(kind) for kind in self.kinds})
         object.__setattr__(
             self,
             "agents",
@@ -100,3 +107,23 @@ class Services:
             "removal",
             SessionRemoval(sessions=self.sessions, files=self.files, blobs=self.blobs, bus=self.bus),
         )
+
+    def _streams_of(self, kind: StreamKind[Any]) -> Streams[Any]:  # Any: of every state
+        return Streams(
+            kind,
+            store=self.sessions,
+            bus=self.bus,
+            dispatcher=self.dispatcher,
+            clock=self.clock,
+            ids=self.ids,
+        )
+
+    @property
+    def states(self) -> Folds[SessionState]:
+        """Of sessions."""
+        return self.streams[SESSION.name].folds
+
+    @property
+    def remits(self) -> Streams[RemitState]:
+        """Those of remits."""
+        return self.streams[REMIT.name]

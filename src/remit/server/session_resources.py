@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 from starlette.types import ASGIApp
 
-from remit.errors import NotFound, SequenceConflict, WrongState
+from remit.errors import NotFound, WrongState
 from remit.resources.session_resources import check_paths, copy_resources, resource_to_wire
 from remit.schema import resources
 from remit.schema.lists import encode_list
@@ -26,6 +26,7 @@ from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.session.events import private
 from remit.session.state import SessionState
+from remit.streams.deciding import decide
 from remit.values import Append, JsonObject, NewEvent, Principal
 
 
@@ -114,20 +115,16 @@ class SessionResourceRoutes:
         return {"id": resource_id, "type": "session_resource_deleted"}
 
     async def _append(
-        self, principal: Principal, session_id: str, decide: Callable[[SessionState], NewEvent]
+        self, principal: Principal, session_id: str, choose: Callable[[SessionState], NewEvent]
     ) -> None:
-        """Fold, decide, append; again when the session moved on in between."""
         services = self._services
-        for attempt in range(services.settings.decision_attempts_max):
+
+        async def attempt() -> None:
             state, _ = await services.states.load(principal, session_id)
-            append = Append(stream_id=session_id, events=(decide(state),), expected_seq=state.seq)
-            try:
-                publish(services, append, await services.sessions.append(principal, append))
-            except SequenceConflict:
-                if attempt + 1 == services.settings.decision_attempts_max:
-                    raise
-            else:
-                return
+            append = Append(stream_id=session_id, events=(choose(state),), expected_seq=state.seq)
+            publish(services, append, await services.sessions.append(principal, append))
+
+        await decide(attempt)
 
 
 def list_resources(state: SessionState) -> list[JsonObject]:

@@ -9,10 +9,11 @@ from typing import cast
 import msgspec
 from starlette.types import ASGIApp
 
-from remit.errors import HoldRefused, InvalidRequest, NotFound, SequenceConflict, WrongState
+from remit.errors import HoldRefused, InvalidRequest, NotFound, WrongState
 from remit.resources import budgets, session_changes
 from remit.resources.environment_config import packages_of
 from remit.resources.inbound import check_initial, stored_events
+from remit.resources.mcp_servers import check_servers_reachable
 from remit.resources.message_files import pin_files, read_rubrics
 from remit.resources.session_agent import resolve_session_agent
 from remit.resources.session_resources import copy_resources
@@ -37,9 +38,10 @@ from remit.server.requests import encoded_response, json_response
 from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.session.state import SessionState
+from remit.streams.deciding import decide
 from remit.values import Account, Append, JsonObject, Principal, StreamFilter, StreamHead
 
-Decide = Callable[[SessionState, StreamHead, Sequence[Account]], Append | None]
+Choose = Callable[[SessionState, StreamHead, Sequence[Account]], Append | None]
 
 
 class SessionRoutes:
@@ -67,6 +69,9 @@ class SessionRoutes:
         environment = await services.environments.usable(principal, params.environment_id)
         check_within_environment(
             cast("list[JsonObject]", agent["tools"]), environment.config.config, field="agent"
+        )
+        check_servers_reachable(
+            cast("list[JsonObject]", agent["mcp_servers"]), environment.config.config, field="agent"
         )
         if params.budget is not None:
             budgets.check_priced(str(cast("JsonObject", agent["model"])["id"]), services.prices)
@@ -115,15 +120,11 @@ class SessionRoutes:
         publish(services, append, created)
         return await self._answer(principal, session_id)
 
-    @handles(sessions.RETRIEVE)
-    async def retrieve(self, call: Call[None, NoQuery], session_id: str) -> ASGIApp:
-        return await self._answer(call.principal, session_id)
-
     @handles(sessions.UPDATE)
     async def update(self, call: Call[SessionUpdate, NoQuery], session_id: str) -> ASGIApp:
         services = self._services
 
-        def decide(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
+        def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
             return session_changes.update(
                 state,
                 call.body,
@@ -134,7 +135,7 @@ class SessionRoutes:
             )
 
         try:
-            await self._change(call.principal, session_id, decide)
+            await self._change(call.principal, session_id, choose)
         except HoldRefused as error:
             raise InvalidRequest(
                 f"`budget.max_list_cost.amount`: {error.message}", code="budget_not_raised"
@@ -145,24 +146,24 @@ class SessionRoutes:
     async def archive(self, call: Call[None, NoQuery], session_id: str) -> ASGIApp:
         services, principal = self._services, call.principal
 
-        def decide(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
+        def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
             return session_changes.archive(state, head, ids=services.ids, now_us=services.clock.now_us())
 
-        await self._change(principal, session_id, decide)
+        await self._change(principal, session_id, choose)
         return await self._answer(principal, session_id)
 
     @handles(sessions.DELETE)
     async def delete(self, call: Call[None, NoQuery], session_id: str) -> SessionDeleted:
         services, principal = self._services, call.principal
 
-        def decide(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
+        def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
             return session_changes.delete(state, head, ids=services.ids, now_us=services.clock.now_us())
 
-        await self._change(principal, session_id, decide, is_deletion=True)
+        await self._change(principal, session_id, choose, is_deletion=True)
         with suppress(NotFound):  # a worker was quicker
             state, _, _ = await services.states.load_all(principal, session_id, with_deleted=True)
             await services.removal.remove(principal, state)
-        services.states.forget(principal, session_id)
+        services.states.forget(session_id)
         return {"id": session_id, "type": "session_deleted"}
 
     @handles(sessions.LIST)
@@ -229,24 +230,19 @@ class SessionRoutes:
         return None
 
     async def _change(
-        self, principal: Principal, session_id: str, decide: Decide, *, is_deletion: bool = False
+        self, principal: Principal, session_id: str, choose: Choose, *, is_deletion: bool = False
     ) -> None:
-        """Fold, decide, append; again when the session moved on in between."""
         services = self._services
-        for attempt in range(services.settings.decision_attempts_max):
+
+        async def attempt() -> None:
             state, head, accounts = await services.states.load_all(
                 principal, session_id, with_deleted=is_deletion
             )
-            append = decide(state, head, accounts)
-            if append is None:
-                return
-            try:
+            append = choose(state, head, accounts)
+            if append is not None:
                 publish(services, append, await services.sessions.append(principal, append))
-            except SequenceConflict:
-                if attempt + 1 == services.settings.decision_attempts_max:
-                    raise
-            else:
-                return
+
+        await decide(attempt)
 
 
 def require_primary_thread(state: SessionState, thread_id: str) -> None:

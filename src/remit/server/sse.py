@@ -19,13 +19,13 @@ from starlette.types import Receive, Scope, Send
 
 from remit.errors import NotFound, RateLimited, RemitError
 from remit.interfaces import LiveSubscription
-from remit.resources.rows import read_on
 from remit.schema.events import EventsAfter
 from remit.server.auth import authenticate
 from remit.server.errors import answer
 from remit.server.routes import Call
 from remit.server.services import Services
 from remit.server.stream_cursors import StreamCursors
+from remit.streams.reading import read_on
 from remit.values import EventRow, LiveItem
 
 RECHECK_SECONDS = 5.0

@@ -11,24 +11,17 @@ from remit.errors import NotFound
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.workspace_stream import workspace_stream_id
 from remit.ledger.caps import is_cap
-from remit.remits.events import Command, InputReceived, encode_event
 from remit.remits.money import format_usd
-from remit.remits.working_session import SessionInput
 from remit.schema import inspection
 from remit.schema.operation import NoQuery
-from remit.server.publishing import publish
 from remit.server.routes import Call, handles
 from remit.server.services import Services
-from remit.values import Append, Page, Principal, StreamFilter, StreamKind
+from remit.values import Page, Principal, StreamFilter
 
 SECONDS_MAX = 1.8
 """After that the report says what is left; whoever asked has been promised two."""
 POLL_SECONDS = 0.05
 PAGE_LIMIT = 200
-RUNNING: dict[StreamKind, tuple[str, ...]] = {
-    "remit": ("verifying_input", "working", "paused"),
-    "session": ("running", "rescheduling"),
-}
 
 
 class StopRoutes:
@@ -37,9 +30,6 @@ class StopRoutes:
     def __init__(self, services: Services, calls: DirectCalls) -> None:
         self._services = services
         self._calls = calls
-        self._input = SessionInput(
-            store=services.sessions, bus=services.bus, dispatcher=services.dispatcher, clock=services.clock
-        )
 
     @handles(inspection.STOP)
     async def stop(self, call: Call[None, NoQuery]) -> inspection.Stopped:
@@ -50,10 +40,10 @@ class StopRoutes:
         cut = 0
         while True:
             running = await self._running(principal)
-            for stream_id in running:  # what begins meanwhile is interrupted too
+            for stream_id, kind in running.items():  # what begins meanwhile is interrupted too
                 if stream_id not in stopped:
                     with suppress(NotFound):  # deleted since it was listed
-                        await self._interrupt(principal, stream_id)
+                        await self._services.streams[kind].interrupt(principal, stream_id)
                     stopped[stream_id] = None
             cut += self._calls.interrupt(principal.workspace_id)
             calls = self._calls.running(principal.workspace_id)
@@ -68,42 +58,30 @@ class StopRoutes:
             "workspace_id": principal.workspace_id,
             "interrupted": list(stopped),
             "calls_cut": cut,
-            "running": running,
+            "running": list(running),
             "calls_running": calls,
             "held": {"usd": format_usd(held["nano_usd"]), "tokens": held["tokens"]},
             "nothing_runs": is_quiet,
         }
 
-    async def _running(self, principal: Principal) -> list[str]:
-        """Remits first: they interrupt their sessions, and start no more of them."""
-        found: list[str] = []
-        for kind, statuses in RUNNING.items():
+    async def _running(self, principal: Principal) -> dict[str, str]:
+        """By id the kind; parents first: they interrupt their children, and start no more of them."""
+        found: dict[str, str] = {}
+        for kind in self._services.kinds:
+            if not kind.busy_statuses:
+                continue
             position: tuple[int, str] | None = None
             while True:
                 heads = await self._services.sessions.list_streams(
                     principal,
-                    StreamFilter(kind=kind, statuses=statuses, include_archived=True),
+                    StreamFilter(kind=kind.name, statuses=kind.busy_statuses, include_archived=True),
                     Page(limit=PAGE_LIMIT, position=position),
                 )
-                found += [head.stream_id for head in heads]
+                found |= {head.stream_id: kind.name for head in heads}
                 if len(heads) < PAGE_LIMIT:
                     break
                 position = (heads[-1].created_at_us, heads[-1].stream_id)
         return found
-
-    async def _interrupt(self, principal: Principal, stream_id: str) -> None:
-        services = self._services
-        head = await services.sessions.head(principal, stream_id)
-        if head.kind == "session":
-            await self._input.interrupt(principal, stream_id, services.ids.new("stop"))
-            return
-        command = Command(id=services.ids.new("revt"), type="remit.interrupt", actor=principal.actor)
-        append = Append(
-            stream_id=stream_id,
-            events=(encode_event(InputReceived(id=command.id, event=command), key=command.id),),
-            wake_at_us=services.clock.now_us(),
-        )
-        publish(services, append, await services.sessions.append(principal, append))
 
     async def _held(self, principal: Principal, stream_ids: Sequence[str]) -> dict[str, int]:
         """What is set aside for calls; what caps hold for the same calls is not counted again."""

@@ -1,4 +1,4 @@
-"""A session's fold as the store keeps it, so that a long log need not be replayed. It can be thrown away at any time."""
+"""A session's fold as the store keeps it (streams.kinds.StoredFolds), so that a long log need not be replayed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from remit.session.history import Forgotten, History
 from remit.session.state import SessionState
 from remit.values import Checkpoint
 
-FOLD_VERSION = 3
+FOLD_VERSION = 5
 """Raise it with every change to what a fold derives: what was stored before is then replayed instead of trusted."""
 ROWS_MIN = 256
 """A shorter log is folded as fast as a stored fold is read."""
@@ -27,7 +27,12 @@ def is_due(seq: int, stored_seq: int) -> bool:
     return seq - stored_seq >= max(ROWS_MIN, seq // ROWS_PER_CHECKPOINT)
 
 
-def to_checkpoint(state: SessionState) -> Checkpoint:
+def is_worth_reading(seq: int) -> bool:
+    """Whether a log of this length is folded more slowly than a stored fold is read."""
+    return seq >= ROWS_MIN
+
+
+def encode(state: SessionState) -> Checkpoint:
     """What the store is given."""
     history, state.history = state.history, History()
     try:
@@ -40,14 +45,14 @@ def to_checkpoint(state: SessionState) -> Checkpoint:
     )
 
 
-def from_checkpoint(checkpoint: Checkpoint | None, *, with_history: bool) -> SessionState:
+def decode(checkpoint: Checkpoint | None, *, is_whole: bool) -> SessionState:
     """The fold to go on from; a new one where there is none that this version can use.
 
-    Without its history a state serves everything but the next model call, and stays small however long the session is.
+    Not whole it has no history: such a state serves everything but the next model call, and stays small however long the session is.
     """
     if checkpoint is None or checkpoint.version != FOLD_VERSION:
-        return SessionState(history=History() if with_history else Forgotten())
+        return SessionState(history=History() if is_whole else Forgotten())
     body = msgspec.json.decode(checkpoint.body, type=_Body)
     state = msgspec.json.decode(body.state, type=SessionState)
-    state.history = msgspec.json.decode(body.history, type=History) if with_history else Forgotten()
+    state.history = msgspec.json.decode(body.history, type=History) if is_whole else Forgotten()
     return state

@@ -4,32 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from remit.clock import rfc3339
 from remit.ids import Ids
+from remit.session.state import SessionState
 from remit.session.web import WebUse
-from remit.values import JsonObject, JsonValue, NewEvent, Usage, Value
+from remit.streams.rows import Draft, private_row
+from remit.values import JsonObject, JsonValue, NewEvent, Usage
 
 _encode = msgspec.json.Encoder().encode
-
-
-class Draft(Value, frozen=True, kw_only=True):
-    """A public event that gets its `processed_at` when it is appended, so that time never goes back in a log."""
-
-    event_id: str
-    type: str
-    fields: JsonObject
-    not_before_us: int | None = None
-    """Of an input that is stamped at receipt; None: the time of the append."""
-
-    def encode(self, processed_at_us: int) -> NewEvent:
-        """The row."""
-        body = {
-            "id": self.event_id,
-            "type": self.type,
-            "processed_at": rfc3339(processed_at_us),
-            **self.fields,
-        }
-        return NewEvent(event_id=self.event_id, type=self.type, visibility="public", body=_encode(body))
 
 
 def public(event_id: str, type: str, processed_at_us: int, **fields: JsonValue) -> NewEvent:
@@ -47,9 +28,7 @@ def consumed(event: JsonObject, *, not_before_us: int | None) -> Draft:
 
 def private(ids: Ids, type: str, fields: JsonObject, *, key: str | None = None) -> NewEvent:
     """A row the wire does not show."""
-    event_id = ids.new("sevt")
-    body = {"id": event_id, "type": type, **fields}
-    return NewEvent(event_id=event_id, type=type, visibility="private", body=_encode(body), key=key)
+    return private_row(ids.new("sevt"), type, fields, key=key)
 
 
 def received(event: JsonObject, *, key: str, batch: str | None = None) -> NewEvent:
@@ -69,6 +48,11 @@ def continued(event_id: str, *, key: str) -> NewEvent:
     return NewEvent(
         event_id=event_id, type="turn.continued", visibility="private", body=_encode(body), key=key
     )
+
+
+def thread_of(state: SessionState) -> JsonObject:
+    """The fields that every `session.thread_status_*` event of the primary thread carries."""
+    return {"session_thread_id": state.thread_id, "agent_name": str(state.agent.get("name") or "")}
 
 
 def model_usage(usage: Usage) -> JsonObject:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remit.session.waiting import Trouble, Way
+from remit.streams.waiting import Trouble, Way
 
 
 def mends(trouble: Trouble | None, path: str) -> tuple[tuple[str, ...], tuple[Way, ...]]:

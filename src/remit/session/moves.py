@@ -5,6 +5,7 @@ The same log always gives the same move, so a worker that takes over after a cra
 
 from __future__ import annotations
 
+from remit.schema.tool_kinds import answered_use
 from remit.session.state import (
     INPUT_TYPES_ANSWERING,
     INPUT_TYPES_CHANGING,
@@ -139,8 +140,5 @@ def _answers(state: SessionState) -> tuple[str, ...]:
 
 
 def _resolves_all(state: SessionState, answer_ids: tuple[str, ...]) -> bool:
-    answered = {
-        str(state.pending[id].get("tool_use_id") or state.pending[id].get("custom_tool_use_id"))
-        for id in answer_ids
-    }
+    answered = {answered_use(state.pending[id]) for id in answer_ids}
     return set(state.blocking) <= answered

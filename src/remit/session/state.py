@@ -5,20 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
+from remit.schema.tool_kinds import ANSWER_TYPES, BUILTIN, BY_USE, ToolKind
 from remit.session.history import History
+from remit.session.turn_rows import ModelStarted
 from remit.session.web import WebUse
+from remit.streams.children import ChildEvaluation, ChildFailure
 from remit.values import JsonObject, JsonValue, ToolUse, Usage
 
 Status = Literal["idle", "running", "rescheduling", "terminated"]
 Permission = Literal["allow", "ask", "deny"]
 
-INPUT_TYPES_ANSWERING = frozenset({"user.tool_confirmation", "user.custom_tool_result"})
+INPUT_TYPES_ANSWERING = ANSWER_TYPES
 INPUT_TYPES_STARTING = frozenset({"user.message", "user.define_outcome", "system.message"})
 INPUT_TYPES_CHANGING = frozenset({"session.updated"})
 """Changes that a route decided while a turn ran; published by the session's writer when it takes its input."""
 STOPS_CONTINUED = ("budget_reached", "retries_exhausted")
 """Stop reasons of a turn that did not come to its end: it can go on where it stopped."""
 CHANGING_TOOLS = frozenset({"bash", "write", "edit"})
+"""Built-in tools that may change files of the working tree."""
 
 
 @dataclass
@@ -26,26 +30,34 @@ class OpenToolUse:
     """A tool use without a result."""
 
     use: ToolUse
-    is_custom: bool
     permission: Permission
+    use_type: str = BUILTIN.use_type
+    """Which kind of tool it is."""
     is_started: bool = False
     """`tool.started` is durable: after a crash it may have run."""
+    may_change_files: bool = False
+    """It was started, and files of the working tree may have changed."""
     denial: str | None = None
     """A person said no, with these words (maybe none)."""
     holds: list[JsonObject] = field(default_factory=list[JsonObject])
     """What was set aside for it when it started."""
 
     @property
+    def kind(self) -> ToolKind:
+        """How it is recorded."""
+        return BY_USE[self.use_type]
+
+    @property
     def is_blocking(self) -> bool:
         """Waits for a person or a client."""
-        return self.is_custom or self.permission == "ask"
+        return self.kind.is_client or self.permission == "ask"
 
 
 @dataclass
 class OpenCall:
     """A model call attempt without an end."""
 
-    body: JsonObject
+    started: ModelStarted
     seq: int
 
 
@@ -73,7 +85,8 @@ class SandboxRecord:
 
     sandbox_id: str
     tree_digest: str | None
-    body: JsonObject
+    key: str | None
+    """By which its provider finds it again."""
 
 
 @dataclass
@@ -97,6 +110,29 @@ class TurnCounters:
     has_changed_files: bool = False
     has_verified: bool = False
     reminders: dict[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass
+class Standing:
+    """What a parent is told beside how the session rests; a turn that begins resets none of it."""
+
+    first_outcome_id: str | None = None
+    """Of the outcome that it was made with."""
+    tree_digest: str | None = None
+    """The newest state of the working tree that is durable."""
+    interrupted: ChildEvaluation | None = None
+    """The evaluation that a person cut last: it ends with the turn, and is told with it."""
+    interrupt_id: str | None = None
+    failure: ChildFailure | None = None
+    error: str | None = None
+    refusal: str | None = None
+    provider: str | None = None
+    """Of the last call."""
+    failed_in_a_row: int = 0
+    """Turns, since a model last answered."""
+    paid_in_a_row: int = 0
+    is_paid: bool = False
+    """The turn that runs was charged for a call without an answer."""
 
 
 @dataclass
@@ -174,6 +210,7 @@ class SessionState:
     services: list[JsonObject] = field(default_factory=list[JsonObject])
     """What listened in the sandbox at the last look: `port`, `command`."""
     web: WebUse = field(default_factory=WebUse)
+    standing: Standing = field(default_factory=Standing)
 
     @property
     def parent_stream_id(self) -> str | None:

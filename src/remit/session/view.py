@@ -41,7 +41,7 @@ def view(state: SessionState, tools: tuple[JsonObject, ...]) -> TurnView:
         open_tool_uses=tuple(
             open_use.use
             for open_use in state.tool_uses.values()
-            if not open_use.is_custom and open_use.permission == "allow"
+            if not open_use.kind.is_client and open_use.permission == "allow"
         ),
         blocking_event_ids=state.blocking,
         needs_model=state.needs_model and not state.tool_uses,

@@ -6,17 +6,20 @@ What is asked: for whom does it wait, since when, what happens next, and who can
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never, cast
+from typing import assert_never
 
 import msgspec
 
 from remit.client.wording import nano_usd, tokens
 from remit.clock import rfc3339
+from remit.schema.streams import SESSION
+from remit.schema.tool_kinds import CONFIRMATION, answered_use
 from remit.session.folding import fold
 from remit.session.mends import mends
 from remit.session.moves import Rest, next_move
+from remit.session.signs import PACKAGES, Queued, Signs, read_signs
 from remit.session.state import OpenToolUse, SessionState
-from remit.session.waiting import PACKAGES, Found, Queued, Signs, Way, Why, attend, lease_sentence, read_signs
+from remit.streams.waiting import Found, Way, Why, attend, lease_sentence
 from remit.values import Account, EventRow, StreamHead
 
 USES_NAMED_MAX = 20
@@ -77,7 +80,7 @@ def _found_running(state: SessionState, signs: Signs, head: StreamHead, *, now_u
         call=f'POST {interrupt} {{"events":[{{"type":"user.interrupt"}}]}}',
     )
     stopping = ("An interrupt has come and is being carried out.",) if state.is_interrupt_pending else ()
-    waiting = attend(head, now_us=now_us)
+    waiting = attend(head, SESSION.path_of(head.stream_id), now_us=now_us)
     if waiting is None:
         return msgspec.structs.replace(
             under_way,
@@ -96,11 +99,11 @@ def _under_way(state: SessionState, signs: Signs, head: StreamHead) -> Found:
     turn_us = signs.began_us.get("status", head.created_at_us)
     for call_id, call in state.open_calls.items():
         since_us = signs.began_us.get(call_id, turn_us)
-        model = call.body.get("served_model") or call.body.get("model")
+        model = call.started.served_model or call.started.model
         use = {"grader": " of a grader", "compaction": " that summarises the conversation"}.get(
-            str(call.body.get("use")), ""
+            call.started.use, ""
         )
-        attempt = cast("int", call.body.get("number") or 1)
+        attempt = call.started.number
         again = f" (attempt {attempt})" if attempt > 1 else ""
         return Found(
             waits_for="model",
@@ -195,7 +198,7 @@ def _found_due(state: SessionState, head: StreamHead, *, now_us: int) -> Found:
     since_us = min(state.received_at_us.values(), default=head.created_at_us)
     types = ", ".join(dict.fromkeys(str(event["type"]) for event in state.pending.values()))
     what = f"{types} came at {rfc3339(since_us)}" if types else "Its budget was changed"
-    waiting = attend(head, now_us=now_us)
+    waiting = attend(head, SESSION.path_of(head.stream_id), now_us=now_us)
     if waiting is None:
         return Found(
             waits_for="worker",
@@ -279,12 +282,10 @@ def _found_idle(
 
 def _found_asking(state: SessionState, path: str, since_us: int) -> Found:
     """Idle until somebody answers tool uses."""
-    answered = {
-        str(event.get("tool_use_id") or event.get("custom_tool_use_id")) for event in state.pending.values()
-    }
+    answered = {answered_use(event) for event in state.pending.values()}
     uses = [use for use in state.tool_uses.values() if use.is_blocking and use.use.id not in answered]
-    asking = [use for use in uses if not use.is_custom]
-    custom = [use for use in uses if use.is_custom]
+    asking = [use for use in uses if not use.kind.is_client]
+    custom = [use for use in uses if use.kind.is_client]
     sentences: list[str] = []
     ways: list[Way] = []
     if asking:
@@ -294,7 +295,7 @@ def _found_asking(state: SessionState, path: str, since_us: int) -> Found:
     ways += [
         Way(
             does=f"Allow (or deny) {use.use.name}",
-            call=f'POST {path}/events {{"events":[{{"type":"user.tool_confirmation",'
+            call=f'POST {path}/events {{"events":[{{"type":"{CONFIRMATION}",'
             f'"tool_use_id":"{use.use.id}","result":"allow"}}]}}',
         )
         for use in asking[:USES_NAMED_MAX]
@@ -306,8 +307,8 @@ def _found_asking(state: SessionState, path: str, since_us: int) -> Found:
     ways += [
         Way(
             does=f"Send the result of {use.use.name}",
-            call=f'POST {path}/events {{"events":[{{"type":"user.custom_tool_result",'
-            f'"custom_tool_use_id":"{use.use.id}","content":[…]}}]}}',
+            call=f'POST {path}/events {{"events":[{{"type":"{use.kind.result_type}",'
+            f'"{use.kind.use_field}":"{use.use.id}","content":[…]}}]}}',
         )
         for use in custom[:USES_NAMED_MAX]
     ]

@@ -41,7 +41,6 @@ from remit.values import (
     Principal,
     StreamFilter,
     StreamHead,
-    StreamKind,
     StreamRead,
     Visibility,
 )
@@ -301,7 +300,7 @@ class MemorySessionStore:
         self,
         owner: str,
         *,
-        kinds: Sequence[StreamKind],
+        kinds: Sequence[str],
         lease_seconds: float,
         limit: int,
         stream_id: str | None = None,
@@ -366,7 +365,7 @@ class MemorySessionStore:
         stream = self._find(principal, stream_id)
         stream.head = msgspec.structs.replace(stream.head, wake_at_us=_earlier(stream.head.wake_at_us, at_us))
 
-    async def next_wake_us(self, kinds: Sequence[StreamKind]) -> int | None:
+    async def next_wake_us(self, kinds: Sequence[str]) -> int | None:
         self._require_open()
         now_us = self._clock.now_us()
         return min(

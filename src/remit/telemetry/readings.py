@@ -11,9 +11,6 @@ from remit.interfaces import SessionStore
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.worker import Worker
 from remit.telemetry.metrics import Reading
-from remit.values import StreamKind
-
-KINDS: tuple[StreamKind, ...] = ("workspace", "session", "remit", "flow")
 
 
 class Counted(Protocol):
@@ -42,8 +39,10 @@ class PlatformReadings:
         clock: Clock,
         gates: Mapping[str, Counted],
         queued_writes: Callable[[], int],
+        kinds: Sequence[str],
     ) -> None:
         self._gates = gates
+        self._kinds = kinds
         self._queued_writes = queued_writes
         self._worker = worker
         self._gateway = gateway
@@ -53,7 +52,7 @@ class PlatformReadings:
 
     async def __call__(self) -> Sequence[Reading]:
         """What they say now. Raises StoreUnavailable."""
-        wake_us = await self._store.next_wake_us(KINDS)
+        wake_us = await self._store.next_wake_us(self._kinds)
         late = 0.0 if wake_us is None else max(0.0, (self._clock.now_us() - wake_us) / 1_000_000)
         readings = [
             Reading(

@@ -9,8 +9,8 @@ from typing import cast
 from opentelemetry.trace import Tracer
 
 from remit.clock import Clock
-from remit.errors import SandboxLost
-from remit.interfaces import CallRecorder, Harness, Sandbox, Toolset, Turn, Verifier
+from remit.errors import SandboxLost, ToolsUnavailable
+from remit.interfaces import CallRecorder, Harness, Sandbox, ToolSession, Toolset, ToolSource, Turn, Verifier
 from remit.session.state import SessionState
 from remit.telemetry.metrics import Metrics
 from remit.telemetry.spans import fail, span
@@ -18,6 +18,7 @@ from remit.values import (
     JsonObject,
     JsonValue,
     Principal,
+    Tool,
     ToolContext,
     ToolResult,
     ToolUse,
@@ -65,29 +66,44 @@ def watch_turns(tracer: Tracer | None) -> Callable[[Harness, SessionState], Harn
     return watch
 
 
-class ObservedToolset:
+class ObservedTools(ToolSource):
     """Counts tool runs and gives each an `execute_tool` span."""
 
-    def __init__(self, toolset: Toolset, *, metrics: Metrics, tracer: Tracer | None, clock: Clock) -> None:
+    def __init__(self, source: ToolSource, *, metrics: Metrics, tracer: Tracer | None, clock: Clock) -> None:
+        self._source = source
+        self._parts = metrics, tracer, clock
+
+    async def open(self, session: ToolSession) -> Toolset:
+        return _ObservedToolset(await self._source.open(session), *self._parts)
+
+    async def forget(self, session_id: str) -> None:
+        await self._source.forget(session_id)
+
+    async def close(self) -> None:
+        await self._source.close()
+
+
+class _ObservedToolset(Toolset):
+    def __init__(self, toolset: Toolset, metrics: Metrics, tracer: Tracer | None, clock: Clock) -> None:
         self._toolset = toolset
         self._metrics = metrics
         self._tracer = tracer
         self._clock = clock
 
-    def definitions(self) -> Sequence[dict[str, JsonValue]]:
-        return self._toolset.definitions()
+    @property
+    def tools(self) -> Sequence[Tool]:
+        return self._toolset.tools
+
+    @property
+    def problems(self) -> Sequence[ToolsUnavailable]:
+        return self._toolset.problems
+
+    @property
+    def is_current(self) -> bool:
+        return self._toolset.is_current
 
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
         return self._toolset.check_input(name, input)
-
-    def is_concurrent(self, name: str) -> bool:
-        return self._toolset.is_concurrent(name)
-
-    def needs_sandbox(self, name: str) -> bool:
-        return self._toolset.needs_sandbox(name)
-
-    def price_nano_usd(self, name: str) -> int:
-        return self._toolset.price_nano_usd(name)
 
     async def run(self, use: ToolUse, context: ToolContext, sandbox: Sandbox | None) -> ToolResult:
         attributes = {

@@ -21,7 +21,6 @@ from remit.values import (
     Principal,
     StreamFilter,
     StreamHead,
-    StreamKind,
     StreamRead,
     Value,
     Visibility,
@@ -46,7 +45,7 @@ class AppendPoint(Value, frozen=True, kw_only=True):
 
     number: int
     stream_id: str
-    kind: StreamKind
+    kind: str
     event_types: tuple[str, ...]
 
     def describe(self) -> str:
@@ -67,7 +66,7 @@ class FaultyStore:
         self._store = store
         self._plan = plan
         self._die = die
-        self._kinds: dict[str, StreamKind] = {}
+        self._kinds: dict[str, str] = {}
 
     # ------------------------------------------------------------------------------- what is counted
 
@@ -91,7 +90,7 @@ class FaultyStore:
         self._maybe_die(number, "after")
         return appended
 
-    def _note(self, kind: StreamKind, append: Append) -> int:
+    def _note(self, kind: str, append: Append) -> int:
         number = len(self.trace) + 1
         self.trace.append(
             AppendPoint(
@@ -211,7 +210,7 @@ class FaultyStore:
         self,
         owner: str,
         *,
-        kinds: Sequence[StreamKind],
+        kinds: Sequence[str],
         lease_seconds: float,
         limit: int,
         stream_id: str | None = None,
@@ -241,7 +240,7 @@ class FaultyStore:
         self._require_alive()
         await self._store.wake(principal, stream_id, at_us=at_us)
 
-    async def next_wake_us(self, kinds: Sequence[StreamKind]) -> int | None:
+    async def next_wake_us(self, kinds: Sequence[str]) -> int | None:
         self._require_alive()
         return await self._store.next_wake_us(kinds)
 

@@ -17,6 +17,8 @@ class Said(NamedTuple):
     output: str = ""
 
 
+Process = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[int]]
+"""A program that is spoken with; gives its exit code."""
 Program = Callable[["MemorySandbox", Sequence[str]], Awaitable[Said]]
 
 
@@ -88,3 +90,13 @@ PROGRAMS: dict[str, Program] = {
     "bash": _bash,
     "sleep": _sleep,
 }
+
+
+async def _echo_back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+    while piece := await reader.read(65_536):
+        writer.write(piece)
+        await writer.drain()
+    return 0
+
+
+PROCESSES: dict[str, Process] = {"cat": _echo_back}

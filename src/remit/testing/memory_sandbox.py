@@ -15,14 +15,14 @@ import posixpath
 import re
 import shlex
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from socket import socket
+from socket import socket, socketpair
 from typing import Any
 
 from remit.clock import Clock
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobStore
-from remit.testing.memory_programs import PROGRAMS, Program
+from remit.testing.memory_programs import PROCESSES, PROGRAMS, Process, Program
 from remit.testing.memory_record import MemoryRecord
 from remit.testing.memory_trees import replace_uploads, restore
 from remit.values import (
@@ -35,6 +35,7 @@ from remit.values import (
     FileRead,
     ImageInfo,
     Probe,
+    ProcessRequest,
     SandboxCapabilities,
     SandboxSpec,
     Service,
@@ -58,10 +59,12 @@ class MemorySandboxes:
         clock: Clock,
         ids: Ids,
         programs: Mapping[str, Program] | None = None,
+        processes: Mapping[str, Process] | None = None,
         survives_server: bool = False,
     ) -> None:
         self.clock = clock
         self.programs: Mapping[str, Program] = {**PROGRAMS, **(programs or {})}
+        self.processes: Mapping[str, Process] = {**PROCESSES, **(processes or {})}
         self.unavailable: str | None = None
         """While this is set no sandbox can be made, for this reason."""
         self._blobs = blobs
@@ -186,6 +189,27 @@ class MemorySandbox:
             return await self._run(command, request.call_id, request.timeout_seconds)
 
         return await self._once(request.call_id, request.epoch, run)
+
+    async def open_process(self, request: ProcessRequest) -> socket:
+        self._require_recording()
+        self._require(request.epoch)
+        if request.call_id in self._calls:
+            raise SandboxRefused(f"the call {request.call_id} was made before")
+        ours, theirs = socketpair()
+        ours.setblocking(False)
+        self._calls[request.call_id] = asyncio.ensure_future(self._speak(request.argv, theirs))
+        return ours
+
+    async def _speak(self, argv: Sequence[str], theirs: socket) -> ExecResult:
+        process = self._provider.processes.get(argv[0])
+        if process is None:
+            theirs.close()
+            return ExecResult(exit_code=127, output=f"{argv[0]}: not found\n".encode())
+        reader, writer = await asyncio.open_connection(sock=theirs)
+        try:
+            return ExecResult(exit_code=await process(reader, writer), output=b"")
+        finally:
+            writer.close()
 
     async def restart_shell(self, *, epoch: int) -> None:
         self._require(epoch)

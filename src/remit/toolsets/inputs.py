@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from remit.values import UNPARSED_INPUT, JsonObject, JsonValue
+from remit.values import UNPARSED_INPUT, JsonObject, JsonValue, Tool
 
 BASH_TIMEOUT_MS = 120_000
 BASH_TIMEOUT_MS_MAX = 150_000
@@ -144,17 +144,28 @@ def _wrong_value(parsed: ToolInput) -> str | None:
     return None
 
 
-def _tool(name: str, description: str, required: list[str], properties: JsonObject) -> JsonObject:
-    return {
-        "name": name,
-        "description": description,
-        "input_schema": {
+def _tool(
+    name: str,
+    description: str,
+    required: list[str],
+    properties: JsonObject,
+    *,
+    is_concurrent: bool = False,
+    may_change_files: bool = False,
+) -> Tool:
+    return Tool(
+        name=name,
+        description=description,
+        input_schema={
             "type": "object",
             "properties": properties,
             "required": [*required],
             "additionalProperties": False,
         },
-    }
+        needs_sandbox=True,
+        is_concurrent=is_concurrent,
+        may_change_files=may_change_files,
+    )
 
 
 def _text(description: str) -> JsonObject:
@@ -164,8 +175,8 @@ def _text(description: str) -> JsonObject:
 _FILE_PATH = "Absolute path, e.g. /workspace/src/app.py"
 
 
-def definitions() -> tuple[JsonObject, ...]:
-    """The tools as the model sees them, in a fixed order."""
+def definitions() -> tuple[Tool, ...]:
+    """The tools in a fixed order."""
     return (
         _tool(
             "bash",
@@ -190,6 +201,7 @@ def definitions() -> tuple[JsonObject, ...]:
                     "description": f"Time-out in milliseconds. Default {BASH_TIMEOUT_MS}; anything above {BASH_TIMEOUT_MS_MAX} counts as {BASH_TIMEOUT_MS_MAX}.",
                 },
             },
+            may_change_files=True,
         ),
         _tool(
             "read",
@@ -207,6 +219,7 @@ def definitions() -> tuple[JsonObject, ...]:
                     "description": "[first line, last line], counted from 1; -1 as the last line means the end",
                 },
             },
+            is_concurrent=True,
         ),
         _tool(
             "write",
@@ -214,6 +227,7 @@ def definitions() -> tuple[JsonObject, ...]:
             "shorter and cannot lose the rest.",
             ["file_path", "content"],
             {"file_path": _text(_FILE_PATH), "content": _text("The whole new content")},
+            may_change_files=True,
         ),
         _tool(
             "edit",
@@ -227,6 +241,7 @@ def definitions() -> tuple[JsonObject, ...]:
                 "new_string": _text("The text to put there; empty deletes"),
                 "replace_all": {"type": "boolean", "description": "Replace every occurrence. Default false."},
             },
+            may_change_files=True,
         ),
         _tool(
             "glob",
@@ -237,6 +252,7 @@ def definitions() -> tuple[JsonObject, ...]:
                 "pattern": _text("Relative to path"),
                 "path": _text("Folder to look in. Default /workspace."),
             },
+            is_concurrent=True,
         ),
         _tool(
             "grep",
@@ -247,5 +263,6 @@ def definitions() -> tuple[JsonObject, ...]:
                 "pattern": _text("Regular expression; escape ( ) [ ] { } . * + ? to search for them"),
                 "path": _text("Folder or file to search. Default /workspace."),
             },
+            is_concurrent=True,
         ),
     )

@@ -38,7 +38,6 @@ from remit.values.log import (
     Page,
     StreamFilter,
     StreamHead,
-    StreamKind,
     StreamRead,
     StreamSummary,
     Visibility,
@@ -68,12 +67,14 @@ from remit.values.sandboxes import (
     Ground,
     ImageInfo,
     NetworkPolicy,
+    ProcessRequest,
     SandboxLimits,
     SandboxSpec,
     Service,
     ShellRequest,
     TreeRecord,
 )
+from remit.values.tools import Permission, Tool
 from remit.values.trees import LeftOut, ReadOnlyTree, Tree, TreeEntry
 from remit.values.turns import ToolContext, ToolResult, ToolUse, TurnEnd, TurnView
 from remit.values.value import JsonObject, JsonValue, Value
@@ -137,8 +138,10 @@ __all__ = [
     "OpenAccount",
     "OutboxItem",
     "Page",
+    "Permission",
     "Principal",
     "Probe",
+    "ProcessRequest",
     "Purpose",
     "Rate",
     "RateTier",
@@ -158,9 +161,9 @@ __all__ = [
     "StoredBlob",
     "StreamFilter",
     "StreamHead",
-    "StreamKind",
     "StreamRead",
     "StreamSummary",
+    "Tool",
     "ToolContext",
     "ToolResult",
     "ToolUse",

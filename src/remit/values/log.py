@@ -7,7 +7,6 @@ from typing import Literal
 from remit.values.ledger import Account, Effect
 from remit.values.value import Value
 
-StreamKind = Literal["workspace", "session", "remit", "flow"]
 Visibility = Literal["public", "private"]
 
 
@@ -92,7 +91,7 @@ class NewStream(Value, frozen=True, kw_only=True):
     """A stream to create, with its first append (epoch and expected_seq are not looked at)."""
 
     stream_id: str
-    kind: StreamKind
+    kind: str
     parent_stream_id: str | None = None
     summary: StreamSummary
 
@@ -102,7 +101,7 @@ class StreamHead(Value, frozen=True, kw_only=True):
 
     workspace_id: str
     stream_id: str
-    kind: StreamKind
+    kind: str
     parent_stream_id: str | None
     seq: int
     epoch: int
@@ -127,7 +126,7 @@ class Lease(Value, frozen=True, kw_only=True):
 
     workspace_id: str
     stream_id: str
-    kind: StreamKind
+    kind: str
     epoch: int
     owner: str
     until_us: int
@@ -145,7 +144,7 @@ class Checkpoint(Value, frozen=True, kw_only=True):
 class StreamFilter(Value, frozen=True, kw_only=True):
     """Which streams to list. Every given field must match."""
 
-    kind: StreamKind
+    kind: str
     statuses: tuple[str, ...] = ()
     agent_id: str | None = None
     agent_version: int | None = None

@@ -149,6 +149,19 @@ class ExecRequest(Value, frozen=True, kw_only=True):
     output_bytes_max: int = 1 << 20
 
 
+class ProcessRequest(Value, frozen=True, kw_only=True):
+    """One program of its own that is spoken with while it runs."""
+
+    call_id: str
+    epoch: int
+    argv: tuple[str, ...]
+    environment: dict[str, str] = {}
+    """Beside the sandbox's own."""
+    working_directory: str = "/workspace"
+    errors_bytes_max: int = 16_384
+    """Of what it says on stderr."""
+
+
 class ExecResult(Value, frozen=True, kw_only=True):
     """How a command ended. `output` is stdout and stderr interleaved, cut in the middle at the limit."""
 

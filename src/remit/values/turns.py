@@ -38,6 +38,8 @@ class ToolResult(Value, frozen=True, kw_only=True):
     is_error: bool = False
     offloaded_to: str | None = None
     """File in the sandbox that has the whole output, of which `content` is only a preview."""
+    may_have_run: bool = False
+    """Of an error: whether the tool ran, in whole or in part, is not known."""
     requests: int = 0
     """To the web, as they are counted and priced."""
 

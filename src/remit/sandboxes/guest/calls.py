@@ -11,6 +11,7 @@ from .processes import exit_code, set_limits, start_root
 
 TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping
     from typing import Any
 
@@ -19,6 +20,7 @@ _FIONREAD = 0x541B
 _DESCRIPTORS_MAX = 65_536
 _REMEMBERED_CALLS = 512
 _REMEMBERED_BYTES = 16 << 20
+NEVER = float("inf")
 SEARCH_SECONDS = 30.0
 """From when it was asked for; it may wait for others first."""
 
@@ -45,8 +47,9 @@ class Call:
     """One command: who waits for it, how much it has said, when it must be over."""
 
     def __init__(
-        self, call_id: str, timeout_seconds: float, output_bytes_max: int, kept: Kept | None = None
+        self, call_id: str, timeout_seconds: float | None, output_bytes_max: int, kept: Kept | None = None
     ) -> None:
+        """Without a time-out it runs until it ends, is interrupted, or the sandbox goes."""
         self.call_id = call_id
         self.capture = Capture(output_bytes_max, kept)
         self.started = time.monotonic()
@@ -61,7 +64,7 @@ class Call:
     @property
     def deadline(self) -> float:
         """When its time is up (monotonic)."""
-        return self.started + self.timeout_seconds
+        return NEVER if self.timeout_seconds is None else self.started + self.timeout_seconds
 
     def ended(self, code: int | None) -> Ended:
         """The result."""
@@ -130,6 +133,43 @@ class Program:
         os.close(writer)
         os.set_blocking(reader, False)
         return cls(pid, reader, call)
+
+    @classmethod
+    def open(
+        cls,
+        call: Call,
+        argv: list[str],
+        *,
+        environment: Mapping[str, str],
+        working_directory: str,
+        limits: Mapping[str, int],
+    ) -> tuple[Program, socket.socket]:
+        """Run argv; its stdin and stdout are one end of a pair of sockets, whose other end is returned. What it says on
+        stderr is its output."""
+        from .network import sockets
+
+        module = sockets()
+        ours, theirs = module.socketpair(module.AF_UNIX, module.SOCK_STREAM)
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = start_root(
+                argv,
+                environment=environment,
+                working_directory=working_directory,
+                limits=limits,
+                stdin=theirs.fileno(),
+                output=theirs.fileno(),
+                errors=writer,
+            )
+        except OSError:
+            os.close(reader)
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(writer)
+        os.set_blocking(reader, False)
+        return cls(pid, reader, call), ours
 
     @classmethod
     def fork(cls, call: Call, work: Callable[[], bytes], limits: Mapping[str, int]) -> Program:

@@ -11,7 +11,7 @@ import select
 import time
 
 from . import jsons
-from .calls import Call, Ended, Memory, Program, search_header
+from .calls import NEVER, Call, Ended, Memory, Program, search_header
 from .capture import Kept
 from .control import Control
 from .files import read_file, write_file
@@ -199,6 +199,21 @@ class Daemon:
         )
         self._add(program)
         return None
+
+    def do_open_process(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
+        if self._memory.find(request["call_id"]) is not None or self._running(request["call_id"]) is not None:
+            raise Refused(f"the call {request['call_id']} was made before")
+        call = Call(request["call_id"], None, request["output_bytes_max"])
+        program, spoken_with = Program.open(
+            call,
+            request["argv"],
+            environment=self._environment | request["environment"],
+            working_directory=self._paths.real(request["working_directory"]),
+            limits=self._limits,
+        )
+        self._add(program)
+        self._lane.hand_over(request["tag"], spoken_with)
+        return {}, b""
 
     def do_read(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
         size, content = read_file(self._paths, request["path"], request["offset"], request["limit"])
@@ -433,6 +448,7 @@ class Daemon:
             deadlines.append(self._shell.call.deadline)
         if self._watch.due is not None:
             deadlines.append(self._watch.due)
+        deadlines = [deadline for deadline in deadlines if deadline < NEVER]
         if not deadlines:
             return None
         return max(0.0, min(deadlines) - time.monotonic())

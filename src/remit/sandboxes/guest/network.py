@@ -35,7 +35,7 @@ class Lane:
 
     def hand_over(self, tag: int, given: socket.socket) -> None:
         """The host then has it; ours is closed. Raises Refused when the host does not fetch what it asked for."""
-        module = _sockets()
+        module = sockets()
         lane = module.socket(fileno=self._descriptor)
         try:
             number = given.fileno().to_bytes(4, "little")  # an int, as the machines we run on store it
@@ -49,7 +49,7 @@ class Lane:
 
 def listen(port: int) -> socket.socket:
     """A listener on our loopback."""
-    module = _sockets()
+    module = sockets()
     listener = module.socket(module.AF_INET, module.SOCK_STREAM | module.SOCK_CLOEXEC)
     listener.bind((LOOPBACK, port))
     listener.listen(LISTENER_BACKLOG)
@@ -61,7 +61,7 @@ def connect(port: int) -> socket.socket:
     if os.getpid() != 1 and all(row[0] != port for row in services(os.getpid())):
         # Not in a namespace: this loopback is the machine's, and only what our commands started is meant.
         raise Refused(f"nothing listens on port {port}")
-    module = _sockets()
+    module = sockets()
     for family, address in ((module.AF_INET, LOOPBACK), (module.AF_INET6, "::1")):
         try:
             made = module.socket(family, module.SOCK_STREAM | module.SOCK_CLOEXEC | module.SOCK_NONBLOCK)
@@ -109,7 +109,7 @@ def _listening(path: str, size: int) -> dict[bytes, tuple[int, str]]:
 def _address(text: bytes, size: int) -> str:
     """The kernel prints each four bytes as one number, in the machine's order."""
     words = [int(text[at : at + 8], 16).to_bytes(4, "little") for at in range(0, size * 2, 8)]
-    module = _sockets()
+    module = sockets()
     return module.inet_ntop(module.AF_INET if size == 4 else module.AF_INET6, b"".join(words))
 
 
@@ -140,8 +140,8 @@ def _command(pid: int) -> str:
     return "".join(c if c.isprintable() else " " for c in text)[:COMMAND_CHARACTERS_MAX]
 
 
-def _sockets() -> Any:
-    """At first use: most sandboxes need none of this. The wrapper `socket` would cost 15 ms more."""
+def sockets() -> Any:
+    """The module of sockets, at first use: most sandboxes need none of this. The wrapper `socket` would cost 15 ms more."""
     import _socket
 
     return _socket

@@ -75,11 +75,12 @@ def start_root(
     limits: Mapping[str, int],
     stdin: int,
     output: int,
+    errors: int | None = None,
     given: Sequence[tuple[int, int]] = (),
 ) -> int:
-    """Fork and exec; the pid. What is `given` (descriptor here, number there) the program has as well.
+    """Fork and exec; the pid. Without `errors` its stderr is its output. What is `given` (descriptor here, number there) the program has as well.
 
-    What goes wrong after the fork ends as exit code 126 or 127 with a line on the output, as in a shell.
+    What goes wrong after the fork ends as exit code 126 or 127 with a line on stderr, as in a shell.
     """
     pid = os.fork()
     if pid:
@@ -91,7 +92,7 @@ def start_root(
             signal.signal(number, signal.SIG_DFL)
         os.dup2(stdin, 0)
         os.dup2(output, 1)
-        os.dup2(output, 2)
+        os.dup2(output if errors is None else errors, 2)
         for here, there in given:
             os.dup2(here, there)
         set_limits(limits)

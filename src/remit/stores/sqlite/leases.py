@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from remit.stores.fair_turns import Due, in_turns
 from remit.stores.sqlite.appends import no_such_stream
 from remit.stores.sqlite.cursor import Cursor
-from remit.values import Lease, StreamKind
+from remit.values import Lease
 
 _DUE_WAKES = """
 SELECT wake_at_us, stream_id, workspace_id FROM streams
@@ -109,7 +109,7 @@ def claim(
     cursor: Cursor,
     owner: str,
     *,
-    kinds: Sequence[StreamKind],
+    kinds: Sequence[str],
     until_us: int,
     limit: int,
     stream_id: str | None,
@@ -184,7 +184,7 @@ def wake(cursor: Cursor, workspace_id: str, stream_id: str, *, at_us: int) -> No
         raise no_such_stream(stream_id)
 
 
-def next_wake_us(cursor: Cursor, kinds: Sequence[StreamKind], *, now_us: int) -> int | None:
+def next_wake_us(cursor: Cursor, kinds: Sequence[str], *, now_us: int) -> int | None:
     """The earliest time at which something can be claimed, live leases left out."""
     row = cursor.execute(_NEXT_WAKE, (now_us, _json_array(kinds))).fetchone()
     assert row is not None
@@ -196,5 +196,5 @@ def raise_epochs(cursor: Cursor, *, now_us: int) -> None:
     cursor.execute(_RAISE_EPOCHS, (now_us,))
 
 
-def _json_array(kinds: Sequence[StreamKind]) -> str:
+def _json_array(kinds: Sequence[str]) -> str:
     return "[" + ",".join(f'"{kind}"' for kind in kinds) + "]"

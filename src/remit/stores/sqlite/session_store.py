@@ -36,7 +36,6 @@ from remit.values import (
     Principal,
     StreamFilter,
     StreamHead,
-    StreamKind,
     StreamRead,
     Visibility,
 )
@@ -262,7 +261,7 @@ class SqliteSessionStore:
         self,
         owner: str,
         *,
-        kinds: Sequence[StreamKind],
+        kinds: Sequence[str],
         lease_seconds: float,
         limit: int,
         stream_id: str | None = None,
@@ -306,7 +305,7 @@ class SqliteSessionStore:
             is_workers=principal.kind == "worker",
         )
 
-    async def next_wake_us(self, kinds: Sequence[StreamKind]) -> int | None:
+    async def next_wake_us(self, kinds: Sequence[str]) -> int | None:
         return self._database.read(
             lambda cursor: lease_rows.next_wake_us(cursor, kinds, now_us=self._clock.now_us())
         )

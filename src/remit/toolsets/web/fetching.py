@@ -25,6 +25,8 @@ MayVisit = Callable[[str, str], str | None]
 USER_AGENT = "Remit-web-fetch/0.1"
 ACCEPT = "text/html,application/xhtml+xml,text/*;q=0.9,application/json;q=0.9,application/pdf;q=0.8,*/*;q=0.1"
 LOOKUPS_AT_ONCE = 8
+ADDRESSES_MAX = 4
+"""Of one name."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -39,9 +41,31 @@ class FetchLimits:
     bytes: int = 5 << 20
     """Of the body, as sent and as unpacked."""
     redirects: int = 5
-    addresses: int = 4
-    """Of one name, tried one after the other."""
     url_characters: int = 2048
+
+
+class Gate:
+    """Resolves a name once and judges what it stands for: whoever connects, connects to what was judged."""
+
+    def __init__(self, judge: Judge, resolve: Resolve | None = None) -> None:
+        self._judge = judge
+        self._resolve = resolve or Lookups()
+
+    async def addresses(self, host: str, port: int) -> list[Address]:
+        """Those that may be connected to, to be tried one after the other. Raises WebFailure."""
+        try:
+            addresses: Sequence[Address] = [ipaddress.ip_address(host)]
+        except ValueError:
+            try:
+                addresses = await self._resolve(host)
+            except (OSError, UnicodeError) as error:
+                raise WebFailure("url_not_accessible", f"the name {host} cannot be resolved") from error
+        refusals = {address: self._judge(host, port, address) for address in addresses}
+        allowed = [address for address, refusal in refusals.items() if refusal is None]
+        if not allowed:
+            reason = next(iter(refusals.values()), None) or f"{host} has no address"
+            raise WebFailure("url_not_allowed", reason)
+        return allowed[:ADDRESSES_MAX]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +90,8 @@ class Fetcher:
         resolve: Resolve | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._judge = judge
         self._limits = limits or FetchLimits()
-        self._resolve = resolve or Lookups()
+        self._gate = Gate(judge, resolve)
         self._tls = tls
 
     async def fetch(self, url: str, may_visit: MayVisit) -> Document:
@@ -105,7 +128,7 @@ class Fetcher:
         if (refusal := may_visit(host, target.path)) is not None:
             raise WebFailure("url_not_allowed", refusal)
         failure: Exception | None = None
-        for address in await self._allowed_addresses(host, _port_of(target)):
+        for address in await self._gate.addresses(host, port_of(target)):
             try:
                 return await self._request(target, address)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
@@ -113,21 +136,6 @@ class Fetcher:
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 raise WebFailure("url_not_accessible", f"{host} broke off or does not speak HTTP") from error
         raise WebFailure("url_not_accessible", f"no connection to {host} could be made") from failure
-
-    async def _allowed_addresses(self, host: str, port: int) -> list[Address]:
-        try:
-            addresses: Sequence[Address] = [ipaddress.ip_address(host)]
-        except ValueError:
-            try:
-                addresses = await self._resolve(host)
-            except (OSError, UnicodeError) as error:
-                raise WebFailure("url_not_accessible", f"the name {host} cannot be resolved") from error
-        refusals = {address: self._judge(host, port, address) for address in addresses}
-        allowed = [address for address, refusal in refusals.items() if refusal is None]
-        if not allowed:
-            reason = next(iter(refusals.values()), None) or f"{host} has no address"
-            raise WebFailure("url_not_allowed", reason)
-        return allowed[: self._limits.addresses]
 
     async def _request(self, target: httpx2.URL, address: Address) -> Document | httpx2.URL:
         # The name in the address is replaced, so nothing is resolved again; TLS still proves the name. A client of its
@@ -207,7 +215,8 @@ def host_of(url: httpx2.URL) -> str:
     return url.raw_host.decode("ascii").lower().removesuffix(".")
 
 
-def _port_of(url: httpx2.URL) -> int:
+def port_of(url: httpx2.URL) -> int:
+    """Of the address, or its scheme's."""
     return url.port if url.port is not None else _DEFAULT_PORTS[url.scheme]
 
 

@@ -7,17 +7,20 @@ from typing import Annotated, cast
 from weakref import WeakValueDictionary
 
 import msgspec
+from msgspec.structs import replace
 
+from remit.interfaces import Sandbox, ToolSession, Toolset, ToolSource
 from remit.resources.web_settings import NO_WEB, WebOffer
 from remit.session.web import canonical_url
 from remit.toolsets.inputs import BadInput, refuse_unparsed
+from remit.toolsets.marking import mark_untrusted
+from remit.toolsets.offers import OfferedTools, builtin_tools
 from remit.toolsets.web.domains import DomainRule, domain_rule
 from remit.toolsets.web.failures import WebFailure
 from remit.toolsets.web.fetching import Fetcher, host_of, parse_url
-from remit.toolsets.web.marking import mark_untrusted
 from remit.toolsets.web.reading import read_document
 from remit.toolsets.web.search import Found, SearchEngine
-from remit.values import JsonObject, JsonValue, ToolContext, ToolResult, ToolUse
+from remit.values import JsonObject, JsonValue, Tool, ToolContext, ToolResult, ToolUse
 
 CONTENT_TOKENS = 25_000
 """Of a page, where the agent's max_content_tokens says nothing."""
@@ -50,7 +53,7 @@ class SearchInput(msgspec.Struct, forbid_unknown_fields=True):
     query: Annotated[str, msgspec.Meta(min_length=2, max_length=1000)]
 
 
-class WebTools:
+class WebTools(ToolSource):
     """The web part of the built-in toolset: web_fetch if there is a fetcher, web_search if there is an engine."""
 
     def __init__(
@@ -58,42 +61,46 @@ class WebTools:
     ) -> None:
         self._fetcher = fetcher
         self._engine = engine
-        self._search_nano_usd = search_nano_usd
         self._at_once = asyncio.Semaphore(USES_AT_ONCE)
         self._of_session: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+        self._tools = [
+            *([_FETCH] if fetcher is not None else []),
+            *(
+                [replace(_SEARCH, price_nano_usd=search_nano_usd, is_concurrent=not search_nano_usd)]
+                if engine
+                else []
+            ),
+        ]
+
+    async def open(self, session: ToolSession) -> Toolset:
+        """See ToolSource."""
+        return OfferedTools(builtin_tools(session.agent, self._tools), self)
 
     @property
     def names(self) -> frozenset[str]:
         """The tools that are there."""
-        return frozenset(str(tool["name"]) for tool in self.definitions())
+        return frozenset(tool.name for tool in self._tools)
 
     @property
     def takes_location(self) -> bool:
         """Whether `user_location` means anything to the engine."""
         return self._engine is not None and self._engine.takes_location
 
-    def definitions(self) -> list[JsonObject]:
-        """What the model is shown."""
-        shown = [_FETCH] if self._fetcher is not None else []
-        return [*shown, _SEARCH] if self._engine is not None else shown
-
-    def price_nano_usd(self, name: str) -> int:
-        """Of one use."""
-        return self._search_nano_usd if name == "web_search" else 0
-
-    def check_input(self, name: str, input: dict[str, JsonValue]) -> None:
-        """Raises BadInput."""
-        if name not in self.names:
-            raise BadInput(f"There is no tool {name!r} here.")
+    def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
+        """See Toolset."""
         takes = "url" if name == "web_fetch" else "query"
-        refuse_unparsed(name, input, takes=takes)
         try:
+            refuse_unparsed(name, input, takes=takes)
             msgspec.convert(input, type=FetchInput if name == "web_fetch" else SearchInput)
+        except BadInput as error:
+            return str(error)
         except msgspec.ValidationError as error:
-            raise BadInput(f"{name}: {error}. It takes {takes}.") from error
+            return f"{name}: {error}. It takes {takes}."
+        return None
 
-    async def run(self, use: ToolUse, context: ToolContext) -> ToolResult:
-        """One use; a failure is an error result that begins with the wire's code for it."""
+    async def run(self, use: ToolUse, context: ToolContext, sandbox: Sandbox | None) -> ToolResult:
+        """See Toolset. A failure is an error result that begins with the wire's code for it."""
         own = self._of_session.get(context.session_id) or asyncio.Semaphore(USES_AT_ONCE_OF_SESSION)
         self._of_session[context.session_id] = own
         try:
@@ -107,7 +114,7 @@ class WebTools:
         return ToolResult(content=({"type": "text", "text": text},), requests=1)
 
     async def _fetch(self, url: str, use: ToolUse, context: ToolContext) -> str:
-        assert self._fetcher is not None, "check_input lets only tools through that are there"
+        assert self._fetcher is not None, "only tools that are there are offered"
         _check_source(url, context)
         rule = domain_rule(context.settings, context.web_hosts)
         document = await self._fetcher.fetch(url, rule.refusal)
@@ -123,7 +130,7 @@ class WebTools:
         return mark_untrusted(text or "(no text)", source=document.url, mark=use.id)
 
     async def _search(self, query: str, use: ToolUse, context: ToolContext) -> str:
-        assert self._engine is not None, "check_input lets only tools through that are there"
+        assert self._engine is not None, "only tools that are there are offered"
         rule = domain_rule(context.settings, context.web_hosts)
         if context.web_hosts == ():
             raise WebFailure(
@@ -195,17 +202,18 @@ def _failed(use: ToolUse, failure: WebFailure) -> ToolResult:
     )
 
 
-def _tool(name: str, description: str, field: str, meaning: str) -> JsonObject:
-    return {
-        "name": name,
-        "description": description,
-        "input_schema": {
+def _tool(name: str, description: str, field: str, meaning: str) -> Tool:
+    return Tool(
+        name=name,
+        description=description,
+        is_concurrent=True,
+        input_schema={
             "type": "object",
             "properties": {field: {"type": "string", "description": meaning}},
             "required": [field],
             "additionalProperties": False,
         },
-    }
+    )
 
 
 _FETCH = _tool(

@@ -5,26 +5,37 @@ from __future__ import annotations
 from typing import cast
 
 from remit.clock import rfc3339
+from remit.session.machine_rows import (
+    PackagesInstalled,
+    ResourceAdded,
+    ResourceRemoved,
+    SandboxReleased,
+    SandboxStarted,
+    ServicesSeen,
+    SessionSandboxLost,
+    SnapshotTaken,
+)
+from remit.session.rows import FilesPinned
 from remit.session.sendable import text_block
 from remit.session.state import SandboxRecord, SessionState, Snapshot
-from remit.values import EventRow, JsonObject
+from remit.values import EventRow, JsonObject, JsonValue
 
 LEFT_OUT_NAMED_MAX = 20
 """Told to the model; the log has more."""
 
 
-def files_pinned(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    state.files.update(cast("dict[str, JsonObject]", body["files"]))
+def files_pinned(state: SessionState, row: EventRow, body: FilesPinned) -> None:
+    state.files.update(body.files)
 
 
-def resource_added(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    resource = cast("JsonObject", body["resource"])
+def resource_added(state: SessionState, row: EventRow, body: ResourceAdded) -> None:
+    resource = body.resource
     state.resources[str(resource["id"])] = resource
     _tell_of_resource(state, f"The file {resource['mount_path']} was added, read-only.")
 
 
-def resource_removed(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    resource = state.resources.pop(str(body["resource_id"]), None)
+def resource_removed(state: SessionState, row: EventRow, body: ResourceRemoved) -> None:
+    resource = state.resources.pop(body.resource_id, None)
     if resource is not None:
         _tell_of_resource(state, f"The file {resource['mount_path']} was taken away.")
 
@@ -36,35 +47,32 @@ def _tell_of_resource(state: SessionState, what: str) -> None:
     state.history.add_user([text_block(f"<system>\n{what}\n</system>")])
 
 
-def sandbox_started(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    state.sandbox = SandboxRecord(
-        sandbox_id=str(body["sandbox_id"]), tree_digest=cast("str | None", body.get("tree_digest")), body=body
-    )
+def sandbox_started(state: SessionState, row: EventRow, body: SandboxStarted) -> None:
+    state.sandbox = SandboxRecord(sandbox_id=body.sandbox_id, tree_digest=body.tree_digest, key=body.key)
     state.isolation = {
-        "provider": body.get("provider"),
-        "level": body.get("isolation"),
-        "not_held": body.get("not_held"),
+        "provider": body.provider,
+        "level": body.isolation,
+        "not_held": None if body.not_held is None else list[JsonValue](body.not_held),
     }
 
 
-def packages_installed(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    state.packages_digest = str(body["tree_digest"])
+def packages_installed(state: SessionState, row: EventRow, body: PackagesInstalled) -> None:
+    state.packages_digest = body.tree_digest
 
 
-def services_seen(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    state.services = cast("list[JsonObject]", body["services"])
+def services_seen(state: SessionState, row: EventRow, body: ServicesSeen) -> None:
+    state.services = body.services
 
 
-def sandbox_lost(state: SessionState, row: EventRow, body: JsonObject) -> None:
+def sandbox_lost(state: SessionState, row: EventRow, body: SessionSandboxLost) -> None:
     state.sandbox = None
     state.services = []
     state.changes_since_snapshot = []
     state.history.add_user([text_block(_describe_loss(body))])
 
 
-def _describe_loss(body: JsonObject) -> str:
-    restored = cast("JsonObject | None", body.get("restored_from"))
-    lost = cast("JsonObject", body.get("lost") or {})
+def _describe_loss(body: SessionSandboxLost) -> str:
+    restored, lost = body.restored_from, body.lost or {}
     uses = cast("list[str]", lost.get("tool_use_ids") or [])
     where = (
         f"The working tree was restored from the snapshot taken at {restored['taken_at']}."
@@ -86,24 +94,32 @@ def _describe_loss(body: JsonObject) -> str:
     more = ", …" if len(left_out) > LEFT_OUT_NAMED_MAX else ""
     missing = f" A snapshot cannot hold these, they are gone: {named}{more}." if left_out else ""
     return (
-        f"<system>\nThe sandbox was lost ({body['reason']}). {where}{effects} "
+        f"<system>\nThe sandbox was lost ({body.reason}). {where}{effects} "
         f"Shell variables, the current directory and background processes are gone.{gone}{missing}\n</system>"
     )
 
 
-def sandbox_released(state: SessionState, row: EventRow, body: JsonObject) -> None:
+def keep_tree(state: SessionState, digest: str | None) -> None:
+    """Know the newest durable state of the working tree, whichever row tells of it."""
+    if digest is not None:
+        state.standing.tree_digest = digest
+
+
+def sandbox_released(state: SessionState, row: EventRow, body: SandboxReleased) -> None:
+    keep_tree(state, body.tree_digest)
     state.sandbox = None
     state.services = []
     state.changes_since_snapshot = []
 
 
-def snapshot_taken(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    covers = cast("int", body["covers_seq"])
+def snapshot_taken(state: SessionState, row: EventRow, body: SnapshotTaken) -> None:
+    keep_tree(state, body.tree_digest)
+    covers = body.covers_seq
     state.snapshot = Snapshot(
-        tree_digest=str(body["tree_digest"]),
+        tree_digest=body.tree_digest,
         covers_seq=covers,
         taken_at=rfc3339(row.created_at_us),
-        left_out=tuple(cast("list[JsonObject]", body.get("left_out") or [])),
+        left_out=tuple(body.left_out or ()),
     )
-    state.outputs_digest = cast("str | None", body.get("outputs_digest"))
+    state.outputs_digest = body.outputs_digest
     state.changes_since_snapshot = [change for change in state.changes_since_snapshot if change[0] > covers]

@@ -44,3 +44,13 @@ def is_all(rows: Sequence[EventRow]) -> bool:
 def size_bytes(rows: Sequence[EventRow]) -> int:
     """Of their bodies."""
     return sum(len(row.body) for row in rows)
+
+
+async def read_rows(
+    store: SessionStore, principal: Principal, stream_id: str, *, after_seq: int = 0
+) -> list[EventRow]:
+    """All rows of a stream after a position. Raises NotFound."""
+    rows: list[EventRow] = []
+    async for some in read_on(store, principal, stream_id, after_seq=after_seq):
+        rows.extend(some)
+    return rows

@@ -1,0 +1,93 @@
+"""The rows about a session's machine: sandboxes, snapshots, files, packages, services."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, UnsetType
+
+from remit.streams.rows import PrivateRow, PublicRow
+from remit.values import JsonObject
+
+
+class SandboxStarted(PrivateRow, frozen=True, kw_only=True, tag="sandbox.started"):
+    """It is about to be used."""
+
+    sandbox_id: str
+    key: str | None = None
+    provider: str | None = None
+    isolation: str | None = None
+    not_held: list[str] | None = None
+    image_digest: str | None = None
+    tree_digest: str | None = None
+    network: str | None = None
+    credentials: list[str] | None = None
+    packages_digest: str | None = None
+
+
+class SandboxReleased(PrivateRow, frozen=True, kw_only=True, tag="sandbox.released"):
+    """It is gone, in good order."""
+
+    sandbox_id: str = ""
+    tree_digest: str | None = None
+
+
+class SessionSandboxLost(PublicRow, frozen=True, kw_only=True, tag="session.sandbox_lost"):
+    """It is gone, with what only it had."""
+
+    reason: str
+    cause: str | UnsetType = UNSET
+    restored_from: JsonObject | None = None
+    lost: JsonObject | None = None
+
+
+class SnapshotTaken(PrivateRow, frozen=True, kw_only=True, tag="snapshot.taken"):
+    """The working tree is durable."""
+
+    tree_digest: str
+    outputs_digest: str | None = None
+    outputs_unlisted: int | None = None
+    sandbox_id: str | None = None
+    covers_seq: int
+    files: int = 0
+    bytes: int = 0
+    taken_at: str | None = None
+    left_out: list[JsonObject] | UnsetType = UNSET
+
+
+class ServicesSeen(PrivateRow, frozen=True, kw_only=True, tag="services.seen"):
+    """What listens now."""
+
+    services: list[JsonObject]
+
+
+class PackagesInstalling(PublicRow, frozen=True, kw_only=True, tag="session.packages_installing"):
+    """It takes a while."""
+
+    packages: JsonObject | None = None
+
+
+class PackagesInstalled(PrivateRow, frozen=True, kw_only=True, tag="packages.installed"):
+    """The same in every sandbox of the session."""
+
+    tree_digest: str
+    packages: JsonObject | None = None
+    image_digest: str | None = None
+    files: int = 0
+    bytes: int = 0
+
+
+class CredentialsUsed(PublicRow, frozen=True, kw_only=True, tag="session.credentials_used"):
+    """By requests of the sandbox."""
+
+    credentials: list[JsonObject]
+
+
+class ResourceAdded(PrivateRow, frozen=True, kw_only=True, tag="session.resource_added"):
+    """A file is mounted."""
+
+    resource: JsonObject
+
+
+class ResourceRemoved(PrivateRow, frozen=True, kw_only=True, tag="session.resource_removed"):
+    """It is not any more."""
+
+    resource_id: str

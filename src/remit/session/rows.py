@@ -1,0 +1,304 @@
+"""The rows of a session's stream: what stands in each, who sees it. design/log.md says who writes them and when.
+
+Fields that hold what the wire or a provider defines are JSON as it came. A field with a default is one that older logs lack.
+"""
+
+from __future__ import annotations
+
+from msgspec import UNSET, UnsetType, field
+
+from remit.session.machine_rows import (
+    CredentialsUsed,
+    PackagesInstalled,
+    PackagesInstalling,
+    ResourceAdded,
+    ResourceRemoved,
+    SandboxReleased,
+    SandboxStarted,
+    ServicesSeen,
+    SessionSandboxLost,
+    SnapshotTaken,
+)
+from remit.session.turn_rows import (
+    AgentCustomToolUse,
+    AgentMcpToolResult,
+    AgentMcpToolUse,
+    AgentSaid,
+    AgentThought,
+    AgentToolResult,
+    AgentToolUse,
+    ContextCleared,
+    ContextCompacted,
+    ContextOverflowed,
+    ContextPutAside,
+    CustomToolResultTaken,
+    EnvironmentDescribed,
+    HarnessNote,
+    ModelEnded,
+    ModelNote,
+    ModelRefused,
+    ModelRequestEnd,
+    ModelRequestStart,
+    ModelStarted,
+    OutcomeEvaluationEnd,
+    OutcomeEvaluationOngoing,
+    OutcomeEvaluationStart,
+    OutcomeVerified,
+    ThreadContextCompacted,
+    ToolMeasured,
+    ToolStarted,
+)
+from remit.streams.rows import PrivateRow, PublicRow, RowTypes
+from remit.values import JsonObject, JsonValue
+
+# --------------------------------------------------------------------------------- the session, its status
+
+
+class SessionCreated(PrivateRow, frozen=True, kw_only=True, tag="session.created"):
+    """The first row: everything it was made with."""
+
+    session: JsonObject
+    agent: JsonObject
+    thread_id: str
+    environment_id: str | None = None
+    config: JsonObject | None = None
+    input: JsonObject | None = None
+    toolchains: list[str] | None = None
+    parent: str | None = None
+    paid_by: str | None = None
+    """The key whose caps bind it."""
+    waits_for_reader: bool = False
+    resources: list[JsonObject] | None = None
+    files: dict[str, JsonObject] | None = None
+
+
+class SessionUpdated(PublicRow, frozen=True, kw_only=True, tag="session.updated"):
+    """What was changed, and nothing else."""
+
+    title: str | UnsetType | None = UNSET
+    metadata: JsonObject | UnsetType = UNSET
+    agent: JsonObject | UnsetType = UNSET
+    budget: JsonObject | UnsetType | None = UNSET
+
+
+class SessionMetadataCleared(PrivateRow, frozen=True, kw_only=True, tag="session.metadata_cleared"):
+    """The wire has no word for it."""
+
+
+class SessionArchived(PrivateRow, frozen=True, kw_only=True, tag="session.archived"):
+    """It takes no more events."""
+
+    archived_at: str
+
+
+class SessionDeleted(PublicRow, frozen=True, kw_only=True, tag="session.deleted"):
+    """The last event."""
+
+
+class SessionStatusRunning(PublicRow, frozen=True, kw_only=True, tag="session.status_running"):
+    """A turn begins, or goes on after a pause."""
+
+
+class SessionStatusRescheduled(PublicRow, frozen=True, kw_only=True, tag="session.status_rescheduled"):
+    """A model call is made again after a pause."""
+
+
+class SessionStatusIdle(PublicRow, frozen=True, kw_only=True, tag="session.status_idle"):
+    """A turn has ended."""
+
+    stop_reason: JsonObject
+    stop_details: JsonObject | None = None
+
+
+class SessionStatusTerminated(PublicRow, frozen=True, kw_only=True, tag="session.status_terminated"):
+    """It was archived."""
+
+
+class _ThreadStatus(PublicRow, frozen=True, kw_only=True):
+    session_thread_id: str = ""
+    agent_name: str = ""
+
+
+class ThreadStatusRunning(_ThreadStatus, frozen=True, kw_only=True, tag="session.thread_status_running"):
+    """As its session."""
+
+
+class ThreadStatusRescheduled(
+    _ThreadStatus, frozen=True, kw_only=True, tag="session.thread_status_rescheduled"
+):
+    """As its session."""
+
+
+class ThreadStatusIdle(_ThreadStatus, frozen=True, kw_only=True, tag="session.thread_status_idle"):
+    """As its session."""
+
+    stop_reason: JsonObject | None = None
+    stop_details: JsonObject | None = None
+
+
+class ThreadStatusTerminated(
+    _ThreadStatus, frozen=True, kw_only=True, tag="session.thread_status_terminated"
+):
+    """As its session."""
+
+
+class SessionUsage(PublicRow, frozen=True, kw_only=True, tag="session.usage"):
+    """What was used so far."""
+
+    usage: JsonObject
+    budget: JsonObject | None = None
+
+
+class SessionError(PublicRow, frozen=True, kw_only=True, tag="session.error"):
+    """What people are told of a failure."""
+
+    error: JsonObject
+
+
+class TurnFailed(PrivateRow, frozen=True, kw_only=True, tag="turn.failed"):
+    """A turn was given up."""
+
+    reason: str
+    message: str | None = None
+    retry_after_seconds: float | None = None
+
+
+class TurnContinued(PrivateRow, frozen=True, kw_only=True, tag="turn.continued"):
+    """A parent lets it go on with the turn that stopped."""
+
+
+class WaitBegan(PrivateRow, frozen=True, kw_only=True, tag="wait.began"):
+    """It waits for its turn at a limit; ends with the next row of what it waited for."""
+
+    what: str
+    """model | sandbox"""
+    limit: str
+    ahead: int
+
+
+# ------------------------------------------------------------------------------------------------- input
+
+
+class SessionInputReceived(PrivateRow, frozen=True, kw_only=True, tag="input.received"):
+    """The receipt of an input, with the input's id."""
+
+    event: JsonObject
+    batch: str | UnsetType = UNSET
+    """The id of the first that was sent with it, where that is another."""
+
+
+class UserMessageTaken(PublicRow, frozen=True, kw_only=True, tag="user.message"):
+    """Consumed."""
+
+    content: list[JsonObject]
+
+
+class SystemMessageTaken(PublicRow, frozen=True, kw_only=True, tag="system.message"):
+    """Consumed."""
+
+    content: list[JsonObject]
+
+
+class InterruptTaken(PublicRow, frozen=True, kw_only=True, tag="user.interrupt"):
+    """Carried out."""
+
+
+class OutcomeDefined(PublicRow, frozen=True, kw_only=True, tag="user.define_outcome"):
+    """Consumed; the work toward it begins."""
+
+    outcome_id: str
+    description: str
+    rubric: JsonObject | UnsetType | None = UNSET
+    max_iterations: int | UnsetType | None = UNSET
+    verifiers: list[JsonObject] | UnsetType | None = UNSET
+
+
+class ConfirmationTaken(PublicRow, frozen=True, kw_only=True, tag="user.tool_confirmation"):
+    """A person's answer to a use that asks."""
+
+    tool_use_id: str
+    result: str
+    deny_message: str | UnsetType | None = UNSET
+
+
+class FilesPinned(PrivateRow, frozen=True, kw_only=True, tag="files.pinned"):
+    """Which bytes the files of a message were when it was sent."""
+
+    files: dict[str, JsonObject]
+
+
+class CallReconciled(PrivateRow, frozen=True, kw_only=True, tag="call.reconciled"):
+    """The real cost of a call that was settled at its hold; also on the workspace's stream."""
+
+    call_id: str
+    stream_id: str = ""
+    actor: str = ""
+    how: str = ""
+    real: JsonObject = field(default_factory=dict[str, JsonValue])
+
+
+ROWS = RowTypes(
+    SessionCreated,
+    SessionUpdated,
+    SessionMetadataCleared,
+    SessionArchived,
+    SessionDeleted,
+    SessionStatusRunning,
+    SessionStatusRescheduled,
+    SessionStatusIdle,
+    SessionStatusTerminated,
+    ThreadStatusRunning,
+    ThreadStatusRescheduled,
+    ThreadStatusIdle,
+    ThreadStatusTerminated,
+    SessionUsage,
+    SessionError,
+    TurnFailed,
+    TurnContinued,
+    WaitBegan,
+    SessionInputReceived,
+    UserMessageTaken,
+    SystemMessageTaken,
+    InterruptTaken,
+    OutcomeDefined,
+    ConfirmationTaken,
+    CustomToolResultTaken,
+    FilesPinned,
+    ModelStarted,
+    ModelEnded,
+    ModelRefused,
+    ModelRequestStart,
+    ModelRequestEnd,
+    AgentSaid,
+    AgentThought,
+    ModelNote,
+    HarnessNote,
+    EnvironmentDescribed,
+    ContextCleared,
+    ContextOverflowed,
+    ContextPutAside,
+    ContextCompacted,
+    ThreadContextCompacted,
+    AgentToolUse,
+    AgentToolResult,
+    AgentMcpToolUse,
+    AgentMcpToolResult,
+    AgentCustomToolUse,
+    ToolStarted,
+    ToolMeasured,
+    OutcomeEvaluationStart,
+    OutcomeEvaluationOngoing,
+    OutcomeEvaluationEnd,
+    OutcomeVerified,
+    SandboxStarted,
+    SandboxReleased,
+    SessionSandboxLost,
+    SnapshotTaken,
+    ServicesSeen,
+    PackagesInstalling,
+    PackagesInstalled,
+    CredentialsUsed,
+    ResourceAdded,
+    ResourceRemoved,
+    CallReconciled,
+)

@@ -1,0 +1,156 @@
+"""Rows of streams as Structs: one registry for each kind of stream says which types there are, who sees them, in which
+version, and what stands in them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from remit.clock import rfc3339
+from remit.values import EventRow, JsonObject, NewEvent, Value, Visibility
+
+_encode = msgspec.json.Encoder().encode
+
+
+class RowBody(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What stands in a row. A subclass names its type (`tag="remit.ended"`) and says who sees it.
+
+    A field that came later has a default, for old logs load for ever; what is not known is passed over.
+    """
+
+    visibility: ClassVar[Visibility]
+    version: ClassVar[int] = 1
+    """Raised when a stored field's meaning changes; the Struct then reads every version there ever was."""
+
+    id: str = ""
+    """The row's; the writer gives one where there is none."""
+    processed_at: str | UnsetType | None = UNSET
+    """Of a public row; the writer gives it, so that time never goes back in a log."""
+
+    @property
+    def stamped_at(self) -> str | None:
+        """Its `processed_at`, where it has one."""
+        return self.processed_at if isinstance(self.processed_at, str) else None
+
+    @classmethod
+    def type_name(cls) -> str:
+        """The type of rows with this body."""
+        return str(cls.__struct_config__.tag)
+
+    def as_row(self, *, key: str | None = None) -> NewEvent:
+        """The row to append, of a body that has its id and, when public, its time."""
+        assert self.id, f"a {self.type_name()} needs its id before it is encoded"
+        return NewEvent(
+            event_id=self.id,
+            type=self.type_name(),
+            visibility=self.visibility,
+            schema_version=self.version,
+            body=_encode(self),
+            key=key,
+        )
+
+
+class PublicRow(RowBody, frozen=True, kw_only=True):
+    """An event of the wire."""
+
+    visibility: ClassVar[Visibility] = "public"
+
+
+class PrivateRow(RowBody, frozen=True, kw_only=True):
+    """What the wire does not show."""
+
+    visibility: ClassVar[Visibility] = "private"
+
+
+class Draft(Value, frozen=True, kw_only=True):
+    """A public row made of an event of the wire as somebody sent it, byte for byte: stamped when it is appended."""
+
+    event_id: str
+    type: str
+    fields: JsonObject
+    not_before_us: int | None = None
+    """Of an input that is stamped at receipt; None: the time of the append."""
+
+    def encode(self, processed_at_us: int) -> NewEvent:
+        """The row."""
+        body = {
+            "id": self.event_id,
+            "type": self.type,
+            "processed_at": rfc3339(processed_at_us),
+            **self.fields,
+        }
+        return NewEvent(event_id=self.event_id, type=self.type, visibility="public", body=_encode(body))
+
+
+def private_row(event_id: str, type: str, fields: JsonObject, *, key: str | None = None) -> NewEvent:
+    """A row that the wire does not show."""
+    body = {"id": event_id, "type": type, **fields}
+    return NewEvent(event_id=event_id, type=type, visibility="private", body=_encode(body), key=key)
+
+
+NewRow = NewEvent | Draft | RowBody
+"""What a writer takes."""
+Body = TypeVar("Body", bound=RowBody)
+
+
+class RowType(Value, frozen=True, kw_only=True):
+    """One type of rows, as its Struct says."""
+
+    type: str
+    body: type[RowBody]
+    visibility: Visibility
+    version: int
+
+
+class RowTypes:
+    """The registry of one kind: immutable, in the order in which it is told."""
+
+    def __init__(self, *bodies: type[RowBody]) -> None:
+        """Each type once."""
+        self._types = {
+            body.type_name(): RowType(
+                type=body.type_name(), body=body, visibility=body.visibility, version=body.version
+            )
+            for body in bodies
+        }
+        assert len(self._types) == len(bodies), "a type of rows is registered once"
+        self._decoders: dict[str, msgspec.json.Decoder[RowBody]] = {
+            body.type_name(): msgspec.json.Decoder(body) for body in bodies
+        }
+
+    def __iter__(self) -> Iterator[RowType]:
+        return iter(self._types.values())
+
+    def __contains__(self, type: object) -> bool:
+        return type in self._types
+
+    def __getitem__(self, type: str) -> RowType:
+        return self._types[type]
+
+    def decode(self, row: EventRow) -> RowBody | None:
+        """The body of a row; None for a type that is not known, of a later version. Raises msgspec.ValidationError on
+        one that this code cannot know."""
+        decoder = self._decoders.get(row.type)
+        return None if decoder is None else decoder.decode(row.body)
+
+
+def provisional(
+    new: Sequence[NewEvent], *, workspace_id: str, stream_id: str, after_seq: int, at_us: int
+) -> Iterator[EventRow]:
+    """The rows as the store will make them, if no others come first."""
+    for seq, event in enumerate(new, start=after_seq + 1):
+        yield EventRow(
+            workspace_id=workspace_id,
+            stream_id=stream_id,
+            seq=seq,
+            event_id=event.event_id,
+            type=event.type,
+            visibility=event.visibility,
+            schema_version=event.schema_version,
+            created_at_us=at_us,
+            body=event.body,
+            thread_id=event.thread_id,
+        )
