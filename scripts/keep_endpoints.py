@@ -1,8 +1,8 @@
-"""Keep what the tests need of a list of the SDK's endpoints: method, HTTP method, path, tier.
+"""Keep what the server refuses by name, and the tests compare, of a list of the SDK's endpoints: method, HTTP method, path, tier.
 
     python scripts/keep_endpoints.py LIST.json
 
-writes tests/parity/endpoints.json. Run it when the pinned SDK changes.
+writes src/remit/server/endpoints.json. Run it when the pinned SDK changes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-TARGET = Path(__file__).parent.parent / "tests" / "parity" / "endpoints.json"
+TARGET = Path(__file__).parent.parent / "src" / "remit" / "server" / "endpoints.json"
 
 
 def main(source: str) -> None:

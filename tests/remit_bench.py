@@ -74,6 +74,7 @@ class RemitBench:
             }
         )
         self.agents = Agents(bench.catalog, bench.clock, bench.ids, HARNESSES, web_offer(web))
+        self.environments = Environments(bench.catalog, bench.clock, bench.ids)
         router = Router({"scripted": bench.scripted}, aliases={})
         self.forecaster = Forecaster(router=router, prices=self.prices, verifiers=self.verifiers)
         self.remits: Streams[RemitState] = self._streams(REMIT)
@@ -82,6 +83,7 @@ class RemitBench:
             catalog=bench.catalog,
             blobs=bench.kept,
             agents=self.agents,
+            environments=self.environments,
             harnesses=HARNESSES,
             router=router,
             forecaster=self.forecaster,
@@ -112,10 +114,9 @@ class RemitBench:
             forecaster=self.forecaster,
             sessions=SessionOpener(
                 store=store,
-                catalog=bench.catalog,
                 blobs=bench.kept,
                 agents=self.agents,
-                environments=Environments(bench.catalog, bench.clock, bench.ids),
+                environments=self.environments,
                 clock=bench.clock,
                 ids=bench.ids,
             ),

@@ -56,6 +56,22 @@ class Conflict(RemitError):
     """The thing changed meanwhile, or its name is taken. Deterministic: repeating the call does not help."""
 
 
+class KeyTaken(Conflict):
+    """Another resource has this unique key; its id is `holder_id`."""
+
+    def __init__(self, message: str, *, holder_id: str) -> None:
+        super().__init__(message)
+        self.holder_id = holder_id
+
+
+class PathConflict(Conflict):
+    """Another memory of the store is at this path; `details` name it."""
+
+
+class PreconditionFailed(Conflict):
+    """The memory's content is not the one that the caller has seen."""
+
+
 class WrongState(RemitError):
     """The thing exists but its state refuses this (archive while running, approve after the end)."""
 

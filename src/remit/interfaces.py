@@ -54,6 +54,7 @@ from remit.values import (
     Purpose,
     Rate,
     Resource,
+    ResourceFilter,
     SandboxCapabilities,
     SandboxSpec,
     Service,
@@ -61,6 +62,7 @@ from remit.values import (
     StoredBlob,
     StreamFilter,
     StreamHead,
+    StreamRead,
     Tool,
     ToolContext,
     ToolResult,
@@ -112,6 +114,19 @@ class SessionStore(Protocol):
     ) -> Sequence[EventRow]:
         """Rows in order of seq; with `bytes_max` none after the one whose body fills it. Sees every append that returned
         before the call. Raises NotFound."""
+        ...
+
+    async def read_stream(
+        self,
+        principal: Principal,
+        stream_id: str,
+        *,
+        after_seq: int = 0,
+        limit: int = 1000,
+        bytes_max: int | None = None,
+    ) -> StreamRead:
+        """The head, the rows as `read` gives them, and all accounts, of one instant and in one round trip. Raises
+        NotFound."""
         ...
 
     async def read_before(
@@ -227,8 +242,11 @@ class SessionStore(Protocol):
 class Catalog(Protocol):
     """Durable keeper of resources, keys and blob references. `kind` and `id` name a resource within a workspace."""
 
-    async def create(self, principal: Principal, resource: Resource) -> None:
-        """Insert version 1. Raises Conflict when the id is taken."""
+    async def create(
+        self, principal: Principal, resource: Resource, *, along: Sequence[Resource] = ()
+    ) -> None:
+        """Insert version 1; of those `along` as well, all of them or none. Raises Conflict when an id is taken, KeyTaken
+        when a unique key is."""
         ...
 
     async def retrieve(
@@ -238,32 +256,39 @@ class Catalog(Protocol):
         ...
 
     async def update(
-        self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
+        self,
+        principal: Principal,
+        resource: Resource,
+        *,
+        expected_version: int,
+        is_new_version: bool,
+        along: Sequence[Resource] = (),
     ) -> None:
-        """Replace the current row if its version is `expected_version` (else Conflict) and it is not archived (else
-        WrongState: nothing un-archives). With `is_new_version` the resource's version is one more and the former one
-        stays retrievable."""
+        """Replace the current row if its version is `expected_version` (else Conflict), it is not archived (else
+        WrongState: nothing un-archives) and its unique key is its own (else KeyTaken). With `is_new_version` the
+        resource's version is one more and the former one stays retrievable. `created_at_us` and `parent_id` stay. Those
+        `along` are created in the same transaction."""
         ...
 
     async def list(
         self,
         principal: Principal,
-        kind: str,
+        filter: ResourceFilter,
         page: Page,
-        *,
-        include_archived: bool = False,
-        created_after_us: int | None = None,
-        created_before_us: int | None = None,
     ) -> Sequence[Resource]:
-        """Current versions by (created_at, id); bounds exclusive."""
+        """Current versions by (created_at, id)."""
+        ...
+
+    async def count(self, principal: Principal, filter: ResourceFilter) -> int:
+        """How many `list` would give on all pages."""
         ...
 
     async def versions(self, principal: Principal, kind: str, id: str, page: Page) -> Sequence[Resource]:
         """All versions, newest first unless `is_ascending`; the page position is (version, id)."""
         ...
 
-    async def delete(self, principal: Principal, kind: str, id: str) -> None:
-        """Remove all versions. Raises NotFound."""
+    async def delete(self, principal: Principal, kind: str, id: str, *, with_children: bool = False) -> None:
+        """Remove all versions; `with_children` also of whatever has it as parent, else that stays. Raises NotFound."""
         ...
 
     async def put_key(self, key: KeyRow) -> None:

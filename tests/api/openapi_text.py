@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from parity.routes import routes
+from parity.routes import operations
 from remit.server.openapi import openapi_document
 
 
 def openapi_text() -> str:
     """Of the whole platform."""
-    return json.dumps(openapi_document(routes()), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(openapi_document(operations()), indent=1, ensure_ascii=False) + "\n"

@@ -22,6 +22,7 @@ from remit.resources.inbound import PENDING_EVENTS_MAX
 from remit.server.admission import RETRY_SECONDS, AdmissionSettings
 from remit.server.app import create_app
 from remit.server.auth import hash_key
+from remit.server.metrics import OpenMetricsRoutes
 from remit.server.services import ServerSettings
 from remit.server.sse import READERS_PER_STREAM_MAX
 from remit.values import KeyRow
@@ -200,11 +201,14 @@ async def test_a_session_that_takes_nothing_up_takes_no_more_messages_but_an_int
 
 async def test_metrics_can_be_read_while_the_server_is_full(world: World) -> None:
     limited(world, requests_max=2)
-    scope: Scope = {"type": "http", "method": "GET", "path": "/metrics"}
+
+    async def render() -> bytes:
+        return b"up 1"
+
+    world.app = create_app(world.services, OpenMetricsRoutes(render))
     with anyio.fail_after(5):
-        async with under_way(world, 1):
-            with world.services.admission.admit(scope, world.one):
-                pass
+        async with under_way(world, 1), world.http() as client:
+            assert (await client.get("/metrics")).text == "up 1"
 
 
 async def test_every_gate_is_empty_when_all_has_ended(world: World) -> None:

@@ -24,9 +24,10 @@ from remit.models.scripted import Script, ScriptedProvider, ScriptedToolUse, Ste
 from remit.models.vertex import vertex_provider
 from remit.schema.messages import read_messages
 from remit.schema.openai import ResponsesParams
+from remit.schema.operation import ErrorForm
 from remit.schema.published import ASKED, refuse_unknown
 from remit.schema.wire import decode
-from remit.server.openai_errors import answer_for
+from remit.server.error_forms import answer_in
 from remit.testing.model_server import Answer, ModelServer, ServedToolUse
 from remit.values import Account, Rate
 from vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
@@ -343,15 +344,14 @@ async def test_no_unknown_field_goes_out(tmp_path: Path, path: str, field: str, 
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "type"),
+    ("form", "status", "type"),
     [
-        ("/v1/messages", 402, "billing_error"),  # Claude Code ends at once; at a 400 it asks three times
-        ("/v1/responses", 400, "insufficient_quota"),  # Codex ends at once; at a 402 it asks six times
-        ("/v1/chat/completions", 400, "insufficient_quota"),
+        ("messages", 402, "billing_error"),  # Claude Code ends at once; at a 400 it asks three times
+        ("openai", 400, "insufficient_quota"),  # Codex ends at once; at a 402 it asks six times
     ],
 )
-def test_what_cannot_be_held_ends_the_work_at_once(path: str, status: int, type: str) -> None:
-    answer = answer_for(path, HoldRefused("its worst case is $2.80 and $2.00 remain"), "req_1")
+def test_what_cannot_be_held_ends_the_work_at_once(form: ErrorForm, status: int, type: str) -> None:
+    answer = answer_in(form, HoldRefused("its worst case is $2.80 and $2.00 remain"), "req_1")
     error = json.loads(answer.body)["error"]
     assert (answer.status, error["type"]) == (status, type)
     assert "$2.00 remain" in error["message"]

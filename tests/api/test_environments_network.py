@@ -15,7 +15,7 @@ from api.world import World
 from remit.app import Assembled
 from remit.client.asgi import StreamingASGITransport
 from remit.resources.environment_config import network_policy, resolve_config
-from remit.resources.environments import Environments, decode_config
+from remit.resources.environments import Environments
 from remit.schema.environments import EnvironmentCreate
 from remit.schema.wire import convert
 from remit.values import NetworkPolicy
@@ -112,7 +112,7 @@ async def test_the_operators_default_is_what_omitted_networking_becomes(world: W
         services.catalog, services.clock, services.ids, default_networking="unrestricted"
     )
     resource = await open_ones.create(world.one, EnvironmentCreate(name="e"))
-    assert decode_config(resource).config["networking"] == {"type": "unrestricted"}
+    assert resource.config.config["networking"] == {"type": "unrestricted"}
     assert (await created(world, {}))["networking"] == LIMITED
 
 

@@ -10,15 +10,14 @@ import httpx2
 import msgspec
 import pytest
 import structlog
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from api.samples import HELLO, new_session
 from api.world import KEY_ONE, World
 from remit.errors import InvalidRequest, RateLimited
-from remit.schema.wire import FORMS, convert, whole
+from remit.schema.operation import NoQuery, Operation
+from remit.schema.wire import FORMS, JsonMap, convert, whole
 from remit.server.app import create_app
+from remit.server.routes import Call, handles
 
 pytestmark = pytest.mark.anyio
 
@@ -155,10 +154,9 @@ async def test_body_that_grows_too_large_is_refused_while_it_comes(world: World)
 async def test_request_without_a_key_is_refused_on_every_route(world: World) -> None:
     async with world.http(key=None) as http:
         for route in world.app.routes:
-            for method in route.methods or ():
-                answer = await http.request(method, route.path.replace("{", "x").replace("}", ""))
-                if method != "HEAD":
-                    assert_envelope(answer, 401, "authentication_error")
+            for method in route.operation.methods:
+                path = route.operation.path.replace("{", "x").replace("}", "")
+                assert_envelope(await http.request(method, path), 401, "authentication_error")
 
 
 @pytest.mark.requirement("transport keys")
@@ -189,16 +187,16 @@ async def test_key_that_no_longer_opens_says_why(
 
 @pytest.mark.requirement("errors internal")
 async def test_our_own_failure_is_logged_and_tells_nothing_of_the_inside(world: World) -> None:
-    async def broken(request: Request) -> Response:
-        raise RuntimeError("the secret is 42")
+    class Failing:
+        @handles(Operation("GET", "/v1/broken", "Fail", answer=JsonMap))
+        async def broken(self, call: Call[None, NoQuery]) -> JsonMap:
+            raise RuntimeError("the secret is 42")
 
-    async def busy(request: Request) -> Response:
-        raise RateLimited("Too many; wait.", retry_after_seconds=7)
+        @handles(Operation("GET", "/v1/busy", "Refuse", answer=JsonMap))
+        async def busy(self, call: Call[None, NoQuery]) -> JsonMap:
+            raise RateLimited("Too many; wait.", retry_after_seconds=7)
 
-    world.app = create_app(
-        world.services,
-        [Route("/v1/broken", broken, methods=["GET"]), Route("/v1/busy", busy, methods=["GET"])],
-    )
+    world.app = create_app(world.services, Failing())
     with structlog.testing.capture_logs() as logs:
         async with world.http() as http:
             answer = await http.get("/v1/broken")

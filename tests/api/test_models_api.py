@@ -94,8 +94,7 @@ async def test_models_are_listed_both_ways_with_every_field(tmp_path: Path) -> N
 async def test_providers_are_asked_once_in_a_while_and_prices_know_the_window(world: World) -> None:
     vendor = CountingProvider("claude-sonnet-4-5", "claude-unheard-of")
     router = Router({"anthropic": vendor}, aliases={"fast": "claude-unheard-of"})
-    routes = ModelRoutes(ModelList(router, world.clock)).routes()
-    app = create_app(world.services, extra_routes=routes)
+    app = create_app(world.services, ModelRoutes(ModelList(router, world.clock)))
     async with httpx2.AsyncClient(transport=StreamingASGITransport(app)) as http:
         client = AsyncAnthropic(api_key=KEY_ONE, base_url="http://remit", http_client=http)
         for _ in range(3):
@@ -119,7 +118,7 @@ async def test_capabilities_are_the_providers_without_what_is_refused_here(world
         "capabilities": {**documented_capabilities("claude-opus-5-5"), "batch": {"supported": True}},
     }
     router = Router({"anthropic": vendor, "other": CountingProvider("unheard-of")}, aliases={})
-    app = create_app(world.services, extra_routes=ModelRoutes(ModelList(router, world.clock)).routes())
+    app = create_app(world.services, ModelRoutes(ModelList(router, world.clock)))
     async with httpx2.AsyncClient(transport=StreamingASGITransport(app)) as http:
         client = AsyncAnthropic(api_key=KEY_ONE, base_url="http://remit", http_client=http)
         opus = await client.beta.models.retrieve("claude-opus-5-5")

@@ -99,7 +99,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         verifiers=bench.verifiers,
         data_folder=tmp_path,
     )
-    yield World(bench, create_app(services, routes), services)
+    yield World(bench, create_app(services, *routes), services)
     await bench.close()
 
 
@@ -397,7 +397,7 @@ async def test_those_who_ask_the_doctor_at_once_share_what_it_finds(world: World
         data_folder=None,
         find_local_servers=no_local_servers,
         probe_credentials=lambda: made.append("all of it") or (),
-    ).routes()
+    )
     transport = StreamingASGITransport(create_app(world.services, routes))
     async with (
         httpx2.AsyncClient(

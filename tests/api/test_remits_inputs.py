@@ -18,7 +18,7 @@ from remit.remits.creation import InputBody
 from remit.remits.inputs import Inputs
 from remit.stores.memory import MemoryCatalog
 from remit.testing.clock import FakeClock
-from remit.values import Page, Principal, Tree
+from remit.values import Page, Principal, ResourceFilter, Tree
 from remit_bench import in_pieces
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +46,7 @@ class Desk:
         return body, msgspec.json.decode(await self.blobs.read(body.tree_digest), type=Tree)
 
     async def count(self) -> int:
-        return len(await self.catalog.list(self.principal, "input", Page(limit=10)))
+        return len(await self.catalog.list(self.principal, ResourceFilter(kind="input"), Page(limit=10)))
 
 
 @pytest.fixture

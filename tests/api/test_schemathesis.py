@@ -20,12 +20,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from api.whole import whole_platform
-from parity.routes import routes
+from api.whole import OPERATOR_KEY, operator_key, whole_platform
+from parity.routes import operations as described
 from remit.client.asgi import StreamingASGITransport
-from remit.server.auth import hash_key
 from remit.server.openapi import openapi_document
-from remit.values import KeyRow
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -36,8 +34,7 @@ WAITS = "/attend"
 """Answered when a remit has ended, and none ends here: who asks soon leaves."""
 WAIT_SECONDS = 0.1
 URL = "http://remit"
-KEY = "rk_operator"
-HEADERS = {"authorization": f"Bearer {KEY}"}
+HEADERS = {"authorization": f"Bearer {OPERATOR_KEY}"}
 SCRIPT = '```script\n{"steps": [{"text": "Hello."}]}\n```'
 SETTINGS = settings(
     derandomize=True,
@@ -50,7 +47,7 @@ SETTINGS = settings(
 
 def operations() -> Iterator[Any]:
     """One for each call; PATCH is another word for POST."""
-    document = json.loads(json.dumps(openapi_document(routes())))
+    document = json.loads(json.dumps(openapi_document(described())))
     del document["security"]  # every request has a good key: what a bad one gets is tested elsewhere
     for path in ("/v1/messages", "/v1/messages/count_tokens", "/v1/chat/completions", "/v1/responses"):
         body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
@@ -137,19 +134,6 @@ async def ask(http: httpx2.AsyncClient, sent: requests.PreparedRequest) -> tuple
         finally:
             await answer.aclose()
     return 200, b""
-
-
-def operator_key() -> KeyRow:
-    """A key that opens every route."""
-    return KeyRow(
-        id="apikey_operator",
-        sha256=hash_key(KEY),
-        kind="api_key",
-        name="operator",
-        scopes=("*", "operator"),
-        workspace_id="wrkspc_one",
-        created_at_us=1,
-    )
 
 
 async def things(http: httpx2.AsyncClient) -> dict[str, str]:

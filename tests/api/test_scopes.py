@@ -9,11 +9,11 @@ from pathlib import Path
 import anyio
 import httpx2
 import pytest
-from starlette.routing import Route
 
 from api.test_workspaces import BODIES, Two, make_things
 from api.whole import whole_platform
 from remit.client.asgi import StreamingASGITransport
+from remit.schema.operation import AnyOperation
 from remit.server.app import App
 from remit.server.auth import hash_key
 from remit.values import KeyRow
@@ -54,9 +54,9 @@ async def two(tmp_path: Path) -> AsyncIterator[Two]:
         yield two
 
 
-async def status(two: Two, key: str, method: str, route: Route) -> int:
+async def status(two: Two, key: str, method: str, operation: AnyOperation) -> int:
     """What a key is answered; streams are left as soon as they begin."""
-    body = BODIES.get(("POST" if method == "PATCH" else method, route.path))
+    body = BODIES.get(("POST" if method == "PATCH" else method, operation.path))
     with anyio.fail_after(10):
         async with (
             httpx2.AsyncClient(
@@ -64,31 +64,33 @@ async def status(two: Two, key: str, method: str, route: Route) -> int:
                 base_url="http://remit",
                 headers={"authorization": f"Bearer rk_{key}"},
             ) as http,
-            http.stream(method, two.path(route), json=body) as answer,
+            http.stream(method, two.path(operation), json=body) as answer,
         ):
             return answer.status_code
 
 
 async def test_a_read_key_may_look_and_nothing_else(two: Two) -> None:
-    for method, route in two.routes:
-        found = await status(two, "read", method, route)
-        is_allowed = method == "GET" and not route.path.startswith(OF_THE_OPERATOR)
-        assert (found != 403) is is_allowed, f"{method} {route.path}: {found}"
+    for method, operation in two.operations:
+        found = await status(two, "read", method, operation)
+        is_allowed = method == "GET" and not operation.path.startswith(OF_THE_OPERATOR)
+        assert (found != 403) is is_allowed, f"{method} {operation.path}: {found}"
 
 
 async def test_a_links_token_looks_at_what_its_page_shows_and_at_nothing_else(two: Two) -> None:
     shown = 0
-    for method, route in two.routes:
-        found = await status(two, "link", method, route)
-        is_allowed = method == "GET" and route.path in SHOWN
-        assert found == (200 if is_allowed else 403), f"{method} {route.path}: {found}"
+    for method, operation in two.operations:
+        found = await status(two, "link", method, operation)
+        is_allowed = method == "GET" and operation.path in SHOWN
+        assert found == (200 if is_allowed else 403), f"{method} {operation.path}: {found}"
         shown += is_allowed
     assert shown == len(SHOWN)
 
 
 @pytest.mark.parametrize("key", ["operator", "nothing"])
 async def test_a_key_without_a_workspaces_scope_opens_nothing_of_it(two: Two, key: str) -> None:
-    for method, route in two.routes:
-        found = await status(two, key, method, route)
-        is_the_machines = route.path.startswith((*OF_THE_OPERATOR, "/v1/caps", "/v1/reconcile"))
-        assert (found != 403) is (is_the_machines and key == "operator"), f"{method} {route.path}: {found}"
+    for method, operation in two.operations:
+        found = await status(two, key, method, operation)
+        is_the_machines = operation.path.startswith((*OF_THE_OPERATOR, "/v1/caps", "/v1/reconcile"))
+        assert (found != 403) is (is_the_machines and key == "operator"), (
+            f"{method} {operation.path}: {found}"
+        )

@@ -25,6 +25,8 @@ from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.messages_rules import StrictModel
 from remit.values import KeyRow
 
+OPERATOR_KEY = "rk_operator"
+
 
 @asynccontextmanager
 async def whole_platform(
@@ -89,3 +91,16 @@ async def whole_platform(
         await sandboxes.close()
         if is_strict:
             strict.require_none()
+
+
+def operator_key() -> KeyRow:
+    """A key that opens every route."""
+    return KeyRow(
+        id="apikey_operator",
+        sha256=hashlib.sha256(OPERATOR_KEY.encode()).hexdigest(),
+        kind="api_key",
+        name="operator",
+        scopes=("*", "operator"),
+        workspace_id="wrkspc_one",
+        created_at_us=1,
+    )

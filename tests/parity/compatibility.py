@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from parity.manifest import endpoints
 from parity.own_fields import OWN_FIELDS
 from parity.requirements import (
     BEHAVIOURS,
@@ -16,8 +15,8 @@ from parity.requirements import (
     event_types,
     requirements,
 )
-from parity.routes import routes
-from remit.server.refused import is_refusal, route_keys
+from parity.routes import operations, routes
+from remit.server.refused import endpoints, operation_keys
 
 WORDS: dict[Status, str] = {
     "served": "served",
@@ -97,11 +96,9 @@ def _status(one: Requirement) -> str:
 def _own() -> str:
     wire = {one.key for one in endpoints()}
     own = sorted(
-        (path, method)
-        for route in routes()
-        if not is_refusal(route)
-        for method, shape in route_keys(route)
-        for path in [route.path]
+        (operation.plain_path, method)
+        for operation in operations()
+        for method, shape in operation_keys(operation)
         if (method, shape) not in wire and method != "PATCH"
     )
     fields = ", ".join(

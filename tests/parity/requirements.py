@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from anthropic.types.beta.sessions import BetaManagedAgentsSessionEvent, BetaManagedAgentsStreamSessionEvents
-from starlette.routing import Route
 
-from parity.manifest import endpoints, served_methods
+from parity.manifest import served_methods
 from remit.resources.session_kind import SESSION
+from remit.server.refused import endpoints
+from remit.server.routes import Route
 
 Status = Literal["served", "partly", "refused"]
 
@@ -51,7 +52,6 @@ _EMPTY_LISTS = tuple(
     f"client.{name}.list"
     for name in (
         "beta.vaults",
-        "beta.memory_stores",
         "beta.skills",
         "beta.deployments",
         "beta.deployment_runs",

@@ -7,10 +7,11 @@ from functools import cache
 from pathlib import Path
 
 import anyio
-from starlette.routing import Route
 
 from api.whole import whole_platform
+from remit.schema.operation import AnyOperation
 from remit.server.app import App
+from remit.server.routes import Route
 
 
 @cache
@@ -24,3 +25,8 @@ def routes() -> tuple[Route, ...]:
                 return assembled.asgi.routes
 
     return anyio.run(read)
+
+
+def operations() -> tuple[AnyOperation, ...]:
+    """Those that are served and described."""
+    return tuple(route.operation for route in routes() if route.operation.is_described)

@@ -12,10 +12,11 @@ import pytest
 from anthropic import AsyncAnthropic, BadRequestError
 
 from api.whole import whole_platform
-from parity.manifest import endpoints, refused_methods
+from parity.manifest import refused_methods
 from parity.requirements import EVENTS_REFUSED, event_id
 from parity.routes import routes
 from remit.client.asgi import StreamingASGITransport
+from remit.server.refused import endpoints
 
 pytestmark = pytest.mark.anyio
 

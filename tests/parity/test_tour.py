@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from parity.conftest import TourResult
-from parity.manifest import endpoints, served_methods
+from parity.manifest import served_methods
 from parity.own_fields import ONLY_AFTER_A_CRASH, OWN_FIELDS
 from parity.requirements import (
     EVENTS_REFUSED,
@@ -18,6 +18,7 @@ from parity.requirements import (
     event_types,
 )
 from parity.routes import routes
+from remit.server.refused import endpoints
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 

@@ -348,7 +348,7 @@ class Tour:
     async def lists(self) -> None:
         session = await self.session(initial_events=[script({"text": "Hello."})])
         await self._call("client.beta.sessions.list", limit=2, statuses=["idle", "running"])
-        for name in ("vaults", "memory_stores", "skills", "deployments", "deployment_runs"):
+        for name in ("vaults", "skills", "deployments", "deployment_runs"):
             await self._call(f"client.beta.{name}.list", limit=1)
         await self._where_served("client.skills.list", lambda: self._call("client.skills.list", limit=1))
         async with self.followed(session.id) as events:

@@ -282,6 +282,7 @@ class StoreAgainstOracle(RuleBasedStateMachine):
                 visibility=visibility,  # pyright: ignore[reportArgumentType]
             )
         )
+        self.both(lambda store: store.read_stream(principal, stream_id, after_seq=seq, limit=limit))
         self.both(
             lambda store: store.read_before(
                 principal,

@@ -52,7 +52,7 @@ from remit.server.attendance import Attendance
 from remit.server.caps import CapRoutes
 from remit.server.gateway_routes import gateway_routes
 from remit.server.keys import KeyRoutes
-from remit.server.metrics import MetricsRoutes, OpenMetrics
+from remit.server.metrics import MetricsRoutes, OpenMetricsRoutes
 from remit.server.models import ModelList, ModelRoutes
 from remit.server.preview import PreviewRoutes, Previews
 from remit.server.reconcile import ReconcileRoutes
@@ -124,24 +124,26 @@ class _Wiring:
 
     @cached_property
     def edge(self) -> ASGIApp:
-        """The API, observed; with open metrics, also for who has no key."""
-        edge = ObservedEdge(self.api, metrics=self._metrics, tracer=self._tracer, clock=self._clock)
-        return OpenMetrics(edge, self._render_metrics) if self._settings.metrics_open else edge
+        """The API, observed."""
+        return ObservedEdge(self.api, metrics=self._metrics, tracer=self._tracer, clock=self._clock)
 
     @cached_property
     def api(self) -> ASGIApp:
         """All routes."""
         services, public_url = self.services, self._public_url
-        routes = [
-            *MetricsRoutes(self._render_metrics).routes(),
-            *KeyRoutes(services, public_url=public_url).routes(),
-            *AccountRoutes(services).routes(),
-            *CapRoutes(services, self._caps).routes(),
-            *StopRoutes(services, self._calls).routes(),
-            *ReconcileRoutes(services).routes(),
-            *PreviewRoutes(services, self.held, public_url=public_url).routes(),
+        metrics = OpenMetricsRoutes if self._settings.metrics_open else MetricsRoutes
+        return create_app(
+            services,
+            metrics(self._render_metrics),
+            KeyRoutes(services, public_url=public_url),
+            AccountRoutes(services),
+            CapRoutes(services, self._caps),
+            StopRoutes(services, self._calls),
+            ReconcileRoutes(services),
+            PreviewRoutes(services, self.held, public_url=public_url),
+            Previews(services, self.held),
             *gateway_routes(services, self._calls),
-            *ModelRoutes(ModelList(self._router, self._clock)).routes(),
+            ModelRoutes(ModelList(self._router, self._clock)),
             *remit_routes(
                 services,
                 router=self._router,
@@ -152,8 +154,7 @@ class _Wiring:
                 probe_credentials=self._credentials.probes,
                 attendance=self.attendance,
             ),
-        ]
-        return create_app(services, extra_routes=routes, previews=Previews(services, self.held))
+        )
 
     @cached_property
     def kinds(self) -> StreamKinds:
@@ -277,7 +278,6 @@ class _Wiring:
             forecaster=Forecaster(router=self._router, prices=self._parts.prices, verifiers=self._verifiers),
             sessions=SessionOpener(
                 store=self._sessions,
-                catalog=self._catalog,
                 blobs=self._blobs,
                 agents=self.services.agents,
                 environments=self.services.environments,

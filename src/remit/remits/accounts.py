@@ -120,13 +120,13 @@ async def _give_back_from_session(store: SessionStore, principal: Principal, ses
     """False while something in the session still holds money."""
 
     async def attempt() -> bool:
-        head = await store.head(principal, session_id)
-        accounts = await store.accounts(principal, session_id)
+        read = await store.read_stream(principal, session_id, limit=0)
+        accounts = read.accounts
         effects = give_backs(accounts, await store.grants(principal, session_id))
         if any(account.held or account.granted for account in accounts):
             return False
         if effects:
-            append = Append(stream_id=session_id, expected_seq=head.seq, effects=effects)
+            append = Append(stream_id=session_id, expected_seq=read.head.seq, effects=effects)
             await store.append(principal, append)
         return True
 

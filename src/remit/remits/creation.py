@@ -8,8 +8,9 @@ from typing import cast
 import msgspec
 from msgspec.structs import replace
 
+from remit.catalog.resources import Stored
 from remit.clock import Clock
-from remit.errors import Conflict, Forbidden, InvalidRequest
+from remit.errors import Forbidden, InvalidRequest
 from remit.gateway.routing import Router
 from remit.ids import Ids
 from remit.interfaces import Catalog
@@ -30,12 +31,11 @@ from remit.remits.money import format_usd, parse_usd
 from remit.remits.state import RemitState
 from remit.remits.working_session import environment_ref
 from remit.resources.agent_config import Harnesses, resolve_create
-from remit.resources.agents import KIND as AGENT_KIND
-from remit.resources.agents import Agents, decode_config, usable_agent
+from remit.resources.agents import Agents, usable_agent
 from remit.resources.environment_config import packages_of
+from remit.resources.environments import Environments
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.mcp_servers import check_servers_reachable
-from remit.resources.session_agent import usable_environment
 from remit.resources.web_settings import check_within_environment
 from remit.schema.agents import AgentConfig, AgentCreate
 from remit.schema.remits import BudgetParams, RemitCreate
@@ -43,7 +43,7 @@ from remit.schema.tools import AgentToolsetParams
 from remit.schema.verifiers import CommandVerifier, RubricVerifier, VerifierParams
 from remit.streams.grants import opening_effects
 from remit.streams.streams import Streams
-from remit.values import ConsentReason, JsonObject, Principal, Resource, Value
+from remit.values import ConsentReason, JsonObject, Principal, Value
 from remit.verifiers.composition import Verifiers
 
 DEFAULT_AGENT_ID = "agent_remit_coder"
@@ -72,6 +72,7 @@ class RemitCreation:
         catalog: Catalog,
         blobs: KeptBlobs,
         agents: Agents,
+        environments: Environments,
         harnesses: Harnesses,
         router: Router,
         forecaster: Forecaster,
@@ -83,6 +84,7 @@ class RemitCreation:
         self._catalog = catalog
         self._blobs = blobs
         self._agents = agents
+        self._environments = environments
         self._harnesses = harnesses
         self._router = router
         self._forecaster = forecaster
@@ -104,8 +106,8 @@ class RemitCreation:
         environment = await self._environment(principal, params.environment_id)
         agent, model = await self._agent(principal, params)
         if environment is not None and params.agent is not None:
-            check_within_environment(decode_config(agent).tools, environment.config, field="agent")
-            check_servers_reachable(decode_config(agent).mcp_servers, environment.config, field="agent")
+            check_within_environment(agent.config.tools, environment.config, field="agent")
+            check_servers_reachable(agent.config.mcp_servers, environment.config, field="agent")
         verifiers = _with_grader_model(read_verifiers(params), model)
         created = RemitCreated(
             outcome=params.outcome,
@@ -159,39 +161,25 @@ class RemitCreation:
     async def _environment(self, principal: Principal, environment_id: str | None) -> EnvironmentRef | None:
         if environment_id is None:
             return None
-        return environment_ref(await usable_environment(self._catalog, principal, environment_id))
+        return environment_ref(await self._environments.usable(principal, environment_id))
 
-    async def _agent(self, principal: Principal, params: RemitCreate) -> tuple[Resource, str]:
+    async def _agent(self, principal: Principal, params: RemitCreate) -> tuple[Stored[AgentConfig], str]:
         if params.agent is not None:
             agent = await usable_agent(self._agents, principal, params.agent, None)
-            return agent, params.model or str(decode_config(agent).model["id"])
+            return agent, params.model or str(agent.config.model["id"])
         model = params.model or await self._router.default_model()
         await self._router.resolve(model)
         return await self._default_agent(principal, model), model
 
-    async def _default_agent(self, principal: Principal, model: str) -> Resource:
+    async def _default_agent(self, principal: Principal, model: str) -> Stored[AgentConfig]:
         """The workspace's own agent for remits, made at first use through the rules every agent obeys."""
         config = resolve_create(
             AgentCreate(name=DEFAULT_AGENT_NAME, model=model, tools=[AgentToolsetParams()]),
             self._harnesses,
             self._agents.web,
         )
-        now_us = self._clock.now_us()
-        resource = Resource(
-            workspace_id=principal.workspace_id,
-            kind=AGENT_KIND,
-            id=DEFAULT_AGENT_ID,
-            version=1,
-            name=config.name,
-            body=msgspec.json.encode(config),
-            created_at_us=now_us,
-            updated_at_us=now_us,
-        )
-        try:
-            await self._catalog.create(principal, resource)
-        except Conflict:
-            return await usable_agent(self._agents, principal, DEFAULT_AGENT_ID, None)
-        return resource
+        await self._agents.ensure(principal, DEFAULT_AGENT_ID, config)
+        return await usable_agent(self._agents, principal, DEFAULT_AGENT_ID, None)
 
     async def _check_verifiers(
         self,
@@ -266,12 +254,12 @@ def _with_grader_model(verifiers: Sequence[JsonObject], model: str) -> list[Json
     ]
 
 
-def _agent_ref(resource: Resource, model: str) -> AgentRef:
-    config: AgentConfig = decode_config(resource)
+def _agent_ref(agent: Stored[AgentConfig], model: str) -> AgentRef:
+    harness = agent.config.harness
     return AgentRef(
-        id=resource.id,
-        version=resource.version,
-        name=config.name,
+        id=agent.id,
+        version=agent.version,
+        name=agent.config.name,
         model=model,
-        harness=HarnessRef(name=config.harness["name"], version=config.harness["version"]),
+        harness=HarnessRef(name=harness["name"], version=harness["version"]),
     )

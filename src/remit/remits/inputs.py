@@ -15,7 +15,8 @@ from remit.remits.creation import INPUT_KIND, InputBody
 from remit.remits.tar_stream import Member, TarStream
 from remit.resources.kept_blobs import Keeping, KeptBlobs
 from remit.resources.tidying import everywhere, tidier_of
-from remit.values import Collected, JsonObject, Principal, Resource, Tree, TreeEntry
+from remit.schema.remits import RemitInput
+from remit.values import Collected, Principal, Resource, Tree, TreeEntry
 
 INPUT_BYTES_MAX = 2 << 30
 MEMBERS_MAX = 200_000
@@ -115,7 +116,7 @@ class OldInputs:
         return (Collected(what="old uploads for remits", count=count, size_bytes=size_bytes),)
 
 
-def input_to_wire(resource: Resource) -> JsonObject:
+def input_to_wire(resource: Resource) -> RemitInput:
     """The answer of an upload."""
     body = msgspec.json.decode(resource.body, type=InputBody)
     return {

@@ -9,7 +9,7 @@ from remit.remits.events import ROWS, Command, InputReceived
 from remit.remits.state import RemitState, fold
 from remit.remits.views import remit_log_view, remit_view
 from remit.remits.why import SessionFacts, explain_remit
-from remit.schema import streams
+from remit.schema import remits, streams
 from remit.streams.kinds import Sight, StreamKind
 from remit.streams.reading import read_rows
 from remit.streams.waiting import Why
@@ -75,6 +75,7 @@ REMIT = StreamKind[RemitState](
     busy_statuses=("verifying_input", "working", "paused"),
     interruption=_interruption,
     view=_view,
+    operations=remits.OPERATIONS,
     derive=remit_log_view,
     explain=_explain,
 )

@@ -10,21 +10,20 @@ from typing import cast
 import msgspec
 from msgspec.structs import replace
 
+from remit.catalog.resources import Stored
 from remit.clock import Clock
-from remit.errors import Conflict, NotFound
+from remit.errors import NotFound
 from remit.ids import Ids
-from remit.interfaces import Catalog, SessionStore
+from remit.interfaces import SessionStore
 from remit.remits.events import EnvironmentRef, RemitCreated, RemitSessionCreated, RemitSetupEnded
 from remit.remits.reopening import arriving
 from remit.remits.state import session_event_id
 from remit.remits.steps import ReopenOutcome
 from remit.remits.verification import history_mounts
 from remit.resources.agent_config import resolve_model
-from remit.resources.agents import Agents, decode_config
+from remit.resources.agents import Agents
 from remit.resources.environment_config import resolve_config
-from remit.resources.environments import KIND as ENVIRONMENT_KIND
 from remit.resources.environments import Environments
-from remit.resources.environments import decode_config as decode_environment
 from remit.resources.inbound import stored_events
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.session_kind import SESSION
@@ -37,7 +36,7 @@ from remit.session.rows import TurnContinued
 from remit.streams.children import Children
 from remit.streams.deciding import decide
 from remit.streams.grants import GrantNote, grants_in, opening_effects
-from remit.values import ConsentReason, JsonObject, JsonValue, Principal, Resource
+from remit.values import ConsentReason, JsonObject, JsonValue, Principal
 
 ENVIRONMENT_ID = "env_remit"
 ENVIRONMENT_NAME = "remit"
@@ -53,7 +52,6 @@ class SessionOpener:
         self,
         *,
         store: SessionStore,
-        catalog: Catalog,
         blobs: KeptBlobs,
         agents: Agents,
         environments: Environments,
@@ -61,7 +59,6 @@ class SessionOpener:
         ids: Ids,
     ) -> None:
         self._store = store
-        self._catalog = catalog
         self._blobs = blobs
         self._agents = agents
         self._environments = environments
@@ -83,7 +80,7 @@ class SessionOpener:
         accepted, and the child's side of its grants, due at once; nothing if it exists. Raises NotFound when the agent
         is gone, BlobMissing when a baseline is."""
         agent = await self._agents.retrieve(principal, created.agent.id, created.agent.version)
-        config = decode_config(agent)
+        config = agent.config
         config = replace(config, model=resolve_model(created.model, current=config.model))
         environment = created.environment or await self._environment(principal)
         stream, append = new_session(
@@ -122,29 +119,13 @@ class SessionOpener:
 
     async def _environment(self, principal: Principal) -> EnvironmentRef:
         """The workspace's own environment for remits that name none, made at first use."""
-        now_us = self._clock.now_us()
-        body = msgspec.json.encode(EnvironmentConfig(name=ENVIRONMENT_NAME, config=resolve_config(None)))
-        resource = Resource(
-            workspace_id=principal.workspace_id,
-            kind=ENVIRONMENT_KIND,
-            id=ENVIRONMENT_ID,
-            version=1,
-            name=ENVIRONMENT_NAME,
-            body=body,
-            created_at_us=now_us,
-            updated_at_us=now_us,
-        )
-        try:
-            await self._catalog.create(principal, resource)
-        except Conflict:
-            resource = await self._environments.retrieve(principal, ENVIRONMENT_ID)
-        return environment_ref(resource)
+        config = EnvironmentConfig(name=ENVIRONMENT_NAME, config=resolve_config(None))
+        return environment_ref(await self._environments.ensure(principal, ENVIRONMENT_ID, config))
 
 
-def environment_ref(resource: Resource) -> EnvironmentRef:
-    """An environment as a log keeps it."""
-    environment = decode_environment(resource)
-    return EnvironmentRef(id=resource.id, name=environment.name, config=environment.config)
+def environment_ref(environment: Stored[EnvironmentConfig]) -> EnvironmentRef:
+    """Return an environment as a log keeps it."""
+    return EnvironmentRef(id=environment.id, name=environment.config.name, config=environment.config.config)
 
 
 def _input(

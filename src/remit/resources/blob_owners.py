@@ -8,7 +8,7 @@ from remit.resources.tidying import tidier_of
 from remit.streams.kinds import StreamKinds
 from remit.values import BlobOwner
 
-RESOURCES = {"file": "file", "input": "input", "layer": "package_layer"}
+RESOURCES = {"file": "file", "input": "input", "layer": "package_layer", "memver": "memory version"}
 """Their kind by the beginning of their id."""
 
 

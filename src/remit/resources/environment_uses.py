@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from remit.errors import NotFound
 from remit.interfaces import SessionStore
-from remit.schema.remits import REMIT_STATUSES
+from remit.schema.remits import RemitStatus
 from remit.values import Page, Principal, StreamFilter
 
 PAGE = 200
 SHOWN_MAX = 3
 """Streams that a refusal names."""
-_OPEN_REMITS = tuple(sorted(set(REMIT_STATUSES) - {"satisfied", "unsatisfied", "stopped"}))
+_OPEN_REMITS = tuple(sorted(set(get_args(RemitStatus)) - {"satisfied", "unsatisfied", "stopped"}))
 
 
 class _Named(msgspec.Struct):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from remit.clock import Clock, rfc3339
-from remit.errors import Conflict, InvalidRequest, WrongState
+from remit.catalog.resources import ResourceKind, Resources, Stored
+from remit.clock import Clock
+from remit.errors import InvalidRequest, WrongState
 from remit.ids import Ids
 from remit.interfaces import Catalog
 from remit.resources.environment_config import DefaultNetworking, resolve_config, system_packages
 from remit.resources.metadata import merge_metadata
 from remit.schema.environments import (
+    Environment,
     EnvironmentConfig,
     EnvironmentCreate,
     EnvironmentUpdate,
@@ -22,11 +23,11 @@ from remit.schema.environments import (
     environment_body,
 )
 from remit.schema.wire import not_supported
-from remit.values import JsonObject, Page, Principal, Resource
+from remit.values import Principal
 
-KIND = "environment"
-ATTEMPTS_MAX = 5
-
+ENVIRONMENT = ResourceKind(
+    name="environment", id_prefix="env", config=EnvironmentConfig, archived_code="environment_archived"
+)
 
 FindMissing = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
 """Which of these system packages the machine, and so its sandboxes, do not have."""
@@ -54,11 +55,17 @@ class Environments:
     ) -> None:
         self._find_missing = find_missing
         self._default_networking: DefaultNetworking = default_networking
-        self._catalog = catalog
-        self._clock = clock
-        self._ids = ids
+        self._environments = Resources(ENVIRONMENT, catalog, clock, ids)
+        self.retrieve = self._environments.retrieve
+        self.archive = self._environments.archive
+        self.list = self._environments.list
+        self.usable = self._environments.usable
+        self.ensure = self._environments.ensure
+        self.delete = self._environments.delete
+        """Of one that no session refers to (`resources.environment_uses`); one that is made at the same moment keeps what
+        it took."""
 
-    async def create(self, principal: Principal, params: EnvironmentCreate) -> Resource:
+    async def create(self, principal: Principal, params: EnvironmentCreate) -> Stored[EnvironmentConfig]:
         """Raises InvalidRequest."""
         _check_scope(params.scope)
         missing = await self._find_missing(system_packages(params.config))
@@ -70,72 +77,17 @@ class Environments:
             ),
             metadata=merge_metadata({}, params.metadata, empty_deletes=False),
         )
-        now_us = self._clock.now_us()
-        resource = Resource(
-            workspace_id=principal.workspace_id,
-            kind=KIND,
-            id=self._ids.new("env"),
-            version=1,
-            name=config.name,
-            body=msgspec.json.encode(config),
-            created_at_us=now_us,
-            updated_at_us=now_us,
-        )
-        await self._catalog.create(principal, resource)
-        return resource
+        return await self._environments.create(principal, config)
 
-    async def retrieve(self, principal: Principal, environment_id: str) -> Resource:
-        """Raises NotFound."""
-        return await self._catalog.retrieve(principal, KIND, environment_id)
-
-    async def update(self, principal: Principal, environment_id: str, params: EnvironmentUpdate) -> Resource:
+    async def update(
+        self, principal: Principal, environment_id: str, params: EnvironmentUpdate
+    ) -> Stored[EnvironmentConfig]:
         """Holds for new sandboxes only. Raises NotFound, InvalidRequest, WrongState."""
         _check_scope(params.scope)
         missing = await self._find_missing(system_packages(params.config))
-        for _ in range(ATTEMPTS_MAX):
-            current = await self.retrieve(principal, environment_id)
-            if current.archived_at_us is not None:
-                raise archived(environment_id)
-            before = decode_config(current)
-            after = _updated(before, params, missing)
-            if after == before:
-                return current
-            changed = replace(current, name=after.name, body=msgspec.json.encode(after))
-            if stored := await self._replace(principal, changed, current):
-                return stored
-        raise _is_contended(environment_id)
-
-    async def archive(self, principal: Principal, environment_id: str) -> Resource:
-        """No new sessions from now on; archiving twice changes nothing."""
-        for _ in range(ATTEMPTS_MAX):
-            current = await self.retrieve(principal, environment_id)
-            if current.archived_at_us is not None:
-                return current
-            changed = replace(current, archived_at_us=self._clock.now_us())
-            if stored := await self._replace(principal, changed, current):
-                return stored
-        raise _is_contended(environment_id)
-
-    async def delete(self, principal: Principal, environment_id: str) -> None:
-        """Of one that no session refers to (`resources.environment_uses`); one that is made at the same moment keeps what
-        it took. Raises NotFound."""
-        await self._catalog.delete(principal, KIND, environment_id)
-
-    async def list(
-        self, principal: Principal, page: Page, *, include_archived: bool = False
-    ) -> Sequence[Resource]:
-        """By time of creation."""
-        return await self._catalog.list(principal, KIND, page, include_archived=include_archived)
-
-    async def _replace(self, principal: Principal, changed: Resource, current: Resource) -> Resource | None:
-        stored = replace(changed, version=current.version + 1, updated_at_us=self._clock.now_us())
-        try:
-            await self._catalog.update(
-                principal, stored, expected_version=current.version, is_new_version=True
-            )
-        except (Conflict, WrongState):  # somebody was quicker, maybe with an archive: read it again
-            return None
-        return stored
+        return await self._environments.change(
+            principal, environment_id, lambda before: _updated(before, params, missing)
+        )
 
 
 def _updated(
@@ -167,13 +119,6 @@ def _check_scope(scope: str | None) -> None:
         raise not_supported("scope", "account is", 'Remove it or use "organization".')
 
 
-def archived(environment_id: str) -> WrongState:
-    """What every use of an archived environment answers."""
-    return WrongState(
-        f"Environment {environment_id!r} is archived; create or use another one.", code="environment_archived"
-    )
-
-
 def in_use(environment_id: str, users: Sequence[str]) -> WrongState:
     """What deleting answers while somebody refers to it."""
     return WrongState(
@@ -182,22 +127,6 @@ def in_use(environment_id: str, users: Sequence[str]) -> WrongState:
     )
 
 
-def decode_config(resource: Resource) -> EnvironmentConfig:
-    """The stored configuration."""
-    return msgspec.json.decode(resource.body, type=EnvironmentConfig)
-
-
-def environment_to_wire(resource: Resource) -> JsonObject:
-    """The environment object of the API."""
-    archived_at_us = resource.archived_at_us
-    return environment_body(
-        decode_config(resource),
-        id=resource.id,
-        created_at=rfc3339(resource.created_at_us),
-        updated_at=rfc3339(resource.updated_at_us),
-        archived_at=rfc3339(archived_at_us) if archived_at_us is not None else None,
-    )
-
-
-def _is_contended(environment_id: str) -> Conflict:
-    return Conflict(f"Environment {environment_id!r} is being changed by others all the time; try again.")
+def environment_to_wire(environment: Stored[EnvironmentConfig]) -> Environment:
+    """Return the environment object of the API."""
+    return environment_body(environment.config, id=environment.id, **environment.stamps())

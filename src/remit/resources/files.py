@@ -18,8 +18,8 @@ from remit.errors import Conflict, InvalidRequest, NotFound
 from remit.ids import Ids
 from remit.interfaces import Catalog
 from remit.resources.kept_blobs import Keeping, KeptBlobs
-from remit.schema.files import FILE_BYTES_MAX, FILENAME_LENGTH_MAX
-from remit.values import JsonObject, Page, Principal, Resource
+from remit.schema.files import FILE_BYTES_MAX, FILENAME_LENGTH_MAX, FileMetadata
+from remit.values import Page, Principal, Resource, ResourceFilter
 
 KIND = "file"
 MIME_TYPE_DEFAULT = "application/octet-stream"
@@ -162,7 +162,7 @@ class Files:
 
     async def list(self, principal: Principal, page: Page) -> Sequence[Resource]:
         """All files of the workspace by time of creation."""
-        return await self._catalog.list(principal, KIND, page)
+        return await self._catalog.list(principal, ResourceFilter(kind=KIND), page)
 
     def stream(self, resource: Resource) -> AsyncIterator[bytes]:
         """The bytes of a usable file in pieces."""
@@ -204,7 +204,7 @@ def body_of(resource: Resource) -> FileBody:
     return msgspec.json.decode(resource.body, type=FileBody)
 
 
-def file_to_wire(resource: Resource) -> JsonObject:
+def file_to_wire(resource: Resource) -> FileMetadata:
     """The FileMetadata object of the API."""
     body = body_of(resource)
     return {

@@ -6,16 +6,14 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from remit.errors import InvalidRequest
-from remit.interfaces import Catalog
-from remit.resources import environments
 from remit.resources.agent_config import refuse_skills, resolve_model
-from remit.resources.agents import Agents, decode_config, usable_agent
+from remit.resources.agents import Agents, usable_agent
 from remit.resources.mcp_servers import check_toolsets, resolve_servers
 from remit.resources.tools import resolve_tools
 from remit.resources.web_settings import WebOffer
 from remit.schema.agents import AgentConfig
 from remit.schema.sessions import AgentReference, AgentWithOverrides
-from remit.values import JsonObject, Principal, Resource
+from remit.values import JsonObject, Principal
 
 
 async def resolve_session_agent(
@@ -28,16 +26,8 @@ async def resolve_session_agent(
         case AgentReference():
             return agents.snapshot(await usable_agent(agents, principal, reference.id, reference.version))
         case AgentWithOverrides():
-            resource = await usable_agent(agents, principal, reference.id, reference.version)
-            return agents.snapshot(resource, _overridden(decode_config(resource), reference, agents.web))
-
-
-async def usable_environment(catalog: Catalog, principal: Principal, environment_id: str) -> Resource:
-    """An environment that a new session may use. Raises NotFound, WrongState."""
-    resource = await catalog.retrieve(principal, environments.KIND, environment_id)
-    if resource.archived_at_us is not None:
-        raise environments.archived(environment_id)
-    return resource
+            agent = await usable_agent(agents, principal, reference.id, reference.version)
+            return agents.snapshot(agent, _overridden(agent.config, reference, agents.web))
 
 
 def _overridden(config: AgentConfig, overrides: AgentWithOverrides, web: WebOffer) -> AgentConfig:

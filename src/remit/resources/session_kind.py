@@ -7,7 +7,7 @@ from typing import cast
 from remit.clock import parse_rfc3339
 from remit.ids import Ids
 from remit.resources.session_wire import to_wire
-from remit.schema import streams
+from remit.schema import sessions, streams
 from remit.session import checkpoints
 from remit.session.events import received
 from remit.session.folding import fold
@@ -79,6 +79,8 @@ SESSION = StreamKind[SessionState](
     busy_statuses=("running", "rescheduling"),
     interruption=_interruption,
     view=_view,
+    operations=sessions.OPERATIONS,
+    has_own_events=True,
     derive=_derive,
     explain=_explain,
 )

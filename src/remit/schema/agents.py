@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from remit.schema.lists import ListOf, Paging, PagingByTime
 from remit.schema.mcp import McpServerList
+from remit.schema.operation import Operation
 from remit.schema.tools import ToolList
-from remit.schema.wire import Json, JsonMap, Metadata, MetadataPatch, ModelId, Params
+from remit.schema.wire import VERSION_MAX, Json, JsonMap, Metadata, MetadataPatch, ModelId, Params
 
 EffortLevel = Literal["low", "medium", "high", "xhigh", "max"]
 
@@ -93,9 +95,58 @@ class AgentConfig(msgspec.Struct, kw_only=True, frozen=True):
     harness: dict[str, str]
 
 
+class HarnessName(TypedDict):
+    """Which harness runs an agent."""
+
+    name: str
+    version: str
+
+
+class ModelConfig(TypedDict):
+    """A model and how it is asked."""
+
+    id: str
+    effort: NotRequired[EffortLevel]
+    speed: NotRequired[str]
+    inference_geo: NotRequired[str]
+
+
+class ExecutionIdentity(TypedDict):
+    """As whom tools act."""
+
+    type: Literal["service_account"]
+
+
+class AgentSnapshot(TypedDict):
+    """An agent as a session shows it."""
+
+    id: str
+    type: Literal["agent"]
+    version: int
+    name: str
+    description: str | None
+    model: ModelConfig
+    system: str | None
+    tools: list[JsonMap]
+    mcp_servers: list[JsonMap]
+    skills: list[JsonMap]
+    multiagent: JsonMap | None
+    execution_identity: ExecutionIdentity
+    harness: HarnessName
+
+
+class Agent(AgentSnapshot):
+    """An agent at one of its versions."""
+
+    metadata: dict[str, str]
+    created_at: str
+    updated_at: str
+    archived_at: str | None
+
+
 def agent_body(
     config: AgentConfig, *, id: str, version: int, created_at: str, updated_at: str, archived_at: str | None
-) -> JsonMap:
+) -> Agent:
     """The agent as the wire shows it."""
     return {
         **snapshot_body(config, id=id, version=version),
@@ -106,20 +157,49 @@ def agent_body(
     }
 
 
-def snapshot_body(config: AgentConfig, *, id: str, version: int) -> JsonMap:
+def snapshot_body(config: AgentConfig, *, id: str, version: int) -> AgentSnapshot:
     """The agent as a session shows it: without metadata and times."""
+    kept: Any = config  # Any: the catalog keeps its parts as JSON, of whatever version wrote them
     return {
         "id": id,
         "type": "agent",
         "version": version,
         "name": config.name,
         "description": config.description,
-        "model": config.model,
+        "model": kept.model,
         "system": config.system,
         "tools": list(config.tools),
         "mcp_servers": list(config.mcp_servers),
         "skills": [],
         "multiagent": None,
         "execution_identity": {"type": "service_account"},
-        "harness": dict(config.harness),
+        "harness": {"name": kept.harness["name"], "version": kept.harness["version"]},
     }
+
+
+class AgentAtVersion(Params, frozen=True):
+    """Which version is asked for; else the newest."""
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=VERSION_MAX)] | None = None
+
+
+class AgentPaging(PagingByTime, frozen=True):
+    """Which agents are listed."""
+
+    include_archived: bool = False
+
+
+CREATE = Operation("POST", "/v1/agents", "Create an agent", body=AgentCreate, answer=Agent)
+LIST = Operation("GET", "/v1/agents", "List agents", query=AgentPaging, answer=ListOf[Agent])
+RETRIEVE = Operation("GET", "/v1/agents/{agent_id}", "Retrieve an agent", query=AgentAtVersion, answer=Agent)
+UPDATE = Operation(
+    "POST", "/v1/agents/{agent_id}", "Update an agent", body=AgentUpdate, answer=Agent, takes_patch=True
+)
+ARCHIVE = Operation("POST", "/v1/agents/{agent_id}/archive", "Archive an agent", answer=Agent)
+VERSIONS = Operation(
+    "GET",
+    "/v1/agents/{agent_id}/versions",
+    "List versions of an agent",
+    query=Paging,
+    answer=ListOf[Agent],
+)

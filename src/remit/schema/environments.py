@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from remit.schema.lists import ListOf, Paging
+from remit.schema.operation import Operation
 from remit.schema.wire import JsonMap, Metadata, MetadataPatch, Params
 
 PACKAGE_SOURCES = ("apt", "cargo", "gem", "go", "npm", "pip")
@@ -103,9 +105,31 @@ class EnvironmentConfig(msgspec.Struct, kw_only=True, frozen=True):
     metadata: dict[str, str] = {}
 
 
+class Environment(TypedDict):
+    """A template of where tools run."""
+
+    id: str
+    type: Literal["environment"]
+    name: str
+    description: str | None
+    config: JsonMap
+    metadata: dict[str, str]
+    scope: Literal["organization"]
+    created_at: str
+    updated_at: str
+    archived_at: str | None
+
+
+class EnvironmentDeleted(TypedDict):
+    """That it is gone."""
+
+    id: str
+    type: Literal["environment_deleted"]
+
+
 def environment_body(
     config: EnvironmentConfig, *, id: str, created_at: str, updated_at: str, archived_at: str | None
-) -> JsonMap:
+) -> Environment:
     """The environment as the wire shows it."""
     return {
         "id": id,
@@ -119,3 +143,20 @@ def environment_body(
         "updated_at": updated_at,
         "archived_at": archived_at,
     }
+
+
+class EnvironmentPaging(Paging, frozen=True):
+    """Which environments are listed."""
+
+    include_archived: bool = False
+
+
+_ALL, _ONE = "/v1/environments", "/v1/environments/{environment_id}"
+CREATE = Operation("POST", _ALL, "Create an environment", body=EnvironmentCreate, answer=Environment)
+LIST = Operation("GET", _ALL, "List environments", query=EnvironmentPaging, answer=ListOf[Environment])
+RETRIEVE = Operation("GET", _ONE, "Retrieve an environment", answer=Environment)
+UPDATE = Operation(
+    "POST", _ONE, "Update an environment", body=EnvironmentUpdate, answer=Environment, takes_patch=True
+)
+DELETE = Operation("DELETE", _ONE, "Delete an environment", answer=EnvironmentDeleted)
+ARCHIVE = Operation("POST", f"{_ONE}/archive", "Archive an environment", answer=Environment)

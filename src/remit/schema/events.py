@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 import msgspec
 
 from remit.schema.blocks import MessageContent, ResultContent, SystemContent
-from remit.schema.tool_kinds import CLIENT_RESULT_TYPES, CONFIRMATION, RESULT_TYPES, USE_TYPES
+from remit.schema.lists import EVENTS_LIMIT_DEFAULT, EVENTS_LIMIT_MAX, ListOf, Paging, PagingWithinTimes
+from remit.schema.operation import Events, Operation
+from remit.schema.tool_kinds import CLIENT_RESULT_TYPES
 from remit.schema.verifiers import RubricText, VerifierList
-from remit.schema.wire import Json, Params
+from remit.schema.wire import Json, Order, Params
 
 EVENTS_PER_REQUEST_MAX = 100
 INITIAL_EVENTS_MAX = 50
@@ -109,51 +111,152 @@ class SendEvents(Params, frozen=True):
     events: Annotated[list[InboundEvent], msgspec.Meta(min_length=1, max_length=EVENTS_PER_REQUEST_MAX)]
 
 
-DELTA_TYPES = frozenset({"agent.message", "agent.thinking"})
-
-EVENT_TYPES = frozenset(
-    {
-        "user.message",
-        "user.interrupt",
-        CONFIRMATION,
-        *USE_TYPES,
-        *RESULT_TYPES,
-        "user.tool_result",
-        "user.define_outcome",
-        "system.message",
-        "agent.message",
-        "agent.thinking",
-        "agent.thread_message_received",
-        "agent.thread_message_sent",
-        "agent.thread_context_compacted",
-        "session.error",
-        "session.status_rescheduled",
-        "session.status_running",
-        "session.status_idle",
-        "session.status_terminated",
-        "session.thread_created",
-        "session.thread_status_running",
-        "session.thread_status_idle",
-        "session.thread_status_terminated",
-        "session.thread_status_rescheduled",
-        "session.updated",
-        "session.usage",
-        "session.deleted",
-        "session.packages_installing",
-        "session.sandbox_lost",
-        "session.credentials_used",
-        "span.outcome_evaluation_start",
-        "span.outcome_evaluation_ongoing",
-        "span.outcome_evaluation_end",
-        "span.model_request_start",
-        "span.model_request_end",
-        "workflow_run.created",
-        "workflow_run.status_running",
-        "workflow_run.status_idle",
-        "workflow_run.status_ended",
-        "workflow_run.error",
-        "workflow_run.phase_started",
-        "workflow_run.phase_ended",
-    }
-)
+DeltaType = Literal["agent.message", "agent.thinking"]
+EventType = Literal[
+    "user.message",
+    "user.interrupt",
+    "user.tool_confirmation",
+    "user.custom_tool_result",
+    "user.tool_result",
+    "user.define_outcome",
+    "system.message",
+    "agent.custom_tool_use",
+    "agent.message",
+    "agent.thinking",
+    "agent.mcp_tool_use",
+    "agent.mcp_tool_result",
+    "agent.tool_use",
+    "agent.tool_result",
+    "agent.thread_message_received",
+    "agent.thread_message_sent",
+    "agent.thread_context_compacted",
+    "session.error",
+    "session.status_rescheduled",
+    "session.status_running",
+    "session.status_idle",
+    "session.status_terminated",
+    "session.thread_created",
+    "session.thread_status_running",
+    "session.thread_status_idle",
+    "session.thread_status_terminated",
+    "session.thread_status_rescheduled",
+    "session.updated",
+    "session.usage",
+    "session.deleted",
+    "session.packages_installing",
+    "session.sandbox_lost",
+    "session.credentials_used",
+    "span.outcome_evaluation_start",
+    "span.outcome_evaluation_ongoing",
+    "span.outcome_evaluation_end",
+    "span.model_request_start",
+    "span.model_request_end",
+    "workflow_run.created",
+    "workflow_run.status_running",
+    "workflow_run.status_idle",
+    "workflow_run.status_ended",
+    "workflow_run.error",
+    "workflow_run.phase_started",
+    "workflow_run.phase_ended",
+]
 """What `types[]` may name. The wire's own, and of Remit's own what docs/events.md names."""
+
+
+class Event(TypedDict):
+    """One entry of a log; by its type it has more fields (docs/events.md)."""
+
+    id: str
+    type: str
+    processed_at: NotRequired[str | None]
+
+
+class EventsSent(TypedDict):
+    """Events as they were received."""
+
+    data: list[Event]
+
+
+EventsLimit = Annotated[int, msgspec.Meta(ge=1, le=EVENTS_LIMIT_MAX)]
+
+
+class EventPaging(Paging, frozen=True):
+    """Which of a stream's events are listed."""
+
+    limit: EventsLimit = EVENTS_LIMIT_DEFAULT
+    order: Order = "asc"
+
+
+class SessionEventPaging(PagingWithinTimes, frozen=True):
+    """Which of a session's events are listed."""
+
+    limit: EventsLimit = EVENTS_LIMIT_DEFAULT
+    order: Order = "asc"
+    types: tuple[EventType, ...] = ()
+
+
+class ThreadEventPaging(Paging, frozen=True):
+    """Which of a thread's events are listed."""
+
+    limit: EventsLimit = EVENTS_LIMIT_DEFAULT
+
+
+class EventsAfter(Params, frozen=True):
+    """Where a stream of events begins: at a cursor, an event's id, or `0`; left out: now."""
+
+    after: str | None = None
+
+
+class SessionEventsAfter(EventsAfter, frozen=True):
+    """The same, with the types whose pieces are shown as they are written."""
+
+    event_deltas: Annotated[tuple[DeltaType, ...], msgspec.Meta(max_length=EVENT_DELTAS_MAX)] = ()
+
+
+_SESSION, _THREAD = "/v1/sessions/{session_id}", "/v1/sessions/{session_id}/threads/{thread_id}"
+SEND = Operation("POST", f"{_SESSION}/events", "Send events", body=SendEvents, answer=EventsSent)
+LIST = Operation(
+    "GET",
+    f"{_SESSION}/events",
+    "List events",
+    query=SessionEventPaging,
+    answer=ListOf[Event],
+    scope="read_one",
+)
+STREAM = Operation(
+    "GET",
+    f"{_SESSION}/events/stream",
+    "Stream events",
+    query=SessionEventsAfter,
+    answer=Events,
+    scope="read_one",
+    gate="readers",
+)
+STREAM_BY_ITS_OTHER_NAME = Operation(
+    "GET",
+    f"{_SESSION}/stream",
+    "Stream events: another name of events/stream",
+    query=SessionEventsAfter,
+    answer=Events,
+    scope="read_one",
+    gate="readers",
+)
+"""Quickstarts and clients of other languages know the one path, the SDKs for the one thing the other."""
+LIST_OF_THREAD = Operation(
+    "GET", f"{_THREAD}/events", "List events of a thread", query=ThreadEventPaging, answer=ListOf[Event]
+)
+STREAM_OF_THREAD = Operation(
+    "GET",
+    f"{_THREAD}/stream",
+    "Stream events of a thread",
+    query=SessionEventsAfter,
+    answer=Events,
+    gate="readers",
+)
+STREAM_OF_THREAD_BY_ITS_OTHER_NAME = Operation(
+    "GET",
+    f"{_THREAD}/events/stream",
+    "Stream events of a thread: another name of stream",
+    query=SessionEventsAfter,
+    answer=Events,
+    gate="readers",
+)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, TypedDict
 
 import msgspec
 
+from remit.schema.lists import ListOf
+from remit.schema.operation import Operation
 from remit.schema.wire import Params
 
 FILE_BYTES_MAX = 500 << 20
@@ -38,3 +40,48 @@ class UploadFields(Params, frozen=True):
 def is_text(mime_type: str) -> bool:
     """Whether a file of this type can be shown to a model as words."""
     return mime_type.startswith("text/") or mime_type in TEXT_TYPES
+
+
+class FileScope(TypedDict):
+    """Whose a file is."""
+
+    type: Literal["session"]
+    id: str
+
+
+class FileMetadata(TypedDict):
+    """What is known of a file."""
+
+    id: str
+    type: Literal["file"]
+    filename: str
+    mime_type: str
+    size_bytes: int
+    created_at: str
+    downloadable: bool
+    expires_at: str | None
+    scope: FileScope | None
+
+
+class FileDeleted(TypedDict):
+    """That it is gone."""
+
+    id: str
+    type: Literal["file_deleted"]
+
+
+class FilePaging(Params, frozen=True):
+    """Which files are listed: a page of them, or those with these ids."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=FILES_LIMIT_MAX)] | None = None
+    page: str | None = None
+    ids: Annotated[tuple[str, ...], msgspec.Meta(max_length=FILE_IDS_MAX)] = ()
+    scope_id: str | None = None
+
+
+_ALL, _ONE = "/v1/files", "/v1/files/{file_id}"
+UPLOAD = Operation("POST", _ALL, "Upload a file", answer=FileMetadata, upload="multipart", gate="uploads")
+LIST = Operation("GET", _ALL, "List files", query=FilePaging, answer=ListOf[FileMetadata])
+RETRIEVE = Operation("GET", _ONE, "Retrieve what is known of a file", answer=FileMetadata)
+DELETE = Operation("DELETE", _ONE, "Delete a file", answer=FileDeleted)
+DOWNLOAD = Operation("GET", f"{_ONE}/content", "Download a file", answer=bytes)

@@ -1,11 +1,13 @@
-"""Keys and links on the wire: what callers send. What is answered is in docs/api.md."""
+"""Keys and links on the wire (docs/api.md)."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, TypedDict
 
 import msgspec
 
+from remit.schema.lists import ListOf, Paging
+from remit.schema.operation import SMALL_BODY_BYTES, Operation
 from remit.schema.wire import SCOPE, STREAM_ID, WORKSPACE_ID, Params, whole
 
 KEY_SECONDS_MAX = 10 * 366 * 86_400
@@ -45,3 +47,69 @@ class LinkCreate(Params, frozen=True):
     expires_in_seconds: Annotated[int, msgspec.Meta(ge=SECONDS_MIN, le=LINK_SECONDS_MAX)] = (
         LINK_SECONDS_DEFAULT
     )
+
+
+class Key(TypedDict):
+    """Who may call, without the secret."""
+
+    id: str
+    type: Literal["key"]
+    kind: str
+    name: str
+    scopes: list[str]
+    workspace_id: str
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class NewKey(Key):
+    """The same with its secret, which is answered once."""
+
+    secret: str
+
+
+class Link(TypedDict):
+    """The address of a page that can only be looked at."""
+
+    id: str
+    type: Literal["link"]
+    url: str
+    scopes: list[str]
+    expires_at: str | None
+
+
+class KeyPaging(Paging, frozen=True):
+    """Whose keys are listed."""
+
+    workspace_id: str | None = None
+
+
+CREATE = Operation(
+    "POST",
+    "/v1/keys",
+    "Create a key; its secret is answered once",
+    body=KeyCreate,
+    answer=NewKey,
+    scope="operator",
+    body_bytes_max=SMALL_BODY_BYTES,
+)
+LIST = Operation("GET", "/v1/keys", "List keys", query=KeyPaging, answer=ListOf[Key], scope="operator")
+REVOKE = Operation(
+    "POST",
+    "/v1/keys/{key_id}/revoke",
+    "Revoke a key",
+    body=KeyRevoke,
+    answer=Key,
+    scope="operator",
+    is_body_optional=True,
+    body_bytes_max=SMALL_BODY_BYTES,
+)
+LINK = Operation(
+    "POST",
+    "/v1/links",
+    "Make a link that can only look",
+    body=LinkCreate,
+    answer=Link,
+    body_bytes_max=SMALL_BODY_BYTES,
+)

@@ -1,11 +1,13 @@
-"""Resources of sessions: what callers send."""
+"""Resources of sessions on the wire."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, TypedDict
 
 import msgspec
 
+from remit.schema.lists import ListOf, Paging
+from remit.schema.operation import SMALL_BODY_BYTES, Operation
 from remit.schema.wire import Json, Params, decode
 
 RESOURCES_MAX = 500
@@ -55,3 +57,45 @@ class ResourceUpdate(Params, frozen=True):
 def decode_resource(body: bytes) -> ResourceParams:
     """The body of POST /v1/sessions/{id}/resources. Raises InvalidRequest."""
     return decode(body, ResourceParams)  # type: ignore[arg-type]  # a union is decoded as well as a class
+
+
+class SessionResource(TypedDict):
+    """A file of a session."""
+
+    id: str
+    type: Literal["file"]
+    file_id: str
+    mount_path: str
+    created_at: str
+    updated_at: str
+
+
+class SessionResourceDeleted(TypedDict):
+    """That it is gone."""
+
+    id: str
+    type: Literal["session_resource_deleted"]
+
+
+class ResourcePaging(Paging, frozen=True):
+    """Which of a session's resources are listed."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=RESOURCES_LIMIT_MAX)] = RESOURCES_LIMIT_MAX
+
+
+_ALL, _ONE = "/v1/sessions/{session_id}/resources", "/v1/sessions/{session_id}/resources/{resource_id}"
+ADD = Operation(
+    "POST", _ALL, "Add a file", body=FileResourceParams, reads=decode_resource, answer=SessionResource
+)
+LIST = Operation("GET", _ALL, "List resources", query=ResourcePaging, answer=ListOf[SessionResource])
+RETRIEVE = Operation("GET", _ONE, "Retrieve a resource", answer=SessionResource)
+UPDATE = Operation(
+    "POST",
+    _ONE,
+    "Update a resource",
+    body=ResourceUpdate,
+    answer=SessionResource,
+    body_bytes_max=SMALL_BODY_BYTES,
+    takes_patch=True,
+)
+DELETE = Operation("DELETE", _ONE, "Remove a resource", answer=SessionResourceDeleted)

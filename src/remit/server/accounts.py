@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
-from remit.server.auth import principal_of
-from remit.server.requests import Query, json_response
+from remit.schema import sessions
+from remit.schema.lists import ListOf
+from remit.schema.operation import NoQuery
+from remit.server.routes import Call, handles
 from remit.server.services import Services
-from remit.values import Account, JsonObject
+from remit.values import Account
 
 
 class AccountRoutes:
@@ -18,19 +16,13 @@ class AccountRoutes:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def routes(self) -> list[Route]:
-        return [Route("/v1/sessions/{session_id}/accounts", self.accounts, methods=["GET"])]
-
-    async def accounts(self, request: Request) -> Response:
-        Query(request)
-        store, principal = self._services.sessions, principal_of(request)
-        session_id = str(request.path_params["session_id"])
-        await self._services.states.head(principal, session_id)
-        accounts = await store.accounts(principal, session_id)
-        return json_response({"data": [_view(account) for account in accounts], "next_page": None})
+    @handles(sessions.ACCOUNTS)
+    async def accounts(self, call: Call[None, NoQuery], session_id: str) -> ListOf[sessions.Account]:
+        loaded = await self._services.states.load_all(call.principal, session_id, with_deleted=True)
+        return {"data": [_view(account) for account in loaded.accounts], "next_page": None}
 
 
-def _view(account: Account) -> JsonObject:
+def _view(account: Account) -> sessions.Account:
     return {
         "purpose": account.purpose,
         "unit": account.unit,

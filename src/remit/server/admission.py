@@ -12,10 +12,10 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from starlette.requests import Request
-from starlette.types import Scope
+from starlette.types import Scope as HttpScope
 
 from remit.errors import Overloaded, RateLimited
-from remit.server.reach import METRICS_PATH
+from remit.schema.operation import GateName
 from remit.values import Principal, Value
 
 WORKSPACE_PERCENT = 75
@@ -108,6 +108,12 @@ class Admission:
         self.readers = Gate("Event streams being read", settings.readers_max)
         self.uploads = Gate("Uploads under way", settings.uploads_max)
         self.bodies = Gate("Bytes of request bodies", settings.body_bytes_max)
+        self._at: Mapping[GateName, Gate | None] = {
+            "requests": self.requests,
+            "readers": self.readers,
+            "uploads": self.uploads,
+            "unlimited": None,
+        }
 
     @property
     def gates(self) -> Mapping[str, Gate]:
@@ -120,9 +126,9 @@ class Admission:
         }
 
     @contextmanager
-    def admit(self, scope: Scope, principal: Principal) -> Generator[None]:
+    def admit(self, at: GateName, scope: HttpScope, principal: Principal) -> Generator[None]:
         """For as long as the request lasts. Raises Overloaded, RateLimited."""
-        gate = self._gate(scope["method"], scope["path"])
+        gate = self._at[at]
         if gate is not None:
             gate.enter(principal)
         admitted = scope[_SCOPE_KEY] = Admitted(self.bodies, principal)
@@ -132,15 +138,6 @@ class Admission:
             admitted.give_back()
             if gate is not None:
                 gate.leave(principal)
-
-    def _gate(self, method: str, path: str) -> Gate | None:
-        if path == METRICS_PATH:
-            return None  # whoever looks why the server is full must not be refused for it
-        if path.endswith("/stream"):
-            return self.readers
-        if method == "POST" and path in ("/v1/files", "/v1/remits/inputs"):
-            return self.uploads
-        return self.requests
 
 
 def admitted_of(request: Request) -> Admitted:

@@ -2,91 +2,67 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from remit.resources.agents import decode_config
+from remit.catalog.resources import Stored
 from remit.resources.tools import not_offered
 from remit.resources.web_settings import offer_mend
-from remit.schema.agents import AgentCreate, AgentUpdate
-from remit.schema.wire import VERSION_MAX
-from remit.server.auth import principal_of
-from remit.server.listing import PAGING, read_page, resource_list
-from remit.server.requests import Query, json_response, read_nothing, read_params
+from remit.schema import agents
+from remit.schema.agents import AgentAtVersion, AgentConfig, AgentCreate, AgentPaging, AgentUpdate
+from remit.schema.lists import Paging
+from remit.schema.operation import NoQuery
+from remit.server.listing import read_page, resource_list
+from remit.server.requests import json_response
+from remit.server.routes import Call, handles
 from remit.server.services import Services
-from remit.values import Resource
 
 
 class AgentRoutes:
     """Create, retrieve, update, list, archive; versions."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
         self._agents = services.agents
 
-    def routes(self) -> list[Route]:
-        """In the order of the API's documentation."""
-        return [
-            Route("/v1/agents", self.create, methods=["POST"]),
-            Route("/v1/agents", self.list, methods=["GET"]),
-            Route("/v1/agents/{agent_id}", self.retrieve, methods=["GET"]),
-            Route("/v1/agents/{agent_id}", self.update, methods=["POST", "PATCH"]),
-            Route("/v1/agents/{agent_id}/archive", self.archive, methods=["POST"]),
-            Route("/v1/agents/{agent_id}/versions", self.versions, methods=["GET"]),
-        ]
+    @handles(agents.CREATE)
+    async def create(self, call: Call[AgentCreate, NoQuery]) -> ASGIApp:
+        return self._answer(await self._agents.create(call.principal, call.body))
 
-    async def create(self, request: Request) -> Response:
-        Query(request)
-        params = await read_params(request, AgentCreate, bytes_max=self._services.settings.body_bytes_max)
-        return self._answer(await self._agents.create(principal_of(request), params))
+    @handles(agents.RETRIEVE)
+    async def retrieve(self, call: Call[None, AgentAtVersion], agent_id: str) -> ASGIApp:
+        return self._answer(await self._agents.retrieve(call.principal, agent_id, call.query.version))
 
-    async def retrieve(self, request: Request) -> Response:
-        query = Query(request, ("version",))
-        version = query.number("version", minimum=1, maximum=VERSION_MAX, default=0) or None
-        agent_id: str = request.path_params["agent_id"]
-        return self._answer(await self._agents.retrieve(principal_of(request), agent_id, version))
+    @handles(agents.UPDATE)
+    async def update(self, call: Call[AgentUpdate, NoQuery], agent_id: str) -> ASGIApp:
+        return self._answer(await self._agents.update(call.principal, agent_id, call.body))
 
-    async def update(self, request: Request) -> Response:
-        Query(request)
-        params = await read_params(request, AgentUpdate, bytes_max=self._services.settings.body_bytes_max)
-        agent_id: str = request.path_params["agent_id"]
-        return self._answer(await self._agents.update(principal_of(request), agent_id, params))
+    @handles(agents.ARCHIVE)
+    async def archive(self, call: Call[None, NoQuery], agent_id: str) -> agents.Agent:
+        return self._agents.to_wire(await self._agents.archive(call.principal, agent_id))
 
-    async def archive(self, request: Request) -> Response:
-        Query(request)
-        await read_nothing(request)
-        agent_id: str = request.path_params["agent_id"]
-        return json_response(
-            self._agents.to_wire(await self._agents.archive(principal_of(request), agent_id))
-        )
-
-    async def list(self, request: Request) -> Response:
-        query = Query(request, (*PAGING, "include_archived", "created_at[gte]", "created_at[lte]"))
+    @handles(agents.LIST)
+    async def list(self, call: Call[None, AgentPaging]) -> ASGIApp:
+        query = call.query
         page = read_page(query, list="agents")
-        after_us, before_us = query.created_after_us(), query.created_before_us()
-        page.check_within(after_us, before_us)
+        page.check_within(query.created_after_us, query.created_before_us)
         resources = await self._agents.list(
-            principal_of(request),
+            call.principal,
             page.query(),
-            include_archived=query.flag("include_archived"),
-            created_after_us=after_us,
-            created_before_us=before_us,
+            include_archived=query.include_archived,
+            created_after_us=query.created_after_us,
+            created_before_us=query.created_before_us,
         )
         return resource_list(page, resources, self._agents.to_wire)
 
-    async def versions(self, request: Request) -> Response:
-        agent_id: str = request.path_params["agent_id"]
-        page = read_page(Query(request, PAGING), list=f"versions of {agent_id}")
-        resources = await self._agents.versions(principal_of(request), agent_id, page.query())
-        return resource_list(
-            page, resources, self._agents.to_wire, lambda resource: (resource.version, resource.id)
-        )
+    @handles(agents.VERSIONS)
+    async def versions(self, call: Call[None, Paging], agent_id: str) -> ASGIApp:
+        page = read_page(call.query, list=f"versions of {agent_id}")
+        resources = await self._agents.versions(call.principal, agent_id, page.query())
+        return resource_list(page, resources, self._agents.to_wire, lambda agent: (agent.version, agent.id))
 
-    def _answer(self, resource: Resource) -> Response:
+    def _answer(self, agent: Stored[AgentConfig]) -> ASGIApp:
         """The agent; a header names the tools that it asks for and does not get here."""
-        response = json_response(self._agents.to_wire(resource))
-        lacking = not_offered(decode_config(resource).tools, self._agents.web)
+        response = json_response(self._agents.to_wire(agent))
+        lacking = not_offered(agent.config.tools, self._agents.web)
         if lacking:
             mends = " ".join(f"{name} is not offered here. {offer_mend(name)}" for name in lacking)
             response.headers["remit-warning"] = f"This agent works without web tools: {mends}"

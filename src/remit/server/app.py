@@ -7,23 +7,24 @@ from collections.abc import Sequence
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route, Router
+from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from remit.errors import RemitError
 from remit.hidden import hide_tokens
-from remit.schema.streams import SESSION
 from remit.server.agents import AgentRoutes
-from remit.server.auth import authenticate, remember_principal
+from remit.server.auth import authenticate
 from remit.server.empty_lists import EmptyLists
 from remit.server.environments import EnvironmentRoutes
+from remit.server.error_forms import send_error
 from remit.server.events import EventRoutes
 from remit.server.files import FileRoutes
-from remit.server.openai_errors import send_error
+from remit.server.memory_stores import MemoryStoreRoutes
 from remit.server.openapi import OpenApiRoutes
-from remit.server.preview import Previews
-from remit.server.reach import check_reach
-from remit.server.refused import refusal_routes
+from remit.server.refused import refusals
+from remit.server.routes import Found, Route, Router, routes_of
+from remit.server.scopes import check_scope, scope_of
 from remit.server.services import Services
 from remit.server.session_resources import SessionResourceRoutes
 from remit.server.sessions import SessionRoutes
@@ -32,40 +33,45 @@ from remit.values import Principal
 
 _log = structlog.get_logger(__name__)
 
+ROUTE_KEY = "remit.route"
+"""In the scope: the path of the operation that answers, for whoever counts answers."""
 
-def create_app(
-    services: Services, extra_routes: Sequence[Route] = (), previews: Previews | None = None
-) -> App:
-    """Agents, environments, sessions and their events; `extra_routes` come under the same edge, and so do previews."""
+
+def create_app(services: Services, *handlers: object) -> App:
+    """Agents, environments, sessions, their events and files; and what the methods of `handlers` answer."""
     routes = [
-        *AgentRoutes(services).routes(),
-        *EnvironmentRoutes(services).routes(),
-        *EventRoutes(services).routes(),
-        *SessionRoutes(services).routes(),
-        *SessionResourceRoutes(services).routes(),
-        *stream_routes(services, own_events=(SESSION.name,)),
-        *FileRoutes(services).routes(),
-        *EmptyLists().routes(),
-        *extra_routes,
+        *routes_of(
+            AgentRoutes(services),
+            EnvironmentRoutes(services),
+            EventRoutes(services),
+            SessionRoutes(services),
+            SessionResourceRoutes(services),
+            FileRoutes(services),
+            MemoryStoreRoutes(services),
+            EmptyLists(),
+            *handlers,
+        ),
+        *stream_routes(services),
     ]
-    routes += OpenApiRoutes(routes).routes()
-    return App(services, [*routes, *refusal_routes(routes)], previews)
+    routes += routes_of(OpenApiRoutes(routes))
+    return App(services, [*routes, *refusals(routes)])
 
 
 class App:
-    """An ASGI application. `routes` are all there are, but for what lies behind previews."""
+    """An ASGI application. `routes` are all there are, refusals among them; `operations` are those that are described."""
 
-    def __init__(self, services: Services, routes: Sequence[Route], previews: Previews | None = None) -> None:
+    def __init__(self, services: Services, routes: Sequence[Route]) -> None:
         self.routes = tuple(routes)
-        self._previews = previews
+        self.operations = tuple(one.operation for one in routes if one.operation.is_described)
         self._services = services
-        self._router = Router(routes=list(routes), redirect_slashes=False)
+        self._router = Router(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._router(scope, receive, send)
+            await WebSocketClose()(scope, receive, send)  # the only other thing that is served to us
             return
-        request_id = self._services.ids.new("req")
+        request_id = scope["request_id"] = self._services.ids.new("req")
+        found = self._router.find(scope["method"], scope["path"])
         principal: Principal | None = None
         has_started = False
 
@@ -79,29 +85,47 @@ class App:
                     headers["anthropic-workspace-id"] = principal.workspace_id
             await send(message)
 
-        scope["app"] = self  # the router then raises for an unknown path instead of answering in plain text
-        scope["request_id"] = request_id
         try:
-            if self._previews is not None and self._previews.covers(scope["path"]):
-                await self._previews(scope, receive, send_with_id)
+            route = found.route
+            if route is not None:
+                scope[ROUTE_KEY] = route.operation.plain_path
+            if route is not None and route.operation.scope == "anybody":
+                await self._answer(route, found, None, scope, receive, send_with_id)
                 return
             principal = await authenticate(Headers(scope=scope), self._services.catalog, self._services.clock)
-            await check_reach(
-                principal, scope["method"], scope["path"], self._services.sessions, self._services.kinds
-            )
-            remember_principal(scope, principal)
-            with self._services.admission.admit(scope, principal):
-                await self._router(scope, receive, send_with_id)
+            if route is None:
+                await check_scope(principal, scope_of(scope["method"]), {}, self._services.sessions)
+                raise _no_route(found)
+            await check_scope(principal, route.operation.scope, found.path, self._services.sessions)
+            with self._services.admission.admit(route.operation.gate, scope, principal):
+                await self._answer(route, found, principal, scope, receive, send_with_id)
         except Exception as error:
-            if isinstance(error, HTTPException) and error.status_code == 405:
-                error = HTTPException(405, headers={"Allow": ", ".join(self._methods(scope))})
             if not isinstance(error, RemitError | HTTPException):
                 _log.exception("request_failed", request_id=request_id, path=hide_tokens(scope["path"]))
             if has_started:
                 raise  # too late to answer: the server closes the connection
-            await send_error(scope["path"], error, request_id, send_with_id)
+            form = found.route.operation.error_form if found.route is not None else "remit"
+            await send_error(form, error, request_id, send_with_id)
 
-    def _methods(self, scope: Scope) -> list[str]:
-        """What this path takes: each method has a route of its own, and the router knows of the first alone."""
-        fitting = (route for route in self.routes if route.matches(scope)[0] is not Match.NONE)
-        return sorted({method for route in fitting for method in route.methods or ()})
+    async def _answer(
+        self,
+        route: Route,
+        found: Found,
+        caller: Principal | None,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        response = await route.answer(
+            Request(scope, receive, send),
+            caller,
+            found.path,
+            body_bytes_max=self._services.settings.body_bytes_max,
+        )
+        await response(scope, receive, send)
+
+
+def _no_route(found: Found) -> HTTPException:
+    if not found.methods:
+        return HTTPException(404)
+    return HTTPException(405, headers={"Allow": ", ".join(sorted(found.methods))})

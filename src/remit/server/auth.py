@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
-from starlette.types import Scope
 
 from remit.clock import Clock
 from remit.errors import Forbidden, Unauthenticated
 from remit.interfaces import Catalog
 from remit.values import Principal
 
-_SCOPE_KEY = "remit.principal"
 OPENS_THE_API = ("api_key", "link")
-"""Kinds of keys that may call at all; what a key may call is decided by its scopes (`server/reach.py`)."""
+"""Kinds of keys that may call at all; what a key may call is decided by its scopes (`server/scopes.py`)."""
 
 
 def hash_key(key: str) -> str:
@@ -56,13 +53,3 @@ def _presented_key(headers: Headers) -> str:
     if key:
         return key
     raise Unauthenticated("There is no API key; send `Authorization: Bearer KEY` or `x-api-key: KEY`.")
-
-
-def remember_principal(scope: Scope, principal: Principal) -> None:
-    """For `principal_of`."""
-    scope[_SCOPE_KEY] = principal
-
-
-def principal_of(request: Request) -> Principal:
-    """Who asks; every request that reaches a route has one."""
-    return request.scope[_SCOPE_KEY]

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from msgspec import UNSET
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from remit.clock import rfc3339
 from remit.errors import InvalidRequest, NotFound
 from remit.gateway.caps import Caps
 from remit.ledger.caps import WORKSPACE, Cap, CapName, begins_anew, label
 from remit.remits.money import format_usd, parse_usd
-from remit.schema.caps import CapSet
-from remit.server.auth import principal_of
-from remit.server.keys import BODY_BYTES_MAX, workspace_named, workspace_within
-from remit.server.reach import require_operator
-from remit.server.requests import Query, json_response, read_params
+from remit.schema import caps as wire
+from remit.schema.caps import CapSet, CapsOf
+from remit.schema.lists import ListOf
+from remit.schema.operation import NoQuery
+from remit.server.keys import workspace_named, workspace_within
+from remit.server.routes import Call, handles
+from remit.server.scopes import require_operator
 from remit.server.services import Services
-from remit.values import JsonObject, JsonValue, Principal, Unit
+from remit.values import Principal, Unit
 
 
 class CapRoutes:
@@ -28,17 +27,9 @@ class CapRoutes:
         self._services = services
         self._caps = caps
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/v1/caps", self.set, methods=["POST"]),
-            Route("/v1/caps", self.list, methods=["GET"]),
-        ]
-
-    async def set(self, request: Request) -> Response:
-        Query(request)
-        principal = principal_of(request)
-        params = await read_params(request, CapSet, bytes_max=BODY_BYTES_MAX)
-        require_operator(principal)
+    @handles(wire.SET)
+    async def set(self, call: Call[CapSet, NoQuery]) -> ListOf[wire.Cap]:
+        params = call.body
         wanted: dict[Unit, int | None] = {}
         if params.usd is not UNSET:
             wanted["nano_usd"] = None if params.usd is None else _amount(params.usd)
@@ -48,7 +39,7 @@ class CapRoutes:
             raise InvalidRequest(
                 '`usd`: give {"usd": "5.00"}, {"tokens": 50000} or both; null takes a cap away.'
             )
-        of = workspace_within(principal, params.workspace_id)
+        of = workspace_within(call.principal, params.workspace_id)
         if params.key_id is not None:
             await self._require_key(of, params.key_id)
         name = CapName(params.key_id or WORKSPACE, params.period)
@@ -56,20 +47,19 @@ class CapRoutes:
             await self._caps.set(of, name, unit, amount)
         return await self._answer(of)
 
-    async def list(self, request: Request) -> Response:
-        query = Query(request, ("workspace_id",))
-        principal = principal_of(request)
-        named = query.text("workspace_id")
+    @handles(wire.LIST)
+    async def list(self, call: Call[None, CapsOf]) -> ListOf[wire.Cap]:
+        principal, named = call.principal, call.query.workspace_id
         if named is not None and named != principal.workspace_id:
             require_operator(principal)
         return await self._answer(
             workspace_within(principal, None if named is None else workspace_named(named))
         )
 
-    async def _answer(self, principal: Principal) -> Response:
+    async def _answer(self, principal: Principal) -> ListOf[wire.Cap]:
         caps = await self._caps.of(principal)
-        data: list[JsonValue] = [cap_view(cap, self._caps, principal.workspace_id) for cap in caps]
-        return json_response({"data": data, "next_page": None})
+        data = [cap_view(cap, self._caps, principal.workspace_id) for cap in caps]
+        return {"data": data, "next_page": None}
 
     async def _require_key(self, principal: Principal, key_id: str) -> None:
         keys = await self._services.catalog.list_keys(principal.workspace_id)
@@ -77,18 +67,15 @@ class CapRoutes:
             raise NotFound(f"`key_id`: no key {key_id!r} in workspace {principal.workspace_id!r}.")
 
 
-def cap_view(cap: Cap, caps: Caps, workspace_id: str) -> JsonObject:
+def cap_view(cap: Cap, caps: Caps, workspace_id: str) -> wire.Cap:
     """A cap as the API shows it, with the period that runs. Dollars are exact decimals, as text."""
     at, account = caps.now(), cap.account
     anew_us = int(begins_anew(cap.name.period, at).timestamp() * 1_000_000)
-    shown = {
-        "cap": cap.amount,
-        "spent": account.spent,
-        "held": account.held + account.granted,
-        "left": min(
-            account.remaining or 0, max(0, cap.amount - account.spent - account.held - account.granted)
-        ),
-    }
+    left = min(account.remaining or 0, max(0, cap.amount - account.spent - account.held - account.granted))
+
+    def shown(amount: int) -> str | int:
+        return amount if cap.unit == "tokens" else format_usd(amount)
+
     return {
         "type": "cap",
         "workspace_id": workspace_id,
@@ -97,7 +84,10 @@ def cap_view(cap: Cap, caps: Caps, workspace_id: str) -> JsonObject:
         "now": label(cap.name.period, at),
         "begins_anew_at": rfc3339(anew_us),
         "unit": "tokens" if cap.unit == "tokens" else "usd",
-        **{name: amount if cap.unit == "tokens" else format_usd(amount) for name, amount in shown.items()},
+        "cap": shown(cap.amount),
+        "spent": shown(account.spent),
+        "held": shown(account.held + account.granted),
+        "left": shown(left),
         "stopped": account.is_stopped,
     }
 

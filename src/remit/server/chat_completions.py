@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.protocols.chat_input import request_from_chat
 from remit.gateway.protocols.chat_output import ChatAnswer
+from remit.schema import model_calls
 from remit.schema.openai import ChatParams
+from remit.schema.operation import NoQuery
 from remit.server.model_calls import ModelCallResponse
-from remit.server.requests import Query, read_params
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 
 
@@ -22,20 +22,16 @@ class ChatCompletionsRoutes:
         self._services = services
         self._calls = calls
 
-    def routes(self) -> list[Route]:
-        return [Route("/v1/chat/completions", self.create, methods=["POST"])]
-
-    async def create(self, request: Request) -> ASGIApp:
-        Query(request)
-        services = self._services
-        params = await read_params(request, ChatParams, bytes_max=services.settings.body_bytes_max)
+    @handles(model_calls.CHAT_COMPLETIONS)
+    async def create(self, call: Call[ChatParams, NoQuery]) -> ASGIApp:
+        services, params = self._services, call.body
         options = params.stream_options
         answer = ChatAnswer(
-            f"chatcmpl-{request.scope['request_id'].removeprefix('req_')}",
+            f"chatcmpl-{call.request_id.removeprefix('req_')}",
             params.model,
             created=services.clock.now_us() // 1_000_000,
             includes_usage=options is not None and options.include_usage,
         )
         return ModelCallResponse(
-            services, self._calls, request, request_from_chat(params), answer, is_streamed=bool(params.stream)
+            services, self._calls, call, request_from_chat(params), answer, is_streamed=bool(params.stream)
         )

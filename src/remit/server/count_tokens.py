@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.protocols.messages import request_from_messages
-from remit.schema.messages import read_counted
+from remit.schema import model_calls
+from remit.schema.messages import GivenMessages
+from remit.schema.operation import NoQuery
 from remit.server.messages import betas_of
-from remit.server.requests import Query, json_response, read_body
+from remit.server.requests import json_response
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.values import ModelRequest
 
@@ -25,13 +26,9 @@ class CountTokensRoutes:
         self._services = services
         self._calls = calls
 
-    def routes(self) -> list[Route]:
-        return [Route("/v1/messages/count_tokens", self.count, methods=["POST"])]
-
-    async def count(self, request: Request) -> Response:
-        Query(request)
-        given = read_counted(await read_body(request, bytes_max=self._services.settings.body_bytes_max))
-        counted_request = request_from_messages(given, betas=betas_of(request))
+    @handles(model_calls.COUNT_TOKENS)
+    async def count(self, call: Call[GivenMessages, NoQuery]) -> ASGIApp:
+        counted_request = request_from_messages(call.body, betas=betas_of(call.request.headers))
         counted = await self._calls.count_tokens(counted_request)
         response = json_response(
             {"input_tokens": counted if counted is not None else estimate(counted_request)}

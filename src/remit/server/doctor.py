@@ -12,18 +12,15 @@ from time import monotonic
 
 import anyio
 from anyio import to_thread
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from remit.errors import RemitError
 from remit.gateway.routing import Router
 from remit.interfaces import SandboxProvider
 from remit.resources.web_settings import offer_mend
+from remit.schema import inspection
+from remit.schema.operation import NoQuery
 from remit.schema.tools import WEB_TOOLS
-from remit.server.auth import principal_of
-from remit.server.reach import require_operator
-from remit.server.requests import Query, json_response
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.values import Principal, Probe, Resource
 
@@ -89,13 +86,10 @@ class DoctorRoutes:
         """The last one of each workspace."""
         self._of_sandboxes: _Round | None = None
 
-    def routes(self) -> list[Route]:
-        return [Route("/v1/doctor", self.doctor, methods=["GET"])]
-
-    async def doctor(self, request: Request) -> Response:
-        Query(request)
-        principal = principal_of(request)
-        require_operator(principal)  # it names folders of the machine
+    @handles(inspection.DOCTOR)
+    async def doctor(self, call: Call[None, NoQuery]) -> inspection.Doctor:
+        """For an operator alone: it names folders of the machine."""
+        principal = call.principal
         asked = monotonic()
         async with self._lock:
             last = self._rounds.get(principal.workspace_id)
@@ -103,8 +97,11 @@ class DoctorRoutes:
                 last = _Round(monotonic(), await self._probe_all(principal))
                 self._rounds = {principal.workspace_id: last}
         probes = last.probes
-        shown = [{"name": p.name, "ok": p.is_ok, "detail": p.detail, "mend": p.mend} for p in probes]
-        return json_response({"type": "doctor", "ok": all(p.is_ok for p in probes), "probes": shown})
+        return {
+            "type": "doctor",
+            "ok": all(p.is_ok for p in probes),
+            "probes": [{"name": p.name, "ok": p.is_ok, "detail": p.detail, "mend": p.mend} for p in probes],
+        }
 
     async def _probe_all(self, principal: Principal) -> Sequence[Probe]:
         sandboxes = self._of_sandboxes

@@ -1,46 +1,66 @@
-"""Lists of what cannot be made here: truly empty, so that a program that only looks for something of its own goes on."""
+"""Lists of what cannot be made here: truly empty, so that a program that only looks for something of its own goes on.
+Making one of these things is refused by name."""
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from typing import Annotated
 
-from remit.schema.lists import LIMIT_DEFAULT, LIMIT_MAX, encode_list
+import msgspec
+
+from remit.schema.lists import LIMIT_DEFAULT, ListOf, Paging, PagingByTime, PagingWithinTimes
+from remit.schema.operation import Operation
+from remit.schema.wire import JsonMap
 from remit.server.cursors import decode_list_cursor
-from remit.server.operations import OPERATIONS
-from remit.server.requests import Query, encoded_response
+from remit.server.routes import Call, handles
 
-LIMITS_MAX = {
-    "/v1/deployment_runs": 1_000,
-    "/v1/deployments": LIMIT_MAX,
-    "/v1/memory_stores": LIMIT_MAX,
-    "/v1/skills": 1_000,
-    "/v1/vaults": LIMIT_MAX,
-}
-"""The lists, and how much of each may be asked for at once. Making one of these things is refused by name."""
-_FLAGS = frozenset({"include_archived", "has_error"})
+LongLimit = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+
+
+class DeploymentRunPaging(PagingWithinTimes, frozen=True):
+    """As the hosted platform takes it."""
+
+    limit: LongLimit = LIMIT_DEFAULT
+    deployment_id: str | None = None
+    has_error: bool = False
+    trigger_type: str | None = None
+
+
+class DeploymentPaging(PagingByTime, frozen=True):
+    """As the hosted platform takes it."""
+
+    agent_id: str | None = None
+    include_archived: bool = False
+    status: str | None = None
+
+
+class SkillPaging(Paging, frozen=True):
+    """As the hosted platform takes it."""
+
+    limit: LongLimit = LIMIT_DEFAULT
+    source: str | None = None
+
+
+class VaultPaging(Paging, frozen=True):
+    """As the hosted platform takes it."""
+
+    include_archived: bool = False
+
+
+def _list_of_none(path: str, what: str, query: type[Paging]) -> Operation[..., None, Paging, ListOf[JsonMap]]:
+    return Operation("GET", path, f"List {what}: there are none", query=query, answer=ListOf[JsonMap])
 
 
 class EmptyLists:
     """GET of each of these paths."""
 
-    def routes(self) -> list[Route]:
-        return [Route(path, self.list, methods=["GET"]) for path in LIMITS_MAX]
-
-    async def list(self, request: Request) -> Response:
+    @handles(
+        _list_of_none("/v1/deployment_runs", "deployment runs", DeploymentRunPaging),
+        _list_of_none("/v1/deployments", "deployments", DeploymentPaging),
+        _list_of_none("/v1/skills", "skills", SkillPaging),
+        _list_of_none("/v1/vaults", "vaults", VaultPaging),
+    )
+    async def list(self, call: Call[None, Paging]) -> ListOf[JsonMap]:
         """Nothing; a query that the list does not take is refused as anywhere."""
-        path: str = request.scope["path"]
-        names = [name.removesuffix("[]") for name in OPERATIONS[f"GET {path}"].query]
-        query = Query(request, names)
-        query.number("limit", minimum=1, maximum=LIMITS_MAX[path], default=LIMIT_DEFAULT)
-        for name in names:
-            if name in _FLAGS:
-                query.flag(name)
-            elif name.startswith("created_at"):
-                query.time_us(name)
-            elif name == "page" and (text := query.text(name)) is not None:
-                decode_list_cursor(text, list=path, is_ascending=False)
-            elif name != "limit":
-                query.text(name)
-        return encoded_response(encode_list((), None))
+        if call.query.page is not None:
+            decode_list_cursor(call.query.page, list=call.operation.path, is_ascending=False)
+        return {"data": [], "next_page": None}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from remit.resources.environment_uses import environment_users
 from remit.resources.environments import environment_to_wire, in_use
-from remit.schema.environments import EnvironmentCreate, EnvironmentUpdate
-from remit.server.auth import principal_of
-from remit.server.listing import PAGING, read_page, resource_list
-from remit.server.requests import Query, json_response, read_nothing, read_params
+from remit.schema import environments
+from remit.schema.environments import (
+    Environment,
+    EnvironmentCreate,
+    EnvironmentDeleted,
+    EnvironmentPaging,
+    EnvironmentUpdate,
+)
+from remit.schema.operation import NoQuery
+from remit.server.listing import read_page, resource_list
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 
 
@@ -19,71 +24,37 @@ class EnvironmentRoutes:
     """Create, retrieve, update, list, archive, delete."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        self._sessions = services.sessions
         self._environments = services.environments
 
-    def routes(self) -> list[Route]:
-        """In the order of the API's documentation."""
-        return [
-            Route("/v1/environments", self.create, methods=["POST"]),
-            Route("/v1/environments", self.list, methods=["GET"]),
-            Route("/v1/environments/{environment_id}", self.retrieve, methods=["GET"]),
-            Route("/v1/environments/{environment_id}", self.update, methods=["POST", "PATCH"]),
-            Route("/v1/environments/{environment_id}", self.delete, methods=["DELETE"]),
-            Route("/v1/environments/{environment_id}/archive", self.archive, methods=["POST"]),
-        ]
+    @handles(environments.CREATE)
+    async def create(self, call: Call[EnvironmentCreate, NoQuery]) -> Environment:
+        return environment_to_wire(await self._environments.create(call.principal, call.body))
 
-    async def create(self, request: Request) -> Response:
-        Query(request)
-        params = await read_params(
-            request, EnvironmentCreate, bytes_max=self._services.settings.body_bytes_max
-        )
-        return json_response(
-            environment_to_wire(await self._environments.create(principal_of(request), params))
-        )
+    @handles(environments.RETRIEVE)
+    async def retrieve(self, call: Call[None, NoQuery], environment_id: str) -> Environment:
+        return environment_to_wire(await self._environments.retrieve(call.principal, environment_id))
 
-    async def retrieve(self, request: Request) -> Response:
-        Query(request)
-        environment_id: str = request.path_params["environment_id"]
-        return json_response(
-            environment_to_wire(await self._environments.retrieve(principal_of(request), environment_id))
-        )
+    @handles(environments.UPDATE)
+    async def update(self, call: Call[EnvironmentUpdate, NoQuery], environment_id: str) -> Environment:
+        return environment_to_wire(await self._environments.update(call.principal, environment_id, call.body))
 
-    async def update(self, request: Request) -> Response:
-        Query(request)
-        params = await read_params(
-            request, EnvironmentUpdate, bytes_max=self._services.settings.body_bytes_max
-        )
-        environment_id: str = request.path_params["environment_id"]
-        return json_response(
-            environment_to_wire(
-                await self._environments.update(principal_of(request), environment_id, params)
-            )
-        )
+    @handles(environments.ARCHIVE)
+    async def archive(self, call: Call[None, NoQuery], environment_id: str) -> Environment:
+        return environment_to_wire(await self._environments.archive(call.principal, environment_id))
 
-    async def archive(self, request: Request) -> Response:
-        Query(request)
-        await read_nothing(request)
-        environment_id: str = request.path_params["environment_id"]
-        return json_response(
-            environment_to_wire(await self._environments.archive(principal_of(request), environment_id))
-        )
-
-    async def delete(self, request: Request) -> Response:
-        Query(request)
-        await read_nothing(request)
-        environment_id: str = request.path_params["environment_id"]
-        principal = principal_of(request)
-        await self._environments.retrieve(principal, environment_id)
-        if users := await environment_users(self._services.sessions, principal, environment_id):
+    @handles(environments.DELETE)
+    async def delete(self, call: Call[None, NoQuery], environment_id: str) -> EnvironmentDeleted:
+        await self._environments.retrieve(call.principal, environment_id)
+        if users := await environment_users(self._sessions, call.principal, environment_id):
             raise in_use(environment_id, users)
-        await self._environments.delete(principal, environment_id)
-        return json_response({"id": environment_id, "type": "environment_deleted"})
+        await self._environments.delete(call.principal, environment_id)
+        return {"id": environment_id, "type": "environment_deleted"}
 
-    async def list(self, request: Request) -> Response:
-        query = Query(request, (*PAGING, "include_archived"))
-        page = read_page(query, list="environments")
+    @handles(environments.LIST)
+    async def list(self, call: Call[None, EnvironmentPaging]) -> ASGIApp:
+        page = read_page(call.query, list="environments")
         resources = await self._environments.list(
-            principal_of(request), page.query(), include_archived=query.flag("include_archived")
+            call.principal, page.query(), include_archived=call.query.include_archived
         )
         return resource_list(page, resources, environment_to_wire)

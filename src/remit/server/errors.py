@@ -38,6 +38,8 @@ _KINDS: dict[type[RemitError], _Kind] = {
     errors.Forbidden: _Kind(403, "permission_error"),
     errors.NotFound: _Kind(404, "not_found_error"),
     errors.Conflict: _Kind(409, "conflict_error", should_retry=False),
+    errors.PathConflict: _Kind(409, "memory_path_conflict_error", should_retry=False),
+    errors.PreconditionFailed: _Kind(409, "memory_precondition_failed_error", should_retry=False),
     errors.SequenceConflict: _Kind(409, "conflict_error", should_retry=True),
     errors.RateLimited: _Kind(429, "rate_limit_error"),
     errors.Overloaded: _Kind(529, "overloaded_error"),

@@ -9,15 +9,13 @@ import msgspec
 
 from remit.clock import parse_rfc3339
 from remit.interfaces import SessionStore
-from remit.schema.lists import EVENTS_LIMIT_DEFAULT, EVENTS_LIMIT_MAX
+from remit.schema.lists import Paging
 from remit.server.cursors import EventsCursor, decode_events_cursor, encode
-from remit.server.requests import Query
 from remit.streams.reading import BYTES_PER_READ, ROWS_PER_READ, is_all, size_bytes
 from remit.values import EventRow, JsonObject, Principal
 
 PAGE_BYTES_MAX = 8 << 20
 """A page ends with the event that fills this, however many were asked for."""
-EVENT_PAGING = ("limit", "page", "order")
 SEQ_MAX = 2**62
 
 
@@ -55,8 +53,8 @@ class EventPage(NamedTuple):
     next_page: str | None
 
 
-class EventPaging(msgspec.Struct, frozen=True, kw_only=True):
-    """`limit`, `page` and `order` of one request."""
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a page begins, how long it is and which way it goes."""
 
     list: str
     limit: int
@@ -64,14 +62,12 @@ class EventPaging(msgspec.Struct, frozen=True, kw_only=True):
     cursor: EventsCursor | None
 
     @classmethod
-    def read(cls, query: Query, stream_id: str) -> EventPaging:
+    def read(cls, query: Paging, stream_id: str, *, is_ascending: bool = True) -> Place:
         """Raises InvalidRequest."""
-        name = f"events of {stream_id}"
-        is_ascending = query.choice("order", ("asc", "desc"), default="asc") == "asc"
-        page = query.text("page")
+        name, page = f"events of {stream_id}", query.page
         return cls(
             list=name,
-            limit=query.number("limit", minimum=1, maximum=EVENTS_LIMIT_MAX, default=EVENTS_LIMIT_DEFAULT),
+            limit=query.limit,
             is_ascending=is_ascending,
             cursor=decode_events_cursor(page, list=name, is_ascending=is_ascending) if page else None,
         )
@@ -87,29 +83,29 @@ async def list_events(
     store: SessionStore,
     principal: Principal,
     stream_id: str,
-    paging: EventPaging,
+    place: Place,
     shown: EventFilter,
     pending: Sequence[JsonObject] = (),
 ) -> EventPage:
     """One page. Ascending: rows, then pending input; descending the other way round."""
     waiting = [event for event in pending if shown.matches_pending(event)]
-    if paging.is_ascending:
-        return await _ascending(store, principal, stream_id, paging, shown, waiting)
-    return await _descending(store, principal, stream_id, paging, shown, waiting)
+    if place.is_ascending:
+        return await _ascending(store, principal, stream_id, place, shown, waiting)
+    return await _descending(store, principal, stream_id, place, shown, waiting)
 
 
 async def _ascending(
     store: SessionStore,
     principal: Principal,
     stream_id: str,
-    paging: EventPaging,
+    place: Place,
     shown: EventFilter,
     waiting: Sequence[JsonObject],
 ) -> EventPage:
-    cursor = paging.cursor
+    cursor = place.cursor
     seq = cursor.seq if cursor is not None else 0
     found: list[EventRow] = []
-    while not _is_full(found, paging.limit):
+    while not _is_full(found, place.limit):
         rows = await store.read(
             principal,
             stream_id,
@@ -122,20 +118,20 @@ async def _ascending(
         if is_all(rows):
             break
         seq = rows[-1].seq
-    page = _page_of(found, paging.limit)
+    page = _page_of(found, place.limit)
     items = [row.body for row in page]
     last_seq = page[-1].seq if page else (cursor.seq if cursor is not None else 0)
     if len(found) > len(page):
-        return EventPage(items, paging.next(last_seq, None))
+        return EventPage(items, place.next(last_seq, None))
     # An input that was consumed since the last page is among the rows now.
     seen = {row.event_id for row in page}
     rest = [
         e for e in _after(waiting, cursor.pending_id if cursor is not None else None) if e["id"] not in seen
     ]
-    room = rest[: paging.limit - len(items)]
+    room = rest[: place.limit - len(items)]
     items.extend(msgspec.json.encode(event) for event in room)
     if len(room) < len(rest):
-        return EventPage(items, paging.next(last_seq, str(room[-1]["id"]) if room else None))
+        return EventPage(items, place.next(last_seq, str(room[-1]["id"]) if room else None))
     return EventPage(items, None)
 
 
@@ -143,22 +139,22 @@ async def _descending(
     store: SessionStore,
     principal: Principal,
     stream_id: str,
-    paging: EventPaging,
+    place: Place,
     shown: EventFilter,
     waiting: Sequence[JsonObject],
 ) -> EventPage:
-    cursor = paging.cursor
+    cursor = place.cursor
     newest_first = list(reversed(waiting))
     if cursor is None:
         rest = newest_first
     else:
         rest = list(_after(newest_first, cursor.pending_id)) if cursor.pending_id is not None else []
-    room = rest[: paging.limit]
+    room = rest[: place.limit]
     items = [msgspec.json.encode(event) for event in room]
     if len(room) < len(rest):
-        return EventPage(items, paging.next(SEQ_MAX, str(room[-1]["id"])))
+        return EventPage(items, place.next(SEQ_MAX, str(room[-1]["id"])))
     before_seq = cursor.seq if cursor is not None else SEQ_MAX
-    wanted = paging.limit - len(items)
+    wanted = place.limit - len(items)
     found: list[EventRow] = []
     while not _is_full(found, wanted):
         rows = await store.read_before(
@@ -177,7 +173,7 @@ async def _descending(
     items.extend(row.body for row in page)
     if len(found) > len(page):
         last_seq = page[-1].seq if page else (cursor.seq if cursor is not None else SEQ_MAX)
-        return EventPage(items, paging.next(last_seq, None))
+        return EventPage(items, place.next(last_seq, None))
     return EventPage(items, None)
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import msgspec
 from msgspec.structs import replace
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from remit.errors import Conflict, HoldRefused, InvalidRequest, WrongState
+from remit.errors import Conflict, HoldRefused, InvalidRequest
 from remit.ids import Ids
 from remit.resources.budgets import has_priced_verifier, reserve_for_graders
 from remit.resources.environment_config import packages_of
@@ -20,23 +18,25 @@ from remit.resources.inbound import admit, require_room, stored_events, tool_use
 from remit.resources.message_files import pin_files, read_rubrics
 from remit.resources.session_kind import SESSION, summarize
 from remit.resources.session_wire import pending_events, with_receipt
-from remit.schema.events import EVENT_TYPES, STAMPED_ON_RECEIPT, InboundEvent, SendEvents
-from remit.schema.lists import encode_list
-from remit.server.auth import principal_of
-from remit.server.event_list import EVENT_PAGING, EventFilter, EventPaging, list_events
+from remit.schema import events as wire
+from remit.schema.events import (
+    STAMPED_ON_RECEIPT,
+    InboundEvent,
+    SendEvents,
+    SessionEventPaging,
+    SessionEventsAfter,
+    ThreadEventPaging,
+)
+from remit.schema.lists import Paging, encode_list
+from remit.schema.operation import NoQuery
+from remit.server.event_list import EventFilter, Place, list_events
 from remit.server.outcomes import check_verifiers
 from remit.server.publishing import publish_received
-from remit.server.requests import (
-    CREATED_AT,
-    Query,
-    encoded_response,
-    json_response,
-    read_nothing,
-    read_params,
-)
+from remit.server.requests import encoded_response, json_response
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.server.sessions import require_primary_thread
-from remit.server.sse import EventStream, every_type, stream_response
+from remit.server.sse import every_type, stream_response
 from remit.session.events import received
 from remit.session.rows import FilesPinned
 from remit.session.state import INPUT_TYPES_STARTING, SessionState
@@ -52,28 +52,15 @@ class EventRoutes:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def routes(self) -> list[Route]:
-        """In the order of the API's documentation."""
-        session, thread = "/v1/sessions/{session_id}", "/v1/sessions/{session_id}/threads/{thread_id}"
-        return [
-            Route(f"{session}/events", self.send, methods=["POST"]),
-            Route(f"{session}/events", self.list, methods=["GET"]),
-            *_streams(session, self.stream),
-            Route(f"{thread}/events", self.list_of_thread, methods=["GET"]),
-            *_streams(thread, self.stream_of_thread),
-            Route(f"{thread}/archive", self.archive_thread, methods=["POST"]),
-        ]
-
-    async def send(self, request: Request) -> Response:
-        Query(request)
-        services, principal = self._services, principal_of(request)
-        session_id: str = request.path_params["session_id"]
-        params = await read_params(request, SendEvents, bytes_max=services.settings.body_bytes_max)
-        new_id = _id_maker(services.ids, session_id, request.headers.get("idempotency-key"))
-        sent = await read_rubrics(services.files, principal, params.events)
+    @handles(wire.SEND)
+    async def send(self, call: Call[SendEvents, NoQuery], session_id: str) -> ASGIApp:
+        services, principal, given = self._services, call.principal, call.body.events
+        key = call.request.headers.get("idempotency-key")
+        new_id = _id_maker(services.ids, session_id, key)
+        sent = await read_rubrics(services.files, principal, given)
         events = stored_events(sent, lambda index: new_id("sevt", index), lambda index: new_id("outc", index))
         state, _ = await services.states.load(principal, session_id)
-        if "idempotency-key" in request.headers:
+        if key is not None:
             repeated = await self._answer_to_repeat(principal, state, events, new_id)
             if repeated is not None:
                 return repeated
@@ -85,7 +72,7 @@ class EventRoutes:
             cast("Sequence[str]", state.created.get("toolchains") or ()),
             has_packages=bool(packages_of(cast("JsonObject", state.created.get("config") or {}))),
         )
-        known = await self._known_uses(principal, session_id, tool_use_references(params.events))
+        known = await self._known_uses(principal, session_id, tool_use_references(given))
         files = await pin_files(services.files, principal, sent)
         if files:
             needed = [str(file["sha256"]) for file in files.values()]
@@ -102,55 +89,61 @@ class EventRoutes:
         ]
         return json_response({"data": shown})
 
-    async def list(self, request: Request) -> Response:
-        query = Query(request, (*EVENT_PAGING, *CREATED_AT, "types"))
-        types = query.texts("types", among=EVENT_TYPES, limit=len(EVENT_TYPES))
+    @handles(wire.LIST)
+    async def list(self, call: Call[None, SessionEventPaging], session_id: str) -> ASGIApp:
+        query = call.query
         shown = EventFilter(
-            selects=types.__contains__ if types else every_type,
-            after_us=query.created_after_us(),
-            before_us=query.created_before_us(),
+            selects=query.types.__contains__ if query.types else every_type,
+            after_us=query.created_after_us,
+            before_us=query.created_before_us,
         )
-        return await self._list(request, query, shown)
+        return await self._list(call.principal, session_id, query, shown, is_ascending=query.order == "asc")
 
-    async def stream(self, request: Request) -> EventStream:
-        session_id: str = request.path_params["session_id"]
-        await self._services.states.load(principal_of(request), session_id)
+    @handles(wire.STREAM, wire.STREAM_BY_ITS_OTHER_NAME)
+    async def stream(self, call: Call[None, SessionEventsAfter], session_id: str) -> ASGIApp:
+        await self._services.states.load(call.principal, session_id)
         return await stream_response(
-            self._services, request, session_id, last_types=SESSION.final, takes_deltas=True
+            self._services, call, session_id, last_types=SESSION.final, deltas=call.query.event_deltas
         )
 
-    async def list_of_thread(self, request: Request) -> Response:
-        await self._require_thread(request)
-        query = Query(request, ("limit", "page"))
-        return await self._list(request, query, EventFilter(selects=_is_of_thread))
+    @handles(wire.LIST_OF_THREAD)
+    async def list_of_thread(
+        self, call: Call[None, ThreadEventPaging], session_id: str, thread_id: str
+    ) -> ASGIApp:
+        await self._require_thread(call.principal, session_id, thread_id)
+        return await self._list(call.principal, session_id, call.query, EventFilter(selects=_is_of_thread))
 
-    async def stream_of_thread(self, request: Request) -> EventStream:
-        await self._require_thread(request)
+    @handles(wire.STREAM_OF_THREAD, wire.STREAM_OF_THREAD_BY_ITS_OTHER_NAME)
+    async def stream_of_thread(
+        self, call: Call[None, SessionEventsAfter], session_id: str, thread_id: str
+    ) -> ASGIApp:
+        await self._require_thread(call.principal, session_id, thread_id)
         return await stream_response(
             self._services,
-            request,
-            request.path_params["session_id"],
+            call,
+            session_id,
             last_types=SESSION.final,
             selects=_is_of_thread,
-            takes_deltas=True,
+            deltas=call.query.event_deltas,
         )
 
-    async def archive_thread(self, request: Request) -> Response:
-        Query(request)
-        await read_nothing(request)
-        await self._require_thread(request)
-        raise WrongState("The primary thread ends with its session; archive the session instead.")
+    async def _require_thread(self, principal: Principal, session_id: str, thread_id: str) -> None:
+        state, _ = await self._services.states.load(principal, session_id)
+        require_primary_thread(state, thread_id)
 
-    async def _require_thread(self, request: Request) -> None:
-        state, _ = await self._services.states.load(principal_of(request), request.path_params["session_id"])
-        require_primary_thread(state, request.path_params["thread_id"])
-
-    async def _list(self, request: Request, query: Query, shown: EventFilter) -> Response:
-        principal, session_id = principal_of(request), str(request.path_params["session_id"])
-        paging = EventPaging.read(query, session_id)
+    async def _list(
+        self,
+        principal: Principal,
+        session_id: str,
+        query: Paging,
+        shown: EventFilter,
+        *,
+        is_ascending: bool = True,
+    ) -> ASGIApp:
+        place = Place.read(query, session_id, is_ascending=is_ascending)
         state, _ = await self._services.states.load(principal, session_id)
         page = await list_events(
-            self._services.sessions, principal, session_id, paging, shown, pending_events(state)
+            self._services.sessions, principal, session_id, place, shown, pending_events(state)
         )
         return encoded_response(encode_list(page.items, page.next_page))
 
@@ -172,8 +165,7 @@ class EventRoutes:
         }
 
         async def attempt() -> Appended:
-            accounts = await services.sessions.accounts(principal, session_id)
-            state, _ = await services.states.load(principal, session_id)
+            state, _, accounts = await services.states.load_all(principal, session_id)
             admit(state, params, known)
             require_room(state, events)
             append = _receipt(
@@ -213,7 +205,7 @@ class EventRoutes:
         state: SessionState,
         events: Sequence[JsonObject],
         new_id: Callable[[str, int], str],
-    ) -> Response | None:
+    ) -> ASGIApp | None:
         """What the first request with this Idempotency-Key was answered, if there was one."""
         sessions, session_id = self._services.sessions, state.session_id
         shown: list[JsonObject] = []
@@ -229,11 +221,6 @@ class EventRoutes:
         if await sessions.find_events(principal, session_id, new_id("sevt", len(events))):
             raise _is_other_body()
         return json_response({"data": shown})
-
-
-def _streams(of: str, stream: Callable[[Request], Awaitable[EventStream]]) -> list[Route]:
-    """Quickstarts and clients of other languages know the one path, the SDKs for the one thing the other."""
-    return [Route(f"{of}{path}", stream, methods=["GET"]) for path in ("/events/stream", "/stream")]
 
 
 def _pins(ids: Ids, events: Sequence[JsonObject], files: dict[str, JsonObject]) -> tuple[NewEvent, ...]:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import StreamingResponse
+from starlette.types import ASGIApp
 
 from remit.errors import InvalidRequest, NotFound
 from remit.resources.files import Upload, body_of, file_to_wire
 from remit.resources.session_files import session_file_ids
-from remit.schema.files import (
-    FILE_IDS_MAX,
-    FILES_LIMIT_DEFAULT,
-    FILES_LIMIT_MAX,
-    UploadFields,
-)
+from remit.schema import files
+from remit.schema.files import FILES_LIMIT_DEFAULT, FileDeleted, FileMetadata, FilePaging, UploadFields
 from remit.schema.lists import encode_list
+from remit.schema.operation import NoQuery
 from remit.schema.wire import convert
-from remit.server.auth import principal_of
 from remit.server.cursors import ListPage, decode_list_cursor
 from remit.server.multipart import Multipart
 from remit.server.outputs import settled_state
-from remit.server.requests import Query, encoded_response, json_response, read_nothing, refuse_compressed
+from remit.server.requests import encoded_response, pieces
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.values import Principal, Resource
 
@@ -47,26 +43,15 @@ class FileRoutes:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def routes(self) -> list[Route]:
-        """In the order of the API's documentation."""
-        return [
-            Route("/v1/files", self.upload, methods=["POST"]),
-            Route("/v1/files", self.list, methods=["GET"]),
-            Route("/v1/files/{file_id}", self.retrieve, methods=["GET"]),
-            Route("/v1/files/{file_id}", self.delete, methods=["DELETE"]),
-            Route("/v1/files/{file_id}/content", self.download, methods=["GET"]),
-        ]
-
-    async def upload(self, request: Request) -> Response:
-        Query(request)
-        refuse_compressed(request)
-        files, principal = self._services.files, principal_of(request)
-        body = Multipart(request.headers.get("content-type", ""), _chunks(request))
+    @handles(files.UPLOAD)
+    async def upload(self, call: Call[None, NoQuery]) -> FileMetadata:
+        kept, principal = self._services.files, call.principal
+        body = Multipart(call.request.headers.get("content-type", ""), pieces(call.request))
         try:
-            async with files.uploading(principal) as upload:
+            async with kept.uploading(principal) as upload:
                 parts = await _read(body, upload)
                 given = convert(_numbers(parts.fields), UploadFields, what="body")
-                resource = await files.create(
+                resource = await kept.create(
                     principal,
                     upload,
                     filename=parts.filename,
@@ -75,13 +60,13 @@ class FileRoutes:
                 )
         finally:
             await body.close()
-        return json_response(file_to_wire(resource))
+        return file_to_wire(resource)
 
-    async def list(self, request: Request) -> Response:
-        query = Query(request, ("ids", "limit", "page", "scope_id"))
-        principal = principal_of(request)
-        ids, scope_id = query.any_texts("ids", limit=FILE_IDS_MAX), query.text("scope_id")
-        if ids and (query.text("page") or query.text("limit")):
+    @handles(files.LIST)
+    async def list(self, call: Call[None, FilePaging]) -> ASGIApp:
+        query, principal = call.query, call.principal
+        ids, scope_id = query.ids, query.scope_id
+        if ids and (query.page or query.limit):
             raise InvalidRequest("`ids[]`: goes without `page` and `limit`; remove them.")
         if ids:
             found = await self._services.files.find(principal, ids)
@@ -93,18 +78,16 @@ class FileRoutes:
             found = await self._of_session(principal, scope_id, page)
         return _answer(found[: page.limit], page.next_page([(file.created_at_us, file.id) for file in found]))
 
-    async def retrieve(self, request: Request) -> Response:
-        Query(request)
-        resource = await self._services.files.retrieve(principal_of(request), request.path_params["file_id"])
-        return json_response(file_to_wire(resource))
+    @handles(files.RETRIEVE)
+    async def retrieve(self, call: Call[None, NoQuery], file_id: str) -> FileMetadata:
+        return file_to_wire(await self._services.files.retrieve(call.principal, file_id))
 
-    async def download(self, request: Request) -> Response:
-        Query(request)
-        files = self._services.files
-        resource = await files.usable(principal_of(request), request.path_params["file_id"])
+    @handles(files.DOWNLOAD)
+    async def download(self, call: Call[None, NoQuery], file_id: str) -> ASGIApp:
+        resource = await self._services.files.usable(call.principal, file_id)
         body = body_of(resource)
         return StreamingResponse(
-            files.stream(resource),
+            self._services.files.stream(resource),
             media_type=body.mime_type,
             headers={
                 "content-length": str(body.size_bytes),
@@ -114,12 +97,10 @@ class FileRoutes:
             },
         )
 
-    async def delete(self, request: Request) -> Response:
-        Query(request)
-        await read_nothing(request)
-        file_id: str = request.path_params["file_id"]
-        await self._services.files.delete(principal_of(request), file_id)
-        return json_response({"id": file_id, "type": "file_deleted"})
+    @handles(files.DELETE)
+    async def delete(self, call: Call[None, NoQuery], file_id: str) -> FileDeleted:
+        await self._services.files.delete(call.principal, file_id)
+        return {"id": file_id, "type": "file_deleted"}
 
     async def _of_session(self, principal: Principal, session_id: str, page: ListPage) -> list[Resource]:
         """The session's copies and outputs, newest first; an unknown scope has no files."""
@@ -134,19 +115,18 @@ class FileRoutes:
         return found[: page.limit + 1]
 
 
-def _read_page(query: Query, *, list: str) -> ListPage:
-    text = query.text("page")
+def _read_page(query: FilePaging, *, list: str) -> ListPage:
     return ListPage(
         list=list,
-        limit=query.number("limit", minimum=1, maximum=FILES_LIMIT_MAX, default=FILES_LIMIT_DEFAULT),
+        limit=query.limit or FILES_LIMIT_DEFAULT,
         is_ascending=False,
-        cursor=decode_list_cursor(text, list=list, is_ascending=False) if text else None,
+        cursor=decode_list_cursor(query.page, list=list, is_ascending=False) if query.page else None,
     )
 
 
-def _answer(files: Sequence[Resource], next_page: str | None) -> Response:
+def _answer(found: Sequence[Resource], next_page: str | None) -> ASGIApp:
     return encoded_response(
-        encode_list([msgspec.json.encode(file_to_wire(file)) for file in files], next_page)
+        encode_list([msgspec.json.encode(file_to_wire(file)) for file in found], next_page)
     )
 
 
@@ -174,11 +154,3 @@ async def _read(body: Multipart, upload: Upload) -> _Parts:
     if not parts.has_file:
         raise InvalidRequest("`file` is required; add the part.")
     return parts
-
-
-async def _chunks(request: Request) -> AsyncGenerator[bytes]:
-    try:
-        async for chunk in request.stream():
-            yield chunk
-    except ClientDisconnect as error:
-        raise InvalidRequest("The upload broke off; send it again.") from error

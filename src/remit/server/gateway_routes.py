@@ -1,8 +1,6 @@
-"""All routes of the gateway, put together."""
+"""All operations of the gateway, put together."""
 
 from __future__ import annotations
-
-from starlette.routing import Route
 
 from remit.gateway.direct_calls import DirectCalls
 from remit.server.chat_completions import ChatCompletionsRoutes
@@ -12,11 +10,11 @@ from remit.server.responses import ResponsesRoutes
 from remit.server.services import Services
 
 
-def gateway_routes(services: Services, calls: DirectCalls) -> list[Route]:
+def gateway_routes(services: Services, calls: DirectCalls) -> list[object]:
     """Three protocols, one ledger."""
     return [
-        *MessagesRoutes(services, calls).routes(),
-        *CountTokensRoutes(services, calls).routes(),
-        *ChatCompletionsRoutes(services, calls).routes(),
-        *ResponsesRoutes(services, calls).routes(),
+        MessagesRoutes(services, calls),
+        CountTokensRoutes(services, calls),
+        ChatCompletionsRoutes(services, calls),
+        ResponsesRoutes(services, calls),
     ]

@@ -6,26 +6,26 @@ import secrets
 from collections.abc import Sequence
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from remit.clock import rfc3339
 from remit.errors import NotFound, WrongState
-from remit.schema.keys import KeyCreate, KeyRevoke, LinkCreate
+from remit.schema import keys
+from remit.schema.keys import Key, KeyCreate, KeyPaging, KeyRevoke, Link, LinkCreate, NewKey
 from remit.schema.lists import encode_list
-from remit.schema.wire import convert, decode
-from remit.server.auth import hash_key, principal_of
-from remit.server.listing import PAGING, read_page
-from remit.server.reach import READ, READ_ONE, require_operator
-from remit.server.requests import Query, encoded_response, json_response, read_body, read_params
+from remit.schema.operation import NoQuery
+from remit.schema.wire import convert
+from remit.server.auth import hash_key
+from remit.server.listing import read_page
+from remit.server.requests import encoded_response
+from remit.server.routes import Call, handles
+from remit.server.scopes import READ, READ_ONE
 from remit.server.services import Services
-from remit.values import JsonObject, JsonValue, KeyRow, Principal
+from remit.values import KeyRow, Principal
 
 KEY_PREFIX = "rk_"
 LINK_PREFIX = "rl_"
 SECRET_BYTES = 32
-BODY_BYTES_MAX = 1 << 16
 NOT_SERVED_CODE = "pages_not_served"
 
 
@@ -36,19 +36,9 @@ class KeyRoutes:
         self._services = services
         self._public_url = public_url
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/v1/keys", self.create, methods=["POST"]),
-            Route("/v1/keys", self.list, methods=["GET"]),
-            Route("/v1/keys/{key_id}/revoke", self.revoke, methods=["POST"]),
-            Route("/v1/links", self.create_link, methods=["POST"]),
-        ]
-
-    async def create(self, request: Request) -> Response:
-        Query(request)
-        principal, services = principal_of(request), self._services
-        params = await read_params(request, KeyCreate, bytes_max=BODY_BYTES_MAX)
-        require_operator(principal)
+    @handles(keys.CREATE)
+    async def create(self, call: Call[KeyCreate, NoQuery]) -> NewKey:
+        principal, services, params = call.principal, self._services, call.body
         secret = new_secret(KEY_PREFIX)
         now_us = services.clock.now_us()
         key = KeyRow(
@@ -62,15 +52,13 @@ class KeyRoutes:
             expires_at_us=_expiry(now_us, params.expires_in_seconds),
         )
         await services.catalog.put_key(key)
-        return json_response({**key_view(key), "secret": secret})
+        return {**key_view(key), "secret": secret}
 
-    async def list(self, request: Request) -> Response:
-        query = Query(request, (*PAGING, "workspace_id"))
-        principal = principal_of(request)
-        require_operator(principal)
-        named = query.text("workspace_id")
-        workspace_id = principal.workspace_id if named is None else workspace_named(named)
-        page = read_page(query, list="keys")
+    @handles(keys.LIST)
+    async def list(self, call: Call[None, KeyPaging]) -> ASGIApp:
+        named = call.query.workspace_id
+        workspace_id = call.principal.workspace_id if named is None else workspace_named(named)
+        page = read_page(call.query, list="keys")
         after = page.query().position
         found = [
             key
@@ -82,16 +70,11 @@ class KeyRoutes:
             encode_list(items, page.next_page([(key.created_at_us, key.id) for key in found]))
         )
 
-    async def revoke(self, request: Request) -> Response:
-        Query(request)
-        principal, services = principal_of(request), self._services
-        body = await read_body(request, bytes_max=BODY_BYTES_MAX)
-        params = decode(body, KeyRevoke) if body.strip() else KeyRevoke()
-        if params.workspace_id not in (None, principal.workspace_id):
-            require_operator(principal)
-        workspace_id = params.workspace_id or principal.workspace_id
-        key = _find(await services.catalog.list_keys(workspace_id), str(request.path_params["key_id"]))
-        require_operator(principal)
+    @handles(keys.REVOKE)
+    async def revoke(self, call: Call[KeyRevoke, NoQuery], key_id: str) -> Key:
+        principal, services = call.principal, self._services
+        workspace_id = call.body.workspace_id or principal.workspace_id
+        key = _find(await services.catalog.list_keys(workspace_id), key_id)
         if key.id == principal.actor:
             raise WrongState(
                 f"Key {key.id!r} is the one you ask with; revoke it with another operator's key."
@@ -99,13 +82,12 @@ class KeyRoutes:
         if key.revoked_at_us is None:
             key = msgspec.structs.replace(key, revoked_at_us=services.clock.now_us())
             await services.catalog.put_key(key)
-        return json_response(key_view(key))
+        return key_view(key)
 
-    async def create_link(self, request: Request) -> Response:
+    @handles(keys.LINK)
+    async def create_link(self, call: Call[LinkCreate, NoQuery]) -> Link:
         """A token for a page, made of what the caller may read anyway."""
-        Query(request)
-        principal, services = principal_of(request), self._services
-        params = await read_params(request, LinkCreate, bytes_max=BODY_BYTES_MAX)
+        principal, services, params = call.principal, self._services, call.body
         path = "/" if params.id is None else await self._page_of(principal, params.id)
         if self._public_url is None:
             raise WrongState(
@@ -126,15 +108,13 @@ class KeyRoutes:
         await services.catalog.drop_expired_keys("link", before_us=now_us)
         await services.catalog.put_key(key)
         view = key_view(key)
-        return json_response(
-            {
-                "id": key.id,
-                "type": "link",
-                "url": f"{self._public_url}{path}?token={secret}",
-                "scopes": view["scopes"],
-                "expires_at": view["expires_at"],
-            }
-        )
+        return {
+            "id": key.id,
+            "type": "link",
+            "url": f"{self._public_url}{path}?token={secret}",
+            "scopes": view["scopes"],
+            "expires_at": view["expires_at"],
+        }
 
     async def _page_of(self, principal: Principal, stream_id: str) -> str:
         try:
@@ -150,14 +130,14 @@ def new_secret(prefix: str) -> str:
     return prefix + secrets.token_urlsafe(SECRET_BYTES)
 
 
-def key_view(key: KeyRow) -> JsonObject:
+def key_view(key: KeyRow) -> Key:
     """The key as the API shows it: never its secret."""
     return {
         "id": key.id,
         "type": "key",
         "kind": key.kind,
         "name": key.name,
-        "scopes": list[JsonValue](key.scopes),
+        "scopes": list(key.scopes),
         "workspace_id": key.workspace_id,
         "created_at": rfc3339(key.created_at_us),
         "expires_at": None if key.expires_at_us is None else rfc3339(key.expires_at_us),
@@ -165,8 +145,8 @@ def key_view(key: KeyRow) -> JsonObject:
     }
 
 
-def _find(keys: Sequence[KeyRow], key_id: str) -> KeyRow:
-    found = next((key for key in keys if key.id == key_id), None)
+def _find(among: Sequence[KeyRow], key_id: str) -> KeyRow:
+    found = next((key for key in among if key.id == key_id), None)
     if found is None:
         raise NotFound(f"No key {key_id!r} in this workspace.")
     return found

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from remit.errors import InvalidRequest, Overloaded
-from remit.server.openai_errors import send_error
+from remit.server.error_forms import send_error
 
 SHUTDOWN_SECONDS = 1
 KEEP_ALIVE_SECONDS = 75
@@ -211,7 +211,7 @@ class _Edge:
             two = InvalidRequest(
                 "A request has a Content-Length or a Transfer-Encoding, not both; send one of them."
             )
-            await send_error(scope["path"], two, NO_REQUEST_ID, send, closes=True)
+            await send_error("remit", two, NO_REQUEST_ID, send, closes=True)
             return
         if scope["type"] != "http" or len(self.server.server_state.connections) <= self._connections_max:
             await self._app(scope, receive, send)
@@ -220,7 +220,7 @@ class _Edge:
             f"{self._connections_max} connections are open; close idle ones or try again in a moment.",
             retry_after_seconds=CROWDED_RETRY_SECONDS,
         )
-        await send_error(scope["path"], full, NO_REQUEST_ID, send, closes=True)
+        await send_error("remit", full, NO_REQUEST_ID, send, closes=True)
 
 
 @asynccontextmanager

@@ -8,22 +8,20 @@ from typing import TypeVar
 import msgspec
 from starlette.responses import Response
 
-from remit.schema.lists import LIMIT_DEFAULT, LIMIT_MAX, encode_list
+from remit.catalog.resources import Stored
+from remit.schema.lists import Paging, encode_list
 from remit.server.cursors import ListPage, decode_list_cursor
-from remit.server.requests import Query, encoded_response
-from remit.values import JsonObject, Resource
+from remit.server.requests import encoded_response
 
-T = TypeVar("T")
-
-PAGING = ("limit", "page")
+Config = TypeVar("Config", bound=msgspec.Struct)
 
 
-def read_page(query: Query, *, list: str, is_ascending: bool = False) -> ListPage:
+def read_page(query: Paging, *, list: str, is_ascending: bool = False) -> ListPage:
     """`limit` and `page` of a list by time of creation. Raises InvalidRequest."""
-    text = query.text("page")
+    text = query.page
     return ListPage(
         list=list,
-        limit=query.number("limit", minimum=1, maximum=LIMIT_MAX, default=LIMIT_DEFAULT),
+        limit=query.limit,
         is_ascending=is_ascending,
         cursor=decode_list_cursor(text, list=list, is_ascending=is_ascending) if text else None,
     )
@@ -31,9 +29,12 @@ def read_page(query: Query, *, list: str, is_ascending: bool = False) -> ListPag
 
 def resource_list(
     page: ListPage,
-    resources: Sequence[Resource],
-    to_wire: Callable[[Resource], JsonObject],
-    position: Callable[[Resource], tuple[int, str]] = lambda r: (r.created_at_us, r.id),
+    resources: Sequence[Stored[Config]],
+    to_wire: Callable[[Stored[Config]], object],
+    position: Callable[[Stored[Config]], tuple[int, str]] = lambda stored: (
+        stored.row.created_at_us,
+        stored.id,
+    ),
 ) -> Response:
     """One page of catalog resources; `resources` may hold one more than the limit."""
     items = [msgspec.json.encode(to_wire(resource)) for resource in resources[: page.limit]]

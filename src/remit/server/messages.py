@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.routing import Route
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp
 
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.protocols.messages import frame, message_of, request_from_messages
-from remit.schema.messages import read_messages
+from remit.schema import model_calls
+from remit.schema.messages import GivenMessages
+from remit.schema.operation import NoQuery
 from remit.server.model_calls import ModelCallResponse
-from remit.server.requests import Query, read_body
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.values import JsonObject, MessageEvent, ModelResponse
 
@@ -22,20 +23,16 @@ class MessagesRoutes:
         self._services = services
         self._calls = calls
 
-    def routes(self) -> list[Route]:
-        return [Route("/v1/messages", self.create, methods=["POST"])]
-
-    async def create(self, request: Request) -> ASGIApp:
-        Query(request)
-        given = read_messages(await read_body(request, bytes_max=self._services.settings.body_bytes_max))
-        answer = MessagesAnswer(f"msg_{request.scope['request_id'].removeprefix('req_')}")
+    @handles(model_calls.MESSAGES)
+    async def create(self, call: Call[GivenMessages, NoQuery]) -> ASGIApp:
+        answer = MessagesAnswer(f"msg_{call.request_id.removeprefix('req_')}")
         return ModelCallResponse(
             self._services,
             self._calls,
-            request,
-            request_from_messages(given, betas=betas_of(request)),
+            call,
+            request_from_messages(call.body, betas=betas_of(call.request.headers)),
             answer,
-            is_streamed=given.known.stream,
+            is_streamed=call.body.known.stream,
         )
 
 
@@ -61,7 +58,7 @@ class MessagesAnswer:
         return b"event: error\ndata: " + body + b"\n\n"
 
 
-def betas_of(request: Request) -> tuple[str, ...]:
+def betas_of(headers: Headers) -> tuple[str, ...]:
     """The values of `anthropic-beta`, from one header or several."""
-    values = ",".join(request.headers.getlist("anthropic-beta")).split(",")
+    values = ",".join(headers.getlist("anthropic-beta")).split(",")
     return tuple(value.strip() for value in values if value.strip())

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from remit.server.auth import principal_of
-from remit.server.reach import METRICS_PATH, require_operator
-from remit.server.requests import Query
+from remit.schema.operation import NoQuery, Operation
+from remit.server.routes import Call, handles
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+METRICS = Operation(
+    "GET",
+    "/metrics",
+    "Metrics of this process, as Prometheus reads them",
+    answer=bytes,
+    scope="operator",
+    gate="unlimited",  # whoever looks why the server is full must not be refused for it
+)
+OPEN_METRICS = Operation(
+    "GET",
+    METRICS.path,
+    "Metrics of this process, as Prometheus reads them, without a key",
+    answer=bytes,
+    scope="anybody",
+    gate="unlimited",
+)
 
 Render = Callable[[], Awaitable[bytes]]
 
@@ -24,25 +38,21 @@ class MetricsRoutes:
     def __init__(self, render: Render) -> None:
         self._render = render
 
-    def routes(self) -> list[Route]:
-        return [Route(METRICS_PATH, self.metrics, methods=["GET"])]
-
-    async def metrics(self, request: Request) -> Response:
-        Query(request)
-        require_operator(principal_of(request))
-        return Response(await self._render(), headers={"content-type": CONTENT_TYPE})
+    @handles(METRICS)
+    async def metrics(self, call: Call[None, NoQuery]) -> ASGIApp:
+        return await _answer(self._render)
 
 
-class OpenMetrics:
-    """An ASGI application in front of the API: answers `/metrics` without a key."""
+class OpenMetricsRoutes:
+    """The same for anybody."""
 
-    def __init__(self, app: ASGIApp, render: Render) -> None:
-        self._app = app
+    def __init__(self, render: Render) -> None:
         self._render = render
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == METRICS_PATH and scope["method"] in ("GET", "HEAD"):
-            answer = Response(await self._render(), headers={"content-type": CONTENT_TYPE})
-            await answer(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+    @handles(OPEN_METRICS)
+    async def metrics(self, call: Call[None, NoQuery]) -> ASGIApp:
+        return await _answer(self._render)
+
+
+async def _answer(render: Render) -> Response:
+    return Response(await render(), headers={"content-type": CONTENT_TYPE})

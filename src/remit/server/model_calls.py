@@ -7,20 +7,20 @@ A client that leaves cuts the call, which is then settled at a bound of its cost
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import msgspec
 import structlog
-from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from remit.clock import Clock
 from remit.errors import InvalidRequest, RemitError
 from remit.gateway.direct_calls import DirectCalls, Served
 from remit.gateway.protocols.messages import AnswerEvents
-from remit.server.auth import principal_of
-from remit.server.openai_errors import answer_for
+from remit.schema.operation import ErrorForm, NoQuery
+from remit.server.error_forms import answer_in
+from remit.server.routes import Call
 from remit.server.services import Services
 from remit.server.sse import Writer
 from remit.values import (
@@ -30,7 +30,6 @@ from remit.values import (
     ModelDelta,
     ModelRequest,
     ModelResponse,
-    Principal,
 )
 
 IDEMPOTENCY_KEY_CHARS_MAX = 256
@@ -70,7 +69,7 @@ class ModelCallResponse:
         self,
         services: Services,
         calls: DirectCalls,
-        request: Request,
+        call: Call[Any, NoQuery],
         model_request: ModelRequest,
         answer: ProtocolAnswer,
         *,
@@ -78,9 +77,10 @@ class ModelCallResponse:
     ) -> None:
         self._services = services
         self._calls = calls
-        self._principal: Principal = principal_of(request)
-        self._request_id: str = request.scope["request_id"]
-        self._key = _idempotency_key(request)
+        self._principal = call.principal
+        self._request_id = call.request_id
+        self._form: ErrorForm = call.operation.error_form
+        self._key = _idempotency_key(call.request.headers.get("idempotency-key"))
         self._model_request = model_request
         self._answer = answer
         self._is_streamed = is_streamed
@@ -91,7 +91,7 @@ class ModelCallResponse:
             tasks.start_soon(_leave_with_the_client, receive, tasks.cancel_scope)
             try:
                 if self._is_streamed:
-                    await self._stream(scope["path"], send)
+                    await self._stream(send)
                 else:
                     await self._whole(send)
             except Exception as error:
@@ -112,7 +112,7 @@ class ModelCallResponse:
         await _start(send, headers)
         await send({"type": "http.response.body", "body": body})
 
-    async def _stream(self, path: str, send: Send) -> None:
+    async def _stream(self, send: Send) -> None:
         stream = _AnswerStream(
             self._answer, self._request_id, self._model_request.model, send, self._services.clock
         )
@@ -123,7 +123,7 @@ class ModelCallResponse:
             raise failure
         if not isinstance(failure, RemitError):
             _log.error("model_stream_failed", request_id=self._request_id, exc_info=failure)
-        await stream.fail(answer_for(path, failure, self._request_id).body)
+        await stream.fail(answer_in(self._form, failure, self._request_id).body)
 
     async def _fill(self, stream: _AnswerStream) -> Exception | None:
         """Make the call; what it failed with, since a task group would wrap it."""
@@ -201,8 +201,7 @@ class _AnswerStream:
         self.writing_since = None
 
 
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key")
+def _idempotency_key(key: str | None) -> str | None:
     if key is not None and not 1 <= len(key) <= IDEMPOTENCY_KEY_CHARS_MAX:
         raise InvalidRequest(f"`Idempotency-Key`: must have 1 to {IDEMPOTENCY_KEY_CHARS_MAX} characters.")
     return key

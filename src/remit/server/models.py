@@ -6,21 +6,17 @@ import asyncio
 from collections.abc import Sequence
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from remit.clock import Clock, rfc3339
 from remit.errors import InvalidRequest, NotFound
 from remit.gateway.routing import Router
 from remit.ledger.prices import listed_model
-from remit.schema.models import (
-    LIFECYCLES,
-    MODELS_LIMIT_DEFAULT,
-    MODELS_LIMIT_MAX,
-    encode_list_by_id,
-)
-from remit.server.requests import Query, encoded_response, json_response
+from remit.schema import models
+from remit.schema.models import ModelPaging, encode_list_by_id
+from remit.schema.operation import NoQuery
+from remit.server.requests import encoded_response, json_response
+from remit.server.routes import Call, handles
 from remit.values import JsonObject, ModelInfo
 
 KEPT_SECONDS = 300.0
@@ -53,22 +49,13 @@ class ModelList:
 class ModelRoutes:
     """List and retrieve."""
 
-    def __init__(self, models: ModelList) -> None:
-        self._models = models
+    def __init__(self, listed: ModelList) -> None:
+        self._models = listed
 
-    def routes(self) -> list[Route]:
-        """In the order of the API's documentation."""
-        return [
-            Route("/v1/models", self.list, methods=["GET"]),
-            # An id may hold a slash: `local/qwen`.
-            Route("/v1/models/{model_id:path}", self.retrieve, methods=["GET"]),
-        ]
-
-    async def list(self, request: Request) -> Response:
-        query = Query(request, ("after_id", "before_id", "limit", "lifecycle"))
-        limit = query.number("limit", minimum=1, maximum=MODELS_LIMIT_MAX, default=MODELS_LIMIT_DEFAULT)
-        lifecycles = query.texts("lifecycle", among=LIFECYCLES, limit=len(LIFECYCLES))
-        after_id, before_id = query.text("after_id"), query.text("before_id")
+    @handles(models.LIST)
+    async def list(self, call: Call[None, ModelPaging]) -> ASGIApp:
+        limit, lifecycles = call.query.limit, call.query.lifecycle
+        after_id, before_id = call.query.after_id, call.query.before_id
         if after_id is not None and before_id is not None:
             raise InvalidRequest("`before_id`: goes without `after_id`; give one of them.")
         shown = [
@@ -88,9 +75,8 @@ class ModelRoutes:
         items = [msgspec.json.encode(model) for model in shown[start:end]]
         return encoded_response(encode_list_by_id(items, ids[start:end], has_more=has_more))
 
-    async def retrieve(self, request: Request) -> Response:
-        Query(request)
-        model_id: str = request.path_params["model_id"]
+    @handles(models.RETRIEVE)
+    async def retrieve(self, call: Call[None, NoQuery], model_id: str) -> ASGIApp:
         for info in await self._models.all():
             if info.id == model_id:
                 return json_response(model_to_wire(info))

@@ -1,20 +1,19 @@
-"""`GET /v1/openapi.json`: what every route takes, made from the schema's Structs and the table of operations."""
+"""`GET /v1/openapi.json`: what every route takes, made of their declarations."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from remit.server.operations import OPERATIONS, Operation
-from remit.server.refused import is_refusal
-from remit.server.requests import Query, encoded_response
+from remit.schema.operation import AnyOperation, Events, NoQuery, Operation
+from remit.server.query import query_names
+from remit.server.requests import encoded_response
+from remit.server.routes import Call, Route, handles
 
 JsonSchema = dict[str, Any]  # Any: JSON
 
@@ -24,19 +23,7 @@ DESCRIPTION = (
     "official clients can call and is not served is refused by name: docs/compatibility.md."
 )
 
-_PARAMETERS: dict[str, JsonSchema] = {
-    "limit": {"type": "integer", "minimum": 1},
-    "page": {"type": "string", "minLength": 1},
-    "order": {"type": "string", "enum": ["asc", "desc"]},
-    "include_archived": {"type": "boolean"},
-    "version": {"type": "integer", "minimum": 1},
-    "agent_version": {"type": "integer", "minimum": 1},
-}
 _TEXT: JsonSchema = {"type": "string", "minLength": 1}
-_TIME: JsonSchema = {"type": "string", "format": "date-time"}
-_TEXTS: JsonSchema = {"type": "array", "items": {"type": "string"}}
-_NOT_DESCRIBED = Operation(summary="Not described")
-"""A route that is not in the table yet; a test names it."""
 
 
 class ErrorDetails(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -60,34 +47,34 @@ class Error(msgspec.Struct, kw_only=True, tag="error", tag_field="type"):
     request_id: str
 
 
+DOCUMENT = Operation("GET", "/v1/openapi.json", "This document", answer=JsonSchema)
+
+
 class OpenApiRoutes:
     """The document, made once, of these routes and its own."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        self._routes = tuple(routes)
+        self._operations = [*(route.operation for route in routes), DOCUMENT]
         self._encoded: bytes | None = None
 
-    def routes(self) -> list[Route]:
-        return [Route("/v1/openapi.json", self.document, methods=["GET"])]
-
-    async def document(self, request: Request) -> Response:
-        Query(request)
+    @handles(DOCUMENT)
+    async def document(self, call: Call[None, NoQuery]) -> ASGIApp:
         if self._encoded is None:
-            self._encoded = msgspec.json.encode(openapi_document([*self._routes, *self.routes()]))
+            self._encoded = msgspec.json.encode(openapi_document(self._operations))
         return encoded_response(self._encoded)
 
 
-def openapi_document(routes: Sequence[Route]) -> JsonSchema:
-    """The document of all routes that are served."""
-    served = [(method, route.path) for route in routes if not is_refusal(route) for method in _methods(route)]
-    bodies = {key: operation for key in served if (operation := operation_of(*key)).body is not None}
-    types = [Error, *(operation.body for operation in bodies.values())]
+def openapi_document(operations: Iterable[AnyOperation]) -> JsonSchema:
+    """The document of all operations that are described."""
+    shown = sorted((one for one in operations if one.is_described), key=lambda one: (one.path, one.method))
+    types = [Error, *(type for one in shown for type in _described_types(one))]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    body_schemas = dict(zip(bodies, schemas[1:], strict=True))
+    schema_of = {id(type): schema for type, schema in zip(types, schemas, strict=True)}
     paths: dict[str, JsonSchema] = {}
-    for method, path in sorted(served):
-        entry = _entry(method, path, operation_of(method, path), body_schemas.get((method, path)))
-        paths.setdefault(_plain(path), {})[method.lower()] = entry
+    for operation in shown:
+        for method in operation.methods:
+            entry = _entry(method, operation, schema_of)
+            paths.setdefault(operation.plain_path, {})[method.lower()] = entry
     return {
         "openapi": "3.1.0",
         "info": {"title": "Remit", "version": "1", "description": DESCRIPTION},
@@ -98,58 +85,50 @@ def openapi_document(routes: Sequence[Route]) -> JsonSchema:
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
             },
-            "schemas": dict(sorted({**components, **_LISTS}.items())),
+            "schemas": dict(sorted(components.items())),
         },
     }
 
 
-def operation_of(method: str, path: str) -> Operation:
-    """What the table says of a route; PATCH is another word for POST."""
-    key = f"{'POST' if method == 'PATCH' else method} {_plain(path)}"
-    return OPERATIONS.get(key, _NOT_DESCRIBED)
+def _described_types(operation: AnyOperation) -> Iterator[Any]:  # Any: types of all sorts
+    if operation.body is not None and operation.body_schema is None:
+        yield operation.body
+    if operation.answer not in (bytes, Events):
+        yield operation.answer
 
 
-def _methods(route: Route) -> list[str]:
-    return sorted((route.methods or set()) - {"HEAD"})
-
-
-def _plain(path: str) -> str:
-    return re.sub(r"{(\w+):\w+}", r"{\1}", path)
-
-
-def _entry(method: str, path: str, operation: Operation, body: JsonSchema | None) -> JsonSchema:
+def _entry(method: str, operation: AnyOperation, schema_of: Mapping[int, JsonSchema]) -> JsonSchema:
     parameters: list[JsonSchema] = [
-        {"name": name, "in": "path", "required": True, "schema": _TEXT}
-        for name in re.findall(r"{(\w+)}", _plain(path))
+        {"name": name, "in": "path", "required": True, "schema": _TEXT} for name in operation.path_parameters
     ]
-    parameters += [{"name": name, "in": "query", "schema": _parameter(name)} for name in operation.query]
+    parameters += [
+        {"name": name, "in": "query", "schema": schema}
+        for name, schema in query_names(operation.query).items()
+    ]
+    path = operation.plain_path
     entry: JsonSchema = {
-        "operationId": f"{method.lower()}{re.sub(r'[^a-z0-9_]+', '_', _plain(path))}".rstrip("_"),
+        "operationId": f"{method.lower()}{re.sub(r'[^a-z0-9_]+', '_', path)}".rstrip("_"),
         "summary": operation.summary,
         "tags": [path.removeprefix("/v1").split("/")[1]],
         "responses": {
-            "200": {"description": HTTPStatus.OK.phrase, "content": _answer(operation)},
+            "200": {"description": HTTPStatus.OK.phrase, "content": _answer(operation, schema_of)},
             "default": {
                 "description": "It failed",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
             },
         },
     }
+    if operation.scope == "anybody":
+        entry["security"] = []
     if parameters:
         entry["parameters"] = parameters
-    content = _content(operation, body)
+    content = _content(operation, schema_of)
     if content is not None:
         entry["requestBody"] = {"required": not operation.is_body_optional, "content": content}
     return entry
 
 
-def _parameter(name: str) -> JsonSchema:
-    if name.endswith("[]"):
-        return _TEXTS
-    return _TIME if name.startswith("created_at[") else _PARAMETERS.get(name, _TEXT)
-
-
-def _content(operation: Operation, body: JsonSchema | None) -> JsonSchema | None:
+def _content(operation: AnyOperation, schema_of: Mapping[int, JsonSchema]) -> JsonSchema | None:
     if operation.upload == "tar":
         tar = {"schema": {"type": "string", "format": "binary"}}
         return dict.fromkeys(("application/x-tar", "application/octet-stream"), tar)
@@ -160,45 +139,17 @@ def _content(operation: Operation, body: JsonSchema | None) -> JsonSchema | None
         }
         schema = {"type": "object", "properties": properties, "required": ["file"]}
         return {"multipart/form-data": {"schema": schema}}
-    schema = body if body is not None else operation.body_schema
+    schema = operation.body_schema or schema_of.get(id(operation.body))
     return {"application/json": {"schema": schema}} if schema is not None else None
 
 
-def _answer(operation: Operation) -> JsonSchema:
+def _answer(operation: AnyOperation, schema_of: Mapping[int, JsonSchema]) -> JsonSchema:
     events: JsonSchema = {"text/event-stream": {"schema": {"type": "string"}}}
-    match operation.answer:
-        case "event_stream":
-            return events
-        case "bytes":
-            return {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-        case "list" | "list_both_ways" | "list_by_id":
-            name = {"list": "List", "list_both_ways": "ListBothWays", "list_by_id": "ListById"}[
-                operation.answer
-            ]
-            return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
-        case "object":
-            return {"application/json": {"schema": {"type": "object"}}}
-        case "either":
-            return {"application/json": {"schema": {"type": "object"}}, **events}
-
-
-def _list(description: str, *cursors: str, **more: JsonSchema) -> JsonSchema:
-    cursor: JsonSchema = {"type": ["string", "null"]}
-    properties = {
-        "data": {"type": "array", "items": {"type": "object"}},
-        **dict.fromkeys(cursors, cursor),
-        **more,
-    }
+    if operation.answer is Events:
+        return events
+    if operation.answer is bytes:
+        return {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     return {
-        "title": description,
-        "type": "object",
-        "properties": properties,
-        "required": sorted(properties),
+        "application/json": {"schema": schema_of[id(operation.answer)]},
+        **(events if operation.also_streams else {}),
     }
-
-
-_LISTS: dict[str, JsonSchema] = {
-    "List": _list("A page of a list", "next_page"),
-    "ListBothWays": _list("A page that can also be turned back", "next_page", "prev_page"),
-    "ListById": _list("A page between two ids", "first_id", "last_id", has_more={"type": "boolean"}),
-}

@@ -13,7 +13,7 @@ from remit.ids import Ids
 from remit.interfaces import Catalog
 from remit.server.auth import hash_key
 from remit.server.keys import KEY_PREFIX, new_secret
-from remit.server.reach import EVERYTHING, OPERATOR
+from remit.server.scopes import EVERYTHING, OPERATOR
 from remit.values import KeyRow
 
 DEFAULT_WORKSPACE = "wrkspc_default"

@@ -7,18 +7,14 @@ session for a time. The token stands in the path and in no cookie: an agent's pa
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import cast
+from dataclasses import dataclass
 from urllib.parse import quote
 
-from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from remit.clock import rfc3339
 from remit.errors import (
@@ -32,23 +28,42 @@ from remit.errors import (
     WrongState,
 )
 from remit.interfaces import LiveSandboxes, Sandbox
+from remit.schema import previews
+from remit.schema.operation import NoQuery, Operation
 from remit.schema.previews import PreviewCreate
-from remit.server.auth import authenticate, hash_key, principal_of
+from remit.server.auth import authenticate, hash_key
 from remit.server.keys import new_secret
 from remit.server.preview_exchange import ClientGone, NotHttp, Target, exchange
-from remit.server.reach import check_reach
-from remit.server.requests import Query, json_response, read_params
+from remit.server.routes import Call, handles
+from remit.server.scopes import check_scope, scope_of
 from remit.server.services import Services
-from remit.values import JsonValue, KeyRow, Principal
+from remit.values import KeyRow, Principal
 
 TOKEN_PREFIX = "rv_"
 KIND = "preview"
 EXCHANGES_MAX = 32
 """At one time per session."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_BODY_BYTES_MAX = 1 << 16
-_BY_KEY = re.compile(r"/v1/sessions/(?P<session>[^/]+)/preview/(?P<port>[0-9]{1,5})(?P<rest>/.*)?", re.DOTALL)
-_BY_TOKEN = re.compile(r"/v1/previews/(?P<token>[^/]+)(?P<rest>/.*)?", re.DOTALL)
+PORT_DIGITS_MAX = 5
+
+
+def _of_a_service(path: str) -> Operation[[], None, NoQuery, bytes]:
+    """Whoever calls is let in by the port's own rules, and whatever the answer is, is the service's."""
+    return Operation(
+        "*",
+        path,
+        "What a service in a sandbox answers",
+        answer=bytes,
+        scope="anybody",
+        gate="unlimited",
+        is_described=False,
+    )
+
+
+BY_KEY = _of_a_service("/v1/sessions/{session_id}/preview/{port}/{rest:path}")
+BY_TOKEN = _of_a_service("/v1/previews/{token}/{rest:path}")
+BY_KEY_AT_ITS_ROOT = _of_a_service("/v1/sessions/{session_id}/preview/{port}")
+BY_TOKEN_AT_ITS_ROOT = _of_a_service("/v1/previews/{token}")
 _PREFLIGHT = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": ", ".join(METHODS),
@@ -65,20 +80,13 @@ class PreviewRoutes:
         self._live = live
         self._public_url = public_url or ""
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/v1/sessions/{session_id}/services", self.list, methods=["GET"]),
-            Route("/v1/sessions/{session_id}/previews", self.create, methods=["POST"]),
-        ]
-
-    async def list(self, request: Request) -> Response:
+    @handles(previews.SERVICES)
+    async def list(self, call: Call[None, NoQuery], session_id: str) -> previews.Services:
         """What listens now; nothing while no sandbox is live."""
-        Query(request)
-        session_id: str = request.path_params["session_id"]
-        await self._services.states.load(principal_of(request), session_id)
+        await self._services.states.load(call.principal, session_id)
         sandbox = self._live.use(session_id)
         found = await sandbox.services() if sandbox is not None else ()
-        data: list[JsonValue] = [
+        data: list[previews.Service] = [
             {
                 "type": "service",
                 "port": service.port,
@@ -89,15 +97,13 @@ class PreviewRoutes:
             }
             for service in found
         ]
-        return json_response({"data": data, "is_live": sandbox is not None})
+        return {"data": data, "is_live": sandbox is not None}
 
-    async def create(self, request: Request) -> Response:
+    @handles(previews.CREATE)
+    async def create(self, call: Call[PreviewCreate, NoQuery], session_id: str) -> previews.Preview:
         """An address that a browser can open, for a time."""
-        Query(request)
-        principal, services = principal_of(request), self._services
-        session_id: str = request.path_params["session_id"]
+        principal, services, params = call.principal, self._services, call.body
         await services.states.load(principal, session_id)
-        params = await read_params(request, PreviewCreate, bytes_max=_BODY_BYTES_MAX)
         secret, now_us = new_secret(TOKEN_PREFIX), services.clock.now_us()
         expires_at_us = now_us + params.expires_in_seconds * 1_000_000
         key = KeyRow(
@@ -112,69 +118,73 @@ class PreviewRoutes:
         )
         await services.catalog.drop_expired_keys(KIND, before_us=now_us)
         await services.catalog.put_key(key)
-        return json_response(
-            {
-                "id": key.id,
-                "type": "preview",
-                "session_id": session_id,
-                "port": params.port,
-                "url": f"{self._public_url}/v1/previews/{secret}/",
-                "expires_at": rfc3339(expires_at_us),
-            }
-        )
+        return {
+            "id": key.id,
+            "type": "preview",
+            "session_id": session_id,
+            "port": params.port,
+            "url": f"{self._public_url}/v1/previews/{secret}/",
+            "expires_at": rfc3339(expires_at_us),
+        }
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A port of a session that a caller may look at, and where its answers are found."""
+
+    session_id: str
+    port: int
+    prefix: str
+    is_open: bool
+    """To whoever has the address."""
 
 
 class Previews:
-    """An ASGI application for the addresses of previews; whatever lies below them is the service's."""
+    """The addresses of previews; whatever lies below them is the service's."""
 
     def __init__(self, services: Services, live: LiveSandboxes) -> None:
         self._services = services
         self._live = live
         self._under_way: Counter[str] = Counter()
 
-    def covers(self, path: str) -> bool:
-        """Whether the path is a preview's."""
-        return _BY_KEY.fullmatch(path) is not None or _BY_TOKEN.fullmatch(path) is not None
+    @handles(BY_TOKEN)
+    async def by_token(self, call: Call[None, NoQuery], token: str, rest: str) -> ASGIApp:
+        if preflight := _preflight(call):
+            return preflight
+        return self._served(await self._opened_by_token(call, token), rest)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    @handles(BY_TOKEN_AT_ITS_ROOT)
+    async def by_token_at_its_root(self, call: Call[None, NoQuery], token: str) -> ASGIApp:
+        if preflight := _preflight(call):
+            return preflight
+        return _with_slash(await self._opened_by_token(call, token))
+
+    @handles(BY_KEY)
+    async def by_key(self, call: Call[None, NoQuery], session_id: str, port: str, rest: str) -> ASGIApp:
+        return self._served(await self._opened_by_key(call, session_id, port), rest)
+
+    @handles(BY_KEY_AT_ITS_ROOT)
+    async def by_key_at_its_root(self, call: Call[None, NoQuery], session_id: str, port: str) -> ASGIApp:
+        return _with_slash(await self._opened_by_key(call, session_id, port))
+
+    def _served(self, opened: _Opened, rest: str) -> ASGIApp:
         """Raises errors of `remit.errors` before anything is sent."""
-        method: str = scope["method"]
-        if method not in METHODS:
-            raise InvalidRequest(f"A preview does not take {method}; use one of {', '.join(METHODS)}.")
-        headers = Headers(scope=scope)
-        if headers.get("upgrade", "").lower() == "websocket":
-            raise InvalidRequest(
-                "Websockets are not served through a preview; let the page ask by HTTP or event streams.",
-                code="not_supported",
-            )
-        if headers.get("sec-fetch-site") == "same-origin" and headers.get("sec-fetch-mode") != "navigate":
-            # A page of a preview has an origin of its own; this is one of ours, which would run the agent's script.
-            raise Forbidden("Pages of Remit load nothing from previews.")
-        by_token = _BY_TOKEN.fullmatch(scope["path"])
-        if by_token is not None and method == "OPTIONS" and "access-control-request-method" in headers:
-            await Response(status_code=204, headers=_PREFLIGHT)(scope, receive, send)
-            return
-        if by_token is not None:
-            session_id, port, rest = await self._opened_by_token(by_token)
-            prefix = f"/v1/previews/{by_token['token']}"
-        else:
-            session_id, port, rest = await self._opened_by_key(scope, headers)
-            prefix = f"/v1/sessions/{session_id}/preview/{port}"
-        if rest is None:  # relative addresses of the page would lead elsewhere
-            await Response(status_code=308, headers={"location": f"{prefix}/"})(scope, receive, send)
-            return
-        with self._slot(session_id):
-            sandbox = self._sandbox(session_id)
-            target = Target(
-                method=method,
-                path=_raw_rest(scope, prefix, rest),
-                headers=[(name.lower(), value) for name, value in scope["headers"]],
-                port=port,
-                prefix=prefix,
-                is_open=by_token is not None,
-                body_bytes_max=self._services.settings.body_bytes_max,
-            )
-            await self._exchange(session_id, sandbox, target, scope, receive, send)
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            with self._slot(opened.session_id):
+                sandbox = self._sandbox(opened.session_id)
+                target = Target(
+                    method=scope["method"],
+                    path=_raw_rest(scope, opened.prefix, rest),
+                    headers=[(name.lower(), value) for name, value in scope["headers"]],
+                    port=opened.port,
+                    prefix=opened.prefix,
+                    is_open=opened.is_open,
+                    body_bytes_max=self._services.settings.body_bytes_max,
+                )
+                await self._exchange(opened.session_id, sandbox, target, scope, receive, send)
+
+        return serve
 
     async def _exchange(
         self, session_id: str, sandbox: Sandbox, target: Target, scope: Scope, receive: Receive, send: Send
@@ -205,8 +215,9 @@ class Previews:
             text = f"The service on port {target.port} gave no HTTP answer: {error}\n"
             await PlainTextResponse(text, status_code=502)(scope, receive, send)
 
-    async def _opened_by_token(self, path: re.Match[str]) -> tuple[str, int, str | None]:
-        row = await self._services.catalog.resolve_key(hash_key(path["token"]))
+    async def _opened_by_token(self, call: Call[None, NoQuery], token: str) -> _Opened:
+        _check_form(call)
+        row = await self._services.catalog.resolve_key(hash_key(token))
         now_us = self._services.clock.now_us()
         is_usable = row is not None and row.kind == KIND and row.revoked_at_us is None
         if not is_usable or row is None or (row.expires_at_us or 0) <= now_us:
@@ -214,19 +225,18 @@ class Previews:
         _, session_id, port = row.scopes[0].split(":")
         principal = Principal(workspace_id=row.workspace_id, actor=row.id, kind="session", scopes=row.scopes)
         await self._services.states.load(principal, session_id)  # it may have been deleted since
-        return session_id, int(port), cast("str | None", path["rest"])
+        return _Opened(session_id, int(port), f"/v1/previews/{token}", is_open=True)
 
-    async def _opened_by_key(self, scope: Scope, headers: Headers) -> tuple[str, int, str | None]:
+    async def _opened_by_key(self, call: Call[None, NoQuery], session_id: str, port: str) -> _Opened:
+        _check_form(call)
         services = self._services
-        principal = await authenticate(headers, services.catalog, services.clock)
-        await check_reach(principal, scope["method"], scope["path"], services.sessions, services.kinds)
-        path = _BY_KEY.fullmatch(scope["path"])
-        assert path is not None  # `covers` said so
-        await services.states.load(principal, path["session"])
-        port = int(path["port"])
-        if not 0 < port < 65_536:
+        principal = await authenticate(call.request.headers, services.catalog, services.clock)
+        await check_scope(principal, scope_of(call.request.method), {}, services.sessions)
+        await services.states.load(principal, session_id)
+        is_number = port.isascii() and port.isdigit() and len(port) <= PORT_DIGITS_MAX
+        if not is_number or not 0 < int(port) < 65_536:
             raise InvalidRequest(f"There is no port {port}; use one from 1 to 65535.")
-        return path["session"], port, cast("str | None", path["rest"])
+        return _Opened(session_id, int(port), f"/v1/sessions/{session_id}/preview/{port}", is_open=False)
 
     def _sandbox(self, session_id: str) -> Sandbox:
         sandbox = self._live.use(session_id)
@@ -250,6 +260,37 @@ class Previews:
                 del self._under_way[session_id]
 
 
+def _check_form(call: Call[None, NoQuery]) -> None:
+    """Raises InvalidRequest, Forbidden for what no preview answers."""
+    method, headers = call.request.method, call.request.headers
+    if method not in METHODS:
+        raise InvalidRequest(f"A preview does not take {method}; use one of {', '.join(METHODS)}.")
+    if headers.get("upgrade", "").lower() == "websocket":
+        raise InvalidRequest(
+            "Websockets are not served through a preview; let the page ask by HTTP or event streams.",
+            code="not_supported",
+        )
+    if headers.get("sec-fetch-site") == "same-origin" and headers.get("sec-fetch-mode") != "navigate":
+        # A page of a preview has an origin of its own; this is one of ours, which would run the agent's script.
+        raise Forbidden("Pages of Remit load nothing from previews.")
+
+
+def _preflight(call: Call[None, NoQuery]) -> Response | None:
+    """The answer to a browser that asks what it may ask."""
+    _check_form(call)
+    is_preflight = "access-control-request-method" in call.request.headers
+    return (
+        Response(status_code=204, headers=_PREFLIGHT)
+        if call.request.method == "OPTIONS" and is_preflight
+        else None
+    )
+
+
+def _with_slash(opened: _Opened) -> Response:
+    """Without it, relative addresses of the page would lead elsewhere."""
+    return Response(status_code=308, headers={"location": f"{opened.prefix}/"})
+
+
 def _no_sandbox(session_id: str) -> WrongState:
     return WrongState(
         f"Session {session_id!r} has no live sandbox, so nothing listens; its services ended with the last one.",
@@ -261,6 +302,6 @@ def _raw_rest(scope: Scope, prefix: str, rest: str) -> bytes:
     """The service's path and query as the client wrote them: what is escaped stays escaped, unless our own part was."""
     written: bytes = scope.get("raw_path") or b""
     _, is_ours, raw = written.partition(b"?")[0].partition(f"{prefix}/".encode())
-    path = b"/" + raw if is_ours else quote(rest).encode()
+    path = b"/" + raw if is_ours else quote(f"/{rest}").encode()
     query: bytes = scope["query_string"]
     return path + b"?" + query if query else path

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from remit.clock import rfc3339
-from remit.gateway.reconciliation import Call, Correction, Reconciliation
+from remit.gateway.reconciliation import Call as PaidCall
+from remit.gateway.reconciliation import Correction, Reconciliation
 from remit.ledger.exports import Charged, Entry, read_export
 from remit.remits.money import format_usd
+from remit.schema import caps
 from remit.schema.caps import Reconcile
-from remit.server.auth import principal_of
+from remit.schema.operation import NoQuery
 from remit.server.keys import workspace_within
-from remit.server.reach import require_operator
-from remit.server.requests import Query, json_response, read_params
+from remit.server.requests import json_response
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.values import JsonObject, JsonValue, Unit
 
@@ -31,17 +31,12 @@ class ReconcileRoutes:
         self._services = services
         self._reconciliation = Reconciliation(store=services.sessions, prices=services.prices)
 
-    def routes(self) -> list[Route]:
-        return [Route("/v1/reconcile", self.reconcile, methods=["POST"])]
-
-    async def reconcile(self, request: Request) -> Response:
-        Query(request)
-        principal = principal_of(request)
-        params = await read_params(request, Reconcile, bytes_max=self._services.settings.body_bytes_max)
-        require_operator(principal)
-        principal = workspace_within(principal, params.workspace_id)
+    @handles(caps.RECONCILE)
+    async def reconcile(self, call: Call[Reconcile, NoQuery]) -> ASGIApp:
+        params = call.body
+        principal = workspace_within(call.principal, params.workspace_id)
         matched = await self._reconciliation.match(principal, read_export(params.content))
-        waiting: list[Call] = []
+        waiting: list[PaidCall] = []
         booked = 0
         if not params.dry_run:
             for correction in matched.corrections:
@@ -98,7 +93,7 @@ def _amounts(amounts: Mapping[Unit, int | None]) -> JsonObject:
     return {"usd": None if dollars is None else format_usd(dollars), "tokens": amounts.get("tokens")}
 
 
-def _call(call: Call, why: str) -> JsonObject:
+def _call(call: PaidCall, why: str) -> JsonObject:
     assumed = _amounts({"nano_usd": call.settled("nano_usd"), "tokens": call.settled("tokens")})
     return {
         "call_id": call.call_id,

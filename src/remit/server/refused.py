@@ -3,64 +3,78 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
 
+import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from remit.errors import NotServed
-from remit.server.wire_methods import wire_methods
+from remit.schema.operation import AnyOperation, Operation
+from remit.server.routes import Route
+from remit.values import Principal
 
 
-def refusal_routes(served: Iterable[Route]) -> list[Route]:
-    """A route for every method of the wire that `served` lacks."""
-    taken = {key for route in served for key in route_keys(route)}
-    names: dict[tuple[str, str], list[str]] = {}
-    for name, method, path in wire_methods():
-        if (method, path_shape(path)) not in taken:
-            names.setdefault((method, path), []).append(name)
-    return [
-        _route(" or ".join(called), method, path)
-        for (method, path), called in sorted(names.items(), key=_literal_first)
-    ]
+class Endpoint(msgspec.Struct, frozen=True):
+    """A method of the official SDK and what it calls."""
+
+    method: str
+    http_method: Literal["GET", "POST", "DELETE"]
+    path: str
+    tier: Literal["core", "admin"]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What calls of it have in common, however their parameters are named."""
+        return self.http_method, path_shape(self.path)
+
+
+class Refusal(Route):
+    """A route that reads nothing."""
+
+    async def answer(
+        self, request: Request, caller: Principal | None, path: Mapping[str, str], *, body_bytes_max: int
+    ) -> ASGIApp:
+        """Raises NotServed, always."""
+        raise NotServed(self.operation.summary)
 
 
 @cache
-def _route(name: str, method: str, path: str) -> Route:
-    """Says the same for every server of a process; making all of them takes longer than the rest of a server."""
-    return Route(path, Refusal(name, method, path).refuse, methods=[method])
+def endpoints() -> tuple[Endpoint, ...]:
+    """Every method of the official SDK that Remit knows by name (`scripts/keep_endpoints.py` writes them down)."""
+    text = files("remit.server").joinpath("endpoints.json").read_bytes()
+    return tuple(msgspec.json.decode(text, type=list[Endpoint]))
 
 
-class Refusal:
-    """The answer to one method that is not served."""
-
-    def __init__(self, name: str, method: str, path: str) -> None:
-        self.name = name
-        self._message = (
-            f"{name} ({method} {path}) is not served by this version of Remit; see docs/compatibility.md."
-        )
-
-    async def refuse(self, request: Request) -> Response:
-        """Raises NotServed, always."""
-        raise NotServed(self._message)
+def refusals(served: Iterable[Route]) -> list[Refusal]:
+    """A route for every method of the SDK that `served` lacks."""
+    taken = {key for route in served for key in operation_keys(route.operation)}
+    names: dict[tuple[str, str], list[Endpoint]] = {}
+    for one in endpoints():
+        if one.key not in taken:
+            names.setdefault((one.http_method, one.path), []).append(one)
+    return [_refusal(tuple(called)) for called in names.values()]
 
 
-def is_refusal(route: Route) -> bool:
-    """Whether the route only says that something is not served."""
-    return isinstance(getattr(route.endpoint, "__self__", None), Refusal)
+def operation_keys(operation: AnyOperation) -> set[tuple[str, str]]:
+    """Method and shape of path, for each method of the operation."""
+    return {(method, path_shape(operation.path)) for method in operation.methods}
 
 
-def route_keys(route: Route) -> set[tuple[str, str]]:
-    """Method and shape of path, for each method of the route that a client would call."""
-    return {(method, path_shape(route.path)) for method in (route.methods or set()) - {"HEAD"}}
+@cache
+def _refusal(called: tuple[Endpoint, ...]) -> Refusal:
+    """Says the same for every server of a process."""
+    one, names = called[0], " or ".join(each.method for each in called)
+    summary = f"{names} ({one.http_method} {one.path}) is not served by this version of Remit; see docs/compatibility.md."
+    operation = Operation(one.http_method, one.path, summary, answer=dict[str, Any], is_described=False)
+    return Refusal(operation, _never)
 
 
-def _literal_first(entry: tuple[tuple[str, str], list[str]]) -> str:
-    """`…/work/stats` is looked at before `…/work/{work_id}`."""
-    (_, path), _ = entry
-    return path.replace("{", "~")
+async def _never(*_: object) -> None:
+    raise AssertionError("a refusal calls no handler")
 
 
 @cache

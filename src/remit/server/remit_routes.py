@@ -1,10 +1,8 @@
-"""All routes of docs/api.md, put together: what `create_app` takes as `extra_routes`."""
+"""All operations of docs/api.md, put together."""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-from starlette.routing import Route
 
 from remit.gateway.routing import Router
 from remit.interfaces import SandboxProvider
@@ -36,13 +34,14 @@ def remit_routes(
     probe_credentials: ProbeCredentials = no_credentials,
     input_bytes_max: int = INPUT_BYTES_MAX,
     attendance: Attendance | None = None,
-) -> list[Route]:
-    """Inputs first: their path would otherwise be taken for a remit's id."""
+) -> list[object]:
+    """What answers them."""
     creation = RemitCreation(
         remits=services.remits,
         catalog=services.catalog,
         blobs=services.blobs,
         agents=services.agents,
+        environments=services.environments,
         harnesses=services.settings.harnesses,
         router=router,
         forecaster=Forecaster(router=router, prices=services.prices, verifiers=verifiers),
@@ -72,7 +71,7 @@ def remit_routes(
         probe_credentials=probe_credentials,
     )
     return [
-        *InputRoutes(inputs).routes(),
-        *remits.routes(),
-        *doctor.routes(),
+        InputRoutes(inputs),
+        remits,
+        doctor,
     ]

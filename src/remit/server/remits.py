@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import anyio
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import StreamingResponse
+from starlette.types import ASGIApp
 
 from remit.client.consent import REASONS, resume_line
 from remit.errors import InvalidRequest, NotFound, VerifierUnavailable, WrongState
@@ -18,16 +16,17 @@ from remit.remits.receipt import make_receipt
 from remit.remits.reopening import is_to_be_raised
 from remit.remits.state import RemitState, is_pointless
 from remit.remits.verification import priced_verifiers
+from remit.schema import remits
 from remit.schema.lists import encode_list
-from remit.schema.remits import REMIT_STATUSES, BudgetParams, RemitAnswer, RemitAttend, RemitCreate
-from remit.schema.wire import decode
+from remit.schema.operation import NoQuery
+from remit.schema.remits import BudgetParams, RemitAnswer, RemitAttend, RemitCreate, RemitPaging
 from remit.server.attendance import Attendance
-from remit.server.auth import principal_of
-from remit.server.listing import PAGING, read_page
-from remit.server.requests import Query, encoded_response, json_response, read_body, read_nothing, read_params
+from remit.server.listing import read_page
+from remit.server.requests import encoded_response, json_response
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.streams.deciding import decide
-from remit.values import JsonObject, Principal, StreamFilter, StreamHead
+from remit.values import ConsentReason, JsonObject, Principal, StreamFilter, StreamHead
 from remit.verifiers.composition import Verifiers
 
 RAISE_ATTEMPTS_MAX = 20
@@ -50,79 +49,77 @@ class RemitRoutes:
         self._creation = creation
         self._verifiers = verifiers
 
-    def routes(self) -> list[Route]:
-        """In the order of docs/api.md."""
-        one = "/v1/remits/{remit_id}"
-        return [
-            Route("/v1/remits", self.create, methods=["POST"]),
-            Route("/v1/remits", self.list, methods=["GET"]),
-            Route(f"{one}/approve", self._command("remit.approve", "approved"), methods=["POST"]),
-            Route(f"{one}/decline", self._command("remit.decline", "declined"), methods=["POST"]),
-            Route(f"{one}/interrupt", self._command("remit.interrupt", "interrupted"), methods=["POST"]),
-            Route(f"{one}/resume", self._command("remit.resume", "resumed"), methods=["POST"]),
-            Route(f"{one}/budget", self.raise_budget, methods=["POST"]),
-            Route(f"{one}/attend", self.attend, methods=["POST"]),
-            Route(f"{one}/verify", self.verify, methods=["POST"]),
-            Route(f"{one}/receipt", self.receipt, methods=["GET"]),
-            Route(f"{one}/deliverables", self.deliverables, methods=["GET"]),
-            Route(f"{one}/deliverables/{{name}}", self.deliverable, methods=["GET"]),
-        ]
+    @handles(remits.CREATE)
+    async def create(self, call: Call[RemitCreate, NoQuery]) -> ASGIApp:
+        remit_id = await self._creation.create(call.principal, call.body)
+        return await self._answer(call.principal, remit_id)
 
-    async def create(self, request: Request) -> Response:
-        Query(request)
-        principal = principal_of(request)
-        params = await read_params(request, RemitCreate, bytes_max=self._services.settings.body_bytes_max)
-        remit_id = await self._creation.create(principal, params)
-        return json_response(await self.view(principal, remit_id))
-
-    async def list(self, request: Request) -> Response:
-        query = Query(request, (*PAGING, "order", "statuses"))
-        is_ascending = query.choice("order", ("asc", "desc"), default="desc") == "asc"
-        page = read_page(query, list="remits", is_ascending=is_ascending)
-        principal = principal_of(request)
-        statuses = query.texts("statuses", among=REMIT_STATUSES, limit=len(REMIT_STATUSES))
+    @handles(remits.LIST)
+    async def list(self, call: Call[None, RemitPaging]) -> ASGIApp:
+        query, principal = call.query, call.principal
+        page = read_page(query, list="remits", is_ascending=query.order == "asc")
         heads = await self._services.sessions.list_streams(
-            principal, StreamFilter(kind="remit", statuses=tuple(sorted(statuses))), page.query()
+            principal, StreamFilter(kind="remit", statuses=query.statuses), page.query()
         )
         shown = heads[: page.limit]
         items = [msgspec.json.encode(await self._services.remits.view_of(principal, head)) for head in shown]
         positions = [(head.created_at_us, head.stream_id) for head in heads]
         return encoded_response(encode_list(items, page.next_page(positions)))
 
-    def _command(self, type: str, participle: str) -> Callable[[Request], object]:
-        async def route(request: Request) -> Response:
-            Query(request)
-            principal, remit_id = principal_of(request), str(request.path_params["remit_id"])
-            body = await read_body(request, bytes_max=1 << 16)
-            given = decode(body, RemitAnswer) if body.strip() else RemitAnswer()
-            if given.reason is not None and type not in ("remit.approve", "remit.decline"):
-                raise InvalidRequest("`reason`: belongs to approve and decline; remove it.")
-            if given.despite is not None and type != "remit.approve":
-                raise InvalidRequest("`despite`: belongs to approve; remove it.")
-            state, head = await self._load(principal, remit_id)
-            if refusal := refuse_command(remit_id, state, type, participle):
-                raise refusal
-            command = Command(
-                id=self._services.ids.new("revt"),
-                type=type,
-                actor=principal.actor,
-                reason=given.reason,
-                despite=read_despite(given.despite),
-            )
-            if type == "remit.approve" and (refusal := refuse_approval(remit_id, state, command)):
-                raise refusal
-            # Behind what is not taken up yet it may mean something after all: resume, then interrupt.
-            if state.pending or not is_pointless(state, command):
-                await self._append_command(principal, head, command)
-            return json_response(await self.view(principal, remit_id))
+    @handles(remits.APPROVE)
+    async def approve(self, call: Call[RemitAnswer, NoQuery], remit_id: str) -> ASGIApp:
+        despite = read_despite(call.body.despite)
+        return await self._command(
+            call.principal, remit_id, "remit.approve", "approved", reason=call.body.reason, despite=despite
+        )
 
-        return route
+    @handles(remits.DECLINE)
+    async def decline(self, call: Call[RemitAnswer, NoQuery], remit_id: str) -> ASGIApp:
+        if call.body.despite is not None:
+            raise InvalidRequest("`despite`: belongs to approve; remove it.")
+        return await self._command(
+            call.principal, remit_id, "remit.decline", "declined", reason=call.body.reason
+        )
 
-    async def raise_budget(self, request: Request) -> Response:
-        Query(request)
-        services, principal = self._services, principal_of(request)
-        remit_id = str(request.path_params["remit_id"])
-        new = read_budget(await read_params(request, BudgetParams, bytes_max=1 << 16))
+    @handles(remits.INTERRUPT)
+    async def interrupt(self, call: Call[None, NoQuery], remit_id: str) -> ASGIApp:
+        return await self._command(call.principal, remit_id, "remit.interrupt", "interrupted")
+
+    @handles(remits.RESUME)
+    async def resume(self, call: Call[None, NoQuery], remit_id: str) -> ASGIApp:
+        return await self._command(call.principal, remit_id, "remit.resume", "resumed")
+
+    async def _command(
+        self,
+        principal: Principal,
+        remit_id: str,
+        type: str,
+        participle: str,
+        *,
+        reason: str | None = None,
+        despite: tuple[ConsentReason, ...] = (),
+    ) -> ASGIApp:
+        state, head = await self._load(principal, remit_id)
+        if refusal := refuse_command(remit_id, state, type, participle):
+            raise refusal
+        command = Command(
+            id=self._services.ids.new("revt"),
+            type=type,
+            actor=principal.actor,
+            reason=reason,
+            despite=despite,
+        )
+        if type == "remit.approve" and (refusal := refuse_approval(remit_id, state, command)):
+            raise refusal
+        # Behind what is not taken up yet it may mean something after all: resume, then interrupt.
+        if state.pending or not is_pointless(state, command):
+            await self._append_command(principal, head, command)
+        return await self._answer(principal, remit_id)
+
+    @handles(remits.RAISE_BUDGET)
+    async def raise_budget(self, call: Call[BudgetParams, NoQuery], remit_id: str) -> ASGIApp:
+        services, principal = self._services, call.principal
+        new = read_budget(call.body)
 
         async def attempt() -> None:
             state, head = await self._load(principal, remit_id)
@@ -133,7 +130,7 @@ class RemitRoutes:
                 await self._append_command(principal, head, command, expected_seq=head.seq)
 
         await decide(attempt, attempts_max=RAISE_ATTEMPTS_MAX)
-        return json_response(await self.view(principal, remit_id))
+        return await self._answer(principal, remit_id)
 
     async def _append_command(
         self, principal: Principal, head: StreamHead, command: Command, *, expected_seq: int | None = None
@@ -143,21 +140,19 @@ class RemitRoutes:
             principal, head.stream_id, received, key=command.id, expected_seq=expected_seq
         )
 
-    async def attend(self, request: Request) -> Response:
-        Query(request)
-        principal, remit_id = principal_of(request), str(request.path_params["remit_id"])
-        body = await read_body(request, bytes_max=1 << 16)
-        given = decode(body, RemitAttend) if body.strip() else RemitAttend()
+    @handles(remits.ATTEND)
+    async def attend(self, call: Call[RemitAttend, NoQuery], remit_id: str) -> ASGIApp:
+        principal = call.principal
         state, _ = await self._load(principal, remit_id)
-        if _is_over(state) or given.detach:
+        if _is_over(state) or call.body.detach:
             self._attendance.forget(remit_id)
         else:
             with self._attendance.attending(principal, remit_id):
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_until_left, request, tasks.cancel_scope)
+                    tasks.start_soon(_until_left, call.request, tasks.cancel_scope)
                     await self._until_ended(principal, remit_id)
                     tasks.cancel_scope.cancel()
-        return json_response(await self.view(principal, remit_id))
+        return await self._answer(principal, remit_id)
 
     async def _until_ended(self, principal: Principal, remit_id: str) -> None:
         async with self._services.bus.subscribe(remit_id) as subscription:
@@ -166,11 +161,10 @@ class RemitRoutes:
                     while not any(row.type == "remit.ended" for row in (await subscription.next()).rows):
                         pass
 
-    async def verify(self, request: Request) -> Response:
-        Query(request)
-        await read_nothing(request)
-        services, principal = self._services, principal_of(request)
-        state, head = await self._load(principal, request.path_params["remit_id"])
+    @handles(remits.VERIFY)
+    async def verify(self, call: Call[None, NoQuery], remit_id: str) -> ASGIApp:
+        services, principal = self._services, call.principal
+        state, head = await self._load(principal, remit_id)
         created = state.created
         assert created is not None, "the first row of a remit says what was asked for"
         if state.session is None:
@@ -205,18 +199,17 @@ class RemitRoutes:
             f"The verification of {remit_id!r} has not ended; its answer will be the event {event_id!r}."
         )
 
-    async def receipt(self, request: Request) -> Response:
-        Query(request)
-        principal = principal_of(request)
-        head = await self._head(principal, request.path_params["remit_id"])
+    @handles(remits.RECEIPT)
+    async def receipt(self, call: Call[None, NoQuery], remit_id: str) -> ASGIApp:
         services = self._services
+        head = await self._head(call.principal, remit_id)
         return json_response(
-            await make_receipt(services.sessions, principal, head.stream_id, services.prices)
+            await make_receipt(services.sessions, call.principal, head.stream_id, services.prices)
         )
 
-    async def deliverables(self, request: Request) -> Response:
-        Query(request)
-        state, _ = await self._load(principal_of(request), request.path_params["remit_id"])
+    @handles(remits.DELIVERABLES)
+    async def deliverables(self, call: Call[None, NoQuery], remit_id: str) -> ASGIApp:
+        state, _ = await self._load(call.principal, remit_id)
         ready = state.deliverables
         if ready is None and state.ended is None:
             raise WrongState("There are no deliverables yet; they are listed when the work has ended.")
@@ -231,10 +224,9 @@ class RemitRoutes:
             {"data": data, "changed": changed, "folders": folders, "notes": list(ready.notes)}
         )
 
-    async def deliverable(self, request: Request) -> Response:
-        Query(request)
-        name = str(request.path_params["name"])
-        state, _ = await self._load(principal_of(request), request.path_params["remit_id"])
+    @handles(remits.DOWNLOAD)
+    async def deliverable(self, call: Call[None, NoQuery], remit_id: str, name: str) -> ASGIApp:
+        state, _ = await self._load(call.principal, remit_id)
         files = state.deliverables.files if state.deliverables is not None else ()
         file = next((file for file in files if file.name == name), None)
         if file is None:
@@ -252,6 +244,9 @@ class RemitRoutes:
         )
 
     # ------------------------------------------------------------------------------------------ reading
+
+    async def _answer(self, principal: Principal, remit_id: str) -> ASGIApp:
+        return json_response(await self.view(principal, remit_id))
 
     async def view(self, principal: Principal, remit_id: str) -> JsonObject:
         """The remit object. Raises NotFound."""

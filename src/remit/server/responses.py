@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.protocols.responses_input import request_from_responses
 from remit.gateway.protocols.responses_output import ResponsesAnswer
+from remit.schema import model_calls
 from remit.schema.openai import ResponsesParams
+from remit.schema.operation import NoQuery
 from remit.server.model_calls import ModelCallResponse
-from remit.server.requests import Query, read_params
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 
 
@@ -22,22 +22,18 @@ class ResponsesRoutes:
         self._services = services
         self._calls = calls
 
-    def routes(self) -> list[Route]:
-        return [Route("/v1/responses", self.create, methods=["POST"])]
-
-    async def create(self, request: Request) -> ASGIApp:
-        Query(request)
-        services = self._services
-        params = await read_params(request, ResponsesParams, bytes_max=services.settings.body_bytes_max)
+    @handles(model_calls.RESPONSES)
+    async def create(self, call: Call[ResponsesParams, NoQuery]) -> ASGIApp:
+        services, params = self._services, call.body
         answer = ResponsesAnswer(
-            f"resp_{request.scope['request_id'].removeprefix('req_')}",
+            f"resp_{call.request_id.removeprefix('req_')}",
             params,
             created=services.clock.now_us() // 1_000_000,
         )
         return ModelCallResponse(
             services,
             self._calls,
-            request,
+            call,
             request_from_responses(params),
             answer,
             is_streamed=bool(params.stream),

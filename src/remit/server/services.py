@@ -16,6 +16,7 @@ from remit.resources.environment_config import DefaultNetworking
 from remit.resources.environments import Environments, FindMissing, all_are_missing
 from remit.resources.files import Files
 from remit.resources.kept_blobs import KeptBlobs
+from remit.resources.memory_stores import MemoryStores
 from remit.resources.session_kind import SESSION
 from remit.resources.session_removal import SessionRemoval
 from remit.resources.web_settings import NO_WEB, WebOffer
@@ -71,6 +72,7 @@ class Services:
     agents: Agents = field(init=False)
     environments: Environments = field(init=False)
     files: Files = field(init=False)
+    memory_stores: MemoryStores = field(init=False)
     removal: SessionRemoval = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +98,9 @@ class Services:
             self,
             "files",
             Files(self.catalog, self.blobs, self.clock, self.ids, bytes_max=self.settings.file_bytes_max),
+        )
+        object.__setattr__(
+            self, "memory_stores", MemoryStores(self.catalog, self.blobs, self.clock, self.ids)
         )
         object.__setattr__(
             self,

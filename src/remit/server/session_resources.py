@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from remit.errors import NotFound, WrongState
 from remit.resources.session_resources import check_paths, copy_resources, resource_to_wire
+from remit.schema import resources
 from remit.schema.lists import encode_list
-from remit.schema.resources import RESOURCES_LIMIT_MAX, ResourceUpdate, decode_resource
+from remit.schema.operation import NoQuery
+from remit.schema.resources import (
+    FileResourceParams,
+    ResourcePaging,
+    ResourceUpdate,
+    SessionResourceDeleted,
+)
 from remit.schema.wire import not_supported
-from remit.server.auth import principal_of
 from remit.server.cursors import ListCursor, decode_list_cursor, encode
 from remit.server.publishing import publish
-from remit.server.requests import Query, encoded_response, json_response, read_body, read_nothing, read_params
+from remit.server.requests import encoded_response, json_response
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.session.machine_rows import ResourceAdded, ResourceRemoved
 from remit.session.state import SessionState
@@ -31,29 +36,15 @@ class SessionResourceRoutes:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def routes(self) -> list[Route]:
-        """In the order of the API's documentation."""
-        all, one = "/v1/sessions/{session_id}/resources", "/v1/sessions/{session_id}/resources/{resource_id}"
-        return [
-            Route(all, self.add, methods=["POST"]),
-            Route(all, self.list, methods=["GET"]),
-            Route(one, self.retrieve, methods=["GET"]),
-            Route(one, self.update, methods=["POST", "PATCH"]),
-            Route(one, self.delete, methods=["DELETE"]),
-        ]
-
-    async def add(self, request: Request) -> Response:
-        Query(request)
-        services, principal = self._services, principal_of(request)
-        session_id: str = request.path_params["session_id"]
-        body = await read_body(request, bytes_max=services.settings.body_bytes_max)
-        params = decode_resource(body)
+    @handles(resources.ADD)
+    async def add(self, call: Call[FileResourceParams, NoQuery], session_id: str) -> ASGIApp:
+        services, principal = self._services, call.principal
         state, _ = await services.states.load(principal, session_id)
         _check_open(state)
         (resource,) = await copy_resources(
             services.files,
             principal,
-            [params],
+            [call.body],
             session_id=session_id,
             present=state.resources,
             ids=services.ids,
@@ -75,46 +66,41 @@ class SessionResourceRoutes:
             raise
         return json_response(resource_to_wire(resource))
 
-    async def list(self, request: Request) -> Response:
-        query = Query(request, ("limit", "page"))
-        session_id: str = request.path_params["session_id"]
-        state, _ = await self._services.states.load(principal_of(request), session_id)
-        name = f"resources of {session_id}"
-        limit = query.number("limit", minimum=1, maximum=RESOURCES_LIMIT_MAX, default=RESOURCES_LIMIT_MAX)
-        text = query.text("page")
+    @handles(resources.LIST)
+    async def list(self, call: Call[None, ResourcePaging], session_id: str) -> ASGIApp:
+        state, _ = await self._services.states.load(call.principal, session_id)
+        name, text = f"resources of {session_id}", call.query.page
         start = decode_list_cursor(text, list=name, is_ascending=True).position[0] if text else 0
-        resources = list_resources(state)
-        page = resources[start : start + limit]
+        shown = list_resources(state)
+        page = shown[start : start + call.query.limit]
         end = start + len(page)
         next_page = (
             encode(ListCursor(list=name, is_ascending=True, direction="next", position=(end, "")))
-            if end < len(resources)
+            if end < len(shown)
             else None
         )
         return encoded_response(encode_list([msgspec.json.encode(each) for each in page], next_page))
 
-    async def retrieve(self, request: Request) -> Response:
-        Query(request)
-        state, _ = await self._services.states.load(principal_of(request), request.path_params["session_id"])
-        return json_response(resource_to_wire(_find(state, request.path_params["resource_id"])))
+    @handles(resources.RETRIEVE)
+    async def retrieve(self, call: Call[None, NoQuery], session_id: str, resource_id: str) -> ASGIApp:
+        state, _ = await self._services.states.load(call.principal, session_id)
+        return json_response(resource_to_wire(_find(state, resource_id)))
 
-    async def update(self, request: Request) -> Response:
-        Query(request)
-        await read_params(request, ResourceUpdate, bytes_max=1 << 16)
-        state, _ = await self._services.states.load(principal_of(request), request.path_params["session_id"])
-        _find(state, request.path_params["resource_id"])
+    @handles(resources.UPDATE)
+    async def update(self, call: Call[ResourceUpdate, NoQuery], session_id: str, resource_id: str) -> ASGIApp:
+        state, _ = await self._services.states.load(call.principal, session_id)
+        _find(state, resource_id)
         raise not_supported(
             "authorization_token",
             "only repositories have one, and github_repository resources are",
             "Remove it.",
         )
 
-    async def delete(self, request: Request) -> Response:
-        Query(request)
-        await read_nothing(request)
-        services, principal = self._services, principal_of(request)
-        session_id: str = request.path_params["session_id"]
-        resource_id: str = request.path_params["resource_id"]
+    @handles(resources.DELETE)
+    async def delete(
+        self, call: Call[None, NoQuery], session_id: str, resource_id: str
+    ) -> SessionResourceDeleted:
+        services, principal = self._services, call.principal
         file_id = ""
 
         def removed(state: SessionState) -> NewEvent:
@@ -125,7 +111,7 @@ class SessionResourceRoutes:
 
         await self._append(principal, session_id, removed)
         await services.files.delete_all(principal, [file_id])
-        return json_response({"id": resource_id, "type": "session_resource_deleted"})
+        return {"id": resource_id, "type": "session_resource_deleted"}
 
     async def _append(
         self, principal: Principal, session_id: str, choose: Callable[[SessionState], NewEvent]

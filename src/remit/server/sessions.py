@@ -7,37 +7,35 @@ from contextlib import suppress
 from typing import cast
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from remit.errors import HoldRefused, InvalidRequest, NotFound
+from remit.errors import HoldRefused, InvalidRequest, NotFound, WrongState
 from remit.resources import budgets, session_changes
 from remit.resources.environment_config import packages_of
-from remit.resources.environments import decode_config
 from remit.resources.inbound import check_initial, stored_events
 from remit.resources.mcp_servers import check_servers_reachable
 from remit.resources.message_files import pin_files, read_rubrics
-from remit.resources.session_agent import resolve_session_agent, usable_environment
+from remit.resources.session_agent import resolve_session_agent
 from remit.resources.session_resources import copy_resources
 from remit.resources.session_wire import thread_to_wire, to_wire
 from remit.resources.sessions import new_session
 from remit.resources.web_settings import check_within_environment
+from remit.schema import sessions
 from remit.schema.lists import encode_list, encode_list_both_ways
-from remit.schema.sessions import STATUSES, SessionCreate, SessionUpdate
-from remit.schema.wire import VERSION_MAX, not_supported
-from remit.server.auth import principal_of
-from remit.server.listing import PAGING, read_page
+from remit.schema.operation import NoQuery
+from remit.schema.sessions import (
+    SessionCreate,
+    SessionDeleted,
+    SessionPaging,
+    SessionUpdate,
+    ThreadPaging,
+)
+from remit.schema.wire import not_supported
+from remit.server.listing import read_page
 from remit.server.outcomes import check_verifiers
 from remit.server.publishing import publish
-from remit.server.requests import (
-    CREATED_AT,
-    Query,
-    encoded_response,
-    json_response,
-    read_nothing,
-    read_params,
-)
+from remit.server.requests import encoded_response, json_response
+from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.session.state import SessionState
 from remit.streams.deciding import decide
@@ -52,22 +50,9 @@ class SessionRoutes:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def routes(self) -> list[Route]:
-        """In the order of the API's documentation."""
-        return [
-            Route("/v1/sessions", self.create, methods=["POST"]),
-            Route("/v1/sessions", self.list, methods=["GET"]),
-            Route("/v1/sessions/{session_id}", self.update, methods=["POST", "PATCH"]),
-            Route("/v1/sessions/{session_id}", self.delete, methods=["DELETE"]),
-            Route("/v1/sessions/{session_id}/archive", self.archive, methods=["POST"]),
-            Route("/v1/sessions/{session_id}/threads", self.threads, methods=["GET"]),
-            Route("/v1/sessions/{session_id}/threads/{thread_id}", self.thread, methods=["GET"]),
-        ]
-
-    async def create(self, request: Request) -> Response:
-        Query(request)
-        services, principal = self._services, principal_of(request)
-        params = await read_params(request, SessionCreate, bytes_max=services.settings.body_bytes_max)
+    @handles(sessions.CREATE)
+    async def create(self, call: Call[SessionCreate, NoQuery]) -> ASGIApp:
+        services, principal, params = self._services, call.principal, call.body
         if params.vault_ids:
             raise not_supported("vault_ids", "vaults are", "Remove them.")
         initial = await read_rubrics(
@@ -81,16 +66,16 @@ class SessionRoutes:
             field="initial_events",
         )
         agent = await resolve_session_agent(services.agents, principal, params.agent)
-        environment = await usable_environment(services.catalog, principal, params.environment_id)
+        environment = await services.environments.usable(principal, params.environment_id)
         check_within_environment(
-            cast("list[JsonObject]", agent["tools"]), decode_config(environment).config, field="agent"
+            cast("list[JsonObject]", agent["tools"]), environment.config.config, field="agent"
         )
         check_servers_reachable(
-            cast("list[JsonObject]", agent["mcp_servers"]), decode_config(environment).config, field="agent"
+            cast("list[JsonObject]", agent["mcp_servers"]), environment.config.config, field="agent"
         )
         if params.budget is not None:
             budgets.check_priced(str(cast("JsonObject", agent["model"])["id"]), services.prices)
-        has_packages = bool(packages_of(decode_config(environment).config))
+        has_packages = bool(packages_of(environment.config.config))
         await check_verifiers(services, principal, events, agent, has_packages=has_packages)
         files = await pin_files(services.files, principal, initial, field="initial_events")
         session_id = services.ids.new("sesn")
@@ -109,7 +94,7 @@ class SessionRoutes:
             session_id=session_id,
             agent=agent,
             environment_id=environment.id,
-            environment_config=decode_config(environment).config,
+            environment_config=environment.config.config,
             effects=budgets.session_accounts(
                 nano_usd=budgets.budget_nano_usd(params.budget) if params.budget is not None else None,
                 has_priced_verifier=budgets.has_priced_verifier(events),
@@ -135,16 +120,14 @@ class SessionRoutes:
         publish(services, append, created)
         return await self._answer(principal, session_id)
 
-    async def update(self, request: Request) -> Response:
-        Query(request)
+    @handles(sessions.UPDATE)
+    async def update(self, call: Call[SessionUpdate, NoQuery], session_id: str) -> ASGIApp:
         services = self._services
-        params = await read_params(request, SessionUpdate, bytes_max=services.settings.body_bytes_max)
-        principal, session_id = principal_of(request), str(request.path_params["session_id"])
 
         def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
             return session_changes.update(
                 state,
-                params,
+                call.body,
                 accounts,
                 ids=services.ids,
                 now_us=services.clock.now_us(),
@@ -152,18 +135,16 @@ class SessionRoutes:
             )
 
         try:
-            await self._change(principal, session_id, choose)
+            await self._change(call.principal, session_id, choose)
         except HoldRefused as error:
             raise InvalidRequest(
                 f"`budget.max_list_cost.amount`: {error.message}", code="budget_not_raised"
             ) from error
-        return await self._answer(principal, session_id)
+        return await self._answer(call.principal, session_id)
 
-    async def archive(self, request: Request) -> Response:
-        Query(request)
-        await read_nothing(request)
-        services = self._services
-        principal, session_id = principal_of(request), str(request.path_params["session_id"])
+    @handles(sessions.ARCHIVE)
+    async def archive(self, call: Call[None, NoQuery], session_id: str) -> ASGIApp:
+        services, principal = self._services, call.principal
 
         def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
             return session_changes.archive(state, head, ids=services.ids, now_us=services.clock.now_us())
@@ -171,56 +152,38 @@ class SessionRoutes:
         await self._change(principal, session_id, choose)
         return await self._answer(principal, session_id)
 
-    async def delete(self, request: Request) -> Response:
-        Query(request)
-        await read_nothing(request)
-        services = self._services
-        principal, session_id = principal_of(request), str(request.path_params["session_id"])
+    @handles(sessions.DELETE)
+    async def delete(self, call: Call[None, NoQuery], session_id: str) -> SessionDeleted:
+        services, principal = self._services, call.principal
 
         def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
             return session_changes.delete(state, head, ids=services.ids, now_us=services.clock.now_us())
 
         await self._change(principal, session_id, choose, is_deletion=True)
         with suppress(NotFound):  # a worker was quicker
-            state, _ = await services.states.load_any(principal, session_id)
+            state, _, _ = await services.states.load_all(principal, session_id, with_deleted=True)
             await services.removal.remove(principal, state)
         services.states.forget(session_id)
-        return json_response({"id": session_id, "type": "session_deleted"})
+        return {"id": session_id, "type": "session_deleted"}
 
-    async def list(self, request: Request) -> Response:
-        query = Query(
-            request,
-            (
-                *PAGING,
-                *CREATED_AT,
-                "order",
-                "statuses",
-                "agent_id",
-                "agent_version",
-                "include_archived",
-                "deployment_id",
-                "memory_store_id",
-            ),
-        )
-        services, principal = self._services, principal_of(request)
-        is_ascending = query.choice("order", ("asc", "desc"), default="desc") == "asc"
-        page = read_page(query, list="sessions", is_ascending=is_ascending)
-        after_us, before_us = query.created_after_us(), query.created_before_us()
-        page.check_within(after_us, before_us)
-        if query.text("deployment_id") or query.text("memory_store_id"):
+    @handles(sessions.LIST)
+    async def list(self, call: Call[None, SessionPaging]) -> ASGIApp:
+        services, principal, query = self._services, call.principal, call.query
+        page = read_page(query, list="sessions", is_ascending=query.order == "asc")
+        page.check_within(query.created_after_us, query.created_before_us)
+        if query.deployment_id or query.memory_store_id:
             # There are no deployments or memory stores yet, so no session can have one.
             return encoded_response(encode_list_both_ways((), None, None))
         heads = await services.sessions.list_streams(
             principal,
             StreamFilter(
                 kind="session",
-                statuses=tuple(sorted(query.texts("statuses", among=STATUSES, limit=len(STATUSES)))),
-                agent_id=query.text("agent_id"),
-                agent_version=query.number("agent_version", minimum=1, maximum=VERSION_MAX, default=0)
-                or None,
-                include_archived=query.flag("include_archived"),
-                created_after_us=after_us,
-                created_before_us=before_us,
+                statuses=query.statuses,
+                agent_id=query.agent_id,
+                agent_version=query.agent_version,
+                include_archived=query.include_archived,
+                created_after_us=query.created_after_us,
+                created_before_us=query.created_before_us,
             ),
             page.query(),
         )
@@ -234,24 +197,28 @@ class SessionRoutes:
             encode_list_both_ways(items, page.next_page(positions), page.prev_page(positions))
         )
 
-    async def threads(self, request: Request) -> Response:
-        query = Query(request, (*PAGING, "statuses"))
-        statuses = query.texts("statuses", among=STATUSES, limit=len(STATUSES))
-        principal, session_id = principal_of(request), str(request.path_params["session_id"])
-        read_page(query, list=f"threads of {session_id}")
-        state, head = await self._services.states.load(principal, session_id)
+    @handles(sessions.THREADS)
+    async def threads(self, call: Call[None, ThreadPaging], session_id: str) -> ASGIApp:
+        statuses = call.query.statuses
+        read_page(call.query, list=f"threads of {session_id}")
+        state, head = await self._services.states.load(call.principal, session_id)
         thread = thread_to_wire(state, head, now_us=self._services.clock.now_us())
         is_shown = not statuses or thread["status"] in statuses
         return encoded_response(encode_list([msgspec.json.encode(thread)] if is_shown else [], None))
 
-    async def thread(self, request: Request) -> Response:
-        Query(request)
-        session_id, thread_id = request.path_params["session_id"], request.path_params["thread_id"]
-        state, head = await self._services.states.load(principal_of(request), session_id)
+    @handles(sessions.THREAD)
+    async def thread(self, call: Call[None, NoQuery], session_id: str, thread_id: str) -> ASGIApp:
+        state, head = await self._services.states.load(call.principal, session_id)
         require_primary_thread(state, thread_id)
         return json_response(thread_to_wire(state, head, now_us=self._services.clock.now_us()))
 
-    async def _answer(self, principal: Principal, session_id: str) -> Response:
+    @handles(sessions.ARCHIVE_THREAD)
+    async def archive_thread(self, call: Call[None, NoQuery], session_id: str, thread_id: str) -> ASGIApp:
+        state, _ = await self._services.states.load(call.principal, session_id)
+        require_primary_thread(state, thread_id)
+        raise WrongState("The primary thread ends with its session; archive the session instead.")
+
+    async def _answer(self, principal: Principal, session_id: str) -> ASGIApp:
         state, head = await self._services.states.load(principal, session_id)
         return json_response(to_wire(state, head, now_us=self._services.clock.now_us()))
 
@@ -266,11 +233,11 @@ class SessionRoutes:
         self, principal: Principal, session_id: str, choose: Choose, *, is_deletion: bool = False
     ) -> None:
         services = self._services
-        load = services.states.load_any if is_deletion else services.states.load
 
         async def attempt() -> None:
-            accounts = await services.sessions.accounts(principal, session_id)
-            state, head = await load(principal, session_id)
+            state, head, accounts = await services.states.load_all(
+                principal, session_id, with_deleted=is_deletion
+            )
             append = choose(state, head, accounts)
             if append is not None:
                 publish(services, append, await services.sessions.append(principal, append))

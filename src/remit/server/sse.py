@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
+from typing import TypeVar
 
 import anyio
 import msgspec
 import structlog
-from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from remit.errors import NotFound, RateLimited, RemitError
 from remit.interfaces import LiveSubscription
-from remit.schema.events import DELTA_TYPES, EVENT_DELTAS_MAX
-from remit.server.auth import authenticate, principal_of
+from remit.schema.events import EventsAfter
+from remit.server.auth import authenticate
 from remit.server.errors import answer
-from remit.server.requests import Query
+from remit.server.routes import Call
 from remit.server.services import Services
 from remit.server.stream_cursors import StreamCursors
 from remit.streams.reading import read_on
@@ -41,6 +41,7 @@ HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 
+A = TypeVar("A", bound=EventsAfter)
 _log = structlog.get_logger(__name__)
 
 Selects = Callable[[str], bool]
@@ -54,39 +55,37 @@ def every_type(type: str) -> bool:
 
 async def stream_response(
     services: Services,
-    request: Request,
+    call: Call[None, A],
     stream_id: str,
     *,
     last_types: Collection[str],
     went_on_at_seq: int = 0,
     selects: Selects = every_type,
-    takes_deltas: bool = False,
+    deltas: Collection[str] = (),
 ) -> EventStream:
-    """The answer to a stream request: reads `after`, `Last-Event-ID` (which wins: it is newer when a browser reconnects)
-    and `event_deltas[]`. Ends after an event of `last_types`, unless it stands before `went_on_at_seq`: the
+    """The answer to a stream request: reads `after` and `Last-Event-ID` (which wins: it is newer when a browser
+    reconnects). Ends after an event of `last_types`, unless it stands before `went_on_at_seq`: the
     stream was opened again there. Raises NotFound, InvalidRequest before any header."""
-    query = Query(request, ("after", "event_deltas") if takes_deltas else ("after",))
-    deltas = query.texts("event_deltas", among=DELTA_TYPES, limit=EVENT_DELTAS_MAX)
-    principal = principal_of(request)
+    principal = call.principal
     await services.sessions.head(principal, stream_id)
     if services.bus.subscriber_count(stream_id) >= READERS_PER_STREAM_MAX:
         raise RateLimited(
             f"{stream_id!r} has {READERS_PER_STREAM_MAX} readers already; try again when some have left.",
             retry_after_seconds=FULL_RETRY_SECONDS,
         )
-    after = request.headers.get("last-event-id") or query.text("after")
+    after = call.request.headers.get("last-event-id") or call.query.after
     cursors = StreamCursors(stream_id)
     after_seq = await cursors.resolve(after, services.sessions, principal) if after is not None else None
     return EventStream(
         services,
-        request,
+        call,
         stream_id,
         cursors=cursors,
         after_seq=after_seq,
         last_types=frozenset(last_types),
         went_on_at_seq=went_on_at_seq,
         selects=selects,
-        deltas=deltas,
+        deltas=frozenset(deltas),
     )
 
 
@@ -96,7 +95,7 @@ class EventStream:
     def __init__(
         self,
         services: Services,
-        request: Request,
+        call: Call[None, A],
         stream_id: str,
         *,
         cursors: StreamCursors,
@@ -107,9 +106,9 @@ class EventStream:
         deltas: frozenset[str],
     ) -> None:
         self._services = services
-        self._headers = request.headers
-        self._principal = principal_of(request)
-        self._request_id: str = request.scope["request_id"]
+        self._headers = call.request.headers
+        self._principal = call.principal
+        self._request_id = call.request_id
         self._stream_id = stream_id
         self._cursors = cursors
         self._after_seq = after_seq

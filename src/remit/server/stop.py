@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import anyio
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from remit.errors import NotFound
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.workspace_stream import workspace_stream_id
 from remit.ledger.caps import is_cap
 from remit.remits.money import format_usd
-from remit.server.auth import principal_of
-from remit.server.requests import Query, json_response, read_nothing
+from remit.schema import inspection
+from remit.schema.operation import NoQuery
+from remit.server.routes import Call, handles
 from remit.server.services import Services
-from remit.values import JsonValue, Page, Principal, StreamFilter, StreamHead
+from remit.values import Page, Principal, StreamFilter, StreamHead
 
 SECONDS_MAX = 1.8
 """After that the report says what is left; whoever asked has been promised two."""
@@ -33,14 +31,10 @@ class StopRoutes:
         self._services = services
         self._calls = calls
 
-    def routes(self) -> list[Route]:
-        return [Route("/v1/stop", self.stop, methods=["POST"])]
-
-    async def stop(self, request: Request) -> Response:
+    @handles(inspection.STOP)
+    async def stop(self, call: Call[None, NoQuery]) -> inspection.Stopped:
         """Everything is kept: what was interrupted goes on when somebody says so."""
-        Query(request)
-        await read_nothing(request)
-        services, principal, clock = self._services, principal_of(request), self._services.clock
+        services, principal, clock = self._services, call.principal, self._services.clock
         deadline = clock.monotonic() + SECONDS_MAX
         stopped: dict[str, str | None] = {}
         cut = 0
@@ -62,19 +56,17 @@ class StopRoutes:
                 break
             with anyio.move_on_after(max(0.0, deadline - clock.monotonic())):
                 await clock.sleep(POLL_SECONDS)
-        return json_response(
-            {
-                "type": "stop",
-                "workspace_id": principal.workspace_id,
-                # A remit's session is told here too, since its remit may wait for a worker; it is named with its remit.
-                "interrupted": [id for id, parent in stopped.items() if parent not in stopped],
-                "calls_cut": cut,
-                "running": list[JsonValue](running),
-                "calls_running": calls,
-                "held": {"usd": format_usd(held["nano_usd"]), "tokens": held["tokens"]},
-                "nothing_runs": is_quiet,
-            }
-        )
+        return {
+            "type": "stop",
+            "workspace_id": principal.workspace_id,
+            # A remit's session is told here too, since its remit may wait for a worker; it is named with its remit.
+            "interrupted": [id for id, parent in stopped.items() if parent not in stopped],
+            "calls_cut": cut,
+            "running": running,
+            "calls_running": calls,
+            "held": {"usd": format_usd(held["nano_usd"]), "tokens": held["tokens"]},
+            "nothing_runs": is_quiet,
+        }
 
     async def _running(self, principal: Principal) -> list[StreamHead]:
         """What is at work, what a worker has, and what the next free one takes up: a session whose message nobody has read.

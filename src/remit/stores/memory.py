@@ -3,7 +3,7 @@ own and is offered here too."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -23,7 +23,7 @@ from remit.ledger.accounts import (
 from remit.stores.append_rules import require_valid_append, require_valid_creation
 from remit.stores.fair_turns import Due, in_turns
 from remit.stores.memory_catalog import MemoryCatalog
-from remit.stores.memory_pages import is_after, is_between
+from remit.stores.memory_pages import is_after, matches, stream_position
 from remit.stores.read_rules import up_to
 from remit.values import (
     Account,
@@ -41,6 +41,7 @@ from remit.values import (
     Principal,
     StreamFilter,
     StreamHead,
+    StreamRead,
     Visibility,
 )
 
@@ -207,6 +208,22 @@ class MemorySessionStore:
         found = [row for row in rows if visibility is None or row.visibility == visibility]
         return up_to(found[:limit], bytes_max)
 
+    async def read_stream(
+        self,
+        principal: Principal,
+        stream_id: str,
+        *,
+        after_seq: int = 0,
+        limit: int = 1000,
+        bytes_max: int | None = None,
+    ) -> StreamRead:
+        self._require_open()
+        stream = self._find(principal, stream_id)
+        rows = stream.rows[max(0, after_seq) :][:limit]
+        return StreamRead(
+            head=stream.head, rows=tuple(up_to(rows, bytes_max)), accounts=_sorted(stream.accounts.values())
+        )
+
     async def read_before(
         self,
         principal: Principal,
@@ -239,18 +256,17 @@ class MemorySessionStore:
             for stream in self._streams.values()
             if not stream.is_deleted
             and stream.head.workspace_id == principal.workspace_id
-            and _matches(filter, stream.head)
+            and matches(filter, stream.head)
         ]
-        heads.sort(key=_stream_position, reverse=not page.is_ascending)
-        return [head for head in heads if is_after(page, _stream_position(head))][: page.limit]
+        heads.sort(key=stream_position, reverse=not page.is_ascending)
+        return [head for head in heads if is_after(page, stream_position(head))][: page.limit]
 
     async def accounts(
         self, principal: Principal, stream_id: str, *, purposes: Sequence[str] | None = None
     ) -> Sequence[Account]:
         self._require_open()
         accounts = self._find(principal, stream_id, with_deleted=True).accounts.values()
-        found = (account for account in accounts if purposes is None or account.purpose in purposes)
-        return sorted(found, key=lambda account: (account.purpose, account.unit))
+        return _sorted(account for account in accounts if purposes is None or account.purpose in purposes)
 
     async def holds(
         self, principal: Principal, stream_id: str, *, only_open: bool = False
@@ -457,22 +473,5 @@ def _earlier(first_us: int | None, second_us: int | None) -> int | None:
     return min(first_us, second_us)
 
 
-def _stream_position(head: StreamHead) -> tuple[int, str]:
-    return head.created_at_us, head.stream_id
-
-
-def _is_due(head: StreamHead, by_us: int) -> bool:
-    return head.owner is not None or (head.wake_at_us is not None and head.wake_at_us <= by_us)
-
-
-def _matches(filter: StreamFilter, head: StreamHead) -> bool:
-    return (
-        head.kind == filter.kind
-        and (not filter.statuses or head.summary.status in filter.statuses)
-        and (filter.agent_id is None or head.summary.agent_id == filter.agent_id)
-        and (filter.agent_version is None or head.summary.agent_version == filter.agent_version)
-        and (filter.parent_stream_id is None or head.parent_stream_id == filter.parent_stream_id)
-        and (filter.include_archived or head.summary.archived_at_us is None)
-        and (filter.due_by_us is None or _is_due(head, filter.due_by_us))
-        and is_between(head.created_at_us, filter.created_after_us, filter.created_before_us)
-    )
+def _sorted(accounts: Iterable[Account]) -> tuple[Account, ...]:
+    return tuple(sorted(accounts, key=lambda account: (account.purpose, account.unit)))

@@ -8,9 +8,16 @@ from collections.abc import Sequence
 import msgspec
 
 from remit.clock import Clock
-from remit.errors import Conflict, NotFound, StoreUnavailable, WrongState
+from remit.errors import Conflict, StoreUnavailable
+from remit.stores.catalog_rules import (
+    exists_already,
+    key_taken,
+    no_such_resource,
+    no_such_version,
+    require_changeable,
+)
 from remit.stores.memory_pages import is_after, is_between
-from remit.values import BlobOwner, BlobReference, KeyRow, Page, Principal, Resource
+from remit.values import BlobOwner, BlobReference, KeyRow, Page, Principal, Resource, ResourceFilter
 
 
 class MemoryCatalog:
@@ -25,11 +32,23 @@ class MemoryCatalog:
         """(workspace, owner) → digests."""
         self._is_closed = False
 
-    async def create(self, principal: Principal, resource: Resource) -> None:
+    async def create(
+        self, principal: Principal, resource: Resource, *, along: Sequence[Resource] = ()
+    ) -> None:
         self._require_open()
+        before = dict(self._resources)
+        try:
+            for one in (resource, *along):
+                self._insert(principal, one)
+        except Conflict:
+            self._resources = before
+            raise
+
+    def _insert(self, principal: Principal, resource: Resource) -> None:
         key = (principal.workspace_id, resource.kind, resource.id)
         if key in self._resources:
-            raise Conflict(f"{resource.kind} {resource.id!r} exists already.")
+            raise exists_already(resource)
+        self._require_free_key(principal, resource, parent_id=resource.parent_id)
         self._resources[key] = [
             msgspec.structs.replace(resource, workspace_id=principal.workspace_id, version=1)
         ]
@@ -44,53 +63,55 @@ class MemoryCatalog:
         for resource in versions:
             if resource.version == version:
                 return resource
-        raise NotFound(f"{kind} {id!r} has no version {version}.")
+        raise no_such_version(kind, id, version)
 
     async def update(
-        self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
+        self,
+        principal: Principal,
+        resource: Resource,
+        *,
+        expected_version: int,
+        is_new_version: bool,
+        along: Sequence[Resource] = (),
     ) -> None:
         self._require_open()
         versions = self._find(principal, resource.kind, resource.id)
         current = versions[-1]
-        if current.version != expected_version:
-            raise Conflict(
-                f"{resource.kind} {resource.id!r} is at version {current.version}, not {expected_version}: "
-                "read it again."
-            )
-        if current.archived_at_us is not None:
-            raise WrongState(f"{resource.kind} {resource.id!r} is archived and cannot be changed.")
+        require_changeable(
+            resource, current.version, current.archived_at_us, expected_version=expected_version
+        )
+        self._require_free_key(principal, resource, parent_id=current.parent_id)
         updated = msgspec.structs.replace(
             resource,
             workspace_id=principal.workspace_id,
             version=expected_version + 1 if is_new_version else expected_version,
             created_at_us=current.created_at_us,
+            parent_id=current.parent_id,
         )
-        if is_new_version:
-            versions.append(updated)
-        else:
-            versions[-1] = updated
+        name = (principal.workspace_id, resource.kind, resource.id)
+        before = dict(self._resources)
+        self._resources[name] = [*(versions if is_new_version else versions[:-1]), updated]
+        try:
+            for one in along:
+                self._insert(principal, one)
+        except Conflict:
+            self._resources = before
+            raise
 
     async def list(
         self,
         principal: Principal,
-        kind: str,
+        filter: ResourceFilter,
         page: Page,
-        *,
-        include_archived: bool = False,
-        created_after_us: int | None = None,
-        created_before_us: int | None = None,
     ) -> Sequence[Resource]:
         self._require_open()
-        found = [
-            versions[-1]
-            for (workspace_id, its_kind, _), versions in self._resources.items()
-            if workspace_id == principal.workspace_id
-            and its_kind == kind
-            and (include_archived or versions[-1].archived_at_us is None)
-            and is_between(versions[-1].created_at_us, created_after_us, created_before_us)
-        ]
+        found = self._matching(principal, filter)
         found.sort(key=_resource_position, reverse=not page.is_ascending)
         return [row for row in found if is_after(page, _resource_position(row))][: page.limit]
+
+    async def count(self, principal: Principal, filter: ResourceFilter) -> int:
+        self._require_open()
+        return len(self._matching(principal, filter))
 
     async def versions(self, principal: Principal, kind: str, id: str, page: Page) -> Sequence[Resource]:
         self._require_open()
@@ -99,10 +120,18 @@ class MemoryCatalog:
             versions.reverse()
         return [row for row in versions if is_after(page, (row.version, row.id))][: page.limit]
 
-    async def delete(self, principal: Principal, kind: str, id: str) -> None:
+    async def delete(self, principal: Principal, kind: str, id: str, *, with_children: bool = False) -> None:
         self._require_open()
         self._find(principal, kind, id)
         del self._resources[principal.workspace_id, kind, id]
+        if with_children:
+            children = [
+                name
+                for name, versions in self._resources.items()
+                if name[0] == principal.workspace_id and versions[-1].parent_id == id
+            ]
+            for name in children:
+                del self._resources[name]
 
     async def put_key(self, key: KeyRow) -> None:
         self._require_open()
@@ -189,11 +218,41 @@ class MemoryCatalog:
         if self._is_closed:
             raise StoreUnavailable("The catalog is closed.")
 
+    def _matching(self, principal: Principal, filter: ResourceFilter) -> builtins.list[Resource]:
+        return [
+            versions[-1]
+            for (workspace_id, _, _), versions in self._resources.items()
+            if workspace_id == principal.workspace_id and _matches(filter, versions[-1])
+        ]
+
+    def _require_free_key(self, principal: Principal, resource: Resource, *, parent_id: str | None) -> None:
+        if resource.unique_key is None or resource.archived_at_us is not None:
+            return
+        filter = ResourceFilter(kind=resource.kind, unique_key=resource.unique_key)
+        for other in self._matching(principal, filter):
+            if other.parent_id == parent_id and other.id != resource.id:
+                raise key_taken(resource, other.id)
+
     def _find(self, principal: Principal, kind: str, id: str) -> builtins.list[Resource]:
         versions = self._resources.get((principal.workspace_id, kind, id))
         if versions is None:
-            raise NotFound(f"No {kind} {id!r} in this workspace.")
+            raise no_such_resource(kind, id)
         return versions
+
+
+def _matches(filter: ResourceFilter, resource: Resource) -> bool:
+    key = resource.unique_key
+    return (
+        resource.kind == filter.kind
+        and (filter.include_archived or resource.archived_at_us is None)
+        and (filter.parent_id is None or resource.parent_id == filter.parent_id)
+        and (filter.unique_key is None or key == filter.unique_key)
+        and (
+            filter.unique_key_prefix is None or (key is not None and key.startswith(filter.unique_key_prefix))
+        )
+        and filter.labels.items() <= resource.labels.items()
+        and is_between(resource.created_at_us, filter.created_after_us, filter.created_before_us)
+    )
 
 
 def _resource_position(resource: Resource) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remit.values import Page
+from remit.values import Page, StreamFilter, StreamHead
 
 
 def is_between(time_us: int, after_us: int | None, before_us: int | None) -> bool:
@@ -15,3 +15,26 @@ def is_after(page: Page, position: tuple[int, str]) -> bool:
     if page.position is None:
         return True
     return position > page.position if page.is_ascending else position < page.position
+
+
+def stream_position(head: StreamHead) -> tuple[int, str]:
+    """Where a list has it."""
+    return head.created_at_us, head.stream_id
+
+
+def matches(filter: StreamFilter, head: StreamHead) -> bool:
+    """Whether every given field of the filter matches."""
+    return (
+        head.kind == filter.kind
+        and (not filter.statuses or head.summary.status in filter.statuses)
+        and (filter.agent_id is None or head.summary.agent_id == filter.agent_id)
+        and (filter.agent_version is None or head.summary.agent_version == filter.agent_version)
+        and (filter.parent_stream_id is None or head.parent_stream_id == filter.parent_stream_id)
+        and (filter.include_archived or head.summary.archived_at_us is None)
+        and (filter.due_by_us is None or _is_due(head, filter.due_by_us))
+        and is_between(head.created_at_us, filter.created_after_us, filter.created_before_us)
+    )
+
+
+def _is_due(head: StreamHead, by_us: int) -> bool:
+    return head.owner is not None or (head.wake_at_us is not None and head.wake_at_us <= by_us)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic
+from typing import Generic, NamedTuple
 
 import structlog
 
 from remit.errors import NotFound, StoreUnavailable
 from remit.interfaces import SessionStore
 from remit.streams.kinds import S, StreamKind
-from remit.streams.reading import read_on
-from remit.values import Principal, StreamHead
+from remit.streams.reading import BYTES_PER_READ, ROWS_PER_READ, read_on
+from remit.values import Account, Principal, StreamHead
 
 logger = structlog.get_logger(__name__)
 
@@ -28,6 +29,14 @@ class Fold(Generic[S]):
     state: S
     stored_seq: int
     """Where the store's own copy stands; 0 while it has none that can be used."""
+
+
+class Loaded(NamedTuple, Generic[S]):
+    """A stream as it was when it was read; the state may be of a later moment than the head and the accounts."""
+
+    state: S
+    head: StreamHead
+    accounts: Sequence[Account]
 
 
 class Folds(Generic[S]):
@@ -52,15 +61,34 @@ class Folds(Generic[S]):
 
     async def load(self, principal: Principal, stream_id: str) -> tuple[S, StreamHead]:
         """The fold of every row that was durable before the call. Raises NotFound, also for a deleted stream."""
-        state, head = await self.load_any(principal, stream_id)
-        if self.kind.is_gone(state):
-            raise self.kind.missing(stream_id)
-        return state, head
+        loaded = await self.load_all(principal, stream_id)
+        return loaded.state, loaded.head
 
-    async def load_any(self, principal: Principal, stream_id: str) -> tuple[S, StreamHead]:
-        """The same, also when the deletion is recorded but not yet carried out."""
-        head = await self.head(principal, stream_id)
-        return await self.at(principal, head), head
+    async def load_all(
+        self, principal: Principal, stream_id: str, *, with_deleted: bool = False
+    ) -> Loaded[S]:
+        """The same with the accounts, in one round trip; `with_deleted`: also when a deletion is recorded but not yet
+        carried out."""
+        known = self._folds.get(stream_id)
+        try:
+            # Of a stream that is not known nothing but the head: a stored fold may spare its rows.
+            read = await self._store.read_stream(
+                principal,
+                stream_id,
+                after_seq=0 if known is None else known.state.seq,
+                limit=0 if known is None else ROWS_PER_READ,
+                bytes_max=BYTES_PER_READ,
+            )
+        except NotFound as error:
+            self.forget(stream_id)
+            raise self.kind.missing(stream_id) from error
+        if known is not None and read.head.kind == self.kind.name:
+            # Another request may have folded some of these rows while this one was reading.
+            known.state = self.kind.fold([row for row in read.rows if row.seq > known.state.seq], known.state)
+        state = await self.at(principal, read.head)
+        if self.kind.is_gone(state) and not with_deleted:
+            raise self.kind.missing(stream_id)
+        return Loaded(state, read.head, read.accounts)
 
     async def head(self, principal: Principal, stream_id: str) -> StreamHead:
         """The stream's row, if it is of this kind. Raises NotFound."""

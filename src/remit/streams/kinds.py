@@ -13,6 +13,7 @@ from remit.clock import rfc3339
 from remit.errors import NotFound
 from remit.ids import Ids
 from remit.interfaces import SessionStore
+from remit.schema.stream_operations import StreamOperations
 from remit.schema.streams import StreamNames
 from remit.streams.reading import read_rows
 from remit.streams.rows import RowTypes
@@ -156,6 +157,10 @@ class StreamKind(Value, Generic[S], frozen=True, kw_only=True):
 
     view: Callable[[Sight[S]], Awaitable[JsonObject]] = plain_view
     """The object that the API shows."""
+    operations: StreamOperations[Any] | None = None  # Any: as which it is shown
+    """The calls that the API has for it; None: those of a plain stream."""
+    has_own_events: bool = False
+    """Its events are listed and streamed by routes of its own."""
     derive: Callable[[str, S], JsonObject] | None = None
     """What of that the log alone decides: the checker compares it with what is served."""
     receipt: Callable[[Sight[S]], Awaitable[JsonObject]] | None = None

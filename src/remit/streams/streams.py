@@ -69,8 +69,8 @@ class Streams(Generic[S]):
 
     async def sight_any(self, principal: Principal, stream_id: str) -> Sight[S]:
         """The same, also of one whose deletion is recorded but not yet carried out."""
-        state, head = await self.folds.load_any(principal, stream_id)
-        return self.sight_of(principal, head, state)
+        loaded = await self.folds.load_all(principal, stream_id, with_deleted=True)
+        return self.sight_of(principal, loaded.head, loaded.state)
 
     def sight_of(self, principal: Principal, head: StreamHead, state: S) -> Sight[S]:
         """The same, of what is read already."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
-
 from opentelemetry.trace import Span, SpanKind, Tracer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,7 +11,9 @@ from remit.telemetry.spans import fail, span
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_ROUTE = "none"
-"""Of paths that lead nowhere, and of previews."""
+"""Of paths that lead nowhere."""
+ROUTE_KEY = "remit.route"
+"""In the scope: the path of the operation that answers, as the application under the edge says it."""
 _EVENT_STREAM = b"text/event-stream"
 
 
@@ -72,9 +71,5 @@ class ObservedEdge:
 
 
 def route_of(scope: Scope) -> str:
-    """The path with names for what varies, so that there are as many as there are routes."""
-    if scope.get("endpoint") is None:
-        return NO_ROUTE
-    names = {str(value): name for name, value in cast("Mapping[str, object]", scope["path_params"]).items()}
-    parts = [f"{{{names[part]}}}" if part in names else part for part in str(scope["path"]).split("/")]
-    return "/".join(parts)
+    """The path of the operation that answered, so that there are as many as there are operations."""
+    return str(scope.get(ROUTE_KEY, NO_ROUTE))

@@ -21,6 +21,7 @@ from remit.values import (
     Principal,
     StreamFilter,
     StreamHead,
+    StreamRead,
     Value,
     Visibility,
 )
@@ -135,6 +136,20 @@ class FaultyStore:
             limit=limit,
             bytes_max=bytes_max,
             visibility=visibility,
+        )
+
+    async def read_stream(
+        self,
+        principal: Principal,
+        stream_id: str,
+        *,
+        after_seq: int = 0,
+        limit: int = 1000,
+        bytes_max: int | None = None,
+    ) -> StreamRead:
+        self._require_alive()
+        return await self._store.read_stream(
+            principal, stream_id, after_seq=after_seq, limit=limit, bytes_max=bytes_max
         )
 
     async def read_before(

@@ -1,7 +1,7 @@
 """What the Protocols of `interfaces.py` exchange. Plain frozen values; no behaviour beyond small derivations."""
 
 from remit.values.call_progress import CALL_PROGRESS, CallProgress, Reach, call_progress
-from remit.values.catalog import BlobOwner, BlobReference, Collected, Resource, StoredBlob
+from remit.values.catalog import BlobOwner, BlobReference, Collected, Resource, ResourceFilter, StoredBlob
 from remit.values.credentials import Credential, CredentialUse, Secret, Trust, placeholder_of
 from remit.values.installed import InstalledPython, installed_python, normalised
 from remit.values.ledger import (
@@ -38,6 +38,7 @@ from remit.values.log import (
     Page,
     StreamFilter,
     StreamHead,
+    StreamRead,
     StreamSummary,
     Visibility,
 )
@@ -147,6 +148,7 @@ __all__ = [
     "Reach",
     "ReadOnlyTree",
     "Resource",
+    "ResourceFilter",
     "SandboxCapabilities",
     "SandboxLimits",
     "SandboxSpec",
@@ -159,6 +161,7 @@ __all__ = [
     "StoredBlob",
     "StreamFilter",
     "StreamHead",
+    "StreamRead",
     "StreamSummary",
     "Tool",
     "ToolContext",

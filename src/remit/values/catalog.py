@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
+
 from remit.values.value import Value
 
 
@@ -17,6 +21,28 @@ class Resource(Value, frozen=True, kw_only=True):
     created_at_us: int
     updated_at_us: int
     archived_at_us: int | None = None
+    parent_id: str | None = None
+    """What it stands under (a memory under its store, a credential under its vault); stays as it was created."""
+    unique_key: str | None = None
+    """Taken once among those of its kind and parent that are not archived (a memory's path)."""
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    """What lists select by; the body could tell it."""
+
+
+class ResourceFilter(Value, frozen=True, kw_only=True):
+    """Which resources to list. Every given field must match."""
+
+    kind: str
+    parent_id: str | None = None
+    unique_key: str | None = None
+    unique_key_prefix: str | None = None
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    """All of these must be among the resource's."""
+    include_archived: bool = False
+    created_after_us: int | None = None
+    """Exclusive."""
+    created_before_us: int | None = None
+    """Exclusive."""
 
 
 class StoredBlob(Value, frozen=True, kw_only=True):

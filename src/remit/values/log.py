@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from remit.values.ledger import Effect
+from remit.values.ledger import Account, Effect
 from remit.values.value import Value
 
 Visibility = Literal["public", "private"]
@@ -110,6 +110,15 @@ class StreamHead(Value, frozen=True, kw_only=True):
     wake_at_us: int | None
     created_at_us: int
     summary: StreamSummary
+
+
+class StreamRead(Value, frozen=True, kw_only=True):
+    """What a stream was at one instant."""
+
+    head: StreamHead
+    rows: tuple[EventRow, ...]
+    accounts: tuple[Account, ...]
+    """Sorted by (purpose, unit)."""
 
 
 class Lease(Value, frozen=True, kw_only=True):

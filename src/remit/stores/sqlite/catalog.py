@@ -7,27 +7,41 @@ from collections.abc import Sequence
 
 import apsw
 import msgspec
+from msgspec.structs import replace
 
-from remit.errors import Conflict, NotFound, WrongState
+from remit.errors import Conflict
+from remit.stores.catalog_rules import (
+    exists_already,
+    key_taken,
+    no_such_resource,
+    no_such_version,
+    require_changeable,
+)
 from remit.stores.sqlite.cursor import Cursor
 from remit.stores.sqlite.database import Database
 from remit.stores.sqlite.rows import KEY_COLUMNS, RESOURCE_COLUMNS, key, resource
-from remit.values import BlobOwner, BlobReference, KeyRow, Page, Principal, Resource
+from remit.values import BlobOwner, BlobReference, KeyRow, Page, Principal, Resource, ResourceFilter
 
 _INSERT_RESOURCE = """
 INSERT INTO resources (workspace_id, kind, id, version, is_current, name, body, created_at_us, updated_at_us,
-                       archived_at_us)
-VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?)
+                       archived_at_us, parent_id, unique_key, labels)
+VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _REPLACE_RESOURCE = """
-UPDATE resources SET name = ?, body = ?, updated_at_us = ?, archived_at_us = ?
+UPDATE resources SET name = ?, body = ?, updated_at_us = ?, archived_at_us = ?, unique_key = ?, labels = ?
 WHERE workspace_id = ? AND kind = ? AND id = ? AND version = ?
 """
 
 _CURRENT = """
-SELECT version, created_at_us, archived_at_us FROM resources
+SELECT version, created_at_us, archived_at_us, parent_id FROM resources
 WHERE workspace_id = ? AND kind = ? AND id = ? AND is_current = 1
+"""
+
+_KEY_HOLDER = """
+SELECT id FROM resources
+WHERE workspace_id = ?1 AND kind = ?2 AND ifnull(parent_id, '') = ifnull(?3, '') AND unique_key = ?4 AND id != ?5
+  AND is_current = 1 AND archived_at_us IS NULL
 """
 
 _PUT_KEY = """
@@ -53,12 +67,12 @@ class SqliteCatalog:
 
     # ----------------------------------------------------------------------------------------- resources
 
-    async def create(self, principal: Principal, resource: Resource) -> None:
+    async def create(
+        self, principal: Principal, resource: Resource, *, along: Sequence[Resource] = ()
+    ) -> None:
         def run(cursor: Cursor) -> None:
-            name = (principal.workspace_id, resource.kind, resource.id)
-            if cursor.execute(_CURRENT, name).fetchone() is not None:
-                raise Conflict(f"{resource.kind} {resource.id!r} exists already.")
-            _insert(cursor, principal, resource, version=1, created_at_us=resource.created_at_us)
+            for one in (resource, *along):
+                _create(cursor, principal, one)
 
         await self._database.write(run)
 
@@ -74,31 +88,38 @@ class SqliteCatalog:
             if row is not None:
                 return resource(row)
             _require_resource(cursor, principal, kind, id)
-            raise NotFound(f"{kind} {id!r} has no version {version}.")
+            raise no_such_version(kind, id, version)
 
         return self._database.read(run)
 
     async def update(
-        self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
+        self,
+        principal: Principal,
+        resource: Resource,
+        *,
+        expected_version: int,
+        is_new_version: bool,
+        along: Sequence[Resource] = (),
     ) -> None:
         def run(cursor: Cursor) -> None:
             name = (principal.workspace_id, resource.kind, resource.id)
             current = cursor.execute(_CURRENT, name).fetchone()
             if current is None:
-                raise _no_such_resource(resource.kind, resource.id)
-            version, created_at_us, archived_at_us = current
-            if version != expected_version:
-                raise Conflict(
-                    f"{resource.kind} {resource.id!r} is at version {version}, not {expected_version}: read it again."
-                )
-            if archived_at_us is not None:
-                raise WrongState(f"{resource.kind} {resource.id!r} is archived and cannot be changed.")
+                raise no_such_resource(resource.kind, resource.id)
+            version, created_at_us, archived_at_us, parent_id = current
+            require_changeable(resource, version, archived_at_us, expected_version=expected_version)
+            _require_free_key(cursor, principal, resource, parent_id=parent_id)
             if is_new_version:
                 cursor.execute(
                     "UPDATE resources SET is_current = 0 WHERE workspace_id = ? AND kind = ? AND id = ? AND version = ?",
                     (*name, version),
                 )
-                _insert(cursor, principal, resource, version=version + 1, created_at_us=created_at_us)
+                _insert(
+                    cursor,
+                    principal,
+                    replace(resource, created_at_us=created_at_us, parent_id=parent_id),
+                    version=version + 1,
+                )
             else:
                 cursor.execute(
                     _REPLACE_RESOURCE,
@@ -107,34 +128,36 @@ class SqliteCatalog:
                         resource.body,
                         resource.updated_at_us,
                         resource.archived_at_us,
+                        resource.unique_key,
+                        _labels(resource),
                         *name,
                         version,
                     ),
                 )
+            for one in along:
+                _create(cursor, principal, one)
 
         await self._database.write(run)
 
     async def list(
         self,
         principal: Principal,
-        kind: str,
+        filter: ResourceFilter,
         page: Page,
-        *,
-        include_archived: bool = False,
-        created_after_us: int | None = None,
-        created_before_us: int | None = None,
     ) -> Sequence[Resource]:
-        conditions = ["workspace_id = ?", "kind = ?", "is_current = 1"]
-        values: builtins.list[str | int] = [principal.workspace_id, kind]
-        if not include_archived:
-            conditions.append("archived_at_us IS NULL")
-        if created_after_us is not None:
-            conditions.append("created_at_us > ?")
-            values.append(created_after_us)
-        if created_before_us is not None:
-            conditions.append("created_at_us < ?")
-            values.append(created_before_us)
+        conditions, values = _conditions(principal, filter)
         return await self._read_page("created_at_us", conditions, values, page)
+
+    async def count(self, principal: Principal, filter: ResourceFilter) -> int:
+        conditions, values = _conditions(principal, filter)
+        statement = f"SELECT count(*) FROM resources WHERE {' AND '.join(conditions)}"
+
+        def run(cursor: Cursor) -> int:
+            row = cursor.execute(statement, values).fetchone()
+            assert row is not None
+            return row[0]
+
+        return await self._database.read_in_thread(run)
 
     async def versions(self, principal: Principal, kind: str, id: str, page: Page) -> Sequence[Resource]:
         self._database.read(lambda cursor: _require_resource(cursor, principal, kind, id))
@@ -142,13 +165,18 @@ class SqliteCatalog:
             "version", ["workspace_id = ?", "kind = ?", "id = ?"], [principal.workspace_id, kind, id], page
         )
 
-    async def delete(self, principal: Principal, kind: str, id: str) -> None:
+    async def delete(self, principal: Principal, kind: str, id: str, *, with_children: bool = False) -> None:
         def run(cursor: Cursor) -> None:
             _require_resource(cursor, principal, kind, id)
             cursor.execute(
                 "DELETE FROM resources WHERE workspace_id = ? AND kind = ? AND id = ?",
                 (principal.workspace_id, kind, id),
             )
+            if with_children:
+                cursor.execute(
+                    "DELETE FROM resources WHERE workspace_id = ? AND parent_id = ?",
+                    (principal.workspace_id, id),
+                )
 
         await self._database.write(run)
 
@@ -301,9 +329,52 @@ def _is_referenced(cursor: Cursor, digest: str) -> bool:
     return found.fetchone() is not None
 
 
-def _insert(
-    cursor: Cursor, principal: Principal, resource: Resource, *, version: int, created_at_us: int
+def _conditions(
+    principal: Principal, filter: ResourceFilter
+) -> tuple[builtins.list[str], builtins.list[str | int]]:
+    conditions = ["workspace_id = ?", "kind = ?", "is_current = 1"]
+    values: builtins.list[str | int] = [principal.workspace_id, filter.kind]
+    if not filter.include_archived:
+        conditions.append("archived_at_us IS NULL")
+    for condition, value in (
+        ("parent_id = ?", filter.parent_id),
+        ("unique_key = ?", filter.unique_key),
+        ("substr(unique_key, 1, length(?1)) = ?1", filter.unique_key_prefix),
+        ("created_at_us > ?", filter.created_after_us),
+        ("created_at_us < ?", filter.created_before_us),
+    ):
+        if value is not None:
+            values.append(value)
+            conditions.append(condition.replace("?1", f"?{len(values)}"))
+    for name, text in filter.labels.items():
+        conditions.append("EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)")
+        values += [name, text]
+    return conditions, values
+
+
+def _require_free_key(
+    cursor: Cursor, principal: Principal, resource: Resource, *, parent_id: str | None
 ) -> None:
+    if resource.unique_key is None or resource.archived_at_us is not None:
+        return
+    name = (principal.workspace_id, resource.kind, parent_id, resource.unique_key, resource.id)
+    if (holder := cursor.execute(_KEY_HOLDER, name).fetchone()) is not None:
+        raise key_taken(resource, holder[0])
+
+
+def _labels(resource: Resource) -> str:
+    return msgspec.json.encode(resource.labels).decode()
+
+
+def _create(cursor: Cursor, principal: Principal, resource: Resource) -> None:
+    name = (principal.workspace_id, resource.kind, resource.id)
+    if cursor.execute(_CURRENT, name).fetchone() is not None:
+        raise exists_already(resource)
+    _require_free_key(cursor, principal, resource, parent_id=resource.parent_id)
+    _insert(cursor, principal, resource, version=1)
+
+
+def _insert(cursor: Cursor, principal: Principal, resource: Resource, *, version: int) -> None:
     cursor.execute(
         _INSERT_RESOURCE,
         (
@@ -313,17 +384,16 @@ def _insert(
             version,
             resource.name,
             resource.body,
-            created_at_us,
+            resource.created_at_us,
             resource.updated_at_us,
             resource.archived_at_us,
+            resource.parent_id,
+            resource.unique_key,
+            _labels(resource),
         ),
     )
 
 
 def _require_resource(cursor: Cursor, principal: Principal, kind: str, id: str) -> None:
     if cursor.execute(_CURRENT, (principal.workspace_id, kind, id)).fetchone() is None:
-        raise _no_such_resource(kind, id)
-
-
-def _no_such_resource(kind: str, id: str) -> NotFound:
-    return NotFound(f"No {kind} {id!r} in this workspace.")
+        raise no_such_resource(kind, id)

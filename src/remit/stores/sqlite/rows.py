@@ -20,7 +20,10 @@ HOLD_COLUMNS = "hold_id, unit, purpose, amount, state, settled, is_overrun, seq,
 
 GRANT_COLUMNS = "grant_id, unit, purpose, direction, amount, state, spent, child_stream_id"
 
-RESOURCE_COLUMNS = "workspace_id, kind, id, version, name, body, created_at_us, updated_at_us, archived_at_us"
+RESOURCE_COLUMNS = (
+    "workspace_id, kind, id, version, name, body, created_at_us, updated_at_us, archived_at_us, parent_id, "
+    "unique_key, labels"
+)
 
 KEY_COLUMNS = "id, sha256, kind, name, scopes, workspace_id, created_at_us, expires_at_us, revoked_at_us"
 
@@ -118,6 +121,9 @@ def resource(row: Row) -> Resource:
         created_at_us=row[6],
         updated_at_us=row[7],
         archived_at_us=row[8],
+        parent_id=row[9],
+        unique_key=row[10],
+        labels={} if row[11] == "{}" else msgspec.json.decode(row[11], type=dict[str, str]),
     )
 
 

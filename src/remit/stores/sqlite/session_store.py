@@ -36,6 +36,7 @@ from remit.values import (
     Principal,
     StreamFilter,
     StreamHead,
+    StreamRead,
     Visibility,
 )
 
@@ -124,6 +125,35 @@ class SqliteSessionStore:
         return await self._read_rows(
             _READ_AFTER, principal, stream_id, after_seq, visibility, limit, bytes_max
         )
+
+    async def read_stream(
+        self,
+        principal: Principal,
+        stream_id: str,
+        *,
+        after_seq: int = 0,
+        limit: int = 1000,
+        bytes_max: int | None = None,
+    ) -> StreamRead:
+        def run(cursor: Cursor, limit: int, bytes_max: int | None) -> StreamRead:
+            cursor.execute("BEGIN")  # one instant for the three
+            try:
+                head = _head(cursor, principal, stream_id)
+                rows = list[EventRow]()
+                if after_seq < head.seq:
+                    found = cursor.execute(_READ_AFTER, (stream_id, after_seq, None, limit))
+                    rows = up_to((event_row(head.workspace_id, stream_id, row) for row in found), bytes_max)
+                return StreamRead(head=head, rows=tuple(rows), accounts=load_accounts(cursor, stream_id))
+            finally:
+                cursor.execute("COMMIT")
+
+        first_max = min(limit, ROWS_READ_AT_ONCE_MAX)
+        first = self._database.read(lambda cursor: run(cursor, first_max, BYTES_READ_AT_ONCE_MAX))
+        size = sum(len(row.body) for row in first.rows)
+        has_all = len(first.rows) < first_max or first_max == limit
+        if has_all and size < min(BYTES_READ_AT_ONCE_MAX, bytes_max or BYTES_READ_AT_ONCE_MAX):
+            return first
+        return await self._database.read_in_thread(lambda cursor: run(cursor, limit, bytes_max))
 
     async def read_before(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from remit.errors import NotFound
 from remit.interfaces import SessionStore
 from remit.testing.clock import FakeClock
@@ -10,7 +12,9 @@ from remit.values import (
     Append,
     Checkpoint,
     EventRow,
+    Hold,
     NewEvent,
+    OpenAccount,
     OutboxItem,
     Page,
     StreamFilter,
@@ -30,6 +34,56 @@ async def check_reading_pages_through_everything_once(make_store: MakeStore) -> 
             assert seen == list(range(1, 251))
         assert list(await store.read(ONE, "sesn_1", after_seq=250)) == []
         assert [row.seq for row in await store.read(ONE, "sesn_1", after_seq=-5, limit=2)] == [1, 2]
+
+
+async def check_a_stream_is_read_at_one_instant(make_store: MakeStore) -> None:
+    async with make_store() as (store, _):
+        await given_stream(store, effects=(OpenAccount(unit="tokens", purpose="work", cap=10_000),))
+        assert (await store.read_stream(ONE, "sesn_1")).head.seq == 1
+
+        async def grow() -> None:
+            for number in range(2, 30):
+                spend = Hold(hold_id=f"h{number}", unit="tokens", purpose="work", amount=1)
+                append = Append(
+                    stream_id="sesn_1", events=(event(f"e{number}", key=f"{number}"),), effects=(spend,)
+                )
+                await store.append(ONE, append)
+
+        async def watch() -> None:
+            seq = 0
+            while seq < 29:
+                read = await store.read_stream(ONE, "sesn_1", after_seq=seq)
+                seq = read.head.seq
+                assert (read.rows[-1].seq if read.rows else seq) == seq
+                assert [account.held for account in read.accounts] == [seq - 1]
+                await asyncio.sleep(0)
+
+        await asyncio.gather(grow(), watch())
+
+
+async def check_a_stream_is_read_with_the_bounds_of_a_read(make_store: MakeStore) -> None:
+    async with make_store() as (store, _):
+        await _given_long_stream(store)
+        whole = await store.read(ONE, "sesn_1")
+        for after_seq, limit, bytes_max in (
+            (0, 1000, None),
+            (0, 0, None),
+            (3, 120, None),
+            (7, 99, 1),
+            (250, 9, 9),
+        ):
+            read = await store.read_stream(
+                ONE, "sesn_1", after_seq=after_seq, limit=limit, bytes_max=bytes_max
+            )
+            alone = await store.read(ONE, "sesn_1", after_seq=after_seq, limit=limit, bytes_max=bytes_max)
+            assert (list(read.rows), read.head) == (list(alone), await store.head(ONE, "sesn_1"))
+            assert list(read.rows) == list(whole[after_seq : after_seq + len(read.rows)])
+        for principal, stream_id in ((TWO, "sesn_1"), (ONE, "sesn_none")):
+            with refused(NotFound, stream_id):
+                await store.read_stream(principal, stream_id)
+        await store.delete_stream(ONE, "sesn_1", expected_seq=250)
+        with refused(NotFound, "sesn_1"):
+            await store.read_stream(ONE, "sesn_1")
 
 
 async def check_reading_backwards_is_reading_forwards_reversed(make_store: MakeStore) -> None:

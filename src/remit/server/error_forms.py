@@ -1,4 +1,4 @@
-"""Failures of the paths of model calls: as their clients expect them, for OpenAI's in that protocol's envelope."""
+"""Failures as the clients of an operation expect them: in our envelope, or in that of OpenAI's protocols."""
 
 from __future__ import annotations
 
@@ -9,29 +9,27 @@ import msgspec
 from starlette.types import Send
 
 from remit.errors import HoldRefused, ModelUnavailable, NotFound
+from remit.schema.operation import ErrorForm
 from remit.server.errors import ErrorAnswer, answer
-
-OPENAI_PATHS = ("/v1/chat/completions", "/v1/responses")
-MODEL_PATHS = (*OPENAI_PATHS, "/v1/messages", "/v1/messages/count_tokens")
 
 UNPAID = "insufficient_quota"
 _SERVER_ERRORS = ("api_error", "overloaded_error", "timeout_error")
 _FIELD = re.compile(r"^`([^`]+)`")
 
 
-def answer_for(path: str, error: Exception, request_id: str) -> ErrorAnswer:
-    """The answer to a failure, as the clients of this path expect it."""
-    if isinstance(error, ModelUnavailable) and path in MODEL_PATHS:
+def answer_in(form: ErrorForm, error: Exception, request_id: str) -> ErrorAnswer:
+    """The answer to a failure, in this form."""
+    if isinstance(error, ModelUnavailable) and form != "remit":
         # There the model is what was asked for; both protocols say 404.
         error = NotFound(error.message, code="model_not_found")
-    return openai_answer(error, request_id) if path in OPENAI_PATHS else answer(error, request_id)
+    return openai_answer(error, request_id) if form == "openai" else answer(error, request_id)
 
 
 async def send_error(
-    path: str, error: Exception, request_id: str, send: Send, *, closes: bool = False
+    form: ErrorForm, error: Exception, request_id: str, send: Send, *, closes: bool = False
 ) -> None:
     """Answer with it; with `closes` the connection ends after that."""
-    status, body, headers = answer_for(path, error, request_id)
+    status, body, headers = answer_in(form, error, request_id)
     fields = {"content-type": "application/json", "content-length": str(len(body)), **headers}
     if closes:
         fields["connection"] = "close"

@@ -1,0 +1,38 @@
+"""What every catalog says of a resource."""
+
+from __future__ import annotations
+
+from remit.errors import Conflict, KeyTaken, NotFound, WrongState
+from remit.values import Resource
+
+
+def no_such_resource(kind: str, id: str) -> NotFound:
+    """The same answer for an unknown resource and another workspace's."""
+    return NotFound(f"No {kind} {id!r} in this workspace.")
+
+
+def no_such_version(kind: str, id: str, version: int | None) -> NotFound:
+    return NotFound(f"{kind} {id!r} has no version {version}.")
+
+
+def exists_already(resource: Resource) -> Conflict:
+    return Conflict(f"{resource.kind} {resource.id!r} exists already.")
+
+
+def key_taken(resource: Resource, holder_id: str) -> KeyTaken:
+    """Another one of its kind and parent has this key."""
+    return KeyTaken(
+        f"{resource.kind} {holder_id!r} has the key {resource.unique_key!r} already.", holder_id=holder_id
+    )
+
+
+def require_changeable(
+    resource: Resource, version: int, archived_at_us: int | None, *, expected_version: int
+) -> None:
+    """Raise Conflict unless the stored row is at the expected version, WrongState when it is archived."""
+    if version != expected_version:
+        raise Conflict(
+            f"{resource.kind} {resource.id!r} is at version {version}, not {expected_version}: read it again."
+        )
+    if archived_at_us is not None:
+        raise WrongState(f"{resource.kind} {resource.id!r} is archived and cannot be changed.")
