@@ -6,19 +6,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from remit.client.client import AsyncClient as AsyncClient
-    from remit.client.sync import Client as Client
+    from remit.client.client import Client as Client
 
 __all__ = ["AsyncClient", "Client"]
 
 
 def __getattr__(name: str) -> object:
     """Load the client on first use: `import remit` is paid by every module of the platform."""
-    if name == "AsyncClient":
-        from remit.client.client import AsyncClient
+    if name in ("AsyncClient", "Client"):
+        from remit.client import client
 
-        return AsyncClient
-    if name == "Client":
-        from remit.client.sync import Client
-
-        return Client
+        return getattr(client, name)
     raise AttributeError(f"module 'remit' has no attribute {name!r}")

@@ -152,10 +152,11 @@ async def check(invocation: Invocation, remit_id: str | None) -> int:
 async def doctor(invocation: Invocation) -> int:
     """`remit doctor`: what works on this machine, and the mend of what does not."""
     async with invocation.look() as connection:
-        answer = await connection.client.doctor()
+        answer: JsonObject = await connection.client.doctor()
     if invocation.opener is None:
         probe = owner_probe(settings_of(invocation.platform))
-        answer |= {"probes": [*answer["probes"], probe], "ok": answer.get("ok") is True and probe["ok"]}
+        is_ok = answer.get("ok") is True and probe["ok"]
+        answer = {**answer, "probes": [*answer["probes"], probe], "ok": is_ok}
     if invocation.is_json:
         invocation.print_json(answer)
     else:
