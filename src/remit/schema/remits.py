@@ -350,7 +350,7 @@ class ReceiptSandbox(TypedDict):
     not_held: list[str] | None
     image_digest: str | None
     tree_digest: str | None
-    network: JsonMap | None
+    network: str | JsonMap | None
     packages_digest: str | None
 
 
