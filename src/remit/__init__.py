@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from remit.app.run import run as run
     from remit.client.client import AsyncClient as AsyncClient
     from remit.client.client import Client as Client
 
-__all__ = ["AsyncClient", "Client"]
+__all__ = ["AsyncClient", "Client", "run"]
 
 
 def __getattr__(name: str) -> object:
@@ -17,4 +18,8 @@ def __getattr__(name: str) -> object:
         from remit.client import client
 
         return getattr(client, name)
+    if name == "run":
+        from remit.app.run import run
+
+        return run
     raise AttributeError(f"module 'remit' has no attribute {name!r}")

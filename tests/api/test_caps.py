@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from io import StringIO
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from rich.console import Console
 from api.gateway_world import GatewayWorld, gateway_world
 from api.running import open_session, running, said, script, send, until
 from api.test_keys import client, platform, put_key
-from remit.cli.options import Budget
 from remit.app import Assembled
 from remit.cli import keys
 from remit.cli.caps import list_caps, set_one
 from remit.cli.connect import Invocation, PlatformOptions
+from remit.cli.options import Budget
 from remit.cli.stop import report_lines
 from remit.testing.model_server import Answer
 
@@ -172,7 +172,13 @@ async def test_the_command_line_sets_and_shows_caps_and_stops_all(tmp_path: Path
         invocation = Invocation(
             opener=opener, platform=PlatformOptions(), console=Console(file=shown, width=200)
         )
-        await set_one(invocation, period="day", key="apikey_rk_operator", wanted=Budget(usd=Decimal("5")), workspace=None)
+        await set_one(
+            invocation,
+            period="day",
+            key="apikey_rk_operator",
+            wanted=Budget(usd=Decimal("5")),
+            workspace=None,
+        )
         assert await list_caps(invocation, workspace=None) == 0
         assert await keys.list_keys(invocation, workspace=None, is_all=False) == 0
         await set_one(

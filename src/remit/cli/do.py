@@ -14,7 +14,6 @@ from rich.text import Text
 from remit.cli import render
 from remit.cli.connect import Connection, Invocation
 from remit.cli.consent import Manner
-from remit.cli.deliver import check_out
 from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_PAUSED, EXIT_VERIFIED, BadUsage
 from remit.cli.follow import ENDINGS
 from remit.cli.journey import (
@@ -29,11 +28,12 @@ from remit.cli.journey import (
 )
 from remit.cli.links import page_link
 from remit.cli.options import Budget
-from remit.cli.pack import InputPlan, human_bytes, packed, plan_input
 from remit.client import wording
 from remit.client.anew import INPUT_PATH
 from remit.client.client import AsyncClient
 from remit.client.errors import NotFoundError
+from remit.client.folders.deliver import check_out
+from remit.client.folders.pack import InputPlan, human_bytes, packed, plan_input
 from remit.client.stream import JsonObject
 from remit.schema.events import OUTCOME_ITERATIONS_DEFAULT
 from remit.schema.remits import BudgetParams

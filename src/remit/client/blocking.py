@@ -9,29 +9,30 @@ from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, 
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 from remit.client.http import Http
 from remit.client.stream import EventStream, JsonObject
 from remit.schema.operation import AnyOperation
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
-class LoopThread:
+class LoopThread(Generic[T]):
     """An event loop in a thread, inside of which something is open until it is closed."""
 
-    def __init__(self, opened: AbstractAsyncContextManager[object]) -> None:
+    def __init__(self, opening: AbstractAsyncContextManager[T]) -> None:
         """Raises what opening raises."""
-        self._opened = opened
+        self._opening = opening
         self._stop = asyncio.Event()
-        self._ready: Future[asyncio.AbstractEventLoop] = Future()
+        self._ready: Future[tuple[asyncio.AbstractEventLoop, T]] = Future()
         # A daemon: a program that ends without closing its client ends.
         self._thread = threading.Thread(target=self._run, name="remit-client", daemon=True)
         self._thread.start()
-        self._loop = self._ready.result()
+        self._loop, self.opened = self._ready.result()
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Carry it out there. Raises what it raises; an interrupt of the caller cancels it."""
         if self._loop.is_closed():
             coroutine.close()
@@ -58,15 +59,15 @@ class LoopThread:
             self._ready.set_exception(error)
 
     async def _stay(self) -> None:
-        async with self._opened:
-            self._ready.set_result(asyncio.get_running_loop())
+        async with self._opening as opened:
+            self._ready.set_result((asyncio.get_running_loop(), opened))
             await self._stop.wait()
 
 
 class BlockingEventStream:
     """An event stream to iterate over in `with`; see `EventStream`."""
 
-    def __init__(self, thread: LoopThread, stream: EventStream) -> None:
+    def __init__(self, thread: LoopThread[Any], stream: EventStream) -> None:
         self._thread = thread
         self._stream = stream
 
@@ -125,7 +126,7 @@ class BlockingCaller:
             self.thread.run(opened.__aexit__(None, None, None))
 
 
-def pull(thread: LoopThread, items: AsyncIterable[T]) -> Generator[T]:
+def pull(thread: LoopThread[Any], items: AsyncIterable[T]) -> Generator[T]:
     """Yield what comes there, here."""
     iterator = items.__aiter__()
     while (item := thread.run(_next(iterator))) is not _END:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
 import httpx2
+from anyio import to_thread
 
 from remit.client.asgi import ASGIApp, StreamingASGITransport
 from remit.client.blocking import BlockingCaller
 from remit.client.calls import Blocking, InLoop
+from remit.client.folders.deliver import Delivered, deliver
+from remit.client.folders.pack import packed, plan_input
 from remit.client.http import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Http
 from remit.client.resources import Everything
 from remit.client.stream import RECONNECTS_MAX
@@ -81,6 +85,18 @@ class AsyncClient(Everything[InLoop]):
         """Send a remit's input as a tar, while it is made (docs/api.md, section 1)."""
         return cast("RemitInput", await self.caller.upload(remits.UPLOAD, tar, TAR))
 
+    async def upload_folder(self, folder: Path, *, include: Sequence[str] = ()) -> RemitInput:
+        """Send a folder as a remit's input. Of a git repository what git counts goes, and its history; `include` are globs
+        of what is sent though git ignores it. Raises BadInput naming what cannot be sent."""
+        plan = await to_thread.run_sync(plan_input, folder, include)
+        async with packed(plan) as tar:
+            return await self.upload(tar)
+
+    async def download_result(self, remit_id: str, folder: Path) -> Delivered:
+        """Write what a remit hands over into a new folder, which appears whole or not at all: changed files, patch, bundle,
+        receipt. Raises LocalFailure."""
+        return await deliver(self, remit_id, await to_thread.run_sync(folder.absolute))
+
     async def __aenter__(self) -> Self:
         await self._pool.__aenter__()
         return self
@@ -114,6 +130,14 @@ class Client(Everything[Blocking]):
     def upload(self, tar: Iterable[bytes]) -> RemitInput:
         """Send a remit's input as a tar, while it is made (docs/api.md, section 1)."""
         return self.caller.thread.run(self._client.upload(_async(tar)))
+
+    def upload_folder(self, folder: Path, *, include: Sequence[str] = ()) -> RemitInput:
+        """See `AsyncClient.upload_folder`."""
+        return self.caller.thread.run(self._client.upload_folder(folder, include=include))
+
+    def download_result(self, remit_id: str, folder: Path) -> Delivered:
+        """See `AsyncClient.download_result`."""
+        return self.caller.thread.run(self._client.download_result(remit_id, folder))
 
     def __enter__(self) -> Self:
         return self
