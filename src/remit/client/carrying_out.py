@@ -12,7 +12,8 @@ from remit.client.client import AsyncClient
 from remit.client.errors import ApiError, ConnectionLost
 from remit.client.folders.deliver import Delivered
 from remit.errors import LocalFailure
-from remit.schema.remits import BudgetParams, Receipt, Remit
+from remit.schema.receipts import Receipt
+from remit.schema.remits import BudgetParams, Remit
 from remit.schema.verifiers import CommandVerifier
 
 INTERRUPT_SECONDS_MAX = 5.0

@@ -27,6 +27,7 @@ from remit.schema import (
     model_calls,
     models,
     previews,
+    receipts,
     remits,
     sessions,
 )
@@ -54,7 +55,7 @@ class Remits(Resource[M]):
     verify = call_one(remits.VERIFY)
     check = call_one(inspection.CHECK_REMIT)
     why = call_one(inspection.WHY_REMIT)
-    receipt = call_one(remits.RECEIPT)
+    receipt = call_one(receipts.RECEIPT)
     deliverables = call_one(remits.DELIVERABLES)
     download = bytes_of_two(remits.DOWNLOAD)
 
