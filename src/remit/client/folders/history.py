@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from remit.cli.failure import BadUsage, CommandFailed
+from remit.errors import BadInput, LocalFailure
 
 GIT_SECONDS_MAX = 600.0
 REASON_SHOWN_MAX = 500
@@ -74,12 +74,12 @@ def is_root(folder: Path) -> bool:
 
 
 def is_inside(folder: Path) -> bool:
-    """Whether the folder lies in a git working tree. Raises BadUsage where there is one that git refuses to read: what
+    """Whether the folder lies in a git working tree. Raises BadInput where there is one that git refuses to read: what
     it ignores is then not known, and must not be sent."""
     result = _run(folder, "rev-parse", "--is-inside-work-tree")
     if result.returncode != 0 and (_NO_REPOSITORY not in result.stderr or _has_git_folder(folder)):
         reason = " ".join(result.stderr.decode(errors="replace").split())[:REASON_SHOWN_MAX]
-        raise BadUsage(
+        raise BadInput(
             f"The input {str(folder)!r} is a git checkout that git cannot read here, so what it ignores is not known: "
             f"{reason}",
             mend="Let git read it (`git -C FOLDER status` says what is missing), or give a copy without its .git.",
@@ -104,7 +104,7 @@ def is_partial(folder: Path) -> bool:
 
 
 def list_files(folder: Path) -> GitFiles:
-    """Ask git which files count. Raises CommandFailed with git's own words."""
+    """Ask git which files count. Raises LocalFailure with git's own words."""
     staged = _run_checked(folder, "ls-files", "--stage", "-z")
     entries = [entry for entry in staged.split(b"\0") if entry]
     submodules = {
@@ -113,7 +113,7 @@ def list_files(folder: Path) -> GitFiles:
     asked = ("ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate", "-z")
     result = _run_checked_result(folder, *asked)
     if shut := _SHUT.findall(result.stderr):
-        raise BadUsage(
+        raise BadInput(
             f"The input has folders that cannot be read: {', '.join(map(os.fsdecode, shut))}.",
             mend="Give read permission, or let git ignore them.",
         )
@@ -315,5 +315,5 @@ def _run_checked_result(
     result = _run(folder, *arguments, stdin=stdin, settings=settings)
     if result.returncode != 0:
         reason = result.stderr.decode(errors="replace").strip() or f"exit code {result.returncode}"
-        raise CommandFailed(f"git could not read {str(folder)!r}: {reason}")
+        raise LocalFailure(f"git could not read {str(folder)!r}: {reason}")
     return result
