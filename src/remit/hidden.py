@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 
-_TOKEN = re.compile(r"\b(r[klv]_)[A-Za-z0-9_-]{16,}")
-"""An API key, a link's or a preview's token, wherever it stands."""
+_ESCAPE = r"(?:%(?:25){0,4}|\\{1,8}(?:x|u00))"
+"""Of an address, in an address of its own perhaps, or of a string."""
+
+
+def _written(letters: str) -> str:
+    """One of these letters, as it is or escaped."""
+    return f"(?:[{letters}]|{_ESCAPE}(?i:{'|'.join(f'{ord(letter):02x}' for letter in letters)}))"
+
+
+_BEGINNING = _written("r") + _written("klv") + _written("_")
+_LETTER = rf"(?:[A-Za-z0-9_-]|{_ESCAPE}(?i:2d|3\d|[46][1-9a-f]|[57][0-9a]|5f))"
+_TOKEN = re.compile(rf"(\b{_BEGINNING}){_LETTER}{{16,}}|({_BEGINNING}){_LETTER}{{40,}}")
+"""An API key, a link's or a preview's token, wherever it stands; also behind what is a letter but the end of an escape."""
+_ENCODED = re.compile(r"(cm[tx]f|cnZf)[A-Za-z0-9+/=_-]{40,}")
+"""The same in base64, as a user's name in HTTP's Basic."""
+_MAY_HOLD = re.compile(r"r[klv]_|%|\\+[xu]|cm[tx]f|cnZf")
 _PREVIEW = re.compile(r"(/v1/previews/)[^/\s\"'?#\\]+")
 """What stands for a preview's token in an address, however it is written."""
+
+MARKS_MAX = 8
+"""On one letter."""
+_MAY_BE_PILE = re.compile(f"[^\x00-\u02ff]{{{MARKS_MAX + 1}}}")
 
 _HIDDEN = re.compile(
     "["
@@ -23,7 +42,11 @@ _HIDDEN = re.compile(
 
 def hide_tokens(text: str) -> str:
     """Return the text with `…` for what opens anything."""
-    return _TOKEN.sub(r"\1…", _PREVIEW.sub(r"\1…", text))
+    text = _PREVIEW.sub(r"\1…", text)
+    if _MAY_HOLD.search(text) is None:
+        return text
+    text = _TOKEN.sub(lambda found: f"{found[1] or found[2]}…", text)
+    return _ENCODED.sub(r"\1…", text)
 
 
 def printable(text: str) -> str:
@@ -31,7 +54,33 @@ def printable(text: str) -> str:
     blanks."""
     if text.isascii() and text.isprintable():
         return text
-    return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+    text = _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+    return _without_piles(text) if _MAY_BE_PILE.search(text) else text
+
+
+def printable_name(name: str) -> str:
+    """A file's or a thing's name in one line: with what would end it, it could write lines of its own."""
+    return (
+        printable(name).replace("\n", "\N{REPLACEMENT CHARACTER}").replace("\t", "\N{REPLACEMENT CHARACTER}")
+    )
+
+
+def _without_piles(text: str) -> str:
+    """Marks on one letter go up and down over the lines around it; no language has so many."""
+    kept: list[str] = []
+    marks = 0
+    for character in text:
+        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+        if marks <= MARKS_MAX:
+            kept.append(character)
+        elif marks == MARKS_MAX + 1:
+            kept.append("\N{REPLACEMENT CHARACTER}")
+    return "".join(kept)
+
+
+def on_one_line(name: str) -> str:
+    """A name as it stands in a line of a list: it cannot begin one of its own."""
+    return name.replace("\r", "\\r").replace("\n", "\\n")
 
 
 def escape_hidden(json_text: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -16,14 +17,16 @@ from hypothesis import strategies as st
 
 from remit.app.kinds import stream_kinds
 from remit.client.asgi import StreamingASGITransport
+from remit.clock import rfc3339
 from remit.gateway.routing import Router
+from remit.remits.events import RemitPaused
 from remit.server.app import create_app
 from remit.server.attendance import ABSENCE_SECONDS, ACTOR, LOOK_SECONDS, Attendance
 from remit.server.remit_routes import remit_routes
 from remit.server.services import Services
 from remit.streams.reading import read_rows
 from remit.testing.clock import FakeClock
-from remit.values import KeyRow
+from remit.values import Append, KeyRow
 from remit_bench import RemitBench
 from session_bench import PRINCIPAL, say, script
 from waiting import eventually
@@ -142,11 +145,9 @@ def test_a_remit_is_interrupted_when_nobody_has_stood_by_for_so_long_and_never_e
         anyio.run(play, actions, Path(folder))
 
 
-@pytest.mark.anyio
-async def test_over_http_who_leaves_is_missed_and_a_remit_that_waits_for_consent_is_left_alone(
-    tmp_path: Path,
-) -> None:
-    world = World(tmp_path)
+@asynccontextmanager
+async def served(world: World) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of the remits' routes."""
     await world.bench.catalog.put_key(
         KeyRow(
             id="apikey_one",
@@ -165,19 +166,25 @@ async def test_over_http_who_leaves_is_missed_and_a_remit_that_waits_for_consent
         verifiers=world.bench.verifiers,
         attendance=world.attendance,
     )
+    async with httpx2.AsyncClient(
+        transport=StreamingASGITransport(create_app(world.services, routes)),
+        base_url="http://remit",
+        headers={"authorization": "Bearer rk_one"},
+        timeout=None,
+    ) as client:
+        yield client
+
+
+@pytest.mark.anyio
+async def test_over_http_who_leaves_is_missed_and_a_remit_that_waits_for_consent_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
     asked = await world.bench.create(**ASKED, consent="required")
     async with world.bench.running():
         await world.bench.wait_for(asked, "remit.forecast")
     working = await world.bench.create(**ASKED)
-    async with (
-        httpx2.AsyncClient(
-            transport=StreamingASGITransport(create_app(world.services, routes)),
-            base_url="http://remit",
-            headers={"authorization": "Bearer rk_one"},
-            timeout=None,
-        ) as client,
-        anyio.create_task_group() as tasks,
-    ):
+    async with served(world) as client, anyio.create_task_group() as tasks:
         unknown = await client.post("/v1/remits/remit_none/attend")
         assert unknown.status_code == 404
         bad = await client.post(f"/v1/remits/{working}/attend", json={"detached": True})
@@ -194,5 +201,82 @@ async def test_over_http_who_leaves_is_missed_and_a_remit_that_waits_for_consent
     assert await world.interrupts(working) == 1
     assert await world.interrupts(asked) == 0
     assert list(world.folder.iterdir()) == []
+    await world.stop()
+    await world.bench.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["alive", "after a crash"])
+@pytest.mark.parametrize("waits_for", ["consent", "a person who resumes it"])
+async def test_who_says_go_on_and_dies_before_anybody_takes_it_up_leaves_nothing_that_goes_on_alone(
+    tmp_path: Path, waits_for: str, is_restarted: bool
+) -> None:
+    world = World(tmp_path)
+    remit_id = await world.bench.create(**ASKED, consent="required")
+    async with served(world) as client:
+        path = f"/v1/remits/{remit_id}"
+        async with world.bench.running():
+            await world.bench.wait_for(remit_id, "remit.forecast")
+            if waits_for != "consent":
+                await client.post(f"{path}/interrupt")
+                await world.bench.wait_for(remit_id, "remit.interrupted")
+        despite = {"despite": ["vacuous"]}
+        told = await client.post(f"{path}/approve", json=despite)
+        if waits_for != "consent":
+            told = await client.post(f"{path}/resume")
+        assert told.status_code == 200, told.text
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.post, f"{path}/attend")
+            await eventually(lambda: (world.folder / remit_id).exists())
+            tasks.cancel_scope.cancel()
+        if is_restarted:
+            await world.restart()
+        await eventually(lambda: world.clock.sleeper_count > 0)
+        await world.clock.advance(LONG_SECONDS)
+        assert await world.interrupts(remit_id) == 1
+        await world.stop()
+        async with world.bench.running():
+            await world.bench.wait_for(remit_id, "remit.interrupted", 1 if waits_for == "consent" else 2)
+        assert (await client.get(path)).json()["status"] == "interrupted"
+    await world.bench.close()
+
+
+@pytest.mark.anyio
+async def test_what_is_said_behind_what_nobody_has_taken_up_counts(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    remit_id = await world.bench.create(**ASKED, consent="required")
+    async with served(world) as client:
+        path = f"/v1/remits/{remit_id}"
+        async with world.bench.running():
+            await world.bench.wait_for(remit_id, "remit.forecast")
+        for word in ("interrupt", "resume", "interrupt", "resume"):
+            assert (await client.post(f"{path}/{word}")).status_code == 200
+        async with world.bench.running():
+            await world.bench.wait_for(remit_id, "remit.resumed", 2)
+        assert (await client.get(path)).json()["status"] == "awaiting_consent"
+        for word in ("interrupt", "resume", "interrupt"):
+            assert (await client.post(f"{path}/{word}")).status_code == 200
+        async with world.bench.running():
+            await world.bench.wait_for(remit_id, "remit.interrupted", 4)
+        assert (await client.get(path)).json()["status"] == "interrupted"
+    await world.stop()
+    await world.bench.close()
+
+
+@pytest.mark.anyio
+async def test_a_pause_that_nobody_stands_by_is_interrupted_since_it_would_go_on_by_itself(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    remit_id = await world.bench.create(**ASKED)
+    pause = RemitPaused(id="revt_pause", processed_at=rfc3339(world.clock.now_us()), reason="unavailable")
+    append = Append(stream_id=remit_id, events=(pause.as_row(key="pause"),))
+    await world.bench.store.append(PRINCIPAL, append)
+    with world.attendance.attending(PRINCIPAL, remit_id):
+        await world.clock.advance(LONG_SECONDS)
+        assert await world.interrupts(remit_id) == 0
+    await world.clock.advance(0.0)
+    await world.clock.advance(LONG_SECONDS)
+    assert await world.interrupts(remit_id) == 1
     await world.stop()
     await world.bench.close()

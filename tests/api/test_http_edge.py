@@ -8,7 +8,9 @@ from collections.abc import AsyncGenerator
 
 import anyio
 import pytest
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from remit.server.listening import listen_on_port, serving, url_of
 
@@ -18,12 +20,14 @@ WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @contextlib.asynccontextmanager
 async def connected(
-    head_seconds: float = 0.1,
+    head_seconds: float = 0.1, body_seconds: float = 60.0, app: ASGIApp | None = None
 ) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     listener = listen_on_port("127.0.0.1", 0)
     port = int(url_of("127.0.0.1", listener).rsplit(":", 1)[1])
     with anyio.fail_after(10):
-        async with serving(PlainTextResponse("fine"), listener, head_seconds=head_seconds):
+        async with serving(
+            app or PlainTextResponse("fine"), listener, head_seconds=head_seconds, body_seconds=body_seconds
+        ):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 yield reader, writer
@@ -75,6 +79,56 @@ async def test_a_head_that_drips_has_no_longer() -> None:
 async def test_a_connection_that_never_says_anything_is_closed_without_a_word() -> None:
     async with connected() as (reader, _):
         assert await reader.read() == b""
+
+
+async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+    with contextlib.suppress(ClientDisconnect):
+        size = len(await Request(scope, receive).body())
+        await PlainTextResponse(f"{size:4}")(scope, receive, send)
+
+
+SLOW_HEADS = [b"Content-Length: 100000", b"Transfer-Encoding: chunked"]
+
+
+@pytest.mark.parametrize("head", SLOW_HEADS)
+async def test_a_body_that_stops_is_answered_408_and_closed(head: bytes) -> None:
+    async with connected(5.0, 0.2, reads) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n5\r\nhello")
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("head", SLOW_HEADS)
+@pytest.mark.parametrize("app", [reads, None], ids=["read", "answered without it"])
+async def test_a_body_that_drips_has_no_longer(head: bytes, app: ASGIApp | None) -> None:
+    async with connected(5.0, 0.2, app) as (reader, writer):
+
+        async def drip() -> None:
+            with contextlib.suppress(OSError):
+                writer.write(b"POST / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n")
+                for _ in range(10_000):
+                    writer.write(b"1\r\na\r\n")
+                    await writer.drain()
+                    await anyio.sleep(0.02)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(drip)
+            said = b""
+            with contextlib.suppress(ConnectionResetError):  # by what came after it was closed
+                while piece := await reader.read(65_536):
+                    said += piece
+            assert said == b"" or b"HTTP/1.1 408 " in said if app else said.endswith(b"fine")
+            group.cancel_scope.cancel()
+
+
+async def test_a_body_that_goes_on_coming_may_take_its_time() -> None:
+    async with connected(5.0, 1.0, reads) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 80000\r\n\r\n")
+        for _ in range(8):
+            writer.write(b"a" * 10_000)
+            await writer.drain()
+            await anyio.sleep(0.15)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert await reader.readexactly(5) == b"80000"
 
 
 async def test_between_requests_a_connection_may_be_idle_longer_than_a_head_may_take() -> None:

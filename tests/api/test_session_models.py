@@ -14,6 +14,8 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from api.gateway_world import GatewayWorld, gateway_world
+from remit.gateway.course import RetrySettings
+from remit.testing.messages_rules import violations
 from remit.testing.model_server import Answer, ServedToolUse
 
 pytestmark = pytest.mark.anyio
@@ -257,3 +259,50 @@ async def test_two_calls_with_one_id_are_two_calls(tmp_path: Path) -> None:
     # In the order in which they were done: they run side by side.
     assert {message["tool_call_id"] for message in second["messages"][-2:]} == set(called)
     assert len(set(called)) == 2
+
+
+async def test_a_session_goes_from_protocol_to_protocol_and_back_and_nothing_of_it_is_refused(
+    tmp_path: Path,
+) -> None:
+    def looks(id: str) -> Answer:
+        return Answer(
+            thinking="Where is it?",
+            signature="c2ln",
+            tool_uses=(ServedToolUse(id=id, name="glob", input={"pattern": "*"}),),
+            stop_reason="tool_use",
+        )
+
+    busy = Answer(status=529)
+    routes = {"main": {"targets": ["anthropic/m", "chat/m", "responses/m"]}}
+    answers = {
+        "anthropic": [looks("toolu_1"), busy, busy, looks("toolu_1"), Answer(chunks=("Nowhere.",))],
+        "chat": [looks("functions.glob:0"), busy],
+        "responses": [looks("call_" + "x" * 90)],
+    }
+    async with (
+        gateway_world(
+            tmp_path, routes=routes, retries=RetrySettings(backoff_first_seconds=0.01), **answers
+        ) as world,
+        working(world) as client,
+    ):
+        session_id = await new_session(client, "main")
+        events = await say(client, session_id, "Find it.")
+    assert events[-1].stop_reason.type == "end_turn"
+    assert [event.type for event in events].count("agent.tool_result") == 4
+    bodies = {
+        name: [one.body for one in server.requests if one.body] for name, server in world.servers.items()
+    }
+    assert [len(bodies[name]) for name in answers] == [5, 2, 1]
+    for body in bodies["anthropic"]:
+        assert violations(body) == []
+    for body in bodies["chat"]:
+        called = [call["id"] for said in body["messages"] for call in said.get("tool_calls", ())]
+        assert called == [said["tool_call_id"] for said in body["messages"] if said["role"] == "tool"]
+        assert len(set(called)) == len(called)
+    items = bodies["responses"][0]["input"]
+    calls_of = {
+        kind: [item["call_id"] for item in items if item["type"] == kind]
+        for kind in ("function_call", "function_call_output")
+    }
+    assert calls_of["function_call"] == calls_of["function_call_output"]
+    assert "c2ln" not in str(bodies["chat"]) + str(bodies["responses"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from anthropic.types.beta.sessions import BetaManagedAgentsFileResource
 from api.running import events_of, open_session, running, said, script, send, texts, until_idle, use
 from api.samples import new_session
 from api.world import World
-from remit.resources.session_resources import mount_path
-from remit.values import UPLOADS, Principal
+from remit.errors import InvalidRequest
+from remit.resources.session_resources import check_paths, mount_path
+from remit.values import UPLOADS, JsonObject, Principal
 
 pytestmark = pytest.mark.anyio
 
@@ -41,10 +43,53 @@ async def test_path_that_is_none_is_refused(world: World, path: str) -> None:
     async with world.sdk() as client:
         file = await client.beta.files.upload(file=("a.txt", b"x"))
         session = await new_session(client)
-        with pytest.raises(anthropic.BadRequestError, match=r"`resources\[0\].mount_path`"):
+        with pytest.raises(anthropic.BadRequestError, match="`mount_path`"):
             await client.beta.sessions.resources.add(
                 session.id, file_id=file.id, type="file", mount_path=path
             )
+
+
+FIT = [
+    ((), ("/a", "/b"), None),
+    (("/a/b",), ("/a/c", "/ab"), None),
+    (("/data",), ("/data",), "/data"),
+    (("/data",), ("/data/x",), "/data/x"),
+    (("/data/x/y",), ("/data",), "/data"),
+    ((), ("/x/y", "/x"), "/x"),
+    ((), ("/x", "/x/y/z"), "/x/y/z"),
+    (("/deep/er/a",), ("/deep/er/a/b",), "/deep/er/a/b"),
+]
+
+
+@pytest.mark.parametrize(("present", "added", "refused"), FIT)
+@pytest.mark.parametrize("field", ["resources", None])
+def test_no_file_is_mounted_where_another_or_its_folder_is(
+    present: tuple[str, ...], added: tuple[str, ...], refused: str | None, field: str | None
+) -> None:
+    there: dict[str, JsonObject] = {path: {"mount_path": UPLOADS + path} for path in present}
+    paths = [UPLOADS + path for path in added]
+    if refused is None:
+        check_paths(paths, there, field)
+        return
+    place = f"resources[{added.index(refused)}].mount_path" if field else "mount_path"
+    with pytest.raises(InvalidRequest, match=f"^{re.escape(f'`{place}`: {UPLOADS + refused!r} is taken')}"):
+        check_paths(paths, there, field)
+
+
+async def test_a_refused_addition_names_the_field_that_was_sent(world: World) -> None:
+    async with world.sdk() as client:
+        file = await client.beta.files.upload(file=("a.txt", b"x"))
+        session = await new_session(
+            client, resources=[{"type": "file", "file_id": file.id, "mount_path": "/a"}]
+        )
+        for wrong, place in (
+            ({"file_id": file.id, "mount_path": "/a/b"}, "mount_path"),
+            ({"file_id": "file_x"}, "file_id"),
+        ):
+            with pytest.raises(anthropic.BadRequestError) as refused:
+                await client.beta.sessions.resources.add(session.id, type="file", **wrong)  # type: ignore[arg-type]
+            assert refused.value.body["error"]["message"].startswith(f"`{place}`: ")  # type: ignore[index]
+        assert len([each async for each in client.beta.files.list()]) == 2
 
 
 async def test_resources_are_served_as_the_wire_has_them(world: World) -> None:

@@ -455,7 +455,7 @@ async def test_a_conversation_is_put_into_chat_messages() -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"messages": ({"role": "user", "content": [{"type": "search_result"}]},)}, "search_result"),
+        ({"messages": ({"role": "user", "content": [{"type": "container_upload"}]},)}, "container_upload"),
         ({"messages": ({"role": "assistant", "content": [{"type": "server_tool_use"}]},)}, "server_tool_use"),
         ({"tools": ({"type": "web_search_20250305", "name": "web_search"},)}, "web_search"),
         ({"effort": "most"}, "most"),
@@ -599,7 +599,7 @@ async def test_its_reasoning_comes_back_to_it_and_goes_to_no_other_protocol() ->
     [
         ({"stop_sequences": ("END",)}, "stop sequences"),
         ({"effort": "enormous"}, "effort"),
-        ({"messages": ({"role": "user", "content": [{"type": "search_result"}]},)}, "search_result"),
+        ({"messages": ({"role": "user", "content": [{"type": "container_upload"}]},)}, "container_upload"),
         ({"tools": ({"type": "bash_20250124", "name": "bash"},)}, "input_schema"),
         ({"fields": {"metadata": {"other": 1}}}, "metadata"),
     ],

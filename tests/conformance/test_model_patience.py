@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -176,6 +177,152 @@ async def test_reasoning_goes_back_as_the_server_wants_it(
         assert {name: sent.get(name) for name in then} == then
 
 
+@pytest.mark.parametrize(
+    ("refusal", "lacks", "is_remembered"),
+    [
+        # OpenHands/software-agent-sdk#1208: every model of the vendor's that does not think
+        ("Encrypted content is not supported with this model.", '"include"', True),
+        ("Unsupported parameter: 'include'", '"include"', True),
+        ("service_tier: Extra inputs are not permitted", '"service_tier"', True),
+        ("Unknown parameter: 'store'.", '"store"', True),
+        ("The encrypted content for item rs_1 could not be verified.", "sealed", False),
+        (
+            "Item 'rs_1' of type 'reasoning' was provided without its required following item.",
+            "sealed",
+            False,
+        ),
+    ],
+)
+async def test_what_a_server_of_responses_does_not_know_is_left_out(
+    refusal: str, lacks: str, is_remembered: bool
+) -> None:
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "openai:rs_1:sealed"}
+    told = (
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": [thought, {"type": "text", "text": "Yes."}]},
+        {"role": "user", "content": "go on"},
+    )
+    with anyio.fail_after(10):
+        async with raw_server(refusing([refusal], WHOLE[OpenAIResponsesProvider])) as server:
+            driver = OpenAIResponsesProvider(api_key="k", base_url=server.url, timeouts=PATIENT)
+            for _ in range(2):
+                await collect(driver, ask(told))
+            await driver.close()
+    first, second, third = [exchange.body.decode() for exchange in server.requests]
+    assert lacks in first
+    assert lacks not in second
+    assert (lacks not in third) == is_remembered
+
+
+def mistral(messages: list[dict[str, Any]]) -> str | None:
+    """What Mistral's own validation says first (mistralai/mistral-common: request validators)."""
+    ids = [call["id"] for message in messages for call in message.get("tool_calls", [])]
+    ids += [message["tool_call_id"] for message in messages if message["role"] == "tool"]
+    if wrong := [id for id in ids if not (len(id) == 9 and id.isalnum())]:
+        return f"Tool call id was {wrong[0]} but must be a-z, A-Z, 0-9, with a length of 9."
+    for before, after in pairwise(message["role"] for message in messages):
+        if (before, after) == ("tool", "user"):
+            return "Unexpected role 'user' after role 'tool'"
+    return None
+
+
+def gemma(messages: list[dict[str, Any]]) -> str | None:
+    """What templates with one order of roles say (charmbracelet/crush#279)."""
+    if any(message["role"] == "system" for message in messages):
+        return "System role not supported"
+    told = [m["role"] for m in messages if m["role"] != "tool" and "tool_calls" not in m]
+    if any(before == after for before, after in pairwise(told)):
+        return "After the optional system message, conversation roles must alternate user and assistant roles"
+    return None
+
+
+def plain(messages: list[dict[str, Any]]) -> str | None:
+    """What servers say that know a content as one text alone (HKUDS/nanobot#1303; DeepSeek's door)."""
+    for number, message in enumerate(messages):
+        content = message["content"]
+        if content is None:
+            return "invalid message content type: <nil>"
+        if isinstance(content, list) and all(part["type"] == "text" for part in content):
+            return f"messages[{number}].content: invalid type: sequence, expected a string"
+    return None
+
+
+@pytest.mark.parametrize(
+    ("refusal", "field", "then"),
+    [
+        (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            "max_tokens",
+            {"max_completion_tokens": 16_384},
+        ),
+        ("stream_options: Extra inputs are not permitted", "stream_options", {}),
+        ("Unrecognized request argument supplied: stream_options", "stream_options", {}),
+    ],
+)
+async def test_a_field_that_a_server_does_not_know_is_left_out_or_called_otherwise(
+    refusal: str, field: str, then: dict[str, Any]
+) -> None:
+    with anyio.fail_after(10):
+        async with raw_server(refusing([refusal], WHOLE[OpenAIChatProvider])) as server:
+            driver = OpenAIChatProvider(api_key="k", base_url=server.url, timeouts=PATIENT)
+            for _ in range(2):
+                await collect(driver, ask())
+            await driver.close()
+    first, *others = [json.loads(exchange.body) for exchange in server.requests]
+    assert field in first
+    assert len(others) == 2, "what a server wants is remembered"
+    for body in others:
+        assert field not in body
+        assert then.items() <= body.items()
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+@pytest.mark.parametrize("server_of", [mistral, gemma, plain])
+async def test_messages_go_out_in_the_order_that_the_server_knows(
+    server_of: Callable[[list[dict[str, Any]]], str | None], status: int
+) -> None:
+    use = {"type": "tool_use", "id": "call_0fypS1hVX", "name": "bash", "input": {}}
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+    result = {
+        "type": "tool_result",
+        "tool_use_id": use["id"],
+        "content": [{"type": "text", "text": "x"}, image],
+    }
+    told = (
+        {"role": "user", "content": [{"type": "text", "text": "go"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "I look."}, use]},
+        {"role": "user", "content": [result, {"type": "text", "text": "stop that"}]},
+        {"role": "assistant", "content": [{**use, "id": "call_2"}]},
+        {"role": "user", "content": [{**result, "tool_use_id": "call_2", "content": "y"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "Done."}]},
+        {"role": "user", "content": [{"type": "text", "text": "and"}, {"type": "text", "text": "now?"}]},
+    )
+
+    async def answer(exchange: Exchange) -> bool:
+        refusal = server_of(json.loads(exchange.body)["messages"])
+        whole = WHOLE[OpenAIChatProvider]
+        await exchange.send(
+            answer_of(200, whole) if refusal is None else answer_of(status, {"error": {"message": refusal}})
+        )
+        return True
+
+    request = msgspec.structs.replace(ask(told), system="Be brief.")
+    with anyio.fail_after(10):
+        async with raw_server(answer) as server:
+            driver = OpenAIChatProvider(api_key="k", base_url=server.url, timeouts=PATIENT, name="local")
+            for _ in range(2):
+                response = await collect(driver, request)
+                assert response.content[0]["text"] == "Hello"
+            await driver.close()
+    bodies = [json.loads(exchange.body) for exchange in server.requests]
+    assert len(bodies) <= 4, "what a server wants is remembered"
+    sent = json.dumps(bodies[-1])
+    assert all(words in sent for words in ("Be brief.", "I look.", "stop that", "iVBORw0KGgo="))
+    calls = [call["id"] for message in bodies[-1]["messages"] for call in message.get("tool_calls", [])]
+    assert len(set(calls)) == 2
+    assert [m["tool_call_id"] for m in bodies[-1]["messages"] if m["role"] == "tool"] == calls
+
+
 @ALL
 async def test_the_first_byte_may_take_longer_than_the_others(speaks: Make) -> None:
     async def answer(exchange: Exchange) -> bool:
@@ -246,3 +393,22 @@ async def test_a_key_that_is_none_stars_nothing(key: str, told: str) -> None:
         await driver.close()
     assert told in failed.value.message
     assert ("[key]" in failed.value.message) == (told == "[key]")
+
+
+@ALL
+async def test_an_answer_with_another_status_of_success_is_one_and_a_redirect_is_told(speaks: Make) -> None:
+    async def answer(exchange: Exchange) -> bool:
+        moved = b"HTTP/1.1 308 X\r\nlocation: https://other.example/v1\r\ncontent-length: 0\r\n\r\n"
+        await exchange.send(moved if len(server.requests) > 1 else answer_of(201, WHOLE[speaks]))
+        return True
+
+    with anyio.fail_after(10):
+        async with raw_server(answer) as server:
+            driver = speaks(api_key="k", base_url=server.url, timeouts=PATIENT)
+            assert (await collect(driver, ask())).content[0]["text"] == "Hello"
+            with pytest.raises(
+                ModelCallFailed, match=r"308: it moved to https://other\.example/v1"
+            ) as failed:
+                await collect(driver, ask())
+            await driver.close()
+    assert (failed.value.reason, failed.value.billed, failed.value.is_retryable) == ("invalid", "no", False)

@@ -296,7 +296,16 @@ async def test_of_a_name_with_several_addresses_only_allowed_ones_are_tried(web:
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "ftp://a.test/", "a.test", "http://", "http://u:p@a.test/"]
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://a.test/",
+        "a.test",
+        "http://",
+        "http://u:p@a.test/",
+        "http://a.test../",
+        "http://.a.test/",
+    ],
 )
 async def test_only_whole_http_addresses_are_fetched(web: Site, url: str) -> None:
     assert failure_of(await fetch(tools(web), url)).startswith(("url_not_allowed: ", "invalid_tool_input: "))

@@ -20,10 +20,13 @@ from rich.text import Text
 
 from fake_api import FakeApi, FakeOpener, verdict
 from remit.cli import failure
+from remit.cli.changes import strays_text
 from remit.cli.main import run
+from remit.cli.screens import LineScreen
+from remit.cli.view import View
 from remit.cli.visible import VisibleOutput, json_line, make_visible, visible_output
 from remit.cli.visible_console import VisibleConsole
-from remit.client.wording import printable
+from remit.client.wording import printable, printable_name
 
 CLI = Path(__file__).parents[2] / "src" / "remit" / "cli"
 STEERING = {
@@ -123,6 +126,40 @@ def test_no_command_lets_a_text_steer_the_terminal(
             if "PWN" in text:
                 showing.append(name)
     assert len({*showing}) >= 6, f"too little was poisoned: {showing}"
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u0489", "\u20dd", "\u0e38", "\u064e", "\ufe20"])
+def test_marks_that_are_piled_on_a_letter_are_cut(mark: str) -> None:
+    assert printable(f"a{mark * 8}b") == f"a{mark * 8}b"
+    assert printable(f"a{mark * 300}b{mark * 9}") == f"a{mark * 8}\ufffdb{mark * 8}\ufffd"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "नमस्ते दुनिया",
+        "กำลังทำงานอยู่ที่นี่",
+        "שָׁלוֹם עֲלֵיכֶם",
+        "السَّلَامُ",
+        "日本語のパスワードですよ",
+        "Việt Nam",
+        "👩‍👩‍👧‍👦",
+    ],
+)
+def test_writing_of_every_language_stays(text: str) -> None:
+    assert printable(text) == text
+
+
+def test_a_files_name_writes_no_lines_of_its_own() -> None:
+    name = "a.py\n✔ verified\tby everyone"
+    output = io.StringIO()
+    screen = LineScreen(output)
+    view = View(remit_id="rm_1")
+    screen.remit_event({"type": "remit.iteration_ended", "iteration": 0, "tampered": [name]}, view)
+    screen.session_event({"type": "agent.tool_use", "name": name, "input": {}}, view)
+    assert len(output.getvalue().splitlines()) == 2
+    assert printable_name(name) == "a.py\ufffd✔ verified\ufffdby everyone"
+    assert "\n" not in strays_text([f".git/{name}"])
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

@@ -181,6 +181,18 @@ def test_an_owner_in_the_background_makes_room_for_another_version_and_other_set
     assert not folder.data.exists()
 
 
+def test_a_data_folder_that_is_removed_under_a_command_is_not_made_anew(folder: OwnedFolder) -> None:
+    process = folder.start(*folder.do("slow"))
+    read_until(process, "remit.working")
+    owner = folder.owner()
+    folder.data.rename(folder.folder / "gone")
+    ended = finish(process)[-1]
+    assert ended["code"] == 1
+    assert "was removed or replaced while this command used it" in str(ended["stderr"])
+    assert not folder.data.exists()
+    until(lambda: is_gone(owner.pid))
+
+
 def test_foreground_starts_no_process_and_says_why_nothing_can_be_detached(folder: OwnedFolder) -> None:
     folder.environment["REMIT_OWNER"] = "foreground"
     refused = folder.run(*folder.do("answer", "--detach"))

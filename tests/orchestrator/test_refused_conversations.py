@@ -12,11 +12,13 @@ import pytest
 from remit.errors import ModelCallFailed
 from remit.session.compaction import Compact, Shorten, next_relief, summary_of_what_fits
 from remit.session.folding import fold
+from remit.session.history import Forgotten
 from remit.session.refusals import Place
 from remit.session.state import SessionState
 from remit.session.view import request
 from remit.testing.messages_rules import body_of, violations
 from remit.values import (
+    Append,
     EventRow,
     JsonObject,
     JsonValue,
@@ -24,9 +26,10 @@ from remit.values import (
     ModelInfo,
     ModelRequest,
     ModelResponse,
+    NewEvent,
     Usage,
 )
-from session_bench import SessionBench, texts
+from session_bench import PRINCIPAL, SessionBench, texts
 
 pytestmark = pytest.mark.anyio
 Answer = Sequence[JsonObject]
@@ -237,6 +240,135 @@ async def test_a_message_longer_than_the_window_is_summarised_from_what_fits(
     session_id, ends = await talk(bench, "word " * 100_000, "still there?")
     assert ends == [END, END], session_id
     assert await bench.bodies(session_id, "context.compacted")
+
+
+@pytest.mark.parametrize("wording", WORDINGS)
+async def test_the_window_is_learnt_from_what_was_sent_and_not_from_what_the_log_holds(
+    make_bench: Callable[[Provider], SessionBench], wording: str
+) -> None:
+    # The log names a file; its contents, ten times the window, are put in when the model is asked.
+    provider = Provider(says("noted"), says("yes"), window=40_000, too_long=wording)
+    bench = make_bench(provider)
+    stored = await bench.blobs.put(b"word " * 80_000)
+    source: JsonObject = {"type": "file", "file_id": "file_1"}
+    pinned: JsonObject = {"sha256": stored, "mime_type": "text/plain", "filename": "long.txt"}
+    async with bench.running():
+        session_id = await bench.create(agent={"model": {"id": "provider/any"}})
+        row: JsonObject = {"id": "sevt_pinned", "type": "files.pinned", "files": {"file_1": pinned}}
+        event = NewEvent(
+            event_id="sevt_pinned",
+            type="files.pinned",
+            visibility="private",
+            body=msgspec.json.encode(row),
+            key="pinned",
+        )
+        await bench.store.append(PRINCIPAL, Append(stream_id=session_id, events=(event,)))
+        await bench.send(
+            session_id,
+            "user.message",
+            content=[{"type": "text", "text": "read this"}, {"type": "document", "source": source}],
+        )
+        assert (await bench.wait_idle(session_id))["stop_reason"] == END
+        await bench.say(session_id, "still there?")
+        assert (await bench.wait_idle(session_id, count=2))["stop_reason"] == END
+    (first, *_) = await bench.bodies(session_id, "context.overflowed")
+    assert cast("int", first["sent_tokens"]) > 90_000
+    assert 2_000 < cast("int", first["window_tokens"]) < cast("int", first["sent_tokens"])
+
+
+async def test_a_summary_that_is_refused_for_its_length_teaches_the_window_too(
+    make_bench: Callable[[Provider], SessionBench],
+) -> None:
+    refused: list[str] = []
+
+    def refuses(said: str) -> str | None:
+        is_summary = "about to be replaced by a summary" in said
+        if is_summary and len(said) > 50_000:
+            refused.append(said)
+            return "Input is too long for requested model."
+        return None
+
+    provider = Provider(says("noted"), says("yes"), window=200_000, thought=50_000, refuses=refuses)
+    bench = make_bench(provider)
+    long: list[JsonObject] = [{"type": "text", "text": "word " * 1_500}] * 30
+    session_id, ends = await talk(bench, long, "still there?")
+    assert ends == [END, END], await bench.bodies(session_id, "session.error")
+    assert refused
+    rows = await bench.bodies(session_id, "context.overflowed", "context.compacted")
+    assert [row["type"] for row in rows][-1] == "context.compacted"
+    learnt = [cast("int", row["window_tokens"]) for row in rows if row["type"] == "context.overflowed"]
+    assert learnt == sorted(learnt, reverse=True)
+    assert all(window < 50_000 for window in learnt)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "Content Exists Risk",
+        "The request was rejected because it was considered high risk",
+        "<400> InternalError.Algo.DataInspectionFailed: Input data may contain inappropriate content.",
+        "messages.0.content.1.text: unsupported characters",
+    ],
+)
+async def test_a_message_that_is_refused_for_what_it_says_does_not_end_the_session(
+    make_bench: Callable[[Provider], SessionBench], refusal: str
+) -> None:
+    def refuses(said: str) -> str | None:
+        return refusal if "the forbidden word" in said else None
+
+    provider = Provider(says("I cannot see it."), says("hi"), refuses=refuses)
+    bench = make_bench(provider)
+    content: list[JsonObject] = [
+        {"type": "text", "text": "look at this"},
+        {"type": "text", "text": "the forbidden word"},
+    ]
+    session_id, ends = await talk(bench, content, "forget it, say hi")
+    assert ends == [END, END]
+    assert len(provider.refusals) == 1
+    assert "a text was left out" in str(provider.requests[-1].messages)
+    assert await bench.bodies(session_id, "context.put_aside")
+
+
+@pytest.mark.parametrize("command", ["echo forbidden-''output", "echo forbidden-output"])
+async def test_what_a_tool_printed_is_put_aside_when_it_is_refused_for_what_it_says(
+    make_bench: Callable[[Provider], SessionBench], command: str
+) -> None:
+    def refuses(said: str) -> str | None:
+        return "Content Exists Risk" if "forbidden-output" in said else None
+
+    thought: JsonObject = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
+    printed = [thought, *says("I look."), thought, bash("toolu_1", command), bash("toolu_2", "echo fine")]
+    provider = Provider(printed, says("done"), says("bye"), refuses=refuses)
+    bench = make_bench(provider)
+    session_id, ends = await talk(bench, "go", "and?")
+    assert ends == [END, END]
+    assert len(provider.refusals) == 1
+    rows = await bench.store.read(PRINCIPAL, session_id)
+    looked_at = fold(rows, SessionState(history=Forgotten()))
+    assert looked_at.seq == len(rows), "who only looks at the session reads every row"
+    assert "I look." in str(provider.requests[-1].messages)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "Invalid 'messages[7].content[1].image_url.url': unsupported image",
+        "Unable to download the file. Please verify the URL and try again.",
+        "Failed to decode base64 data at contents[3].parts[1]",
+        "Error downloading content from https://example.com/broken.png",
+        "No endpoints found that support image input",
+        "unknown variant `image_url`, expected `text`",
+    ],
+)
+async def test_an_image_that_is_refused_in_another_protocols_words_is_put_aside(
+    make_bench: Callable[[Provider], SessionBench], refusal: str
+) -> None:
+    url = "https://example.com/broken.png"
+    image: JsonObject = {"type": "image", "source": {"type": "url", "url": url}}
+    provider = Provider(says("ok"), says("hi"), refuses=lambda said: refusal if url in said else None)
+    _, ends = await talk(make_bench(provider), [{"type": "text", "text": "look"}, image], "say hi")
+    assert ends == [END, END]
+    assert len(provider.refusals) == 1
 
 
 # ------------------------------------------------------------------------------------------ the decisions alone

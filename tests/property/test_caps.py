@@ -27,6 +27,7 @@ from remit.orchestrator.workspace_handler import WorkspaceHandler
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.faulty_store import Crash, CrashPlan, FaultyStore
+from remit.testing.store_checks.given import given_stream
 from remit.values import Append, Appended, ModelRequest, Principal, Unit
 
 pytestmark = pytest.mark.anyio
@@ -207,6 +208,35 @@ async def test_wherever_a_process_dies_the_next_one_settles_what_it_held(when: s
             assert at > 2
             return
     pytest.fail("no call was ever whole")
+
+
+@pytest.mark.parametrize(
+    ("stream_id", "spent"),
+    [
+        pytest.param("sesn_gone", 300, id="deleted"),
+        pytest.param(STREAM, 0, id="there, and the call never began"),
+    ],
+)
+async def test_what_a_deleted_session_held_on_caps_is_settled_as_if_it_was_spent(
+    stream_id: str, spent: int, clock: FakeClock
+) -> None:
+    """The process died between the hold and the call's start, or the session went with all that it said of the call."""
+    store = MemorySessionStore(clock)
+    first = World(clock, store)
+    month = CapName("apikey_a", "month")
+    await first.caps.set(principal("apikey_op"), month, "tokens", 1_000)
+    if stream_id != STREAM:
+        created = await given_stream(store, stream_id, principal=principal("apikey_a"))
+        await store.delete_stream(principal("apikey_a"), stream_id, expected_seq=created.head_seq)
+    await first.caps.hold(principal("apikey_a"), "call_1", {"tokens": 300}, stream_id=stream_id)
+    await clock.advance(120)
+    next_one = World(clock, store)
+    for _ in range(2):  # once and for all
+        await next_one.look()
+    (cap,) = await next_one.caps.of(principal("x"), ["apikey_a"])
+    assert (cap.account.spent, cap.account.held) == (spent, 0)
+    holds = [hold for hold in await store.holds(principal("x"), STREAM) if hold.hold_id.startswith("call_1")]
+    assert [hold.state for hold in holds] == ["assumed" if spent else "settled"]
 
 
 async def test_a_cap_below_what_is_spent_leaves_nothing_and_can_be_raised_again(clock: FakeClock) -> None:

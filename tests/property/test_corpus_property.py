@@ -115,7 +115,11 @@ def test_any_cut_of_any_recording_gives_the_same_answer(protocol: str, data: st.
 def test_whatever_stands_in_an_answer_there_is_one_or_a_reason(protocol: str, data: st.DataObject) -> None:
     parser = SseParser()
     wire = data.draw(st.sampled_from(WIRES[protocol]))
-    events = [event for event in [*parser.feed(wire), *parser.end()] if event.data[:1] == b"{"]
+    events = [
+        event
+        for event in [*parser.feed(wire), *parser.end()]
+        if event.data[:1] == b"{" and b"\n" not in event.data
+    ]
     if not events:
         return
     changed = data.draw(st.integers(0, len(events) - 1))

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.models.anthropic_request import request_body
+from remit.models.openai_chat_request import chat_body
+from remit.models.openai_responses_request import responses_body
 from remit.session.folding import fold
 from remit.session.history import History
 from remit.session.sendable import distinct_uses, within_limits
@@ -21,7 +23,11 @@ from remit.session.view import request
 from remit.testing.messages_rules import SOURCES, body_of, violations
 from remit.values import EventRow, JsonObject, ModelRequest
 
-TEXTS = st.one_of(st.sampled_from(["", " ", "\n\n", "\t", "\u00a0", "\u2028", "x"]), st.text(max_size=12))
+BLANKS = [
+    "", " ", "\n\n", "\t", "\r", "\0", "\x0b", "\x0c", "\x1c", "\x1f", "\x7f", "\x85", "\u00a0", "\u00ad", "\u1680",
+    "\u180e", "\u2003", "\u200b", "\u200d", "\u2028", "\u2029", "\u202f", "\u2060", "\u3000", "\ufeff", " \u200b\n\ufeff ",
+]  # fmt: skip
+TEXTS = st.one_of(st.sampled_from([*BLANKS, "a\0b", "\0x", "x"]), st.text(max_size=12))
 IDS = st.one_of(
     st.sampled_from(
         ["", "call_0", "toolu_1", "call_0_2", "functions.bash:0", "id with spaces", "ü|x/y=", "a" * 90]
@@ -29,7 +35,7 @@ IDS = st.one_of(
     st.text(max_size=8),
 )
 NAMES = st.sampled_from(["bash", "read", "functions.bash", "", "no such tool!", "x" * 200, "wörk"])
-INPUTS: st.SearchStrategy[Any] = st.sampled_from([{}, {"command": "ls"}, {"a": [1, None]}])
+INPUTS: st.SearchStrategy[Any] = st.sampled_from([{}, {"command": "ls"}, {"a": [1, None]}, {"a\0": ["\0"]}])
 
 
 def png(width: int, height: int, *, bytes_more: int = 0) -> str:
@@ -62,6 +68,8 @@ DATA = [
     "aGk=",
     "",
     "?",
+    png(1, 1) + "A",
+    png(1, 1)[:-3],
     "R0lGODlhAQABAAAA",
 ]
 IMAGES = st.builds(image, st.sampled_from(DATA), st.sampled_from(["image/png", "image/jpeg", "image/gif"]))
@@ -71,12 +79,27 @@ OTHER_MEDIA: st.SearchStrategy[JsonObject] = st.sampled_from(
         {"type": "image", "source": {"type": "url", "url": "ftp://example.com/a.png"}},
         {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": " "}},
         {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "words"}},
+        {
+            "type": "document",
+            "title": "",
+            "context": " ",
+            "source": {"type": "text", "media_type": "text/plain", "data": "words"},
+        },
         {"type": "document", "source": {"type": "base64", "media_type": "text/plain", "data": "aGk="}},
         {
             "type": "document",
             "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0xLjQK"},
         },
         {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "aGk="}},
+        {
+            "type": "document",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": "aGkKJVBERi0xLjQK"},
+        },
+        {
+            "type": "document",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0xLjQK\n"},
+        },
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "\u200b"}},
     ]
 )
 SEARCH_RESULTS = st.builds(search_result, TEXTS)
@@ -170,6 +193,39 @@ class Log:
         # The Messages driver's own body: with its ids, its cache marks, and without what other models thought.
         found = violations(request_body(asked))
         assert not found, (found, asked.messages)
+        for is_vendor in (True, False):
+            _check_chat(
+                chat_body(asked, is_vendor=is_vendor)["messages"], id_length_max=40 if is_vendor else 1000
+            )
+        _check_responses(responses_body(asked)["input"])
+
+
+def _check_chat(messages: Any, *, id_length_max: int) -> None:
+    """What OpenAI's Chat Completions refuse: calls and answers that do not belong together, messages of nothing."""
+    open_ids: list[str] = []
+    for said in messages:
+        if said["role"] == "tool":
+            assert said["tool_call_id"] in open_ids
+            open_ids.remove(said["tool_call_id"])
+            assert said["content"]
+            continue
+        assert not open_ids, "a call without an answer"
+        open_ids = [call["id"] for call in said.get("tool_calls", ())]
+        assert len(set(open_ids)) == len(open_ids)
+        assert all(0 < len(id) <= id_length_max for id in open_ids)
+        assert said["content"] or (open_ids and said["content"] is None), said
+        assert "\\u0000" not in msgspec.json.encode(said).decode()
+    assert not open_ids
+
+
+def _check_responses(items: Any) -> None:
+    """What Responses refuse: outputs without calls, calls without outputs, messages of nothing."""
+    calls = [item["call_id"] for item in items if item["type"] == "function_call"]
+    outputs = [item["call_id"] for item in items if item["type"] == "function_call_output"]
+    assert sorted(calls) == sorted(outputs)
+    assert len(set(calls)) == len(calls)
+    assert all(0 < len(id) <= 64 for id in calls)
+    assert all(item["content"] for item in items if item["type"] == "message")
 
 
 @settings(max_examples=200, deadline=None)
@@ -235,6 +291,7 @@ BROKEN: dict[str, list[JsonObject]] = {
     "ends_with_user": [HI, message("assistant", text("x"))],
     "content": [HI, message("assistant"), HI],
     "blank_text": [message("user", text(" \n"))],
+    "nul": [message("user", text("a\0b"))],
     "block_type": [message("user", THOUGHT)],
     "use_id": [
         HI,

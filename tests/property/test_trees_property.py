@@ -227,6 +227,36 @@ def test_what_a_tree_cannot_hold_is_named_with_the_reason(ground: Path) -> None:
     assert {"holes", "runs"} <= {entry.path for entry in tree.entries}
 
 
+def test_extended_attributes_are_named_again_with_each_snapshot(ground: Path) -> None:
+    (ground / "d").mkdir()
+    for path in ("d/noted", "plain"):
+        (ground / path).write_text(path)
+    try:
+        os.setxattr(ground / "d", "user.of", b"a folder")
+        os.setxattr(ground / "d/noted", "user.of", b"a file")
+    except OSError as error:
+        pytest.skip(f"this file system keeps no attributes: {error}")
+    reader = TreeReader(Paths([], [str(ground)]))
+    for _ in range(3):
+        found = next(step for step in reader.tree(str(ground), [], {}) if step is not None).to_wire()
+        assert found["left_out"] == [
+            ["d", "its extended attributes alone"],
+            ["d/noted", "its extended attributes alone"],
+        ]
+        assert [entry[0] for entry in found["entries"]] == ["d", "d/noted", "plain"]
+        for path in ("d/noted", "plain"):  # long untouched, so its hash is remembered
+            os.utime(ground / path, (1, 1))
+
+
+def test_what_is_held_without_its_bits_never_makes_a_tree_doubtful(ground: Path) -> None:
+    for number in range(1_100):
+        (ground / f"{number:04}").touch()
+        (ground / f"{number:04}").chmod(0o2755)
+    found = manifest(ground).to_wire()
+    assert (len(found["left_out"]), found["left_out_more"]) == (50, 0)
+    assert found["left_out"][0][1].endswith("bit alone, like that of 1,050 more")
+
+
 def test_one_file_with_several_names_stays_one(ground: Path) -> None:
     (ground / "a").write_text("x")
     (ground / "d").mkdir()

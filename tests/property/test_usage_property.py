@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -165,3 +166,107 @@ def test_zeros_for_words_are_not_believed() -> None:
     ]:
         response = ModelResponse(content=content, stop_reason="end_turn", usage=usage, model="m")
         assert believed(response).is_usage_known == is_believed
+
+
+@given(truth=truths(), data=st.data())
+def test_reports_that_each_say_a_part_come_to_no_less_than_all_of_them(
+    truth: dict[str, int], data: st.DataObject
+) -> None:
+    """One for what was read, one for what was written, either first; and what is said again is less."""
+    read, wrote = truth["fresh"] + truth["cached"], truth["said"] + truth["thought"]
+    reports = [
+        {"prompt_tokens": read, "completion_tokens": 0, "total_tokens": read},
+        {"prompt_tokens": read, "completion_tokens": data.draw(st.integers(0, wrote))},
+        {"prompt_tokens": 0, "completion_tokens": wrote, "total_tokens": wrote},
+        {"prompt_tokens": data.draw(st.integers(0, read)), "completion_tokens": wrote},
+    ]
+    usage = counted(*data.draw(st.permutations(reports))).usage
+    assert usage.output_tokens >= wrote
+    assert usage.total_tokens - usage.output_tokens >= read
+
+
+@given(
+    whole=st.integers(1, 100_000),
+    part=st.integers(0, 200_000),
+    side=st.sampled_from(["prompt", "input", "completion", "output"]),
+    name=st.sampled_from(["audio_tokens", "text_tokens", "rejected_prediction_tokens", "cached_tokens"]),
+    empty=st.sampled_from([{}, None, "", {"reasoning_tokens": 0}]),
+)
+def test_a_count_is_never_less_than_one_of_its_parts(
+    whole: int, part: int, side: str, name: str, empty: Any
+) -> None:
+    """The parts stand under one of two names; the other may be there and say nothing."""
+    others = {"prompt": "input", "input": "prompt", "completion": "output", "output": "completion"}
+    report = {
+        "prompt_tokens": whole,
+        "completion_tokens": whole,
+        "total_tokens": 2 * whole,
+        f"{others[side]}_tokens_details": empty,
+        f"{side}_tokens_details": {name: part},
+    }
+    assert counted(report).is_known == (part <= whole)
+
+
+START = {"input_tokens": 10, "output_tokens": 1}
+
+
+@pytest.mark.parametrize(
+    ("begin", "ends", "output"),
+    [
+        pytest.param(START, [{"output_tokens": 500}, {"output_tokens": 3}], 500, id="less is said again"),
+        pytest.param(
+            {**START, "output_tokens": 700}, [{"output_tokens": 3}], 700, id="more at the beginning"
+        ),
+        pytest.param(
+            {**START, "total_tokens": 11}, [{"output_tokens": 50}], 50, id="a total of the beginning"
+        ),
+        pytest.param(START, [{"output_tokens": 50, "total_tokens": 5_010}], 5_000, id="more in the total"),
+        pytest.param(START, [{"output_tokens": 50, "total_tokens": 20}], None, id="less in the total"),
+        pytest.param(
+            START,
+            [{"output_tokens": 50, "output_tokens_details": {"thinking_tokens": 40}}],
+            50,
+            id="thought inside",
+        ),
+        pytest.param(
+            START,
+            [{"output_tokens": 50, "output_tokens_details": {"thinking_tokens": 400}}],
+            450,
+            id="beside it",
+        ),
+        pytest.param(
+            START,
+            [{"output_tokens": 50, "total_tokens": 60, "reasoning_tokens": 400}],
+            None,
+            id="more than the total",
+        ),
+        pytest.param(START, [{"output_tokens": 50, "completion_tokens": 90}], 90, id="under two names"),
+        pytest.param(START, [{"output_tokens": 50, "prompt_tokens": 900}], None, id="more was read"),
+        pytest.param(
+            START, [{"output_tokens": 50, "iterations": {"a": 1}}], None, id="iterations that are no list"
+        ),
+        pytest.param(
+            START, [{"output_tokens": 50, "cache_creation": 500}], None, id="writes that are no object"
+        ),
+    ],
+)
+def test_what_a_message_says_of_itself_counts_as_on_every_other_wire(
+    begin: dict[str, Any], ends: list[Any], output: int | None
+) -> None:
+    usage = MessagesUsage()
+    usage.begins(begin)
+    for end in ends:
+        usage.ends(end)
+    result = usage.counted(is_empty=False)
+    assert (result.usage.output_tokens if result.is_known else None) == output
+
+
+def test_what_a_cache_keeps_for_a_time_that_nobody_knows_is_the_dearer_kind() -> None:
+    usage = MessagesUsage()
+    usage.begins(
+        {**START, "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_24h_input_tokens": 7}}
+    )
+    usage.ends({"output_tokens": 5})
+    assert usage.counted(is_empty=False).usage == Usage(
+        input_tokens=10, output_tokens=5, cache_creation_5m_input_tokens=3, cache_creation_1h_input_tokens=7
+    )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -135,3 +138,35 @@ def test_symlinks_land_as_symlinks_and_never_point_out(folder: Path, tmp_path: P
     outside = changes_of({"changed": [{**entry, "target": "../x"}]})
     with pytest.raises(CommandFailed, match="points outside"):
         land(plan_landing(folder, outside), link_to("../x"))
+
+
+def test_whoever_ends_the_command_while_a_result_lands_waits_for_it(folder: Path, tmp_path: Path) -> None:
+    """In a process of its own: the signal is to end it."""
+    archive(tmp_path, {"a": b"new", "deep/er/c": b"c"})
+    program = f"""
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
+from test_cli_land import CHANGES
+from remit.cli.land import land, plan_landing, signals_wait
+folder, number = Path(sys.argv[1]), int(sys.argv[2])
+rename = os.rename
+def slow(*arguments, **keywords):
+    os.kill(os.getpid(), number)  # before each step
+    return rename(*arguments, **keywords)
+with signals_wait():
+    os.rename = slow
+    land(plan_landing(folder, CHANGES), Path(sys.argv[3]))
+print("went on")
+"""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        process = subprocess.run(
+            [sys.executable, "-c", program, str(folder), str(int(number)), str(tmp_path / "files.tar")],
+            capture_output=True,
+            check=False,
+        )
+        assert (process.returncode, process.stdout) == (-number, b""), process.stderr
+        assert listing(folder) == {"a": b"new", "deep/er/c": b"c"}
+        (folder / "a").write_bytes(b"old")
+        (folder / "b").write_bytes(b"doomed")
+        (folder / "deep/er/c").unlink()

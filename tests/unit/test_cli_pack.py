@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import socket
 import subprocess
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ordinary_user import as_nobody, given_to_nobody
 from remit.cli.failure import BadUsage, CommandFailed
 from remit.cli.pack import packed, plan_input
 
@@ -350,3 +352,135 @@ async def test_a_generated_version_that_the_manifest_names_goes_with_the_package
         "src/pkg/_version.py"
     }
     assert plan_input(repository).included == ("src/pkg/_version.py (1 byte)",)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "reason"),
+    [
+        (("config", "extensions.refStorage", "reftable"), "refstorage"),
+        (("config", "core.repositoryFormatVersion", "99"), "version"),
+        (("config", "core.bare", "perhaps"), "core.bare"),
+    ],
+    ids=["another store of refs", "a format of the future", "a broken setting"],
+)
+def test_a_repository_that_git_refuses_is_no_folder_without_one(
+    repository: Path, spoilt: tuple[str, ...], reason: str
+) -> None:
+    """What it ignores would go out with the rest."""
+    git(repository, "config", "core.repositoryFormatVersion", "1")
+    git(repository, *spoilt)
+    (repository / "noise.log").write_text("noise")
+    with pytest.raises(BadUsage) as caught:
+        plan_input(repository)
+    assert "what it ignores is not known" in caught.value.message
+    assert reason in caught.value.message.lower()
+
+
+@pytest.mark.parametrize("name", ["plain", "a=b", "a.b", 'quo"ted', "clean"])
+async def test_no_filter_runs_whatever_it_is_called(repository: Path, tmp_path: Path, name: str) -> None:
+    (repository / "f.t").write_text("t")
+    (repository / ".gitattributes").write_text(f"*.t filter={name}\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "second")
+    for program in ("clean", "smudge", "process"):
+        git(repository, "config", f"filter.{name}.{program}", f"touch '{tmp_path}/ran'; cat")
+    git(repository, "config", f"filter.{name}.required", "true")
+    (repository / "f.t").write_text("other")
+    (await tar_of(repository)).close()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("depth", [(), ("--depth=2",)], ids=["whole", "shallow"])
+@pytest.mark.parametrize("is_detached", [False, True], ids=["branch", "detached"])
+async def test_of_a_partial_clone_goes_what_is_here_and_nothing_is_fetched(
+    repository: Path, tmp_path: Path, depth: tuple[str, ...], is_detached: bool
+) -> None:
+    for number in range(3):
+        (repository / "kept.txt").write_text(f"kept {number}")
+        git(repository, "commit", "-qam", f"change {number}")
+    git(repository, "tag", "-am", "a tag", "v1")
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    partial = tmp_path / "partial"
+    git(tmp_path, "clone", "-q", "--filter=blob:none", *depth, f"file://{repository}", str(partial))
+    git(partial, "remote", "set-url", "origin", "ssh://nowhere/x")
+    git(partial, "config", "core.sshCommand", f"touch '{tmp_path}/fetched'; false")
+    if is_detached:
+        git(partial, "checkout", "-q", "--detach")
+    assert any("partial clone" in note for note in plan_input(partial).notes)
+    with await tar_of(partial) as tar:
+        tar.extractall(tmp_path / "sent", filter="data")
+    assert not (tmp_path / "fetched").exists()
+    sent = tmp_path / "sent/git"
+    command = (f"--git-dir={sent}", f"--work-tree={tmp_path / 'sent/files'}")
+    assert (
+        git(tmp_path, *command, "rev-parse", "HEAD", "v1^{commit}").split()
+        == [git(partial, "rev-parse", "HEAD").strip()] * 2
+    )
+    count = git(tmp_path, *command, "rev-list", "--count", "HEAD").strip()
+    assert count == ("2" if depth else "4")
+    assert git(tmp_path, *command, "status", "--porcelain") == ""
+
+
+async def test_settings_for_clones_from_elsewhere_stand_in_no_ones_way(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(repository, "commit", "-qam", "second", "--allow-empty")
+    shallow = tmp_path / "shallow"
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{repository}", str(shallow))
+    (tmp_path / "config").write_text(
+        "[clone]\nrejectShallow = true\n[protocol]\nallow = never\n[transfer]\nfsckObjects = true\n"
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
+    monkeypatch.setenv("GIT_NAMESPACE", "another")  # as in a hook
+    with await tar_of(shallow) as tar:
+        assert "git/shallow" in {member.name for member in tar}
+
+
+@pytest.mark.parametrize("has_history", [False, True], ids=["plain", "git"])
+@pytest.mark.parametrize("is_tracked", [False, True], ids=["new", "tracked"])
+@pytest.mark.parametrize("mode", [0o000, 0o200, 0o644], ids=oct)
+@pytest.mark.parametrize("path", ["d/x", "d/e/x", "d/.env"])
+def test_what_its_sender_is_shut_out_of_is_refused_by_name(
+    tmp_path_factory: pytest.TempPathFactory, path: str, mode: int, is_tracked: bool, has_history: bool
+) -> None:
+    ground = tmp_path_factory.mktemp("ground")
+    for folder in (ground, *list(ground.parents)[:3]):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o711)
+    (ground / path).parent.mkdir(parents=True)
+    (ground / path).write_text("secret")
+    if has_history:
+        git(ground, "init", "-q")
+        git(ground, "add", "-f", path)
+        git(ground, "commit", "-qm", "first", "--allow-empty")
+        if not is_tracked:
+            git(ground, "rm", "-q", "--cached", path)
+            git(ground, "commit", "-qm", "second")
+    given_to_nobody(ground)
+    (ground / "d").chmod(mode)
+
+    def planned() -> list[str]:
+        os.environ["HOME"] = str(ground)
+        try:
+            return [one.path for one in plan_input(ground).members]
+        except BadUsage as error:
+            return ["refused", error.message]
+
+    told = as_nobody(planned, list[str])
+    (ground / "d").chmod(0o755)
+    if told[0] == "refused":
+        assert re.search(r"cannot be read: '?d\b|/d(/e)?'? cannot be read", told[1]), told[1]
+    else:  # it may be read whoever owns it
+        assert path in told
+
+
+@pytest.mark.parametrize("part", [".git", ".git/objects", ".git/HEAD"])
+def test_a_repository_that_is_shut_or_lacks_a_part_is_no_folder_without_one(
+    repository: Path, part: str
+) -> None:
+    (repository / part).rename(repository.parent / "aside")
+    if part == ".git":
+        (repository / part).mkdir()
+        (repository / part / "config").touch()
+    with pytest.raises(BadUsage, match="what it ignores is not known"):
+        plan_input(repository)

@@ -76,6 +76,20 @@ def test_usage_reports_tell_of_models_and_spans() -> None:
         ('{"a": 1}\n{oops', "line"),
         ("[1]", "no object"),
         (OPENAI.replace("1796000000", '"soon"'), "no time"),
+        (OPENAI.replace("1796000000", "1e300"), "no time"),
+        (OPENAI.replace("1796000000", "true"), "no time"),
+        (OPENAI.replace("1796000000", "1796086400"), "no time after"),
+        (OPENAI.replace('"input_tokens": 1000', '"input_tokens": 100'), "a part"),
+        (
+            ANTHROPIC.replace('{"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3}', "5"),
+            "no object",
+        ),
+        ('{"data": [{"start_time": 1, "end_time": 2, "results": [5]}]}', "has 5 in `results`"),
+        ("request_id,input_tokens\nr,1e999999999\n", "no count"),
+        ("request_id,input_tokens\nr,1e30\n", "no count"),
+        ('{"id": "r", "cost_usd": true}', "no amount of dollars"),
+        ("request_id,cost_usd\nr,1,5\n", "more fields"),
+        ('{"a":' * 2_000 + "1" + "}" * 2_000, "line 1 is no JSON"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(text: str, words: str) -> None:
@@ -145,6 +159,27 @@ def test_a_true_report_by_model_and_time_books_exactly_what_was_used(
 def _sum(all: Iterable[Usage]) -> Usage:
     listed = list(all)
     return Usage(**{name: sum(getattr(one, name) for one in listed) for name in Usage.__struct_fields__})
+
+
+def test_the_parts_of_a_span_are_one_and_what_stands_twice_counts_once() -> None:
+    """Grouped by key or tier too, and in pages that overlap."""
+    page = OPENAI.replace('"model": "gpt-4o"', '"model": "m", "service_tier": "TIER"').replace("\n", " ")
+    of_tier = [page.replace("TIER", tier) for tier in ("default", "batch")]
+    entries = read_export("\n".join([*of_tier, of_tier[0]]))
+    used = call(1, state="assumed", usage=Usage(), at_us=1_796_000_000_000_000)
+    (correction,) = match(entries, [used], PRICES).corrections
+    assert correction.real["tokens"] == 3_000
+
+
+@pytest.mark.parametrize("figures", ["1", "2"], ids=["the same", "others"])
+def test_a_call_that_is_charged_twice_is_booked_only_where_both_agree(figures: str) -> None:
+    calls = [call(1, state="assumed", usage=Usage(), at_us=5)]
+    matched = match(read_export(f"request_id,cost_usd\nreq_1,1\nreq_1,{figures}\n"), calls, PRICES)
+    assert len(matched.corrections) == (figures == "1")
+    assert [why for _, why in matched.unmatched_entries] == (
+        [] if figures == "1" else ["the export has this call twice, with other figures"]
+    )
+    assert len(matched.unmatched_calls) == (figures == "2")
 
 
 def test_what_does_not_add_up_is_told_and_not_booked() -> None:

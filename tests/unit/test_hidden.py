@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 from collections.abc import Callable, Generator
@@ -24,6 +25,16 @@ WRITTEN: list[Callable[[str], str]] = [
     lambda token: f"Bearer {token}",
     lambda token: json.dumps({"authorization": token}),
     lambda token: f"/v1/previews/{quote(token)}/",
+    lambda token: f"/login?next={quote(f'/sessions?token={token}', safe='')}&b=1",
+    lambda token: quote(quote(f"?token={token}")),
+    lambda token: repr(f"two lines\n{token}"),
+    lambda token: json.dumps(f"a\t{token}"),
+    lambda token: f"token\\u003d{token}",
+    lambda token: f"?token={token.replace('_', '%5f')}",
+    lambda token: f"?token={token.replace('_', '%255F')} HTTP/1.1",
+    lambda token: "?token=" + "".join(f"\\x{byte:02x}" for byte in token.encode()),
+    lambda token: f"Basic {base64.b64encode(f'{token}:'.encode()).decode()}",
+    lambda token: f"cookie_{token}",
     lambda token: "/v1/previews/" + "".join(f"%{byte:02x}" for byte in token.encode()) + "/x",
 ]
 
@@ -55,6 +66,8 @@ def test_every_kind_of_token_is_taken_out_however_it_is_written() -> None:
             assert token not in hidden
             assert "".join(f"%{byte:02x}" for byte in token.encode()) not in hidden
             assert "\u2026" in hidden
+            assert token[-24:] not in hidden
+            assert len(hidden) < len(write(token)) - 40
 
 
 def test_what_is_no_token_stays() -> None:

@@ -218,6 +218,25 @@ LISTED: list[tuple[str, dict[str, Any], int | None, int | None]] = [
     ("a float", {"context_length": 32768.0}, 32_768, None),
     ("an output above the window", {"max_model_len": 8_192, "max_output_tokens": 16_384}, 8_192, 8_192),
     (
+        "Hugging Face: the least of its providers",
+        {"providers": [{"context_length": 131_072}, {"context_length": 32_768}, {"status": "error"}]},
+        32_768,
+        None,
+    ),
+    ("Poe", {"context_window": {"context_length": 200_000, "max_output_tokens": 8_192}}, 200_000, 8_192),
+    ("TabbyAPI", {"parameters": {"max_seq_len": 16_384, "cache_size": 1}}, 16_384, None),
+    ("Docker Model Runner", {"config": {"context_size": 4_096}}, 4_096, None),
+    (
+        "Venice",
+        {"model_spec": {"availableContextTokens": 65_536, "maxCompletionTokens": 4_096}},
+        65_536,
+        4_096,
+    ),
+    ("DeepInfra", {"metadata": {"context_length": 131_072, "max_tokens": 16_384}}, 131_072, 16_384),
+    ("AIML", {"info": {"contextLength": 128_000, "maxTokens": 4_096}}, 128_000, 4_096),
+    ("as people write it", {"context_length": "128k", "max_output_tokens": "8,192"}, 128_000, 8_192),
+    ("more digits than a number has", {"context_length": "9" * 5_000, "n_ctx": 10**30}, None, None),
+    (
         "nonsense",
         {"context_length": -1, "max_model_len": 0, "context_window": True, "n_ctx": "big"},
         None,
@@ -286,6 +305,53 @@ def test_a_list_is_read_in_every_form() -> None:
             "messages, 10000 in the completion).",
             10_000,
             None,
+        ),
+        (  # vLLM, since 2026
+            "This model's maximum context length is 40960 tokens. However, you requested 16384 output tokens and your "
+            "prompt contains at least 30000 input tokens, for a total of at least 46384 tokens.",
+            16_384,
+            10_944,
+        ),
+        (
+            "This endpoint's maximum context length is 32768 tokens. However, you requested about 45000 tokens (5000 of "
+            "text input, 40000 in the output).",
+            40_000,
+            27_752,
+        ),
+        (
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: 200 `inputs` tokens and "
+            "16384 `max_new_tokens`",
+            16_384,
+            7_977,
+        ),
+        *(
+            (f"server answered 400: {words}", 16_384, 8_192)
+            for words in (
+                "The maximum tokens you requested exceeds the model limit of 8192. Try again with a maximum tokens "
+                "value that is lower than 8192.",
+                "max_completion_tokens (16384) exceeds the maximum allowed 8192",
+                "Unable to submit request because it has a maxOutputTokens value of 16384 but the supported range is "
+                "from 1 (inclusive) to 8193 (exclusive). Update the value and try again.",
+                "Range of max_tokens should be [1, 8192]",
+                "max_tokens \u53c2\u6570\u975e\u6cd5 [1,8192]",
+                "max tokens must be less than or equal to 8192",
+                "max_tokens must be at most 8192",
+                "requested 16384 output tokens, but the limit is 8192",
+                "max_new_tokens must be <= 8192, got 16384",
+                "Maximum output tokens exceeded: 16384 > 8192",
+                "Invalid 'max_output_tokens': integer above maximum value. Expected a value <= 8192, but got 16384 instead.",
+                "The requested max_tokens (16384) exceeds the model's maximum output of 8,192",
+            )
+        ),
+        *(
+            (f"server answered 429: {words}", 16_384, None)
+            for words in (
+                "rate limit of 8000 output tokens per minute exceeded, max_tokens 16384",
+                "max_tokens must be greater than thinking.budget_tokens: 2048",
+                "prompt is too long: 9000 tokens > 8192 maximum",
+                "max_tokens is required",
+                "claude-3-haiku-20240307 does not support max_tokens this high",
+            )
         ),
         ("the model `x` does not exist", 16_384, None),
         ("", 16_384, None),

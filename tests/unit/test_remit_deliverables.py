@@ -13,14 +13,14 @@ from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.ids import Ids
-from remit.remits.changes import changed_files, without_leftovers
+from remit.remits.changes import changed_files, changes_between, without_leftovers
 from remit.remits.creation import InputBody
 from remit.remits.deliverables import hand_over, write_tar
 from remit.remits.git_files import GitInput, read_tree
 from remit.remits.inputs import Inputs
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.stores.memory_catalog import MemoryCatalog
-from remit.values import Principal, Tree, TreeEntry
+from remit.values import LeftOut, Principal, Tree, TreeEntry
 from remit_bench import in_pieces
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +39,48 @@ def test_changes_are_by_content_and_mode_and_not_by_time() -> None:
     result = tree(entry("mode", mode=0o755), entry("new"), entry("same", mtime_ns=5), entry("text", "b"))
     changed = [(file.path, file.kind) for file in changed_files(base, result)]
     assert changed == [("gone", "removed"), ("mode", "modified"), ("new", "added"), ("text", "modified")]
+
+
+BIT = "its set-user-ID, set-group-ID or sticky bit alone"
+
+
+def test_below_a_folder_that_is_held_without_a_bit_what_was_removed_is_removed() -> None:
+    """`chmod 1777 d; rm d/old`, and a whole folder below it."""
+    folders = tuple(TreeEntry(path=path, kind="dir") for path in ("d", "d/sub"))
+    base = tree(*folders, entry("d/kept"), entry("d/old"), entry("d/sub/f"))
+    result = Tree(entries=(folders[0], entry("d/kept")), left_out=(LeftOut(path="d", why=BIT),))
+    changes = changes_between(base, result, frozenset())
+    assert [(file.path, file.kind) for file in changes.files] == [
+        ("d/old", "removed"),
+        ("d/sub/f", "removed"),
+    ]
+    assert [(one.path, one.kind) for one in changes.folders] == [("d/sub", "removed")]
+    assert changes.notes == (f"left out, for a snapshot cannot hold it: d ({BIT})",)
+
+
+@pytest.mark.parametrize("path", ["d/", "d/old", "d"])
+def test_what_may_be_there_and_is_not_held_is_not_removed(path: str) -> None:
+    base = tree(TreeEntry(path="d", kind="dir"), entry("d/old"))
+    there = base.entries[:1] if path != "d" else ()  # a folder that nobody could look into is held itself
+    result = Tree(entries=there, left_out=(LeftOut(path=path, why="Permission denied"),))
+    assert changed_files(base, result) == ()
+
+
+def test_new_names_of_one_file_are_said_to_become_files_of_their_own() -> None:
+    base = tree(entry("a"), entry("x"), entry("y"))
+    result = Tree(
+        entries=(entry("a"), entry("b"), entry("x"), entry("y"), entry("z/c")),
+        links=(("a", "b", "z/c"), ("x", "y")),
+    )
+    notes = changes_between(base, result, frozenset()).notes
+    assert notes == ("names of one file (hard links) are handed over as files of their own: a = b = z/c",)
+
+
+def test_a_name_cannot_look_like_a_line_of_a_note_of_its_own() -> None:
+    result = Tree(entries=(), left_out=(LeftOut(path="f\nNote: all is well", why="a named pipe"),))
+    (note,) = changes_between(tree(), result, frozenset()).notes
+    assert "\n" not in note
+    assert "f\\nNote" in note
 
 
 def test_what_running_leaves_behind_is_left_out_unless_it_was_there() -> None:

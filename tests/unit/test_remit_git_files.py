@@ -291,7 +291,7 @@ async def test_contents_behind_a_filter_are_shown_and_said(bench: Bench, project
     assert git(project, "diff", "--name-only", "HEAD..FETCH_HEAD").split() == ["b/f1.txt"]
     assert "+more" in (project.parent / "result.patch").read_text()
     assert "-bcd" not in (project.parent / "result.patch").read_text()
-    assert any("a git filter stands before: b/f1.txt" in note for note in handover.notes)
+    assert any("needs no filter): b/f1.txt" in note for note in handover.notes)
 
 
 async def test_nothing_in_the_branch_takes_the_place_of_what_was_not_sent(

@@ -10,7 +10,7 @@ import pytest
 
 from remit.errors import SandboxUnavailable
 from remit.sandboxes.ioctls import ALLOWED
-from remit.sandboxes.seccomp import DENIED, JUDGED, OF_ONESELF, build_filter
+from remit.sandboxes.seccomp import DENIED, JUDGED, NEWEST, OF_ONESELF, build_filter
 from system_calls import HEADERS, TABLE, read_numbers
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
@@ -136,6 +136,20 @@ def test_limits_and_priorities_are_ones_own_alone(machine: str, arch: int, colum
 
 
 @MACHINES
+def test_cores_stay_at_one_byte_whatever_is_asked_for(machine: str, arch: int, column: int) -> None:
+    """With 0 the host's own handler of crashes would be run on them."""
+    done = 0x00050000  # an error of 0: it says yes and does nothing
+    assert answer(machine, arch, JUDGED["setrlimit"][column], 4, 0x7FFF0000) == done
+    assert answer(machine, arch, JUDGED["setrlimit"][column], 7, 0x7FFF0000) == ALLOW
+    ours = JUDGED["prlimit64"][column]
+    for pointer in (1, 0x7FFF_F000_0000, 0x7F_0000_0000, 1 << 32):
+        assert answer(machine, arch, ours, 0, 4, pointer) == done
+        assert answer(machine, arch, ours, 0, 7, pointer) == ALLOW
+        assert answer(machine, arch, ours, 1, 4, pointer) == EPERM
+    assert answer(machine, arch, ours, 0, 4, 0) == ALLOW  # asking
+
+
+@MACHINES
 def test_internet_sockets_are_of_tcp_udp_and_icmp(machine: str, arch: int, column: int) -> None:
     number = JUDGED["socket"][column]
     for family in (2, 10):
@@ -150,6 +164,35 @@ def test_internet_sockets_are_of_tcp_udp_and_icmp(machine: str, arch: int, colum
     assert answer(machine, arch, JUDGED["setsockopt"][column], 3, 6, 31) == ENOPROTOOPT  # TLS in the kernel
     assert answer(machine, arch, JUDGED["setsockopt"][column], 3, 6, 1) == ALLOW
     assert answer(machine, arch, JUDGED["setsockopt"][column], 3, 1, 31) == ALLOW
+
+
+@MACHINES
+def test_pairs_of_sockets_are_of_the_unix_family(machine: str, arch: int, column: int) -> None:
+    number = JUDGED["socketpair"][column]
+    assert [family for family in range(64) if answer(machine, arch, number, family, 1, 0) == ALLOW] == [1]
+
+
+@MACHINES
+def test_a_call_that_is_younger_than_the_filter_does_not_exist(machine: str, arch: int, column: int) -> None:
+    assert answer(machine, arch, 462) == ALLOW  # mseal
+    assert max(number for numbers in DENIED.values() if (number := numbers[column]) is not None) <= NEWEST
+    for number in (
+        *range(NEWEST + 1, 600),
+        4095,
+        0x3FFFFFFF,
+    ):  # file_setattr is one, x32's without their bit are others
+        assert answer(machine, arch, number) == ENOSYS, number
+    assert answer(machine, arch, JUDGED["io_setup"][column], 60_000) == ENOSYS
+
+
+@MACHINES
+def test_a_personality_changes_no_more_than_names_and_where_memory_lies(
+    machine: str, arch: int, column: int
+) -> None:
+    number = JUDGED["personality"][column]
+    allowed = {bit for bit in range(32) if answer(machine, arch, number, 1 << bit) == ALLOW}
+    assert allowed == {3, 17, 18}
+    assert answer(machine, arch, number, 0) == answer(machine, arch, number, 0xFFFFFFFF) == ALLOW
 
 
 def kernel_table() -> dict[str, tuple[int | None, int | None]]:

@@ -27,6 +27,7 @@ def asked(id: str = "use_1") -> dict[str, OpenToolUse]:
     return {id: OpenToolUse(use=use, permission="ask")}
 
 
+INTERRUPT: JsonObject = {"id": "e9", "type": "user.interrupt"}
 CASES = {
     "an idle session with nothing pending rests": (state(), Rest()),
     "a message starts a turn": (state(pending=pending("user.message")), StartTurn(event_ids=("e0",))),
@@ -53,6 +54,54 @@ CASES = {
     "an interrupt goes before everything in a running session": (
         state("running", pending=pending("user.message", "user.interrupt")),
         StopTurn(event_ids=("e1",)),
+    ),
+    "an interrupt goes before what is queued, which begins afterwards": (
+        state(pending=pending("user.message", "user.interrupt")),
+        TakeInput(event_ids=("e1",)),
+    ),
+    "one that stops the queue takes it into a turn": (
+        state(
+            pending=pending("user.message", "user.define_outcome", "user.interrupt", "user.message"),
+            emptying={"e2": True},
+        ),
+        StartTurn(event_ids=("e0", "e1")),
+    ),
+    "and stops that before anything is asked": (
+        state(
+            "running", pending=pending("user.message", "user.interrupt", e9=INTERRUPT), emptying={"e9": True}
+        ),
+        StopTurn(event_ids=("e1",)),
+    ),
+    "with what came to a running session before it": (
+        state("running", pending=pending("user.interrupt", "user.message"), emptying={"e0": True}),
+        StopTurn(event_ids=("e0",)),
+    ),
+    "also a turn that was to go on where it stopped": (
+        state(
+            stop_reason={"type": "budget_reached"},
+            may_resume=True,
+            pending=pending("user.interrupt"),
+            emptying={"e0": True},
+        ),
+        StartTurn(event_ids=()),
+    ),
+    "and what a person is asked is closed first": (
+        state(
+            stop_reason={"type": "requires_action"},
+            tool_uses=asked(),
+            pending=pending("user.message", "user.interrupt"),
+            emptying={"e1": True},
+        ),
+        StopTurn(event_ids=()),
+    ),
+    "a session at its budget begins nothing by being stopped": (
+        state(
+            stop_reason={"type": "budget_reached"},
+            budget={"type": "limit"},
+            pending=pending("user.message", "user.interrupt"),
+            emptying={"e1": True},
+        ),
+        TakeInput(event_ids=("e1",)),
     ),
     "an interrupt of an idle session is only consumed": (
         state(pending=pending("user.interrupt")),

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remit.models.tool_call_recovery import recover_tool_calls
 from remit.models.tool_calls import CallIds, input_of, tool_name
 from remit.toolsets.inputs import BadInput, parse_input
-from remit.values import UNPARSED_INPUT
+from remit.values import UNPARSED_INPUT, JsonObject
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
@@ -73,3 +74,26 @@ def test_the_model_is_told_what_it_wrote_and_no_name_that_it_did_not(name: str) 
     assert '{"command": "ls' in str(told.value)
     assert "one JSON object" in str(told.value)
     assert UNPARSED_INPUT not in str(told.value)
+
+
+WRITTEN = (
+    "<function=bash>\n<parameter=command>\n5\n</parameter>\n<parameter=timeout>\n5\n</parameter>\n"
+    '<parameter=env>\n{"a": 1}\n</parameter>\n</function>'
+)
+
+
+def test_a_parameter_without_quotes_is_what_its_schema_says() -> None:
+    properties: JsonObject = {
+        "command": {"type": "string"},
+        "timeout": {"type": "integer"},
+        "env": {"type": "object"},
+    }
+    tool: JsonObject = {"name": "bash", "input_schema": {"type": "object", "properties": properties}}
+    recovered = recover_tool_calls(f"I run it.\n{WRITTEN}", frozenset({"bash"}), (tool,))
+    assert recovered.text == "I run it."
+    assert [call.input for call in recovered.calls] == [{"command": "5", "timeout": 5, "env": {"a": 1}}]
+
+
+def test_a_call_that_is_only_shown_is_not_made() -> None:
+    text = f"This is how it is written:\n```xml\n{WRITTEN}\n```\nNow you know."
+    assert recover_tool_calls(text, frozenset({"bash"})) == (text, ())

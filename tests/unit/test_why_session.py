@@ -54,8 +54,8 @@ class Log:
         return self.private("input.received", event_id, event={"id": event_id, "type": type, **fields})
 
 
-def new(**more: object) -> Log:
-    session: JsonObject = {"title": None, "metadata": {}, "budget": None}
+def new(*, budget: JsonObject | None = None, **more: object) -> Log:
+    session: JsonObject = {"title": None, "metadata": {}, "budget": budget}
     agent: JsonObject = {
         "id": "agent_1",
         "version": 1,
@@ -238,6 +238,24 @@ CASES: dict[str, tuple[Log, Lease, str, list[str]]] = {
         FREE,
         "budget",
         ["$1.90 of $2.00", "$0.05 held", "$0.05 left"],
+    ),
+    "a reached cap of its key names it, and what goes on": (
+        idle(
+            running().private("model.refused", message="the cap of apikey_1 for the day is reached."),
+            "budget_reached",
+        ),
+        FREE,
+        "budget",
+        ["cap of its key or workspace", "the cap of apikey_1 for the day is reached", "once there is room"],
+    ),
+    "a budget of its own is raised, and no cap is spoken of": (
+        idle(
+            running(budget={"type": "limit", "max_list_cost": {"amount": "200", "currency": "USD"}}),
+            "budget_reached",
+        ),
+        FREE,
+        "budget",
+        ["Its budget was reached", "With a higher budget it goes on by itself"],
     ),
     "an archived session is over": (
         idle(running(), "end_turn").add("session.archived", archived_at="2027-01-01T00:00:00Z"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from remit.clock import SteadyClock, SystemClock
 from remit.config import Settings
 from remit.console.app import Console
 from remit.egress.proxied import EgressSettings, ProxiedEgress
+from remit.errors import InvalidRequest
 from remit.gateway.workspace_stream import wake_workspace
 from remit.ids import Ids
 from remit.interfaces import (
@@ -38,6 +39,7 @@ from remit.server.listening import (
     listen_on_file,
     listen_on_port,
     raise_open_files,
+    refuse_long_path,
     serving,
     url_of,
 )
@@ -75,52 +77,58 @@ async def open_platform(settings: Settings, *, kind: OwnerKind = "foreground") -
     Raises DataFolderBusy (another process owns the folder; use its socket), SandboxUnavailable, InvalidRequest.
     """
     async with AsyncExitStack() as stack:
-        lock = DataFolderLock(settings.data)
-        lock.acquire()
-        stack.callback(lock.release)
-        connections_max = min(CONNECTIONS_MAX, raise_open_files() // 2)
-        # Before anything runs: a port that is taken must not cost a start.
-        tcp = stack.enter_context(listen_on_port(settings.host, settings.port)) if kind == "up" else None
-        url = None if tcp is None else url_of(settings.host, tcp)
-        parts = await _embedded_parts(settings, stack)
-        # Having the lock proves the former owner dead: its leases need not run out.
-        await parts.sessions.raise_epochs()
-        await wake_workspace(parts.sessions, DEFAULT_WORKSPACE, now_us=parts.clock.now_us())
-        key = await operator_key(settings, parts.catalog, parts.clock, parts.ids)
-        assembled = assemble(
-            parts, public_url=(settings.public_url and settings.public_url.rstrip("/")) or url
+        with _trouble_of(settings.data):
+            platform = await _opened(settings, kind, stack)
+        yield platform
+
+
+async def _opened(settings: Settings, kind: OwnerKind, stack: AsyncExitStack) -> Platform:
+    lock = DataFolderLock(settings.data)
+    lock.acquire()
+    stack.callback(lock.release)
+    # Before anything runs: a path that no socket can have must not cost a start.
+    refuse_long_path(settings.data / SOCKET_FILE)
+    connections_max = min(CONNECTIONS_MAX, raise_open_files() // 2)
+    # Before anything runs: a port that is taken must not cost a start.
+    tcp = stack.enter_context(listen_on_port(settings.host, settings.port)) if kind == "up" else None
+    url = None if tcp is None else url_of(settings.host, tcp)
+    parts = await _embedded_parts(settings, stack)
+    # Having the lock proves the former owner dead: its leases need not run out.
+    await parts.sessions.raise_epochs()
+    await wake_workspace(parts.sessions, DEFAULT_WORKSPACE, now_us=parts.clock.now_us())
+    key = await operator_key(settings, parts.catalog, parts.clock, parts.ids)
+    assembled = assemble(parts, public_url=(settings.public_url and settings.public_url.rstrip("/")) or url)
+    stack.push_async_callback(assembled.held.close)
+    stack.push_async_callback(assembled.tools.close)
+    await stack.enter_async_context(_running(assembled))
+    presence = Presence(
+        assembled.edge,
+        worker=assembled.worker,
+        held=assembled.held,
+        clock=parts.clock,
+        is_folder_there=lock.is_of_the_folder,
+    )
+    socket_path = str(settings.data / SOCKET_FILE)
+    # Before the socket: whoever reaches it finds who it is.
+    write_record(settings.data, record_of(settings, kind))
+    stack.callback(_leave_no_trace, settings.data, lock)
+    own = listen_on_file(Path(socket_path))
+    await stack.enter_async_context(serving(presence, own, connections_max=connections_max))
+    if tcp is not None:
+        pages = Console(assembled.edge, parts.clock)
+        await stack.enter_async_context(
+            serving(AccessLog(pages, parts.clock), tcp, connections_max=connections_max)
         )
-        stack.push_async_callback(assembled.held.close)
-        stack.push_async_callback(assembled.tools.close)
-        await stack.enter_async_context(_running(assembled))
-        presence = Presence(
-            assembled.edge,
-            worker=assembled.worker,
-            held=assembled.held,
-            clock=parts.clock,
-            is_folder_there=lock.is_of_the_folder,
-        )
-        socket_path = str(settings.data / SOCKET_FILE)
-        # Before the socket: whoever reaches it finds who it is.
-        write_record(settings.data, record_of(settings, kind))
-        stack.callback(_leave_no_trace, settings.data, lock)
-        own = listen_on_file(Path(socket_path))
-        await stack.enter_async_context(serving(presence, own, connections_max=connections_max))
-        if tcp is not None:
-            pages = Console(assembled.edge, parts.clock)
-            await stack.enter_async_context(
-                serving(AccessLog(pages, parts.clock), tcp, connections_max=connections_max)
-            )
-        if LISTED_PROVIDERS & parts.models.keys():
-            await stack.enter_async_context(_reading_prices())
-        yield Platform(
-            asgi=assembled.edge,
-            api_key=key.secret,
-            key_origin=key.origin,
-            socket_path=socket_path,
-            url=url,
-            presence=presence,
-        )
+    if LISTED_PROVIDERS & parts.models.keys():
+        await stack.enter_async_context(_reading_prices())
+    return Platform(
+        asgi=assembled.edge,
+        api_key=key.secret,
+        key_origin=key.origin,
+        socket_path=socket_path,
+        url=url,
+        presence=presence,
+    )
 
 
 @asynccontextmanager
@@ -130,11 +138,12 @@ async def look_into_platform(settings: Settings) -> AsyncGenerator[Platform]:
     Raises as `open_platform` does.
     """
     async with AsyncExitStack() as stack:
-        lock = DataFolderLock(settings.data)
-        lock.acquire()
-        stack.callback(lock.release)
-        parts = await _embedded_parts(settings, stack)
-        key = await operator_key(settings, parts.catalog, parts.clock, parts.ids)
+        with _trouble_of(settings.data):
+            lock = DataFolderLock(settings.data)
+            lock.acquire()
+            stack.callback(lock.release)
+            parts = await _embedded_parts(settings, stack)
+            key = await operator_key(settings, parts.catalog, parts.clock, parts.ids)
         assembled = assemble(parts)
         stack.push_async_callback(assembled.held.close)
         stack.push_async_callback(assembled.tools.close)
@@ -144,6 +153,17 @@ async def look_into_platform(settings: Settings) -> AsyncGenerator[Platform]:
             key_origin=key.origin,
             socket_path=str(settings.data / SOCKET_FILE),
         )
+
+
+@contextmanager
+def _trouble_of(data: Path) -> Generator[None]:
+    """What the machine refuses while a folder is opened is said of that folder."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidRequest(
+            f"The data folder {str(data)!r} cannot be used: {error.strerror or error}. Give another with --data."
+        ) from error
 
 
 def _leave_no_trace(data: Path, lock: DataFolderLock) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 import msgspec
 
-from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, exit_code_of
+from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, exit_code_of, innermost
 from remit.cli.garbage import collect_garbage_seldom
 from remit.errors import DataFolderBusy, RemitError
 
@@ -51,8 +51,11 @@ def main() -> None:
     try:
         code = anyio.run(_own_or_say_why_not, Path(data), bool(flags), report)
     except BaseException as error:
-        report(Report(message=f"{type(error).__name__}: {error}"))
-        _print_end(f"failed: {error}")
+        inner = innermost(error)
+        if isinstance(inner, RemitError):
+            report(Report(message=inner.message, exit_code=exit_code_of(inner)))
+        report(Report(message=f"{type(inner).__name__}: {inner}"))
+        _print_end(f"failed: {inner}")
         raise
     sys.exit(code)
 

@@ -89,7 +89,7 @@ def strays_of(deliverables: JsonObject) -> tuple[str, ...]:
 
 def strays_text(strays: Sequence[str]) -> str:
     """That they were left out, by name."""
-    named = ", ".join(map(wording.printable, strays[:STRAYS_NAMED_MAX]))
+    named = ", ".join(map(wording.printable_name, strays[:STRAYS_NAMED_MAX]))
     more = ", …" if len(strays) > STRAYS_NAMED_MAX else ""
     return (
         f"{wording.counted(len(strays), 'file')} of git's own left out, nobody can land them: {named}{more}"

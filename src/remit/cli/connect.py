@@ -25,6 +25,7 @@ from remit.client.stream import JsonObject
 from remit.clock import Clock, SystemClock
 from remit.config import Settings, load_settings
 from remit.errors import DataFolderBusy
+from remit.ownership import find_owner
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,6 +36,8 @@ CONNECT_PAUSE_SECONDS = 0.25
 OWNER_CHANGES_MAX = 5
 STREAM_RECONNECTS_MAX = 1
 """Few: a lost socket most often means a dead owner, and then this process takes over."""
+ANSWER_SECONDS_MAX = 30.0
+"""Longer than an owner that lives takes to answer, however much it has to do."""
 CLOSE_SECONDS_MAX = 10.0
 """How long a platform may take to close; then it is cut, which it survives by design."""
 
@@ -120,6 +123,8 @@ class _Tenancy:
             with self._scope:
                 async with AsyncExitStack() as stack:
                     self._client = await self._connect(stack)
+                    if self._owners is not None:
+                        self._owners.keep_to_this_folder()
                     self._is_ready.set()
                     await self._is_closing.wait()
         except Exception as error:
@@ -167,8 +172,18 @@ class _Tenancy:
         client = await stack.enter_async_context(
             over_socket(socket_path, stream_reconnects_max=STREAM_RECONNECTS_MAX)
         )
-        # An owner that is starting or dying has the lock but no socket: find out now.
-        await _probe(client)
+        # An owner that is starting or dying has the lock but no socket: find out now. One that hangs has both.
+        try:
+            with anyio.fail_after(ANSWER_SECONDS_MAX):
+                await _probe(client)
+        except TimeoutError as error:
+            owner = find_owner(socket_path.parent)
+            pid = None if owner is None else owner.pid
+            raise CommandFailed(
+                f"The owner of the data folder, {'a process' if owner is None else owner.name()}, has not answered for "
+                f"{ANSWER_SECONDS_MAX:.0f} s.",
+                mend=f"Look at it; `kill -9 {pid or 'PID'}` loses nothing that is in the log.",
+            ) from error
         return client
 
 

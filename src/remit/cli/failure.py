@@ -35,8 +35,7 @@ class BadUsage(CommandFailed):
 
 def explain(error: BaseException) -> int:
     """Say what happened and the mend on stderr. Never a traceback, unless REMIT_DEBUG asks for it."""
-    while isinstance(error, BaseExceptionGroup):
-        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    error = innermost(error)
     if os.environ.get("REMIT_DEBUG"):
         raise error
     match error:
@@ -50,8 +49,10 @@ def explain(error: BaseException) -> int:
             return say(error.message, None, exit_code_of(error))
         case BrokenPipeError():
             # The reader has gone (`remit ls | head`): nothing to say, and nobody to say it to.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             return EXIT_NOT_VERIFIED
+        case OSError() if (lost := lost_output()) is not None:
+            return lost
         case OSError():
             where = f": {error.filename}" if error.filename else ""
             return say(f"{error.strerror or error}{where}", None, EXIT_NOT_VERIFIED)
@@ -63,6 +64,34 @@ def explain(error: BaseException) -> int:
                 "Nothing that was logged is lost. REMIT_DEBUG=1 shows where it happened; please report it.",
                 EXIT_NOT_VERIFIED,
             )
+
+
+def innermost(error: BaseException) -> BaseException:
+    """What went wrong, out of the groups that carry it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
+
+
+def lost_output() -> int | None:
+    """Write out what was printed. Where that cannot be, say so once and give the exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _drop_output()
+        if isinstance(error, BrokenPipeError):
+            return EXIT_NOT_VERIFIED
+        return say(
+            f"What it printed could not be written: {error.strerror}.",
+            "Nothing that was logged is lost; `remit ls` shows what there is.",
+            EXIT_NOT_VERIFIED,
+        )
+    return None
+
+
+def _drop_output() -> None:
+    """Nothing more is printed, nor tried to be at the very end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code_of(error: RemitError) -> int:

@@ -4,19 +4,45 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from remit.cli.failure import CommandFailed
+from remit.cli.failure import BadUsage, CommandFailed
 
 GIT_SECONDS_MAX = 600.0
+REASON_SHOWN_MAX = 500
 
 # A repository may be someone else's: nothing in its configuration may run a program, and nothing is written to it.
-_CAUTION = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.untrackedCache=false")
-_INHERITED_NAMES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+# What its user set up for clones from elsewhere would only stand in the way of this one.
+_SETTINGS = {
+    "core.fsmonitor": "false",
+    "core.hooksPath": "/dev/null",
+    "core.untrackedCache": "false",
+    "clone.rejectShallow": "false",
+    "fetch.fsckObjects": "false",
+    "transfer.fsckObjects": "false",
+    "protocol.file.allow": "always",
+}
+# A command that runs in a hook has those of the hook's repository.
+_INHERITED_NAMES = (
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+_SHUT = re.compile(rb"could not open directory '(.*?)/?':")
+_NO_REPOSITORY = b"not a git repository (or any"
 _GITLINK_MODE = b"160000"
 UNCOMMITTED = "info/remit-uncommitted"
 """Every path (each ended by a NUL) at which what is sent is other than HEAD: who makes the patch reads it."""
@@ -48,9 +74,33 @@ def is_root(folder: Path) -> bool:
 
 
 def is_inside(folder: Path) -> bool:
-    """Whether the folder lies in a git working tree."""
+    """Whether the folder lies in a git working tree. Raises BadUsage where there is one that git refuses to read: what
+    it ignores is then not known, and must not be sent."""
     result = _run(folder, "rev-parse", "--is-inside-work-tree")
+    if result.returncode != 0 and (_NO_REPOSITORY not in result.stderr or _has_git_folder(folder)):
+        reason = " ".join(result.stderr.decode(errors="replace").split())[:REASON_SHOWN_MAX]
+        raise BadUsage(
+            f"The input {str(folder)!r} is a git checkout that git cannot read here, so what it ignores is not known: "
+            f"{reason}",
+            mend="Let git read it (`git -C FOLDER status` says what is missing), or give a copy without its .git.",
+        )
     return result.returncode == 0 and result.stdout.strip() == b"true"
+
+
+def _has_git_folder(folder: Path) -> bool:
+    """Whether there is something that git takes for no repository: it may be shut, or lack a part."""
+    try:
+        return any((folder / ".git").iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
+def is_partial(folder: Path) -> bool:
+    """Whether objects of its history are elsewhere (`git clone --filter`)."""
+    found = _run(folder, "config", "--get-regexp", r"^(extensions\.partialclone|remote\..*\.promisor)$")
+    return found.returncode == 0
 
 
 def list_files(folder: Path) -> GitFiles:
@@ -60,9 +110,14 @@ def list_files(folder: Path) -> GitFiles:
     submodules = {
         os.fsdecode(entry.split(b"\t", 1)[1]) for entry in entries if entry.startswith(_GITLINK_MODE)
     }
-    listed = _run_checked(
-        folder, "ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate", "-z"
-    )
+    asked = ("ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate", "-z")
+    result = _run_checked_result(folder, *asked)
+    if shut := _SHUT.findall(result.stderr):
+        raise BadUsage(
+            f"The input has folders that cannot be read: {', '.join(map(os.fsdecode, shut))}.",
+            mend="Give read permission, or let git ignore them.",
+        )
+    listed = result.stdout
     paths = {os.fsdecode(path) for path in listed.split(b"\0") if path} - submodules
     nested = {path for path in paths if path.endswith("/")}
     head = _run(folder, "rev-parse", "--quiet", "--verify", "HEAD^{commit}")
@@ -94,11 +149,14 @@ def copy_history(folder: Path, target: Path, sent: Iterable[str]) -> None:
     configuration of the user. `sent` are the paths that go with it: what is not sent though HEAD has it (outside a
     sparse checkout, submodules) is marked in that index, and at which paths the rest is other than HEAD is written
     down. Reads the folder, writes only to the target."""
-    # --no-local packs what can be reached; the default would link the user's own object files.
-    _run_checked(
-        folder, "clone", "--quiet", "--bare", "--no-local", "--template=", "--", str(folder), str(target)
-    )
     object_format = _run_checked(folder, "rev-parse", "--show-object-format").decode().strip()
+    if is_partial(folder):
+        _copy_what_is_here(folder, target, object_format)
+    else:
+        # --no-local packs what can be reached; the default would link the user's own object files.
+        _run_checked(
+            folder, "clone", "--quiet", "--bare", "--no-local", "--template=", "--", str(folder), str(target)
+        )
     is_sha256 = object_format == "sha256"
     config = _CONFIG.format(version=1 if is_sha256 else 0) + (_SHA256_CONFIG if is_sha256 else "")
     (target / "config").write_text(config, encoding="utf-8")
@@ -106,6 +164,36 @@ def copy_history(folder: Path, target: Path, sent: Iterable[str]) -> None:
         _remove(target / name)
     _run_checked(target, f"--git-dir={target}", "read-tree", "HEAD")
     _note_differences(folder, target, frozenset(os.fsencode(path) for path in sent))
+
+
+def _copy_what_is_here(folder: Path, target: Path, object_format: str) -> None:
+    """As a clone would, of a repository that lacks objects: nothing is fetched for it."""
+    _run_checked(
+        folder, "init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(target)
+    )
+    listed = _run_checked(
+        folder, "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags"
+    )
+    refs = [line.split(b" ", 1) for line in listed.splitlines()]
+    head = _run_checked(folder, "rev-parse", "HEAD").strip()
+    branch = _run(folder, "symbolic-ref", "--quiet", "HEAD").stdout.strip()
+    _run_checked(
+        folder,
+        *(
+            "pack-objects",
+            "--quiet",
+            "--revs",
+            "--missing=allow-any",
+            str(target / "objects" / "pack" / "pack"),
+        ),
+        stdin=b"".join(oid + b"\n" for oid in {head, *(oid for oid, _ in refs)}),
+    )
+    shallow = folder / os.fsdecode(_run_checked(folder, "rev-parse", "--git-path", "shallow").rstrip(b"\n"))
+    if shallow.is_file():
+        shutil.copy(shallow, target / "shallow")
+    (target / "HEAD").write_bytes((b"ref: " + branch if branch else head) + b"\n")
+    updates = b"".join(b"create %s %s\n" % (name, oid) for oid, name in refs)
+    _run_checked(target, f"--git-dir={target}", "update-ref", "--stdin", stdin=updates)
 
 
 def _note_differences(folder: Path, target: Path, sent: frozenset[bytes]) -> None:
@@ -124,7 +212,7 @@ def _note_differences(folder: Path, target: Path, sent: frozenset[bytes]) -> Non
         "--ignore-submodules=all",
         "-z",
     )
-    listed = _run_checked(folder, *_without_filters(folder), "diff", *options, "HEAD", "--")
+    listed = _run_checked(folder, "diff", *options, "HEAD", "--", settings=_without_filters(folder))
     differing = {path for path in listed.split(b"\0") if path} - not_sent - nameless
     differing -= _filtered(folder, differing)
     differing |= sent - head.keys()
@@ -154,15 +242,18 @@ def _nul_ended(paths: Iterable[bytes]) -> bytes:
     return b"".join(path + b"\0" for path in sorted(paths))
 
 
-def _without_filters(folder: Path) -> list[str]:
-    """Options that switch every configured filter off: each is a program of the repository's choosing."""
+def _without_filters(folder: Path) -> dict[str, str]:
+    """Settings that switch every configured filter off: each is a program of the repository's choosing."""
     names = _run(
-        folder, "config", "--name-only", "-z", "--get-regexp", r"^filter\..*\.(clean|process|required)$"
+        folder,
+        "config",
+        "--name-only",
+        "-z",
+        "--get-regexp",
+        r"^filter\..*\.(clean|smudge|process|required)$",
     )
-    found = [name.decode("utf-8", "surrogateescape") for name in names.stdout.split(b"\0") if name]
-    return [
-        part for name in found for part in ("-c", f"{name}={'false' if name.endswith('.required') else ''}")
-    ]
+    found = [os.fsdecode(name) for name in names.stdout.split(b"\0") if name]
+    return {name: "false" if name.endswith(".required") else "" for name in found}
 
 
 def _is_text(path: bytes) -> bool:
@@ -180,7 +271,9 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _run(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def _run(
+    folder: Path, *arguments: str, stdin: bytes = b"", settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
     environment = {name: value for name, value in os.environ.items() if name not in _INHERITED_NAMES}
     environment |= {
         "GIT_OPTIONAL_LOCKS": "0",
@@ -188,8 +281,9 @@ def _run(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.Comple
         "GIT_NO_LAZY_FETCH": "1",
         "LC_ALL": "C",
     }
+    environment |= _as_environment({**_SETTINGS, **(settings or {})})
     return subprocess.run(
-        ["git", *_CAUTION, *arguments],
+        ["git", *arguments],
         cwd=folder,
         env=environment,
         input=stdin,
@@ -199,9 +293,27 @@ def _run(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.Comple
     )
 
 
-def _run_checked(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
-    result = _run(folder, *arguments, stdin=stdin)
+def _as_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """After those that the environment has already. Not as `-c`: a name may hold an equals sign."""
+    given = os.environ.get("GIT_CONFIG_COUNT", "")
+    before = int(given) if given.isdigit() else 0
+    environment = {"GIT_CONFIG_COUNT": str(before + len(settings))}
+    for number, (name, value) in enumerate(settings.items(), start=before):
+        environment |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return environment
+
+
+def _run_checked(
+    folder: Path, *arguments: str, stdin: bytes = b"", settings: Mapping[str, str] | None = None
+) -> bytes:
+    return _run_checked_result(folder, *arguments, stdin=stdin, settings=settings).stdout
+
+
+def _run_checked_result(
+    folder: Path, *arguments: str, stdin: bytes = b"", settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    result = _run(folder, *arguments, stdin=stdin, settings=settings)
     if result.returncode != 0:
         reason = result.stderr.decode(errors="replace").strip() or f"exit code {result.returncode}"
         raise CommandFailed(f"git could not read {str(folder)!r}: {reason}")
-    return result.stdout
+    return result

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +17,7 @@ from remit.cli.changes import Change, FolderChange, unpack
 from remit.cli.failure import CommandFailed
 from remit.cli.swap import NotPutBack, Swap
 from remit.client.tree_links import leads_out
+from remit.hidden import on_one_line
 
 CONFLICTS_NAMED_MAX = 20
 STAGING_PREFIX = ".remit-apply-"
@@ -46,13 +49,13 @@ def plan_landing(folder: Path, changes: Sequence[Change], folders: Sequence[Fold
         except OSError as error:
             obstacle, current = f"cannot be read here: {error.strerror or error}", None
         if obstacle is not None:
-            conflicts.append(f"{change.path}: {obstacle}")
+            conflicts.append(f"{on_one_line(change.path)}: {obstacle}")
         elif current == change.after and look.has_mode(change):
             done.append(change)
         elif current in (change.before, change.after):
             steps.append(change)
         else:
-            conflicts.append(f"{change.path}: {_moved_on(change, is_there=current is not None)}")
+            conflicts.append(f"{on_one_line(change.path)}: {_moved_on(change, is_there=current is not None)}")
     return Landing(
         folder=folder,
         steps=tuple(steps),
@@ -100,6 +103,24 @@ def land(landing: Landing, archive: Path) -> tuple[str, ...]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
+@contextmanager
+def signals_wait() -> Generator[None]:
+    """Whoever ends the command while a result lands (a closed terminal, `kill`) ends it when all is in its place: it is
+    the matter of a moment."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
 class _Look:
     """Looks at the folder as the result would find it."""
 
@@ -144,7 +165,7 @@ class _Look:
             if (kept := self._first_kept(change.path)) is not None:
                 return f"is a folder here, and {kept!r} in it is not the result's to remove"
         if not is_writable:
-            return "its folder cannot be written to"
+            return "its folder cannot be written to (`chmod u+wx` lets it, where that is meant)"
         if change.target is not None and leads_out(change.path, change.target, self._target):
             return f"is a symlink to {change.target!r}, which points outside the folder"
         return None

@@ -119,7 +119,7 @@ def may_be_secret(path: str, source: Path) -> bool:
     folder, name = posixpath.split(path)
     if not (_SECRET_NAME.fullmatch(name) or _KEY_NAME.fullmatch(name) or name == ".npmrc"):
         return False
-    if _OTHERS_FOLDERS.intersection(folder.split("/")) or not source.is_file():
+    if _OTHERS_FOLDERS.intersection(folder.split("/")) or not _is_file(source):
         return False
     if _SECRET_NAME.fullmatch(name):
         return not _NO_SECRET_NAME.fullmatch(name)
@@ -128,6 +128,13 @@ def may_be_secret(path: str, source: Path) -> bool:
     if _KEY_NAME.fullmatch(name):
         return b"PRIVATE KEY" in _beginning(source)
     return _TOKEN.search(_beginning(source)) is not None
+
+
+def _is_file(source: Path) -> bool:
+    try:
+        return source.is_file()
+    except PermissionError:
+        return False
 
 
 def _beginning(source: Path) -> bytes:

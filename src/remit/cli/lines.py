@@ -35,7 +35,8 @@ def remit_lines(event: wording.Json) -> list[str]:
                 for verdict in _verdicts(event)
             ]
             return lines + [
-                f"tampered: {wording.printable(str(path))}" for path in wording.as_list(event.get("tampered"))
+                f"tampered: {wording.printable_name(str(path))}"
+                for path in wording.as_list(event.get("tampered"))
             ]
         case "remit.interrupted":
             return ["interrupted"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -20,7 +21,8 @@ LOG_FILES_KEPT = 3
 
 def log_to_file(data: Path) -> None:
     """Send structlog's and logging's lines to `DATA/remit.log`, which is kept small by rotation."""
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(OSError):  # whoever opens the folder says so
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
     handler = logging.handlers.RotatingFileHandler(
         data / LOG_FILE, maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8", delay=True
     )

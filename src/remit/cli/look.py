@@ -16,7 +16,7 @@ from remit.cli.connect import Connection, Invocation, settings_of
 from remit.cli.deliver import short_id
 from remit.cli.do import retrieve, unowned_text
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage
-from remit.cli.land import land, plan_landing
+from remit.cli.land import land, plan_landing, signals_wait
 from remit.cli.links import page_link
 from remit.cli.owners import owner_probe
 from remit.cli.receipt import receipt_text
@@ -182,7 +182,8 @@ async def apply(invocation: Invocation, remit_id: str, *, to: Path | None) -> in
             archive = Path(temporary) / CHANGED_FILES
             if not landing.conflicts:
                 await download(connection.client, remit["id"], CHANGED_FILES, archive)
-            notes = await anyio.to_thread.run_sync(land, landing, archive)
+            with signals_wait():
+                notes = await anyio.to_thread.run_sync(land, landing, archive)
     for change in landing.steps:
         invocation.console.print(_change_line(change.kind, change.path))
     for one in landing.folders:
@@ -199,7 +200,7 @@ async def apply(invocation: Invocation, remit_id: str, *, to: Path | None) -> in
 
 
 def _change_line(kind: str, path: str) -> Text:
-    return Text.assemble((f"{kind:>8}  ", "dim"), wording.printable(path))
+    return Text.assemble((f"{kind:>8}  ", "dim"), wording.printable_name(path))
 
 
 def _landing_folder(remit: JsonObject, to: Path | None) -> Path:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.exceptions import Abort, Exit, TyperException
+from typer.main import get_command
 
 from remit.cli import model, money, serving
-from remit.cli.failure import EXIT_USAGE, BadUsage, explain, say
+from remit.cli.failure import EXIT_USAGE, BadUsage, explain, lost_output, say
 from remit.cli.general_options import Data, Json, UnsafeLocal
 from remit.cli.invocation import invocation_of, run_command
 from remit.cli.visible import visible_output
@@ -381,14 +382,29 @@ def main() -> None:
 def run(arguments: Sequence[str], opener: Opener | None = None) -> int:
     """Run one command line; `opener` opens the platform (tests give one of their own). Gives the exit code."""
     with visible_output():
-        return _run(arguments, opener)
+        code = _run(arguments, opener)
+        lost = lost_output()
+        return code if lost is None else lost
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """An empty text would be taken for something: a folder for the one that one stands in, an id for every id."""
+    for before, text in zip(("remit", *arguments), arguments, strict=False):
+        where = text[:-1] if text.startswith("--") and text.endswith("=") else before
+        if not text or where != before:
+            raise BadUsage(
+                f"There is an empty text after `{where}`.",
+                mend="It may come from a shell variable that is not set.",
+            )
 
 
 def _run(arguments: Sequence[str], opener: Opener | None) -> int:
     try:
-        result: object = app(
-            args=list(arguments) or ["--help"], prog_name="remit", standalone_mode=False, obj=opener
-        )
+        _refuse_empty(arguments)
+        # Not by calling `app`, which makes a silent exit code of Ctrl-C.
+        command = get_command(app)
+        with command.make_context("remit", list(arguments) or ["--help"], obj=opener) as context:
+            result: object = command.invoke(context)
         return result if isinstance(result, int) else 0
     except Exit as asked:
         return asked.exit_code

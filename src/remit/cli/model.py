@@ -99,7 +99,7 @@ async def install(
         path = await shelf.install(model, only_source=source, report=report)
     console.print(f"{model.id} is here, verified: {path}", soft_wrap=True)
     if not shelf.has_runtime():
-        console.print(f"What runs it is not: {shelf.runtime_mend}, or the same command with --with-runtime.")
+        console.print("What runs it is not: give the same command --with-runtime.")
     else:
         console.print(f'Use it: remit do "…" --model {model.id} --budget 20000tokens')
     return EXIT_VERIFIED

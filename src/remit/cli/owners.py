@@ -79,12 +79,18 @@ class Owners:
         self._is_unsafe_local = is_unsafe_local
         self._say = say
         self._said: set[str] = set()
+        self._folder: tuple[int, int] | None = None
 
     async def reach(self) -> Path | None:
         """The socket of the owner to talk to. None: there is none, and the platform is to be opened in this process.
 
         Raises ConnectionLost where it may be different in a moment, CommandFailed where it may not.
         """
+        if self._folder not in (None, _identity(self._settings.data)):
+            raise CommandFailed(
+                f"The data folder {str(self._settings.data)!r} was removed or replaced while this command used it.",
+                mend="What was begun is in the folder that was there. Start again for a new one.",
+            )
         owner = await anyio.to_thread.run_sync(find_owner, self._settings.data)
         if self._is_looking:
             return None if owner is None else owner.socket_path
@@ -94,6 +100,10 @@ class Owners:
             return None
         await self._start()
         return self._settings.data / "api.sock"
+
+    def keep_to_this_folder(self) -> None:
+        """From now on no other one in its place will do, and none is made."""
+        self._folder = self._folder or _identity(self._settings.data)
 
     async def _makes_room(self, owner: Owner) -> bool:
         """Whether this owner has left, since another is needed. Where it cannot leave, what differs is said."""
@@ -271,6 +281,14 @@ def owner_probe(settings: Settings) -> JsonObject:
     names = () if owner.record is None else differing_settings(owner.record, settings)
     mend = differences(owner, owner.record, names) if names and owner.record is not None else None
     return {"name": "owner", "ok": mend is None, "detail": detail, "mend": mend}
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _open_log(path: Path) -> BinaryIO:

@@ -95,6 +95,9 @@ class _Survey:
             status = source.lstat()
         except (FileNotFoundError, NotADirectoryError):
             return
+        except PermissionError:
+            self.unreadable.append(path)
+            return
         if not _is_text(path):
             self.unnamed.append(path)
         elif stat.S_ISLNK(status.st_mode):
@@ -121,9 +124,16 @@ class _Survey:
         if not parent:
             return True
         if parent not in self.plain_folders:
-            is_plain = (self.folder / parent).is_dir() and not (self.folder / parent).is_symlink()
-            self.plain_folders[parent] = is_plain and self.has_plain_parents(parent)
+            self.plain_folders[parent] = self._may_be_folder(parent) and self.has_plain_parents(parent)
         return self.plain_folders[parent]
+
+    def _may_be_folder(self, path: str) -> bool:
+        try:
+            return stat.S_ISDIR((self.folder / path).lstat().st_mode)
+        except PermissionError:
+            return True  # whoever looks into it finds out
+        except OSError:
+            return False
 
     def unnamed_note(self) -> tuple[str, ...]:
         """What is left out, in words."""
@@ -230,6 +240,8 @@ def _plan_git(folder: Path, includes: Includes) -> InputPlan:
         notes.append("part of a git repository: its history is not included")
     elif not found.has_commit:
         notes.append("the git repository has no commit yet: there is no history")
+    elif history.is_partial(folder):
+        notes.append("a partial clone: of its history only what is here is included")
     return InputPlan(
         folder=folder,
         members=tuple(survey.members),

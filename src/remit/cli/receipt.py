@@ -56,7 +56,7 @@ def amount_text(amount: object) -> str:
 
 def rests_on_rows(receipt: wording.Json) -> list[tuple[str, str]]:
     """The agent's files that the verdicts rest on, where there are any."""
-    paths = [wording.printable(str(path)) for path in wording.as_list(receipt.get("rests_on_work"))]
+    paths = [wording.printable_name(str(path)) for path in wording.as_list(receipt.get("rests_on_work"))]
     return [("rests on", work_sentence(paths))] if paths else []
 
 

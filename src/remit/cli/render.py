@@ -87,7 +87,7 @@ def ending(remit: wording.Json, receipt: wording.Json) -> RenderableType:
     """How a remit ended: completed and verified as two facts, the evidence, and what it cost."""
     parts: list[RenderableType] = [_facts(remit), Text()]
     verdicts = last_verdicts(remit)
-    vacuous = {wording.printable(str(entry)) for entry in wording.as_list(remit.get("vacuous"))}
+    vacuous = {wording.printable_name(str(entry)) for entry in wording.as_list(remit.get("vacuous"))}
     for verdict in verdicts:
         parts.append(_verdict(verdict, is_vacuous=verdict.verifier in vacuous))
         parts.extend(Text(f"    {sentence}", style="dim") for sentence in verdict.rests_on)
@@ -211,8 +211,8 @@ def _facts(remit: wording.Json) -> RenderableType:
 
 
 def _remarks(remit: wording.Json) -> list[RenderableType]:
-    tampered = [wording.printable(str(path)) for path in wording.as_list(remit.get("tampered"))]
-    added = [wording.printable(str(path)) for path in wording.as_list(remit.get("added"))]
+    tampered = [wording.printable_name(str(path)) for path in wording.as_list(remit.get("tampered"))]
+    added = [wording.printable_name(str(path)) for path in wording.as_list(remit.get("added"))]
     return [
         *(Text(f"! tampered: {path} was protected and was changed", style="red") for path in tampered),
         *(Text(f"· added: {path} was left out of the verification", style="yellow") for path in added),
@@ -281,12 +281,12 @@ def _protected(remit: wording.Json) -> str:
 
 
 def _paths(found: object) -> str:
-    return listed([wording.printable(str(path)) for path in wording.as_list(found)])
+    return listed([wording.printable_name(str(path)) for path in wording.as_list(found)])
 
 
 def _globs(found: object) -> str:
     """As they are typed."""
-    return " ".join(f"--work {wording.printable(str(glob))!r}" for glob in wording.as_list(found))
+    return " ".join(f"--work {wording.printable_name(str(glob))!r}" for glob in wording.as_list(found))
 
 
 def _agent_text(agent: wording.Json) -> str:

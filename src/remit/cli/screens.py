@@ -17,7 +17,7 @@ from remit.cli import render
 from remit.cli.lines import remit_lines, session_lines
 from remit.cli.view import View
 from remit.cli.visible import json_line
-from remit.client.wording import Json
+from remit.client.wording import Json, printable_name
 
 LIVE_DRAWS_PER_SECOND = 4
 
@@ -112,11 +112,11 @@ class LineScreen:
 
     def remit_event(self, event: Json, view: View) -> None:
         for line in remit_lines(event):
-            self.say(line)
+            self.say(printable_name(line))
 
     def session_event(self, event: Json, view: View) -> None:
         for line in session_lines(event):
-            self.say(f"  {line}")
+            self.say(f"  {printable_name(line)}")
 
     def changed(self, view: View) -> None:
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from contextlib import suppress
 
 import anyio
 from rich.text import Text
@@ -11,16 +10,14 @@ from rich.text import Text
 from remit.cli import render
 from remit.cli.connect import Invocation, settings_of
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, CommandFailed
-from remit.cli.owners import END_SECONDS_MAX, Running, leave, over_socket, what_runs
+from remit.cli.owners import END_SECONDS_MAX, leave, over_socket
 from remit.client import wording
-from remit.client.client import AsyncClient
-from remit.client.errors import ApiError, ConnectionLost
+from remit.client.errors import ConnectionLost, NotFoundError
 from remit.client.stream import JsonObject
 from remit.ownership import Owner, find_owner
 
 REST_SECONDS_MAX = 30.0
 """How long what was interrupted may take to come to a rest."""
-REST_POLL_SECONDS = 0.1
 
 
 async def stop(invocation: Invocation) -> int:
@@ -29,15 +26,14 @@ async def stop(invocation: Invocation) -> int:
     owner = await anyio.to_thread.run_sync(find_owner, data)
     if owner is None:
         return _tell_unowned(invocation)
-    interrupted = await _interrupt_all(owner)
+    ids = await _interrupt_all(owner)
     await leave(owner, signal.SIGTERM, seconds_max=END_SECONDS_MAX)
-    ids = [*interrupted.remits, *interrupted.sessions]
     if invocation.is_json:
         invocation.print_json({"type": "stopped", "pid": owner.pid, "interrupted": ids})
         return EXIT_VERIFIED
     pairs = [("interrupted", id) for id in ids]
     pairs.append(("ended", owner.name()))
-    pairs += [("next", f"remit do --resume {id}") for id in interrupted.remits[:1]]
+    pairs += [("next", f"remit do --resume {id}") for id in ids if id.startswith("remit_")][:1]
     invocation.console.print(render.rows(pairs))
     return EXIT_VERIFIED
 
@@ -85,32 +81,25 @@ def _tell_unowned(invocation: Invocation) -> int:
     return EXIT_VERIFIED
 
 
-async def _interrupt_all(owner: Owner) -> Running:
+async def _interrupt_all(owner: Owner) -> list[str]:
     """What was interrupted. An owner that is gone meanwhile has nothing running."""
-    first = Running(remits=(), sessions=())
+    interrupted: dict[str, None] = {}
+    left: list[str] | None = None
     try:
         async with over_socket(owner.socket_path) as client:
-            running = first = await what_runs(client)
             with anyio.fail_after(REST_SECONDS_MAX):
-                while running:
-                    for id in running.remits:
-                        with suppress(ApiError):  # it has just ended
-                            await client.remits.interrupt(id)
-                    for id in running.sessions:
-                        with suppress(ApiError):
-                            await client.sessions.send(id, [{"type": "user.interrupt"}])
-                    running = await _after_a_while(client)
-    except ConnectionLost:
+                while True:
+                    report = await client.stop()
+                    interrupted |= dict.fromkeys(map(str, wording.as_list(report["interrupted"])))
+                    left = [str(id) for id in wording.as_list(report["running"])]
+                    if report["nothing_runs"]:
+                        break
+    except (ConnectionLost, NotFoundError):  # or it is of a version that does not know this
         pass
     except TimeoutError as error:
-        left = wording.counted(len([*first.remits, *first.sessions]), "piece") + " of work"
+        what = "it does not answer" if left is None else ", ".join(left) or "a model call"
         raise CommandFailed(
-            f"{left} did not come to a rest in {REST_SECONDS_MAX:.0f} s; {owner.name()} still owns the data folder.",
+            f"The owner of the data folder, {owner.name()}, has not come to a rest in {REST_SECONDS_MAX:.0f} s: {what}.",
             mend=f"`kill -9 {owner.pid}` loses nothing that is in the log.",
         ) from error
-    return first
-
-
-async def _after_a_while(client: AsyncClient) -> Running:
-    await anyio.sleep(REST_POLL_SECONDS)
-    return await what_runs(client)
+    return list(interrupted)

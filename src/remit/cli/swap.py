@@ -12,6 +12,7 @@ from pathlib import Path
 from remit.cli.beneath import FOLDER, Beneath, Obstacle
 from remit.cli.changes import Change, FolderChange
 from remit.cli.failure import CommandFailed
+from remit.hidden import on_one_line
 
 _PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 _PRIVILEGE_ATTRIBUTE = "security.capability"
@@ -65,7 +66,7 @@ class Swap:
         except BaseException:
             self._put_back("it was interrupted")
             raise
-        return tuple(self._notes)
+        return tuple(map(on_one_line, self._notes))
 
     # ---------------------------------------------------------------------------------------- what is staged
 

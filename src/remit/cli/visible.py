@@ -3,9 +3,11 @@ a terminal or turns the order of a text. It is taken out at the last place befor
 
 from __future__ import annotations
 
+import codecs
+import os
 import sys
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from remit.hidden import escape_hidden, printable
@@ -32,11 +34,29 @@ class VisibleOutput:
 
 
 def make_visible() -> None:
-    """From now on `sys.stdout` and `sys.stderr` show everything; again: nothing."""
+    """From now on `sys.stdout` and `sys.stderr` show everything; again: nothing. One that was closed is one nobody reads, and
+    what its encoding does not have is shown as a question mark."""
+    for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            _open_nowhere(name, number)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is not None and not isinstance(stream, VisibleOutput):
+        if not isinstance(stream, VisibleOutput):
+            with suppress(AttributeError):  # a stream of another kind (a test's) has no encoding to change
+                stream.reconfigure(errors="replace")
             setattr(sys, name, VisibleOutput(stream))
+
+
+def _open_nowhere(name: str, number: int) -> None:
+    """Take the descriptor of a closed stream, so that no file that is opened later gets it, and what is printed."""
+    try:
+        os.fstat(number)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        if nowhere != number:
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+    setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115, PTH123 for good
 
 
 @contextmanager
@@ -58,6 +78,11 @@ def raw_stdout() -> TextIO:
 
 def json_line(value: object) -> str:
     """One line of JSON that shows all that is in it: what cannot be seen is escaped."""
-    import msgspec  # commands that print none need not wait for it
+    import json  # commands that print none need not wait for it
 
-    return escape_hidden(msgspec.json.encode(value).decode())
+    import msgspec
+
+    line = escape_hidden(msgspec.json.encode(value).decode())
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    is_unicode = codecs.lookup(encoding).name.startswith("utf-")
+    return line if is_unicode or line.isascii() else json.dumps(json.loads(line), separators=(",", ":"))

@@ -10,6 +10,7 @@ import msgspec
 
 from remit.clock import parse_rfc3339
 from remit.hidden import printable as printable  # with the other ways to say a text
+from remit.hidden import printable_name as printable_name
 
 Json = Mapping[str, Any]  # Any: JSON of the wire
 

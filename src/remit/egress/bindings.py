@@ -19,7 +19,7 @@ from .policy import normalize_host
 from .scrubbing import Scrubber
 
 _PLACE = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/?#*\s]+)(?::([0-9]{1,5}))?")
-_DROPPED = frozenset((b"accept-encoding", b"range", b"if-range"))
+_DROPPED = frozenset((b"accept-encoding", b"range", b"if-range", b"request-range", b"x-range", b"x-ms-range"))
 """Of a request that may carry a secret: its answer must be readable here, and whole (an echo could be asked for byte by
 byte)."""
 
@@ -92,7 +92,7 @@ class BoundPlace:
         kept = [
             (key, self._filled(value, used))
             for key, value in headers
-            if _folded(key) not in names and key.lower() not in _DROPPED
+            if _folded(key) not in names and _folded(key) not in _DROPPED
         ]
         for binding in self._bindings:
             if binding.header is not None and binding.value is not None:

@@ -9,9 +9,11 @@ import asyncio
 from collections import Counter as Tally
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 
 from .bindings import BoundPlace
 from .heads import Answer, BadMessage, Headers, Request, answer_body, lines, parse_answer
+from .pace import Turns
 from .reach import Streams
 from .relay import LAST_CHUNK, BadBody, Counter, Length, as_chunk, pieces_of, pump_body
 from .scrubbing import Inflated, ScrubbedStream, UnchangedStream
@@ -30,13 +32,21 @@ class Exchanges:
     """The requests of one connection to one place, one after the other."""
 
     def __init__(
-        self, place: BoundPlace, client: Streams, server: Streams, counter: Counter, *, answer_seconds: float
+        self,
+        place: BoundPlace,
+        client: Streams,
+        server: Streams,
+        counter: Counter,
+        *,
+        answer_seconds: float,
+        turns: Turns,
     ) -> None:
         self._place = place
         self._client = client
         self._server = server
         self._counter = counter
         self._answer_seconds = answer_seconds
+        self._turns = turns
         self.uses: Tally[str] = Tally()
         """Requests that carried a credential, by its name."""
         self.scrubbed = 0
@@ -86,11 +96,22 @@ class Exchanges:
             length = answer_body(answer, request.method)
         except BadMessage as error:
             raise stop(502, "failed", f"{request.host} gave no clear answer", str(error)) from error
+        if self._place.is_redacted and answer.status == 206:
+            raise stop(
+                502,
+                "refused",
+                f"{request.host} answered with a part where the whole was asked for",
+                "A part could hold a piece of a credential, which would not be recognised.",
+            )
         inflated = _inflated(answer, length, request.host) if self._place.is_redacted else None
+        tells_no_body = request.method == "HEAD" or answer.status == 304
         is_chunked = request.takes_chunks and (inflated is not None or not isinstance(length, int))
         may_follow = request.is_persistent and answer.is_persistent and length != "end"
         headers = [one for one in answer.headers if one[0].lower() != b"transfer-encoding"]
-        if inflated is not None:
+        if inflated is not None or (
+            self._place.is_redacted and tells_no_body and _coding(answer) not in _PLAIN
+        ):
+            # How well an echo is compressed beside the agent's own bytes would tell of it.
             headers = [one for one in headers if one[0].lower() not in _GONE_WHEN_INFLATED]
         if is_chunked:
             headers.append((b"Transfer-Encoding", b"chunked"))
@@ -101,7 +122,8 @@ class Exchanges:
         return may_follow
 
     async def _write_head(self, first: bytes, headers: Headers) -> None:
-        head, count = self._place.scrubber.clean(first + b"\r\n" + lines(headers))
+        said = first + b"\r\n" + lines(headers)
+        head, count = await self._turns.take(partial(self._place.scrubber.clean, said))
         self.scrubbed += count
         self._client[1].write(head)
         await self._client[1].drain()
@@ -120,10 +142,10 @@ class Exchanges:
         try:
             async for piece in pieces_of(self._server[0], length):
                 for readable in (piece,) if inflated is None else inflated.push(piece):
-                    await write(scrubbed.push(readable))
+                    await write(await self._turns.take(partial(scrubbed.push, readable)))
             if inflated is not None:
                 inflated.finish()
-            await write(scrubbed.finish())
+            await write(await self._turns.take(scrubbed.finish))
         finally:
             self.scrubbed += scrubbed.count
         if is_chunked:
@@ -186,10 +208,16 @@ async def next_head(client: asyncio.StreamReader, server: asyncio.StreamReader) 
         await asyncio.gather(head, word, return_exceptions=True)
 
 
+def _coding(answer: Answer) -> bytes:
+    """What its Content-Encoding says."""
+    return b", ".join(
+        value.strip().lower() for key, value in answer.headers if key.lower() == b"content-encoding"
+    )
+
+
 def _inflated(answer: Answer, length: Length, host: str) -> Inflated | None:
     """What opens the body, if it has to be opened to be looked through. Raises Stop for what cannot be."""
-    codings = [value.strip().lower() for key, value in answer.headers if key.lower() == b"content-encoding"]
-    coding = b", ".join(codings)
+    coding = _coding(answer)
     if length == 0 or coding in _PLAIN:
         return None
     if coding in _INFLATED:

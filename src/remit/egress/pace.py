@@ -1,9 +1,13 @@
-"""So many a second, and some more at once. Standard library only: the proxy process imports it."""
+"""So many a second, and some more at once; one at a time. Standard library only: the proxy process imports it."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Pace:
@@ -36,3 +40,17 @@ class Pace:
         now = self._now()
         self._left = min(self._at_once, self._left + (now - self._filled_at) * self._per_second)
         self._filled_at = now
+
+
+class Turns:
+    """Work of one sandbox that takes the processor for a while: between two pieces of it, all the others go on."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def take(self, work: Callable[[], T]) -> T:
+        """Do it when those before it are done."""
+        async with self._lock:
+            done = work()
+            await asyncio.sleep(0)
+            return done

@@ -21,7 +21,7 @@ from .bindings import BoundPlace, Place
 from .exchange import Exchanges, answers, next_head, send_body
 from .heads import HEAD_BYTES_MAX, BadMessage, Request, lines, parse_inner_request, parse_request
 from .limits import Limits
-from .pace import Pace
+from .pace import Pace, Turns
 from .policy import Guard, Policy
 from .reach import Dial, Reach, Resolve, Streams
 from .relay import BadBody, Counter, Idle, pump
@@ -201,7 +201,12 @@ class Proxy:
     ) -> None:
         """To a place that credentials belong to. A tunnel is opened: we are the host towards the client."""
         exchanges = Exchanges(
-            place, client, server, visit.counter, answer_seconds=self._limits.answer_seconds
+            place,
+            client,
+            server,
+            visit.counter,
+            answer_seconds=self._limits.answer_seconds,
+            turns=visit.door.turns,
         )
         visit.exchanges = exchanges
         if not request.is_tunnel:
@@ -311,6 +316,7 @@ class _Door:
     ) -> None:
         self.lines = lines
         self.pace = pace
+        self.turns = Turns()
         self.policy = policy
         self.lookups = lookups
         self._places: Mapping[Place, BoundPlace] = {} if credentials is None else credentials.places

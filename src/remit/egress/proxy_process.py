@@ -35,7 +35,7 @@ def main(control_number: int) -> None:
     control.set_inheritable(False)
     control.setblocking(False)
     os.setsid()  # Ctrl-C at the server's terminal is the server's business
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))  # 0 would still give it to a handler
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

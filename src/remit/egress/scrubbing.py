@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import base64
 import random
+import re
 import zlib
 from collections.abc import Iterable, Iterator
+from encodings import (
+    utf_16_be as utf_16_be,
+)  # before root is given up: what is imported later may not be readable then
+from encodings import utf_16_le as utf_16_le
 
 from .unfolding import Plain, fold, unfolded
 
 PIECE_BYTES = 65_536
 FLOW_BYTES = 4_096
 """A body goes on in pieces of this size; what is left comes at its end."""
-WRITTEN_BYTES_MAX = 12
-"""For each byte of a secret: `\\u0026#x3D;` is one byte."""
+WRITTEN_BYTES_MAX = 24
+"""For each byte of a secret: `\\\\u0026amp;#x3D;` is one byte, and it may come in UTF-16."""
 _NO_LINES = bytes(byte if byte in b"\r\n" else 42 for byte in range(256))
 """Stars; line ends stay, so that a head's lines do."""
 _DROPPED_BY_OFFSET = (0, 2, 3)
@@ -32,6 +37,9 @@ _EDGE = 8
 _CORE_MIN = 16
 _SAMPLES = 10
 """So many bytes of a form are compared at once, at places that nobody knows: to guess these is to guess the secret."""
+_NULS = re.compile(rb"\0+")
+_NULS_AND_LINES = re.compile(rb"\0+|\\[\\\0]{0,16}[nr]")
+_ANY = re.compile(rb"[^\0]")
 _LANES = 8
 _GZIP_OR_ZLIB = 47
 """For zlib: 32 KiB of window, the head tells which of the two."""
@@ -43,10 +51,18 @@ class BadEncoding(Exception):
 
 def forms_of(secret: bytes) -> set[bytes]:
     """The secret and what else of it may stand in an answer, but for escapes."""
-    forms = {secret, secret.hex().encode()}
+    forms = {secret, secret.hex().encode(), *_in_other_characters(secret)}
     for offset, dropped in enumerate(_DROPPED_BY_OFFSET):
         forms.add(_certain(base64.b64encode(b"\0" * offset + secret), dropped))
     return forms
+
+
+def _in_other_characters(secret: bytes) -> Iterator[bytes]:
+    """A secret beyond ASCII as others write or misread it: UTF-16, and as servers that take headers for Latin-1 do."""
+    text = secret.decode("utf-8", "replace")
+    yield from (text.encode("utf-16-le"), text.encode("utf-16-be"), secret.decode("latin-1").encode())
+    if max(text) <= "\xff":
+        yield text.encode("latin-1")
 
 
 def _certain(encoded: bytes, dropped: int) -> bytes:
@@ -96,7 +112,8 @@ class _Sieve:
             hits &= int.from_bytes(data[place : place + starts].translate(table) + b"\xff", "little")
         if hits == 0xFF << 8 * starts:
             return
-        for at, lanes in enumerate(hits.to_bytes(starts + 1, "little")[:-1]):
+        for each in _ANY.finditer(hits.to_bytes(starts + 1, "little")[:-1]):
+            at, lanes = each.start(), each[0][0]
             for lane, needle in enumerate(self._needles):
                 if lanes >> lane & 1 and data.startswith(needle.core, at):
                     start = max(0, at - needle.front)
@@ -127,10 +144,11 @@ class Scrubber:
     def find(self, data: bytes) -> list[tuple[int, int]]:
         """Where secrets stand: from left to right, none inside another."""
         # Also as they are written: what stands in front may take the first letters into an escape.
-        found = [unfolded(data, *each) for each in _find(self._written, fold(data))]
-        plain = Plain(data)
-        if plain.is_changed:
-            found += plain.original(_find(self._plain, plain.text))
+        found = unfolded(data, list(_find(self._written, fold(data))))
+        for between in _may_stand_between(data):
+            plain = Plain(between.sub(b"", data))
+            if plain.is_changed or between is _NULS_AND_LINES:
+                found += _put_back(data, between, plain.original(_find(self._plain, plain.text)))
         whole: list[tuple[int, int]] = []
         for start, end in sorted(found):
             if whole and start < whole[-1][1]:
@@ -138,6 +156,22 @@ class Scrubber:
             else:
                 whole.append((start, end))
         return whole
+
+
+def _may_stand_between(data: bytes) -> tuple[re.Pattern[bytes], ...]:
+    """Among the bytes of an escape or of a secret: the NULs of UTF-16. What is a letter of JavaScript's (`\\n`) may be the end
+    of a line of base64 as well, so a text with these is looked through both ways."""
+    has_lines = b"\\" in data and _NULS_AND_LINES.search(data) is not None
+    return (_NULS, _NULS_AND_LINES) if has_lines else (_NULS,)
+
+
+def _put_back(data: bytes, between: re.Pattern[bytes], found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Where in the data stands what was found in it without what is between."""
+    if not found or between.search(data) is None:
+        return found
+    gone = {at for each in between.finditer(data) for at in range(*each.span())}
+    kept = [at for at in range(len(data)) if at not in gone]
+    return [(kept[start], kept[end - 1] + 1) for start, end in found]
 
 
 def _sieves(needles: Iterable[_Needle]) -> list[_Sieve]:
@@ -162,6 +196,8 @@ class ScrubbedStream:
 
     def __init__(self, scrubber: Scrubber) -> None:
         self._scrubber = scrubber
+        self._step = max(1, scrubber.held // FLOW_BYTES)
+        """Pieces at a time: what is held back is looked through again each time, and must not be most of it."""
         self._seen = b""
         self._shown = bytearray()
         """The same bytes as `_seen`, overwritten where a secret has ended in them."""
@@ -174,7 +210,7 @@ class ScrubbedStream:
         self._seen += piece
         self._shown += piece
         pieces = (len(self._seen) - self._scrubber.held) // FLOW_BYTES
-        return self._take(pieces * FLOW_BYTES) if pieces > 0 else []
+        return self._take(pieces * FLOW_BYTES) if pieces >= self._step else []
 
     def finish(self) -> list[bytes]:
         """The rest, the last piece as long as it is."""

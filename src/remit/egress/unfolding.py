@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html.entities import html5
 
 ROUNDS = 4
@@ -30,6 +30,8 @@ _BETWEEN = b"\0\r\n"
 """Stands between the letters of UTF-16 and the lines of base64."""
 _KNOWN: dict[bytes, bytes] = {}
 _KNOWN_MAX = 16_384
+_KNOWN_BYTES_MAX = 32
+"""Of one escape: those with zeros in front may be as long as the text."""
 _NAMES = {name.encode(): text.encode() for name, text in html5.items() if name.endswith(";")}
 
 
@@ -57,8 +59,7 @@ class Plain:
             layers.append(_Layer(data))
             data = layers[-1].opened
         originals: list[tuple[int, int]] = []
-        for place in places:
-            start, end = unfolded(data, *place)
+        for start, end in unfolded(data, places):
             for layer in reversed(layers):
                 start, end = layer.place(start)[0], layer.place(end - 1)[1]
             originals.append((start, end))
@@ -101,10 +102,12 @@ def fold(data: bytes) -> bytes:
     return data.translate(_FOLDED, _BETWEEN)
 
 
-def unfolded(data: bytes, start: int, end: int) -> tuple[int, int]:
+def unfolded(data: bytes, places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """From where to where stood what is there in `fold(data)`."""
+    if not places:
+        return []
     kept = [at for at, byte in enumerate(data) if byte not in _BETWEEN]
-    return kept[start], kept[end - 1] + 1
+    return [(kept[start], kept[end - 1] + 1) for start, end in places]
 
 
 def _meaning(found: re.Match[bytes]) -> bytes:
@@ -115,7 +118,7 @@ def _meaning(found: re.Match[bytes]) -> bytes:
         meant = _meant(found)
         if meant is None:
             meant = written
-        if len(_KNOWN) < _KNOWN_MAX:
+        if len(_KNOWN) < _KNOWN_MAX and len(written) <= _KNOWN_BYTES_MAX:
             _KNOWN[written] = meant
     return meant
 

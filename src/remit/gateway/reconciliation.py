@@ -89,31 +89,57 @@ def match(entries: Sequence[Entry], calls: Sequence[Call], prices: Prices) -> Ma
     by_request = {name: call for call in calls for name in call.request_ids}
     corrections: dict[str, Correction] = {}
     left: list[tuple[Entry, str]] = []
+    charged: dict[str, tuple[int | None, int | None]] = {}
+    contradicted: set[str] = set()
     for entry in entries:
-        if isinstance(entry, Charged):
-            call = by_request.get(entry.request_id)
-            if call is None:
-                left.append((entry, "no call of Remit's has this request id"))
-            elif call.is_assumed:
-                real: dict[Unit, int] = {}
-                if entry.nano_usd is not None and call.settled("nano_usd") is not None:
-                    real["nano_usd"] = entry.nano_usd
-                if entry.tokens is not None and call.settled("tokens") is not None:
-                    real["tokens"] = entry.tokens
+        if not isinstance(entry, Charged):
+            continue
+        call, figures = by_request.get(entry.request_id), (entry.nano_usd, entry.tokens)
+        if call is None:
+            left.append((entry, "no call of Remit's has this request id"))
+        elif charged.setdefault(call.call_id, figures) != figures:
+            contradicted.add(call.call_id)
+            left.append((entry, "the export has this call twice, with other figures"))
+        elif call.is_assumed:
+            real: dict[Unit, int] = {}
+            if entry.nano_usd is not None and call.settled("nano_usd") is not None:
+                real["nano_usd"] = entry.nano_usd
+            if entry.tokens is not None and call.settled("tokens") is not None:
+                real["tokens"] = entry.tokens
+            if real:
                 corrections[call.call_id] = Correction(call=call, real=real, how="request_id")
-    for entry in entries:
-        if isinstance(entry, UsedInSpan):
-            found = _match_span(entry, calls, corrections, prices)
-            if isinstance(found, str):
-                left.append((entry, found))
             else:
-                corrections |= {each.call.call_id: each for each in found}
+                left.append((entry, "it does not say what was held for this call"))
+    for call_id in contradicted:
+        corrections.pop(call_id, None)
+    for entry in _by_span(entries):
+        found = _match_span(entry, calls, corrections, prices)
+        if isinstance(found, str):
+            left.append((entry, found))
+        else:
+            corrections |= {each.call.call_id: each for each in found}
     unmatched = [call for call in calls if call.is_assumed and call.call_id not in corrections]
     return Matched(
         corrections=tuple(corrections.values()),
         unmatched_calls=tuple(unmatched),
         unmatched_entries=tuple(left),
     )
+
+
+def _by_span(entries: Sequence[Entry]) -> list[UsedInSpan]:
+    """One for each model and span: a report may tell them by key or tier too."""
+    spans: dict[tuple[str, int, int], UsedInSpan] = {}
+    for entry in entries:
+        if isinstance(entry, UsedInSpan):
+            key = (entry.model, entry.start_us, entry.end_us)
+            before = spans.get(key)
+            spans[key] = entry if before is None else _sum(before, entry)
+    return list(spans.values())
+
+
+def _sum(one: UsedInSpan, other: UsedInSpan) -> UsedInSpan:
+    counts = {name: getattr(one.usage, name) + getattr(other.usage, name) for name in Usage.__struct_fields__}
+    return msgspec.structs.replace(one, usage=Usage(**counts))
 
 
 def _match_span(

@@ -12,7 +12,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import cast
 
 import msgspec
@@ -22,6 +22,9 @@ from remit.ledger.accounts import NANO_USD_PER_USD
 from remit.values import JsonObject, JsonValue, Usage, Value
 
 ROWS_MAX = 200_000
+TOKENS_MAX = 10**15
+_TIME_US_MAX = 253_402_300_799_000_000
+"""The end of the year 9999."""
 _IDS = ("request_id", "generation_id", "id")
 _COSTS = ("cost_total", "cost_usd", "total_cost", "usage")
 
@@ -53,8 +56,9 @@ def read_export(text: str) -> list[Entry]:
         raise InvalidRequest("`content`: is empty; export the provider's usage and give that file.")
     rows = _json_rows(text) if text[0] in "{[" else _csv_rows(text)
     entries: list[Entry] = []
+    seen: set[bytes] = set()
     for number, row in rows:
-        entries += _entries(row, number)
+        entries += _entries(row, number, seen)
         if len(entries) > ROWS_MAX:
             raise InvalidRequest(f"`content`: has more than {ROWS_MAX:,} rows; export a shorter time.")
     return entries
@@ -68,6 +72,10 @@ def _csv_rows(text: str) -> Iterator[tuple[int, JsonObject]]:
                 f"`content`: its first line names no column of requests' ids; {_WHAT_IS_READ}"
             )
         for row in reader:
+            if None in row:
+                raise InvalidRequest(
+                    f"`content`: line {reader.line_num} has more fields than the first line names; quote what holds commas."
+                )
             yield (
                 reader.line_num,
                 {name: value for name, value in row.items() if isinstance(name, str) and value},
@@ -80,13 +88,13 @@ def _json_rows(text: str) -> Iterator[tuple[int, JsonObject]]:
     try:
         yield from _objects(1, msgspec.json.decode(text))
         return
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         pass  # several documents, one a line
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             try:
                 yield from _objects(number, msgspec.json.decode(line))
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 raise InvalidRequest(f"`content`: line {number} is no JSON: {error}.") from error
 
 
@@ -100,11 +108,16 @@ def _objects(number: int, value: JsonValue) -> Iterator[tuple[int, JsonObject]]:
         yield number, item
 
 
-def _entries(row: JsonObject, number: int) -> Iterator[Entry]:
+def _entries(row: JsonObject, number: int, seen: set[bytes]) -> Iterator[Entry]:
+    """`seen`: spans that were read; pages overlap."""
     if isinstance(results := row.get("results"), list):
         start, end = row.get("starting_at", row.get("start_time")), row.get("ending_at", row.get("end_time"))
         for result in results:
-            if isinstance(result, dict):
+            if not isinstance(result, dict):
+                raise InvalidRequest(f"`content`: line {number} has {result!r} in `results`; {_WHAT_IS_READ}")
+            key = msgspec.json.encode([start, end, result])
+            if key not in seen:
+                seen.add(key)
                 yield _used(result, number, start, end)
         return
     request_id = next((row[name] for name in _IDS if isinstance(row.get(name), str) and row[name]), None)
@@ -134,8 +147,11 @@ def _used(result: JsonObject, number: int, start: JsonValue, end: JsonValue) -> 
     if not isinstance(model, str):
         raise InvalidRequest(f"`content`: line {number} does not say the model; export it grouped by model.")
     if "uncached_input_tokens" in result:  # Anthropic
-        written = result.get("cache_creation")
-        by_time = written if isinstance(written, dict) else {}
+        by_time = result.get("cache_creation") or {}
+        if not isinstance(by_time, dict):
+            raise InvalidRequest(
+                f"`content`: line {number}: `cache_creation` is {by_time!r}, which is no object."
+            )
         usage = Usage(
             input_tokens=_count(result, number, "uncached_input_tokens") or 0,
             output_tokens=_count(result, number, "output_tokens") or 0,
@@ -145,14 +161,20 @@ def _used(result: JsonObject, number: int, start: JsonValue, end: JsonValue) -> 
         )
     else:  # OpenAI: cached tokens are part of the input
         cached = _count(result, number, "input_cached_tokens") or 0
+        read = _count(result, number, "input_tokens") or 0
+        if cached > read:
+            raise InvalidRequest(
+                f"`content`: line {number}: `input_cached_tokens` is more than `input_tokens`, of which it is a part."
+            )
         usage = Usage(
-            input_tokens=max(0, (_count(result, number, "input_tokens") or 0) - cached),
+            input_tokens=read - cached,
             output_tokens=_count(result, number, "output_tokens") or 0,
             cache_read_input_tokens=cached,
         )
-    return UsedInSpan(
-        model=model, start_us=_time_us(start, number), end_us=_time_us(end, number), usage=usage
-    )
+    start_us, end_us = _time_us(start, number), _time_us(end, number)
+    if start_us >= end_us:
+        raise InvalidRequest(f"`content`: line {number}: {end!r} is no time after {start!r}.")
+    return UsedInSpan(model=model, start_us=start_us, end_us=end_us, usage=usage)
 
 
 def _count(row: Mapping[str, JsonValue], number: int, *names: str) -> int | None:
@@ -164,12 +186,9 @@ def _count(row: Mapping[str, JsonValue], number: int, *names: str) -> int | None
             count = Decimal(str(value))
         except InvalidOperation:
             count = Decimal(-1)
-        if (
-            not count.is_finite()
-            or count < 0
-            or count != count.to_integral_value()
-            or isinstance(value, bool)
-        ):
+        # Compared first: `1e999999999` is a number that nobody can write out.
+        is_count = count.is_finite() and 0 <= count <= TOKENS_MAX and count == count.to_integral_value()
+        if not is_count or isinstance(value, bool):
             raise InvalidRequest(f"`content`: line {number}: `{name}` is {value!r}, which is no count.")
         return int(count)
     return None
@@ -180,18 +199,21 @@ def _nano_usd(value: JsonValue, number: int) -> int:
         amount = Decimal(str(value).removeprefix("$"))
     except InvalidOperation:
         amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0 or amount > 10**9:
+    if not amount.is_finite() or amount < 0 or amount > 10**9 or isinstance(value, bool):
         raise InvalidRequest(f"`content`: line {number}: the cost {value!r} is no amount of dollars.")
-    return -int(-amount * NANO_USD_PER_USD // 1)
+    return int((amount * NANO_USD_PER_USD).to_integral_value(ROUND_CEILING))
 
 
 def _time_us(value: JsonValue, number: int) -> int:
     try:
-        if isinstance(value, int | float):
-            return int(value * 1_000_000)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            at_us = int(value * 1_000_000)
+            if not 0 <= at_us <= _TIME_US_MAX:
+                raise ValueError
+            return at_us
         at = datetime.fromisoformat(cast("str", value).replace("Z", "+00:00"))
         return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000_000)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, OverflowError) as error:
         raise InvalidRequest(f"`content`: line {number}: {value!r} is no time.") from error
 
 

@@ -11,7 +11,7 @@ from remit.models.http import Endpoint, Outlook
 from remit.models.pieces import Pieces
 from remit.models.reading import document_of, garbage
 from remit.models.sse import SseEvent
-from remit.models.tool_calls import CallIds, input_of
+from remit.models.tool_calls import CallIds, input_of, tool_name
 from remit.models.usage import MessagesUsage
 from remit.values import (
     UNPARSED_INPUT,
@@ -61,14 +61,15 @@ class MessagesAnswer:
         self._endpoint = endpoint
         self._request = request
         self._ids = CallIds(request.messages)
+        self._names = frozenset(str(tool.get("name")) for tool in request.tools)
         self._events: list[MessageEvent] = []
         self._message: JsonObject = {}
         self._blocks: dict[int, JsonObject] = {}
+        self._places: dict[int, int] = {}
+        """Where the block of an index stands that is not there: servers exist that count all blocks as one."""
         self._pieces: dict[tuple[int, str], Pieces] = {}
         """Of each block and each field that comes in pieces."""
         self._usage = MessagesUsage()
-        self._has_ended = False
-        """Why it stopped was told, or was to be."""
         self._is_complete = False
         self._has_unknown = False
         self._stop_reason: str | None = None
@@ -101,6 +102,9 @@ class MessagesAnswer:
         else:
             text = self._take(kind, data)
         if self._request.wants_events and kind in _PASSED_ON:
+            if self._places and isinstance(data.get("index"), int):
+                data = {**data, "index": self._index(data)}
+                event = SseEvent(kind, b"")
             is_renamed = kind == "content_block_start" and self._is_renamed(data)
             is_its_own = event.data[:1] == b"{" and not is_renamed
             is_line = is_its_own and b"\n" not in event.data and b"\r" not in event.data
@@ -122,7 +126,7 @@ class MessagesAnswer:
 
     def response(self) -> ModelResponse:
         """The whole answer. Raises ModelCallFailed when it was cut."""
-        if self._stop_reason is None and not (self._is_complete and self._has_ended and self._blocks):
+        if self._stop_reason is None and not (self._is_complete and self._blocks):
             raise self._endpoint.failure("broke off the answer", reason="cut", billed="unknown")
         stop_reason = self._told_reason()
         blocks = [
@@ -170,7 +174,7 @@ class MessagesAnswer:
                 }
             case "message_stop":
                 self._is_complete = True
-            case "message":
+            case "message" if isinstance(data.get("content"), list):
                 return self._take_whole(data)
             case _:
                 # ping, content_block_stop, kinds of a later version, which the protocol says to pass over; or an error
@@ -205,11 +209,11 @@ class MessagesAnswer:
         given = data.get("content_block")
         if not isinstance(given, dict) or not isinstance(given.get("type"), str):
             raise garbage(self._endpoint, "a block of no type")
-        index = data.get("index")
-        block = self._blocks[index if isinstance(index, int) else len(self._blocks)] = dict(given)
+        block = self._blocks[self._new_place(data.get("index"), given)] = dict(given)
         if block["type"] == "tool_use":
             if not isinstance(block.get("name"), str):
                 raise garbage(self._endpoint, "a tool use without a name")
+            block["name"] = tool_name(block["name"], self._names)
             otherwise = f"toolu_{self._message.get('id') or ''}_{len(self._blocks)}"
             block["id"] = self._ids.new(block.get("id"), otherwise=otherwise)
             if not isinstance(block.get("input"), dict):
@@ -223,13 +227,17 @@ class MessagesAnswer:
         """Whether a tool use got another id; then the event says so too."""
         index, given = data.get("index"), data.get("content_block")
         block = self._blocks.get(index) if isinstance(index, int) else None
-        if block is None or not isinstance(given, dict) or given.get("id") == block.get("id"):
+        if block is None or not isinstance(given, dict) or block["type"] != "tool_use":
             return False
-        data["content_block"] = {**given, "id": block.get("id")}
+        if all(given.get(name) == block.get(name) for name in ("id", "name")):
+            return False
+        data["content_block"] = {**given, "id": block.get("id"), "name": block.get("name")}
         return True
 
     def _take_delta(self, index: int, delta: JsonObject) -> str | None:
         kind = delta.get("type")
+        if not isinstance(kind, str):
+            kind = next((kind for kind, name in _IN_PIECES.items() if name in delta), kind)
         if index not in self._blocks:
             begun: JsonObject = {"text_delta": "text", "thinking_delta": "thinking"}
             if not isinstance(kind, str) or kind not in begun:
@@ -246,7 +254,11 @@ class MessagesAnswer:
                 log.info("model_delta_unknown", provider=self._endpoint.name, kind=str(kind))
             self._has_unknown = True
             return None
-        piece = str(delta.get(name) or "")
+        piece = delta.get(name) or ""
+        if isinstance(piece, dict):  # an input that came whole
+            self._blocks[index]["input"] = piece
+            return None
+        piece = str(piece)
         pieces = self._pieces.get((index, name))
         if pieces is None:
             pieces = self._pieces[index, name] = Pieces()
@@ -254,7 +266,6 @@ class MessagesAnswer:
         return piece if name == "text" else None
 
     def _take_end(self, delta: JsonObject, usage: JsonValue) -> None:
-        self._has_ended = True
         stop_reason = delta.get("stop_reason")
         self._stop_reason = stop_reason if isinstance(stop_reason, str) and stop_reason else self._stop_reason
         self._message |= delta
@@ -288,7 +299,19 @@ class MessagesAnswer:
 
     def _index(self, data: JsonObject) -> int:
         index = data.get("index")
-        return index if isinstance(index, int) else max(self._blocks, default=0)
+        if not isinstance(index, int):
+            return max(self._blocks, default=0)
+        return self._places.get(index, index)
+
+    def _new_place(self, index: JsonValue, given: JsonObject) -> int:
+        """Where a block goes. At an index that has one already it is another, unless it says again what is there."""
+        free = max(self._blocks, default=-1) + 1
+        if not isinstance(index, int):
+            return free
+        there = self._blocks.get(self._places.get(index, index))
+        if there is not None and (there.get("id") is None or there.get("id") != given.get("id")):
+            self._places[index] = free
+        return self._places.get(index, index)
 
 
 def _is_unsigned(block: JsonObject) -> bool:

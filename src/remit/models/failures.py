@@ -3,6 +3,8 @@ one where an answer was to be."""
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -12,10 +14,12 @@ import msgspec
 
 from remit.errors import ModelCallFailed
 from remit.models.json_text import read_json
-from remit.session.refusals import read_too_long
+from remit.session.refusals import is_moderated, read_too_long
 from remit.values import JsonObject, JsonValue
 
 ERROR_TEXT_CHARS_MAX = 500
+RETRY_AFTER_SECONDS_MAX = 86_400.0
+"""What a provider says is believed up to here."""
 
 _WORDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (402, ("quota", "billing", "balance", "credit", "payment", "arrearage")),
@@ -42,6 +46,20 @@ _WORDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     ),
 )
 """What statuses are called where an error has a name and no number."""
+_TOLD = (
+    (429, ("rate_limit", "too_many_requests", "throttl")),
+    (402, ("exceeded_your_current_quota", "insufficient_balance", "insufficient_quota")),
+    (503, ("overloaded", "no_available_capacity", "service_unavailable")),
+    (401, ("invalid_api_key", "incorrect_api_key", "unauthorized")),
+)
+"""What statuses are called in whole sentences."""
+_PARTS = re.compile(r"(?P<number>\d{1,6}(?:\.\d+)?)\s?(?P<unit>ms|h|m(?!s)|s)[a-z]*")
+_PAUSE = re.compile(
+    r"(?:try again|retry|wait|reset)\w* (?:in |after |for )?(?P<pause>(?:\d{1,6}(?:\.\d+)?\s?(?:ms|h|m(?!s)|s)[a-z]*\s?)+)",
+    re.IGNORECASE,
+)
+_SECONDS_IN = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0}
+_NUMBER = re.compile(r"\d{3}")
 _ANSWERS = ("choices", "output", "content", "delta", "response", "item")
 """A document with one of these is (a part of) an answer, whatever else it says."""
 
@@ -78,12 +96,15 @@ def status_failure(name: str, status: int, body: bytes, headers: Mapping[str, st
     verdict = _verdict(status, told.kind)
     if status != 429 and (status == 413 or read_too_long(f"{told.kind} {told.text}") is not None):
         verdict = _TOO_LONG
+    elif status == 403 and is_moderated(told.text):
+        verdict = _verdict(400, told.kind)  # OpenRouter: it is not the key
+    said = _retry_after(headers)
     return ModelCallFailed(
         f"{name} answered {status}: {told.text}",
         reason=verdict.reason,
         billed=verdict.billed,
         is_retryable=verdict.is_retryable,
-        retry_after_seconds=_retry_after(headers),
+        retry_after_seconds=_told_pause(told.text) if status == 429 and said is None else said,
     )
 
 
@@ -91,7 +112,7 @@ def error_failure(endpoint: Refuser, error: JsonValue, *, is_begun: bool) -> Mod
     """The failure that an error stands for which came with a status of success. Its code counts like a status; where a
     part of the answer had come, nobody knows what it costs."""
     told = _told(error)
-    status = told.status or _named_status(told.kind)
+    status = told.status or _named_status(told.kind) or _told_status(told.text)
     verdict = _Verdict("unavailable", "no", True) if status is None else _verdict(status, told.kind)
     if (
         verdict.reason not in ("overloaded", "rate_limited")
@@ -158,6 +179,12 @@ def _named_status(kind: str) -> int | None:
     return next((status for status, words in _WORDS if any(word in plain for word in words)), None)
 
 
+def _told_status(text: str) -> int | None:
+    """The same of an error that has neither, where its words say no more than one thing."""
+    plain = text.lower().replace(" ", "_")
+    return next((status for status, words in _TOLD if any(word in plain for word in words)), None)
+
+
 def _told_in(body: bytes) -> _Told:
     try:
         decoded: JsonValue = read_json(body)
@@ -178,8 +205,8 @@ def _told(error: JsonValue) -> _Told:
     if isinstance(inner, dict):
         return _told(inner)
     named = [error.get(name) for name in ("type", "code", "status", "__type", "error_code", "statusCode")]
-    kind = " ".join(str(name) for name in named if name not in (None, "", "error"))
-    numbers = (int(name) for name in named if isinstance(name, int | str) and str(name).isdecimal())
+    kind = " ".join(str(name) for name in named if name not in (None, "", "error"))[:ERROR_TEXT_CHARS_MAX]
+    numbers = (int(str(name)) for name in named if _NUMBER.fullmatch(str(name)))
     status = next((number for number in numbers if 400 <= number <= 599), None)
     message = str(error.get("message") or inner or error)
     metadata = error.get("metadata")
@@ -189,17 +216,29 @@ def _told(error: JsonValue) -> _Told:
     return _Told(kind, message[:ERROR_TEXT_CHARS_MAX], status)
 
 
+def _told_pause(text: str) -> float | None:
+    """How long to wait by an error's own words (`try again in 1m2.5s`)."""
+    told = _PAUSE.search(text)
+    if told is None:
+        return None
+    seconds = sum(
+        float(part["number"]) * _SECONDS_IN[part["unit"]] for part in _PARTS.finditer(told["pause"])
+    )
+    return min(seconds, RETRY_AFTER_SECONDS_MAX)
+
+
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(name)
         if value is None:
             continue
         try:
-            return max(0.0, float(value) / divisor)
+            seconds = float(value.strip().removesuffix("s")) / divisor
         except ValueError:
-            pass
-        try:
-            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-        except ValueError:
-            continue
+            try:
+                seconds = parsedate_to_datetime(value).timestamp() - time.time()
+            except (ValueError, OverflowError):
+                continue
+        if math.isfinite(seconds):
+            return min(max(0.0, seconds), RETRY_AFTER_SECONDS_MAX)
     return None

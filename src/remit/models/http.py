@@ -111,7 +111,7 @@ class ModelEndpoint:
         except TransportFailed as error:
             raise self._broken(error, silence_seconds=first) from error
         try:
-            if answer.status != 200:
+            if not 200 <= answer.status < 300:
                 raise await self._refused(answer)
             parser = SseParser()
             progress = call_progress()
@@ -223,6 +223,14 @@ class ModelEndpoint:
                 await _read(answer, body, bytes_max=ERROR_BODY_BYTES_MAX)
         except (TimeoutError, TransportFailed):
             pass  # the status says enough
+        if 300 <= answer.status < 400:  # not followed: the key goes to nobody but who was named
+            where = answer.headers.get("location", "elsewhere")[:ERROR_TEXT_CHARS_MAX]
+            return self.failure(
+                f"answered {answer.status}: it moved to {where}; name that as the provider's address",
+                reason="invalid",
+                billed="no",
+                again=False,
+            )
         said = self.without_secrets(bytes(body[:ERROR_BODY_BYTES_MAX]))
         return status_failure(self.name, answer.status, said, answer.headers)
 

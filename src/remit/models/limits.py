@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -37,6 +38,25 @@ _CONTEXT = (
     "max_position_embeddings",
     "meta.context_length",
     "metadata.context_length",
+    "context_window.context_length",  # Poe
+    "context_window.max_context_tokens",
+    "max_context_window",
+    "max_context_len",
+    "context_len",
+    "ctx_len",
+    "settings.ctx_len",  # Jan
+    "parameters.max_seq_len",  # TabbyAPI
+    "config.context_size",  # Docker
+    "details.context_length",
+    "info.contextLength",  # AIML
+    "info.context_length",
+    "metadata.context_window",
+    "model_spec.availableContextTokens",  # Venice
+    "capabilities.context_length",
+    "capabilities.context_window",
+    "limits.context_window",
+    "limits.max_context_length",
+    "providers.context_length",  # Hugging Face: the least of those that may serve it
     "meta.n_ctx_train",
     "n_ctx_train",
 )
@@ -53,8 +73,22 @@ _OUTPUT = (
     "outputTokenLimit",
     "maxOutputTokens",
     "metadata.max_output_tokens",
+    "metadata.max_tokens",  # DeepInfra
+    "max_completion_length",
+    "context_window.max_output_tokens",
+    "model_spec.maxCompletionTokens",
+    "info.maxTokens",
+    "info.max_output_tokens",
+    "capabilities.max_output_tokens",
+    "providers.max_output_tokens",
     "max_tokens",  # Anthropic, LiteLLM
 )
+
+
+TOKENS_MAX = 1 << 40
+"""What says more says nothing."""
+_WRITTEN = re.compile(r"(?P<number>\d{1,12}|\d{1,3}(?:,\d{3}){1,3})\s?(?P<unit>[kKmM]?)")
+_UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 class Limits(NamedTuple):
@@ -86,10 +120,20 @@ def listed_entries(listed: JsonValue) -> Iterator[tuple[str, JsonObject]]:
 
 
 def _tokens(entry: JsonObject, path: str) -> int | None:
-    value: JsonValue = entry
+    values: list[JsonValue] = [entry]
     for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    if isinstance(value, str) and value.isdecimal():
-        value = int(value)
+        inner = (value.get(name) for value in values if isinstance(value, dict))
+        values = [each for value in inner for each in (value if isinstance(value, list) else [value])]
+    counts = [count for value in values if (count := _count(value)) is not None]
+    return min(counts, default=None)
+
+
+def _count(value: JsonValue) -> int | None:
+    """A number of tokens, in quotes, with commas, or as people write it (`128k`, `1M`)."""
+    if isinstance(value, str):
+        written = _WRITTEN.fullmatch(value.strip())
+        if written is None:
+            return None
+        value = int(written["number"].replace(",", "")) * _UNITS[written["unit"].lower()]
     count = count_of(value)
-    return count if count is not None and count > 0 else None
+    return count if count is not None and 0 < count <= TOKENS_MAX else None

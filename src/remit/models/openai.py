@@ -178,6 +178,17 @@ def listed_blocks(content: JsonValue) -> JsonValue:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
+def search_result_text(block: JsonObject) -> str:
+    """A hit of a search in words, for protocols that know no such blocks."""
+    passages = listed_blocks(block.get("content"))
+    texts = [
+        str(part.get("text") or "")
+        for part in (passages if isinstance(passages, list) else [])
+        if isinstance(part, dict)
+    ]
+    return "\n".join([f"{block.get('title') or 'Search result'} ({block.get('source')})", *texts])
+
+
 def data_url(source: JsonObject) -> str:
     """Bytes in the request itself."""
     return f"data:{source.get('media_type')};base64,{source.get('data')}"

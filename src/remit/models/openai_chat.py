@@ -10,6 +10,7 @@ import msgspec
 
 from remit.errors import ModelCallFailed
 from remit.models.http import ModelTimeouts, take_all
+from remit.models.insistences import Insistence, insistence_in
 from remit.models.json_actions import action_blocks, action_format, action_request
 from remit.models.openai import (
     FOR_THE_VENDOR,
@@ -25,9 +26,9 @@ from remit.models.output_room import smaller_max_tokens
 from remit.models.reasoning import Told, retold
 from remit.values import ModelDelta, ModelInfo, ModelRequest, ModelResponse
 
-ASKED_MAX = 4
-"""Requests for one answer: a server may refuse the reasoning in it, then how hard to think, then how much may be
-answered. A refusal costs nothing."""
+ASKED_MAX = 8
+"""Requests for one answer: a server may refuse the ids, the order of messages, the reasoning in them, how hard to think, how
+much may be answered, a field. A refusal costs nothing."""
 
 
 class OpenAIChatProvider:
@@ -47,6 +48,8 @@ class OpenAIChatProvider:
         self._is_vendor = is_vendor(base_url)
         self._told: dict[str, Told] = {}
         """How each model's reasoning goes back to it, where that is not as it came."""
+        self._insisted: dict[str, frozenset[Insistence]] = {}
+        """What else each model's server wants."""
         self._effortless: set[str] = set()
         """Models that are not to be told how hard to think."""
         self._base_url = base_url
@@ -64,7 +67,13 @@ class OpenAIChatProvider:
             asked = msgspec.structs.replace(asked, effort=None)
         for left in reversed(range(ASKED_MAX)):
             told = self._told.get(asked.model, "as it came")
-            body = chat_body(asked, is_vendor=self._is_vendor, provider=self._endpoint.name, told=told)
+            body = chat_body(
+                asked,
+                is_vendor=self._is_vendor,
+                provider=self._endpoint.name,
+                told=told,
+                insisted=self._insisted.get(asked.model, frozenset()),
+            )
             if is_action:
                 body["response_format"] = action_format(request.tools, request.tool_choice)
             answer = ChatAnswer(self._endpoint, asked)
@@ -96,6 +105,11 @@ class OpenAIChatProvider:
 
     def _asked_anew(self, asked: ModelRequest, refusal: ModelCallFailed) -> ModelRequest:
         """The request as the server says that it should have been. Raises the refusal where it does not say."""
+        insistence = insistence_in(refusal.message)
+        insisted = self._insisted.get(asked.model, frozenset[Insistence]())
+        if insistence is not None and insistence not in insisted and refusal.billed == "no":
+            self._insisted[asked.model] = insisted.union((insistence,))
+            return asked
         if refusal.reason not in ("invalid", "too_long") or refusal.billed != "no":
             raise refusal
         told = self._told.get(asked.model, "as it came")

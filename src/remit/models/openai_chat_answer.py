@@ -53,10 +53,30 @@ class _Call:
         self.id = ""
         self.name = ""
         self.arguments = Pieces()
+        self.last_piece = ""
+        self.is_growing = True
+        """Each piece of the arguments begins with the one before it."""
         self.input: JsonObject | None = None
         """Arguments that came as an object."""
         self.extra: JsonValue = None
         """What the server wants back with it."""
+
+    def add(self, arguments: str) -> None:
+        """Take a piece of the arguments."""
+        self.is_growing = self.is_growing and arguments.startswith(self.last_piece)
+        self.last_piece = arguments
+        self.arguments.add(arguments)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of its arguments are there."""
+        return self.input is not None or is_whole(self.arguments.text())
+
+    def written(self) -> str:
+        """Its arguments. Servers exist that say at each piece all that was said so far: then the last one is it."""
+        text = self.arguments.text()
+        is_last_all = self.is_growing and self.last_piece != text and is_whole(self.last_piece)
+        return self.last_piece if is_last_all and not is_whole(text) else text
 
 
 class ChatAnswer:
@@ -71,6 +91,8 @@ class ChatAnswer:
         self._text = Pieces()
         self._reasoning = Reasoning()
         self._calls: list[_Call] = []
+        self._made: set[tuple[str, str, bytes]] = set()
+        """The calls by id, name and input."""
         self._usage = UsageReports()
         self._finish_reason: str | None = None
         self._is_refused = False
@@ -138,7 +160,7 @@ class ChatAnswer:
             if (use := self._use(call, number, ids, kept, is_cut=stop_reason == "max_tokens"))
         ]
         if recovers_calls and not uses and self._names and stop_reason == "end_turn":
-            recovered = recover_tool_calls(text, self._names)
+            recovered = recover_tool_calls(text, self._names, self._request.tools)
             text = recovered.text
             uses = [
                 _block(ids.new("", otherwise=f"call_{self._id}_{number}"), call.name, call.input)
@@ -260,9 +282,11 @@ class ChatAnswer:
         id = str(given_id) if isinstance(given_id, str | int) and given_id != "" else ""
         name = said.get("name") if isinstance(said.get("name"), str) else ""
         arguments = said.get("arguments", said.get("parameters"))
-        call = self._call_of(piece.get("index"), id, str(name or ""), arguments)
+        name = str(name or "")
+        call = self._call_of(_index_of(piece.get("index")), id, name, arguments)
         call.id = call.id or id
-        call.name = call.name or str(name or "")
+        if not call.name or self._goes_on(call.name, name):
+            call.name += name
         call.extra = piece.get("extra_content") or call.extra
         if isinstance(arguments, dict):
             call.input = arguments or call.input
@@ -270,9 +294,9 @@ class ChatAnswer:
             # A piece that begins like a whole may be the whole of it once more.
             is_again = arguments[0] == "{" and arguments == call.arguments.text() and is_whole(arguments)
             if not is_again:
-                call.arguments.add(arguments)
+                call.add(arguments)
         elif arguments:  # a list, a number: the model is told
-            call.arguments.add(msgspec.json.encode(arguments).decode())
+            call.add(msgspec.json.encode(arguments).decode())
         self._words_came()
 
     def _call_of(self, index: JsonValue, id: str, name: str, arguments: JsonValue) -> _Call:
@@ -280,9 +304,13 @@ class ChatAnswer:
         where the one at its place is whole; a piece without a name goes on with what is there."""
         place = [call for call in self._calls if index is None or call.index == index]
         call = next((call for call in place if id and call.id == id), place[-1] if place else None)
+        last = self._calls[-1] if self._calls else None
+        is_strayed = last is not None and call is not last and not name and arguments not in (None, "")
+        if last is not None and is_strayed and (call is None or call.is_over) and not last.is_over:
+            return last  # servers count the calls of an answer in two ways: the heads, and the pieces
         if call is None or (index is None and id and call.id != id and name):
             return self._new_call(index)
-        if not name or not call.name:
+        if not name or not call.name or self._goes_on(call.name, name):
             return call
         if name != call.name:
             return self._new_call(index)
@@ -291,8 +319,12 @@ class ChatAnswer:
             return call if is_begun else self._new_call(index)
         if id and id == call.id:
             return call
-        is_over = call.input is not None or is_whole(call.arguments.text())
-        return self._new_call(index) if is_over and arguments not in (None, "") else call
+        return self._new_call(index) if arguments not in (None, "") and call.is_over else call
+
+    def _goes_on(self, begun: str, name: str) -> bool:
+        """Whether that is the next piece of a tool's name."""
+        is_other = not name or name == begun or name in self._names
+        return not is_other and any(known.startswith(begun + name) for known in self._names)
 
     def _new_call(self, index: JsonValue) -> _Call:
         call = _Call(index)
@@ -303,10 +335,14 @@ class ChatAnswer:
         self, call: _Call, number: int, ids: CallIds, kept: JsonObject, *, is_cut: bool
     ) -> JsonObject | None:
         """The call as a block; none for one that the token limit cut in the middle."""
-        written = call.arguments.text()
+        written = call.written()
         input = call.input if call.input is not None and not written.strip() else input_of(written)
         if is_cut and UNPARSED_INPUT in input:
             return None
+        whole = (call.id, call.name, msgspec.json.encode(input))
+        if call.id and whole in self._made:
+            return None  # a server that says all of a call once more, as another
+        self._made.add(whole)
         id = ids.new(call.id, otherwise=f"call_{self._id}_{number}")
         belongs: JsonObject = {}
         if call.id and call.id != id and well_formed(call.id) == id:
@@ -316,6 +352,11 @@ class ChatAnswer:
         if belongs:
             kept[id] = belongs
         return _block(id, tool_name(call.name, self._names), input)
+
+
+def _index_of(index: JsonValue) -> JsonValue:
+    """The place of a call, where it is a number in quotes too."""
+    return int(index) if isinstance(index, str) and index.isdecimal() and len(index) < 10 else index
 
 
 def _block(id: str, name: str, input: JsonObject) -> JsonObject:

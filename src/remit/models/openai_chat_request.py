@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from remit.models.failures import refused
+from remit.models.insistences import Insistence, as_insisted
 from remit.models.openai import (
     SERVICE_TIER,
     THINKING,
@@ -13,6 +14,7 @@ from remit.models.openai import (
     data_url,
     effort_of,
     listed_blocks,
+    search_result_text,
     tool_choice_of,
     tool_schema,
     user_of,
@@ -41,10 +43,15 @@ TAKEN_FIELDS = frozenset(
 
 
 def chat_body(
-    request: ModelRequest, *, is_vendor: bool, provider: str = "", told: Told = "as it came"
+    request: ModelRequest,
+    *,
+    is_vendor: bool,
+    provider: str = "",
+    told: Told = "as it came",
+    insisted: frozenset[Insistence] = frozenset(),
 ) -> JsonObject:
     """The body of POST /chat/completions. Servers of one's own know only the older names of some fields; what `provider`
-    said to itself goes back to it with its calls, as `told` says."""
+    said to itself goes back to it with its calls, as `told` says; `insisted` is what else it wants."""
     messages: list[JsonValue] = []
     if request.system:
         messages.append({"role": "system", "content": request.system})
@@ -79,7 +86,9 @@ def chat_body(
         body["reasoning_effort"] = effort
     if request.stop_sequences:
         body["stop"] = list(request.stop_sequences)
-    return body | _further(request.fields)
+    body |= _further(request.fields)
+    as_insisted(body, insisted)
+    return body
 
 
 def _give_back(
@@ -181,8 +190,8 @@ def _tool_result(block: JsonObject) -> tuple[str, list[JsonValue]]:
     media: list[JsonValue] = []
     for each in inner if isinstance(inner, list) else []:
         part = (told_of_tool(each) if isinstance(each, dict) else None) or each
-        if isinstance(part, dict) and part.get("type") == "text":
-            texts.append(_text(part))
+        if isinstance(part, dict) and part.get("type") in ("text", "search_result"):
+            texts.append(str(_part(part)["text"]))
         elif isinstance(part, dict):
             texts.append(f"(The {part.get('type')} of this result follows in the next message.)")
             media.append(_part(part))
@@ -193,6 +202,8 @@ def _part(block: JsonObject) -> JsonObject:
     kind, source = block.get("type"), block.get("source")
     if kind == "text":
         return {"type": "text", "text": _text(block)}
+    if kind == "search_result":
+        return {"type": "text", "text": search_result_text(block)}
     if kind in ("image", "document") and isinstance(source, dict):
         match kind, source.get("type"):
             case "image", "base64":

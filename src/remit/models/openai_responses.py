@@ -20,7 +20,13 @@ from remit.models.openai import (
     streams_all,
     without_effort,
 )
-from remit.models.openai_responses_request import SIGNATURE, TAKEN_FIELDS, responses_body
+from remit.models.openai_responses_request import (
+    REASONING,
+    SIGNATURE,
+    TAKEN_FIELDS,
+    refused_part,
+    responses_body,
+)
 from remit.models.output_room import smaller_max_tokens
 from remit.models.pieces import Pieces
 from remit.models.reading import document_of, is_done
@@ -41,8 +47,9 @@ from remit.values import (
 log = structlog.get_logger(__name__)
 
 
-ASKED_MAX = 3
-"""Requests for one answer: a server may refuse how hard to think, and then how much may be answered."""
+ASKED_MAX = 5
+"""Requests for one answer: a server may refuse what was thought before, a field, how hard to think, and then how much may be
+answered."""
 
 
 class OpenAIResponsesProvider:
@@ -58,6 +65,8 @@ class OpenAIResponsesProvider:
     ) -> None:
         self._is_vendor = is_vendor(base_url)
         self._base_url = base_url
+        self._left_out: dict[str, frozenset[str]] = {}
+        """Fields that each model is known not to take."""
         self._endpoint = openai_endpoint(name, api_key=api_key, base_url=base_url, timeouts=timeouts)
 
     def streams_all(self, request: ModelRequest) -> bool:
@@ -66,11 +75,13 @@ class OpenAIResponsesProvider:
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
         """One call to /responses."""
+        without: frozenset[str] = frozenset()
         for left in reversed(range(ASKED_MAX)):
             answer = ResponsesAnswer(self._endpoint, request)
+            left_out = self._left_out.get(request.model, frozenset[str]()) | without
             events = self._endpoint.events(
                 "/responses",
-                responses_body(request),
+                responses_body(request, left_out=left_out),
                 outlook=answer.outlook,
                 first_byte_seconds=request.first_byte_seconds,
             )
@@ -86,6 +97,15 @@ class OpenAIResponsesProvider:
                 # A refusal costs nothing: once more for as much as the server can answer, if that is what it was about.
                 if not left or refusal.reason not in ("invalid", "too_long") or refusal.billed != "no":
                     raise
+                part = refused_part(refusal.message)
+                if part == "service_tier" and self._is_vendor:
+                    raise  # without it the call may cost more than is held
+                if part is not None and part not in left_out:
+                    if part == REASONING:
+                        without |= {part}
+                    else:
+                        self._left_out[request.model] = left_out - {REASONING} | {part}
+                    continue
                 smaller = smaller_max_tokens(refusal.message, request.max_tokens)
                 plain = without_effort(request, refusal.message)
                 if plain is None and smaller is None:
@@ -121,7 +141,11 @@ class ResponsesAnswer:
         self._names = frozenset(str(tool.get("name")) for tool in request.tools)
         self._has_begun = False
         self._items: dict[str, JsonObject] = {}
-        """By their place in the answer."""
+        """By their place in the answer: the number that they got, or their own id."""
+        self._places: dict[str, str] = {}
+        """Of each item by its id, and of the newest one by its number: servers exist that leave one of them out of some
+        events, or count all items as one."""
+        self._newest_place = "0"
         self._pieces: dict[tuple[str, str], Pieces] = {}
         self._usage = UsageReports()
         self._response: JsonObject | None = None
@@ -149,14 +173,21 @@ class ResponsesAnswer:
             case "response.function_call_arguments.delta":
                 self._piece(data, "arguments")
             case "response.function_call_arguments.done":
-                self._items.setdefault(_place(data), {})["arguments"] = data.get("arguments")
+                self._take_arguments(data)
+            case "response.output_text.done" | "response.refusal.done":
+                self._take_text(data, data.get("text") or data.get("refusal"))
+            case "response.content_part.done":
+                self._take_text(data, _text_in([data.get("part")]))
             case "response.output_item.added" | "response.output_item.done":
                 self._has_begun = True
                 if isinstance(item := data.get("item"), dict):
-                    self._items[_place(data)] = self._items.get(_place(data), {}) | item
+                    place = self._place(data, item)
+                    self._items[place] = self._items.get(place, {}) | item
             case "response.completed" | "response.incomplete" | "response.done" | "response.failed":
                 response = data.get("response")
                 self._take_last(response if isinstance(response, dict) else {}, data)
+            case _ if data.get("status") in ("in_progress", "queued"):
+                return None
             case _ if data.get("object") == "response" or "output" in data:
                 self._take_last(data, data)
             case "error":
@@ -175,7 +206,9 @@ class ResponsesAnswer:
         is_cut = whole.get("status") == "incomplete"
         ids = CallIds(self._request.messages)
         output = whole.get("output")
-        listed = [item for item in (output if isinstance(output, list) else []) if isinstance(item, dict)]
+        listed = _distinct(
+            [item for item in (output if isinstance(output, list) else []) if isinstance(item, dict)]
+        )
         seen = self._items_seen()
         blocks = [
             block
@@ -206,16 +239,42 @@ class ResponsesAnswer:
     def _piece(self, data: JsonObject, kind: str) -> str:
         self._has_begun = True
         piece = str(data.get("delta") or "")
-        self._pieces.setdefault((_place(data), kind), Pieces()).add(piece)
+        self._pieces.setdefault((self._place(data), kind), Pieces()).add(piece)
         return piece
+
+    def _take_text(self, data: JsonObject, text: JsonValue) -> None:
+        """Take a text that came whole, where no piece of it came before."""
+        key = (self._place(data), "text")
+        if isinstance(text, str) and text and key not in self._pieces:
+            self._has_begun = True
+            self._pieces.setdefault(key, Pieces()).add(text)
+
+    def _take_arguments(self, data: JsonObject) -> None:
+        item = self._items.setdefault(self._place(data), {})
+        item["arguments"] = data.get("arguments")
+        if isinstance(name := data.get("name"), str):
+            item.setdefault("type", "function_call")
+            item.setdefault("name", name)
+
+    def _place(self, data: JsonObject, item: JsonObject | None = None) -> str:
+        """Where in the answer an event belongs."""
+        number, id = data.get("output_index"), data.get("item_id")
+        if item is not None:
+            id = item.get("id") or id
+        if not isinstance(id, str) or not id:
+            return self._newest_place if number is None else self._places.get(f"#{number}", str(number))
+        if id not in self._places:
+            place = id if number is None else str(number)
+            is_taken = place in self._places.values()
+            self._places[id] = f"{place}.{len(self._places)}" if is_taken else place
+            self._places[f"#{number}"] = self._newest_place = self._places[id]
+        return self._places[id]
 
     def _items_seen(self) -> list[JsonObject]:
         """The items as their own events told them, the pieces where they are all that came."""
         seen: list[JsonObject] = []
         places = dict.fromkeys([*self._items, *(place for place, _ in self._pieces)])
-        for place in sorted(
-            places, key=lambda place: (not place.isdecimal(), int(place) if place.isdecimal() else 0)
-        ):
+        for place in sorted(places, key=_order):
             item: JsonObject = self._items.get(place, {"type": "message"})
             text, arguments = self._pieces.get((place, "text")), self._pieces.get((place, "arguments"))
             if item.get("type") == "message" and not item.get("content") and text is not None:
@@ -244,10 +303,17 @@ class ResponsesAnswer:
                 return None
 
 
-def _place(data: JsonObject) -> str:
-    """Where in the answer an event belongs."""
-    place = data.get("output_index")
-    return str(place if place is not None else data.get("item_id") or "0")
+def _order(place: str) -> float:
+    """Of places; those that are no numbers come last, as they came."""
+    try:
+        return float(place)
+    except ValueError:
+        return float("inf")
+
+
+def _distinct(items: list[JsonObject]) -> list[JsonObject]:
+    """The items without those that are there already, word for word and by their own id."""
+    return [item for number, item in enumerate(items) if not item.get("id") or item not in items[:number]]
 
 
 def _text_in(parts: JsonValue) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+
 import msgspec
 
 from remit.models.failures import refused
@@ -13,6 +16,7 @@ from remit.models.openai import (
     data_url,
     effort_of,
     listed_blocks,
+    search_result_text,
     tool_choice_of,
     tool_schema,
     user_of,
@@ -23,6 +27,22 @@ from remit.values import JsonObject, JsonValue, ModelRequest
 
 SIGNATURE = "openai:"
 """How the signature of a block of thinking begins that only this protocol can read."""
+
+REASONING = "reasoning"
+_ABOUT_REASONING = re.compile(
+    r"encrypted.content.{0,80}(?:could not|cannot|can't|invalid|failed)|invalid_encrypted_content"
+    r"|of type 'reasoning' was provided without|reasoning item.{0,60}(?:not found|required)"
+)
+"""Sealed for another model, account or key, or without what followed it."""
+_REFUSES = re.compile(
+    r"unsupported|not supported|not permitted|not allowed|unknown|unrecognized|unexpected|extra|invalid"
+)
+_CAN_BE_LEFT_OUT = {
+    "include": re.compile(r"encrypted.content|\binclude\b"),
+    "service_tier": re.compile(r"\bservice_tier\b"),
+    "store": re.compile(r"['\"`. ]store\b"),
+}
+"""Fields that servers exist without, and models."""
 
 TAKEN_FIELDS = frozenset(
     {
@@ -39,13 +59,18 @@ TAKEN_FIELDS = frozenset(
 )
 
 
-def responses_body(request: ModelRequest) -> JsonObject:
-    """The body of POST /responses."""
+def responses_body(request: ModelRequest, *, left_out: Collection[str] = ()) -> JsonObject:
+    """The body of POST /responses, without the fields that its server has refused; REASONING stands for what the model
+    thought before."""
     if request.stop_sequences:
         raise refused("stop sequences cannot be sent over Responses; leave them out")
     items: list[JsonValue] = []
     for message in with_ids(request.messages, length_max=RESPONSES_ID_LENGTH_MAX):
-        items.extend(_items(message))
+        items.extend(
+            item
+            for item in _items(message)
+            if REASONING not in left_out or not isinstance(item, dict) or item.get("type") != REASONING
+        )
     body: JsonObject = {
         "model": request.model,
         "input": items,
@@ -64,7 +89,18 @@ def responses_body(request: ModelRequest) -> JsonObject:
         body |= tool_choice_of(request.tool_choice, named=named)
     if request.temperature is not None:
         body["temperature"] = request.temperature
-    return body | _further(request)
+    body |= _further(request)
+    return {name: value for name, value in body.items() if name not in left_out}
+
+
+def refused_part(refusal: str) -> str | None:
+    """What of a request a refusal is about that can be left out; None: something else."""
+    plain = refusal.lower()
+    if _ABOUT_REASONING.search(plain):
+        return REASONING
+    if not _REFUSES.search(plain):
+        return None
+    return next((name for name, words in _CAN_BE_LEFT_OUT.items() if words.search(plain)), None)
 
 
 def _further(request: ModelRequest) -> JsonObject:
@@ -180,6 +216,8 @@ def _part(block: JsonObject, role: JsonValue) -> JsonObject:
     kind, source = block.get("type"), block.get("source")
     if kind == "text":
         return {"type": "output_text" if role == "assistant" else "input_text", "text": block.get("text")}
+    if kind == "search_result":
+        return {"type": "input_text", "text": search_result_text(block)}
     if isinstance(source, dict):
         match kind, source.get("type"):
             case "image", "base64":
@@ -188,6 +226,8 @@ def _part(block: JsonObject, role: JsonValue) -> JsonObject:
                 return {"type": "input_image", "image_url": source.get("url"), "detail": "auto"}
             case "document", "text":
                 return {"type": "input_text", "text": str(source.get("data") or "")}
+            case "document", "url":
+                return {"type": "input_file", "file_url": source.get("url")}
             case "document", "base64":
                 name = str(block.get("title") or "document.pdf")
                 return {"type": "input_file", "filename": name, "file_data": data_url(source)}

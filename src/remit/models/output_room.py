@@ -20,9 +20,35 @@ _WINDOWS = (
     re.compile(
         r"maximum context length is (?P<window>\d+) tokens and your request has (?P<input>\d+) input tokens"
     ),
+    re.compile(
+        r"maximum context length is (?P<window>\d+) tokens.{0,60}? \d+ output tokens and your (?:prompt|request) "
+        r"(?:contains|has) (?:at least )?(?P<input>\d+)"
+    ),
+    # OpenRouter, TGI
+    re.compile(
+        r"maximum context length is (?P<window>\d+) tokens.{0,80}?\((?P<input>\d+) of (?:text )?input"
+    ),
+    re.compile(
+        r"`inputs` tokens \+ `max_new_tokens` must be <= (?P<window>\d+)\. Given: (?P<input>\d+) `inputs`"
+    ),
     # Anthropic
     re.compile(r"exceed context limit: (?P<input>\d+) \+ \d+ > (?P<window>\d+)"),
 )
+_STATUS = re.compile(r"\banswered \d{3}\b")
+_OUTPUT = re.compile(
+    r"max[_ ]?(?:imum )?(?:completion|output|new|generated)?[_ ]?tokens|maxOutputTokens|(?:output|completion|generated) tokens|"
+    r"maximum output",
+    re.IGNORECASE,
+)
+_OVER = re.compile(
+    r"exceed|too (?:large|many|high|big)|at most|less than|<=|greater than|lower than|above|above maximum|range|between|limit|"
+    r"maximum|invalid|\u975e\u6cd5|\[",
+    re.IGNORECASE,
+)
+_INPUT = re.compile(
+    r"\bprompt|\binput|context|\bmessages\b|per (?:minute|day|hour)|rate.?limit|budget_tokens", re.IGNORECASE
+)
+_NUMBER = re.compile(r"(?<![\w.-])(?P<number>\d{2,7})(?![\w-])(?P<exclusive> \(exclusive\))?")
 _LIMITS = (
     re.compile(r"at most (?P<most>\d+) (?:completion|output) tokens"),  # OpenAI
     re.compile(r"valid range of max_(?:completion_)?tokens is \[\d+, ?(?P<most>\d+)\]"),  # DeepSeek
@@ -36,7 +62,7 @@ _LIMITS = (
 
 def smaller_max_tokens(refusal: str, asked: int) -> int | None:
     """How much output to ask for after this refusal; None where that is not what it is about, or no use."""
-    plain = _THOUSANDS.sub("", refusal)
+    plain = _STATUS.sub("", _THOUSANDS.sub("", refusal))
     for pattern in _WINDOWS:
         if found := pattern.search(plain):
             left = int(found["window"]) - int(found["input"]) - SPARE_TOKENS
@@ -45,4 +71,12 @@ def smaller_max_tokens(refusal: str, asked: int) -> int | None:
         if found := pattern.search(plain):
             most = int(found["most"])
             return most if 0 < most < asked else None
-    return None
+    return _told_beside(plain, asked)
+
+
+def _told_beside(refusal: str, asked: int) -> int | None:
+    """The same in any sentence that is about the output alone: the greatest number in it below what was asked for."""
+    if not _OUTPUT.search(refusal) or not _OVER.search(refusal) or _INPUT.search(refusal):
+        return None
+    numbers = [int(found["number"]) - (1 if found["exclusive"] else 0) for found in _NUMBER.finditer(refusal)]
+    return max((number for number in numbers if USEFUL_TOKENS_MIN <= number < asked), default=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from remit.errors import ModelCallFailed
@@ -11,6 +13,7 @@ from remit.models.sse import DONE, SseEvent
 from remit.values import JsonObject, JsonValue
 
 _PREFIX = b"data:"
+_ERROR_IN_WORDS = re.compile(rb"\W{0,2}error\b", re.IGNORECASE)
 
 
 def is_done(event: SseEvent) -> bool:
@@ -19,19 +22,34 @@ def is_done(event: SseEvent) -> bool:
 
 
 def document_of(endpoint: Endpoint, event: SseEvent) -> JsonObject | None:
-    """The object that an event holds; None for a heartbeat (words that are no JSON) and for the last word. Raises ModelCallFailed."""
+    """The object that an event holds; None for a heartbeat (words that are no JSON) and for the last word. An error in plain
+    words becomes one. Raises ModelCallFailed."""
     data = event.data
     if data[:1] != b"{" and ((data := _plain(data))[:1] not in (b"{", b"[") or data == DONE):
+        if data != DONE and (event.event == "error" or _ERROR_IN_WORDS.match(data)):
+            return {"type": "error", "error": {"message": data.decode()}}
         return None
     try:
         decoded: JsonValue = read_loose_json(data)
     except msgspec.DecodeError as error:
-        raise garbage(endpoint, "an event that is no JSON") from error
+        decoded = _said_last(data)  # of an event that was broken off for it
+        if decoded is None:
+            raise garbage(endpoint, "an event that is no JSON") from error
     if isinstance(decoded, list) and decoded:  # some doors put an error into a list
         decoded = decoded[0]
     if not isinstance(decoded, dict):
         raise garbage(endpoint, "an event that is no object")
     return decoded
+
+
+def _said_last(data: bytes) -> JsonValue:
+    """The error in the last line; None where there is none."""
+    last = data.rpartition(b"\n")[2]
+    try:
+        decoded = read_loose_json(last)
+    except msgspec.DecodeError:
+        return None
+    return decoded if isinstance(decoded, dict) and decoded.get("error") else None
 
 
 def garbage(endpoint: Endpoint, what: str) -> ModelCallFailed:

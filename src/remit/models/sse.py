@@ -119,6 +119,9 @@ class SseParser:
             self._event = b""
         elif line == b"data":
             self._data.append(b"")
+        elif line.startswith(b"error:"):  # llama.cpp, until September 2025
+            self._close(events)
+            events.append(_complete(b"error", _value(line, 6)))
         elif not line.startswith(_FIELDS) and not any(field.startswith(line) for field in _FIELDS):
             self._keep_stray(line)
 
@@ -130,9 +133,12 @@ class SseParser:
         self._data = []
 
     def _documents(self, text: bytes) -> list[SseEvent]:
-        """One document, or one a line."""
+        """One document, or one a line; or events behind a line that is none of them."""
         if _is_whole(text):
             return [_complete(b"", text.strip())]
+        if b"\ndata:" in text:
+            self._form = "events"
+            return [*self.feed(text), *self.end()]
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         events = [_complete(b"", line) for line in lines if _is_whole(line)]
         if not events:

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from remit.values import JsonObject, JsonValue, Usage
 
 _PROMPT = ("prompt_tokens", "input_tokens")
 _COMPLETION = ("completion_tokens", "output_tokens")
+_WRITTEN = ("output_tokens", "completion_tokens", "total_tokens")
+_REASONING = ("reasoning_tokens", "thinking_tokens")
 _INPUT_OF_MESSAGES = (
     "input_tokens",
     "cache_read_input_tokens",
@@ -51,8 +55,8 @@ class UsageReports:
             return
         usage = _plain(reported) if isinstance(reported, dict) else None
         self._is_in_doubt = usage is None
-        if usage is not None and (self._usage is None or usage.total_tokens >= self._usage.total_tokens):
-            self._usage = usage
+        if usage is not None:
+            self._usage = usage if self._usage is None else _later(self._usage, usage)
 
     def counted(self) -> Counted:
         """What they come to."""
@@ -95,10 +99,16 @@ class MessagesUsage:
     def _merge(self, reported: JsonObject) -> None:
         given = {name: value for name, value in reported.items() if value is not None}
         merged = self.reported | given
+        # Each counts from the beginning, so what was written does not become less.
+        for name in _WRITTEN:
+            before, now = count_of(self.reported.get(name)), count_of(given.get(name))
+            if before is not None and now is not None and now < before:
+                merged[name] = self.reported[name]
         if _read_by(merged) < _read_by(self.reported):  # a later report of nothing takes nothing back
             merged |= {name: self.reported[name] for name in _INPUT_OF_MESSAGES if name in self.reported}
-        if _says_nothing(given.get("output_tokens")) and "output_tokens" in self.reported:
-            merged["output_tokens"] = self.reported["output_tokens"]
+        known = _read_by(merged) + (count_of(merged.get("output_tokens")) or 0)
+        if given.get("total_tokens") is None and (count_of(merged.get("total_tokens")) or 0) < known:
+            merged.pop("total_tokens", None)  # of the beginning alone
         self.reported = merged
 
 
@@ -111,9 +121,8 @@ def count_of(value: JsonValue) -> int | None:
 
 def _plain(reported: JsonObject) -> Usage | None:
     """What one report of OpenAI's form says; None where it cannot be right."""
-    details = _first_object(reported, "prompt_tokens_details", "input_tokens_details")
-    spent_on = _first_object(reported, "completion_tokens_details", "output_tokens_details")
     try:
+        details = _details(reported, *_PROMPT)
         prompt, completion = _count(reported, *_PROMPT), _count(reported, *_COMPLETION)
         total = _count(reported, "total_tokens")
         cached = max(
@@ -124,7 +133,7 @@ def _plain(reported: JsonObject) -> Usage | None:
             _count(details, "cache_write_tokens", "cache_creation_tokens") or 0,
             _count(reported, "cache_creation_input_tokens") or 0,
         )
-        reasoning = max(_count(spent_on, "reasoning_tokens") or 0, _count(reported, "reasoning_tokens") or 0)
+        read_parts = _parts(details)
     except _Unreadable:
         return None
     if prompt is None and total is not None and completion is not None:
@@ -137,11 +146,12 @@ def _plain(reported: JsonObject) -> Usage | None:
             return None
     else:
         read, prompt = prompt, prompt - cached - written
-    output = max(completion or 0, (total or 0) - read)
-    if total is None and reasoning > output:  # beside what was said
-        output += reasoning
-    if reasoning > output or (total is not None and total < read + (completion or 0)):
+    if any(part > read for part in read_parts):
         return None  # less than its parts
+    try:
+        output = _written(reported, completion, read)
+    except _Unreadable:
+        return None
     return Usage(
         input_tokens=prompt,
         output_tokens=output,
@@ -150,29 +160,56 @@ def _plain(reported: JsonObject) -> Usage | None:
     )
 
 
+def _written(reported: JsonObject, completion: int | None, read: int) -> int:
+    """What was written, thinking counted once. Raises _Unreadable where it is less than its parts."""
+    total, spent_on = _count(reported, "total_tokens"), _details(reported, *_COMPLETION)
+    reasoning = max(_count(spent_on, *_REASONING) or 0, _count(reported, *_REASONING) or 0)
+    output = max(completion or 0, (total or 0) - read)
+    if total is None and reasoning > output:  # beside what was said
+        output += reasoning
+    if reasoning > output or (total is not None and total < read + (completion or 0)):
+        raise _Unreadable
+    if any(part > output for part in _parts(spent_on)):
+        raise _Unreadable
+    return output
+
+
+def _later(before: Usage, now: Usage) -> Usage:
+    """Two reports as one. Each counts from the beginning, so neither side becomes less; where as much was read, the later
+    one knows more of it."""
+    reading = (
+        now if now.total_tokens - now.output_tokens >= before.total_tokens - before.output_tokens else before
+    )
+    return msgspec.structs.replace(reading, output_tokens=max(before.output_tokens, now.output_tokens))
+
+
 def _of_messages(reported: JsonObject) -> Usage:
     """Raises _Unreadable."""
-    by_ttl = _first_object(reported, "cache_creation")
-    written_1h = _count(by_ttl, "ephemeral_1h_input_tokens") or 0
-    written_5m = _count(by_ttl, "ephemeral_5m_input_tokens") or 0
+    by_ttl = _object(reported.get("cache_creation"))
+    by_name = {name: _count(by_ttl, name) or 0 for name in by_ttl}
+    written_5m = by_name.pop("ephemeral_5m_input_tokens", 0)
+    written_1h = sum(by_name.values())  # what is kept for longer costs more
     written = _count(reported, "cache_creation_input_tokens") or 0
-    return Usage(
+    usage = Usage(
         input_tokens=_count(reported, "input_tokens") or 0,
-        output_tokens=_count(reported, "output_tokens") or 0,
         cache_read_input_tokens=_count(reported, "cache_read_input_tokens") or 0,
         cache_creation_5m_input_tokens=max(written_5m, written - written_1h),
         cache_creation_1h_input_tokens=written_1h,
     )
+    read, completion = usage.total_tokens, _count(reported, *_COMPLETION)
+    if (_count(reported, "prompt_tokens") or 0) > read:
+        raise _Unreadable
+    if "output_tokens" not in reported:
+        return usage
+    return msgspec.structs.replace(usage, output_tokens=_written(reported, completion, read))
 
 
 def _of_iterations(reported: JsonObject) -> Usage:
     """Raises _Unreadable."""
-    iterations = reported.get("iterations")
-    parts = [
-        _of_messages(iteration)
-        for iteration in (iterations if isinstance(iterations, list) else [])
-        if isinstance(iteration, dict)
-    ]
+    iterations = reported.get("iterations") or []
+    if not isinstance(iterations, list):
+        raise _Unreadable
+    parts = [_of_messages(_object(iteration)) for iteration in iterations]
     return Usage(**{name: sum(getattr(part, name) for part in parts) for name in Usage.__struct_fields__})
 
 
@@ -199,12 +236,29 @@ def _count(fields: JsonObject, *names: str) -> int | None:
     return max(counts, default=None)
 
 
-def _first_object(fields: JsonObject, *names: str) -> JsonObject:
+def _details(reported: JsonObject, *names: str) -> JsonObject:
+    """What is said of the parts of these counts, under all their names."""
+    found: JsonObject = {}
     for name in names:
-        value = fields.get(name)
-        if isinstance(value, dict):
-            return value
-    return {}
+        value = reported.get(f"{name}_details")
+        for part, count in value.items() if isinstance(value, dict) else ():
+            if not _says_nothing(count):
+                found[part] = count
+    return found
+
+
+def _parts(details: JsonObject) -> list[int]:
+    """Counts of tokens that are part of one count. Raises _Unreadable."""
+    return [_count(details, name) or 0 for name in details if name.endswith("_tokens")]
+
+
+def _object(value: JsonValue) -> JsonObject:
+    """Empty where nothing is said. Raises _Unreadable."""
+    if isinstance(value, dict):
+        return value
+    if _says_nothing(value):
+        return {}
+    raise _Unreadable
 
 
 def _says_nothing(value: JsonValue) -> bool:

@@ -22,7 +22,7 @@ from remit.session.compaction import (
     next_relief,
     summary_of_what_fits,
 )
-from remit.session.refusals import TooLong, blamed_blocks, read_too_long
+from remit.session.refusals import TooLong, blamed_blocks, in_order, read_too_long
 from remit.session.sendable import within_limits
 from remit.session.state import BYTES_PER_TOKEN, context_tokens
 from remit.session.turn_rows import (
@@ -96,7 +96,6 @@ class Room:
         places = blamed_blocks(failure.message, request.messages)
         if not places:
             return False
-        # The last one first: putting a block aside may take earlier thinking along, and later places would move.
         await self._writer.append(
             *(
                 ContextPutAside(
@@ -105,7 +104,7 @@ class Room:
                     inner=place.inner,
                     reason=failure.message,
                 )
-                for place in sorted(places, key=lambda place: place[:2], reverse=True)
+                for place in in_order(places, request.messages)
             )
         )
         return True

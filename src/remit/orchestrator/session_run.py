@@ -348,8 +348,8 @@ class SessionRun:
 
     async def _wait_for_reader(self) -> None:
         """Programs that send first and stream afterwards exist: give the reader a moment."""
-        if not self._state.created.get("waits_for_reader"):
-            return
+        if not self._state.created.get("waits_for_reader") or self._state.is_interrupt_pending:
+            return  # nobody reads an answer of a turn that is stopped before it asks
         clock = self._writer.clock
         until = clock.monotonic() + self._reader_wait_seconds
         while self._bus.subscriber_count(self._writer.stream_id) <= 1 and clock.monotonic() < until:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remit.client.tree_links import is_in_repository, leads_out
+from remit.hidden import on_one_line
 from remit.remits.events import ChangedFile, ChangedFolder
 from remit.values import Tree, TreeEntry, Value
 
@@ -29,7 +30,7 @@ def changes_between(base: Tree, result: Tree, ignored: frozenset[str]) -> Change
     if left_out:
         notes.append(f"{left_out} new files were left out: ignored by git, or in a cache folder")
     files, strays = without_strays(files, result)
-    notes += strays
+    notes += [*strays, *_links_notes(files, result)]
     return Changes(
         files=files, folders=_changed_folders(base, result, {file.path for file in files}), notes=tuple(notes)
     )
@@ -68,7 +69,8 @@ class _Unheld:
     """What the result had and its tree does not: at such a path nothing was removed."""
 
     def __init__(self, result: Tree) -> None:
-        self._paths = {one.path.rstrip("/") for one in result.left_out}
+        held = {entry.path for entry in result.entries}  # without some of its bits or attributes, but there
+        self._paths = {one.path.rstrip("/") for one in result.left_out if one.path not in held}
         self._is_more = result.left_out_more > 0
 
     def may_hold(self, path: str) -> bool:
@@ -92,6 +94,7 @@ def _unheld_notes(result: Tree) -> list[str]:
 
 
 def _short(path: str) -> str:
+    path = on_one_line(path)
     return path if len(path) <= PATH_SHOWN_MAX else f"{path[:PATH_SHOWN_MAX]}…"
 
 
@@ -160,9 +163,20 @@ def without_strays(
     return tuple(file for file in changed if file.path not in strays), notes
 
 
+def _links_notes(changed: Sequence[ChangedFile], result: Tree) -> list[str]:
+    """Names of one file are handed over each with the content."""
+    handed = {file.path for file in changed if file.kind != "removed"}
+    groups = [paths for paths in result.links if len(paths) > 1 and handed.intersection(paths)]
+    if not groups:
+        return []
+    shown = "; ".join(" = ".join(map(_short, paths[:NAMED_MAX])) for paths in groups[:NAMED_MAX])
+    more = "; …" if len(groups) > NAMED_MAX else ""
+    return [f"names of one file (hard links) are handed over as files of their own: {shown}{more}"]
+
+
 def _repository_of(path: str) -> str:
     return next(above for above in (*_above(path), path) if is_in_repository(above))
 
 
 def _named(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:NAMED_MAX]) + (", …" if len(paths) > NAMED_MAX else "")
+    return ", ".join(map(_short, paths[:NAMED_MAX])) + (", …" if len(paths) > NAMED_MAX else "")

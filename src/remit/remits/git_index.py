@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from remit.hidden import on_one_line
 from remit.remits.events import ChangedFile
 from remit.values import Tree, TreeEntry, Value
 
@@ -209,14 +210,14 @@ class _Notes:
             )
         if self.filtered:
             texts.append(
-                "the patch and the branch have the contents themselves of what a git filter stands before: "
-                + _named(self.filtered)
+                "the patch and the branch have the contents themselves of what a git filter stands before, or git was told "
+                "not to look at (`remit apply` needs no filter): " + _named(self.filtered)
             )
         return tuple(texts)
 
 
 def _named(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:NAMED_MAX]) + (", …" if len(paths) > NAMED_MAX else "")
+    return ", ".join(map(on_one_line, paths[:NAMED_MAX])) + (", …" if len(paths) > NAMED_MAX else "")
 
 
 def _mode_of(kind: str, mode: int) -> str:

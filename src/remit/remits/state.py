@@ -145,10 +145,21 @@ class RemitState(Value, frozen=True, kw_only=True):
         return self.created.budget
 
     @property
+    def is_being_raised(self) -> bool:
+        """It has ended, and is about to be reopened."""
+        return any(command.type == "remit.raise" for command in self.pending)
+
+    @property
+    def is_about_to_go_on(self) -> bool:
+        """Whatever it waits for: somebody has said that it goes on, and nobody has taken that up yet."""
+        return any(
+            command.type in ("remit.approve", "remit.resume", "remit.raise") for command in self.pending
+        )
+
+    @property
     def went_on_at_seq(self) -> int:
         """An end before this row is not the end: it was reopened there, or is about to be."""
-        is_raised = any(command.type == "remit.raise" for command in self.pending)
-        return self.seq if is_raised else self.reopened_seq
+        return self.seq if self.is_being_raised else self.reopened_seq
 
     @property
     def verification_reserve(self) -> Amount:

@@ -177,15 +177,15 @@ class SessionInput:
     async def interrupt(
         self, principal: Principal, session_id: str, command_id: str, *, is_at_work: bool = True
     ) -> None:
-        """Interrupt the session, once per command. One that rests needs none, unless somebody else set it to work; one
-        that is gone needs none either."""
+        """Interrupt the session, once per command, with what is queued in it. One that rests needs none, unless somebody
+        else set it to work; one that is gone needs none either."""
         event: JsonObject = {"id": session_event_id(command_id), "type": "user.interrupt"}
         with suppress(NotFound):
             if not is_at_work:
                 status = (await self._store.head(principal, session_id)).summary.status
                 is_at_work = status in SESSION.busy_statuses
             if is_at_work:
-                await self._put(principal, session_id, event, key=f"remit:{command_id}")
+                await self._put(principal, session_id, event, key=f"remit:{command_id}", is_emptying=True)
 
     async def reopen(
         self, principal: Principal, session_id: str, step: ReopenOutcome, outcome_event: JsonObject
@@ -219,6 +219,9 @@ class SessionInput:
             return await decide(attempt, attempts_max=GO_ON_ATTEMPTS_MAX)
         return None
 
-    async def _put(self, principal: Principal, session_id: str, event: JsonObject, *, key: str) -> int:
-        appended = await self._children.tell(principal, session_id, events.received(event, key=key))
+    async def _put(
+        self, principal: Principal, session_id: str, event: JsonObject, *, key: str, is_emptying: bool = False
+    ) -> int:
+        row = events.received(event, key=key, is_emptying=is_emptying)
+        appended = await self._children.tell(principal, session_id, row)
         return appended.rows[0].seq

@@ -62,7 +62,7 @@ async def _explain(sight: Sight[SessionState]) -> Why:
 
 def _interruption(actor: str, ids: Ids) -> NewEvent:
     event_id = ids.new("sevt")
-    return received({"id": event_id, "type": "user.interrupt"}, key=event_id)
+    return received({"id": event_id, "type": "user.interrupt"}, key=event_id, is_emptying=True)
 
 
 SESSION = StreamKind[SessionState](

@@ -35,12 +35,13 @@ async def copy_resources(
     present: Mapping[str, JsonObject],
     ids: Ids,
     clock: Clock,
-    field: str = "resources",
+    field: str | None = "resources",
 ) -> list[JsonObject]:
     """Copies of the files, as the log keeps them; `present` are those the session has already.
 
-    All or nothing: raises InvalidRequest naming the field, and then no copy is left."""
-    paths = [_path_of(resource, f"{field}[{index}]") for index, resource in enumerate(params)]
+    All or nothing: raises InvalidRequest naming the field, and then no copy is left. `field` is the list that they stand in;
+    None: one stands alone."""
+    paths = [_path_of(resource, _place(field, index)) for index, resource in enumerate(params)]
     check_paths(paths, present, field)
     made: list[JsonObject] = []
     try:
@@ -50,7 +51,7 @@ async def copy_resources(
                 copy = await files.copy(principal, resource.file_id, session_id=session_id)
             except NotFound as error:
                 raise InvalidRequest(
-                    f"`{field}[{index}].file_id`: {error.message}", code=error.code
+                    f"`{_place(field, index)}file_id`: {error.message}", code=error.code
                 ) from error
             now = rfc3339(clock.now_us())
             made.append(
@@ -118,31 +119,37 @@ def literal_path(given: str | None) -> str | None:
     return given
 
 
-def _path_of(resource: ResourceParams, field: str) -> str:
+def _path_of(resource: ResourceParams, place: str) -> str:
     match resource:
         case FileResourceParams(file_id=file_id, mount_path=path):
-            return mount_path(path, file_id, field=f"{field}.mount_path")
+            return mount_path(path, file_id, field=f"{place}mount_path")
         case RepositoryResourceParams():
             raise not_supported(
-                f"{field}.type", "github_repository resources are", "Upload the files it needs instead."
+                f"{place}type", "github_repository resources are", "Upload the files it needs instead."
             )
         case MemoryStoreResourceParams():
-            raise not_supported(f"{field}.type", "memory_store resources are", "Remove it.")
+            raise not_supported(f"{place}type", "memory_store resources are", "Remove it.")
 
 
-def check_paths(paths: Sequence[str], present: Mapping[str, JsonObject], field: str) -> None:
+def check_paths(paths: Sequence[str], present: Mapping[str, JsonObject], field: str | None) -> None:
     """Raise InvalidRequest unless each of these can be mounted beside what is there."""
     if len(paths) + len(present) > RESOURCES_MAX:
-        raise InvalidRequest(f"`{field}`: a session has at most {RESOURCES_MAX} files; add fewer.")
+        raise InvalidRequest(
+            f"`{field or 'resources'}`: a session has at most {RESOURCES_MAX} files; add fewer."
+        )
     taken = {str(resource["mount_path"]) for resource in present.values()}
     folders = {folder for path in taken for folder in _folders(path)}
     for index, path in enumerate(paths):
         if path in taken or path in folders or not taken.isdisjoint(_folders(path)):
             raise InvalidRequest(
-                f"`{field}[{index}].mount_path`: {path!r} is taken by another file of the session; choose another."
+                f"`{_place(field, index)}mount_path`: {path!r} is taken by another file of the session; choose another."
             )
         taken.add(path)
         folders.update(_folders(path))
+
+
+def _place(field: str | None, index: int) -> str:
+    return "" if field is None else f"{field}[{index}]."
 
 
 def _folders(path: str) -> list[str]:

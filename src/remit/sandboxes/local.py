@@ -176,7 +176,7 @@ class LocalProvider:
                 "limits": {
                     "file_bytes": limits.file_bytes,
                     "memory_bytes": limits.memory_bytes,
-                    "core_bytes": 0,
+                    "core_bytes": 1,
                     "open_files": OPEN_FILES,
                 },
                 "file_bytes_max": limits.file_bytes,

@@ -1,7 +1,8 @@
 """The system-call filter of a sandbox, as a classic BPF program, for x86-64 and aarch64.
 
 A deny list of calls: those not named here are left to the other walls (no capabilities, own namespaces, read-only root).
-Of the arguments of `ioctl` and `socket` it is a list of what is allowed.
+Of the arguments of `ioctl`, `socket`, `socketpair` and `personality` it is a list of what is allowed. Calls younger than
+those known here do not exist inside, as on an older kernel.
 Other instruction sets (i386, x32) end the process, or the numbers below would not mean what they say.
 """
 
@@ -35,6 +36,9 @@ _RETURN = 0x06
 
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
 _X32_BIT = 0x40000000
+NEWEST = 467
+"""The highest number that was looked at, of both machines. What is above has the numbers of new ways into the kernel
+(`file_setattr` does what `ioctl` may not), and on some kernels of x86-64 those of x32."""
 
 _NEW_NAMESPACES = 0x7E020000
 """CLONE_NEW{USER,NS,PID,NET,UTS,IPC,CGROUP}; TIME has the bits of the exit signal and exists for clone3 only."""
@@ -45,6 +49,11 @@ _SOCK_STREAM, _SOCK_DGRAM = 1, 2
 _PROTOCOLS = (0, 1, 6, 17, 58)
 """Of stream and datagram sockets: the usual one, ICMP (ping), TCP, UDP, ICMPv6. Not MPTCP, SCTP, DCCP, UDP-Lite."""
 _TCP, _TCP_ULP = 6, 31
+_PERSONALITIES = 0x0060008
+"""Bits: a 32-bit machine's name, an older kernel's number, addresses that are not random (sanitizers). Not a page at zero,
+nor code in all that can be read."""
+_ASKED = 0xFFFFFFFF
+_RLIMIT_CORE = 4
 _OF_A_USER = {"setpriority": 2, "ioprio_set": 3}
 """The first argument for all processes of a user, the daemon among them."""
 
@@ -117,16 +126,20 @@ JUDGED: Mapping[str, tuple[int, int]] = {
     "clone": (56, 220),
     "clone3": (435, 435),
     "fallocate": (285, 47),
+    "io_setup": (206, 0),
     "ioctl": (16, 29),
     "ioprio_set": (251, 30),
+    "personality": (135, 92),
     "prlimit64": (302, 261),
     "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274),
     "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119),
     "setpriority": (141, 140),
+    "setrlimit": (160, 164),
     "setsockopt": (54, 208),
     "socket": (41, 198),
+    "socketpair": (53, 199),
 }
 """Refused by their arguments, or with another error."""
 OF_ONESELF: Mapping[str, int] = {
@@ -159,6 +172,8 @@ def build_filter(machine: str | None = None) -> bytes:
     if machine == "x86_64":
         program.unless(_JUMP_GREATER_EQUAL, _X32_BIT, 1)
         program.end(_KILL_PROCESS)
+    program.unless(_JUMP_GREATER_EQUAL, NEWEST + 1, 1)
+    program.end(_ERRNO | _ENOSYS)
     for numbers in DENIED.values():
         number = numbers[column]
         if number is not None:
@@ -167,7 +182,11 @@ def build_filter(machine: str | None = None) -> bytes:
     program.answer_if(_JUMP_EQUAL, JUDGED["fallocate"][column], _ERRNO | _EOPNOTSUPP)
     # Its flags lie behind a pointer, which a filter cannot read; libc then falls back to clone.
     program.answer_if(_JUMP_EQUAL, JUDGED["clone3"][column], _ERRNO | _ENOSYS)
+    # Its events are counted for the whole machine, and one program may take them all; databases then go on without.
+    program.answer_if(_JUMP_EQUAL, JUDGED["io_setup"][column], _ERRNO | _ENOSYS)
     judges = {"clone": _clone(), "ioctl": _ioctl(), "socket": _socket(), "setsockopt": _setsockopt()}
+    judges |= {"personality": _personality(), "socketpair": _socketpair()}
+    judges["setrlimit"] = _cores()
     judges |= {name: _of_oneself(name, argument) for name, argument in OF_ONESELF.items()}
     for name, judge in judges.items():
         program.only_for(JUDGED[name][column], judge)
@@ -218,6 +237,24 @@ def _socket() -> _Program:
     return judge
 
 
+def _socketpair() -> _Program:
+    """The kernel makes a socket of the family that is asked for before it finds that it makes no pairs."""
+    judge = _Program()
+    judge.load_argument(0)
+    judge.answer_if(_JUMP_EQUAL, _AF_UNIX, _ALLOW)
+    judge.end(_ERRNO | _EAFNOSUPPORT)
+    return judge
+
+
+def _personality() -> _Program:
+    judge = _Program()
+    judge.load_argument(0)
+    judge.answer_if(_JUMP_EQUAL, _ASKED, _ALLOW)
+    judge.answer_if(_JUMP_ANY_BIT, ~_PERSONALITIES & 0xFFFFFFFF, _ERRNO | _EPERM)
+    judge.end(_ALLOW)
+    return judge
+
+
 def _setsockopt() -> _Program:
     """Anything but another protocol on top of TCP (the kernel's TLS)."""
     tcp = _Program()
@@ -231,13 +268,40 @@ def _setsockopt() -> _Program:
     return judge
 
 
+def _cores() -> _Program:
+    """`setrlimit` says yes to any limit of cores, and does nothing: they stay at one byte (`spawner_process.py`)."""
+    judge = _Program()
+    judge.load_argument(0)
+    judge.answer_if(_JUMP_EQUAL, _RLIMIT_CORE, _ERRNO | 0)
+    judge.end(_ALLOW)
+    return judge
+
+
+def _cores_asked() -> _Program:
+    """The same of `prlimit64`, which asks as well: then its third argument is no pointer."""
+    upper = _Program()
+    upper.load(_ARGUMENTS + 8 * 2 + 4)
+    upper.answer_if(_JUMP_EQUAL, 0, _ALLOW)
+    upper.end(_ERRNO | 0)
+    judge = _Program()
+    judge.load_argument(2)
+    judge.only_for(0, upper)
+    judge.end(_ERRNO | 0)
+    return judge
+
+
 def _of_oneself(name: str, argument: int) -> _Program:
     judge = _Program()
     if name in _OF_A_USER:
         judge.load_argument(0)
         judge.answer_if(_JUMP_EQUAL, _OF_A_USER[name], _ERRNO | _EPERM)
+    mine = _Program()
+    if name == "prlimit64":
+        mine.load_argument(1)
+        mine.only_for(_RLIMIT_CORE, _cores_asked())
+    mine.end(_ALLOW)
     judge.load_argument(argument)
-    judge.answer_if(_JUMP_EQUAL, 0, _ALLOW)
+    judge.only_for(0, mine)
     judge.end(_ERRNO | _EPERM)
     return judge
 

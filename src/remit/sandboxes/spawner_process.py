@@ -103,7 +103,9 @@ def _launch(message: dict[str, Any], descriptors: list[int]) -> int:
             os.setgroups([])
             os.setresgid(message["gid"], message["gid"], message["gid"])
             os.setresuid(message["uid"], message["uid"], message["uid"])
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # Not 0: where cores go to a program (apport, systemd-coredump), the host's runs it all the same, as root, on what
+        # the crashed process holds. One byte is how the kernel knows not to.
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
         os.chdir("/")
         os.execve(message["argv"][0], message["argv"], message["environment"])
     finally:

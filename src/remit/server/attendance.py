@@ -21,7 +21,8 @@ ABSENCE_SECONDS = 10.0
 process begins nothing until those who attended are back, or this has passed."""
 LOOK_SECONDS = 0.5
 AT_WORK = frozenset({"verifying_input", "working", "paused"})
-"""What is interrupted (a paused one would go on by itself); any other remit waits for somebody, and costs nothing."""
+"""What is interrupted (a paused one would go on by itself), with what was told to go on; any other remit waits for somebody,
+and costs nothing."""
 ACTOR = "the end of the command that it was attached to"
 
 logger = structlog.get_logger(__name__)
@@ -130,7 +131,7 @@ class Attendance:
             state, _ = await self._services.remits.load(principal, remit_id)
         except NotFound:
             return False
-        return state.status in AT_WORK
+        return state.status in AT_WORK or state.is_about_to_go_on
 
     async def _interrupt(self, workspace_id: str, remit_id: str) -> None:
         await self._services.remits.interrupt(Principal(workspace_id=workspace_id, actor=ACTOR), remit_id)

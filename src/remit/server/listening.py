@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import resource
 import socket
 from collections.abc import AsyncGenerator
@@ -24,6 +25,11 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep idle connections, so that none is closed while a request is on its way."""
 HEAD_SECONDS = 20.0
 """For the whole head of a request."""
+BODY_SECONDS = 60.0
+BODY_BYTES_MIN = 6_000
+"""So much of a body comes in that time, or its connection is closed: a place among them is all it costs who drips."""
+SOCKET_PATH_BYTES_MAX = 107
+"""What the kernel keeps of a socket's path."""
 BACKLOG = 2048
 OPEN_FILES_MAX = 65_536
 CONNECTIONS_MAX = 12_288
@@ -39,6 +45,15 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self):  # type: ignore[no-untyped-def]
         yield
+
+
+def refuse_long_path(path: Path) -> None:
+    """Raises InvalidRequest where no socket can have this path."""
+    if (size := len(os.fsencode(path))) > SOCKET_PATH_BYTES_MAX:
+        raise InvalidRequest(
+            f"The data folder {str(path.parent)!r} has too long a path for the socket in it ({size} bytes, and "
+            f"{SOCKET_PATH_BYTES_MAX} fit). Give another with --data."
+        )
 
 
 def listen_on_file(path: Path) -> socket.socket:
@@ -90,21 +105,27 @@ def raise_open_files() -> int:
     return most
 
 
-_TOO_LATE_TEXT = b"The head of a request took too long; send it at once.\n"
-_TOO_LATE = (
-    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
-    b"Connection: close\r\n\r\n%s" % (len(_TOO_LATE_TEXT), _TOO_LATE_TEXT)
-)
+def _too_late(what: str) -> bytes:
+    text = f"The {what} of a request took too long; send it at once.\n".encode()
+    return (
+        b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+        b"Connection: close\r\n\r\n%s" % (len(text), text)
+    )
 
 
 class _Protocol(H11Protocol):
-    """Uvicorn's, with a bound on how long a request's head may take, from its first byte or from the connection's start.
+    """Uvicorn's, with a bound on how long a request's head may take, from its first byte or from the connection's start,
+    and on how slowly its body may come.
 
-    Uvicorn ends idle connections between requests, but waits for ever for the first one, and for the rest of half a head.
+    Uvicorn ends idle connections between requests, but waits for ever for the first one, and for the rest of half a request.
     """
 
     head_seconds = HEAD_SECONDS
+    body_seconds = BODY_SECONDS
     _late: asyncio.TimerHandle | None = None
+    _slow: asyncio.TimerHandle | None = None
+    _body_bytes = 0
+    """Since `_slow` was set."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         """See asyncio.Protocol."""
@@ -118,10 +139,17 @@ class _Protocol(H11Protocol):
             self._end_waiting()  # a head is whole
         elif self._late is None and self.conn.trailing_data[0]:
             self._expect_head()  # another one has begun
+        if self.conn.their_state is h11.SEND_BODY:
+            self._body_bytes += len(data)
+            if self._slow is None:
+                self._expect_body()
+        else:
+            self._end_body()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._end_waiting()
+        self._end_body()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
@@ -143,7 +171,27 @@ class _Protocol(H11Protocol):
         if self.transport.is_closing():
             return
         if self.conn.trailing_data[0]:
-            self.transport.write(_TOO_LATE)
+            self.transport.write(_too_late("head"))
+        self.transport.close()
+
+    def _expect_body(self) -> None:
+        self._body_bytes = 0
+        self._slow = self.loop.call_later(self.body_seconds, self._look_at_body)
+
+    def _end_body(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+
+    def _look_at_body(self) -> None:
+        self._slow = None
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused or self._body_bytes >= BODY_BYTES_MIN:  # paused: it waits for us
+            self._expect_body()
+            return
+        if self.conn.our_state is h11.SEND_RESPONSE and not self.cycle.response_started:
+            self.transport.write(_too_late("body"))
         self.transport.close()
 
 
@@ -182,13 +230,14 @@ async def serving(
     *,
     connections_max: int = CONNECTIONS_MAX,
     head_seconds: float = HEAD_SECONDS,
+    body_seconds: float = BODY_SECONDS,
 ) -> AsyncGenerator[None]:
     """Serve on a listening socket, for as long as the platform is open."""
     edge = _Edge(app, connections_max)
     server = edge.server = _Server(
         uvicorn.Config(
             edge,
-            http=type("Protocol", (_Protocol,), {"head_seconds": head_seconds}),
+            http=type("Protocol", (_Protocol,), {"head_seconds": head_seconds, "body_seconds": body_seconds}),
             lifespan="off",
             log_config=None,
             access_log=False,

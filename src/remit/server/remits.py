@@ -111,7 +111,8 @@ class RemitRoutes:
             )
             if type == "remit.approve" and (refusal := refuse_approval(remit_id, state, command)):
                 raise refusal
-            if not is_pointless(state, command):
+            # Behind what is not taken up yet it may mean something after all: resume, then interrupt.
+            if state.pending or not is_pointless(state, command):
                 await self._append_command(principal, head, command)
             return json_response(await self.view(principal, remit_id))
 
@@ -265,7 +266,7 @@ class RemitRoutes:
 
 def refuse_command(remit_id: str, state: RemitState, type: str, participle: str) -> WrongState | None:
     """Why a remit cannot be told this now; saying the same thing twice is fine."""
-    if state.ended is not None:
+    if state.ended is not None and not (state.is_being_raised and type == "remit.interrupt"):
         return WrongState(
             f"Remit {remit_id!r} has ended ({state.status}) and cannot be {participle}; create a new one."
         )
@@ -298,7 +299,7 @@ def refuse_approval(remit_id: str, state: RemitState, command: Command) -> Wrong
 
 def _is_over(state: RemitState) -> bool:
     """One whose budget is being raised is about to go on."""
-    return state.ended is not None and not any(command.type == "remit.raise" for command in state.pending)
+    return state.ended is not None and not state.is_being_raised
 
 
 async def _until_left(request: Request, scope: anyio.CancelScope) -> None:

@@ -58,6 +58,7 @@ class SessionResourceRoutes:
             present=state.resources,
             ids=services.ids,
             clock=services.clock,
+            field=None,
         )
         try:
             # The session needs the bytes also when the copy is deleted as a file.
@@ -65,9 +66,7 @@ class SessionResourceRoutes:
 
             def added(state: SessionState) -> NewEvent:
                 _check_open(state)
-                check_paths(
-                    [str(resource["mount_path"])], state.resources, "resources"
-                )  # others may have come
+                check_paths([str(resource["mount_path"])], state.resources, None)  # others may have come
                 return ResourceAdded(id=services.ids.new("sevt"), resource=resource).as_row()
 
             await self._append(principal, session_id, added)

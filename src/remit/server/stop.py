@@ -18,7 +18,7 @@ from remit.remits.money import format_usd
 from remit.server.auth import principal_of
 from remit.server.requests import Query, json_response, read_nothing
 from remit.server.services import Services
-from remit.values import JsonValue, Page, Principal, StreamFilter
+from remit.values import JsonValue, Page, Principal, StreamFilter, StreamHead
 
 SECONDS_MAX = 1.8
 """After that the report says what is left; whoever asked has been promised two."""
@@ -42,15 +42,18 @@ class StopRoutes:
         await read_nothing(request)
         principal, clock = principal_of(request), self._services.clock
         deadline = clock.monotonic() + SECONDS_MAX
-        stopped: dict[str, None] = {}
+        stopped: dict[str, str | None] = {}
         cut = 0
         while True:
-            running = await self._running(principal)
-            for stream_id, kind in running.items():  # what begins meanwhile is interrupted too
-                if stream_id not in stopped:
+            heads = await self._running(principal)
+            running = list(dict.fromkeys(head.stream_id for head in heads))
+            for head in heads:  # what begins meanwhile is interrupted too
+                streams = self._services.streams[head.kind]
+                is_at_work = head.summary.status in streams.kind.busy_statuses or head.owner is None
+                if is_at_work and head.stream_id not in stopped:
                     with suppress(NotFound):  # deleted since it was listed
-                        await self._services.streams[kind].interrupt(principal, stream_id)
-                    stopped[stream_id] = None
+                        await streams.interrupt(principal, head.stream_id)
+                    stopped[head.stream_id] = head.parent_stream_id
             cut += self._calls.interrupt(principal.workspace_id)
             calls = self._calls.running(principal.workspace_id)
             held = await self._held(principal, tuple(stopped))
@@ -63,7 +66,8 @@ class StopRoutes:
             {
                 "type": "stop",
                 "workspace_id": principal.workspace_id,
-                "interrupted": list[JsonValue](stopped),
+                # A remit's session is told here too, since its remit may wait for a worker; it is named with its remit.
+                "interrupted": [id for id, parent in stopped.items() if parent not in stopped],
                 "calls_cut": cut,
                 "running": list[JsonValue](running),
                 "calls_running": calls,
@@ -72,24 +76,31 @@ class StopRoutes:
             }
         )
 
-    async def _running(self, principal: Principal) -> dict[str, str]:
-        """By id the kind; parents first: they interrupt their children, and start no more of them."""
-        found: dict[str, str] = {}
+    async def _running(self, principal: Principal) -> list[StreamHead]:
+        """What is at work, what a worker has, and what the next free one takes up: a session whose message nobody has read.
+        Parents first: they interrupt their children, and start no more of them."""
+        found: list[StreamHead] = []
         for kind in self._services.kinds:
-            if not kind.busy_statuses:
-                continue
-            position: tuple[int, str] | None = None
-            while True:
-                heads = await self._services.sessions.list_streams(
+            if kind.busy_statuses:
+                found += await self._list(
                     principal,
                     StreamFilter(kind=kind.name, statuses=kind.busy_statuses, include_archived=True),
-                    Page(limit=PAGE_LIMIT, position=position),
                 )
-                found |= {head.stream_id: kind.name for head in heads}
-                if len(heads) < PAGE_LIMIT:
-                    break
-                position = (heads[-1].created_at_us, heads[-1].stream_id)
+                found += await self._list(
+                    principal, StreamFilter(kind=kind.name, due_by_us=self._services.clock.now_us())
+                )
         return found
+
+    async def _list(self, principal: Principal, filter: StreamFilter) -> list[StreamHead]:
+        found: list[StreamHead] = []
+        position: tuple[int, str] | None = None
+        while True:
+            page = Page(limit=PAGE_LIMIT, position=position)
+            heads = await self._services.sessions.list_streams(principal, filter, page)
+            found += heads
+            if len(heads) < PAGE_LIMIT:
+                return found
+            position = (heads[-1].created_at_us, heads[-1].stream_id)
 
     async def _held(self, principal: Principal, stream_ids: Sequence[str]) -> dict[str, int]:
         """What is set aside for calls; what caps hold for the same calls is not counted again."""

@@ -23,11 +23,15 @@ def consumed(event: JsonObject, *, not_before_us: int | None) -> Draft:
     )
 
 
-def received(event: JsonObject, *, key: str, batch: str | None = None) -> NewEvent:
-    """The receipt of an input: private, with the input's id. `batch` is the id of the first that was sent with it."""
+def received(event: JsonObject, *, key: str, batch: str | None = None, is_emptying: bool = False) -> NewEvent:
+    """The receipt of an input: private, with the input's id. `batch` is the id of the first that was sent with it. An interrupt
+    that `is_emptying` stops what is queued before it too; the wire's lets that begin afterwards."""
     event_id = str(event["id"])
     row = SessionInputReceived(
-        id=event_id, event=event, batch=batch if batch is not None and batch != event_id else UNSET
+        id=event_id,
+        event=event,
+        batch=batch if batch is not None and batch != event_id else UNSET,
+        is_emptying=True if is_emptying else UNSET,
     )
     return row.as_row(key=key)
 

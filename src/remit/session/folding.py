@@ -44,9 +44,8 @@ def _apply(state: SessionState, row: EventRow) -> None:
     handler = _BY_TYPE.get(row.type)
     body = rows.ROWS.decode(row) if handler is not None else None
     if row.visibility == "public":
-        state.pending.pop(row.event_id, None)
-        state.received_at_us.pop(row.event_id, None)
-        state.batches.pop(row.event_id, None)
+        for known in (state.pending, state.received_at_us, state.batches, state.emptying):
+            known.pop(row.event_id, None)
         processed_at = body.stamped_at if body is not None else _stamp(row.body).processed_at
         if processed_at is not None:
             state.last_processed_us = max(state.last_processed_us, parse_rfc3339(processed_at))
@@ -97,6 +96,8 @@ def _received(state: SessionState, row: EventRow, body: rows.SessionInputReceive
     state.received_at_us[row.event_id] = row.created_at_us
     if body.batch is not UNSET:
         state.batches[row.event_id] = body.batch
+    if body.is_emptying:
+        state.emptying[row.event_id] = True
 
 
 def _running(state: SessionState, row: EventRow, body: rows.SessionStatusRunning) -> None:

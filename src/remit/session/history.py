@@ -166,9 +166,9 @@ class History:
 
     def put_aside(self, place: Place, why: str) -> None:
         """Replace a block that was refused by a note, or by as little as can stand for it."""
-        message = self.messages[place.message]
-        block = message.content[place.block]
-        message.content[place.block] = aside(block, place.inner, why)
+        content = self.messages[place.message].content if place.message < len(self.messages) else []
+        if place.block < len(content):
+            content[place.block] = aside(content[place.block], place.inner, why)
         self.drop_thinking()
 
     def drop_thinking(self) -> None:
@@ -220,6 +220,12 @@ class Forgotten(History):
         """Nothing."""
 
     def add_tool_result(self, use_id: str, content: list[JsonObject], *, seq: int, is_error: bool) -> None:
+        """Nothing."""
+
+    def put_aside(self, place: Place, why: str) -> None:
+        """Nothing."""
+
+    def replace_by(self, blocks: list[JsonObject]) -> None:
         """Nothing."""
 
 

@@ -61,6 +61,8 @@ def why_unsendable(data: str) -> str | None:
     """What keeps this base64 from any request, in words for people; None if nothing."""
     if len(data) > IMAGE_ENCODED_BYTES_MAX:
         return f"the image has {len(data):,} bytes of base64, and models take at most {IMAGE_ENCODED_BYTES_MAX:,}"
+    if len(data) % 4:
+        return "it is no base64: its length is no multiple of 4"
     image = recognise_encoded(data)
     if image is None:
         return "it is no JPEG, PNG, GIF or WebP image"

@@ -58,7 +58,7 @@ def next_move(state: SessionState) -> Move:
         case "terminated":
             return Rest()
         case "running" | "rescheduling":
-            return StopTurn(event_ids=interrupts) if interrupts else CarryOn()
+            return StopTurn(event_ids=_for_now(state, interrupts)) if interrupts else CarryOn()
         case "idle":
             return _move_when_idle(state, interrupts)
 
@@ -98,8 +98,12 @@ def input_on_the_way(state: SessionState) -> tuple[str, ...]:
 
 def _move_when_idle(state: SessionState, interrupts: tuple[str, ...]) -> Move:
     reason = (state.stop_reason or {}).get("type")
+    if interrupts and state.tool_uses:
+        return StopTurn(event_ids=_for_now(state, interrupts))
+    if interrupts and ((state.may_resume and state.emptying) or _to_be_stopped(state)):
+        return StartTurn(event_ids=_to_be_stopped(state))
     if interrupts:
-        return StopTurn(event_ids=interrupts) if state.tool_uses else TakeInput(event_ids=interrupts)
+        return TakeInput(event_ids=interrupts)
     if state.may_resume:
         return StartTurn(event_ids=next_input(state))
     if reason == "budget_reached":
@@ -115,6 +119,25 @@ def _move_when_idle(state: SessionState, interrupts: tuple[str, ...]) -> Move:
     if _pending(state, INPUT_TYPES_STARTING):
         return StartTurn(event_ids=_first_input(state))
     return _take_or_rest(state, INPUT_TYPES_ANSWERING | INPUT_TYPES_CHANGING)
+
+
+def _to_be_stopped(state: SessionState) -> tuple[str, ...]:
+    """The queued input that would begin a turn, and that an interrupt behind it stops: it is taken into a turn that stops
+    before anything is asked of a model."""
+    if not state.emptying or (_is_at_its_budget(state) and not state.may_resume):
+        return ()
+    queue = list(state.pending)
+    before = max(queue.index(id) for id in state.emptying)
+    return tuple(id for id in queue[:before] if state.pending[id]["type"] in INPUT_TYPES_STARTING)
+
+
+def _for_now(state: SessionState, interrupts: tuple[str, ...]) -> tuple[str, ...]:
+    """An interrupt that stops what is queued too is pending until that is."""
+    return tuple(id for id in interrupts if id not in state.emptying or not _to_be_stopped(state))
+
+
+def _is_at_its_budget(state: SessionState) -> bool:
+    return (state.stop_reason or {}).get("type") == "budget_reached" and not state.takes_messages_at_cap
 
 
 def _take_or_rest(state: SessionState, types: frozenset[str]) -> TakeInput | Rest:

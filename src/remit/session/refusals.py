@@ -9,6 +9,8 @@ from typing import NamedTuple, cast
 
 from remit.values import JsonObject, Value
 
+THINKING = ("thinking", "redacted_thinking")
+
 TOO_LONG = (
     # Anthropic, Bedrock, Vertex
     r"prompt is too long",
@@ -41,13 +43,41 @@ TOO_LONG = (
     r"exceeds? the available context size|exceed_context_size|context size has been exceeded",
     r"greater than the context length",
     r"input length exceeds (?:the )?context",
+    r"reached context length|which is not enough|n_prompt_tokens",
+    # Bedrock, GLM, vLLM with no room at all for an answer
+    r"expected maxLength: \d+, actual: \d+",
+    r"\u8d85\u957f",
+    r"max_(?:completion_)?tokens must be at least \d+, got -",
 )
-"""How providers say that a request does not fit; any case."""
+"""How providers say that a request does not fit, where it is said in no usual sentence; any case."""
+_WHAT = r"(?:prompt|inputs?|context|conversation|request|payload|body|messages?|sequence)"
+_OVER = (
+    r"(?:exceed(?:s|ed|ing)?|(?:longer|larger|greater|bigger|more) than|overflows?|only supports|"
+    r"(?:do(?:es)? not|doesn't|cannot|won't) fit|(?:must|should|can) ?(?:be|have|not)? ?(?:<=|less than|fewer than|at most))"
+)
+_BOUND = (
+    r"(?:context|window|n_ctx|session_len|\bm(?:ax|aximum)[_ ](?:allowed |supported |total |num_)?"
+    r"(?:input|prompt|seq|sequence|model|message|num|position|batch|tokens|len)\w*|\blimit\b|\bmaximum\b|up to|\d{3,})"
+)
+_SENTENCES = (
+    rf"\b{_WHAT}(?:,? \w+){{0,4}} too (?:long|large|big)",
+    rf"\b{_WHAT}\b[^.:;{{}}]{{0,80}}?{_OVER}[^:;{{}}]{{0,60}}?{_BOUND}",
+    rf"\btokens?\b[^.:;{{}}]{{0,60}}?{_OVER}[^:;{{}}]{{0,60}}?(?:context|window|n_ctx|\w*_len\b|max (?:message|input|prompt) tokens|tokens? limit)",
+    r"(?:prompt|input|context)\b.{0,20}\d{3,} (?:tokens )?exceeds",
+    r"max seq(?:uence)? len\w* is \d+",
+)
+"""The usual sentences: what there is of it, that it is over, and over what."""
 _NOT_TOO_LONG = re.compile(
-    r"rate.?limit|per (?:minute|day|hour)|quota|string too long|array too long|image exceeds|max_tokens: ",
+    r"rate.?limit|per[- ](?:minute|day|hour|month)|quota|plan\b|daily|monthly|please wait|too many requests|"
+    r"string too long|array too long|image exceeds|\b(?:input|string|list|value) should (?:be|have|match) |"
+    r"\bmax_(?:completion_|output_)?tokens: |tokens you requested exceeds|model supports at most|"
+    r"messages?[.\[]\d+\]?\.(?!.*(?:tokens|context))|number of tools|concurren|spending|seconds|timed out",
     re.IGNORECASE,
 )
-_TOO_LONG = re.compile("|".join(TOO_LONG), re.IGNORECASE | re.DOTALL)
+"""Limits of other kinds: of rates, of a field, of what is answered."""
+_IS_MEDIUM = re.compile(r"\bimages?\b|picture|\bpdfs?\b|\bfiles?\b|\bdocuments?\b", re.IGNORECASE)
+_IS_COUNTED = re.compile(r"token|context|prompt", re.IGNORECASE)
+_TOO_LONG = re.compile("|".join(TOO_LONG + _SENTENCES), re.IGNORECASE | re.DOTALL)
 _COUNTED = (
     re.compile(r"(?P<sent>\d{3,}) tokens? > (?P<window>\d{3,})"),
     re.compile(r"input token count \(?(?P<sent>\d{3,})\)?.*?tokens allowed \(?(?P<window>\d{3,})", re.DOTALL),
@@ -60,8 +90,20 @@ _COUNTED = (
     ),
     re.compile(r"context length (?:is|of)(?: only)? (?P<window>\d{3,})[^\d]*(?P<sent>\d{3,})?", re.DOTALL),
     re.compile(r"(?P<sent>\d{3,}) \+ \d+ > (?P<window>\d{3,})"),
+    re.compile(
+        r"(?P<sent>\d{3,})[^\d]{0,50}?(?:\d{1,2}\D{1,30})?(?:exceed|too large|not fit|greater|longer|larger|more than|> |>=|but |while )"
+        r"\D{0,90}?(?P<window>\d{3,})",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"(?:<=|(?:less|fewer) than|max\w*|limit|maxLength)\D{0,40}(?P<window>\d{3,})\D{0,20}"
+        r"(?:given|got|received|requested|has|contains|actual)\D{0,30}(?P<sent>\d{3,})",
+        re.IGNORECASE,
+    ),
 )
-"""Where the numbers stand, when they are told."""
+"""Where the numbers stand, when they are told; the last two are guesses."""
+_STATUS = re.compile(r"\b(?:answered|error code:?|status(?: code)?:?) \d{3}\b", re.IGNORECASE)
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _PATH = re.compile(
     r"messages[.\[](?P<message>\d+)\]?\.content[.\[](?P<block>\d+)\]?(?:\.(?P<kind>[a-z_]+))?"
     r"(?:\.content[.\[](?P<inner>\d+)\]?(?:\.(?P<inner_kind>[a-z_]+))?)?"
@@ -75,6 +117,26 @@ _KINDS = (
     ),
     ("document", re.compile(r"\bpdfs?\b|\bdocuments?\b|\binput_file\b", re.IGNORECASE)),
 )
+_MEDIA = {
+    "image_url": "image",
+    "input_image": "image",
+    "inline_data": "image",
+    "file": "document",
+    "input_file": "document",
+}
+"""Kinds of other protocols, which count messages otherwise too."""
+_MODERATED = re.compile(
+    r"content[ _-](?:management )?(?:policy|filter)|moderation|inappropriate|data_?inspection|content exists risk|\bflagged\b|"
+    r"high risk|considered unsafe|safety (?:system|polic)|sensitive (?:content|words?|information)|\u654f\u611f",
+    re.IGNORECASE,
+)
+"""What was said is refused for what it says; it would be again, with every later message."""
+_ABOUT_CONTENT = re.compile(
+    r"\b(?:content|base64|mime|media|modalit|decod|attachment|inline_?data|data url|blob)|download|fetch",
+    re.IGNORECASE,
+)
+"""Words that are about something in a message, whatever it is."""
+_LEFT_OUT = re.compile(r"\(an? [\w ]+ was left out: ")
 
 
 class TooLong(Value, frozen=True, kw_only=True):
@@ -96,22 +158,78 @@ def read_too_long(message: str) -> TooLong | None:
     """Whether a refusal says that the request is too long, in any provider's words."""
     if not _TOO_LONG.search(message) or _NOT_TOO_LONG.search(message):
         return None
-    for form in _COUNTED:
-        if found := form.search(message):
+    if _IS_MEDIUM.search(message) and not _IS_COUNTED.search(message):
+        return None  # it is that which is too large
+    plain = _STATUS.sub("", _THOUSANDS.sub("", message))
+    is_characters = "haracter" in message or "bytes" in message or "maxLength" in message
+    for form in () if is_characters else _COUNTED:
+        if found := form.search(plain):
             sent, window = found.group("sent"), found.group("window")
+            if sent and int(sent) <= int(window) and form in _COUNTED[-2:]:
+                continue  # these are not the two
             return TooLong(sent_tokens=int(sent) if sent else None, window_tokens=int(window))
     return TooLong()
+
+
+def in_order(places: Sequence[Place], messages: Sequence[JsonObject]) -> list[Place]:
+    """The places as they are when one after the other is put aside: with the first goes all thinking, so that what stood
+    behind it in a message moves up."""
+    first, *others = sorted(places, key=lambda place: place[:2], reverse=True)
+    return [first, *(_without_thinking(place, messages) for place in others)]
+
+
+def _without_thinking(place: Place, messages: Sequence[JsonObject]) -> Place:
+    before = cast("list[JsonObject]", messages[place.message]["content"])[: place.block]
+    return place._replace(block=place.block - sum(block["type"] in THINKING for block in before))
+
+
+def is_moderated(message: str) -> bool:
+    """Whether a refusal is about what was said, by its words."""
+    return _MODERATED.search(message) is not None
 
 
 def blamed_blocks(message: str, messages: Sequence[JsonObject]) -> list[Place]:
     """The blocks of the conversation that a refusal is about, as far as its words tell: the one that it names, else the
     newest of the kind that it names; none when it is about something else."""
-    if (found := _PATH.search(message)) is not None:
-        return _named(found, messages)
+    found = _PATH.search(message)
+    kind = _MEDIA.get(found["kind"] or "") if found is not None else None
+    if found is not None and kind is None and (places := _named(found, messages)):
+        return places
+    if kind is not None and (places := _newest((kind,), messages)):
+        return places
     for kind, words in _KINDS:
         if words.search(message):
-            return _newest(kind, messages)
-    return []
+            return _newest((kind,), messages)
+    if _MODERATED.search(message):
+        return _newest_said(messages)
+    is_about_media = found is None and _ABOUT_CONTENT.search(message)
+    return _newest(("image", "document"), messages) if is_about_media else []
+
+
+def _newest_said(messages: Sequence[JsonObject]) -> list[Place]:
+    """All that was said in the newest message that is not put aside already, and what the model wrote to have it: a result
+    that is refused repeats what was called."""
+    said: list[Place] = []
+    for number in range(len(messages) - 1, -1, -1):
+        blocks = cast("list[JsonObject]", messages[number]["content"])
+        here = [
+            Place(number, index)
+            for index, block in enumerate(blocks)
+            if not _is_left_out(block) and (not said or block["type"] == "tool_use")
+        ]
+        said += here
+        if said and not any(block["type"] == "tool_result" for block in blocks):
+            break
+    return said
+
+
+def _is_left_out(block: JsonObject) -> bool:
+    if block["type"] in (*THINKING, "tool_use"):
+        return not block.get("input")
+    inner = block.get("content")
+    if isinstance(inner, list):
+        return all(isinstance(each, dict) and _is_left_out(each) for each in inner)
+    return _LEFT_OUT.match(str(block.get("text") or "")) is not None
 
 
 def _named(found: re.Match[str], messages: Sequence[JsonObject]) -> list[Place]:
@@ -133,17 +251,17 @@ def _named(found: re.Match[str], messages: Sequence[JsonObject]) -> list[Place]:
     return [Place(number, index)]
 
 
-def _newest(kind: str, messages: Sequence[JsonObject]) -> list[Place]:
-    """All of that kind in the newest message that has one."""
+def _newest(kinds: Sequence[str], messages: Sequence[JsonObject]) -> list[Place]:
+    """All of these kinds in the newest message that has one."""
     for number in range(len(messages) - 1, -1, -1):
         found: list[Place] = []
         for index, block in enumerate(cast("list[JsonObject]", messages[number]["content"])):
-            if block["type"] == kind:
+            if block["type"] in kinds:
                 found.append(Place(number, index))
             elif block["type"] == "tool_result" and isinstance(block.get("content"), list):
                 inners = cast("list[JsonObject]", block["content"])
                 found += [
-                    Place(number, index, at) for at, inner in enumerate(inners) if inner["type"] == kind
+                    Place(number, index, at) for at, inner in enumerate(inners) if inner["type"] in kinds
                 ]
         if found:
             return found

@@ -150,6 +150,8 @@ class SessionInputReceived(PrivateRow, frozen=True, kw_only=True, tag="input.rec
     event: JsonObject
     batch: str | UnsetType = UNSET
     """The id of the first that was sent with it, where that is another."""
+    is_emptying: bool | UnsetType = UNSET
+    """Of an interrupt that stops what is queued before it too."""
 
 
 class UserMessageTaken(PublicRow, frozen=True, kw_only=True, tag="user.message"):

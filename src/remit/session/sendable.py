@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
@@ -22,15 +23,18 @@ from remit.session.images import (
     recognise_encoded,
     why_unsendable,
 )
+from remit.session.refusals import THINKING
 from remit.values import JsonObject, JsonValue, ModelRequest
 
-THINKING = ("thinking", "redacted_thinking")
 MEDIA_BYTES_MAX = 20 << 20
 """Of base64 in one request, oldest left out first. A request may have 32 MB, on partners' platforms 20 to 30."""
 LEFT_OUT_AT_ONCE = 20
 """Images: the beginning of a conversation changes seldom, so that it stays cached."""
 _TOOL_NAME_REFUSED = re.compile(r"[^a-zA-Z0-9_-]")
 _TOOL_NAME_LENGTH_MAX = 64
+_LOOKED_AT = 64
+_UNSEEN = ("Cc", "Cf")
+_PDF_LOOKED_AT = 1024
 
 
 def text_block(text: str) -> JsonObject:
@@ -56,7 +60,9 @@ def result_content(blocks: Sequence[JsonObject]) -> list[JsonObject]:
 def assistant_blocks(blocks: Sequence[JsonObject]) -> list[JsonObject]:
     """Blocks of a model, maybe none: no blank text, nothing that was only thought at the end."""
     kept = [
-        _tool_use(block) if block["type"] == "tool_use" else block for block in blocks if not _is_blank(block)
+        _tool_use(block) if block["type"] == "tool_use" else without_nul(block)
+        for block in blocks
+        if not _is_blank(block)
     ]
     while kept and kept[-1]["type"] in THINKING:
         kept.pop()
@@ -127,11 +133,39 @@ def _sendable(blocks: Sequence[JsonObject]) -> list[JsonObject]:
 
 
 def _is_blank(block: JsonObject) -> bool:
-    return block["type"] == "text" and not str(block.get("text") or "").strip()
+    return block["type"] == "text" and is_blank(str(block.get("text") or ""))
+
+
+def is_blank(text: str) -> bool:
+    """Whether there is nothing to see in it, by anybody's list: blanks, controls, marks without a width."""
+    begin = text[:_LOOKED_AT].strip()
+    if begin and begin[0].isprintable():  # as nearly all texts are
+        return False
+    return all(character.isspace() or unicodedata.category(character) in _UNSEEN for character in text)
+
+
+def _without_nuls(value: JsonValue) -> JsonValue:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, dict):
+        return {name.replace("\0", "\ufffd"): _without_nuls(inner) for name, inner in value.items()}
+    return [_without_nuls(each) for each in value] if isinstance(value, list) else value
+
+
+def without_nul(block: JsonObject) -> JsonObject:
+    """The block with the sign that stands for no character in place of NULs: JSON can hold them, and programs behind a
+    provider's door end a text there."""
+    text = block.get("text")
+    return (
+        {**block, "text": text.replace("\0", "\ufffd")} if isinstance(text, str) and "\0" in text else block
+    )
 
 
 def _tool_use(block: JsonObject) -> JsonObject:
     name, given = str(block["name"]), block.get("input")
+    if b"\\u0000" in msgspec.json.encode(given):
+        given = _without_nuls(given)
+        block = {**block, "input": given}
     sent_name = _TOOL_NAME_REFUSED.sub("_", name)[:_TOOL_NAME_LENGTH_MAX] or "unnamed"
     if sent_name == name and isinstance(given, dict):
         return block
@@ -142,15 +176,20 @@ def sendable_block(block: JsonObject) -> JsonObject:
     """The block, or a note in its place."""
     source = block.get("source")
     match block["type"]:
+        case "text":
+            return without_nul(block)
         case "image" if isinstance(source, dict):
             return _image(block, source)
         case "document" if isinstance(source, dict):
-            return _document(block, source)
+            return _document(_without_blank_names(block), source)
         case "search_result":
             texts = cast("list[JsonObject]", block.get("content") or [])
-            kept = [text for text in texts if not _is_blank(text)]
+            kept = [without_nul(text) for text in texts if not _is_blank(text)]
+            named = {name: block.get(name) or "unknown" for name in ("title", "source")}
             return (
-                {**block, "content": list[JsonValue](kept)} if kept else note_block("an empty search result")
+                {**block, **named, "content": list[JsonValue](kept)}
+                if kept
+                else note_block("an empty search result")
             )
         case _:
             return block
@@ -173,6 +212,12 @@ def _image(block: JsonObject, source: JsonObject) -> JsonObject:
     return block
 
 
+def _without_blank_names(block: JsonObject) -> JsonObject:
+    """A title or a context may be missing, and not empty."""
+    blank = [name for name in ("title", "context") if name in block and is_blank(str(block[name] or ""))]
+    return {name: value for name, value in block.items() if name not in blank} if blank else block
+
+
 def _document(block: JsonObject, source: JsonObject) -> JsonObject:
     match source.get("type"):
         case "url":
@@ -182,7 +227,14 @@ def _document(block: JsonObject, source: JsonObject) -> JsonObject:
                 else note_block("a document was left out: its address is none of the web")
             )
         case "text":
-            return block if str(source.get("data") or "").strip() else note_block("an empty document")
+            text = str(source.get("data") or "")
+            if is_blank(text):
+                return note_block("an empty document")
+            return (
+                {**block, "source": {**source, "data": text.replace("\0", "\ufffd")}}
+                if "\0" in text
+                else block
+            )
         case "base64":
             content = _decoded(str(source.get("data") or ""))
             if source.get("media_type") == "text/plain":
@@ -190,9 +242,14 @@ def _document(block: JsonObject, source: JsonObject) -> JsonObject:
                 return sendable_block(
                     {**block, "source": {"type": "text", "media_type": "text/plain", "data": text}}
                 )
-            if b"%PDF" not in content[:1024]:
+            begin = content[:_PDF_LOOKED_AT].find(b"%PDF-")
+            if begin < 0:
                 return note_block("a document was left out: it is no PDF")
-            return block
+            if begin == 0:
+                return block
+            # Readers pass over what stands before; providers do not.
+            whole = base64.b64encode(content[begin:]).decode()
+            return {**block, "source": {**source, "data": whole}}
         case _:
             return block
 

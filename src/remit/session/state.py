@@ -168,6 +168,8 @@ class SessionState:
     received_at_us: dict[str, int] = field(default_factory=dict[str, int])
     """When each pending input came."""
     batches: dict[str, str] = field(default_factory=dict[str, str])
+    emptying: dict[str, bool] = field(default_factory=dict[str, bool])
+    """Pending interrupts that stop what is queued before them too."""
     """By pending input the first one that was sent with it, where that is another."""
     open_calls: dict[str, OpenCall] = field(default_factory=dict[str, OpenCall])
     open_span_id: str | None = None

@@ -461,6 +461,10 @@ def _stream_position(head: StreamHead) -> tuple[int, str]:
     return head.created_at_us, head.stream_id
 
 
+def _is_due(head: StreamHead, by_us: int) -> bool:
+    return head.owner is not None or (head.wake_at_us is not None and head.wake_at_us <= by_us)
+
+
 def _matches(filter: StreamFilter, head: StreamHead) -> bool:
     return (
         head.kind == filter.kind
@@ -469,5 +473,6 @@ def _matches(filter: StreamFilter, head: StreamHead) -> bool:
         and (filter.agent_version is None or head.summary.agent_version == filter.agent_version)
         and (filter.parent_stream_id is None or head.parent_stream_id == filter.parent_stream_id)
         and (filter.include_archived or head.summary.archived_at_us is None)
+        and (filter.due_by_us is None or _is_due(head, filter.due_by_us))
         and is_between(head.created_at_us, filter.created_after_us, filter.created_before_us)
     )

@@ -66,6 +66,7 @@ HOSTILE_TABLE: tuple[Case, ...] = (
     Case("requests of ioctl that file systems and drivers know",   "kernel",             "refused",   "refused"),
     Case("MPTCP, SCTP, DCCP and TLS in the kernel",                "kernel",             "refused",   "refused"),
     Case("capabilities and the kernel's settings",                 "kernel",             "refused",   "refused", HARMLESS),
+    Case("crashes given to the host's handler of them",            "kernel",             "refused",   "refused", HARMLESS),
     Case("a setuid program",                                       "kernel",             "contained", "contained"),
     Case("sockets that leave the network namespace",               "network",            "refused",   "refused"),
     Case("the host's loopback, abstract sockets and the network",  "network",            "refused",   "refused", HARMLESS),

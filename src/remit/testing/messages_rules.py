@@ -31,6 +31,10 @@ _ID = re.compile(r"[a-zA-Z0-9_-]+")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _THINKING = ("thinking", "redacted_thinking")
 _ROLES = ("user", "assistant")
+_WIDTHLESS = dict.fromkeys(
+    [*range(32), *range(0x7F, 0xA0), 0xAD, *range(0x200B, 0x2010), *range(0x2060, 0x2070), 0xFEFF]
+)
+"""Controls, and marks without a width: Python, JavaScript, Go and Rust differ over which of them are blanks."""
 _PDF_HEAD = "JVBERi"
 """`%PDF` in base64."""
 
@@ -41,6 +45,7 @@ SOURCES = {
     "ends_with_user": "api: prefilling the answer is refused by models since 4.6",
     "content": "said: all messages must have non-empty content except for the optional final assistant message",
     "blank_text": "said: text content blocks must be non-empty / must contain non-whitespace text",
+    "nul": "anthropics/claude-code#94055: not valid JSON: unexpected end of data, where a text has a NUL",
     "block_type": "api: the types of blocks that each role may send",
     "use_id": "said: tool_use.id should match pattern ^[a-zA-Z0-9_-]+$",
     "use_id_twice": "said: tool_use ids must be unique",
@@ -56,7 +61,7 @@ SOURCES = {
     "image_side": "vision: at most 8000 pixels a side",
     "image_side_of_many": "vision: at most 2000 pixels a side in a request with more than 20 images",
     "images": "vision: at most 100 images in a request",
-    "document": "pdf: a document is a PDF or text that is not blank",
+    "document": "pdf: a document is a PDF or text that is not blank; api: title and context have at least one character",
     "thinking_signature": "thinking: blocks go back whole, with their signature",
     "thinking_last": "said: the final block in an assistant message cannot be thinking",
     "cache_marks": "caching: at most 4 blocks with cache_control, none on blank text or thinking",
@@ -167,6 +172,8 @@ def _of_block(block: JsonObject, where: str) -> Iterator[Violation]:
         case "image":
             yield from _of_image(cast("JsonObject", block.get("source") or {}), where)
         case "document":
+            if any(name in block and not str(block[name] or "").strip() for name in ("title", "context")):
+                yield Violation(rule="document", where=f"{where}.title")
             yield from _of_document(cast("JsonObject", block.get("source") or {}), where)
         case "search_result":
             for part in _blocks(block) or [JsonObject({"type": "text", "text": ""})]:
@@ -187,12 +194,15 @@ def _of_block(block: JsonObject, where: str) -> Iterator[Violation]:
 
 
 def _is_blank(block: JsonObject) -> bool:
-    return block.get("type") == "text" and not str(block.get("text") or "").strip()
+    seen = str(block.get("text") or "").translate(_WIDTHLESS).strip()
+    return block.get("type") == "text" and not seen
 
 
 def _of_text(block: JsonObject, where: str) -> Iterator[Violation]:
     if _is_blank(block):
         yield Violation(rule="blank_text", where=where)
+    if "\0" in str(block.get("text") or ""):
+        yield Violation(rule="nul", where=where)
 
 
 def _of_image(source: JsonObject, where: str) -> Iterator[Violation]:
@@ -203,7 +213,8 @@ def _of_image(source: JsonObject, where: str) -> Iterator[Violation]:
     data = str(source.get("data") or "")
     kind = recognise_encoded(data)
     if (
-        kind is None
+        len(data) % 4
+        or kind is None
         or kind.media_type != source.get("media_type")
         or kind.width is None
         or kind.height is None
@@ -248,6 +259,8 @@ def _of_uses(
             yield Violation(rule="use_name", where=at)
         if not isinstance(block.get("input"), dict):
             yield Violation(rule="use_input", where=at)
+        if b"\\u0000" in msgspec.json.encode(block.get("input")):
+            yield Violation(rule="nul", where=at)
         if answered.count(id) != 1:
             yield Violation(rule="answered_twice" if id in answered else "unanswered", where=f"{at} ({id!r})")
 

@@ -141,6 +141,8 @@ class StreamFilter(Value, frozen=True, kw_only=True):
     agent_version: int | None = None
     parent_stream_id: str | None = None
     include_archived: bool = False
+    due_by_us: int | None = None
+    """Those that a worker has, or that one may take by then."""
     created_after_us: int | None = None
     """Exclusive."""
     created_before_us: int | None = None

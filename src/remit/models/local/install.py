@@ -19,7 +19,7 @@ from remit.values import Value
 
 RUNTIME = "xllamacpp"
 RUNTIME_REQUIREMENT = "xllamacpp==2026.10.11549"
-RUNTIME_MEND = "pip install 'remit[local]'"
+RUNTIME_MEND = "remit model install NAME --with-runtime"
 RUNTIME_SIZE_BYTES = 36_000_000
 """Of the download; unpacked it takes some 102 MB."""
 
@@ -174,4 +174,6 @@ async def install_runtime() -> None:
     if process.returncode != 0 or not has_runtime():
         words = complaints.decode(errors="replace").strip().splitlines()
         said = words[-1] if words else f"exit code {process.returncode}"
-        raise ModelInstallFailed(f"pip cannot install {RUNTIME_REQUIREMENT}: {said}. Try: {RUNTIME_MEND}")
+        raise ModelInstallFailed(
+            f"pip cannot install {RUNTIME_REQUIREMENT}: {said}. Try by hand: {sys.executable} -m pip install {RUNTIME_REQUIREMENT}"
+        )

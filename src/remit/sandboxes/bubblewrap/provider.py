@@ -395,7 +395,7 @@ class BubblewrapProvider:
                     "file_bytes": limits.file_bytes,
                     "memory_bytes": limits.memory_bytes,
                     "open_files": _OPEN_FILES,
-                    "core_bytes": 0,
+                    "core_bytes": 1,
                 },
                 "file_bytes_max": limits.file_bytes,
                 "prefixes": [],

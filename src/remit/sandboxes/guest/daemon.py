@@ -120,8 +120,8 @@ class Daemon:
             answer = operation(number, request, payload)
         except Refused as error:
             self._control.answer(number, {"refused": str(error)})
-        except OSError as error:
-            self._control.answer(number, {"failed": f"{request['op']}: {error}"})
+        except Exception as error:  # ended by one request, the daemon would take the whole sandbox along
+            self._control.answer(number, {"failed": f"{request['op']}: {type(error).__name__}: {error}"})
         else:
             if answer is not None:
                 self._control.answer(number, *answer)

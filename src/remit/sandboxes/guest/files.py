@@ -59,3 +59,5 @@ def write_file(paths: Paths, path: str, content: bytes, mode: int | None, file_b
         if os.path.lexists(temporary):
             os.unlink(temporary)
         raise Refused(f"{path}: {os.strerror(error.errno or 0)}") from None
+    except RecursionError:  # of os.makedirs, which has made none of them by then
+        raise Refused(f"{path}: too many folders, one in another") from None

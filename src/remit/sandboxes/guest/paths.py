@@ -6,6 +6,7 @@ In a bubblewrap sandbox both are the same. An unsafe-local sandbox has no mounts
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -34,7 +35,13 @@ class Paths:
             raise Refused(f"{path!r} is not an absolute path; paths start with /workspace")
         if "\0" in path:
             raise Refused("a path may not hold a NUL byte")
-        resolved = os.path.realpath(self._translated(os.path.normpath(path)))
+        translated = self._translated(os.path.normpath(path))
+        try:
+            os.stat(translated)
+        except OSError as error:  # realpath would follow a chain of any length, one call inside another
+            if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+                raise Refused(f"{path}: {os.strerror(error.errno)}") from None
+        resolved = os.path.realpath(translated)
         if not any(_is_within(resolved, root) for root in self._roots):
             raise Refused(f"{path}: outside the roots of this sandbox")
         return resolved

@@ -22,22 +22,18 @@ def glob(paths: Paths, pattern: str, path: str, limit: int) -> list[str]:
         pattern = pattern[len(path.rstrip("/")) + 1 :]
     if pattern.startswith("/") or ".." in pattern.split("/"):
         raise Refused(f"{pattern!r}: a pattern is relative to `path` and never leaves it")
-    matcher = re.compile(_translate(pattern))
-    found = [
-        (-entry.stat(follow_symlinks=False).st_mtime_ns, name)
-        for name, entry in _walk(real, ".git" in pattern)
-        if matcher.fullmatch(name)
-    ]
+    matcher = _compiled(_translate(pattern), pattern, "pattern of names")
+    found: list[tuple[int, str]] = []
+    for name, entry in _walk(real, ".git" in pattern):
+        if matcher.fullmatch(name) and (status := _status(entry)) is not None:
+            found.append((-status.st_mtime_ns, name))
     found.sort()
     return [f"{paths.inside(real).rstrip('/')}/{name}" for _, name in found[:limit]]
 
 
 def grep(paths: Paths, pattern: str, path: str, include: str | None, output_bytes_max: int) -> str:
     """`path:line:text` lines of every match, bounded, with a note when there was more."""
-    try:
-        wanted = re.compile(pattern)
-    except re.error as error:
-        raise Refused(f"{pattern!r} is not a regular expression: {error}") from None
+    wanted = _compiled(pattern, pattern, "regular expression")
     real = paths.real(path)
     lines: list[str] = []
     size = 0
@@ -56,11 +52,12 @@ def _matches(paths: Paths, real: str, wanted: re.Pattern[str], include: str | No
         return
     if not os.path.isdir(real):
         raise Refused(f"{paths.inside(real)}: no such file or folder")
-    matcher = re.compile(_translate(include)) if include else None
+    matcher = _compiled(_translate(include), include, "pattern of names") if include else None
     for name, entry in sorted(_walk(real, False), key=_name_of):
         if matcher and not (matcher.fullmatch(name) or matcher.fullmatch(entry.name)):
             continue
-        if entry.is_symlink() or entry.stat(follow_symlinks=False).st_size > FILE_BYTES_MAX:
+        status = _status(entry)
+        if entry.is_symlink() or status is None or status.st_size > FILE_BYTES_MAX:
             continue
         yield from _matches_in(entry.path, paths.inside(entry.path), wanted)
 
@@ -110,6 +107,25 @@ def _walk(real: str, with_git: bool) -> Iterator[tuple[str, os.DirEntry[str]]]:
                     stack.append((name + "/", entry.path))
             else:
                 yield name, entry
+
+
+def _compiled(expression: str, given: str, kind: str) -> re.Pattern[str]:
+    try:
+        return re.compile(expression)
+    except RecursionError:
+        raise Refused(
+            f"{given[:100]!r}… is no {kind} that can be read: too many brackets, one in another"
+        ) from None
+    except (re.error, OverflowError) as error:
+        raise Refused(f"{given!r} is not a {kind}: {error}") from None
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """None if it is gone meanwhile."""
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 def _translate(pattern: str) -> str:

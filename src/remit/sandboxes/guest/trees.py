@@ -29,11 +29,14 @@ DEPTH_MAX = 256
 LEFT_OUT_NAMED_MAX = 1_000
 LEFT_OUT_BYTES_MAX = 256 << 10
 """Of the paths that are named."""
+BARE_NAMED_MAX = 50
+"""Of each kind of thing that a tree does not keep."""
 SPARSE_BYTES_MAX = 1 << 30
 """Of files with holes together; they are kept with the holes filled."""
 FETCH_BYTES_MAX = 4 << 20
 _PIECE_BYTES = 1 << 20
 _STEP_ENTRIES = 100
+_ATTRIBUTES = "its extended attributes"
 _RACY_NS = 50_000_000
 """A file changed less than this before it was hashed may change again without a trace (coarse file times)."""
 
@@ -45,6 +48,8 @@ _KINDS = {
 }
 
 _Stamp = tuple[int, int, int, int]
+_Known = tuple[_Stamp, str, bool]
+"""What a file was when it was read: its stamp, its hash, whether it had attributes that a tree cannot hold."""
 
 
 class _Unfit(Exception):
@@ -62,6 +67,8 @@ class Manifest:
         self.left_out: list[list[str]] = []
         """[path, why]."""
         self.left_out_more = 0
+        self._bare: dict[str, list[str]] = {}
+        """By what a tree does not keep of them, files and folders that it does hold."""
         self._sparse_bytes = 0
         self._left_out_bytes = 0
 
@@ -77,6 +84,10 @@ class Manifest:
         if isinstance(error, OSError):
             why = os.strerror(error.errno) if error.errno else "it cannot be read"
         self.left_out.append([_shown(path), why])
+
+    def hold_without(self, path: str, what: str) -> None:
+        """Name what is in the tree, but without something that it had."""
+        self._bare.setdefault(what, []).append(path)
 
     def take_sparse(self, descriptor: int) -> None:
         """Count a file that has holes: a terabyte of nothing would take hours to read. Raises _Unfit."""
@@ -96,9 +107,17 @@ class Manifest:
         return {
             "entries": self.entries,
             "links": sorted(sorted(paths) for paths in self.names.values() if len(paths) > 1),
-            "left_out": self.left_out,
+            "left_out": [*self.left_out, *self._held_without()],
             "left_out_more": self.left_out_more,
         }
+
+    def _held_without(self) -> Generator[list[str], None, None]:
+        """What is more than can be named is counted here: it is there, so nothing may take it for gone."""
+        for what, paths in self._bare.items():
+            named = sorted(paths)[:BARE_NAMED_MAX]
+            more = len(paths) - len(named)
+            for path in named:
+                yield [_shown(path), f"{what} alone" + (f", like that of {more:,} more" if more else "")]
 
 
 class TreeReader:
@@ -106,7 +125,7 @@ class TreeReader:
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
-        self._known: dict[str, tuple[_Stamp, str]] = {}
+        self._known: dict[str, _Known] = {}
         self._started_ns = time.time_ns()
 
     def tree(
@@ -117,7 +136,7 @@ class TreeReader:
         skipped = {self._paths.real(path) for path in skip}
         found = Manifest()
         path_bytes = 0
-        seen: dict[str, tuple[_Stamp, str]] = {}
+        seen: dict[str, _Known] = {}
         stack = [""]
         while stack:
             folder = stack.pop()
@@ -130,6 +149,8 @@ class TreeReader:
                 continue
             with opened as descriptor:
                 inherited = os.fstat(descriptor).st_mode
+                if _has_attributes(descriptor):
+                    found.hold_without(folder or ".", _ATTRIBUTES)
                 for number, name in enumerate(sorted(os.listdir(descriptor))):
                     path = f"{folder}/{name}" if folder else name
                     if f"{real}/{path}" in skipped:
@@ -172,7 +193,7 @@ class TreeReader:
         path: str,
         absolute: str,
         previous: Mapping[str, Sequence[Any]],
-        seen: dict[str, tuple[_Stamp, str]],
+        seen: dict[str, _Known],
     ) -> Generator[None, None, list[Any]]:
         """Raises OSError, _Unfit: then it is left out."""
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -186,7 +207,7 @@ class TreeReader:
             raise _Unfit(_KINDS.get(stat.S_IFMT(found.st_mode), "neither a file, a folder nor a symlink"))
         if found.st_mode & 0o7000 & ~inherited:
             # Folders hand the set-group-ID bit down by themselves; it is no news there.
-            manifest.leave_out(path, _Unfit("its set-user-ID, set-group-ID or sticky bit alone"))
+            manifest.hold_without(path, "its set-user-ID, set-group-ID or sticky bit")
         if stat.S_ISDIR(found.st_mode):
             return [path, "dir", mode, 0, found.st_mtime_ns, None, None]
         if found.st_nlink > 1:
@@ -194,6 +215,8 @@ class TreeReader:
         known = self._known.get(absolute)
         if known is not None and known[0] == _stamp(found):
             seen[absolute] = known
+            if known[2]:
+                manifest.hold_without(path, _ATTRIBUTES)
             return [path, "file", mode, found.st_size, found.st_mtime_ns, known[1], None]
         before = previous.get(path)
         if (
@@ -202,7 +225,7 @@ class TreeReader:
             and (found.st_size, found.st_mtime_ns) == (before[0], before[1])
             and found.st_ctime_ns < self._started_ns  # untouched since it was restored
         ):
-            seen[absolute] = (_stamp(found), before[2])
+            seen[absolute] = (_stamp(found), before[2], False)
             return [path, "file", mode, found.st_size, found.st_mtime_ns, before[2], None]
         opened = Unlocked(name, FILE_FLAGS, folder)
         try:
@@ -210,11 +233,14 @@ class TreeReader:
                 raise _Unfit("no regular file any more")
             manifest.take_sparse(opened.descriptor)
             size, digest = yield from _hash(opened.descriptor)
+            has_attributes = _has_attributes(opened.descriptor)
         finally:
             opened.close()
+        if has_attributes:
+            manifest.hold_without(path, _ATTRIBUTES)
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)  # the permissions are back
         if time.time_ns() - found.st_ctime_ns > _RACY_NS and size == found.st_size:
-            seen[absolute] = (_stamp(found), digest)
+            seen[absolute] = (_stamp(found), digest, has_attributes)
         return [path, "file", mode, size, found.st_mtime_ns, digest, None]
 
 
@@ -265,6 +291,15 @@ def _hash(descriptor: int) -> Generator[None, None, tuple[int, str]]:
         if size >= _PIECE_BYTES:
             yield None
     return size, digest.hexdigest()
+
+
+def _has_attributes(descriptor: int) -> bool:
+    """Whether something was noted at a file or folder that a tree has no place for. Lists of access rights come by
+    themselves where the folder above hands them down; a system's own labels everywhere."""
+    try:
+        return any(name.startswith("user.") for name in os.listxattr(descriptor))
+    except OSError:
+        return False  # its file system has none
 
 
 def _check_path(path: str) -> None:

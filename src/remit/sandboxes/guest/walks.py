@@ -47,6 +47,10 @@ class Walks:
                 self._walks.remove((number, walk))
                 self._control.answer(number, {"refused": str(error)})
                 continue
+            except Exception as error:  # ended by one tree, the daemon would take the whole sandbox along
+                self._walks.remove((number, walk))
+                self._control.answer(number, {"failed": f"tree: {type(error).__name__}: {error}"})
+                continue
             if step is not None:
                 self._walks.remove((number, walk))
                 self._control.answer(number, {}, jsons.dumps(step.to_wire()))

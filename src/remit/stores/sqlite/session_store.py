@@ -376,6 +376,7 @@ def _list_statement(
         ("agent_id = ?", filter.agent_id),
         ("agent_version = ?", filter.agent_version),
         ("parent_stream_id = ?", filter.parent_stream_id),
+        ("(owner IS NOT NULL OR wake_at_us <= ?)", filter.due_by_us),
         ("created_at_us > ?", filter.created_after_us),
         ("created_at_us < ?", filter.created_before_us),
     ):

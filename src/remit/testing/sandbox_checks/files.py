@@ -67,3 +67,24 @@ async def check_grep_finds_lines_and_refuses_bad_patterns(bench: Bench) -> None:
         only = await hands.sandbox.grep("two", "/workspace", epoch=EPOCH, include="*.py")
         assert only == "/workspace/a.py:2:two 2"
         assert "regular expression" in await refused(hands.sandbox.grep("(", "/workspace", epoch=EPOCH))
+
+
+async def check_what_is_too_deep_is_refused_and_nothing_is_lost(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        await hands.shell("kept=here; at=. ; for i in $(seq 1500); do ln -s l$((i+1)) l$i; done; touch l1501")
+        for path in (
+            "/workspace/" + "a/" * 1_200,
+            "/workspace/" + "a/" * 3_000,
+            "/workspace/" + "a" * 300,
+            "/workspace/l1",
+        ):
+            await refused(hands.sandbox.write_file(f"{path}/b", b"", epoch=EPOCH))
+            await refused(hands.sandbox.read_file(path, epoch=EPOCH))
+        for pattern in ("{" * 5_000 + "}" * 5_000, "{{}", "[z-a]"):
+            said = await refused(hands.sandbox.glob(pattern, "/workspace", epoch=EPOCH))
+            assert "pattern of names" in said
+        for pattern in ("(" * 5_000, "a{99999999999}"):
+            assert "regular expression" in await refused(
+                hands.sandbox.grep(pattern, "/workspace", epoch=EPOCH)
+            )
+        assert (await hands.shell("echo $kept")).output == b"here\n"

@@ -245,6 +245,28 @@ async def _given_listed_streams(store: SessionStore, clock: FakeClock) -> None:
     await given_stream(store, "e", kind="remit")
 
 
+async def check_streams_are_listed_by_whether_a_worker_has_them_or_may_take_them(
+    make_store: MakeStore,
+) -> None:
+    async with make_store() as (store, clock):
+        for stream_id in ("leased", "due", "later", "at rest"):
+            await given_stream(store, stream_id)
+        now_us = clock.now_us()
+        for stream_id, at_us in (("leased", now_us), ("due", now_us), ("later", now_us + 1)):
+            await store.wake(ONE, stream_id, at_us=at_us)
+        leases = await store.claim("w", kinds=("session",), lease_seconds=5, limit=1, stream_id="leased")
+        assert len(leases) == 1
+        for by_us, expected in (
+            (now_us - 1, {"leased"}),
+            (now_us, {"leased", "due"}),
+            (now_us + 1, {"leased", "due", "later"}),
+        ):
+            heads = await store.list_streams(
+                ONE, StreamFilter(kind="session", due_by_us=by_us), Page(limit=9)
+            )
+            assert {head.stream_id for head in heads} == expected
+
+
 async def _list_all(
     store: SessionStore, filter: StreamFilter, limit: int, is_ascending: bool
 ) -> list[StreamHead]:

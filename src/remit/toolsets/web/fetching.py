@@ -205,7 +205,7 @@ def parse_url(text: str) -> httpx2.URL:
         raise WebFailure("url_not_allowed", "only http:// and https:// addresses with a host can be fetched")
     if url.userinfo:
         raise WebFailure("url_not_allowed", "an address with a user name or password is not fetched")
-    if "%" in url.host:
+    if "%" in url.host or ".." in url.host or url.host.startswith("."):
         raise WebFailure("invalid_tool_input", "its host is not a host name")
     return url
 

@@ -26,7 +26,7 @@ def main(kind: str, url: str, charset: str, characters_max: int) -> int:
     """The process."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))  # 0 would still give it to a handler
     sys.setrecursionlimit(RECURSION_MAX)
     content = sys.stdin.buffer.read()
     try:
