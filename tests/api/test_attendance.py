@@ -19,7 +19,7 @@ from remit.app.kinds import stream_kinds
 from remit.client.asgi import StreamingASGITransport
 from remit.clock import rfc3339
 from remit.gateway.routing import Router
-from remit.remits.events import RemitPaused, encode_event
+from remit.remits.events import RemitPaused
 from remit.server.app import create_app
 from remit.server.attendance import ABSENCE_SECONDS, ACTOR, LOOK_SECONDS, Attendance
 from remit.server.remit_routes import remit_routes
@@ -270,7 +270,7 @@ async def test_a_pause_that_nobody_stands_by_is_interrupted_since_it_would_go_on
     world = World(tmp_path)
     remit_id = await world.bench.create(**ASKED)
     pause = RemitPaused(id="revt_pause", processed_at=rfc3339(world.clock.now_us()), reason="unavailable")
-    append = Append(stream_id=remit_id, events=(encode_event(pause, key="pause"),))
+    append = Append(stream_id=remit_id, events=(pause.as_row(key="pause"),))
     await world.bench.store.append(PRINCIPAL, append)
     with world.attendance.attending(PRINCIPAL, remit_id):
         await world.clock.advance(LONG_SECONDS)

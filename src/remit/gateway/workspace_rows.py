@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from msgspec import UNSET, UnsetType, field
 
 from remit.session.rows import CallReconciled
 from remit.session.turn_rows import ModelEnded, ModelStarted
 from remit.streams.grants import GrantNote
-from remit.streams.rows import PrivateRow, RowTypes
+from remit.streams.rows import PrivateRow, RowTypes, rows_in
 from remit.values import JsonObject
 
 
@@ -70,14 +72,4 @@ class CapSettled(PrivateRow, frozen=True, kw_only=True, tag="cap.settled"):
     call_id: str
 
 
-ROWS = RowTypes(
-    WorkspaceOpened,
-    DirectCallStarted,
-    DirectCallEnded,
-    AccountGranted,
-    AccountGrantClosed,
-    CapChanged,
-    CapHeld,
-    CapSettled,
-    CallReconciled,
-)
+ROWS = RowTypes(*rows_in(sys.modules[__name__]), CallReconciled)

@@ -201,6 +201,9 @@ class SessionInput:
             return await decide(attempt, attempts_max=GO_ON_ATTEMPTS_MAX)
         return None
 
-    async def _put(self, principal: Principal, session_id: str, event: JsonObject, *, key: str) -> int:
-        appended = await self._children.tell(principal, session_id, events.received(event, key=key))
+    async def _put(
+        self, principal: Principal, session_id: str, event: JsonObject, *, key: str, is_emptying: bool = False
+    ) -> int:
+        row = events.received(event, key=key, is_emptying=is_emptying)
+        appended = await self._children.tell(principal, session_id, row)
         return appended.rows[0].seq

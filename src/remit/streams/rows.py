@@ -4,6 +4,7 @@ version, and what stands in them. Pure."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
@@ -149,6 +150,16 @@ class RowTypes:
         one that this code cannot know."""
         decoder = self._decoders.get(row.type)
         return None if decoder is None else decoder.decode(row.body)
+
+
+def rows_in(*modules: ModuleType) -> Iterator[type[RowBody]]:
+    """Every type of rows that these modules define, in their order."""
+    for module in modules:
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, RowBody) and value.__module__ == module.__name__:
+                row: type[RowBody] = value
+                if row.type_name() != row.__name__:  # a base of others has no type of its own
+                    yield row
 
 
 def provisional(
