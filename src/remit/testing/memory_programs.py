@@ -110,13 +110,17 @@ def start(processes: Mapping[str, Process], argv: Sequence[str]) -> tuple[socket
     """One of the processes, and the socket to speak with it."""
     ours, theirs = socketpair()
     ours.setblocking(False)
+    unopened = [theirs]
 
     async def speak() -> ExecResult:
-        reader, writer = await asyncio.open_connection(sock=theirs)
+        reader, writer = await asyncio.open_connection(sock=unopened.pop())
         with contextlib.closing(writer):
             process = processes.get(argv[0])
             if process is None:
                 return ExecResult(exit_code=127, output=f"{argv[0]}: not found\n".encode())
             return ExecResult(exit_code=await process(reader, writer), output=b"")
 
-    return ours, asyncio.ensure_future(speak())
+    speaking = asyncio.ensure_future(speak())
+    # One that is cancelled before it begins never gets to close what it was given.
+    speaking.add_done_callback(lambda _: [one.close() for one in unopened])
+    return ours, speaking
