@@ -59,7 +59,7 @@ async def open_and_close():
         pass
 
 asyncio.run(open_and_close())
-print([name for name in ("cryptography", "genai_prices", "pathspec") if name in sys.modules])
+print([name for name in ("cryptography", "genai_prices", "mcp", "mcp_types", "pathspec") if name in sys.modules])
 """
 
 
@@ -89,7 +89,7 @@ from remit.cli.entry import main
 try:
     main()
 except SystemExit as ended:
-    print(ended.code, [name for name in ("typer", "pydantic", "cryptography", "pathspec") if name in sys.modules])
+    print(ended.code, [name for name in ("typer", "mcp", "pydantic", "cryptography", "pathspec") if name in sys.modules])
 """
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from socket import socket
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from remit.errors import ToolsUnavailable
 from remit.values import (
@@ -586,6 +586,14 @@ class SandboxProvider(Protocol):
         ...
 
 
+class Listening(NamedTuple):
+    """A socket that listens inside a sandbox."""
+
+    path: str
+    """As programs inside see it."""
+    listener: socket
+
+
 class Sandbox(Protocol):
     """A live isolated machine. Every operation may raise SandboxLost (then only `destroy` is useful) or SandboxRefused
     (a stale epoch, a path outside the roots). A command's own failure is a result, never an exception. Paths are
@@ -670,6 +678,12 @@ class Sandbox(Protocol):
     async def connect(self, port: int) -> socket:
         """A TCP connection to this port of the sandbox's own loopback, non-blocking, perhaps still under way; the caller
         closes it. Raises SandboxRefused when nothing listens there."""
+        ...
+
+    async def listen(self, name: str, *, epoch: int) -> Listening:
+        """A Unix socket that programs inside can connect to, and whose listening end, non-blocking, the caller accepts from
+        and closes: what speaks to a guest needs no network. One of this name before is replaced. Raises SandboxRefused
+        for a name that is none (`a-z`, digits, `-`), and where there can be no sockets."""
         ...
 
     def take_credential_uses(self) -> Sequence[CredentialUse]:

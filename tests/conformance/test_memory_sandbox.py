@@ -13,7 +13,17 @@ from remit.ids import Ids
 from remit.testing.blob_suite import BLOB_CHECKS, BlobCheck
 from remit.testing.memory_blobs import MemoryBlobStore
 from remit.testing.memory_sandbox import MemorySandboxes
-from remit.testing.sandbox_checks import calls, files, grounds, lives, programs, records, shell, trees
+from remit.testing.sandbox_checks import (
+    calls,
+    files,
+    grounds,
+    lives,
+    processes,
+    programs,
+    records,
+    shell,
+    trees,
+)
 from remit.testing.sandbox_checks.given import Bench, a_sandbox, store_tree
 from remit.testing.sandbox_suite import SandboxCheck
 from remit.values import TreeRecord
@@ -23,6 +33,12 @@ pytestmark = pytest.mark.anyio
 CHECKS: list[SandboxCheck] = [
     shell.check_commands_queue_and_each_gets_its_own_output,
     programs.check_exec_timeout_and_unknown_program_are_results,
+    processes.check_a_program_is_spoken_with_until_its_input_ends,
+    processes.check_two_programs_are_spoken_with_beside_each_other,
+    processes.check_an_interrupt_ends_a_program_that_is_spoken_with,
+    processes.check_a_program_that_cannot_be_started_has_ended,
+    processes.check_a_program_is_started_once_and_by_the_newest_epoch_alone,
+    processes.check_a_program_that_is_spoken_with_ends_with_its_sandbox,
     calls.check_a_call_id_runs_once_and_is_remembered,
     calls.check_interrupt_ends_a_call_without_an_exit_code,
     calls.check_stale_epoch_is_refused_and_changes_nothing,

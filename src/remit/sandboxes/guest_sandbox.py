@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from remit.errors import SandboxLost, SandboxRefused
+from remit.interfaces import Listening
 from remit.sandboxes.cgroups import Cgroup
 from remit.sandboxes.connection import ANSWER_SECONDS, Answer, Connection
 from remit.sandboxes.lane import Lane
@@ -259,6 +260,12 @@ class GuestSandbox:
         tag = self._lane.tag()
         await self._call("connect", {"tag": tag, "port": port})
         return self._lane.take(tag)
+
+    async def listen(self, name: str, *, epoch: int) -> Listening:
+        """See `interfaces.Sandbox`."""
+        tag = self._lane.tag()
+        answer = await self._call("listen", {"tag": tag, "name": name, "epoch": epoch})
+        return Listening(path=str(answer.header["path"]), listener=self._lane.take(tag))
 
     async def replace_uploads(self, tree_digest: str | None) -> bool:
         """See `interfaces.Sandbox`."""

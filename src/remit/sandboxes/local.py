@@ -180,6 +180,8 @@ class LocalProvider:
                     "open_files": OPEN_FILES,
                 },
                 "file_bytes_max": limits.file_bytes,
+                # Not below the folder: a path of a socket has 107 bytes.
+                "sockets": f"/tmp/remit/sockets/{folder.name}",
                 "prefixes": [
                     ["/workspace", workspace],
                     [HOSTED_WORKSPACE, workspace],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from socket import socket
+from socket import socket, socketpair
 from typing import TYPE_CHECKING, NamedTuple
 
 from remit.values import ExecResult
@@ -106,11 +106,21 @@ async def _echo_back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 PROCESSES: dict[str, Process] = {"cat": _echo_back}
 
 
-async def speak(processes: Mapping[str, Process], argv: Sequence[str], theirs: socket) -> ExecResult:
-    """Run one of the processes over this socket."""
-    reader, writer = await asyncio.open_connection(sock=theirs)
-    with contextlib.closing(writer):
-        process = processes.get(argv[0])
-        if process is None:
-            return ExecResult(exit_code=127, output=f"{argv[0]}: not found\n".encode())
-        return ExecResult(exit_code=await process(reader, writer), output=b"")
+def start(processes: Mapping[str, Process], argv: Sequence[str]) -> tuple[socket, asyncio.Task[ExecResult]]:
+    """One of the processes, and the socket to speak with it."""
+    ours, theirs = socketpair()
+    ours.setblocking(False)
+    unopened = [theirs]
+
+    async def speak() -> ExecResult:
+        reader, writer = await asyncio.open_connection(sock=unopened.pop())
+        with contextlib.closing(writer):
+            process = processes.get(argv[0])
+            if process is None:
+                return ExecResult(exit_code=127, output=f"{argv[0]}: not found\n".encode())
+            return ExecResult(exit_code=await process(reader, writer), output=b"")
+
+    speaking = asyncio.ensure_future(speak())
+    # One that is cancelled before it begins never gets to close what it was given.
+    speaking.add_done_callback(lambda _: [one.close() for one in unopened])
+    return ours, speaking

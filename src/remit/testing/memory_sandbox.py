@@ -15,14 +15,14 @@ import posixpath
 import re
 import shlex
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from socket import socket, socketpair
+from socket import socket
 from typing import Any
 
 from remit.clock import Clock
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
-from remit.interfaces import BlobStore
-from remit.testing.memory_programs import PROCESSES, PROGRAMS, Process, Program, speak
+from remit.interfaces import BlobStore, Listening
+from remit.testing.memory_programs import PROCESSES, PROGRAMS, Process, Program, start
 from remit.testing.memory_record import MemoryRecord
 from remit.testing.memory_trees import ROOTS, folders_above, path_inside, replace_uploads, restore
 from remit.values import (
@@ -194,11 +194,7 @@ class MemorySandbox:
         self._require(request.epoch)
         if request.call_id in self._calls:
             raise SandboxRefused(f"the call {request.call_id} was made before")
-        ours, theirs = socketpair()
-        ours.setblocking(False)
-        self._calls[request.call_id] = asyncio.ensure_future(
-            speak(self._provider.processes, request.argv, theirs)
-        )
+        ours, self._calls[request.call_id] = start(self._provider.processes, request.argv)
         return ours
 
     async def restart_shell(self, *, epoch: int) -> None:
@@ -413,6 +409,9 @@ class MemorySandbox:
 
     async def connect(self, port: int) -> socket:
         raise SandboxRefused(f"nothing listens on port {port}")
+
+    async def listen(self, name: str, *, epoch: int) -> Listening:
+        raise SandboxRefused("in memory there are no sockets")
 
     def take_credential_uses(self) -> Sequence[CredentialUse]:
         return ()

@@ -398,6 +398,7 @@ class BubblewrapProvider:
                     "core_bytes": 1,
                 },
                 "file_bytes_max": limits.file_bytes,
+                "sockets": "/tmp/remit/sockets",
                 "prefixes": [],
                 "roots": ["/"],
                 "shell": "/bin/bash",

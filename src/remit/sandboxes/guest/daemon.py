@@ -16,7 +16,7 @@ from .capture import Kept
 from .control import Control
 from .files import read_file, write_file
 from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl, signal
-from .network import Lane, connect, listen, services
+from .network import Lane, connect, listen, listen_at, remove_sockets, services
 from .paths import Paths, Refused
 from .processes import kill_all, kill_below, kill_leftovers
 from .searches import Searches, glob_work, grep_work
@@ -45,7 +45,8 @@ class Daemon:
         self._poll.register(control, select.EPOLLIN)
         self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _nothing)
+        # Without a handler the wake-up descriptor stays silent.
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._poll.register(self._wake, select.EPOLLIN)
         os.umask(0o022)
@@ -77,6 +78,7 @@ class Daemon:
         for pid in self._roots():
             kill_below(pid)
         kill_leftovers(())
+        remove_sockets(self._sockets)
 
     # ------------------------------------------------------------------------------------------------ events
 
@@ -139,6 +141,7 @@ class Daemon:
         self._environment: dict[str, str] = request["environment"]
         self._limits: dict[str, int] = request["limits"]
         self._file_bytes_max: int = request["file_bytes_max"]
+        self._sockets: str = request["sockets"]
         self._paths = Paths(request["prefixes"], request["roots"])
         self._trees = TreeReader(self._paths)
         os.environ.clear()
@@ -156,7 +159,7 @@ class Daemon:
         self._start_shell(self._shell)
         return {"pid": os.getpid()}, b""
 
-    def do_ping(self, _number: int, _request: dict[str, Any], _payload: bytes) -> Answer:
+    def do_ping(self, *_request: Any) -> Answer:
         return {}, b""
 
     def do_shell(self, number: int, request: dict[str, Any], payload: bytes) -> Answer | None:
@@ -203,9 +206,8 @@ class Daemon:
     def do_open_process(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
         if self._memory.find(request["call_id"]) is not None or self._running(request["call_id"]) is not None:
             raise Refused(f"the call {request['call_id']} was made before")
-        call = Call(request["call_id"], None, request["output_bytes_max"])
         program, spoken_with = Program.open(
-            call,
+            Call(request["call_id"], None, request["output_bytes_max"]),
             request["argv"],
             environment=self._environment | request["environment"],
             working_directory=self._paths.real(request["working_directory"]),
@@ -245,6 +247,11 @@ class Daemon:
     def do_connect(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
         self._lane.hand_over(request["tag"], connect(request["port"]))
         return {}, b""
+
+    def do_listen(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
+        path, listener = listen_at(self._sockets, request["name"])
+        self._lane.hand_over(request["tag"], listener)
+        return {"path": path}, b""
 
     def do_call_status(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
         ended = self._memory.find(request["call_id"])
@@ -464,10 +471,6 @@ class Daemon:
         if shell is not None and call is not None and not call.cut and call.deadline <= now:
             call.cut = "timeout"
             self._kill_shell(shell)
-
-
-def _nothing(_number: int, _frame: object) -> None:
-    """SIGCHLD needs a handler, or the wake-up descriptor stays silent."""
 
 
 def main(control: int, lane: int) -> None:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 LISTENER_BACKLOG = 128
+SOCKET_NAME_CHARACTERS_MAX = 32
 SERVICES_MAX = 64
 COMMAND_CHARACTERS_MAX = 200
+_SOCKET_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _TABLE_BYTES_MAX = 4 << 20
 _LISTENING = b"0A"
 _IN_PROGRESS = 115
@@ -54,6 +56,29 @@ def listen(port: int) -> socket.socket:
     listener.bind((LOOPBACK, port))
     listener.listen(LISTENER_BACKLOG)
     return listener
+
+
+def listen_at(folder: str, name: str) -> tuple[str, socket.socket]:
+    """The path of a Unix socket of this name in the folder, and its listener. Raises Refused."""
+    if not 0 < len(name) <= SOCKET_NAME_CHARACTERS_MAX or not set(name) <= _SOCKET_NAME:
+        raise Refused(f"{name!r} names no socket: small letters, digits and `-`")
+    module = sockets()
+    os.makedirs(folder, exist_ok=True)
+    path = f"{folder}/{name}"
+    if os.path.lexists(path):
+        os.unlink(path)
+    listener = module.socket(module.AF_UNIX, module.SOCK_STREAM | module.SOCK_CLOEXEC)
+    listener.bind(path)
+    listener.listen(LISTENER_BACKLOG)
+    return path, listener
+
+
+def remove_sockets(folder: str) -> None:
+    """Where the folder outlives the sandbox."""
+    if os.path.isdir(folder):
+        for name in os.listdir(folder):
+            os.unlink(f"{folder}/{name}")
+        os.rmdir(folder)
 
 
 def connect(port: int) -> socket.socket:

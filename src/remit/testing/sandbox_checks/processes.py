@@ -99,3 +99,34 @@ async def check_a_program_that_is_spoken_with_ends_with_its_sandbox(bench: Bench
         spoken_with = await _open(hands, "talk", "cat")
     with spoken_with:
         assert await _hear(spoken_with) == b""
+
+
+_CONNECTS = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(b'hello'); print(s.recv(9))"
+
+
+async def check_a_program_reaches_a_socket_that_listens_inside(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        path, listener = await hands.sandbox.listen("door", epoch=EPOCH)
+        with listener:
+            calling = asyncio.ensure_future(hands.exec("python3", "-c", _CONNECTS, path))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                accepted, _ = await asyncio.get_running_loop().sock_accept(listener)
+            with accepted:
+                assert await _hear(accepted, 5) == b"hello"
+                await _say(accepted, b"welcome")
+                result = await calling
+            assert (result.exit_code, result.output) == (0, b"b'welcome'\n")
+
+
+async def check_a_socket_is_replaced_by_one_of_its_name_and_no_other_name_is_taken(bench: Bench) -> None:
+    async with a_sandbox(bench) as hands:
+        first, second = [await hands.sandbox.listen("door", epoch=EPOCH) for _ in range(2)]
+        first.listener.close()
+        second.listener.close()
+        assert first.path == second.path
+        for name in ("", "../door", "a/b", "x" * 33):
+            try:
+                (await hands.sandbox.listen(name, epoch=EPOCH)).listener.close()
+            except SandboxRefused:
+                continue
+            raise AssertionError(f"{name!r} was taken")
