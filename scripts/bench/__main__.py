@@ -2,7 +2,7 @@
 
 python scripts/bench [--only W1,W2] [--scale 0.1] [--json FILE]
 
-The scripted model answers at once, so this is what Remit itself costs. `--scale 1` runs every workload at its full
+The models answer at once, from a server of their own over HTTP, so this is what Remit itself costs. `--scale 1` runs every workload at its full
 size (W3: 10,000 sessions, W6: 20 crashes among 1,000 sessions, W7: 500 streams); the default takes some minutes.
 """
 
@@ -20,8 +20,8 @@ from pathlib import Path
 
 from crashes import crashes
 from limits import echo_ms, echo_rate, shell_ms, start_ms, sync_ms
-from processes import Process, Server, model_server, raw_server
-from sessions import SCRIPTS, SESSIONS, idle_sessions, long_history, many_turns, one_turn
+from processes import Server, model_server, raw_server, yardstick
+from sessions import SESSIONS, idle_sessions, long_history, many_turns, one_turn
 from streams import model_streams, watchers
 from table import HEADER, Report, plot_of
 from wire import Target
@@ -63,17 +63,19 @@ async def _one(name: str, report: Report, raw: Target, folder: Path) -> None:
 
 async def _served(name: str, report: Report, raw: Target, folder: Path) -> None:
     """A workload on a server with an empty data folder."""
-    paced: Process | None = model_server(folder) if name in ("W5", "W7") else None
-    model = Target(*await paced.address()) if paced is not None else None
-    url = f"http://{model.host}:{model.port}" if model is not None else None
-    server = Server(folder, SCRIPTS, anthropic_url=url)
+    models = model_server(folder)
+    model = Target(*await models.address())
+    url = f"http://{model.host}:{model.port}"
+    server = Server(folder, model_url=url)
+    least = yardstick(folder, url) if name == "W1" else None
     try:
         target = await server.start()
         await server.settle()
         if name == "W1":
             echo = await echo_ms(raw)
             floor = echo + 2 * sync_ms(folder) + shell_ms()
-            await one_turn(server, target, report, floor_ms=floor, echo_ms=echo)
+            assert least is not None
+            await one_turn(server, target, least, report, floor_ms=floor, echo_ms=echo)
         elif name == "W2":
             ceilings = {count: await echo_rate(raw, count) for count in SESSIONS}
             await many_turns(target, report, ceilings=ceilings)
@@ -84,12 +86,10 @@ async def _served(name: str, report: Report, raw: Target, folder: Path) -> None:
         elif name == "W5":
             await watchers(server, target, raw, report)
         else:
-            assert model is not None
             await model_streams(server, target, model, report)
     finally:
-        server.stop()
-        if paced is not None:
-            paced.stop()
+        for process in (server, models, *((least,) if least is not None else ())):
+            process.stop()
 
 
 def _sandboxes(report: Report) -> None:

@@ -1,4 +1,4 @@
-"""The processes that are measured: `remit up`, the raw ASGI server, the model server that keeps a pace."""
+"""The processes that are measured: `remit up`, the yardstick, the raw ASGI server; and the model server behind them."""
 
 from __future__ import annotations
 
@@ -58,6 +58,10 @@ class Process:
             await asyncio.sleep(0.002)
         raise RuntimeError(f"it does not serve: {self._log.read_text()[-2000:]}")
 
+    def cpu_seconds(self) -> float:
+        """Of it and its own helper processes."""
+        return sum(map(_cpu_seconds, [self.pid, *_children(self.pid)]))
+
     def stop(self) -> None:
         """End it in order."""
         if self._process.poll() is None:
@@ -79,9 +83,9 @@ class Server:
     def __init__(
         self,
         folder: Path,
-        scripts: Mapping[str, Any],
+        scripts: Mapping[str, Any] | None = None,
         *,
-        anthropic_url: str | None = None,
+        model_url: str | None = None,
         program: Sequence[str] = (sys.executable, "-m", "remit.cli", "up"),
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -89,19 +93,16 @@ class Server:
         self._program = [*program]
         self._environment = {
             "REMIT_DATA": str(folder / "data"),
-            "REMIT_SCRIPTED": str(folder / "scripts"),
             "REMIT_PORT": "0",
             "REMIT_SANDBOX_IDLE_SECONDS": "600",
+            "REMIT_SCRIPTED": str(folder / "scripts"),
             "REMIT_MODEL_CALLS": "500",
             **(environment or {}),
         }
-        if anthropic_url is not None:
-            self._environment |= {
-                "REMIT_ANTHROPIC_API_KEY": "bench",
-                "REMIT_ANTHROPIC_BASE_URL": anthropic_url,
-            }
+        if model_url is not None:
+            self._environment |= {"REMIT_ANTHROPIC_API_KEY": "bench", "REMIT_ANTHROPIC_BASE_URL": model_url}
         (folder / "scripts").mkdir(exist_ok=True)
-        for name, script in scripts.items():
+        for name, script in (scripts or {}).items():
             (folder / "scripts" / f"{name}.json").write_text(json.dumps(script))
 
     async def start(self) -> Target:
@@ -116,7 +117,7 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Of the server and its own helper processes (spawner, egress proxy), not of what runs in sandboxes."""
-        return sum(map(_cpu_seconds, [self.process.pid, *_children(self.process.pid)]))
+        return self.process.cpu_seconds()
 
     def resident_bytes(self) -> int:
         """Of the server's process."""
@@ -131,9 +132,15 @@ def raw_server(folder: Path) -> Process:
     return Process([sys.executable, str(HERE / "raw.py")], folder, "raw", {})
 
 
+def yardstick(folder: Path, model_url: str) -> Process:
+    """The least that a durable agent server can be: `yardstick.py`."""
+    arguments = [sys.executable, str(HERE / "yardstick.py"), str(folder / "yardstick.db"), model_url]
+    return Process(arguments, folder, "yardstick", {})
+
+
 def model_server(folder: Path) -> Process:
-    """Speaks the Anthropic protocol at a given pace."""
-    return Process([sys.executable, str(HERE / "paced_model.py")], folder, "model", {})
+    """Speaks the Anthropic protocol, at once or at a given pace."""
+    return Process([sys.executable, str(HERE / "model.py")], folder, "model", {})
 
 
 def _children(pid: int) -> list[int]:

@@ -49,7 +49,7 @@ async def run(name: str, scale: float, folder: Path) -> int:
     )
     model = Target(*await process.address()) if process is not None else None
     url = f"http://{model.host}:{model.port}" if model is not None else None
-    server = Server(folder, SCRIPTS, anthropic_url=url)
+    server = Server(folder, SCRIPTS, model_url=url)
     try:
         shape = Shape(server=server, target=await server.start(), scale=scale, model=model)
         await SHAPES[name](shape)

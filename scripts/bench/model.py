@@ -1,7 +1,8 @@
-"""A model server that speaks the Anthropic protocol and answers at a pace: every delta carries the time it was sent.
+"""A model server that speaks the Anthropic protocol over HTTP: the last user message says how it answers.
 
-The last user message says how: "pace TOKENS_PER_SECOND TOKENS". One ticker writes for all streams, so that this server
-is not what is measured.
+"pace TOKENS_PER_SECOND TOKENS": at that pace; every delta carries the time it was sent, and one ticker writes for all
+streams, so that this server is not what is measured. "go": at once, in one write: a use of `bash` where the call
+offers it, then words.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ TICK_SECONDS = 0.001
 UNSENT_BYTES_MAX = 1 << 20
 """Whoever does not read gets nothing more until they do."""
 ASKED = re.compile(rb"pace (\d+) (\d+)")
+GO, RESULT, SHELL = b'"text":"go"', b'"tool_result"', b'"name":"bash"'
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 NOTHING = b'{"data":[],"has_more":false,"input_tokens":10}'
@@ -51,6 +53,41 @@ BEGIN = HEAD + chunk(
     + frame("content_block_start", index=0, content_block={"type": "text", "text": ""})
 )
 BEFORE, AFTER = frame("content_block_delta", index=0, delta={"type": "text_delta", "text": "@ "}).split(b"@ ")
+
+
+def at_once(block: dict[str, Any], delta: dict[str, Any], stop_reason: str) -> bytes:  # Any: JSON
+    """A whole answer of one block."""
+    return (
+        HEAD
+        + chunk(
+            frame("message_start", message=MESSAGE)
+            + frame("content_block_start", index=0, content_block=block)
+            + frame("content_block_delta", index=0, delta=delta)
+            + frame("content_block_stop", index=0)
+            + frame(
+                "message_delta",
+                delta={"stop_reason": stop_reason, "stop_sequence": None},
+                usage={"output_tokens": 20},
+            )
+            + frame("message_stop")
+        )
+        + b"0\r\n\r\n"
+    )
+
+
+COMMAND = json.dumps({"command": "echo hi"})
+WORDS = at_once({"type": "text", "text": ""}, {"type": "text_delta", "text": "It said hi."}, "end_turn")
+
+
+def use(number: int) -> bytes:
+    """An answer that runs a command; its id is its own."""
+    block = {"type": "tool_use", "id": f"toolu_bench{number:015}", "name": "bash", "input": {}}
+    return at_once(block, {"type": "input_json_delta", "partial_json": COMMAND}, "tool_use")
+
+
+def answer_at_once(body: bytes, number: int) -> bytes:
+    """To the newest "go", or to the result of the command that it asked for."""
+    return use(number) if SHELL in body and body.rfind(GO) > body.rfind(RESULT) else WORDS
 
 
 def end(tokens: int) -> bytes:
@@ -108,8 +145,9 @@ class Streams:
 class Caller(asyncio.Protocol):
     """One connection: requests one after the other."""
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, streams: Streams, numbers: Iterator[int]) -> None:
         self._streams = streams
+        self._numbers = numbers
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -124,17 +162,20 @@ class Caller(asyncio.Protocol):
         if not found or len(body) < size:
             return
         self._buffer = body[size:]
-        asked = ASKED.findall(body[:size])
-        if not head.startswith(b"POST /v1/messages ") or not asked:
+        body = body[:size]
+        asked = ASKED.findall(body)
+        if not head.startswith(b"POST /v1/messages "):
             self._transport.write(PLAIN)
+        elif not asked:
+            self._transport.write(answer_at_once(body, next(self._numbers)))
         else:
             self._streams.begin(self._transport, rate=int(asked[-1][0]), tokens=int(asked[-1][1]))
 
 
 async def main() -> None:
-    streams = Streams()
+    streams, numbers = Streams(), count()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Caller(streams), "127.0.0.1", 0, backlog=2048
+        lambda: Caller(streams, numbers), "127.0.0.1", 0, backlog=2048
     )
     print(f"serves http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await streams.write()
