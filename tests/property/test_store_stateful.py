@@ -1,4 +1,4 @@
-"""Any sequence of calls does to the SQLite store what it does to the memory store, its oracle."""
+"""Any sequence of calls does to the durable stores what it does to the memory store, their oracle."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from postgres_server import empty_database
 from remit.errors import RemitError
 from remit.interfaces import SessionStore
 from remit.stores.memory import MemorySessionStore
+from remit.stores.postgres.server import open_session_store as open_session_store_on_postgres
 from remit.stores.sqlite.folder import open_session_store
-from remit.stores.sqlite.session_store import SqliteSessionStore
 from remit.testing.clock import FakeClock
 from remit.values import (
     Append,
@@ -92,23 +93,30 @@ outboxes = st.lists(st.builds(OutboxItem, target_stream_id=streams, event=events
 class StoreAgainstOracle(RuleBasedStateMachine):
     """Every rule does one call on both stores and compares what came of it."""
 
+    async def opened(self) -> SessionStore:
+        """The store, with what was put into it before."""
+        raise NotImplementedError
+
+    def dispose(self) -> None:
+        """Nothing of it is needed any more."""
+
     @initialize()
     def open(self) -> None:
         self.runner = asyncio.Runner()
         self.clock = FakeClock()
-        self.folder = Path(tempfile.mkdtemp())
         self.oracle = MemorySessionStore(self.clock)
-        self.store = self.reopened()
         self.leases: list[Lease] = []
+        self.begin()
+        self.store = self.runner.run(self.opened())
 
-    def reopened(self) -> SqliteSessionStore:
-        return self.runner.run(open_session_store(self.folder, self.clock))
+    def begin(self) -> None:
+        """An empty place for the store."""
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self.runner.run(self.store.close())
+            self.dispose()
             self.runner.close()
-            shutil.rmtree(self.folder)
 
     def both(self, call: Callable[[SessionStore], Awaitable[Result]]) -> Result | None:
         """Call both; None when both refused in the same way."""
@@ -261,7 +269,7 @@ class StoreAgainstOracle(RuleBasedStateMachine):
     @rule()
     def close_and_open_again(self) -> None:
         self.runner.run(self.store.close())
-        self.store = self.reopened()
+        self.store = self.runner.run(self.opened())
 
     @rule(
         principal=principals,
@@ -319,5 +327,31 @@ class StoreAgainstOracle(RuleBasedStateMachine):
             assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
 
 
-TestStoreAgainstOracle = StoreAgainstOracle.TestCase
-TestStoreAgainstOracle.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+class SqliteAgainstOracle(StoreAgainstOracle):
+    def begin(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+
+    async def opened(self) -> SessionStore:
+        return await open_session_store(self.folder, self.clock)
+
+    def dispose(self) -> None:
+        shutil.rmtree(self.folder)
+
+
+class PostgresAgainstOracle(StoreAgainstOracle):
+    def begin(self) -> None:
+        self.given = empty_database()
+        self.url = self.runner.run(self.given.__aenter__())
+
+    async def opened(self) -> SessionStore:
+        return await open_session_store_on_postgres(self.url, self.clock, name="test", connections=3)
+
+    def dispose(self) -> None:
+        self.runner.run(self.given.__aexit__(None, None, None))
+
+
+TestSqliteAgainstOracle = SqliteAgainstOracle.TestCase
+TestSqliteAgainstOracle.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+TestPostgresAgainstOracle = PostgresAgainstOracle.TestCase
+TestPostgresAgainstOracle.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
