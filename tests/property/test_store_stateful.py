@@ -233,11 +233,11 @@ class StoreAgainstOracle(RuleBasedStateMachine):
         self.both(lambda store: store.renew(leases, lease_seconds=seconds))
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data(), seen_seq=st.integers(0, 12), wake_in_us=st.none() | in_us)
-    def release(self, data: st.DataObject, seen_seq: int, wake_in_us: int | None) -> None:
+    @rule(data=st.data(), seen_seq=st.integers(0, 12), wake_in_us=st.none() | in_us, is_near=st.booleans())
+    def release(self, data: st.DataObject, seen_seq: int, wake_in_us: int | None, is_near: bool) -> None:
         lease = data.draw(st.sampled_from(self.leases))
         at_us = None if wake_in_us is None else self.clock.now_us() + wake_in_us
-        self.both(lambda store: store.release(lease, seen_seq=seen_seq, wake_at_us=at_us))
+        self.both(lambda store: store.release(lease, seen_seq=seen_seq, wake_at_us=at_us, is_near=is_near))
 
     @rule(principal=principals, stream_id=streams, wake_in_us=in_us)
     def wake(self, principal: Principal, stream_id: str, wake_in_us: int) -> None:
@@ -312,7 +312,8 @@ class StoreAgainstOracle(RuleBasedStateMachine):
             self.both(lambda store, id=stream_id: store.grants(ONE, id))
             self.both(lambda store, id=stream_id: store.read(ONE, id))
             self.both(lambda store, id=stream_id: store.checkpoint(ONE, id))
-        self.both(lambda store: store.next_wake_us(["session", "remit"]))
+        for owner in (None, "a"):
+            self.both(lambda store, owner=owner: store.next_wake_us(["session", "remit"], owner=owner))
         self.both(lambda store: store.list_streams(ONE, StreamFilter(kind="session"), Page(limit=5)))
 
     @invariant()

@@ -13,17 +13,19 @@ from collections.abc import Mapping, Sequence
 from remit.stores.fair_turns import Due, in_turns
 from remit.stores.postgres.appends import no_such_stream
 from remit.stores.postgres.connection import Connection
-from remit.values import Lease, StreamKind
+from remit.values import NEAR_US, Lease, StreamKind
 
 _DUE_WAKES = """
 SELECT wake_at_us, stream_id, workspace_id FROM streams
 WHERE wake_at_us <= $1 AND owner IS NULL AND deleted_at_us IS NULL AND kind = ANY($2::text[])
+  AND (near IS NULL OR near = $4 OR wake_at_us <= $5)
 ORDER BY wake_at_us, stream_id LIMIT $3
 """
 
 _DUE_WAKES_OF_ONE = """
 SELECT wake_at_us, stream_id, workspace_id FROM streams
-WHERE workspace_id = $4 AND wake_at_us <= $1 AND owner IS NULL AND deleted_at_us IS NULL AND kind = ANY($2::text[])
+WHERE workspace_id = $6 AND wake_at_us <= $1 AND owner IS NULL AND deleted_at_us IS NULL AND kind = ANY($2::text[])
+  AND (near IS NULL OR near = $4 OR wake_at_us <= $5)
 ORDER BY wake_at_us, stream_id LIMIT $3
 """
 
@@ -51,11 +53,14 @@ ORDER BY lease_until_us, stream_id LIMIT $3
 _DUE_STREAM = """
 SELECT 0::bigint, stream_id, workspace_id FROM streams
 WHERE stream_id = $3 AND deleted_at_us IS NULL AND kind = ANY($2::text[])
-  AND (CASE WHEN owner IS NULL THEN wake_at_us ELSE lease_until_us END) <= $1
+  AND CASE
+    WHEN owner IS NOT NULL THEN lease_until_us <= $1
+    WHEN near IS NULL OR near = $4 THEN wake_at_us <= $1
+    ELSE wake_at_us <= $5 END
 """
 
 _TAKE = """
-UPDATE streams SET epoch = epoch + 1, owner = $2, lease_until_us = $3, wake_at_us = NULL
+UPDATE streams SET epoch = epoch + 1, owner = $2, lease_until_us = $3, wake_at_us = NULL, near = NULL
 WHERE stream_id = ANY($4::text[]) AND deleted_at_us IS NULL
   AND (CASE WHEN owner IS NULL THEN wake_at_us ELSE lease_until_us END) <= $1
 RETURNING stream_id, workspace_id, kind, epoch
@@ -72,6 +77,7 @@ _RELEASE = """
 UPDATE streams SET
     owner = NULL,
     lease_until_us = 0,
+    near = CASE WHEN $7 THEN owner END,
     wake_at_us = least(wake_at_us, CASE WHEN head_seq > $4 THEN $5::bigint ELSE $6::bigint END)
 WHERE stream_id = $1 AND epoch = $2 AND owner = $3 AND deleted_at_us IS NULL
 """
@@ -85,7 +91,11 @@ RETURNING stream_id
 _NEXT_WAKE = """
 SELECT least(
     (SELECT min(wake_at_us) FROM streams
-     WHERE wake_at_us IS NOT NULL AND owner IS NULL AND deleted_at_us IS NULL AND kind = ANY($2::text[])),
+     WHERE wake_at_us IS NOT NULL AND owner IS NULL AND deleted_at_us IS NULL AND kind = ANY($2::text[])
+       AND (near IS NULL OR near = $3)),
+    (SELECT min(wake_at_us) + $4 FROM streams
+     WHERE wake_at_us IS NOT NULL AND owner IS NULL AND deleted_at_us IS NULL AND kind = ANY($2::text[])
+       AND near IS NOT NULL),
     (SELECT min(lease_until_us) FROM streams
      WHERE lease_until_us <= $1 AND owner IS NOT NULL AND deleted_at_us IS NULL AND kind = ANY($2::text[])))
 """
@@ -95,6 +105,7 @@ UPDATE streams SET
     epoch = epoch + 1,
     owner = NULL,
     lease_until_us = 0,
+    near = NULL,
     wake_at_us = CASE WHEN owner IS NULL AND wake_at_us IS NULL THEN NULL ELSE least(wake_at_us, $1::bigint) END
 """
 
@@ -117,9 +128,11 @@ async def claim(
     while len(leases) < limit:
         room = limit - len(leases)
         if stream_id is None:
-            due = await _find_due(connection, now_us, list(kinds), room, taken_of, each_max)
+            due = await _find_due(connection, owner, now_us, list(kinds), room, taken_of, each_max)
         else:
-            due = await _rows(connection, _DUE_STREAM, now_us, list(kinds), stream_id)
+            due = await _rows(
+                connection, _DUE_STREAM, now_us, list(kinds), stream_id, owner, now_us - NEAR_US
+            )
         chosen = in_turns(due, limit=room, running=taken_of, each_max=each_max)
         taken = {row[0]: row for row in await connection.fetch(_TAKE, now_us, owner, until_us, chosen)}
         for id in chosen:
@@ -143,6 +156,7 @@ async def claim(
 
 async def _find_due(
     connection: Connection,
+    owner: str,
     now_us: int,
     kinds: list[StreamKind],
     limit: int,
@@ -150,13 +164,14 @@ async def _find_due(
     each_max: int | None,
 ) -> list[Due]:
     """All there are, or, when more are due than may be taken, enough of each workspace's."""
-    wakes = await _rows(connection, _DUE_WAKES, now_us, kinds, limit + 1)
+    wakes = await _rows(connection, _DUE_WAKES, now_us, kinds, limit + 1, owner, now_us - NEAR_US)
     if len(wakes) > limit:
         wakes = list[Due]()
         for (workspace_id,) in await connection.fetch(_WAKING_WORKSPACES):
             room = limit if each_max is None else min(limit, each_max - running.get(workspace_id, 0))
             if room > 0:
-                wakes += await _rows(connection, _DUE_WAKES_OF_ONE, now_us, kinds, room, workspace_id)
+                asked = (now_us, kinds, room, owner, now_us - NEAR_US, workspace_id)
+                wakes += await _rows(connection, _DUE_WAKES_OF_ONE, *asked)
     return wakes + await _rows(connection, _LAPSED_LEASES, now_us, kinds, limit)
 
 
@@ -181,11 +196,17 @@ async def renew(connection: Connection, leases: Sequence[Lease], *, until_us: in
 
 
 async def release(
-    connection: Connection, lease: Lease, *, seen_seq: int, wake_at_us: int | None, now_us: int
+    connection: Connection,
+    lease: Lease,
+    *,
+    seen_seq: int,
+    wake_at_us: int | None,
+    is_near: bool,
+    now_us: int,
 ) -> None:
     """End a lease, if it still stands."""
     await connection.execute(
-        _RELEASE, lease.stream_id, lease.epoch, lease.owner, seen_seq, now_us, wake_at_us
+        _RELEASE, lease.stream_id, lease.epoch, lease.owner, seen_seq, now_us, wake_at_us, is_near
     )
 
 
@@ -195,9 +216,11 @@ async def wake(connection: Connection, workspace_id: str, stream_id: str, *, at_
         raise no_such_stream(stream_id)
 
 
-async def next_wake_us(connection: Connection, kinds: Sequence[StreamKind], *, now_us: int) -> int | None:
+async def next_wake_us(
+    connection: Connection, kinds: Sequence[StreamKind], *, owner: str | None, now_us: int
+) -> int | None:
     """The earliest time at which something can be claimed, live leases left out."""
-    return await connection.fetchval(_NEXT_WAKE, now_us, list(kinds))
+    return await connection.fetchval(_NEXT_WAKE, now_us, list(kinds), owner, NEAR_US)
 
 
 async def raise_epochs(connection: Connection, *, now_us: int) -> None:

@@ -297,6 +297,17 @@ class PostgresSessionStore:
             raise no_such_stream(stream_id)
         return [row for row in found if row[0] is not None]
 
+    async def positions(self, stream_ids: Sequence[str]) -> Mapping[str, int]:
+        """How far these streams of any workspace have come; deleted ones are left out. See `bus.shared`."""
+        found = await self._database.run(
+            lambda connection: connection.fetch(
+                "SELECT stream_id, head_seq FROM streams WHERE stream_id = ANY($1::text[]) AND deleted_at_us IS NULL",
+                list(stream_ids),
+            ),
+            patience_seconds=0.0,
+        )
+        return {stream_id: head_seq for stream_id, head_seq in found}
+
     # --------------------------------------------------------------------------------- wakes and leases
 
     async def claim(
@@ -333,10 +344,17 @@ class PostgresSessionStore:
 
         return await self._database.run(run)
 
-    async def release(self, lease: Lease, *, seen_seq: int, wake_at_us: int | None) -> None:
+    async def release(
+        self, lease: Lease, *, seen_seq: int, wake_at_us: int | None, is_near: bool = False
+    ) -> None:
         await self._database.run(
             lambda connection: lease_rows.release(
-                connection, lease, seen_seq=seen_seq, wake_at_us=wake_at_us, now_us=self._clock.now_us()
+                connection,
+                lease,
+                seen_seq=seen_seq,
+                wake_at_us=wake_at_us,
+                is_near=is_near,
+                now_us=self._clock.now_us(),
             )
         )
 
@@ -345,9 +363,11 @@ class PostgresSessionStore:
             lambda connection: lease_rows.wake(connection, principal.workspace_id, stream_id, at_us=at_us)
         )
 
-    async def next_wake_us(self, kinds: Sequence[StreamKind]) -> int | None:
+    async def next_wake_us(self, kinds: Sequence[StreamKind], *, owner: str | None = None) -> int | None:
         return await self._database.run(
-            lambda connection: lease_rows.next_wake_us(connection, kinds, now_us=self._clock.now_us())
+            lambda connection: lease_rows.next_wake_us(
+                connection, kinds, owner=owner, now_us=self._clock.now_us()
+            )
         )
 
     async def raise_epochs(self) -> None:

@@ -10,6 +10,7 @@ CREATE TABLE streams (
     revision BIGINT NOT NULL, -- one more with every append: accounts may change where the head does not
     epoch BIGINT NOT NULL,
     owner TEXT COLLATE "C",
+    near TEXT COLLATE "C", -- who keeps something for it, and so gets it before others
     lease_until_us BIGINT NOT NULL,
     wake_at_us BIGINT,
     created_at_us BIGINT NOT NULL,
