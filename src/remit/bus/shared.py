@@ -72,7 +72,7 @@ class SharedBus:
     async def look(self) -> None:
         """Tell readers of what has come since the last look."""
         read = [stream_id for stream_id in self._own.read_streams() if stream_id != ALL_STREAMS]
-        found = await self._positions.positions(read) if read else {}
+        found: Mapping[str, int] = await self._positions.positions(read) if read else {}
         # Who began to read between two looks has read the log itself; the first hint may tell it what it knows.
         before, self._known = self._known, {}
         for stream_id in read:

@@ -306,7 +306,7 @@ class PostgresSessionStore:
             ),
             patience_seconds=0.0,
         )
-        return {stream_id: head_seq for stream_id, head_seq in found}
+        return {row[0]: row[1] for row in found}
 
     # --------------------------------------------------------------------------------- wakes and leases
 
