@@ -187,25 +187,28 @@ class SessionStore(Protocol):
         """Take leases on due streams (wake_at <= now, no live lease); the epoch goes up by one. Workspaces take turns: each
         next lease goes to the one with the fewest, those counted that it has `running` already; among equals, and within
         a workspace, to the oldest wake. A workspace that has `each_max` gets none. With `stream_id`: only that one. Never hands the same stream to two owners. Crosses workspaces (workers only).
-        A claim takes the wake away; a stream whose lease lapses unreleased is due when it does."""
+        A claim takes the wake away; a stream whose lease lapses unreleased is due when it does. One that was released
+        as near to another owner is due `NEAR_US` after its wake."""
         ...
 
     async def renew(self, leases: Sequence[Lease], *, lease_seconds: float) -> Sequence[str]:
         """Extend; returns the stream ids that are lost (their epoch has moved on)."""
         ...
 
-    async def release(self, lease: Lease, *, seen_seq: int, wake_at_us: int | None) -> None:
+    async def release(
+        self, lease: Lease, *, seen_seq: int, wake_at_us: int | None, is_near: bool = False
+    ) -> None:
         """Give up the lease. If rows after `seen_seq` exist the stream is due at once, else at `wake_at_us`
         (None: when something is appended), or at an earlier wake that came while it was leased and that the rows do not
-        tell of. A stale epoch is ignored."""
+        tell of. `is_near`: this owner keeps something for it, and gets it before others. A stale epoch is ignored."""
         ...
 
     async def wake(self, principal: Principal, stream_id: str, *, at_us: int) -> None:
         """Make the stream due at this time or earlier."""
         ...
 
-    async def next_wake_us(self, kinds: Sequence[StreamKind]) -> int | None:
-        """When the earliest unleased wake is due (a lapsed lease counts as one); None if there is none."""
+    async def next_wake_us(self, kinds: Sequence[StreamKind], *, owner: str | None = None) -> int | None:
+        """When the earliest unleased wake is due for this owner (a lapsed lease counts as one); None if there is none."""
         ...
 
     async def raise_epochs(self) -> None:

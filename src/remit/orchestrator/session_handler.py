@@ -9,6 +9,7 @@ from typing import cast
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from remit.clock import Clock
 from remit.errors import InvalidRequest, NotFound, StoreUnavailable
@@ -123,7 +124,7 @@ class SessionHandler:
         self._kept[lease.stream_id] = kept
         if len(self._kept) > STATES_KEPT:
             self._kept.popitem(last=False)
-        return result
+        return replace(result, is_near=self._sandboxes.get(lease.stream_id) is not None)
 
     async def forget(self, stream_id: str) -> None:
         """The stream is deleted or owned by another worker: keep nothing of it."""

@@ -26,6 +26,7 @@ from remit.stores.memory_catalog import MemoryCatalog
 from remit.stores.memory_pages import is_after, matches, stream_position
 from remit.stores.read_rules import up_to
 from remit.values import (
+    NEAR_US,
     Account,
     Append,
     Appended,
@@ -65,10 +66,17 @@ class _Stream:
         self.grants: dict[GrantKey, GrantRow] = {}
         self.checkpoint: Checkpoint | None = None
         self.is_deleted = False
+        self.near: str | None = None
 
     def due_us(self) -> int | None:
         """When the stream may be claimed: at its wake, or, while it is leased, when the lease lapses."""
         return self.head.wake_at_us if self.head.owner is None else self.head.lease_until_us
+
+    def due_for_us(self, owner: str | None) -> int | None:
+        """The same for this owner: what is near to another waits for it a little."""
+        due_us = self.due_us()
+        is_anothers = self.head.owner is None and self.near is not None and self.near != owner
+        return due_us + NEAR_US if is_anothers and due_us is not None else due_us
 
 
 class MemorySessionStore:
@@ -313,7 +321,10 @@ class MemorySessionStore:
         due: list[Due] = []
         for stream in self._streams.values():
             due_us = stream.due_us()
-            if due_us is None or due_us > now_us or stream.is_deleted or stream.head.kind not in kinds:
+            for_us = stream.due_for_us(owner)
+            if due_us is None or for_us is None or for_us > now_us or stream.is_deleted:
+                continue
+            if stream.head.kind not in kinds:
                 continue
             if stream_id is None or stream.head.stream_id == stream_id:
                 due.append(Due(due_us, stream.head.stream_id, stream.head.workspace_id))
@@ -322,6 +333,7 @@ class MemorySessionStore:
 
     @staticmethod
     def _lease(stream: _Stream, owner: str, now_us: int, lease_seconds: float) -> Lease:
+        stream.near = None
         stream.head = msgspec.structs.replace(
             stream.head,
             epoch=stream.head.epoch + 1,
@@ -350,13 +362,16 @@ class MemorySessionStore:
                 stream.head = msgspec.structs.replace(stream.head, lease_until_us=until_us)
         return lost
 
-    async def release(self, lease: Lease, *, seen_seq: int, wake_at_us: int | None) -> None:
+    async def release(
+        self, lease: Lease, *, seen_seq: int, wake_at_us: int | None, is_near: bool = False
+    ) -> None:
         self._require_open()
         stream = self._leased(lease)
         if stream is None:
             return
         if stream.head.seq > seen_seq:
             wake_at_us = self._clock.now_us()
+        stream.near = lease.owner if is_near else None
         stream.head = msgspec.structs.replace(
             stream.head, owner=None, lease_until_us=0, wake_at_us=_earlier(stream.head.wake_at_us, wake_at_us)
         )
@@ -366,7 +381,7 @@ class MemorySessionStore:
         stream = self._find(principal, stream_id)
         stream.head = msgspec.structs.replace(stream.head, wake_at_us=_earlier(stream.head.wake_at_us, at_us))
 
-    async def next_wake_us(self, kinds: Sequence[StreamKind]) -> int | None:
+    async def next_wake_us(self, kinds: Sequence[StreamKind], *, owner: str | None = None) -> int | None:
         self._require_open()
         now_us = self._clock.now_us()
         return min(
@@ -375,7 +390,7 @@ class MemorySessionStore:
                 for stream in self._streams.values()
                 if not stream.is_deleted
                 and stream.head.kind in kinds
-                and (due_us := stream.due_us()) is not None
+                and (due_us := stream.due_for_us(owner)) is not None
                 and (stream.head.owner is None or due_us <= now_us)
             ),
             default=None,
@@ -386,6 +401,7 @@ class MemorySessionStore:
         now_us = self._clock.now_us()
         for stream in self._streams.values():
             head = stream.head
+            stream.near = None
             is_waited_for = head.owner is not None or head.wake_at_us is not None
             wake_at_us = _earlier(head.wake_at_us, now_us) if is_waited_for else None
             stream.head = msgspec.structs.replace(

@@ -25,6 +25,7 @@ from remit.values.ledger import (
     Usage,
 )
 from remit.values.log import (
+    NEAR_US,
     Append,
     Appended,
     Checkpoint,
@@ -84,6 +85,7 @@ __all__ = [
     "ANSWER_SECONDS_MAX",
     "CALL_PROGRESS",
     "GROUND_FILES",
+    "NEAR_US",
     "PROBE_HOST",
     "UNPARSED_INPUT",
     "UPLOADS",

@@ -178,9 +178,15 @@ class LiveItem(Value, frozen=True, kw_only=True):
     """The stream is gone: readers close after what they have."""
 
 
+NEAR_US = 1_000_000
+"""So long after its wake a stream waits for who has something of it near, before anybody may have it."""
+
+
 class HandlerResult(Value, frozen=True, kw_only=True):
     """What to do with a lease after a handler ran."""
 
     seen_seq: int
     """The last row the handler has taken into account; if there are newer ones the stream is due at once."""
     wake_at_us: int | None = None
+    is_near: bool = False
+    """Something of the stream is kept here that another process would have to do without (a sandbox)."""

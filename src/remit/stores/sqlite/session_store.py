@@ -292,10 +292,17 @@ class SqliteSessionStore:
 
         return await self._database.write(run, is_workers=True)
 
-    async def release(self, lease: Lease, *, seen_seq: int, wake_at_us: int | None) -> None:
+    async def release(
+        self, lease: Lease, *, seen_seq: int, wake_at_us: int | None, is_near: bool = False
+    ) -> None:
         await self._database.write(
             lambda cursor: lease_rows.release(
-                cursor, lease, seen_seq=seen_seq, wake_at_us=wake_at_us, now_us=self._clock.now_us()
+                cursor,
+                lease,
+                seen_seq=seen_seq,
+                wake_at_us=wake_at_us,
+                is_near=is_near,
+                now_us=self._clock.now_us(),
             ),
             is_workers=True,
         )
@@ -306,9 +313,9 @@ class SqliteSessionStore:
             is_workers=principal.kind == "worker",
         )
 
-    async def next_wake_us(self, kinds: Sequence[StreamKind]) -> int | None:
+    async def next_wake_us(self, kinds: Sequence[StreamKind], *, owner: str | None = None) -> int | None:
         return self._database.read(
-            lambda cursor: lease_rows.next_wake_us(cursor, kinds, now_us=self._clock.now_us())
+            lambda cursor: lease_rows.next_wake_us(cursor, kinds, owner=owner, now_us=self._clock.now_us())
         )
 
     async def raise_epochs(self) -> None:
