@@ -649,9 +649,17 @@ class Sandbox(Protocol):
         """Kill what that call runs; its result has exit_code None. Unknown ids are no error."""
         ...
 
-    async def replace_uploads(self, tree_digest: str | None) -> bool:
-        """Have the files of this tree (None: no files) at /mnt/session/uploads from now on; what runs inside goes on, and sees
-        each file whole or not yet. False where that cannot be. Raises BlobMissing, SandboxLost."""
+    async def replace_shared(self, path: str, tree_digest: str | None) -> bool:
+        """Have the files of this tree (None: no files) in the read-only shared folder at this path from now on; what runs
+        inside goes on, and sees each file whole or not yet. False where that cannot be. Raises BlobMissing, SandboxLost."""
+        ...
+
+    async def exchange_file(
+        self, path: str, content: bytes | None, *, expected_sha256: str | None, epoch: int
+    ) -> bool:
+        """Put this content at the path (None: no file) if what is there has this hash (None: nothing is there, but perhaps
+        empty folders); what runs inside sees the file before or after it. False, and nothing is done, where it is
+        otherwise, where a link leads there, and where nothing can be put. Raises SandboxRefused (stale epoch), SandboxLost."""
         ...
 
     async def services(self) -> Sequence[Service]:

@@ -153,7 +153,7 @@ async def test_session_keeps_its_version_of_the_agent(world: World) -> None:
     ("fields", "named"),
     [
         ({"resources": [{"type": "file", "file_id": "file_1"}]}, "`resources[0].file_id`"),
-        ({"resources": [{"type": "memory_store"}]}, "`resources[0].type`"),
+        ({"resources": [{"type": "memory_store"}]}, "`resources[0].memory_store_id`"),
         ({"resources": [{"type": "github_repository", "url": "u"}]}, "`resources[0].type`"),
         ({"vault_ids": ["vlt_1"]}, "`vault_ids`"),
         ({"initial_events": [OUTCOME, OUTCOME]}, "`initial_events[1]`"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from remit.values import Append, NewStream
 
 APPEND_EVENTS_MAX = 10_000
@@ -30,3 +32,8 @@ def require_valid_creation(stream: NewStream, append: Append) -> None:
         raise AssertionError(f"the first append of {stream.stream_id!r} names {append.stream_id!r}")
     if len(append.events) > APPEND_EVENTS_MAX:
         raise AssertionError(f"{len(append.events)} events in one append; at most {APPEND_EVENTS_MAX}")
+
+
+def referring(ids: Sequence[str]) -> str:
+    """Return the ids as one text, each between spaces: what a single one makes stands in what several do."""
+    return f" {'  '.join(ids)} " if ids else ""

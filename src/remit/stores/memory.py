@@ -67,6 +67,7 @@ class _Stream:
         self.checkpoint: Checkpoint | None = None
         self.is_deleted = False
         self.near: str | None = None
+        self.refers_to: tuple[str, ...] = ()
 
     def due_us(self) -> int | None:
         """When the stream may be claimed: at its wake, or, while it is leased, when the lease lapses."""
@@ -115,6 +116,7 @@ class MemorySessionStore:
         )
         appended = self._carry_out(created, append, now_us)
         created.created_seq = appended.head_seq
+        created.refers_to = stream.refers_to
         self._streams[stream.stream_id] = created
         return appended
 
@@ -266,6 +268,7 @@ class MemorySessionStore:
             if not stream.is_deleted
             and stream.head.workspace_id == principal.workspace_id
             and matches(filter, stream.head)
+            and (filter.refers_to is None or filter.refers_to in stream.refers_to)
         ]
         heads.sort(key=stream_position, reverse=not page.is_ascending)
         return [head for head in heads if is_after(page, stream_position(head))][: page.limit]

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import ModuleType
 
-from remit.testing.sandbox_checks import calls, files, grounds, lives, programs, records, shell, trees
+from remit.testing.sandbox_checks import calls, files, grounds, lives, programs, records, shared, shell, trees
 from remit.testing.sandbox_checks.given import Bench
 
 SandboxCheck = Callable[[Bench], Awaitable[None]]
@@ -22,7 +22,7 @@ def _checks_of(module: ModuleType) -> list[SandboxCheck]:
 
 SANDBOX_CHECKS: list[SandboxCheck] = [
     check
-    for module in (shell, programs, calls, files, trees, lives, grounds, records)
+    for module in (shell, programs, calls, files, trees, shared, lives, grounds, records)
     for check in _checks_of(module)
 ]
 

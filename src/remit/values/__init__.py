@@ -60,6 +60,7 @@ from remit.values.model_calls import (
 from remit.values.principals import KeyRow, Principal
 from remit.values.sandboxes import (
     GROUND_FILES,
+    MEMORY,
     PROBE_HOST,
     UPLOADS,
     CallStatus,
@@ -72,6 +73,7 @@ from remit.values.sandboxes import (
     SandboxLimits,
     SandboxSpec,
     Service,
+    SharedFolder,
     ShellRequest,
     TreeRecord,
 )
@@ -85,6 +87,7 @@ __all__ = [
     "ANSWER_SECONDS_MAX",
     "CALL_PROGRESS",
     "GROUND_FILES",
+    "MEMORY",
     "NEAR_US",
     "PROBE_HOST",
     "UNPARSED_INPUT",
@@ -155,6 +158,7 @@ __all__ = [
     "Service",
     "SetCap",
     "Settle",
+    "SharedFolder",
     "ShellRequest",
     "StopReason",
     "StoredBlob",

@@ -95,6 +95,8 @@ class NewStream(Value, frozen=True, kw_only=True):
     kind: StreamKind
     parent_stream_id: str | None = None
     summary: StreamSummary
+    refers_to: tuple[str, ...] = ()
+    """Ids of what it was made with, for lists to select by."""
 
 
 class StreamHead(Value, frozen=True, kw_only=True):
@@ -150,6 +152,7 @@ class StreamFilter(Value, frozen=True, kw_only=True):
     agent_id: str | None = None
     agent_version: int | None = None
     parent_stream_id: str | None = None
+    refers_to: str | None = None
     include_archived: bool = False
     created_after_us: int | None = None
     """Exclusive."""

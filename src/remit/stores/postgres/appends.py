@@ -26,6 +26,7 @@ from remit.ledger.accounts import (
     hold_key,
     rows_needed,
 )
+from remit.stores.append_rules import referring
 from remit.stores.postgres.connection import Connection
 from remit.stores.postgres.rows import (
     ACCOUNTS,
@@ -337,12 +338,12 @@ moved AS (
 _MADE = """
 made AS (
     INSERT INTO streams (stream_id, workspace_id, kind, parent_stream_id, head_seq, created_seq, revision, epoch,
-        lease_until_us, wake_at_us, created_at_us, status, title, agent_id, agent_version, archived_at_us)
+        lease_until_us, wake_at_us, created_at_us, refers_to, status, title, agent_id, agent_version, archived_at_us)
     SELECT stream_id, workspace_id, kind, parent_stream_id, head_seq, created_seq, 1, 0, 0, wake_at_us, created_at_us,
-        status, title, agent_id, agent_version, archived_at_us
+        refers_to, status, title, agent_id, agent_version, archived_at_us
     FROM unnest(?::text[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[],
-        ?::text[], ?::bytea[], ?::text[], ?::bigint[], ?::bigint[]) AS new (stream_id, workspace_id, kind,
-        parent_stream_id, head_seq, created_seq, wake_at_us, created_at_us, status, title, agent_id, agent_version,
+        ?::text[], ?::text[], ?::bytea[], ?::text[], ?::bigint[], ?::bigint[]) AS new (stream_id, workspace_id, kind,
+        parent_stream_id, head_seq, created_seq, wake_at_us, created_at_us, refers_to, status, title, agent_id, agent_version,
         archived_at_us)
     ORDER BY stream_id
     ON CONFLICT DO NOTHING RETURNING stream_id)"""
@@ -427,7 +428,7 @@ def write_statement(views: Sequence[StreamView]) -> Statement:
     values: list[object] = _columns([_moved(view) for view in moved], 12)
     if made:
         parts.append(_numbered(_MADE, 3 + len(values)))
-        values += _columns([_made(view, view.new_stream) for view in made if view.new_stream], 13)
+        values += _columns([_made(view, view.new_stream) for view in made if view.new_stream], 14)
     changed = "SELECT stream_id FROM moved" + (" UNION ALL SELECT stream_id FROM made" if made else "")
     parts.append(f"changed AS ({changed})")
     for part, rows, width in (
@@ -494,6 +495,7 @@ def _made(view: StreamView, new: NewStream) -> tuple[Any, ...]:
         view.created_seq,
         view.wake_at_us,
         view.made_at_us,
+        referring(new.refers_to),
         *_summary(view.summary),
     )
 

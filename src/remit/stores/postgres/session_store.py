@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from remit.clock import Clock
-from remit.stores.append_rules import require_valid_append, require_valid_creation
+from remit.stores.append_rules import referring, require_valid_append, require_valid_creation
 from remit.stores.postgres import leases as lease_rows
 from remit.stores.postgres.appends import Order, no_such_stream, position_conflict
 from remit.stores.postgres.connection import Connection
@@ -459,6 +459,7 @@ def _list_statement(principal: Principal, filter: StreamFilter, page: Page) -> t
         ("agent_id = ?", filter.agent_id),
         ("agent_version = ?", filter.agent_version),
         ("parent_stream_id = ?", filter.parent_stream_id),
+        ("strpos(refers_to, ?) > 0", referring([filter.refers_to]) if filter.refers_to is not None else None),
         ("created_at_us > ?", filter.created_after_us),
         ("created_at_us < ?", filter.created_before_us),
     ):

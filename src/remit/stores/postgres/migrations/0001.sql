@@ -5,6 +5,7 @@ CREATE TABLE streams (
     workspace_id TEXT COLLATE "C" NOT NULL,
     kind TEXT COLLATE "C" NOT NULL,
     parent_stream_id TEXT COLLATE "C",
+    refers_to TEXT COLLATE "C" NOT NULL, -- ids of what it was made with, each between spaces, for lists to select by
     head_seq BIGINT NOT NULL,
     created_seq BIGINT NOT NULL, -- last seq of the first append
     revision BIGINT NOT NULL, -- one more with every append: accounts may change where the head does not
