@@ -234,23 +234,32 @@ class PostgresCatalog:
 
     # --------------------------------------------------------------------------------- blob references
 
-    async def reference_blobs(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
+    async def reference_blobs(
+        self, principal: Principal, owner_id: str, digests: Sequence[str], *, at_us: int
+    ) -> None:
         await self._database.run(
             lambda connection: connection.execute(
-                "INSERT INTO blob_references (workspace_id, owner_id, digest) "
-                "SELECT $1, $2, digest FROM unnest($3::text[]) AS asked (digest) ORDER BY digest ON CONFLICT DO NOTHING",
+                "INSERT INTO blob_references (workspace_id, owner_id, digest, said_at_us) "
+                "SELECT $1, $2, digest, $4 FROM unnest($3::text[]) AS asked (digest) ORDER BY digest "
+                "ON CONFLICT (workspace_id, owner_id, digest) DO UPDATE "
+                "SET said_at_us = greatest(blob_references.said_at_us, excluded.said_at_us)",
                 principal.workspace_id,
                 owner_id,
-                list(dict.fromkeys(digests)),
+                builtins.list(dict.fromkeys(digests)),
+                at_us,
             )
         )
 
-    async def drop_references(self, principal: Principal, owner_id: str) -> Sequence[str]:
+    async def drop_references(
+        self, principal: Principal, owner_id: str, *, said_before_us: int | None = None
+    ) -> Sequence[str]:
         async def run(connection: Connection) -> Sequence[str]:
             dropped = await connection.fetch(
-                "DELETE FROM blob_references WHERE workspace_id = $1 AND owner_id = $2 RETURNING digest",
+                "DELETE FROM blob_references WHERE workspace_id = $1 AND owner_id = $2 "
+                "AND ($3::bigint IS NULL OR said_at_us < $3) RETURNING digest",
                 principal.workspace_id,
                 owner_id,
+                said_before_us,
             )
             return await _unreferenced(connection, sorted(digest for (digest,) in dropped))
 
@@ -284,22 +293,34 @@ class PostgresCatalog:
         return [BlobReference(owner_id=owner_id, digest=digest) for owner_id, digest in found]
 
     async def list_owners(
-        self, *, after: BlobOwner | None, limit: int, digest: str | None = None
+        self,
+        *,
+        after: BlobOwner | None,
+        limit: int,
+        digest: str | None = None,
+        silent_since_us: int | None = None,
     ) -> Sequence[BlobOwner]:
         position = (after.workspace_id, after.owner_id) if after is not None else ("", "")
         found = await self._database.run(
             lambda connection: connection.fetch(
-                "SELECT DISTINCT workspace_id, owner_id FROM blob_references WHERE ($4::text IS NULL OR digest = $4) "
-                "AND (workspace_id, owner_id) > ($1, $2) ORDER BY workspace_id, owner_id LIMIT $3",
+                "SELECT workspace_id, owner_id FROM blob_references "
+                "WHERE (workspace_id, owner_id) > ($1, $2) AND ($4::text IS NULL OR digest = $4) "
+                "GROUP BY workspace_id, owner_id HAVING $5::bigint IS NULL OR max(said_at_us) < $5 "
+                "ORDER BY workspace_id, owner_id LIMIT $3",
                 *position,
                 limit,
                 digest,
+                silent_since_us,
             )
         )
         return [BlobOwner(workspace_id=workspace_id, owner_id=owner_id) for workspace_id, owner_id in found]
 
     async def list_everywhere(self, kind: str, page: Page) -> Sequence[Resource]:
         return await self._read_page("created_at_us", ["kind = $1", "is_current"], [kind], page)
+
+    async def break_off(self) -> None:
+        """See PostgresSessionStore.break_off."""
+        self._database.break_off()
 
     async def close(self) -> None:
         await self._database.close()

@@ -124,6 +124,11 @@ class Database:
         """From now on every call is refused."""
         self._is_closed = True
 
+    def break_off(self) -> None:
+        """Let go of every connection at once, as a process that is killed does."""
+        self.stop_accepting()
+        self._pool.terminate()
+
     async def close(self) -> None:
         """Close every connection; what is being done is waited for, not for long. Twice is once."""
         self.stop_accepting()
@@ -207,3 +212,20 @@ async def skew_us(database: Database, clock: Clock) -> int:
     answered_us = clock.now_us()
     skew = int(theirs_us) - (asked_us + answered_us) // 2
     return 0 if abs(skew) <= answered_us - asked_us else skew
+
+
+class SkewedClock:
+    """The database's time, by ours."""
+
+    def __init__(self, clock: Clock, skew_us: int) -> None:
+        self._clock = clock
+        self._skew_us = skew_us
+
+    def now_us(self) -> int:
+        return self._clock.now_us() + self._skew_us
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)

@@ -21,17 +21,10 @@ import structlog
 
 from remit.clock import Clock
 from remit.errors import Overloaded, RemitError, StoreAway, StoreUnavailable
-from remit.stores.postgres.appends import (
-    Decided,
-    Order,
-    Repeated,
-    StreamView,
-    look,
-    rows_between,
-    write_statement,
-)
+from remit.stores.postgres.appends import look, rows_between, write_statement
 from remit.stores.postgres.connection import Connection
 from remit.stores.postgres.database import Database
+from remit.stores.postgres.views import Decided, Order, Repeated, StreamView
 from remit.values import Appended
 
 LANES = 3
