@@ -54,7 +54,7 @@ class Database:
         try:
             pool = await _create_pool(
                 url,
-                min_size=1,
+                min_size=0,
                 max_size=connections,
                 command_timeout=STATEMENT_SECONDS_MAX,
                 timeout=CONNECT_SECONDS_MAX,
@@ -98,7 +98,7 @@ class Database:
             try:
                 async with self._pool.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
                     has_begun = True
-                    return await work(cast("Connection", connection))
+                    return await _whole(work, cast("Connection", connection))
             except RemitError:
                 raise
             except OUT_OF_DATE as error:
@@ -161,6 +161,15 @@ async def migrate(connection: Connection, scripts: list[str] | None = None) -> N
         for number, script in enumerate(scripts[version:], start=version + 1):
             await connection.execute(script, timeout=None)
             await connection.execute(f"INSERT INTO remit_schema (version) VALUES ({number})")
+
+
+async def _whole(work: Callable[[Connection], Awaitable[Result]], connection: Connection) -> Result:
+    """Nobody gets a connection that broke."""
+    try:
+        return await work(connection)
+    except AWAY:
+        connection.terminate()
+        raise
 
 
 async def _require_server(connection: Any, where: str) -> None:

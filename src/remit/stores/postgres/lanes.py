@@ -209,11 +209,13 @@ class _Lane:
         return frozenset(row[1]) if is_done and row is not None else frozenset()
 
     async def _tell(self, told: Sequence[tuple[_Waiting, Decided]], views: dict[str, StreamView]) -> None:
-        repeated = [
-            (one.order.stream_id, views[one.order.stream_id].workspace_id, it.first_seq, it.last_seq)
-            for one, it in told
-            if isinstance(it, Repeated)
-        ]
+        repeated = list(
+            dict.fromkeys(
+                (one.order.stream_id, views[one.order.stream_id].workspace_id, it.first_seq, it.last_seq)
+                for one, it in told
+                if isinstance(it, Repeated)
+            )
+        )
         earlier = (
             await self._database.run(lambda connection: rows_between(connection, repeated))
             if repeated
