@@ -7,7 +7,7 @@ a cancelled call may or may not have happened, and repeating it with the same id
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from socket import socket
 from typing import Protocol, runtime_checkable
@@ -306,12 +306,17 @@ class Catalog(Protocol):
         """Forget keys of this kind, of any workspace, that expired before; gives how many."""
         ...
 
-    async def reference_blobs(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
-        """Note that `owner_id` (a stream or resource) needs these blobs. Idempotent."""
+    async def reference_blobs(
+        self, principal: Principal, owner_id: str, digests: Sequence[str], *, at_us: int
+    ) -> None:
+        """Note that `owner_id` (a stream or resource) needs these blobs, said now. Again: said later."""
         ...
 
-    async def drop_references(self, principal: Principal, owner_id: str) -> Sequence[str]:
-        """Forget an owner's references; returns the digests that nobody in any workspace needs any more."""
+    async def drop_references(
+        self, principal: Principal, owner_id: str, *, said_before_us: int | None = None
+    ) -> Sequence[str]:
+        """Forget an owner's references, or those said before then; returns the digests of them that nobody in any
+        workspace needs any more."""
         ...
 
     async def has_reference(self, principal: Principal, digest: str) -> bool:
@@ -329,9 +334,15 @@ class Catalog(Protocol):
         ...
 
     async def list_owners(
-        self, *, after: BlobOwner | None, limit: int, digest: str | None = None
+        self,
+        *,
+        after: BlobOwner | None,
+        limit: int,
+        digest: str | None = None,
+        silent_since_us: int | None = None,
     ) -> Sequence[BlobOwner]:
-        """Who needs blobs, or this one, in any workspace, in order. Crosses workspaces (collection only)."""
+        """Who needs blobs, or this one, in any workspace, in order; with `silent_since_us` those who have said so of none
+        since then. Crosses workspaces (collection only)."""
         ...
 
     async def list_everywhere(self, kind: str, page: Page) -> Sequence[Resource]:
@@ -361,31 +372,27 @@ class BlobReader(Protocol):
         ...
 
 
-Reserve = Callable[[Sequence[str]], Awaitable[None]]
-"""Told digests before a store looks whether it has them: from then on nobody removes them."""
-
-
 class BlobStore(BlobReader, Protocol):
-    """The bytes themselves. Durable when `put` returns. Only `resources.kept_blobs` puts and removes: it knows who needs
-    what."""
+    """The bytes themselves; several processes may share them. Durable when `put` returns. Only `resources.kept_blobs`
+    puts and removes: it knows who needs what, and that nothing which was touched lately is removed."""
 
-    async def put(
-        self,
-        content: bytes | AsyncIterator[bytes],
-        *,
-        size_bytes_max: int | None = None,
-        reserve: Reserve | None = None,
-    ) -> str:
-        """Store and return the digest. Raises TooLarge (nothing kept), StoreUnavailable."""
+    async def put(self, content: bytes | AsyncIterator[bytes], *, size_bytes_max: int | None = None) -> str:
+        """Store and return the digest; what is there already is touched. Raises TooLarge (nothing kept),
+        StoreUnavailable."""
         ...
 
-    async def put_many(self, contents: Sequence[bytes], *, reserve: Reserve | None = None) -> Sequence[str]:
+    async def put_many(self, contents: Sequence[bytes]) -> Sequence[str]:
         """Store all with one durability barrier; the digests in the same order. For many small files: batches of some
         ten megabytes. Raises StoreUnavailable (some may have been kept)."""
         ...
 
-    async def remove(self, digests: Sequence[str]) -> None:
-        """Forget; missing ones are no error."""
+    async def touch(self, digests: Sequence[str]) -> frozenset[str]:
+        """Say that these are needed now, as if they were put; those that are there."""
+        ...
+
+    async def remove(self, digests: Sequence[str], *, untouched_since_us: int) -> Sequence[str]:
+        """Forget those that nobody put or touched since then; gives them. Of a touch at the same moment one comes first:
+        either it finds the blob gone, or the blob stays. Missing ones are no error."""
         ...
 
     def walk(self) -> AsyncIterator[Sequence[StoredBlob]]:

@@ -266,7 +266,7 @@ async def test_deleted_session_ends_its_streams_and_is_gone(world: World) -> Non
             await client.beta.sessions.retrieve(session.id)
         with pytest.raises(anthropic.NotFoundError):
             await client.beta.sessions.delete(session.id)
-    assert await world.services.blobs.has([digest]) == frozenset()
+    assert not await world.services.catalog.has_reference(world.one, digest)
 
 
 async def test_session_of_a_remit_holds_proof_and_cannot_be_removed(world: World) -> None:

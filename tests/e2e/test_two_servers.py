@@ -143,6 +143,21 @@ def test_work_of_both_is_done_once_and_the_log_of_each_session_is_whole(pair: Pa
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def test_a_database_that_is_away_for_a_while_is_said_and_then_all_goes_on(pair: Pair) -> None:
+    first = pair.client(pair.one)
+    session_id = new_session(first, "work")
+    say(first, session_id)
+    wait_for(first, session_id, "agent.tool_use")
+    pair.server.stop()
+    with pytest.raises(anthropic.InternalServerError) as away:
+        first.beta.sessions.retrieve(session_id)
+    pair.server.start()
+    assert away.value.status_code == 503
+    assert "does not answer" in str(away.value)
+    wait_for_rest(first, session_id)
+    assert texts(list(first.beta.sessions.events.list(session_id))) == "Done."
+
+
 def test_the_turn_of_a_killed_server_goes_on_at_the_other(pair: Pair) -> None:
     """The last one: of the pair one is left."""
     first = pair.client(pair.one)

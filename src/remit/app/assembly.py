@@ -387,7 +387,7 @@ class _Wiring:
 
     @cached_property
     def _blobs(self) -> KeptBlobs:
-        return KeptBlobs(self._parts.blobs, self._catalog, self._owners.is_there)
+        return KeptBlobs(self._parts.blobs, self._catalog, self._owners.is_there, self._clock)
 
     @cached_property
     def _owners(self) -> BlobOwners:

@@ -154,7 +154,7 @@ def _leave_no_trace(data: Path, lock: DataFolderLock) -> None:
 async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
     clock = SteadyClock(SystemClock())
     ids = Ids(clock)
-    blobs = DirectoryBlobStore(settings.blobs or settings.data / "blobs")
+    blobs = DirectoryBlobStore(settings.blobs or settings.data / "blobs", clock)
     await blobs.remove_leftovers()
     metrics = Metrics()
     stores = await open_stores(settings, clock, ids, metrics, stack)

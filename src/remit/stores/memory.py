@@ -1,5 +1,4 @@
-"""Stores in memory: for tests, and the oracle that every durable store is compared with. The catalog has a file of its
-own and is offered here too."""
+"""Stores in memory: for tests, and the oracle of every durable store. The catalog has its own file, offered here too."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ from remit.ledger.accounts import (
     hold_key,
     rows_needed,
 )
-from remit.stores.append_rules import require_valid_append, require_valid_creation
+from remit.stores.append_rules import appended_row, require_valid_append, require_valid_creation
 from remit.stores.fair_turns import Due, in_turns
 from remit.stores.memory_catalog import MemoryCatalog
 from remit.stores.memory_pages import is_after, matches, stream_position
@@ -157,7 +156,9 @@ class MemorySessionStore:
         )
         made_at_us = append.at_us if append.at_us is not None else now_us
         rows = tuple(
-            _event_row(head, event, seq=head.seq + number, made_at_us=made_at_us)
+            appended_row(
+                head.workspace_id, head.stream_id, event, seq=head.seq + number, created_at_us=made_at_us
+            )
             for number, event in enumerate(append.events, start=1)
         )
         stream.rows.extend(rows)
@@ -325,9 +326,9 @@ class MemorySessionStore:
         for stream in self._streams.values():
             due_us = stream.due_us()
             for_us = stream.due_for_us(owner)
-            if due_us is None or for_us is None or for_us > now_us or stream.is_deleted:
+            if due_us is None or for_us is None or for_us > now_us:
                 continue
-            if stream.head.kind not in kinds:
+            if stream.is_deleted or stream.head.kind not in kinds:
                 continue
             if stream_id is None or stream.head.stream_id == stream_id:
                 due.append(Due(due_us, stream.head.stream_id, stream.head.workspace_id))
@@ -459,21 +460,6 @@ class MemorySessionStore:
             return None
         is_current = stream.head.epoch == lease.epoch and stream.head.owner == lease.owner
         return stream if is_current else None
-
-
-def _event_row(head: StreamHead, event: NewEvent, *, seq: int, made_at_us: int) -> EventRow:
-    return EventRow(
-        workspace_id=head.workspace_id,
-        stream_id=head.stream_id,
-        seq=seq,
-        event_id=event.event_id,
-        type=event.type,
-        visibility=event.visibility,
-        schema_version=event.schema_version,
-        created_at_us=made_at_us,
-        body=event.body,
-        thread_id=event.thread_id,
-    )
 
 
 def _is_told_by_rows(head: StreamHead, append: Append, now_us: int) -> bool:

@@ -63,13 +63,12 @@ class PostgresCatalog:
 
     # ----------------------------------------------------------------------------------------- resources
 
-    async def create(self, principal: Principal, resource: Resource) -> None:
+    async def create(
+        self, principal: Principal, resource: Resource, *, along: Sequence[Resource] = ()
+    ) -> None:
         async def run(connection: Connection) -> None:
-            if not await _insert(connection, principal, resource, version=1):
-                name = (principal.workspace_id, resource.kind, resource.id)
-                if await connection.fetchrow(_CURRENT, *name) is not None:
-                    raise exists_already(resource)
-                await _refuse_key(connection, principal, resource, parent_id=resource.parent_id)
+            async with connection.transaction():
+                await _create(connection, principal, (resource, *along))
 
         await self._database.run(run, is_repeatable=False)
 
@@ -93,7 +92,13 @@ class PostgresCatalog:
         return await self._database.run(run)
 
     async def update(
-        self, principal: Principal, resource: Resource, *, expected_version: int, is_new_version: bool
+        self,
+        principal: Principal,
+        resource: Resource,
+        *,
+        expected_version: int,
+        is_new_version: bool,
+        along: Sequence[Resource] = (),
     ) -> None:
         name = (principal.workspace_id, resource.kind, resource.id)
 
@@ -109,6 +114,7 @@ class PostgresCatalog:
                     raise no_such_resource(resource.kind, resource.id)
                 version, created_at_us, archived_at_us, parent_id = current
                 require_changeable(resource, version, archived_at_us, expected_version=expected_version)
+                await _create(connection, principal, along)
                 if is_new_version:
                     await connection.execute(
                         "UPDATE resources SET is_current = false "
@@ -155,16 +161,23 @@ class PostgresCatalog:
             page,
         )
 
-    async def delete(self, principal: Principal, kind: str, id: str) -> None:
+    async def delete(self, principal: Principal, kind: str, id: str, *, with_children: bool = False) -> None:
         async def run(connection: Connection) -> None:
-            status = await connection.execute(
-                "DELETE FROM resources WHERE workspace_id = $1 AND kind = $2 AND id = $3",
-                principal.workspace_id,
-                kind,
-                id,
-            )
-            if status == "DELETE 0":
-                raise no_such_resource(kind, id)
+            async with connection.transaction():
+                status = await connection.execute(
+                    "DELETE FROM resources WHERE workspace_id = $1 AND kind = $2 AND id = $3",
+                    principal.workspace_id,
+                    kind,
+                    id,
+                )
+                if status == "DELETE 0":
+                    raise no_such_resource(kind, id)
+                if with_children:
+                    await connection.execute(
+                        "DELETE FROM resources WHERE workspace_id = $1 AND parent_id = $2",
+                        principal.workspace_id,
+                        id,
+                    )
 
         await self._database.run(run, is_repeatable=False)
 
@@ -234,23 +247,32 @@ class PostgresCatalog:
 
     # --------------------------------------------------------------------------------- blob references
 
-    async def reference_blobs(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
+    async def reference_blobs(
+        self, principal: Principal, owner_id: str, digests: Sequence[str], *, at_us: int
+    ) -> None:
         await self._database.run(
             lambda connection: connection.execute(
-                "INSERT INTO blob_references (workspace_id, owner_id, digest) "
-                "SELECT $1, $2, digest FROM unnest($3::text[]) AS asked (digest) ORDER BY digest ON CONFLICT DO NOTHING",
+                "INSERT INTO blob_references (workspace_id, owner_id, digest, said_at_us) "
+                "SELECT $1, $2, digest, $4 FROM unnest($3::text[]) AS asked (digest) ORDER BY digest "
+                "ON CONFLICT (workspace_id, owner_id, digest) DO UPDATE "
+                "SET said_at_us = greatest(blob_references.said_at_us, excluded.said_at_us)",
                 principal.workspace_id,
                 owner_id,
-                list(dict.fromkeys(digests)),
+                builtins.list(dict.fromkeys(digests)),
+                at_us,
             )
         )
 
-    async def drop_references(self, principal: Principal, owner_id: str) -> Sequence[str]:
+    async def drop_references(
+        self, principal: Principal, owner_id: str, *, said_before_us: int | None = None
+    ) -> Sequence[str]:
         async def run(connection: Connection) -> Sequence[str]:
             dropped = await connection.fetch(
-                "DELETE FROM blob_references WHERE workspace_id = $1 AND owner_id = $2 RETURNING digest",
+                "DELETE FROM blob_references WHERE workspace_id = $1 AND owner_id = $2 "
+                "AND ($3::bigint IS NULL OR said_at_us < $3) RETURNING digest",
                 principal.workspace_id,
                 owner_id,
+                said_before_us,
             )
             return await _unreferenced(connection, sorted(digest for (digest,) in dropped))
 
@@ -284,22 +306,34 @@ class PostgresCatalog:
         return [BlobReference(owner_id=owner_id, digest=digest) for owner_id, digest in found]
 
     async def list_owners(
-        self, *, after: BlobOwner | None, limit: int, digest: str | None = None
+        self,
+        *,
+        after: BlobOwner | None,
+        limit: int,
+        digest: str | None = None,
+        silent_since_us: int | None = None,
     ) -> Sequence[BlobOwner]:
         position = (after.workspace_id, after.owner_id) if after is not None else ("", "")
         found = await self._database.run(
             lambda connection: connection.fetch(
-                "SELECT DISTINCT workspace_id, owner_id FROM blob_references WHERE ($4::text IS NULL OR digest = $4) "
-                "AND (workspace_id, owner_id) > ($1, $2) ORDER BY workspace_id, owner_id LIMIT $3",
+                "SELECT workspace_id, owner_id FROM blob_references "
+                "WHERE (workspace_id, owner_id) > ($1, $2) AND ($4::text IS NULL OR digest = $4) "
+                "GROUP BY workspace_id, owner_id HAVING $5::bigint IS NULL OR max(said_at_us) < $5 "
+                "ORDER BY workspace_id, owner_id LIMIT $3",
                 *position,
                 limit,
                 digest,
+                silent_since_us,
             )
         )
         return [BlobOwner(workspace_id=workspace_id, owner_id=owner_id) for workspace_id, owner_id in found]
 
     async def list_everywhere(self, kind: str, page: Page) -> Sequence[Resource]:
         return await self._read_page("created_at_us", ["kind = $1", "is_current"], [kind], page)
+
+    async def break_off(self) -> None:
+        """See PostgresSessionStore.break_off."""
+        self._database.break_off()
 
     async def close(self) -> None:
         await self._database.close()
@@ -344,6 +378,16 @@ async def _insert(connection: Connection, principal: Principal, resource: Resour
         _labels(resource),
     )
     return inserted is not None
+
+
+async def _create(connection: Connection, principal: Principal, resources: Sequence[Resource]) -> None:
+    """The first version of each."""
+    for one in resources:
+        if not await _insert(connection, principal, one, version=1):
+            name = (principal.workspace_id, one.kind, one.id)
+            if await connection.fetchrow(_CURRENT, *name) is not None:
+                raise exists_already(one)
+            await _refuse_key(connection, principal, one, parent_id=one.parent_id)
 
 
 async def _refuse_key(

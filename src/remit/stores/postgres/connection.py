@@ -25,6 +25,7 @@ AWAY = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that broke in the middle of a statement
     asyncpg.OperatorInterventionError,  # shut down, starting up, a statement that was cancelled
     asyncpg.InsufficientResourcesError,  # too many connections, a full disk
     asyncpg.ReadOnlySQLTransactionError,  # a standby that is about to take over
@@ -44,6 +45,8 @@ class Connection(Protocol):
     async def fetchrow(self, query: str, *args: object) -> Row | None: ...
 
     async def fetchval(self, query: str, *args: object) -> Any: ...  # one value of a row
+
+    def terminate(self) -> None: ...
 
     def transaction(self) -> AbstractAsyncContextManager[object]: ...
 

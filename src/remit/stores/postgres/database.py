@@ -54,7 +54,7 @@ class Database:
         try:
             pool = await _create_pool(
                 url,
-                min_size=1,
+                min_size=0,
                 max_size=connections,
                 command_timeout=STATEMENT_SECONDS_MAX,
                 timeout=CONNECT_SECONDS_MAX,
@@ -98,7 +98,7 @@ class Database:
             try:
                 async with self._pool.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
                     has_begun = True
-                    return await work(cast("Connection", connection))
+                    return await _whole(work, cast("Connection", connection))
             except RemitError:
                 raise
             except OUT_OF_DATE as error:
@@ -123,6 +123,11 @@ class Database:
     def stop_accepting(self) -> None:
         """From now on every call is refused."""
         self._is_closed = True
+
+    def break_off(self) -> None:
+        """Let go of every connection at once, as a process that is killed does."""
+        self.stop_accepting()
+        self._pool.terminate()
 
     async def close(self) -> None:
         """Close every connection; what is being done is waited for, not for long. Twice is once."""
@@ -156,6 +161,15 @@ async def migrate(connection: Connection, scripts: list[str] | None = None) -> N
         for number, script in enumerate(scripts[version:], start=version + 1):
             await connection.execute(script, timeout=None)
             await connection.execute(f"INSERT INTO remit_schema (version) VALUES ({number})")
+
+
+async def _whole(work: Callable[[Connection], Awaitable[Result]], connection: Connection) -> Result:
+    """Nobody gets a connection that broke."""
+    try:
+        return await work(connection)
+    except AWAY:
+        connection.terminate()
+        raise
 
 
 async def _require_server(connection: Any, where: str) -> None:
@@ -207,3 +221,20 @@ async def skew_us(database: Database, clock: Clock) -> int:
     answered_us = clock.now_us()
     skew = int(theirs_us) - (asked_us + answered_us) // 2
     return 0 if abs(skew) <= answered_us - asked_us else skew
+
+
+class SkewedClock:
+    """The database's time, by ours."""
+
+    def __init__(self, clock: Clock, skew_us: int) -> None:
+        self._clock = clock
+        self._skew_us = skew_us
+
+    def now_us(self) -> int:
+        return self._clock.now_us() + self._skew_us
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)

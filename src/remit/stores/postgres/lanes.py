@@ -21,17 +21,10 @@ import structlog
 
 from remit.clock import Clock
 from remit.errors import Overloaded, RemitError, StoreAway, StoreUnavailable
-from remit.stores.postgres.appends import (
-    Decided,
-    Order,
-    Repeated,
-    StreamView,
-    look,
-    rows_between,
-    write_statement,
-)
+from remit.stores.postgres.appends import look, rows_between, write_statement
 from remit.stores.postgres.connection import Connection
 from remit.stores.postgres.database import Database
+from remit.stores.postgres.views import Decided, Order, Repeated, StreamView
 from remit.values import Appended
 
 LANES = 3
@@ -216,11 +209,13 @@ class _Lane:
         return frozenset(row[1]) if is_done and row is not None else frozenset()
 
     async def _tell(self, told: Sequence[tuple[_Waiting, Decided]], views: dict[str, StreamView]) -> None:
-        repeated = [
-            (one.order.stream_id, views[one.order.stream_id].workspace_id, it.first_seq, it.last_seq)
-            for one, it in told
-            if isinstance(it, Repeated)
-        ]
+        repeated = list(
+            dict.fromkeys(
+                (one.order.stream_id, views[one.order.stream_id].workspace_id, it.first_seq, it.last_seq)
+                for one, it in told
+                if isinstance(it, Repeated)
+            )
+        )
         earlier = (
             await self._database.run(lambda connection: rows_between(connection, repeated))
             if repeated

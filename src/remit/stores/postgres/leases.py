@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from remit.stores.fair_turns import Due, in_turns
-from remit.stores.postgres.appends import no_such_stream
 from remit.stores.postgres.connection import Connection
+from remit.stores.postgres.views import no_such_stream
 from remit.values import NEAR_US, Lease, StreamKind
 
 _DUE_WAKES = """

@@ -15,7 +15,6 @@ from remit.values import (
     GrantRow,
     HoldRow,
     KeyRow,
-    NewEvent,
     Resource,
     StreamHead,
     StreamSummary,
@@ -165,21 +164,6 @@ def event_row(workspace_id: str, stream_id: str, row: Row) -> EventRow:
         created_at_us=created_at_us,
         body=body,
         thread_id=thread_id,
-    )
-
-
-def new_row(workspace_id: str, stream_id: str, event: NewEvent, *, seq: int, created_at_us: int) -> EventRow:
-    return EventRow(
-        workspace_id=workspace_id,
-        stream_id=stream_id,
-        seq=seq,
-        event_id=event.event_id,
-        type=event.type,
-        visibility=event.visibility,
-        schema_version=event.schema_version,
-        created_at_us=created_at_us,
-        body=event.body,
-        thread_id=event.thread_id,
     )
 
 

@@ -9,9 +9,8 @@ import msgspec
 from remit.clock import Clock
 from remit.stores.append_rules import referring, require_valid_append, require_valid_creation
 from remit.stores.postgres import leases as lease_rows
-from remit.stores.postgres.appends import Order, no_such_stream, position_conflict
 from remit.stores.postgres.connection import Connection
-from remit.stores.postgres.database import Database
+from remit.stores.postgres.database import Database, SkewedClock
 from remit.stores.postgres.lanes import Lanes, OnCommit, forget_lanes, unobserved
 from remit.stores.postgres.rows import (
     ACCOUNTS,
@@ -29,6 +28,7 @@ from remit.stores.postgres.rows import (
     hold_of,
     stream_head,
 )
+from remit.stores.postgres.views import Order, no_such_stream, position_conflict
 from remit.values import (
     Account,
     Append,
@@ -114,7 +114,7 @@ class PostgresSessionStore:
         on_commit: OnCommit = unobserved,
     ) -> None:
         self._database = database
-        self._clock = _SkewedClock(clock, skew_us) if skew_us else clock
+        self._clock = SkewedClock(clock, skew_us) if skew_us else clock
         self._name = name
         self._lanes = Lanes(database, self._clock, name, on_commit=on_commit)
 
@@ -426,27 +426,15 @@ class PostgresSessionStore:
             return None
         return Checkpoint(stream_id=stream_id, seq=row[0], version=row[1], body=row[2])
 
+    async def break_off(self) -> None:
+        """End as a process that is killed does; what was under way may have been done."""
+        self._database.break_off()
+        await self._lanes.close()
+
     async def close(self) -> None:
         await self._lanes.close()
         await forget_lanes(self._database, self._name)
         await self._database.close()
-
-
-class _SkewedClock:
-    """The database's time, by ours."""
-
-    def __init__(self, clock: Clock, skew_us: int) -> None:
-        self._clock = clock
-        self._skew_us = skew_us
-
-    def now_us(self) -> int:
-        return self._clock.now_us() + self._skew_us
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
 
 
 def _list_statement(principal: Principal, filter: StreamFilter, page: Page) -> tuple[str, list[object]]:

@@ -173,6 +173,7 @@ CREATE TABLE blob_references (
     workspace_id TEXT COLLATE "C" NOT NULL,
     owner_id TEXT COLLATE "C" NOT NULL,
     digest TEXT COLLATE "C" NOT NULL,
+    said_at_us BIGINT NOT NULL, -- when the owner said last that it needs the blob
     PRIMARY KEY (workspace_id, owner_id, digest)
 );
 
