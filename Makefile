@@ -20,6 +20,8 @@ FAULT ?=
 STORE ?=
 RESUME ?=
 PYTEST_ARGS ?=
+# What `make test STORE=postgres` runs: the API and its stories on that store, and whatever is of it by name.
+ON_POSTGRES := tests/api tests/conformance/test_stores.py tests/conformance/test_catalogs.py tests/conformance/test_postgres.py tests/e2e/test_two_servers.py
 # Of `make test`; PYTEST_WORKERS=0 runs them in one process, where a debugger and the timings of single tests make sense.
 PYTEST_WORKERS ?= auto
 
@@ -28,7 +30,7 @@ PYTEST_WORKERS ?= auto
 help:
 	@echo "make demo [MODEL=ID]   real remits on a scripted model, in under a minute; MODEL=local adds one on a real small one (1.1 GB)"
 	@echo "make demo-rate         how often that one carries out ten fixed tasks [MODEL=ID] [RUNS=20]"
-	@echo "make test              set up and run all tests"
+	@echo "make test              set up and run all tests [STORE=postgres: the API on that store]"
 	@echo "make check             format, lint, types, layers, fast tests (about a minute)"
 	@echo "make bench [ONLY=W1]   the workloads of docs/performance.md, each beside a raw limit of this machine [SCALE=0.1]"
 	@echo "make load [ONLY=storm] the load shapes of docs/load.md; none may fail [SCALE=0.1]"
@@ -61,7 +63,7 @@ demo-rate: $(STAMP)
 	@$(BIN)/python scripts/demo_rate.py $(if $(MODEL),--model "$(MODEL)") $(if $(RUNS),--runs $(RUNS))
 
 test: $(DEV_STAMP)
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	@$(if $(STORE),REMIT_TEST_STORE=$(STORE) )$(BIN)/python -m pytest $(if $(filter postgres,$(STORE)),$(ON_POSTGRES)) -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 check: $(DEV_STAMP) lint types layers
 	@$(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal -m "not slow" $(PYTEST_ARGS)

@@ -14,4 +14,4 @@ def kept(blobs: BlobStore, catalog: Catalog | None = None, clock: Clock | None =
     """These blobs, with references in this catalog or in one in memory."""
     clock = clock or SystemClock()
     catalog = catalog or MemoryCatalog(clock)
-    return KeptBlobs(blobs, catalog, BlobOwners(MemorySessionStore(clock), catalog, KINDS).is_there)
+    return KeptBlobs(blobs, catalog, BlobOwners(MemorySessionStore(clock), catalog, KINDS).is_there, clock)

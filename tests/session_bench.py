@@ -115,7 +115,7 @@ class SessionBench:
         self.ids = Ids(self.clock)
         self.store = store or MemorySessionStore(self.clock)
         self.catalog = MemoryCatalog(self.clock)
-        self.blobs = DirectoryBlobStore(folder / "blobs")
+        self.blobs = DirectoryBlobStore(folder / "blobs", self.clock)
         self.bus = MemoryBus()
         self.hints = Hints()
         self.sandboxes = sandboxes or LocalProvider(folder / "runtime", self.blobs, self.ids)
@@ -131,7 +131,9 @@ class SessionBench:
             ids=self.ids,
             retries=retries or RetrySettings(backoff_first_seconds=0.01),
         )
-        self.kept = KeptBlobs(self.blobs, self.catalog, BlobOwners(self.store, self.catalog, KINDS).is_there)
+        self.kept = KeptBlobs(
+            self.blobs, self.catalog, BlobOwners(self.store, self.catalog, KINDS).is_there, self.clock
+        )
         self.held = HeldSandboxes(
             provider=self.sandboxes,
             blobs=self.kept,

@@ -88,6 +88,12 @@ def _http_url(text: str) -> str:
     return text
 
 
+def _database_url(text: str) -> str:
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("expected postgresql://USER@HOST:PORT/NAME")
+    return text
+
+
 def _registry_url(text: str) -> str:
     if "@" in _http_url(text):
         raise ValueError("what packages run as they are installed could read a user name or password in it")
@@ -111,6 +117,28 @@ FILE_NAME = "remit.toml"
 SETTINGS: Mapping[str, Setting] = {
     "data": Setting(
         variables=("REMIT_DATA",), parse=Path, meaning="The data folder; its owner serves the API."
+    ),
+    "database": Setting(
+        variables=("REMIT_DATABASE",),
+        parse=_database_url,
+        meaning="A PostgreSQL database (`postgresql://USER@HOST:PORT/NAME`) instead of SQLite in the data folder; several "
+        "processes may share it.",
+        is_secret=True,
+    ),
+    "database_connections": Setting(
+        variables=("REMIT_DATABASE_CONNECTIONS",),
+        parse=_count,
+        meaning="Connections of this process for streams; four more are for resources and keys.",
+    ),
+    "database_pooled": Setting(
+        variables=("REMIT_DATABASE_POOLED",),
+        parse=_boolean,
+        meaning="A pooler in transaction mode (PgBouncer) stands before the database: no statement is kept prepared.",
+    ),
+    "blobs": Setting(
+        variables=("REMIT_BLOBS",),
+        parse=Path,
+        meaning="The folder of blobs; processes that share a database share it too. Else DATA/blobs.",
     ),
     "owner": Setting(
         variables=("REMIT_OWNER",),
@@ -323,6 +351,10 @@ class Settings:
     """What a process runs with."""
 
     data: Path = field(default_factory=lambda: Path.home() / ".remit")
+    database: str | None = field(default=None, repr=False)
+    database_connections: int = 10
+    database_pooled: bool = False
+    blobs: Path | None = None
     owner: Literal["background", "foreground"] = "background"
     owner_idle_seconds: float = 60.0
     host: str = "127.0.0.1"
@@ -367,7 +399,7 @@ class Settings:
     credentials: Mapping[str, Any] = field(default_factory=_no_table)
 
 
-_PATHS = frozenset({"data", "local_models", "scripted", "runtime"})
+_PATHS = frozenset({"data", "blobs", "local_models", "scripted", "runtime"})
 
 
 def load_settings(environment: Mapping[str, str] | None = None, **flags: object) -> Settings:

@@ -101,6 +101,10 @@ class StoreUnavailable(RemitError):
     """The store cannot commit (disk full, I/O error). Nothing of the append is durable."""
 
 
+class StoreAway(StoreUnavailable):
+    """The store does not answer now and may in a moment. Whether a write that was under way is durable is not known."""
+
+
 class DataFolderBusy(RemitError):
     """Another process owns the data folder; its API socket is `socket_path`."""
 

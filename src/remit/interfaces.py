@@ -191,25 +191,28 @@ class SessionStore(Protocol):
         """Take leases on due streams (wake_at <= now, no live lease); the epoch goes up by one. Workspaces take turns: each
         next lease goes to the one with the fewest, those counted that it has `running` already; among equals, and within
         a workspace, to the oldest wake. A workspace that has `each_max` gets none. With `stream_id`: only that one. Never hands the same stream to two owners. Crosses workspaces (workers only).
-        A claim takes the wake away; a stream whose lease lapses unreleased is due when it does."""
+        A claim takes the wake away; a stream whose lease lapses unreleased is due when it does. One that was released
+        as near to another owner is due `NEAR_US` after its wake."""
         ...
 
     async def renew(self, leases: Sequence[Lease], *, lease_seconds: float) -> Sequence[str]:
         """Extend; returns the stream ids that are lost (their epoch has moved on)."""
         ...
 
-    async def release(self, lease: Lease, *, seen_seq: int, wake_at_us: int | None) -> None:
+    async def release(
+        self, lease: Lease, *, seen_seq: int, wake_at_us: int | None, is_near: bool = False
+    ) -> None:
         """Give up the lease. If rows after `seen_seq` exist the stream is due at once, else at `wake_at_us`
         (None: when something is appended), or at an earlier wake that came while it was leased and that the rows do not
-        tell of. A stale epoch is ignored."""
+        tell of. `is_near`: this owner keeps something for it, and gets it before others. A stale epoch is ignored."""
         ...
 
     async def wake(self, principal: Principal, stream_id: str, *, at_us: int) -> None:
         """Make the stream due at this time or earlier."""
         ...
 
-    async def next_wake_us(self, kinds: Sequence[str]) -> int | None:
-        """When the earliest unleased wake is due (a lapsed lease counts as one); None if there is none."""
+    async def next_wake_us(self, kinds: Sequence[str], *, owner: str | None = None) -> int | None:
+        """When the earliest unleased wake is due for this owner (a lapsed lease counts as one); None if there is none."""
         ...
 
     async def raise_epochs(self) -> None:
@@ -307,12 +310,17 @@ class Catalog(Protocol):
         """Forget keys of this kind, of any workspace, that expired before; gives how many."""
         ...
 
-    async def reference_blobs(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
-        """Note that `owner_id` (a stream or resource) needs these blobs. Idempotent."""
+    async def reference_blobs(
+        self, principal: Principal, owner_id: str, digests: Sequence[str], *, at_us: int
+    ) -> None:
+        """Note that `owner_id` (a stream or resource) needs these blobs, said now. Again: said later."""
         ...
 
-    async def drop_references(self, principal: Principal, owner_id: str) -> Sequence[str]:
-        """Forget an owner's references; returns the digests that nobody in any workspace needs any more."""
+    async def drop_references(
+        self, principal: Principal, owner_id: str, *, said_before_us: int | None = None
+    ) -> Sequence[str]:
+        """Forget an owner's references, or those said before then; returns the digests of them that nobody in any
+        workspace needs any more."""
         ...
 
     async def has_reference(self, principal: Principal, digest: str) -> bool:
@@ -330,9 +338,15 @@ class Catalog(Protocol):
         ...
 
     async def list_owners(
-        self, *, after: BlobOwner | None, limit: int, digest: str | None = None
+        self,
+        *,
+        after: BlobOwner | None,
+        limit: int,
+        digest: str | None = None,
+        silent_since_us: int | None = None,
     ) -> Sequence[BlobOwner]:
-        """Who needs blobs, or this one, in any workspace, in order. Crosses workspaces (collection only)."""
+        """Who needs blobs, or this one, in any workspace, in order; with `silent_since_us` those who have said so of none
+        since then. Crosses workspaces (collection only)."""
         ...
 
     async def list_everywhere(self, kind: str, page: Page) -> Sequence[Resource]:
@@ -362,31 +376,27 @@ class BlobReader(Protocol):
         ...
 
 
-Reserve = Callable[[Sequence[str]], Awaitable[None]]
-"""Told digests before a store looks whether it has them: from then on nobody removes them."""
-
-
 class BlobStore(BlobReader, Protocol):
-    """The bytes themselves. Durable when `put` returns. Only `resources.kept_blobs` puts and removes: it knows who needs
-    what."""
+    """The bytes themselves; several processes may share them. Durable when `put` returns. Only `resources.kept_blobs`
+    puts and removes: it knows who needs what, and that nothing which was touched lately is removed."""
 
-    async def put(
-        self,
-        content: bytes | AsyncIterator[bytes],
-        *,
-        size_bytes_max: int | None = None,
-        reserve: Reserve | None = None,
-    ) -> str:
-        """Store and return the digest. Raises TooLarge (nothing kept), StoreUnavailable."""
+    async def put(self, content: bytes | AsyncIterator[bytes], *, size_bytes_max: int | None = None) -> str:
+        """Store and return the digest; what is there already is touched. Raises TooLarge (nothing kept),
+        StoreUnavailable."""
         ...
 
-    async def put_many(self, contents: Sequence[bytes], *, reserve: Reserve | None = None) -> Sequence[str]:
+    async def put_many(self, contents: Sequence[bytes]) -> Sequence[str]:
         """Store all with one durability barrier; the digests in the same order. For many small files: batches of some
         ten megabytes. Raises StoreUnavailable (some may have been kept)."""
         ...
 
-    async def remove(self, digests: Sequence[str]) -> None:
-        """Forget; missing ones are no error."""
+    async def touch(self, digests: Sequence[str]) -> frozenset[str]:
+        """Say that these are needed now, as if they were put; those that are there."""
+        ...
+
+    async def remove(self, digests: Sequence[str], *, untouched_since_us: int) -> Sequence[str]:
+        """Forget those that nobody put or touched since then; gives them. Of a touch at the same moment one comes first:
+        either it finds the blob gone, or the blob stays. Missing ones are no error."""
         ...
 
     def walk(self) -> AsyncIterator[Sequence[StoredBlob]]:
@@ -666,9 +676,17 @@ class Sandbox(Protocol):
         """Kill what that call runs; its result has exit_code None. Unknown ids are no error."""
         ...
 
-    async def replace_uploads(self, tree_digest: str | None) -> bool:
-        """Have the files of this tree (None: no files) at /mnt/session/uploads from now on; what runs inside goes on, and sees
-        each file whole or not yet. False where that cannot be. Raises BlobMissing, SandboxLost."""
+    async def replace_shared(self, path: str, tree_digest: str | None) -> bool:
+        """Have the files of this tree (None: no files) in the read-only shared folder at this path from now on; what runs
+        inside goes on, and sees each file whole or not yet. False where that cannot be. Raises BlobMissing, SandboxLost."""
+        ...
+
+    async def exchange_file(
+        self, path: str, content: bytes | None, *, expected_sha256: str | None, epoch: int
+    ) -> bool:
+        """Put this content at the path (None: no file) if what is there has this hash (None: nothing is there, but perhaps
+        empty folders); what runs inside sees the file before or after it. False, and nothing is done, where it is
+        otherwise, where a link leads there, and where nothing can be put. Raises SandboxRefused (stale epoch), SandboxLost."""
         ...
 
     async def services(self) -> Sequence[Service]:

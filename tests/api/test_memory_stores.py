@@ -43,6 +43,7 @@ async def test_a_store_is_created_changed_archived_listed_and_deleted(world: Wor
             await stores.retrieve(other.id)
 
 
+@pytest.mark.requirement("memory versions")
 async def test_a_memory_keeps_its_id_over_changes_and_each_is_a_version(world: World) -> None:
     async with a_store(world) as (stores, store_id):
         memories, versions = stores.memories, stores.memory_versions
@@ -76,6 +77,8 @@ async def test_a_memory_keeps_its_id_over_changes_and_each_is_a_version(world: W
         await memories.create(store_id, path="/voice/tone.md", content="")
 
 
+@pytest.mark.requirement("memory preconditions")
+@pytest.mark.requirement("memory paths")
 async def test_paths_are_taken_once_and_preconditions_hold(world: World) -> None:
     async with a_store(world) as (stores, store_id):
         memories = stores.memories
@@ -105,6 +108,7 @@ async def test_paths_are_taken_once_and_preconditions_hold(world: World) -> None
         await memories.create(store_id, path="/a", content="free again")
 
 
+@pytest.mark.requirement("memory lists")
 async def test_lists_go_by_path_below_a_prefix_and_group_what_is_deeper(world: World) -> None:
     paths = ["/a", "/n/1", "/n/2", "/n/deep/x", "/n/deep/y", "/n-archive/z"]
     async with a_store(world) as (stores, store_id):
@@ -137,6 +141,7 @@ async def test_a_path_that_cannot_be_one_is_refused(world: World, path: str) -> 
             await stores.memories.create(store_id, path=path, content="x")
 
 
+@pytest.mark.requirement("memory limits")
 async def test_a_content_of_the_largest_size_is_taken_and_one_more_byte_is_not(world: World) -> None:
     async with a_store(world) as (stores, store_id):
         made = await stores.memories.create(store_id, path="/a", content="ä" * (CONTENT_BYTES_MAX // 2))
@@ -147,6 +152,7 @@ async def test_a_content_of_the_largest_size_is_taken_and_one_more_byte_is_not(w
             )
 
 
+@pytest.mark.requirement("memory versions")
 async def test_a_redacted_version_loses_its_content_and_the_present_one_cannot(world: World) -> None:
     async with a_store(world) as (stores, store_id):
         memories, versions = stores.memories, stores.memory_versions
@@ -165,6 +171,7 @@ async def test_a_redacted_version_loses_its_content_and_the_present_one_cannot(w
         assert not await world.services.catalog.has_reference(principal, digest)
 
 
+@pytest.mark.requirement("memory archived")
 async def test_an_archived_store_is_read_and_emptied_but_takes_nothing(world: World) -> None:
     async with a_store(world) as (stores, store_id):
         made = await stores.memories.create(store_id, path="/a", content="1")
@@ -196,3 +203,14 @@ async def test_nothing_of_a_store_is_seen_from_another_one_or_another_workspace(
         with pytest.raises(anthropic.NotFoundError):
             await stores.memories.retrieve(made.id, memory_store_id=store_id)
         assert [m.path async for m in stores.memories.list(other.id)] == ["/a"]
+
+
+@pytest.mark.requirement("memory betas")
+async def test_the_two_betas_do_not_go_together(world: World) -> None:
+    both = {"anthropic-beta": "managed-agents-2026-04-01, agent-memory-2026-07-22"}
+    async with a_store(world) as (stores, store_id):
+        for calling in (stores.list(extra_headers=both), stores.memories.list(store_id, extra_headers=both)):
+            with pytest.raises(anthropic.BadRequestError, match="`anthropic-beta`"):
+                await calling
+        alone = {"anthropic-beta": "managed-agents-2026-04-01"}
+        assert [one.id async for one in stores.list(extra_headers=alone)] == [store_id]

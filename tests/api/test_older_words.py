@@ -42,7 +42,6 @@ async def test_streams_are_served_at_the_older_and_the_newer_path(world: World, 
     ("path", "query"),
     [
         ("/v1/vaults", "include_archived=true&limit=100"),
-        ("/v1/memory_stores", "created_at[gte]=2026-01-01T00:00:00Z&limit=100"),
         ("/v1/skills", "source=custom&limit=1000"),
         ("/v1/deployments", "agent_id=agent_x&status=active"),
         ("/v1/deployment_runs", "has_error=false&limit=1000"),

@@ -412,7 +412,7 @@ async def test_those_who_ask_the_doctor_at_once_share_what_it_finds(world: World
     assert 1 <= made.count("all of it") <= 2
 
 
-async def test_the_doctor_names_a_blob_that_is_missing_and_what_nobody_has_needed_for_a_day(
+async def test_the_doctor_names_a_blob_that_is_missing_and_what_nobody_has_needed_for_days(
     world: World, tmp_path: Path
 ) -> None:
     kept, store = world.bench.sessions.kept, world.bench.blobs
@@ -433,7 +433,7 @@ async def test_the_doctor_names_a_blob_that_is_missing_and_what_nobody_has_neede
     await kept.collect()
     assert (await probe())["ok"] is True
     lost = await kept.put(Principal(workspace_id="wrkspc_one", actor="x"), "sesn_1", b"lost")
-    await store.remove([lost])
+    await store.remove([lost], untouched_since_us=2**62)
     found = await probe()
     assert found["ok"] is False
     assert f"sesn_1 needs {lost}" in found["detail"]

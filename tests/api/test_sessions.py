@@ -153,7 +153,7 @@ async def test_session_keeps_its_version_of_the_agent(world: World) -> None:
     ("fields", "named"),
     [
         ({"resources": [{"type": "file", "file_id": "file_1"}]}, "`resources[0].file_id`"),
-        ({"resources": [{"type": "memory_store"}]}, "`resources[0].type`"),
+        ({"resources": [{"type": "memory_store"}]}, "`resources[0].memory_store_id`"),
         ({"resources": [{"type": "github_repository", "url": "u"}]}, "`resources[0].type`"),
         ({"vault_ids": ["vlt_1"]}, "`vault_ids`"),
         ({"initial_events": [OUTCOME, OUTCOME]}, "`initial_events[1]`"),
@@ -266,7 +266,7 @@ async def test_deleted_session_ends_its_streams_and_is_gone(world: World) -> Non
             await client.beta.sessions.retrieve(session.id)
         with pytest.raises(anthropic.NotFoundError):
             await client.beta.sessions.delete(session.id)
-    assert await world.services.blobs.has([digest]) == frozenset()
+    assert not await world.services.catalog.has_reference(world.one, digest)
 
 
 async def test_session_of_a_remit_holds_proof_and_cannot_be_removed(world: World) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from chosen_stores import chosen_stores
 from remit.app import Assembled, Parts, assemble, load_settings
 from remit.app.parts import MoreStreams
 from remit.blobs.directory import DirectoryBlobStore
@@ -21,7 +22,6 @@ from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.scripted import ScriptedProvider, parse_script
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
 from remit.sandboxes.local import LocalProvider
-from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.messages_rules import StrictModel
 from remit.values import KeyRow
 
@@ -45,52 +45,53 @@ async def whole_platform(
     """`scripts` are served as `scripted/NAME`. With the keys `rk_one` and `rk_two` of two workspaces. The worker does not run
     unless the test runs it. With `is_strict` no call may break a rule of the Messages API in the end."""
     clock = SystemClock()
-    ids = Ids(clock)
-    catalog = MemoryCatalog(clock)
-    blobs = DirectoryBlobStore(folder / "blobs")
-    sandboxes = make_sandboxes(folder / "runtime", blobs, ids)
-    played = {
-        name: parse_script(msgspec.json.encode(script), name=name) for name, script in (scripts or {}).items()
-    }
-    strict = StrictModel(ScriptedProvider(played, clock=clock))
-    assembled = assemble(
-        Parts(
-            settings=load_settings({}, data=folder, **(settings or {})),
-            clock=clock,
-            ids=ids,
-            sessions=MemorySessionStore(clock),
-            catalog=catalog,
-            blobs=blobs,
-            bus=MemoryBus(),
-            sandboxes=sandboxes,
-            models={"scripted": strict},
-            prices=PriceTable(parse_overrides(prices or {}), clock=clock),
-            evaluation_heartbeat_seconds=evaluation_heartbeat_seconds,
-            more_streams=more_streams,
-            tools=tools,
-        ),
-        public_url=public_url,
-    )
-    for number in ("one", "two"):
-        await catalog.put_key(
-            KeyRow(
-                id=f"apikey_{number}",
-                sha256=hashlib.sha256(f"rk_{number}".encode()).hexdigest(),
-                kind="api_key",
-                name=number,
-                scopes=("*",),
-                workspace_id=f"wrkspc_{number}",
-                created_at_us=clock.now_us(),
-            )
+    async with chosen_stores(clock) as stores:
+        ids = Ids(clock)
+        blobs = DirectoryBlobStore(folder / "blobs", clock)
+        sandboxes = make_sandboxes(folder / "runtime", blobs, ids)
+        played = {
+            name: parse_script(msgspec.json.encode(script), name=name)
+            for name, script in (scripts or {}).items()
+        }
+        strict = StrictModel(ScriptedProvider(played, clock=clock))
+        assembled = assemble(
+            Parts(
+                settings=load_settings({}, data=folder, **(settings or {})),
+                clock=clock,
+                ids=ids,
+                sessions=stores.sessions,
+                catalog=stores.catalog,
+                blobs=blobs,
+                bus=MemoryBus(),
+                sandboxes=sandboxes,
+                models={"scripted": strict},
+                prices=PriceTable(parse_overrides(prices or {}), clock=clock),
+                evaluation_heartbeat_seconds=evaluation_heartbeat_seconds,
+                more_streams=more_streams,
+                tools=tools,
+            ),
+            public_url=public_url,
         )
-    try:
-        yield assembled
-    finally:
-        await assembled.tools.close()
-        await assembled.held.close()
-        await sandboxes.close()
-        if is_strict:
-            strict.require_none()
+        for number in ("one", "two"):
+            await stores.catalog.put_key(
+                KeyRow(
+                    id=f"apikey_{number}",
+                    sha256=hashlib.sha256(f"rk_{number}".encode()).hexdigest(),
+                    kind="api_key",
+                    name=number,
+                    scopes=("*",),
+                    workspace_id=f"wrkspc_{number}",
+                    created_at_us=clock.now_us(),
+                )
+            )
+        try:
+            yield assembled
+        finally:
+            await assembled.tools.close()
+            await assembled.held.close()
+            await sandboxes.close()
+            if is_strict:
+                strict.require_none()
 
 
 def operator_key() -> KeyRow:

@@ -14,6 +14,7 @@ import msgspec
 from anthropic import AsyncAnthropic
 
 from api.answers import CheckedAnswers
+from chosen_stores import ChosenStores
 from remit.app.kinds import KINDS, stream_kinds
 from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
@@ -197,19 +198,20 @@ def _encode(body: dict[str, Any]) -> bytes:
     return msgspec.json.encode(body)
 
 
-async def make_world(folder: Path) -> World:
-    """Two workspaces with a key each, on stores in memory."""
-    clock = FakeClock()
-    catalog = MemoryCatalog(clock)
+async def make_world(
+    folder: Path, clock: FakeClock | None = None, stores: ChosenStores | None = None
+) -> World:
+    """Two workspaces with a key each, on stores in memory unless others are given."""
+    clock = clock or FakeClock()
+    sessions, catalog = stores or (MemorySessionStore(clock), MemoryCatalog(clock))
     dispatcher = HintList()
-    sessions = MemorySessionStore(clock)
-    blobs = DirectoryBlobStore(folder / "blobs")
+    blobs = DirectoryBlobStore(folder / "blobs", clock)
     services = Services(
         clock=clock,
         ids=Ids(clock),
         sessions=sessions,
         catalog=catalog,
-        blobs=KeptBlobs(blobs, catalog, BlobOwners(sessions, catalog, KINDS).is_there),
+        blobs=KeptBlobs(blobs, catalog, BlobOwners(sessions, catalog, KINDS).is_there, clock),
         bus=MemoryBus(),
         dispatcher=dispatcher,
         prices=PriceTable({}, clock=clock),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from remit.blobs.directory import DirectoryBlobStore
 from remit.errors import TooLarge
 from remit.interfaces import BlobStore
 from remit.testing.blob_suite import BLOB_CHECKS, BlobCheck, run_blob_suite
+from remit.testing.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
 
@@ -51,10 +53,27 @@ async def test_leftovers_of_a_crash_are_removed_and_blobs_are_not(tmp_path: Path
     blobs = DirectoryBlobStore(tmp_path)
     await blobs.remove_leftovers()
     digest = await blobs.put(b"kept")
-    (tmp_path / "tmp" / "tmpabc").write_bytes(b"half")
+    old, new = tmp_path / "tmp" / "tmpabc", tmp_path / "tmp" / "tmpdef"
+    for leftover in (old, new):
+        leftover.write_bytes(b"half")
+    os.utime(old, (0, 0))
     await blobs.remove_leftovers()
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list((tmp_path / "tmp").iterdir()) == [new]  # perhaps another process is writing it
     assert await blobs.read(digest) == b"kept"
+
+
+async def test_what_a_killed_process_had_put_aside_comes_back(tmp_path: Path) -> None:
+    clock = FakeClock()
+    blobs = DirectoryBlobStore(tmp_path, clock)
+    digest = await blobs.put(b"needed")
+    aside = tmp_path / "aside" / digest
+    aside.parent.mkdir()
+    (tmp_path / digest[:2] / digest[2:]).rename(aside)
+    assert await blobs.read(digest) == b"needed"
+    assert await blobs.touch([digest]) == frozenset()
+    clock.jump(40 * 365 * 86_400)  # the kernel's own time of the move is real
+    assert [blob.digest async for some in blobs.walk() for blob in some] == [digest]
+    assert await blobs.touch([digest]) == {digest}
 
 
 async def _one_piece() -> AsyncGenerator[bytes, None]:

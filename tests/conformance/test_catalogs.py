@@ -10,8 +10,11 @@ from pathlib import Path
 import anyio
 import pytest
 
+from postgres_server import empty_database
+from remit.clock import SystemClock
 from remit.interfaces import Catalog
 from remit.stores.memory import MemoryCatalog
+from remit.stores.postgres.server import open_catalog as open_catalog_on_postgres
 from remit.stores.sqlite.folder import open_catalog
 from remit.testing.catalog_suite import CATALOG_CHECKS, CatalogCheck, MakeCatalog, run_catalog_suite
 from remit.testing.clock import FakeClock
@@ -34,17 +37,29 @@ async def make_sqlite_catalog() -> AsyncGenerator[Catalog, None]:
             await catalog.close()
 
 
+@asynccontextmanager
+async def make_postgres_catalog() -> AsyncGenerator[Catalog, None]:
+    async with empty_database() as url:
+        catalog = await open_catalog_on_postgres(url, SystemClock())
+        try:
+            yield catalog
+        finally:
+            await catalog.close()
+
+
 def name_of(function: Callable[..., object]) -> str:
     return function.__name__.removeprefix("check_").removeprefix("make_")
 
 
-@pytest.mark.parametrize("make_catalog", [make_memory_catalog, make_sqlite_catalog], ids=name_of)
+@pytest.mark.parametrize(
+    "make_catalog", [make_memory_catalog, make_sqlite_catalog, make_postgres_catalog], ids=name_of
+)
 @pytest.mark.parametrize("check", CATALOG_CHECKS, ids=name_of)
 async def test_catalog(check: CatalogCheck, make_catalog: MakeCatalog) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         await check(make_catalog)
 
 
 async def test_the_whole_suite_runs_as_one_call() -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         await run_catalog_suite(make_memory_catalog)

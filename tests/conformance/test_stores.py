@@ -10,8 +10,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from postgres_server import empty_database
 from remit.interfaces import SessionStore
 from remit.stores.memory import MemorySessionStore
+from remit.stores.postgres.server import open_session_store as open_session_store_on_postgres
 from remit.stores.sqlite.folder import open_session_store
 from remit.testing.clock import FakeClock
 from remit.testing.faulty_store import FaultyStore
@@ -44,7 +46,23 @@ async def make_faultless_faulty_store() -> AsyncGenerator[tuple[SessionStore, Fa
     yield FaultyStore(MemorySessionStore(clock)), clock
 
 
-MAKERS: list[MakeStore] = [make_memory_store, make_sqlite_store, make_faultless_faulty_store]
+@asynccontextmanager
+async def make_postgres_store() -> AsyncGenerator[tuple[SessionStore, FakeClock], None]:
+    clock = FakeClock()
+    async with empty_database() as url:
+        store = await open_session_store_on_postgres(url, clock, name="test")
+        try:
+            yield store, clock
+        finally:
+            await store.close()
+
+
+MAKERS: list[MakeStore] = [
+    make_memory_store,
+    make_sqlite_store,
+    make_postgres_store,
+    make_faultless_faulty_store,
+]
 
 
 def name_of(function: Callable[..., object]) -> str:
@@ -54,7 +72,7 @@ def name_of(function: Callable[..., object]) -> str:
 @pytest.mark.parametrize("make_store", MAKERS, ids=name_of)
 @pytest.mark.parametrize("check", STORE_CHECKS, ids=name_of)
 async def test_store(check: StoreCheck, make_store: MakeStore) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         await check(make_store)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from fault_matrix.cell import Cell, Result, run_cell
 from fault_matrix.faults import FAULTS
 from fault_matrix.herd import run_herd
-from fault_matrix.plan import SEED, STORES, all_cells, slice_of
+from fault_matrix.plan import ALL_STORES, SEED, all_cells, slice_of
 from fault_matrix.stories import STORIES
 
 BATCH = 20
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cells = all_cells(
         options.seed,
         stories=options.story or tuple(STORIES),
-        stores=options.store or STORES,
+        stores=options.store or ALL_STORES,
         faults=options.fault or tuple(FAULTS),
     )
     planned = len(cells)
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"\nWRONG {result.cell.name}\n   " + "\n   ".join(line["wrong"]), flush=True)
             if count % 100 == 0 or count == len(todo):
                 _show_progress(count, len(todo), time.monotonic() - started)
-    herds = [] if options.no_herd else [_herd(store, options.seed) for store in options.store or STORES]
+    herds = [] if options.no_herd else [_herd(store, options.seed) for store in options.store or ALL_STORES]
     lines = [done[cell.name] for cell in cells if cell.name in done]
     return _report(lines, herds, options, time.monotonic() - started)
 
@@ -72,7 +72,7 @@ def _options(arguments: Sequence[str] | None) -> Any:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--slice", type=int, default=0, help="only so many cells, chosen by the seed")
     parser.add_argument("--story", action="append", choices=list(STORIES))
-    parser.add_argument("--store", action="append", choices=STORES)
+    parser.add_argument("--store", action="append", choices=ALL_STORES)
     parser.add_argument("--fault", action="append", choices=list(FAULTS))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--no-herd", action="store_true", help="without the children on one budget")
@@ -138,9 +138,9 @@ def _report(
     }
     options.json.write_text(json.dumps(summary, indent=1) + "\n")
     for title, table in (("fault", by_fault), ("story", by_story)):
-        print(f"\n{title:34s} " + " ".join(f"{store:>8s}" for store in STORES))
+        print(f"\n{title:34s} " + " ".join(f"{store:>8s}" for store in ALL_STORES))
         for name, counts in table.items():
-            print(f"{name:34s} " + " ".join(f"{counts[store]:8d}" for store in STORES))
+            print(f"{name:34s} " + " ".join(f"{counts[store]:8d}" for store in ALL_STORES))
     print(
         f"\n{len(struck)} cells in {seconds:.0f} s, seed {options.seed}; {missed} points did not come up again"
     )

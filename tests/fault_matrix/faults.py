@@ -63,7 +63,7 @@ class Fault:
     name: str
     strike: Callable[[Scene, Process], Awaitable[None]]
     fits: Callable[[Point], bool]
-    stores: tuple[str, ...] = ("memory", "sqlite")
+    stores: tuple[str, ...] = ("memory", "sqlite", "postgres")
     is_strict: bool = True
     is_harmless: bool = False
     """Nothing may be announced as lost or unknown."""

@@ -174,7 +174,9 @@ def _readers(person: Person, rows: dict[str, list[EventRow]]) -> list[str]:
 async def _blobs(world: World, rows: dict[str, list[EventRow]]) -> list[str]:
     """All is there that a log names or an owner refers to."""
     catalog = world.stores.catalog
-    kept = KeptBlobs(world.blobs, catalog, BlobOwners(world.stores.sessions, catalog, KINDS).is_there)
+    kept = KeptBlobs(
+        world.blobs, catalog, BlobOwners(world.stores.sessions, catalog, KINDS).is_there, world.clock
+    )
     wrong = [f"{one.owner_id} needs {one.digest}, which is gone" for one in await kept.missing(PRINCIPAL)]
     trees: set[str] = set()
     for there in rows.values():

@@ -180,7 +180,9 @@ def _row(principal: Principal, stream_id: str, event: NewEvent, seq: int) -> Eve
 class WakeLost(Mutant):
     """Whoever gives a lease up does not look for what came meanwhile."""
 
-    async def release(self, lease: Lease, *, seen_seq: int, wake_at_us: int | None) -> None:
+    async def release(
+        self, lease: Lease, *, seen_seq: int, wake_at_us: int | None, is_near: bool = False
+    ) -> None:
         await self.store.release(lease, seen_seq=2**62, wake_at_us=wake_at_us)
 
 

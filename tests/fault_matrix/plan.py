@@ -13,6 +13,7 @@ from fault_matrix.process import Point
 from fault_matrix.stories import STORIES
 
 STORES = ("memory", "sqlite")
+ALL_STORES = (*STORES, "postgres")
 CALM = "nothing"
 SEED = 22
 OFTEN = ("crash", "stopped past its lease")

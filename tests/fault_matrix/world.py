@@ -6,13 +6,14 @@ import asyncio
 import hashlib
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from fault_matrix.process import Process
+from postgres_server import empty_database
 from remit.app import Assembled, Parts, assemble
 from remit.bus.memory import MemoryBus
 from remit.clock import SteadyClock
@@ -24,6 +25,8 @@ from remit.interfaces import ModelProvider, SessionStore
 from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.scripted import ScriptedProvider, parse_script
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
+from remit.stores.postgres.server import open_catalog as open_catalog_on_postgres
+from remit.stores.postgres.server import open_session_store as open_sessions_on_postgres
 from remit.stores.sqlite.folder import open_catalog, open_session_store
 from remit.testing.crash_disk import CrashDisk
 from remit.testing.memory_blobs import MemoryBlobStore
@@ -169,35 +172,55 @@ class Bill:
 
 
 class Waited:
-    """A store that answers from threads: simulated time stands still until it does."""
+    """A store that answers from outside the loop: simulated time stands still until it does."""
 
     def __init__(self, store: Any) -> None:
-        self._store = store
+        self.inner = store
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
+        method = getattr(self.inner, name)
 
         async def call(*arguments: Any, **named: Any) -> Any:
-            loop = asyncio.get_running_loop()
-            assert isinstance(loop, SimulatedLoop), "worlds live in simulated time"
-            with loop.outside():
+            with outside():
                 return await method(*arguments, **named)
 
         return call
 
 
-class Stores:
-    """The durable stores of a world, in memory or in SQLite on a disk that can lose what was not synced."""
+def outside() -> AbstractContextManager[None]:
+    """Around what another process or thread ends."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SimulatedLoop), "worlds live in simulated time"
+    return loop.outside()
 
-    def __init__(self, store: Any, catalog: Any, disk: CrashDisk | None) -> None:
+
+class Stores:
+    """The durable stores of a world: in memory, in SQLite on a disk that can lose what was not synced, or in a
+    PostgreSQL database that outlives its processes."""
+
+    def __init__(
+        self,
+        store: Any,
+        catalog: Any,
+        disk: CrashDisk | None = None,
+        database: AbstractAsyncContextManager[str] | None = None,
+        url: str = "",
+    ) -> None:
         self.sessions = store
         self.catalog = catalog
         self.disk = disk
+        self._database = database
+        self._url = url
 
     @classmethod
     async def open(cls, kind: str, folder: Path, clock: WorldClock) -> Stores:
         if kind == "memory":
-            return cls(MemorySessionStore(clock), MemoryCatalog(clock), None)
+            return cls(MemorySessionStore(clock), MemoryCatalog(clock))
+        if kind == "postgres":
+            database = empty_database()
+            with outside():
+                url = await database.__aenter__()
+            return await cls._open_database(database, url, clock)
         return await cls._open_disk(CrashDisk(folder / "disk_0"), clock)
 
     @classmethod
@@ -206,8 +229,22 @@ class Stores:
         catalog = await open_catalog(disk.folder, vfs=disk.name)
         return cls(Waited(sessions), Waited(catalog), disk)
 
+    @classmethod
+    async def _open_database(
+        cls, database: AbstractAsyncContextManager[str], url: str, clock: WorldClock
+    ) -> Stores:
+        with outside():
+            sessions = await open_sessions_on_postgres(url, clock, name="world", connections=4)
+            catalog = await open_catalog_on_postgres(url, clock)
+        return cls(Waited(sessions), Waited(catalog), database=database, url=url)
+
     async def after_death(self, clock: WorldClock, power_loss: random.Random | None) -> Stores:
         """What a new process finds: all that was written; after a power loss what was synced, and perhaps some more."""
+        if self._database is not None:
+            with outside():
+                for store in (self.sessions, self.catalog):
+                    await store.inner.break_off()
+            return await self._open_database(self._database, self._url, clock)
         if self.disk is None:
             return self
         self.disk.die()
@@ -220,6 +257,11 @@ class Stores:
             await self.sessions.close()
             await self.catalog.close()
             self.disk.unregister()
+        if self._database is not None:
+            await self.sessions.close()
+            await self.catalog.close()
+            with outside():
+                await self._database.__aexit__(None, None, None)
 
 
 class World:
@@ -232,7 +274,7 @@ class World:
         self.random = random.Random(seed)
         self.ids = Ids(clock, self.random.randbytes)
         self.stores = stores
-        self.blobs = MemoryBlobStore()
+        self.blobs = MemoryBlobStore(clock)
         self.watch = Watch()
         self.store = WatchedStore(stores.sessions, self.watch)
         self.tickets = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Sequence
 
@@ -12,10 +13,14 @@ from fault_matrix.cell import Cell, run_cell
 from fault_matrix.herd import run_herd
 from fault_matrix.mutants import MUTANTS
 from fault_matrix.plan import SEED, STORES, all_cells, slice_of
+from fault_matrix.stories import STORIES
 
 SLICE_SECONDS = 20.0
 """Of CPU time for the slice."""
 SLICE_MIN, SLICE_MAX = 150, 1_200
+POSTGRES_SEED = int(os.environ.get("REMIT_FAULTS_SEED", SEED))
+POSTGRES_STORIES, POSTGRES_CELLS = 3, 24
+"""A cell there takes a second."""
 MUTANT_CELLS_MAX = 300
 """A planted bug must be caught by the first so many cells of the slice."""
 
@@ -48,6 +53,17 @@ def test_nothing_goes_wrong_in_a_slice_of_the_fault_matrix(chosen: Sequence[Cell
         assert result.wrong == [], cell.name
         done += 1
     print(f"{done} cells, seed {SEED}")  # noqa: T201
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_nothing_goes_wrong_in_a_slice_on_postgres() -> None:
+    """A few of all that there is; `make faults STORE=postgres` carries out the rest."""
+    stories = random.Random(POSTGRES_SEED).sample(sorted(STORIES), POSTGRES_STORIES)
+    cells = all_cells(stories=stories, stores=("postgres",))
+    for cell in slice_of(cells, POSTGRES_CELLS, POSTGRES_SEED):
+        result = run_cell(cell)
+        assert result.wrong == [], cell.name
 
 
 def test_the_same_cell_on_the_store_in_memory_ends_in_the_same_log(chosen: Sequence[Cell]) -> None:

@@ -65,7 +65,7 @@ PARTLY: Mapping[str, str] = {
     "client.beta.agents.update": "as create",
     "client.beta.environments.create": "`self_hosted`, and packages other than of pip and npm, are refused by name",
     "client.beta.environments.update": "as create",
-    "client.beta.sessions.create": "`vault_ids` and resources other than files are refused by name",
+    "client.beta.sessions.create": "`vault_ids` and `github_repository` resources are refused by name",
     "client.beta.sessions.update": "`vault_ids` is refused by name",
     "client.beta.sessions.resources.add": "files alone",
     "client.beta.sessions.resources.update": "repositories alone have a token to update, and they are refused by name",
@@ -258,6 +258,31 @@ BEHAVIOURS: tuple[Requirement, ...] = (
     _served(
         "web domains", "web tools", "Domain lists take no name twice and no internal name; both are named."
     ),
+    _served(
+        "memory preconditions", "memory", "A change or deletion whose precondition does not hold is a 409."
+    ),
+    _served("memory paths", "memory", "A path is taken once; a 409 names the memory that has it."),
+    _served(
+        "memory versions",
+        "memory",
+        "Every change is a version that says by whom; the newest is not redacted.",
+    ),
+    _served(
+        "memory lists", "memory", "Lists go by path; `path_prefix` takes whole segments, `depth` groups."
+    ),
+    _served(
+        "memory archived",
+        "memory",
+        "An archived store is read and emptied, takes nothing and is not attached.",
+    ),
+    _served("memory limits", "memory", "A content of 102,400 bytes is taken, and one byte more is not."),
+    _served("memory betas", "memory", "Its beta and that of managed agents together are refused."),
+    _served(
+        "memory sessions",
+        "memory",
+        "A session shows what it mounts as it was when it was attached, and where.",
+    ),
+    _served("memory filter", "memory", "Sessions are listed by a store that they mount."),
     _served("files of a session", "files", "All that `scope_id` lists can be downloaded."),
     _served("sessions initial events", "sessions", "`initial_events` make a session run at once."),
     _served("sessions overrides", "sessions", "Overrides replace, clear and inherit."),

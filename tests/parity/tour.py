@@ -122,6 +122,7 @@ class Tour:
             await self._where_served(f"{prefix}.models.list", lambda prefix=prefix: self.models(prefix))
             await self._where_served(f"{prefix}.messages.create", lambda prefix=prefix: self.messages(prefix))
         await self._where_served("client.beta.sessions.resources.add", self.resources)
+        await self.memory()
 
     async def _where_served(self, method: str, step: Callable[[], Awaitable[None]]) -> None:
         if method in self._served:
@@ -376,6 +377,36 @@ class Tour:
         await self._call(f"{path}.retrieve", added.id, session_id=session.id)
         await self._refused(f"{path}.update", added.id, session_id=session.id, authorization_token="t")
         await self._call(f"{path}.delete", added.id, session_id=session.id)
+
+    async def memory(self) -> None:
+        """A store, its memories and their versions, and a session that mounts it."""
+        path = "client.beta.memory_stores"
+        store = (
+            await self._call(f"{path}.create", name="Notes", description="Ours.", metadata={"a": "b"})
+        ).id
+        await self._call(f"{path}.update", store, name="Our notes")
+        await self._call(f"{path}.retrieve", store)
+        await self._call(f"{path}.list", limit=1)
+        memory = await self._call(f"{path}.memories.create", store, path="/deep/a.md", content="A.")
+        await self._call(f"{path}.memories.update", memory.id, memory_store_id=store, content="B.")
+        await self._call(f"{path}.memories.retrieve", memory.id, memory_store_id=store)
+        await self._call(f"{path}.memories.list", store, depth=1)
+        await self._call(f"{path}.memories.list", store, view="full")
+        mounted = {
+            "type": "memory_store",
+            "memory_store_id": store,
+            "access": "read_only",
+            "instructions": "Look.",
+        }
+        session = await self.session(resources=[mounted])
+        await self._call("client.beta.sessions.resources.list", session.id)
+        await self._call("client.beta.sessions.list", memory_store_id=store)
+        await self._call(f"{path}.memories.delete", memory.id, memory_store_id=store)
+        versions = (await self._call(f"{path}.memory_versions.list", store)).data
+        await self._call(f"{path}.memory_versions.redact", versions[-1].id, memory_store_id=store)
+        await self._call(f"{path}.memory_versions.retrieve", versions[-1].id, memory_store_id=store)
+        await self._call(f"{path}.archive", store)
+        await self._call(f"{path}.delete", store)
 
     async def models(self, prefix: str) -> None:
         path = f"{prefix}.models"

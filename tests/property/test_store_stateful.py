@@ -1,4 +1,4 @@
-"""Any sequence of calls does to the SQLite store what it does to the memory store, its oracle."""
+"""Any sequence of calls does to the durable stores what it does to the memory store, their oracle."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from postgres_server import empty_database
 from remit.errors import RemitError
 from remit.interfaces import SessionStore
 from remit.stores.memory import MemorySessionStore
+from remit.stores.postgres.server import open_session_store as open_session_store_on_postgres
 from remit.stores.sqlite.folder import open_session_store
-from remit.stores.sqlite.session_store import SqliteSessionStore
 from remit.testing.clock import FakeClock
 from remit.values import (
     Append,
@@ -92,23 +93,30 @@ outboxes = st.lists(st.builds(OutboxItem, target_stream_id=streams, event=events
 class StoreAgainstOracle(RuleBasedStateMachine):
     """Every rule does one call on both stores and compares what came of it."""
 
+    async def opened(self) -> SessionStore:
+        """The store, with what was put into it before."""
+        raise NotImplementedError
+
+    def dispose(self) -> None:
+        """Nothing of it is needed any more."""
+
     @initialize()
     def open(self) -> None:
         self.runner = asyncio.Runner()
         self.clock = FakeClock()
-        self.folder = Path(tempfile.mkdtemp())
         self.oracle = MemorySessionStore(self.clock)
-        self.store = self.reopened()
         self.leases: list[Lease] = []
+        self.begin()
+        self.store = self.runner.run(self.opened())
 
-    def reopened(self) -> SqliteSessionStore:
-        return self.runner.run(open_session_store(self.folder, self.clock))
+    def begin(self) -> None:
+        """An empty place for the store."""
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self.runner.run(self.store.close())
+            self.dispose()
             self.runner.close()
-            shutil.rmtree(self.folder)
 
     def both(self, call: Callable[[SessionStore], Awaitable[Result]]) -> Result | None:
         """Call both; None when both refused in the same way."""
@@ -225,11 +233,11 @@ class StoreAgainstOracle(RuleBasedStateMachine):
         self.both(lambda store: store.renew(leases, lease_seconds=seconds))
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data(), seen_seq=st.integers(0, 12), wake_in_us=st.none() | in_us)
-    def release(self, data: st.DataObject, seen_seq: int, wake_in_us: int | None) -> None:
+    @rule(data=st.data(), seen_seq=st.integers(0, 12), wake_in_us=st.none() | in_us, is_near=st.booleans())
+    def release(self, data: st.DataObject, seen_seq: int, wake_in_us: int | None, is_near: bool) -> None:
         lease = data.draw(st.sampled_from(self.leases))
         at_us = None if wake_in_us is None else self.clock.now_us() + wake_in_us
-        self.both(lambda store: store.release(lease, seen_seq=seen_seq, wake_at_us=at_us))
+        self.both(lambda store: store.release(lease, seen_seq=seen_seq, wake_at_us=at_us, is_near=is_near))
 
     @rule(principal=principals, stream_id=streams, wake_in_us=in_us)
     def wake(self, principal: Principal, stream_id: str, wake_in_us: int) -> None:
@@ -261,7 +269,7 @@ class StoreAgainstOracle(RuleBasedStateMachine):
     @rule()
     def close_and_open_again(self) -> None:
         self.runner.run(self.store.close())
-        self.store = self.reopened()
+        self.store = self.runner.run(self.opened())
 
     @rule(
         principal=principals,
@@ -304,7 +312,8 @@ class StoreAgainstOracle(RuleBasedStateMachine):
             self.both(lambda store, id=stream_id: store.grants(ONE, id))
             self.both(lambda store, id=stream_id: store.read(ONE, id))
             self.both(lambda store, id=stream_id: store.checkpoint(ONE, id))
-        self.both(lambda store: store.next_wake_us(["session", "remit"]))
+        for owner in (None, "a"):
+            self.both(lambda store, owner=owner: store.next_wake_us(["session", "remit"], owner=owner))
         self.both(lambda store: store.list_streams(ONE, StreamFilter(kind="session"), Page(limit=5)))
 
     @invariant()
@@ -319,5 +328,31 @@ class StoreAgainstOracle(RuleBasedStateMachine):
             assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
 
 
-TestStoreAgainstOracle = StoreAgainstOracle.TestCase
-TestStoreAgainstOracle.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+class SqliteAgainstOracle(StoreAgainstOracle):
+    def begin(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+
+    async def opened(self) -> SessionStore:
+        return await open_session_store(self.folder, self.clock)
+
+    def dispose(self) -> None:
+        shutil.rmtree(self.folder)
+
+
+class PostgresAgainstOracle(StoreAgainstOracle):
+    def begin(self) -> None:
+        self.given = empty_database()
+        self.url = self.runner.run(self.given.__aenter__())
+
+    async def opened(self) -> SessionStore:
+        return await open_session_store_on_postgres(self.url, self.clock, name="test", connections=3)
+
+    def dispose(self) -> None:
+        self.runner.run(self.given.__aexit__(None, None, None))
+
+
+TestSqliteAgainstOracle = SqliteAgainstOracle.TestCase
+TestSqliteAgainstOracle.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+TestPostgresAgainstOracle = PostgresAgainstOracle.TestCase
+TestPostgresAgainstOracle.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)

@@ -17,6 +17,7 @@ import pytest
 
 from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
+from remit.clock import SystemClock
 from remit.errors import NotFound, StoreUnavailable
 from remit.ids import Ids
 from remit.orchestrator.collection import EVERY_SECONDS, START_SECONDS, Collection
@@ -25,7 +26,7 @@ from remit.remits.creation import INPUT_KIND, InputBody
 from remit.remits.inputs import INPUT_KEPT_SECONDS, Inputs, OldInputs
 from remit.resources.expired_files import ExpiredFiles
 from remit.resources.files import Files
-from remit.resources.kept_blobs import KeptBlobs
+from remit.resources.kept_blobs import KEPT_SECONDS, KeptBlobs
 from remit.sandboxes.folders import RuntimeFolder, remove_tree
 from remit.sandboxes.image_folder import ImageFolder
 from remit.sandboxes.mounts import UNUSED_MAX, MountCache
@@ -52,7 +53,7 @@ def catalog(clock: FakeClock) -> MemoryCatalog:
 
 @pytest.fixture
 def blobs(catalog: MemoryCatalog, clock: FakeClock) -> KeptBlobs:
-    return kept(MemoryBlobStore(), catalog, clock)
+    return kept(MemoryBlobStore(clock), catalog, clock)
 
 
 async def pieces(content: bytes) -> AsyncIterator[bytes]:
@@ -77,7 +78,9 @@ async def test_the_bytes_of_an_expired_file_go_though_nobody_asks_for_it(
     await clock.advance(3_601)
     (collected,) = await expired.collect()
     assert (collected.count, collected.size_bytes) == (1, len(b"for an hour"))
-    assert (await blobs.look(put_before_us=1)).count == 1
+    assert (await blobs.collect())[1].count == 0
+    await clock.advance(KEPT_SECONDS)
+    assert (await blobs.collect())[1].count == 1
     assert (await files.retrieve(ONE, file.id)).id == file.id
     assert (await expired.collect())[0].count == 0
 
@@ -106,7 +109,7 @@ async def test_an_upload_goes_after_a_month_and_what_a_remit_made_of_it_stays(
 async def test_an_upload_keeps_bytes_whose_last_other_owner_goes_while_it_is_read(
     catalog: MemoryCatalog, clock: FakeClock
 ) -> None:
-    store = MemoryBlobStore()
+    store = MemoryBlobStore(clock)
     blobs = kept(store, catalog, clock)
     files = Files(catalog, blobs, clock, Ids(clock))
     async with files.uploading(ONE) as upload:
@@ -130,6 +133,8 @@ async def test_an_upload_keeps_bytes_whose_last_other_owner_goes_while_it_is_rea
     assert [await blobs.read(entry.sha256 or "") for entry in tree.entries] == [b"shared"] * 2
     await catalog.delete(ONE, INPUT_KIND, given.id)
     await blobs.forget(ONE, given.id)
+    await clock.advance(KEPT_SECONDS + 1)
+    await blobs.collect()
     assert [blob async for some in store.walk() for blob in some] == []
 
 
@@ -206,13 +211,15 @@ async def test_what_a_killed_process_put_is_found_by_the_next_one(tmp_path: Path
         child.send_signal(signal.SIGKILL)
         child.communicate()
     catalog = await open_catalog(tmp_path)
-    blobs = kept(DirectoryBlobStore(tmp_path / "blobs"), catalog)
+    clock = FakeClock(start_us=SystemClock().now_us())
+    blobs = kept(DirectoryBlobStore(tmp_path / "blobs", clock), catalog, clock)
     await catalog.create(ONE, _resource("file", "file_there", b"{}", 1))
+    clock.jump(KEPT_SECONDS + 1)
     same = await blobs.put(ONE, "file_there", b"same")
     removed = {one.what: one.count for one in await blobs.collect()}
     assert removed == {"needs of what is gone": int(when == "after"), "blobs that nobody needs": 1}
     assert await blobs.read(same) == b"same"
-    assert (await blobs.look(put_before_us=1 << 62)).leftovers == ()
+    assert (await blobs.look(touched_before_us=1 << 62)).leftovers == ()
     await catalog.close()
 
 

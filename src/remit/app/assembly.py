@@ -32,7 +32,7 @@ from remit.orchestrator.kept_layers import KeptLayers
 from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.session_handler import SessionHandler
 from remit.orchestrator.setup_layers import SetupLayers
-from remit.orchestrator.worker import Hints, Rouser, Worker
+from remit.orchestrator.worker import POLL_SECONDS, Hints, Rouser, Worker
 from remit.orchestrator.workspace_handler import WorkspaceHandler
 from remit.remits.forecaster import Forecaster
 from remit.remits.handler import RemitHandler
@@ -70,6 +70,9 @@ from remit.toolsets.web.tools import web_offer
 from remit.verifiers.command import CommandVerifier
 from remit.verifiers.composition import Verifiers
 from remit.verifiers.rubric import RubricVerifier
+
+SHARED_POLL_SECONDS = 0.2
+"""How late a worker sees what another process has made due."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,10 +226,17 @@ class _Wiring:
             clock=self._clock,
             hints=self._hints,
             streams_max=self._settings.streams_max,
+            poll_seconds=SHARED_POLL_SECONDS if self._parts.is_shared else POLL_SECONDS,
             handlers=[
                 self._session_handler(),
                 self._remit_handler(),
-                WorkspaceHandler(store=self._sessions, clock=self._clock, calls=self._calls, caps=self._caps),
+                WorkspaceHandler(
+                    store=self._sessions,
+                    clock=self._clock,
+                    calls=self._calls,
+                    caps=self._caps,
+                    owns_store=not self._parts.is_shared,
+                ),
                 *(more.handler(self.services) for more in self._parts.more_streams),
             ],
         )
@@ -400,7 +410,7 @@ class _Wiring:
 
     @cached_property
     def _blobs(self) -> KeptBlobs:
-        return KeptBlobs(self._parts.blobs, self._catalog, self._owners.is_there)
+        return KeptBlobs(self._parts.blobs, self._catalog, self._owners.is_there, self._clock)
 
     @cached_property
     def _owners(self) -> BlobOwners:

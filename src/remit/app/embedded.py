@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,8 @@ from starlette.types import ASGIApp
 from remit.app.assembly import Assembled, assemble
 from remit.app.parts import Parts
 from remit.app.presence import Presence
+from remit.app.stores import open_stores
 from remit.blobs.directory import DirectoryBlobStore
-from remit.bus.memory import MemoryBus
 from remit.clock import SteadyClock, SystemClock
 from remit.config import Settings
 from remit.console.app import Console
@@ -44,7 +44,6 @@ from remit.server.listening import (
     url_of,
 )
 from remit.server.operator_key import DEFAULT_WORKSPACE, KeyOrigin, operator_key
-from remit.stores.sqlite.folder import open_sqlite
 from remit.stores.sqlite.owner import DataFolderLock
 from remit.telemetry.metrics import Metrics
 from remit.telemetry.spans import installed_tracer
@@ -93,14 +92,15 @@ async def _opened(settings: Settings, kind: OwnerKind, stack: AsyncExitStack) ->
     tcp = stack.enter_context(listen_on_port(settings.host, settings.port)) if kind == "up" else None
     url = None if tcp is None else url_of(settings.host, tcp)
     parts = await _embedded_parts(settings, stack)
-    # Having the lock proves the former owner dead: its leases need not run out.
-    await parts.sessions.raise_epochs()
+    if not parts.is_shared:
+        # Having the lock proves the former owner dead: its leases need not run out.
+        await parts.sessions.raise_epochs()
     await wake_workspace(parts.sessions, DEFAULT_WORKSPACE, now_us=parts.clock.now_us())
     key = await operator_key(settings, parts.catalog, parts.clock, parts.ids)
     assembled = assemble(parts, public_url=(settings.public_url and settings.public_url.rstrip("/")) or url)
     stack.push_async_callback(assembled.held.close)
     stack.push_async_callback(assembled.tools.close)
-    await stack.enter_async_context(_running(assembled))
+    await stack.enter_async_context(_running(assembled, parts.keep_up))
     presence = Presence(
         assembled.edge,
         worker=assembled.worker,
@@ -176,12 +176,10 @@ def _leave_no_trace(data: Path, lock: DataFolderLock) -> None:
 async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
     clock = SteadyClock(SystemClock())
     ids = Ids(clock)
-    blobs = DirectoryBlobStore(settings.data / "blobs")
+    blobs = DirectoryBlobStore(settings.blobs or settings.data / "blobs", clock)
     await blobs.remove_leftovers()
     metrics = Metrics()
-    sessions, catalog = await open_sqlite(settings.data, clock, on_commit=metrics.committed)
-    stack.push_async_callback(sessions.close)
-    stack.push_async_callback(catalog.close)
+    stores = await open_stores(settings, clock, ids, metrics, stack)
     models = model_providers(settings, clock)
     for provider in models.values():
         stack.push_async_callback(provider.close)
@@ -202,11 +200,13 @@ async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
         settings=settings,
         clock=clock,
         ids=ids,
-        sessions=sessions,
-        catalog=catalog,
-        queued_writes=lambda: sessions.queued_writes + catalog.queued_writes,
+        sessions=stores.sessions,
+        catalog=stores.catalog,
+        queued_writes=stores.queued_writes,
+        is_shared=stores.is_shared,
+        keep_up=stores.keep_up,
         blobs=blobs,
-        bus=MemoryBus(),
+        bus=stores.bus,
         sandboxes=sandboxes,
         models=models,
         prices=PriceTable(parse_overrides(settings.prices), clock=clock),
@@ -230,7 +230,7 @@ def _sandbox_provider(
         runtime,
         blobs,
         ids,
-        secret_folders=[settings.data],
+        secret_folders=[settings.data, *([settings.blobs] if settings.blobs is not None else [])],
         egress=egress,
         cgroups=Cgroups.find(),
         on_spawner_death=on_spawner_death,
@@ -250,16 +250,23 @@ async def _reading_prices() -> AsyncGenerator[None]:
         yield
 
 
+async def _run(keep_up: Callable[[], Awaitable[None]]) -> None:
+    await keep_up()
+
+
 async def _work(assembled: Assembled) -> None:
     await assembled.attendance.take_over()
     await assembled.worker.run()
 
 
 @asynccontextmanager
-async def _running(assembled: Assembled) -> AsyncGenerator[None]:
+async def _running(
+    assembled: Assembled, keep_up: Callable[[], Awaitable[None]] | None
+) -> AsyncGenerator[None]:
     """The worker and the collection, for as long as the platform is open. If one fails the platform fails with it."""
     async with asyncio.TaskGroup() as group:
         tasks = [
+            *([] if keep_up is None else [group.create_task(_run(keep_up))]),
             group.create_task(assembled.attendance.run()),
             group.create_task(_work(assembled)),
             group.create_task(assembled.collection.run()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,3 +65,7 @@ class Parts:
     """None: no traces."""
     queued_writes: Callable[[], int] = nothing_queued
     """Of the stores."""
+    is_shared: bool = False
+    """Other processes may be at work on the stores."""
+    keep_up: Callable[[], Awaitable[None]] | None = None
+    """What the stores need to have run beside them."""

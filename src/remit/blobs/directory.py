@@ -19,8 +19,8 @@ from typing import TypeVar
 
 import structlog
 
+from remit.clock import Clock, SystemClock
 from remit.errors import BlobMissing, StoreUnavailable, TooLarge
-from remit.interfaces import Reserve
 from remit.values import StoredBlob
 
 PIECE_BYTES = 1 << 20
@@ -28,6 +28,8 @@ SYNCED_ONE_BY_ONE_MAX = 16
 """Up to so many files or folders are forced to the disk each by itself; beyond, all with one barrier."""
 
 _TEMPORARY_FOLDER = "tmp"
+_ASIDE_FOLDER = "aside"
+_LEFTOVER_US = 86_400_000_000
 
 _log = structlog.get_logger(__name__)
 
@@ -37,35 +39,33 @@ Result = TypeVar("Result")
 class DirectoryBlobStore:
     """`BlobStore` in a folder; several processes may share it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Clock | None = None) -> None:
         self._folder = folder
+        self._clock = clock or SystemClock()
 
     async def put(
         self,
         content: bytes | AsyncIterator[bytes],
         *,
         size_bytes_max: int | None = None,
-        reserve: Reserve | None = None,
     ) -> str:
         if isinstance(content, bytes):
             _require_size(len(content), size_bytes_max)
-            return (await self.put_many([content], reserve=reserve))[0]
-        return await self._put_pieces(content, size_bytes_max, reserve)
+            return (await self.put_many([content]))[0]
+        return await self._put_pieces(content, size_bytes_max)
 
-    async def put_many(self, contents: Sequence[bytes], *, reserve: Reserve | None = None) -> Sequence[str]:
+    async def put_many(self, contents: Sequence[bytes]) -> Sequence[str]:
         digests = await _in_thread(lambda: [hashlib.sha256(content).hexdigest() for content in contents])
-        if reserve is not None:
-            await reserve(digests)
         await _in_thread(lambda: self._put_many(digests, contents))
         return digests
 
     async def read(self, digest: str) -> bytes:
-        path = self._path(digest)
-        return await _in_thread(lambda: _read_blob(path, digest))
+        paths = self._path(digest), self._aside(digest)
+        return await _in_thread(lambda: _read_blob(paths, digest))
 
     async def stream(self, digest: str) -> AsyncIterator[bytes]:
-        path = self._path(digest)
-        descriptor = await _in_thread(lambda: _open_blob(path, digest))
+        paths = self._path(digest), self._aside(digest)
+        descriptor = await _in_thread(lambda: _open_blob(paths, digest))
         try:
             while piece := await _in_thread(lambda: os.read(descriptor, PIECE_BYTES)):
                 yield piece
@@ -79,26 +79,71 @@ class DirectoryBlobStore:
             )
         )
 
-    async def remove(self, digests: Sequence[str]) -> None:
-        def run() -> None:
-            for digest in filter(_is_sha256, digests):
-                self._path(digest).unlink(missing_ok=True)
+    async def touch(self, digests: Sequence[str]) -> frozenset[str]:
+        return await _in_thread(
+            lambda: frozenset(digest for digest in digests if _is_sha256(digest) and self._touch(digest))
+        )
 
-        await _in_thread(run)
+    async def remove(self, digests: Sequence[str], *, untouched_since_us: int) -> Sequence[str]:
+        return await _in_thread(
+            lambda: [
+                digest
+                for digest in dict.fromkeys(filter(_is_sha256, digests))
+                if self._remove(digest, untouched_since_us)
+            ]
+        )
+
+    def _touch(self, digest: str) -> bool:
+        """False where it is not there, or is just going: then it is looked at before the time that was set counts."""
+        path, now_ns = self._path(digest), self._clock.now_us() * 1_000
+        try:
+            os.utime(path, ns=(now_ns, now_ns))
+        except FileNotFoundError:
+            return False
+        return path.exists()
+
+    def _remove(self, digest: str, untouched_since_us: int) -> bool:
+        """Aside first: from then on nobody can touch it, and whoever did before is seen. Readers find it there as well."""
+        path, aside = self._path(digest), self._aside(digest)
+        aside.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            if path.stat().st_mtime_ns >= untouched_since_us * 1_000:
+                return False
+            path.rename(aside)
+            if aside.stat().st_mtime_ns < untouched_since_us * 1_000:
+                aside.unlink()
+                return True
+            aside.rename(path)
+        except FileNotFoundError:
+            pass  # another process removes or puts the same one
+        return False
 
     async def walk(self) -> AsyncIterator[Sequence[StoredBlob]]:
+        await _in_thread(self._put_back)
         for prefix in range(256):
             folder = self._folder / f"{prefix:02x}"
             if found := await _in_thread(lambda folder=folder: _blobs_in(folder)):
                 yield found
 
+    def _put_back(self) -> None:
+        """What a process that died left aside; whether it is needed, its next look tells."""
+        folder = self._folder / _ASIDE_FOLDER
+        old_ns = (self._clock.now_us() - _LEFTOVER_US) * 1_000
+        for aside in folder.iterdir() if folder.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                if aside.stat().st_ctime_ns < old_ns:
+                    aside.rename(self._path(aside.name))
+
     async def remove_leftovers(self) -> None:
-        """Delete what a crash left half written. Only while no other process uses the folder."""
+        """Delete what crashes left half written, and nobody has written to for a day."""
 
         def run() -> None:
             folder = self._folder / _TEMPORARY_FOLDER
+            old_ns = (self._clock.now_us() - _LEFTOVER_US) * 1_000
             for leftover in folder.iterdir() if folder.is_dir() else ():
-                leftover.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    if leftover.stat().st_mtime_ns < old_ns:
+                        leftover.unlink()
 
         await _in_thread(run)
 
@@ -108,19 +153,18 @@ class DirectoryBlobStore:
         written: dict[str, Path] = {}
         try:
             for digest, content in zip(digests, contents, strict=True):
-                if digest not in written and not self._path(digest).is_file():
+                if digest not in written and not self._touch(digest):
                     descriptor, written[digest] = self._make_temporary()
                     try:
                         _write_all(descriptor, content)
+                        self._set_time(descriptor)
                     finally:
                         os.close(descriptor)
             self._keep(written, digests)
         finally:
             _discard(written.values())
 
-    async def _put_pieces(
-        self, pieces: AsyncIterator[bytes], size_bytes_max: int | None, reserve: Reserve | None
-    ) -> str:
+    async def _put_pieces(self, pieces: AsyncIterator[bytes], size_bytes_max: int | None) -> str:
         descriptor, path = await _in_thread(self._make_temporary)
         try:
             sha256 = hashlib.sha256()
@@ -131,11 +175,10 @@ class DirectoryBlobStore:
                     _require_size(size_bytes, size_bytes_max)
                     sha256.update(piece)
                     await _in_thread(lambda piece=piece: _write_all(descriptor, piece))
+                self._set_time(descriptor)
             finally:
                 os.close(descriptor)
             digest = sha256.hexdigest()
-            if reserve is not None:
-                await reserve([digest])
             await _in_thread(lambda: self._keep({digest: path}, [digest]))
             return digest
         finally:
@@ -177,6 +220,13 @@ class DirectoryBlobStore:
         descriptor, name = tempfile.mkstemp(dir=folder)
         return descriptor, Path(name)
 
+    def _set_time(self, descriptor: int) -> None:
+        now_ns = self._clock.now_us() * 1_000
+        os.utime(descriptor, ns=(now_ns, now_ns))
+
+    def _aside(self, digest: str) -> Path:
+        return self._folder / _ASIDE_FOLDER / digest
+
     def _path(self, digest: str) -> Path:
         if not _is_sha256(digest):
             raise BlobMissing(f"{digest!r} is no sha256 in lower-case hex, so there is no such blob.")
@@ -195,7 +245,9 @@ def _blobs_in(folder: Path) -> list[StoredBlob]:
             continue  # removed meanwhile
         if _is_sha256(digest):
             found.append(
-                StoredBlob(digest=digest, size_bytes=status.st_size, put_at_us=status.st_mtime_ns // 1_000)
+                StoredBlob(
+                    digest=digest, size_bytes=status.st_size, touched_at_us=status.st_mtime_ns // 1_000
+                )
             )
     return found
 
@@ -215,15 +267,16 @@ def _write_all(descriptor: int, content: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _open_blob(path: Path, digest: str) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        raise BlobMissing(f"Blob {digest!r} is not in the blob store.") from error
+def _open_blob(paths: tuple[Path, Path], digest: str) -> int:
+    place, aside = paths
+    for path in (place, aside, place):  # it may go aside, or come back, between two looks
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    raise BlobMissing(f"Blob {digest!r} is not in the blob store.")
 
 
-def _read_blob(path: Path, digest: str) -> bytes:
-    with os.fdopen(_open_blob(path, digest), "rb") as file:
+def _read_blob(paths: tuple[Path, Path], digest: str) -> bytes:
+    with os.fdopen(_open_blob(paths, digest), "rb") as file:
         return file.read()
 
 

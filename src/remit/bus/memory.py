@@ -91,6 +91,10 @@ class MemoryBus:
             if not of_stream:
                 del self._subscriptions[stream_id]
 
+    def read_streams(self) -> Sequence[str]:
+        """The streams that have readers."""
+        return list(self._subscriptions)
+
     def subscriber_count(self, stream_id: str) -> int:
         return len(self._subscriptions.get(stream_id, ()))
 

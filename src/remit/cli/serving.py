@@ -30,6 +30,14 @@ def up_command(
     port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="The port (8400); 0 takes any that is free.")
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A PostgreSQL database (postgresql://…) that several servers may share; a password is better in "
+            "REMIT_DATABASE.",
+        ),
+    ] = None,
     data: Data = None,
     unsafe_local: UnsafeLocal = False,
 ) -> int:
@@ -37,7 +45,7 @@ def up_command(
     from remit.cli import up
 
     platform = platform_of(data, unsafe_local)
-    return run_command(lambda: up.up(platform, make_console(), host=host, port=port))
+    return run_command(lambda: up.up(platform, make_console(), host=host, port=port, database=database))
 
 
 def stop_command(

@@ -51,14 +51,25 @@ def run() -> None:
     sys.exit(code)
 
 
-async def up(options: PlatformOptions, console: Console, *, host: str | None, port: int | None) -> int:
+async def up(
+    options: PlatformOptions,
+    console: Console,
+    *,
+    host: str | None,
+    port: int | None,
+    database: str | None = None,
+) -> int:
     """Serve until SIGTERM or Ctrl-C; a second one leaves at once. What is under way goes on at the next start."""
     gc.disable()  # until all is loaded: nothing of it goes away
     from remit.app import load_settings
     from remit.cli.logs import log_to_stderr
 
     settings = load_settings(
-        data=options.data, unsafe_local=options.is_unsafe_local or None, host=host, port=port
+        data=options.data,
+        unsafe_local=options.is_unsafe_local or None,
+        host=host,
+        port=port,
+        database=database,
     )
     log_to_stderr()
     stop = anyio.Event()

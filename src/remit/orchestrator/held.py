@@ -297,7 +297,7 @@ class HeldSandboxes:
             if _fixed(mounts) != _fixed(held.mounts):
                 return False
             digest = next((mount.tree_digest for mount in mounts if mount.path == UPLOADS), None)
-            if not await held.sandbox.replace_uploads(digest):
+            if not await held.sandbox.replace_shared(UPLOADS, digest):
                 return False
             await _place_links(writer, held.sandbox)
         held.mounts, held.resource_ids = mounts, ids

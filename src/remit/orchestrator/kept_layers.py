@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from weakref import WeakValueDictionary
 
 import msgspec
 
 from remit.clock import Clock
-from remit.errors import Conflict, NotFound
+from remit.errors import BlobMissing, Conflict, NotFound
 from remit.interfaces import Catalog
 from remit.resources.kept_blobs import Keeping, KeptBlobs
 from remit.resources.tidying import everywhere, tidier_of
@@ -57,22 +58,28 @@ class KeptLayers:
         asked for it. `make` puts the tree and its files; what it raises goes to every caller of its own."""
         id = _id(made_of)
         async with self._lock(principal, id):
-            try:
-                layer = await self._known(principal, id)
-            except NotFound:
-                layer = await self._make(principal, id, make)
-            await self._blobs.keep(principal, owner_id, [layer.tree_digest])
+            layer = await self._take(principal, owner_id, id)
+            if layer is None:
+                made = await self._make(principal, id, make)
+                await self._blobs.keep(principal, owner_id, [made.tree_digest])
+                return made
         return layer
 
     async def find(self, principal: Principal, owner_id: str, made_of: Sequence[object]) -> Layer | None:
         """The layer that is made of this, if there is one; it stays as long as this stream."""
         id = _id(made_of)
         async with self._lock(principal, id):
-            try:
-                layer = await self._known(principal, id)
-            except NotFound:
-                return None
+            return await self._take(principal, owner_id, id)
+
+    async def _take(self, principal: Principal, owner_id: str, id: str) -> Layer | None:
+        """The layer, if there is one and it stays. Another process may be about to collect it: it looks for owners again
+        when it has removed the resource, and this looks for the resource again when it has become one."""
+        try:
+            layer = await self._known(principal, id)
             await self._blobs.keep(principal, owner_id, [layer.tree_digest])
+            await self._known(principal, id)
+        except (NotFound, BlobMissing):
+            return None
         return layer
 
     async def has(self, principal: Principal, made_of: Sequence[object]) -> bool:
@@ -99,8 +106,13 @@ class KeptLayers:
                 layer = msgspec.json.decode(resource.body, type=Layer)
                 if await self._is_needed(resource, layer):
                     continue
+                removed_at_us = self._clock.now_us()
                 await self._catalog.delete(principal, KIND, resource.id)
-                await self._blobs.forget(principal, resource.id)
+                if await self._is_needed(resource, layer):  # since a moment ago: see `_take`
+                    with suppress(Conflict):
+                        await self._catalog.create(principal, resource)
+                    continue
+                await self._blobs.forget(principal, resource.id, said_before_us=removed_at_us)
             count, size_bytes = count + 1, size_bytes + layer.bytes
         return (Collected(what="package layers that nobody needs", count=count, size_bytes=size_bytes),)
 

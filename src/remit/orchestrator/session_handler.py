@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 import msgspec
+from msgspec.structs import replace
 
 from remit.clock import Clock
 from remit.errors import InvalidRequest
@@ -106,7 +107,7 @@ class SessionHandler:
             is_resting=self._is_resting,
         ).go()
         await self._folds.put_back(principal, fold)
-        return result
+        return replace(result, is_near=self._sandboxes.get(lease.stream_id) is not None)
 
     async def forget(self, stream_id: str) -> None:
         """The stream is deleted or owned by another worker: keep nothing of it."""

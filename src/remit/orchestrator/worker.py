@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from remit.clock import Clock
-from remit.errors import LeaseLost, NotFound, StoreUnavailable
+from remit.errors import LeaseLost, NotFound, StoreAway, StoreUnavailable
 from remit.interfaces import LiveBus, SessionStore, StreamHandler
 from remit.values import Append, HandlerResult, Lease, LiveItem, Principal
 
@@ -38,6 +38,8 @@ CLAIM_BATCH = 32
 OUTBOX_BATCH = 100
 RETRY_SECONDS = 5.0
 """A handler that failed is tried again after this long."""
+AWAY_SECONDS = 0.5
+"""How long a store that is away is left alone before it is asked again."""
 
 
 @dataclass
@@ -105,8 +107,11 @@ class Worker:
         hints: Hints,
         handlers: Sequence[StreamHandler],
         streams_max: int = STREAMS_MAX,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
+        """`poll_seconds`: how late it may see what another process has made due."""
         self._name = name
+        self._poll_seconds = poll_seconds
         self._store = store
         self._bus = bus
         self._clock = clock
@@ -139,14 +144,25 @@ class Worker:
     async def run(self) -> None:
         """Work until cancelled; on the way out, leases of what was cut are left to expire (or to the next start)."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_leases())
+            group.create_task(self._through_absence(self._keep_leases))
             group.create_task(self._fence_overdue())
-            group.create_task(self._deliver_outbox())
+            group.create_task(self._through_absence(self._deliver_outbox))
             group.create_task(self._forget_deleted())
             try:
-                await self._claim_and_run(group)
+                await self._through_absence(lambda: self._claim_and_run(group))
             finally:
                 self._is_leaving = True
+
+    async def _through_absence(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """What never ends by itself, begun anew when the store was away."""
+        while True:
+            try:
+                await loop()
+            except StoreAway as error:
+                logger.warning("store_away", reason=error.message)
+                await self._clock.sleep(AWAY_SECONDS)
+            else:
+                return
 
     # ------------------------------------------------------------------------------------------- claiming
 
@@ -188,12 +204,12 @@ class Worker:
         if self._hints.is_resting:
             await self._due.wait()
             return
-        next_us = await self._store.next_wake_us(list(self._handlers))
-        seconds = POLL_SECONDS
+        next_us = await self._store.next_wake_us(list(self._handlers), owner=self._name)
+        seconds = self._poll_seconds
         if next_us is not None:
             seconds = min(seconds, max(0.0, (next_us - self._clock.now_us()) / 1_000_000))
         if seconds == 0.0 and len(self._running) >= self.each_max:
-            seconds = POLL_SECONDS  # what is due has no place: the next release says when
+            seconds = self._poll_seconds  # what is due has no place: the next release says when
         await _first_of(self._due.wait(), self._clock.sleep(seconds))
 
     async def _run_one(self, running: Running) -> None:
@@ -201,15 +217,21 @@ class Worker:
         handler = self._handlers[lease.kind]
         wake_at_us: int | None = None
         seen_seq: int | None = None
+        is_near = False
         try:
             result = await self._carry_out(handler, running)
-            seen_seq, wake_at_us = result.seen_seq, result.wake_at_us
+            seen_seq, wake_at_us, is_near = result.seen_seq, result.wake_at_us, result.is_near
         except* (LeaseLost, NotFound) as errors:
             # Another worker owns the stream, or it was deleted: nothing here is ours any more.
             logger.info(
                 "stream_left", stream_id=lease.stream_id, reasons=[str(one) for one in errors.exceptions]
             )
             await self._forget(running)
+        except* StoreAway:
+            # Its lease lapses, and whoever claims it then finds in the log how far it came.
+            logger.warning("stream_left_while_store_away", stream_id=lease.stream_id)
+            await self._forget(running)
+            wake_at_us = None
         except* StoreUnavailable:
             raise
         except* Exception:
@@ -228,13 +250,13 @@ class Worker:
                 await self._forget(running)
         if running.is_fenced:
             return
-        if seen_seq is None:
-            head_seq = await self._head_seq(lease)
-            if head_seq is None or wake_at_us is None:
-                return
-            seen_seq = head_seq
-        with contextlib.suppress(NotFound):
-            await self._store.release(lease, seen_seq=seen_seq, wake_at_us=wake_at_us)
+        with contextlib.suppress(NotFound, StoreAway):
+            if seen_seq is None:
+                head_seq = await self._head_seq(lease)
+                if head_seq is None or wake_at_us is None:
+                    return
+                seen_seq = head_seq
+            await self._store.release(lease, seen_seq=seen_seq, wake_at_us=wake_at_us, is_near=is_near)
         self._due.set()
         self._outbox_due.set()
 
@@ -331,7 +353,7 @@ class Worker:
                 await self._store.outbox_done([position for position, _, _ in due])
                 self._due.set()
             else:
-                await _first_of(self._outbox_due.wait(), self._clock.sleep(POLL_SECONDS))
+                await _first_of(self._outbox_due.wait(), self._clock.sleep(self._poll_seconds))
 
     # ------------------------------------------------------------------------------------------- deletion
 

@@ -1,58 +1,50 @@
 """Who needs which blob: everything that is put is put here, and nothing is removed anywhere else.
 
-A blob stays while a stream or resource refers to it (durable, in the catalog), or while somebody who is putting it may
-be about to (a reservation, in memory). Two owners may have the same bytes, so the last one to go may meet the next one to
-come. The gate is between them: to reserve and to remove exclude each other, and who removes asks again behind it.
+A blob stays while a stream or resource refers to it (durable, in the catalog), and for a day after somebody put it or said
+that it is needed (by the blob's own time). So there is nothing between processes but these two, and no lock:
 
-A process that dies takes its reservations with it; what it put and did not refer to is a leftover, which `collect` finds.
-One process owns the blobs (the lock on the data folder): several would need the gate in the catalog.
+- who needs a blob touches it, then refers to it, within an hour, and only then relies on it;
+- who removes a blob takes a day ago as its time, looks then whether anybody refers to it, and removes it only if nobody
+  has touched it since that time.
+
+A reference that is missed by the look was made after it, hence its touch less than a day ago: the blob stays. A touch that
+comes after the removal finds nothing, so whoever touches puts the bytes again, or is told that they are gone.
+
+References come before their owner, and a process may die in between: those of an owner that is not there are dropped when
+they are a day old. An owner that goes drops its own at once; the bytes that nobody has touched for a day go with it.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
-import structlog
-
-from remit.errors import BlobMissing, LeaseLost, RemitError, StoreUnavailable
+from remit.clock import Clock
+from remit.errors import BlobMissing
 from remit.interfaces import BlobStore, Catalog
 from remit.resources.tidying import tidier_of
 from remit.values import BlobOwner, BlobReference, Collected, Principal, StoredBlob, Value
 
+KEPT_SECONDS = 86_400.0
+"""So long a blob stays that nobody refers to, and a reference of nobody."""
+TOUCH_SECONDS = 3_600.0
+"""A touch that is older when its reference is made is repeated."""
 REMOVED_AT_ONCE = 100
-"""Behind the gate; whoever wants to put waits for so many at most."""
 REFERENCES_PAGE = 1_000
 OWNERS_PAGE = 500
-FORGOTTEN_MAX = 4_096
 
 IsThere = Callable[[BlobOwner], Awaitable[bool]]
 """Whether a stream or resource exists."""
-
-Key = TypeVar("Key")
-
-_log = structlog.get_logger(__name__)
 
 
 class KeptBlobs:
     """A `BlobStore` and the references to what is in it."""
 
-    def __init__(self, blobs: BlobStore, catalog: Catalog, is_there: IsThere) -> None:
+    def __init__(self, blobs: BlobStore, catalog: Catalog, is_there: IsThere, clock: Clock) -> None:
         self._blobs = blobs
         self._catalog = catalog
         self._is_there = is_there
-        self._gate = asyncio.Lock()
-        self._reserved: Counter[str] = Counter()
-        """By digest: how many are putting it now."""
-        self._busy: Counter[BlobOwner] = Counter()
-        """By owner: how many are putting for it now."""
-        self._uncertain: set[BlobOwner] = set()
-        """Nobody knows whether they were made."""
-        self._forgotten: OrderedDict[BlobOwner, None] = OrderedDict()
-        """The last that went; whoever still works for one of them puts its things away a moment later."""
+        self._clock = clock
 
     async def read(self, digest: str) -> bytes:
         return await self._blobs.read(digest)
@@ -65,31 +57,9 @@ class KeptBlobs:
 
     @asynccontextmanager
     async def keeping(self, principal: Principal, owner_id: str) -> AsyncGenerator[Keeping]:
-        """Put blobs for this stream or resource. Until the end of the block nobody removes them, nor takes the owner for
-        dead; after it they stay if `Keeping.commit` was called and the owner exists. A new owner is made within it."""
-        keeping = Keeping(self._blobs, self._catalog, self._gate, self._reserved, principal, owner_id)
-        owner = BlobOwner(workspace_id=principal.workspace_id, owner_id=owner_id)
-        self._busy[owner] += 1
-        is_replaced = False
-        try:
-            yield keeping
-        except BaseException as error:
-            # A worker that is stopped may have lost its stream to another process, which puts the same bytes and has a
-            # gate of its own: what is left over is left to the collection.
-            is_replaced = isinstance(error, asyncio.CancelledError | LeaseLost)
-            if keeping.committed:
-                await self._settle(owner, keeping, error)
-            raise
-        finally:
-            try:
-                if owner in self._forgotten and await asyncio.shield(self._drop_if_gone(owner)):
-                    keeping.committed.clear()
-                    is_replaced = False
-            finally:
-                _release(self._busy, [owner])
-                _release(self._reserved, keeping.reserved)
-            if (leftovers := keeping.reserved - keeping.committed) and not is_replaced:
-                await self._remove_leftovers(leftovers)
+        """Put blobs for this stream or resource. They stay if `Keeping.commit` was called and the owner exists within a
+        day; a new owner is made within the block."""
+        yield Keeping(self._blobs, self._catalog, self._clock, principal, owner_id)
 
     async def keep(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
         """This stream or resource, which exists, needs blobs that are there. Raises BlobMissing when they are not."""
@@ -104,61 +74,35 @@ class KeptBlobs:
             await keeping.commit()
         return digest
 
-    async def _settle(self, owner: BlobOwner, keeping: Keeping, error: BaseException) -> None:
-        """A new owner that was refused needs nothing. One whose making was cut may yet come to be: it is looked for in
-        the next collection but one."""
-        if not isinstance(error, RemitError) or isinstance(error, StoreUnavailable):
-            self._uncertain.add(owner)
-        elif self._busy[owner] == 1 and not await self._is_there(owner):
-            await self._catalog.drop_references(tidier_of(owner.workspace_id), owner.owner_id)
-            keeping.committed.clear()
+    async def forget(self, principal: Principal, owner_id: str, *, said_before_us: int | None = None) -> None:
+        """The owner is gone: drop its references, or those said before then (one of the same id may be made anew), and
+        remove what only it needed, as far as nobody has touched it for a day."""
+        untouched_since_us = self._kept_since_us()
+        unneeded = await self._catalog.drop_references(principal, owner_id, said_before_us=said_before_us)
+        await self._remove_unneeded(unneeded, untouched_since_us)
 
-    async def _drop_if_gone(self, owner: BlobOwner) -> bool:
-        """Who was deleted while its blobs were put has forgotten them already, and nobody else will."""
-        if await self._is_there(owner):
-            return False
-        await self._catalog.drop_references(tidier_of(owner.workspace_id), owner.owner_id)
-        return True
-
-    async def forget(self, principal: Principal, owner_id: str) -> None:
-        """The owner is gone: remove what only it needed."""
-        self._forgotten[BlobOwner(workspace_id=principal.workspace_id, owner_id=owner_id)] = None
-        if len(self._forgotten) > FORGOTTEN_MAX:
-            self._forgotten.popitem(last=False)
-        unneeded = await self._catalog.drop_references(principal, owner_id)
-        await self._remove_unneeded(unneeded)
-
-    async def _remove_leftovers(self, digests: Iterable[str]) -> None:
-        try:
-            await self._remove_unneeded(sorted(digests))
-        except StoreUnavailable:
-            _log.warning("blobs.leftovers_stay", exc_info=True)  # until the next collection
-
-    async def _remove_unneeded(self, digests: Sequence[str]) -> list[str]:
+    async def _remove_unneeded(self, digests: Sequence[str], untouched_since_us: int) -> list[str]:
+        """The time is of before the look at the references; see above."""
         removed: list[str] = []
         for start in range(0, len(digests), REMOVED_AT_ONCE):
-            # Who is cancelled goes, the removal goes on: the gate must not open before it has ended.
-            removed += await asyncio.shield(self._remove_some(digests[start : start + REMOVED_AT_ONCE]))
+            some = await self._catalog.unreferenced(digests[start : start + REMOVED_AT_ONCE])
+            removed += await self._blobs.remove(some, untouched_since_us=untouched_since_us)
         return removed
 
-    async def _remove_some(self, digests: Sequence[str]) -> Sequence[str]:
-        async with self._gate:
-            unneeded = [
-                digest for digest in await self._catalog.unreferenced(digests) if digest not in self._reserved
-            ]
-            await self._blobs.remove(unneeded)
-        return unneeded
+    def _kept_since_us(self) -> int:
+        return self._clock.now_us() - int(KEPT_SECONDS * 1_000_000)
 
     # -------------------------------------------------------------------------------- what stands, what is left over
 
     async def collect(self) -> Sequence[Collected]:
-        """See `interfaces.Collector`. What processes that were killed left: references of owners that were never made
-        or are gone, then blobs that nobody needs."""
+        """See `interfaces.Collector`. References of owners that were never made or are gone, then blobs that nobody
+        needs; of either what is a day old."""
         owners = await self._forget_the_dead()
+        untouched_since_us = self._kept_since_us()
         count = size_bytes = 0
         async for some in self._blobs.walk():
-            sizes = {blob.digest: blob.size_bytes for blob in some}
-            removed = await self._remove_unneeded(list(sizes))
+            sizes = {blob.digest: blob.size_bytes for blob in some if blob.touched_at_us < untouched_since_us}
+            removed = await self._remove_unneeded(list(sizes), untouched_since_us)
             count += len(removed)
             size_bytes += sum(sizes[digest] for digest in removed)
         return (
@@ -167,38 +111,32 @@ class KeptBlobs:
         )
 
     async def _forget_the_dead(self) -> int:
-        waiting, self._uncertain = self._uncertain, set()
         count = 0
+        silent_since_us = self._kept_since_us()
         after: BlobOwner | None = None
-        while page := await self._catalog.list_owners(after=after, limit=OWNERS_PAGE):
+        while page := await self._catalog.list_owners(
+            after=after, limit=OWNERS_PAGE, silent_since_us=silent_since_us
+        ):
             for owner in page:
-                if owner not in waiting and not await self._is_there(owner):
-                    count += await asyncio.shield(self._forget_if_dead(owner))
+                if not await self._is_there(owner):
+                    # What it says from now on is another one's of the same id.
+                    await self._catalog.drop_references(
+                        tidier_of(owner.workspace_id), owner.owner_id, said_before_us=silent_since_us
+                    )
+                    count += 1
             after = page[-1]
         return count
 
-    async def _forget_if_dead(self, owner: BlobOwner) -> bool:
-        async with self._gate:  # who begins to put for it now refers to nothing before this is over
-            if owner in self._busy or await self._is_there(owner):
-                return False
-            await self._catalog.drop_references(tidier_of(owner.workspace_id), owner.owner_id)
-            return True
-
-    async def look(self, *, put_before_us: int) -> BlobsReport:
-        """What is there, and of that what was put before then and nobody needs."""
+    async def look(self, *, touched_before_us: int) -> BlobsReport:
+        """What is there, and of that what was touched before then and nobody needs."""
         count = size_bytes = 0
         leftovers: list[StoredBlob] = []
         async for some in self._blobs.walk():
             count += len(some)
             size_bytes += sum(blob.size_bytes for blob in some)
-            unneeded = set(await self._catalog.unreferenced([blob.digest for blob in some]))
-            leftovers += [
-                blob
-                for blob in some
-                if blob.digest in unneeded
-                and blob.digest not in self._reserved
-                and blob.put_at_us < put_before_us
-            ]
+            old = [blob for blob in some if blob.touched_at_us < touched_before_us]
+            unneeded = set(await self._catalog.unreferenced([blob.digest for blob in old]))
+            leftovers += [blob for blob in old if blob.digest in unneeded]
         return BlobsReport(count=count, size_bytes=size_bytes, leftovers=tuple(leftovers))
 
     async def missing(self, principal: Principal) -> list[BlobReference]:
@@ -224,63 +162,55 @@ class Keeping:
     """What one owner is putting; see `KeptBlobs.keeping`."""
 
     def __init__(
-        self,
-        blobs: BlobStore,
-        catalog: Catalog,
-        gate: asyncio.Lock,
-        reserved_by_all: Counter[str],
-        principal: Principal,
-        owner_id: str,
+        self, blobs: BlobStore, catalog: Catalog, clock: Clock, principal: Principal, owner_id: str
     ) -> None:
         self._blobs = blobs
         self._catalog = catalog
-        self._gate = gate
-        self._reserved_by_all = reserved_by_all
+        self._clock = clock
         self._principal = principal
         self._owner_id = owner_id
-        self.reserved: set[str] = set()
-        self.committed: set[str] = set()
-        self._expected: set[str] = set()
+        self._touched: dict[str, float] = {}
+        """Digests that the next commit refers to, with when they were touched."""
+        self._missing: set[str] = set()
 
     async def put(self, content: bytes | AsyncIterator[bytes], *, size_bytes_max: int | None = None) -> str:
         """See `BlobStore.put`."""
-        return await self._blobs.put(content, size_bytes_max=size_bytes_max, reserve=self._reserve)
+        digest = await self._blobs.put(content, size_bytes_max=size_bytes_max)
+        self._note([digest])
+        return digest
 
     async def put_many(self, contents: Sequence[bytes]) -> Sequence[str]:
         """See `BlobStore.put_many`."""
-        return await self._blobs.put_many(contents, reserve=self._reserve)
+        digests = await self._blobs.put_many(contents)
+        self._note(digests)
+        return digests
 
     async def need(self, digests: Iterable[str]) -> None:
-        """The owner needs these too, which are there already; `commit` looks whether they are."""
-        digests = set(digests)
-        await self._reserve(digests)
-        self._expected |= digests
+        """The owner needs these too, which are there already; `commit` says if they are not."""
+        await self._touch(list(dict.fromkeys(digests)))
 
     async def commit(self) -> None:
         """Make durable that the owner needs all this; before anything says so in a log. Raises
         BlobMissing when something that was there is gone; nothing is kept then."""
-        if self._expected:
-            there = await self._blobs.has(sorted(self._expected))
-            if lost := self._expected - there:
-                raise BlobMissing(
-                    f"{len(lost)} blobs that {self._owner_id!r} needs were removed with their last owner, {min(lost)!r} "
-                    "among them. Upload it again."
-                )
-            self._expected.clear()
-        new = self.reserved - self.committed
-        if new:
-            await self._catalog.reference_blobs(self._principal, self._owner_id, sorted(new))
-        self.committed |= new
+        old = self._clock.monotonic() - TOUCH_SECONDS
+        await self._touch([digest for digest, at in self._touched.items() if at < old])
+        if self._missing:
+            raise BlobMissing(
+                f"{len(self._missing)} blobs that {self._owner_id!r} needs were removed with their last owner, "
+                f"{min(self._missing)!r} among them. Upload it again."
+            )
+        if self._touched:
+            await self._catalog.reference_blobs(
+                self._principal, self._owner_id, sorted(self._touched), at_us=self._clock.now_us()
+            )
+        self._touched.clear()
 
-    async def _reserve(self, digests: Iterable[str]) -> None:
-        async with self._gate:
-            new = set(digests) - self.reserved
-            self._reserved_by_all.update(new)
-            self.reserved |= new
+    def _note(self, digests: Iterable[str]) -> None:
+        self._touched.update(dict.fromkeys(digests, self._clock.monotonic()))
+        self._missing.difference_update(digests)
 
-
-def _release(counts: Counter[Key], keys: Iterable[Key]) -> None:
-    for key in keys:
-        counts[key] -= 1
-        if not counts[key]:
-            del counts[key]
+    async def _touch(self, digests: Sequence[str]) -> None:
+        if digests:
+            there = await self._blobs.touch(digests)
+            self._missing |= set(digests) - there
+            self._note(there)

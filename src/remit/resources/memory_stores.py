@@ -104,7 +104,9 @@ def _labels(version: VersionBody) -> dict[str, str]:
     return labels
 
 
-STORE = ResourceKind(name="memory store", id_prefix="memstore", config=StoreConfig)
+STORE = ResourceKind(
+    name="memory store", id_prefix="memstore", config=StoreConfig, archived_code="memory_store_archived"
+)
 MEMORY = ResourceKind(
     name="memory", id_prefix="mem", config=MemoryBody, unique_key=lambda memory: memory.path
 )

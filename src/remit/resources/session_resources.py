@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from remit.clock import Clock, rfc3339
 from remit.errors import InvalidRequest, NotFound
 from remit.ids import Ids
 from remit.resources.files import Files, body_of
 from remit.schema.resources import (
-    RESOURCES_MAX,
+    FILES_MAX,
     FileResourceParams,
     MemoryStoreResourceParams,
     RepositoryResourceParams,
@@ -26,40 +26,79 @@ _OWN = frozenset({"sha256", "size_bytes", "literal_path"})
 """What the log keeps of a file besides what the API shows."""
 
 
-async def copy_resources(
+class Resources(NamedTuple):
+    """What a session is to have, by kind; each under the beginning of its fields' names, such as `resources[0].`."""
+
+    files: Mapping[str, FileResourceParams]
+    stores: Mapping[str, MemoryStoreResourceParams]
+
+
+def sort_resources(params: Sequence[ResourceParams]) -> Resources:
+    """Return what a session is created with, by kind. Raises InvalidRequest for a kind that there is not."""
+    files, stores = dict[str, FileResourceParams](), dict[str, MemoryStoreResourceParams]()
+    for index, resource in enumerate(params):
+        place = f"resources[{index}]."
+        match resource:
+            case FileResourceParams():
+                files[place] = resource
+            case MemoryStoreResourceParams():
+                stores[place] = resource
+            case RepositoryResourceParams():
+                raise _no_repositories(place)
+    return Resources(files, stores)
+
+
+def added_file(params: ResourceParams) -> Mapping[str, FileResourceParams]:
+    """Return what is added to a session that is there. Raises InvalidRequest for anything but a file."""
+    match params:
+        case FileResourceParams():
+            return {"": params}
+        case MemoryStoreResourceParams():
+            raise InvalidRequest(
+                "`type`: a memory_store is attached when the session is created; create a new one."
+            )
+        case RepositoryResourceParams():
+            raise _no_repositories("")
+
+
+def _no_repositories(place: str) -> InvalidRequest:
+    return not_supported(
+        f"{place}type", "github_repository resources are", "Upload the files it needs instead."
+    )
+
+
+async def copy_files(
     files: Files,
     principal: Principal,
-    params: Sequence[ResourceParams],
+    params: Mapping[str, FileResourceParams],
     *,
     session_id: str,
     present: Mapping[str, JsonObject],
     ids: Ids,
     clock: Clock,
-    field: str | None = "resources",
 ) -> list[JsonObject]:
     """Copies of the files, as the log keeps them; `present` are those the session has already.
 
-    All or nothing: raises InvalidRequest naming the field, and then no copy is left. `field` is the list that they stand in;
-    None: one stands alone."""
-    paths = [_path_of(resource, _place(field, index)) for index, resource in enumerate(params)]
-    check_paths(paths, present, field)
+    All or nothing: raises InvalidRequest naming the field, and then no copy is left."""
+    paths = {
+        place: mount_path(resource.mount_path, resource.file_id, field=f"{place}mount_path")
+        for place, resource in params.items()
+    }
+    check_paths(paths, present)
     made: list[JsonObject] = []
     try:
-        for index, (resource, path) in enumerate(zip(params, paths, strict=True)):
-            assert isinstance(resource, FileResourceParams)  # `_path_of` refused the others
+        for place, resource in params.items():
             try:
                 copy = await files.copy(principal, resource.file_id, session_id=session_id)
             except NotFound as error:
-                raise InvalidRequest(
-                    f"`{_place(field, index)}file_id`: {error.message}", code=error.code
-                ) from error
+                raise InvalidRequest(f"`{place}file_id`: {error.message}", code=error.code) from error
             now = rfc3339(clock.now_us())
             made.append(
                 {
                     "id": ids.new("sesrsc"),
                     "type": "file",
                     "file_id": copy.id,
-                    "mount_path": path,
+                    "mount_path": paths[place],
                     "literal_path": literal_path(resource.mount_path),
                     "created_at": now,
                     "updated_at": now,
@@ -119,37 +158,19 @@ def literal_path(given: str | None) -> str | None:
     return given
 
 
-def _path_of(resource: ResourceParams, place: str) -> str:
-    match resource:
-        case FileResourceParams(file_id=file_id, mount_path=path):
-            return mount_path(path, file_id, field=f"{place}mount_path")
-        case RepositoryResourceParams():
-            raise not_supported(
-                f"{place}type", "github_repository resources are", "Upload the files it needs instead."
-            )
-        case MemoryStoreResourceParams():
-            raise not_supported(f"{place}type", "memory_store resources are", "Remove it.")
-
-
-def check_paths(paths: Sequence[str], present: Mapping[str, JsonObject], field: str | None) -> None:
+def check_paths(paths: Mapping[str, str], present: Mapping[str, JsonObject]) -> None:
     """Raise InvalidRequest unless each of these can be mounted beside what is there."""
-    if len(paths) + len(present) > RESOURCES_MAX:
-        raise InvalidRequest(
-            f"`{field or 'resources'}`: a session has at most {RESOURCES_MAX} files; add fewer."
-        )
+    if len(paths) + len(present) > FILES_MAX:
+        raise InvalidRequest(f"`resources`: a session has at most {FILES_MAX} files; add fewer.")
     taken = {str(resource["mount_path"]) for resource in present.values()}
     folders = {folder for path in taken for folder in _folders(path)}
-    for index, path in enumerate(paths):
+    for place, path in paths.items():
         if path in taken or path in folders or not taken.isdisjoint(_folders(path)):
             raise InvalidRequest(
-                f"`{_place(field, index)}mount_path`: {path!r} is taken by another file of the session; choose another."
+                f"`{place}mount_path`: {path!r} is taken by another file of the session; choose another."
             )
         taken.add(path)
         folders.update(_folders(path))
-
-
-def _place(field: str | None, index: int) -> str:
-    return "" if field is None else f"{field}[{index}]."
 
 
 def _folders(path: str) -> list[str]:

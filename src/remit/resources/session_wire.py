@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from remit.clock import parse_rfc3339, rfc3339
+from remit.resources.session_memory import attached_stores
 from remit.resources.session_resources import resource_to_wire
 from remit.schema.events import STAMPED_ON_RECEIPT
 from remit.session.events import usage_snapshot
@@ -43,7 +46,7 @@ def to_wire(state: SessionState, head: StreamHead, *, now_us: int) -> JsonObject
         "usage": _usage(state, now_us),
         "stats": _stats(state, head, now_us),
         "outcome_evaluations": _outcome_evaluations(state),
-        "resources": [resource_to_wire(resource) for resource in state.resources.values()],
+        "resources": list[JsonValue](resources_to_wire(state)),
         "vault_ids": [],
         "deployment_id": None,
         "parent_id": head.parent_stream_id,
@@ -52,6 +55,12 @@ def to_wire(state: SessionState, head: StreamHead, *, now_us: int) -> JsonObject
         "updated_at": state.updated_at,
         "archived_at": state.archived_at,
     }
+
+
+def resources_to_wire(state: SessionState) -> list[JsonObject]:
+    """Return a session's memory stores, then its files in the order in which they came."""
+    stores: list[JsonObject] = [msgspec.to_builtins(store) for store in attached_stores(state.created)]
+    return [*stores, *(resource_to_wire(resource) for resource in state.resources.values())]
 
 
 def thread_to_wire(state: SessionState, head: StreamHead, *, now_us: int) -> JsonObject:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+import msgspec
+
 from remit.clock import rfc3339
 from remit.ids import Ids
+from remit.schema.resources import SessionMemoryStore
 from remit.session.events import received
 from remit.session.rows import SessionCreated
 from remit.values import Append, Effect, JsonObject, JsonValue, NewStream, StreamSummary
@@ -31,14 +34,15 @@ def new_session(
     toolchains: Sequence[str] = (),
     waits_for_reader: bool = False,
     resources: Sequence[JsonObject] = (),
+    memory_stores: Sequence[SessionMemoryStore] = (),
     files: Mapping[str, JsonObject] | None = None,
 ) -> tuple[NewStream, Append]:
     """The stream and its first append, for `SessionStore.create_stream`; nothing is done yet.
 
     `agent` is a snapshot (`resources.agents.snapshot`), `events` are inputs with their ids
     (`resources.inbound.stored_events`), `effects` open the accounts or bring grants, `input` is
-    `{"tree_digest", "mounts"}`, `paid_by` is the key whose caps bind it, `resources` are copies of files (`resources.session_resources`) and `files` those that
-    messages name (`resources.message_files`). With events the session is due at once. Creating it twice with one id is harmless.
+    `{"tree_digest", "mounts"}`, `paid_by` is the key whose caps bind it, `resources` are copies of files (`resources.session_resources`), `memory_stores` are attached
+    ones (`resources.session_memory`), and `files` those that messages name (`resources.message_files`). With events the session is due at once. Creating it twice with one id is harmless.
     """
     created = SessionCreated(
         id=ids.new("sevt"),
@@ -58,6 +62,7 @@ def new_session(
         paid_by=paid_by,
         waits_for_reader=waits_for_reader,
         resources=list(resources),
+        memory_stores=msgspec.to_builtins(memory_stores),
         files=dict(files or {}),
     )
     receipts = tuple(received(event, key=str(event["id"]), batch=str(events[0]["id"])) for event in events)
@@ -71,6 +76,7 @@ def new_session(
             agent_id=str(agent["id"]),
             agent_version=cast("int", agent["version"]),
         ),
+        refers_to=tuple(store.memory_store_id for store in memory_stores),
     )
     append = Append(
         stream_id=session_id,

@@ -23,8 +23,8 @@ from remit.sandboxes.lane import Lane, lane_pair
 from remit.sandboxes.patience import patience
 from remit.sandboxes.recorder import TreeRecorder
 from remit.sandboxes.restore import read_tree, without, write_tree
+from remit.sandboxes.shared import lay_shared, replace_files, shared_at, shared_folders
 from remit.sandboxes.spawner import Spawner, control_pair
-from remit.sandboxes.uploads import fill_uploads, uploads_of
 from remit.values import GROUND_FILES, JsonObject, JsonValue, NetworkPolicy, SandboxLimits, SandboxSpec
 
 _log = structlog.get_logger()
@@ -170,8 +170,8 @@ class Fleet:
         if spec.outputs_digest is not None:
             outputs = await read_tree(self._blobs, spec.outputs_digest)
             await write_tree(self._blobs, outputs, folder / "outputs", owner)
-        if spec.ground is None:
-            await fill_uploads(self._blobs, uploads_of(spec.mounts), folder / "uploads")
+        for shared in shared_folders(spec):
+            await lay_shared(self._blobs, shared, folder, owner)
 
     async def _launch(
         self,
@@ -248,11 +248,15 @@ class Fleet:
         finally:
             os.close(complaints)
 
-        async def fill(digest: str | None) -> None:
-            await fill_uploads(self._blobs, digest, folder / "uploads")
+        read_only = {shared.path for shared in shared_folders(spec) if not shared.is_writable}
+
+        async def replace_shared(path: str, digest: str | None) -> bool:
+            if path in read_only:
+                await replace_files(self._blobs, digest, shared_at(folder, path))
+            return path in read_only
 
         sandbox = GuestSandbox(
-            fill_uploads=fill if spec.ground is None else None,
+            replace_shared=replace_shared,
             id=id,
             key=spec.key,
             connection=connection,

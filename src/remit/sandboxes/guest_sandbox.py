@@ -76,7 +76,7 @@ class GuestSandbox:
         files_at: str,
         destroy: Callable[[GuestSandbox], Awaitable[None]],
         take_uses: Callable[[], Sequence[CredentialUse]],
-        fill_uploads: Callable[[str | None], Awaitable[None]] | None,
+        replace_shared: Callable[[str, str | None], Awaitable[bool]],
     ) -> None:
         self.id = id
         self.key = key
@@ -90,7 +90,7 @@ class GuestSandbox:
         self._died_of_memory = False
         self._destroy = destroy
         self._take_uses = take_uses
-        self._fill_uploads = fill_uploads
+        self._replace_shared = replace_shared
         self._walked: set[str] = set()
         self._is_destroyed = False
 
@@ -267,14 +267,23 @@ class GuestSandbox:
         answer = await self._call("listen", {"tag": tag, "name": name, "epoch": epoch})
         return Listening(path=str(answer.header["path"]), listener=self._lane.take(tag))
 
-    async def replace_uploads(self, tree_digest: str | None) -> bool:
+    async def replace_shared(self, path: str, tree_digest: str | None) -> bool:
         """See `interfaces.Sandbox`."""
-        if self._fill_uploads is None:
-            return False
         if self._is_destroyed or self.is_lost:
             raise SandboxLost(f"sandbox {self.id!r} is gone")
-        await self._fill_uploads(tree_digest)
-        return True
+        return await self._replace_shared(path, tree_digest)
+
+    async def exchange_file(
+        self, path: str, content: bytes | None, *, expected_sha256: str | None, epoch: int
+    ) -> bool:
+        """See `interfaces.Sandbox`."""
+        fields: JsonObject = {
+            "path": path,
+            "epoch": epoch,
+            "expected_sha256": expected_sha256,
+            "removes": content is None,
+        }
+        return bool((await self._call("exchange", fields, content or b"")).header["is_done"])
 
     def take_credential_uses(self) -> Sequence[CredentialUse]:
         """See `interfaces.Sandbox`."""

@@ -27,8 +27,10 @@ from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.mounts import HOSTED_WORKSPACE, free_links, part_of
 from remit.sandboxes.restore import read_tree, write_tree
+from remit.sandboxes.shared import shared_at
 from remit.values import (
     GROUND_FILES,
+    MEMORY,
     UPLOADS,
     ImageInfo,
     JsonValue,
@@ -133,7 +135,8 @@ class LocalProvider:
         for mount in spec.mounts:
             if mount.path != UPLOADS or spec.ground is not None:
                 await self._mount(mount, folder)
-        workspace, outputs, uploads = (str(folder / name) for name in ("workspace", "outputs", "uploads"))
+        workspace, outputs = (str(folder / name) for name in ("workspace", "outputs"))
+        uploads = str(shared_at(folder, UPLOADS))
         home, judge = folder / "home", folder / "judge"
         has_ground = spec.ground is not None
         if spec.ground is not None:
@@ -142,7 +145,7 @@ class LocalProvider:
             mount.path for mount in spec.mounts if mount.path.startswith("/mnt/") and mount.path != UPLOADS
         ]
         links = free_links(spec.links, ("/workspace", "/mnt/session", HOSTED_WORKSPACE, GROUND_FILES, *aside))
-        await asyncio.to_thread(Path(uploads).mkdir, exist_ok=True)
+        await asyncio.to_thread(Path(uploads).mkdir, parents=True, exist_ok=True)
         environment: dict[str, JsonValue] = {
             "PATH": ":".join(_path(spec.toolchains)),
             "HOME": str(home),
@@ -151,6 +154,7 @@ class LocalProvider:
             "WORKSPACE": workspace,
             "OUTPUTS": outputs,
             "UPLOADS": uploads,
+            "MEMORY": str(shared_at(folder, MEMORY)),
             **(defaults(str(home), str(folder / "caches")) if has_ground else {}),
             **spec.environment,
             **(fixed(str(home), bytecode=str(home)) if has_ground else {}),
@@ -172,7 +176,9 @@ class LocalProvider:
             start={
                 "environment": environment,
                 "home": str(home),
-                "caches": [],
+                "caches": [
+                    str(shared_at(folder, shared.path)) for shared in spec.shared if shared.is_writable
+                ],
                 "limits": {
                     "file_bytes": limits.file_bytes,
                     "memory_bytes": limits.memory_bytes,
@@ -187,6 +193,7 @@ class LocalProvider:
                     [HOSTED_WORKSPACE, workspace],
                     ["/mnt/session/outputs", outputs],
                     [UPLOADS, uploads],
+                    [MEMORY, str(shared_at(folder, MEMORY))],
                     [GROUND_FILES, str(judge)],
                     *([path, _translated(path, folder)] for path in aside),
                     *([path, uploads + to.removeprefix(UPLOADS)] for path, to in links.items()),
@@ -205,7 +212,7 @@ class LocalProvider:
         """Nothing can be mounted here: the tree is copied, without write permission."""
         target = Path(_translated(mount.path, folder))
         if mount.path == UPLOADS:
-            target = folder / "uploads"
+            target = shared_at(folder, UPLOADS)
         elif str(target) == mount.path or ".." in mount.path.split("/"):
             raise SandboxUnavailable(
                 f"unsafe-local can put a read-only tree only below /workspace and /mnt: {mount.path!r}"

@@ -14,6 +14,7 @@ from remit.schema.lists import LIMIT_DEFAULT, LIMIT_MAX, ListOf, PagingByTime
 from remit.schema.operation import Answer, Operation
 from remit.schema.wire import Metadata, MetadataPatch, Params
 
+BETA = "agent-memory-2026-07-22"
 CONTENT_BYTES_MAX = 102_400
 MEMORIES_MAX = 2_000
 """In one store."""
@@ -24,9 +25,12 @@ SEGMENTS_MAX = 20
 FULL_VIEW_MAX = 20
 """Memories of one page that come with their contents."""
 INSTRUCTIONS_LENGTH_MAX = 4_096
+SLUG_LENGTH_MAX = 200
+"""A number may follow, and no file system has names of more than 255 bytes."""
 
 StoreName = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 StoreDescription = Annotated[str, msgspec.Meta(max_length=1_024)]
+Access = Literal["read_write", "read_only"]
 View = Literal["basic", "full"]
 ChangeKind = Literal["created", "modified", "deleted"]
 Sha256 = Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
@@ -242,28 +246,38 @@ def check_content(content: str, field: str) -> bytes:
 
 
 def slug_of(name: str) -> str:
-    """Return the folder's name of a store below /mnt/memory; empty for a name without letters and digits of ASCII."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    """Return the name of a store's folder below MEMORY; `memory` for a name without letters and digits of ASCII."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:SLUG_LENGTH_MAX].strip("-") or "memory"
 
 
 _STORES, _STORE = "/v1/memory_stores", "/v1/memory_stores/{memory_store_id}"
 _MEMORIES, _MEMORY = f"{_STORE}/memories", f"{_STORE}/memories/{{memory_id}}"
 _VERSIONS, _VERSION = f"{_STORE}/memory_versions", f"{_STORE}/memory_versions/{{memory_version_id}}"
-CREATE = Operation("POST", _STORES, "Create a memory store", body=MemoryStoreCreate, answer=MemoryStore)
-LIST = Operation("GET", _STORES, "List memory stores", query=MemoryStorePaging, answer=ListOf[MemoryStore])
-RETRIEVE = Operation("GET", _STORE, "Retrieve a memory store", answer=MemoryStore)
-UPDATE = Operation(
-    "POST", _STORE, "Update a memory store", body=MemoryStoreUpdate, answer=MemoryStore, takes_patch=True
+CREATE = Operation(
+    "POST", _STORES, "Create a memory store", body=MemoryStoreCreate, answer=MemoryStore, beta=BETA
 )
-ARCHIVE = Operation("POST", f"{_STORE}/archive", "Archive a memory store", answer=MemoryStore)
-DELETE = Operation("DELETE", _STORE, "Delete a memory store", answer=MemoryStoreDeleted)
+LIST = Operation(
+    "GET", _STORES, "List memory stores", query=MemoryStorePaging, answer=ListOf[MemoryStore], beta=BETA
+)
+RETRIEVE = Operation("GET", _STORE, "Retrieve a memory store", answer=MemoryStore, beta=BETA)
+UPDATE = Operation(
+    "POST",
+    _STORE,
+    "Update a memory store",
+    body=MemoryStoreUpdate,
+    answer=MemoryStore,
+    takes_patch=True,
+    beta=BETA,
+)
+ARCHIVE = Operation("POST", f"{_STORE}/archive", "Archive a memory store", answer=MemoryStore, beta=BETA)
+DELETE = Operation("DELETE", _STORE, "Delete a memory store", answer=MemoryStoreDeleted, beta=BETA)
 CREATE_MEMORY = Operation(
-    "POST", _MEMORIES, "Create a memory", body=MemoryCreate, query=MemoryView, answer=Memory
+    "POST", _MEMORIES, "Create a memory", body=MemoryCreate, query=MemoryView, answer=Memory, beta=BETA
 )
 LIST_MEMORIES = Operation(
-    "GET", _MEMORIES, "List memories", query=MemoryPaging, answer=ListOf[Memory | MemoryPrefix]
+    "GET", _MEMORIES, "List memories", query=MemoryPaging, answer=ListOf[Memory | MemoryPrefix], beta=BETA
 )
-RETRIEVE_MEMORY = Operation("GET", _MEMORY, "Retrieve a memory", query=MemoryView, answer=Memory)
+RETRIEVE_MEMORY = Operation("GET", _MEMORY, "Retrieve a memory", query=MemoryView, answer=Memory, beta=BETA)
 UPDATE_MEMORY = Operation(
     "POST",
     _MEMORY,
@@ -272,12 +286,22 @@ UPDATE_MEMORY = Operation(
     query=MemoryView,
     answer=Memory,
     takes_patch=True,
+    beta=BETA,
 )
-DELETE_MEMORY = Operation("DELETE", _MEMORY, "Delete a memory", query=MemoryDeletion, answer=MemoryDeleted)
+DELETE_MEMORY = Operation(
+    "DELETE", _MEMORY, "Delete a memory", query=MemoryDeletion, answer=MemoryDeleted, beta=BETA
+)
 LIST_VERSIONS = Operation(
-    "GET", _VERSIONS, "List versions of memories", query=MemoryVersionPaging, answer=ListOf[MemoryVersion]
+    "GET",
+    _VERSIONS,
+    "List versions of memories",
+    query=MemoryVersionPaging,
+    answer=ListOf[MemoryVersion],
+    beta=BETA,
 )
 RETRIEVE_VERSION = Operation(
-    "GET", _VERSION, "Retrieve a version of a memory", query=MemoryView, answer=MemoryVersion
+    "GET", _VERSION, "Retrieve a version of a memory", query=MemoryView, answer=MemoryVersion, beta=BETA
 )
-REDACT_VERSION = Operation("POST", f"{_VERSION}/redact", "Redact a version of a memory", answer=MemoryVersion)
+REDACT_VERSION = Operation(
+    "POST", f"{_VERSION}/redact", "Redact a version of a memory", answer=MemoryVersion, beta=BETA
+)

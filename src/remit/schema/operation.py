@@ -37,6 +37,8 @@ class Events:
 
 
 SMALL_BODY_BYTES = 1 << 16
+BETA = "managed-agents-2026-04-01"
+"""Under which the wire has agents, environments, sessions and what belongs to them."""
 
 Time = Annotated[
     str, msgspec.Meta(extra_json_schema={"format": "date-time"}, extra={"form": "a time"}, min_length=1)
@@ -68,6 +70,8 @@ class Options(TypedDict, total=False):
     """The answer may take as long as the work does."""
     is_described: bool
     """False: it stands in no document and no list."""
+    beta: str
+    """The beta under which the wire has it, where that is not `BETA`: a call that names both is refused. None is needed."""
 
 
 P = ParamSpec("P")
@@ -156,6 +160,7 @@ class Operation(Generic[P, B, Q, A]):
         self.also_streams = options.get("also_streams", False)
         self.is_long = options.get("is_long", False)
         self.is_described = options.get("is_described", True)
+        self.beta = options.get("beta", BETA)
         self.methods: tuple[str, ...] = (method, "PATCH") if options.get("takes_patch") else (method,)
         """As which it is called."""
         self.plain_path = _PARAMETER.sub(r"{\1}", path)

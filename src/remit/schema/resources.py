@@ -7,11 +7,12 @@ from typing import Annotated, Literal, TypedDict
 import msgspec
 
 from remit.schema.lists import ListOf, Paging
-from remit.schema.operation import SMALL_BODY_BYTES, Operation
+from remit.schema.memory_stores import INSTRUCTIONS_LENGTH_MAX, STORES_MAX, Access
+from remit.schema.operation import SMALL_BODY_BYTES, Answer, Operation
 from remit.schema.wire import Json, Params, decode
 
-RESOURCES_MAX = 500
-"""Files of one session."""
+FILES_MAX = 500
+"""Of one session."""
 RESOURCES_LIMIT_MAX = 1_000
 MOUNT_PATH_LENGTH_MAX = 1_024
 
@@ -35,17 +36,15 @@ class RepositoryResourceParams(Params, frozen=True, tag="github_repository"):
 
 
 class MemoryStoreResourceParams(Params, frozen=True, tag="memory_store"):
-    """Read only to be refused by name."""
+    """A memory store, mounted below /mnt/memory; at creation alone."""
 
-    IS_TOLD = False
-
-    memory_store_id: Json = None
-    access: Json = None
-    instructions: Json = None
+    memory_store_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    access: Access | None = None
+    instructions: Annotated[str, msgspec.Meta(max_length=INSTRUCTIONS_LENGTH_MAX)] | None = None
 
 
 ResourceParams = FileResourceParams | RepositoryResourceParams | MemoryStoreResourceParams
-ResourceList = Annotated[list[ResourceParams], msgspec.Meta(max_length=RESOURCES_MAX)]
+ResourceList = Annotated[list[ResourceParams], msgspec.Meta(max_length=FILES_MAX + STORES_MAX)]
 
 
 class ResourceUpdate(Params, frozen=True):
@@ -59,15 +58,28 @@ def decode_resource(body: bytes) -> ResourceParams:
     return decode(body, ResourceParams)  # type: ignore[arg-type]  # a union is decoded as well as a class
 
 
-class SessionResource(TypedDict):
+class SessionFile(Answer, frozen=True, tag="file"):
     """A file of a session."""
 
     id: str
-    type: Literal["file"]
     file_id: str
     mount_path: str
     created_at: str
     updated_at: str
+
+
+class SessionMemoryStore(Answer, frozen=True, tag="memory_store"):
+    """A memory store of a session; its name and description are those of when the session was made."""
+
+    memory_store_id: str
+    access: Access
+    instructions: str | None
+    name: str
+    description: str
+    mount_path: str
+
+
+SessionResource = SessionFile | SessionMemoryStore
 
 
 class SessionResourceDeleted(TypedDict):
@@ -85,16 +97,16 @@ class ResourcePaging(Paging, frozen=True):
 
 _ALL, _ONE = "/v1/sessions/{session_id}/resources", "/v1/sessions/{session_id}/resources/{resource_id}"
 ADD = Operation(
-    "POST", _ALL, "Add a file", body=FileResourceParams, reads=decode_resource, answer=SessionResource
+    "POST", _ALL, "Add a file", body=FileResourceParams, reads=decode_resource, answer=SessionFile
 )
 LIST = Operation("GET", _ALL, "List resources", query=ResourcePaging, answer=ListOf[SessionResource])
-RETRIEVE = Operation("GET", _ONE, "Retrieve a resource", answer=SessionResource)
+RETRIEVE = Operation("GET", _ONE, "Retrieve a resource", answer=SessionFile)
 UPDATE = Operation(
     "POST",
     _ONE,
     "Update a resource",
     body=ResourceUpdate,
-    answer=SessionResource,
+    answer=SessionFile,
     body_bytes_max=SMALL_BODY_BYTES,
     takes_patch=True,
 )

@@ -10,8 +10,7 @@ from remit.gateway.protocols.messages import request_from_messages
 from remit.schema import model_calls
 from remit.schema.messages import GivenMessages
 from remit.schema.operation import NoQuery
-from remit.server.messages import betas_of
-from remit.server.requests import json_response
+from remit.server.requests import betas_of, json_response
 from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.values import ModelRequest

@@ -26,8 +26,8 @@ from remit.values import Principal, Probe, Resource
 
 FREE_BYTES_MIN = 1 << 30
 MODELS_NAMED_MAX = 5
-LEFTOVER_SECONDS = 86_400
-"""Blobs that nobody needs are collected long before they are so old."""
+LEFTOVER_SECONDS = 2 * 86_400
+"""Blobs that nobody needs are collected some hours after they are a day old."""
 SANDBOXES_KEPT_SECONDS = 10.0
 PROBE_KIND = "doctor_probe"
 PROBE_BODY = b'{"written_by":"remit doctor"}'
@@ -165,7 +165,7 @@ class DoctorRoutes:
         services = self._services
         try:
             before_us = services.clock.now_us() - LEFTOVER_SECONDS * 1_000_000
-            report = await services.blobs.look(put_before_us=before_us)
+            report = await services.blobs.look(touched_before_us=before_us)
             missing = await services.blobs.missing(principal)
         except RemitError as error:
             return Probe(name="blobs", is_ok=False, detail="cannot be looked at", mend=error.message)
@@ -183,7 +183,7 @@ class DoctorRoutes:
             return Probe(
                 name="blobs",
                 is_ok=False,
-                detail=f"{detail}; nobody has needed {len(report.leftovers):,} of them ({size_bytes >> 20:,} MiB) for a day",
+                detail=f"{detail}; nobody has needed {len(report.leftovers):,} of them ({size_bytes >> 20:,} MiB) for two days",
                 mend="They are removed ten seconds after a start and every six hours; if they stay, please report it.",
             )
         return Probe(name="blobs", is_ok=True, detail=f"{detail}; all that is needed is there")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp
 
 from remit.gateway.direct_calls import DirectCalls
@@ -11,6 +10,7 @@ from remit.schema import model_calls
 from remit.schema.messages import GivenMessages
 from remit.schema.operation import NoQuery
 from remit.server.model_calls import ModelCallResponse
+from remit.server.requests import betas_of
 from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.values import JsonObject, MessageEvent, ModelResponse
@@ -56,9 +56,3 @@ class MessagesAnswer:
 
     def error(self, body: bytes) -> bytes:
         return b"event: error\ndata: " + body + b"\n\n"
-
-
-def betas_of(headers: Headers) -> tuple[str, ...]:
-    """The values of `anthropic-beta`, from one header or several."""
-    values = ",".join(headers.getlist("anthropic-beta")).split(",")
-    return tuple(value.strip() for value in values if value.strip())

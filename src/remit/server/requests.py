@@ -6,11 +6,12 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from remit.errors import InvalidRequest, TooLarge
-from remit.schema.operation import SMALL_BODY_BYTES
+from remit.schema.operation import BETA, SMALL_BODY_BYTES
 from remit.schema.wire import decode
 from remit.server.admission import admitted_of
 
@@ -69,3 +70,17 @@ def encoded_response(body: bytes) -> Response:
 
 def _too_large(bytes_max: int) -> TooLarge:
     return TooLarge(f"The request body is larger than {bytes_max} bytes; send less.")
+
+
+def betas_of(headers: Headers) -> tuple[str, ...]:
+    """The values of `anthropic-beta`, from one header or several."""
+    values = ",".join(headers.getlist("anthropic-beta")).split(",")
+    return tuple(value.strip() for value in values if value.strip())
+
+
+def check_betas(headers: Headers, beta: str) -> None:
+    """Raise InvalidRequest for a call under two betas that the wire keeps apart: this one and the common one."""
+    if beta != BETA and {beta, BETA} <= set(betas_of(headers)):
+        raise InvalidRequest(
+            f"`anthropic-beta`: {beta} and {BETA} do not go together on this path; send {beta} alone, or neither."
+        )

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from remit.schema.operation import Answer, AnyOperation, Operation
 from remit.schema.wire import decode
 from remit.server.query import read_query
-from remit.server.requests import json_response, read_body, read_nothing, refuse_compressed
+from remit.server.requests import check_betas, json_response, read_body, read_nothing, refuse_compressed
 from remit.values import Principal
 
 B = TypeVar("B")
@@ -87,6 +87,7 @@ class Route:
     ) -> ASGIApp:
         """Read the request and have it handled. Raises errors of `remit.errors`."""
         operation = self.operation
+        check_betas(request.headers, operation.beta)
         query, body = None, None
         if operation.method != "*":
             query = read_query(operation.query, request.scope["query_string"])

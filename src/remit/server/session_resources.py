@@ -8,7 +8,8 @@ import msgspec
 from starlette.types import ASGIApp
 
 from remit.errors import NotFound, WrongState
-from remit.resources.session_resources import check_paths, copy_resources, resource_to_wire
+from remit.resources.session_resources import added_file, check_paths, copy_files, resource_to_wire
+from remit.resources.session_wire import resources_to_wire
 from remit.schema import resources
 from remit.schema.lists import encode_list
 from remit.schema.operation import NoQuery
@@ -41,15 +42,14 @@ class SessionResourceRoutes:
         services, principal = self._services, call.principal
         state, _ = await services.states.load(principal, session_id)
         _check_open(state)
-        (resource,) = await copy_resources(
+        (resource,) = await copy_files(
             services.files,
             principal,
-            [call.body],
+            added_file(call.body),
             session_id=session_id,
             present=state.resources,
             ids=services.ids,
             clock=services.clock,
-            field=None,
         )
         try:
             # The session needs the bytes also when the copy is deleted as a file.
@@ -57,7 +57,7 @@ class SessionResourceRoutes:
 
             def added(state: SessionState) -> NewEvent:
                 _check_open(state)
-                check_paths([str(resource["mount_path"])], state.resources, None)  # others may have come
+                check_paths({"": str(resource["mount_path"])}, state.resources)  # others may have come
                 return ResourceAdded(id=services.ids.new("sevt"), resource=resource).as_row()
 
             await self._append(principal, session_id, added)
@@ -71,7 +71,7 @@ class SessionResourceRoutes:
         state, _ = await self._services.states.load(call.principal, session_id)
         name, text = f"resources of {session_id}", call.query.page
         start = decode_list_cursor(text, list=name, is_ascending=True).position[0] if text else 0
-        shown = list_resources(state)
+        shown = resources_to_wire(state)
         page = shown[start : start + call.query.limit]
         end = start + len(page)
         next_page = (
@@ -124,11 +124,6 @@ class SessionResourceRoutes:
             publish(services, append, await services.sessions.append(principal, append))
 
         await decide(attempt)
-
-
-def list_resources(state: SessionState) -> list[JsonObject]:
-    """All of a session's resources as the API shows them, in the order in which they came."""
-    return [resource_to_wire(resource) for resource in state.resources.values()]
 
 
 def _find(state: SessionState, resource_id: str) -> JsonObject:

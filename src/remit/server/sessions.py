@@ -16,7 +16,8 @@ from remit.resources.inbound import check_initial, stored_events
 from remit.resources.mcp_servers import check_servers_reachable
 from remit.resources.message_files import pin_files, read_rubrics
 from remit.resources.session_agent import resolve_session_agent
-from remit.resources.session_resources import copy_resources
+from remit.resources.session_memory import attach_stores
+from remit.resources.session_resources import copy_files, sort_resources
 from remit.resources.session_wire import thread_to_wire, to_wire
 from remit.resources.sessions import new_session
 from remit.resources.web_settings import check_within_environment
@@ -65,6 +66,8 @@ class SessionRoutes:
             lambda index: services.ids.new("outc"),
             field="initial_events",
         )
+        wanted = sort_resources(params.resources or [])
+        memory_stores = await attach_stores(services.memory_stores, principal, wanted.stores)
         agent = await resolve_session_agent(services.agents, principal, params.agent)
         environment = await services.environments.usable(principal, params.environment_id)
         check_within_environment(
@@ -79,10 +82,10 @@ class SessionRoutes:
         await check_verifiers(services, principal, events, agent, has_packages=has_packages)
         files = await pin_files(services.files, principal, initial, field="initial_events")
         session_id = services.ids.new("sesn")
-        resources = await copy_resources(
+        resources = await copy_files(
             services.files,
             principal,
-            params.resources or [],
+            wanted.files,
             session_id=session_id,
             present={},
             ids=services.ids,
@@ -106,6 +109,7 @@ class SessionRoutes:
             waits_for_reader=True,
             paid_by=principal.actor,
             resources=resources,
+            memory_stores=memory_stores,
             files=files,
         )
         needed = [str(file["sha256"]) for file in (*resources, *files.values())]
@@ -171,8 +175,8 @@ class SessionRoutes:
         services, principal, query = self._services, call.principal, call.query
         page = read_page(query, list="sessions", is_ascending=query.order == "asc")
         page.check_within(query.created_after_us, query.created_before_us)
-        if query.deployment_id or query.memory_store_id:
-            # There are no deployments or memory stores yet, so no session can have one.
+        if query.deployment_id:
+            # There are no deployments yet, so no session can have one.
             return encoded_response(encode_list_both_ways((), None, None))
         heads = await services.sessions.list_streams(
             principal,
@@ -181,6 +185,7 @@ class SessionRoutes:
                 statuses=query.statuses,
                 agent_id=query.agent_id,
                 agent_version=query.agent_version,
+                refers_to=query.memory_store_id,
                 include_archived=query.include_archived,
                 created_after_us=query.created_after_us,
                 created_before_us=query.created_before_us,

@@ -10,7 +10,7 @@ from remit.values import Checkpoint
 
 FOLD_VERSION = 5
 """Raise it with every change to what a fold derives: what was stored before is then replayed instead of trusted."""
-ROWS_MIN = 256
+ROWS_MIN: int = 256
 """A shorter log is folded as fast as a stored fold is read."""
 ROWS_PER_CHECKPOINT = 8
 """A new one after an eighth of the log: all that is ever written stays in proportion to the log."""
@@ -25,11 +25,6 @@ class _Body(msgspec.Struct, frozen=True):
 def is_due(seq: int, stored_seq: int) -> bool:
     """Whether the fold at `seq` is worth storing when the last one stood at `stored_seq` (0: there is none)."""
     return seq - stored_seq >= max(ROWS_MIN, seq // ROWS_PER_CHECKPOINT)
-
-
-def is_worth_reading(seq: int) -> bool:
-    """Whether a log of this length is folded more slowly than a stored fold is read."""
-    return seq >= ROWS_MIN
 
 
 def encode(state: SessionState) -> Checkpoint:

@@ -32,6 +32,7 @@ class SessionCreated(PrivateRow, frozen=True, kw_only=True, tag="session.created
     """The key whose caps bind it."""
     waits_for_reader: bool = False
     resources: list[JsonObject] | None = None
+    memory_stores: list[JsonObject] | None = None
     files: dict[str, JsonObject] | None = None
 
 

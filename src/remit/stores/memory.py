@@ -1,5 +1,4 @@
-"""Stores in memory: for tests, and the oracle that every durable store is compared with. The catalog has a file of its
-own and is offered here too."""
+"""Stores in memory: for tests, and the oracle of every durable store. The catalog has its own file, offered here too."""
 
 from __future__ import annotations
 
@@ -20,12 +19,13 @@ from remit.ledger.accounts import (
     hold_key,
     rows_needed,
 )
-from remit.stores.append_rules import require_valid_append, require_valid_creation
+from remit.stores.append_rules import appended_row, require_valid_append, require_valid_creation
 from remit.stores.fair_turns import Due, in_turns
 from remit.stores.memory_catalog import MemoryCatalog
 from remit.stores.memory_pages import is_after, matches, stream_position
 from remit.stores.read_rules import up_to
 from remit.values import (
+    NEAR_US,
     Account,
     Append,
     Appended,
@@ -64,10 +64,18 @@ class _Stream:
         self.grants: dict[GrantKey, GrantRow] = {}
         self.checkpoint: Checkpoint | None = None
         self.is_deleted = False
+        self.near: str | None = None
+        self.refers_to: tuple[str, ...] = ()
 
     def due_us(self) -> int | None:
         """When the stream may be claimed: at its wake, or, while it is leased, when the lease lapses."""
         return self.head.wake_at_us if self.head.owner is None else self.head.lease_until_us
+
+    def due_for_us(self, owner: str | None) -> int | None:
+        """The same for this owner: what is near to another waits for it a little."""
+        due_us = self.due_us()
+        is_anothers = self.head.owner is None and self.near is not None and self.near != owner
+        return due_us + NEAR_US if is_anothers and due_us is not None else due_us
 
 
 class MemorySessionStore:
@@ -106,6 +114,7 @@ class MemorySessionStore:
         )
         appended = self._carry_out(created, append, now_us)
         created.created_seq = appended.head_seq
+        created.refers_to = stream.refers_to
         self._streams[stream.stream_id] = created
         return appended
 
@@ -146,7 +155,9 @@ class MemorySessionStore:
         )
         made_at_us = append.at_us if append.at_us is not None else now_us
         rows = tuple(
-            _event_row(head, event, seq=head.seq + number, made_at_us=made_at_us)
+            appended_row(
+                head.workspace_id, head.stream_id, event, seq=head.seq + number, created_at_us=made_at_us
+            )
             for number, event in enumerate(append.events, start=1)
         )
         stream.rows.extend(rows)
@@ -257,6 +268,7 @@ class MemorySessionStore:
             if not stream.is_deleted
             and stream.head.workspace_id == principal.workspace_id
             and matches(filter, stream.head)
+            and (filter.refers_to is None or filter.refers_to in stream.refers_to)
         ]
         heads.sort(key=stream_position, reverse=not page.is_ascending)
         return [head for head in heads if is_after(page, stream_position(head))][: page.limit]
@@ -312,7 +324,10 @@ class MemorySessionStore:
         due: list[Due] = []
         for stream in self._streams.values():
             due_us = stream.due_us()
-            if due_us is None or due_us > now_us or stream.is_deleted or stream.head.kind not in kinds:
+            for_us = stream.due_for_us(owner)
+            if due_us is None or for_us is None or for_us > now_us:
+                continue
+            if stream.is_deleted or stream.head.kind not in kinds:
                 continue
             if stream_id is None or stream.head.stream_id == stream_id:
                 due.append(Due(due_us, stream.head.stream_id, stream.head.workspace_id))
@@ -321,6 +336,7 @@ class MemorySessionStore:
 
     @staticmethod
     def _lease(stream: _Stream, owner: str, now_us: int, lease_seconds: float) -> Lease:
+        stream.near = None
         stream.head = msgspec.structs.replace(
             stream.head,
             epoch=stream.head.epoch + 1,
@@ -349,13 +365,16 @@ class MemorySessionStore:
                 stream.head = msgspec.structs.replace(stream.head, lease_until_us=until_us)
         return lost
 
-    async def release(self, lease: Lease, *, seen_seq: int, wake_at_us: int | None) -> None:
+    async def release(
+        self, lease: Lease, *, seen_seq: int, wake_at_us: int | None, is_near: bool = False
+    ) -> None:
         self._require_open()
         stream = self._leased(lease)
         if stream is None:
             return
         if stream.head.seq > seen_seq:
             wake_at_us = self._clock.now_us()
+        stream.near = lease.owner if is_near else None
         stream.head = msgspec.structs.replace(
             stream.head, owner=None, lease_until_us=0, wake_at_us=_earlier(stream.head.wake_at_us, wake_at_us)
         )
@@ -365,7 +384,7 @@ class MemorySessionStore:
         stream = self._find(principal, stream_id)
         stream.head = msgspec.structs.replace(stream.head, wake_at_us=_earlier(stream.head.wake_at_us, at_us))
 
-    async def next_wake_us(self, kinds: Sequence[str]) -> int | None:
+    async def next_wake_us(self, kinds: Sequence[str], *, owner: str | None = None) -> int | None:
         self._require_open()
         now_us = self._clock.now_us()
         return min(
@@ -374,7 +393,7 @@ class MemorySessionStore:
                 for stream in self._streams.values()
                 if not stream.is_deleted
                 and stream.head.kind in kinds
-                and (due_us := stream.due_us()) is not None
+                and (due_us := stream.due_for_us(owner)) is not None
                 and (stream.head.owner is None or due_us <= now_us)
             ),
             default=None,
@@ -385,6 +404,7 @@ class MemorySessionStore:
         now_us = self._clock.now_us()
         for stream in self._streams.values():
             head = stream.head
+            stream.near = None
             is_waited_for = head.owner is not None or head.wake_at_us is not None
             wake_at_us = _earlier(head.wake_at_us, now_us) if is_waited_for else None
             stream.head = msgspec.structs.replace(
@@ -439,21 +459,6 @@ class MemorySessionStore:
             return None
         is_current = stream.head.epoch == lease.epoch and stream.head.owner == lease.owner
         return stream if is_current else None
-
-
-def _event_row(head: StreamHead, event: NewEvent, *, seq: int, made_at_us: int) -> EventRow:
-    return EventRow(
-        workspace_id=head.workspace_id,
-        stream_id=head.stream_id,
-        seq=seq,
-        event_id=event.event_id,
-        type=event.type,
-        visibility=event.visibility,
-        schema_version=event.schema_version,
-        created_at_us=made_at_us,
-        body=event.body,
-        thread_id=event.thread_id,
-    )
 
 
 def _is_told_by_rows(head: StreamHead, append: Append, now_us: int) -> bool:

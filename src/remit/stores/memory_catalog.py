@@ -28,8 +28,8 @@ class MemoryCatalog:
         self._resources: dict[tuple[str, str, str], list[Resource]] = {}
         """(workspace, kind, id) → versions, oldest first."""
         self._keys: dict[str, KeyRow] = {}
-        self._references: dict[tuple[str, str], dict[str, None]] = {}
-        """(workspace, owner) → digests."""
+        self._references: dict[tuple[str, str], dict[str, int]] = {}
+        """(workspace, owner) → digests, each with when it was said last."""
         self._is_closed = False
 
     async def create(
@@ -160,13 +160,26 @@ class MemoryCatalog:
             del self._keys[id]
         return len(expired)
 
-    async def reference_blobs(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
+    async def reference_blobs(
+        self, principal: Principal, owner_id: str, digests: Sequence[str], *, at_us: int
+    ) -> None:
         self._require_open()
-        self._references.setdefault((principal.workspace_id, owner_id), {}).update(dict.fromkeys(digests))
+        said = self._references.setdefault((principal.workspace_id, owner_id), {})
+        said.update({digest: max(at_us, said.get(digest, 0)) for digest in digests})
 
-    async def drop_references(self, principal: Principal, owner_id: str) -> Sequence[str]:
+    async def drop_references(
+        self, principal: Principal, owner_id: str, *, said_before_us: int | None = None
+    ) -> Sequence[str]:
         self._require_open()
-        dropped = self._references.pop((principal.workspace_id, owner_id), {})
+        said = self._references.pop((principal.workspace_id, owner_id), {})
+        kept = {
+            digest: at_us
+            for digest, at_us in said.items()
+            if said_before_us is not None and at_us >= said_before_us
+        }
+        if kept:
+            self._references[principal.workspace_id, owner_id] = kept
+        dropped = said.keys() - kept.keys()
         needed = {digest for digests in self._references.values() for digest in digests}
         return sorted(digest for digest in dropped if digest not in needed)
 
@@ -195,13 +208,19 @@ class MemoryCatalog:
         return [reference for reference in found if after is None or reference > after][:limit]
 
     async def list_owners(
-        self, *, after: BlobOwner | None, limit: int, digest: str | None = None
+        self,
+        *,
+        after: BlobOwner | None,
+        limit: int,
+        digest: str | None = None,
+        silent_since_us: int | None = None,
     ) -> Sequence[BlobOwner]:
         self._require_open()
         found = sorted(
             BlobOwner(workspace_id=workspace_id, owner_id=owner_id)
             for (workspace_id, owner_id), digests in self._references.items()
             if (digests if digest is None else digest in digests)
+            and (silent_since_us is None or max(digests.values()) < silent_since_us)
         )
         return [owner for owner in found if after is None or owner > after][:limit]
 

@@ -13,7 +13,7 @@ from remit.errors import NotFound, StoreUnavailable
 from remit.interfaces import SessionStore
 from remit.streams.kinds import S, StreamKind
 from remit.streams.reading import BYTES_PER_READ, ROWS_PER_READ, read_on
-from remit.values import Account, Principal, StreamHead
+from remit.values import Account, EventRow, Principal, StreamHead
 
 logger = structlog.get_logger(__name__)
 
@@ -69,23 +69,19 @@ class Folds(Generic[S]):
     ) -> Loaded[S]:
         """The same with the accounts, in one round trip; `with_deleted`: also when a deletion is recorded but not yet
         carried out."""
-        known = self._folds.get(stream_id)
+        known, stored = self._folds.get(stream_id), self.kind.stored
         try:
-            # Of a stream that is not known nothing but the head: a stored fold may spare its rows.
             read = await self._store.read_stream(
                 principal,
                 stream_id,
                 after_seq=0 if known is None else known.state.seq,
-                limit=0 if known is None else ROWS_PER_READ,
+                limit=ROWS_PER_READ if known is not None or stored is None else stored.ROWS_MIN,
                 bytes_max=BYTES_PER_READ,
             )
         except NotFound as error:
             self.forget(stream_id)
             raise self.kind.missing(stream_id) from error
-        if known is not None and read.head.kind == self.kind.name:
-            # Another request may have folded some of these rows while this one was reading.
-            known.state = self.kind.fold([row for row in read.rows if row.seq > known.state.seq], known.state)
-        state = await self.at(principal, read.head)
+        state = await self._at(principal, read.head, read.rows)
         if self.kind.is_gone(state) and not with_deleted:
             raise self.kind.missing(stream_id)
         return Loaded(state, read.head, read.accounts)
@@ -103,6 +99,10 @@ class Folds(Generic[S]):
 
     async def at(self, principal: Principal, head: StreamHead) -> S:
         """The fold of every row up to this head, and maybe of later ones. Raises NotFound."""
+        return await self._at(principal, head, ())
+
+    async def _at(self, principal: Principal, head: StreamHead, rows: Sequence[EventRow]) -> S:
+        """The same; `rows` were read already, after what the fold had then: one that was let go meanwhile begins anew."""
         stream_id = head.stream_id
         if head.kind != self.kind.name:
             raise self.kind.missing(stream_id)
@@ -112,13 +112,18 @@ class Folds(Generic[S]):
             # Another request may have begun meanwhile.
             fold = self._folds.setdefault(stream_id, fold)
         self._keep(fold)
+        if rows and rows[0].seq <= fold.state.seq + 1:
+            self._fold_on(fold, rows)
         if fold.state.seq < head.seq:
-            async for rows in read_on(self._store, principal, stream_id, after_seq=fold.state.seq):
-                # Another request may have folded some of these rows while this one was reading.
-                fold.state = self.kind.fold([row for row in rows if row.seq > fold.state.seq], fold.state)
+            async for more in read_on(self._store, principal, stream_id, after_seq=fold.state.seq):
+                self._fold_on(fold, more)
         if fold.state.seq < head.seq:
             raise self.kind.missing(stream_id)
         return fold.state
+
+    def _fold_on(self, fold: Fold[S], rows: Sequence[EventRow]) -> None:
+        """Another request may have folded some of these rows while this one was reading them."""
+        fold.state = self.kind.fold([row for row in rows if row.seq > fold.state.seq], fold.state)
 
     def forget(self, stream_id: str) -> None:
         """Let go of a stream that is deleted, or another worker's."""
@@ -155,7 +160,7 @@ class Folds(Generic[S]):
         stored = self.kind.stored
         if stored is None:
             return Fold(stream_id, self.kind.start(), 0)
-        is_worth_it = head_seq is None or stored.is_worth_reading(head_seq)
+        is_worth_it = head_seq is None or head_seq >= stored.ROWS_MIN
         checkpoint = await self._store.checkpoint(principal, stream_id) if is_worth_it else None
         state = stored.decode(checkpoint, is_whole=self._is_whole)
         return Fold(stream_id, state, stored_seq=state.seq)

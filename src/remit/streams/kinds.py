@@ -50,12 +50,11 @@ S = TypeVar("S", bound=Folded)
 class StoredFolds(Protocol[S]):
     """How the store keeps a fold, so that a long log need not be replayed. What is stored can be thrown away any time."""
 
+    ROWS_MIN: int
+    """A shorter log is folded as fast as a stored fold is read."""
+
     def is_due(self, seq: int, stored_seq: int) -> bool:
         """Whether the fold at `seq` is worth storing when the last one stands at `stored_seq` (0: there is none)."""
-        ...
-
-    def is_worth_reading(self, seq: int) -> bool:
-        """Whether a log of this length is folded more slowly than a stored fold is read."""
         ...
 
     def encode(self, state: S) -> Checkpoint:

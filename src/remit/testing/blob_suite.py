@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from remit.errors import BlobMissing, TooLarge
@@ -14,6 +14,8 @@ from remit.testing.store_checks.given import refused
 MakeBlobStore = Callable[[], AbstractAsyncContextManager[BlobStore]]
 BlobCheck = Callable[[MakeBlobStore], Awaitable[None]]
 
+_LATER_US = 2**60
+"""After every touch."""
 _UNKNOWN = hashlib.sha256(b"unknown").hexdigest()
 
 
@@ -83,7 +85,7 @@ async def check_only_those_that_are_there_are_there(make_blobs: MakeBlobStore) -
     async with make_blobs() as blobs:
         first, second = await blobs.put_many([b"1", b"2"])
         assert await blobs.has([first, second, _UNKNOWN]) == {first, second}
-        await blobs.remove([first, _UNKNOWN])
+        await blobs.remove([first, _UNKNOWN], untouched_since_us=_LATER_US)
         assert await blobs.has([first, second, _UNKNOWN]) == {second}
         assert await blobs.put(b"1") == first
         assert await blobs.read(first) == b"1"
@@ -98,33 +100,44 @@ async def check_a_missing_blob_is_named(make_blobs: MakeBlobStore) -> None:
                 async for _ in blobs.stream(digest):
                     raise AssertionError("a missing blob has no pieces")
         assert await blobs.has(["../../etc/passwd"]) == frozenset()
-        await blobs.remove(["../../etc/passwd"])
+        await blobs.remove(["../../etc/passwd"], untouched_since_us=_LATER_US)
 
 
 async def check_all_that_is_there_is_found(make_blobs: MakeBlobStore) -> None:
     async with make_blobs() as blobs:
         assert [some async for some in blobs.walk() if some] == []
         digests = await blobs.put_many([b"1", b"22", b"333"])
-        await blobs.remove([digests[1]])
+        await blobs.remove([digests[1]], untouched_since_us=_LATER_US)
         found = {blob.digest: blob.size_bytes async for some in blobs.walk() for blob in some}
         assert found == {digests[0]: 1, digests[2]: 3}
 
 
-async def check_digests_are_reserved_before_they_are_looked_for(make_blobs: MakeBlobStore) -> None:
-    """Who is told may wait until somebody has removed them; they are there all the same."""
+async def check_what_was_touched_since_is_not_removed(make_blobs: MakeBlobStore) -> None:
     async with make_blobs() as blobs:
-        told: list[str] = []
+        first, second = await blobs.put_many([b"1", b"2"])
+        times = {blob.digest: blob.touched_at_us async for some in blobs.walk() for blob in some}
+        assert list(await blobs.remove([first, second], untouched_since_us=min(times.values()))) == []
+        assert await blobs.touch([first, second, _UNKNOWN, "../../etc/passwd"]) == {first, second}
+        later = {blob.digest: blob.touched_at_us async for some in blobs.walk() for blob in some}
+        assert later[first] >= times[first]
+        assert list(await blobs.remove([first, _UNKNOWN], untouched_since_us=_LATER_US)) == [first]
+        assert await blobs.touch([first, second]) == {second}
 
-        async def remove(digests: Sequence[str]) -> None:
-            told.extend(digests)
-            await blobs.remove(digests)
 
-        digests = await blobs.put_many([b"1", b"2"])
-        assert list(await blobs.put_many([b"1", b"2"], reserve=remove)) == list(digests) == told
-        assert await blobs.put(b"1", reserve=remove) == digests[0]
-        assert await blobs.put(_pieces(b"2"), reserve=remove) == digests[1]
-        assert told == [*digests, *digests]
-        assert await blobs.has(digests) == frozenset(digests)
+async def check_of_a_touch_and_a_removal_one_comes_first(make_blobs: MakeBlobStore) -> None:
+    """Whoever touched it and was told that it is there, finds it there."""
+    async with make_blobs() as blobs:
+        for number in range(8):
+            content = b"%d" % number
+            digest = await blobs.put(content)
+            (at_us,) = [b.touched_at_us async for some in blobs.walk() for b in some if b.digest == digest]
+            _, there, again = await asyncio.gather(
+                blobs.remove([digest], untouched_since_us=at_us + 1),
+                blobs.touch([digest]),
+                blobs.put(content),
+            )
+            assert again == digest
+            assert await blobs.read(digest) == content, there
 
 
 async def _pieces(*pieces: bytes) -> AsyncGenerator[bytes, None]:

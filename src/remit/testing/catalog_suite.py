@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import msgspec
 
-from remit.errors import Conflict, KeyTaken, NotFound, StoreUnavailable, WrongState
+from remit.errors import Conflict, NotFound, StoreUnavailable, WrongState
 from remit.interfaces import Catalog
+from remit.testing.catalog_selection import SELECTION_CHECKS, CatalogCheck, MakeCatalog
 from remit.testing.store_checks.given import ONE, TWO, refused
 from remit.values import KeyRow, Page, Principal, Resource, ResourceFilter
-
-MakeCatalog = Callable[[], AbstractAsyncContextManager[Catalog]]
-CatalogCheck = Callable[[MakeCatalog], Awaitable[None]]
 
 _AGENTS = ResourceFilter(kind="agent")
 
@@ -157,124 +152,6 @@ async def check_lists_leave_out_what_is_archived_or_out_of_bounds(make_catalog: 
         assert await ids(after_us=0, before_us=3, include_archived=True) == "12"
 
 
-async def check_lists_select_by_parent_key_and_labels(make_catalog: MakeCatalog) -> None:
-    async with make_catalog() as catalog:
-        for id, parent_id, key, labels in (
-            ("1", "s_1", "/a/x", {"by": "one"}),
-            ("2", "s_1", "/a/y", {"by": "two", "op": 'it"s'}),
-            ("3", "s_1", "/ab", {}),
-            ("4", "s_2", "/a/x", {"by": "one", "op": "made"}),
-            ("5", None, "/a/x", {"by": "ONE"}),
-            ("6", None, None, {}),
-        ):
-            await catalog.create(ONE, _memory(id, parent_id=parent_id, unique_key=key, labels=labels))
-        await catalog.create(TWO, _memory("7", parent_id="s_1", unique_key="/a/x"))
-
-        async def ids(filter: ResourceFilter) -> str:
-            found = await catalog.list(ONE, filter, Page(limit=9, is_ascending=True))
-            assert await catalog.count(ONE, filter) == len(found)
-            return "".join(resource.id for resource in found)
-
-        def of(**named: Any) -> ResourceFilter:
-            return ResourceFilter(kind="memory", **named)
-
-        assert await ids(of()) == "123456"
-        assert await ids(of(parent_id="s_1")) == "123"
-        assert await ids(of(parent_id="s_1", unique_key="/a/x")) == "1"
-        assert await ids(of(parent_id="s_1", unique_key_prefix="/a/")) == "12"
-        assert await ids(of(unique_key_prefix="/a")) == "12345"
-        assert await ids(of(labels={"by": "one"})) == "14"
-        assert await ids(of(labels={"by": "one", "op": "made"})) == "4"
-        assert await ids(of(labels={"op": 'it"s'}, parent_id="s_1")) == "2"
-        assert await ids(ResourceFilter(kind="agent", parent_id="s_1")) == ""
-        for page_limit in (1, 2):
-            first = await catalog.list(ONE, of(parent_id="s_1"), Page(limit=page_limit, is_ascending=True))
-            position = (first[-1].created_at_us, first[-1].id)
-            page = Page(limit=9, position=position, is_ascending=True)
-            rest = await catalog.list(ONE, of(parent_id="s_1"), page)
-            assert [one.id for one in (*first, *rest)] == ["1", "2", "3"]
-
-
-async def check_a_key_is_taken_once_under_a_parent(make_catalog: MakeCatalog) -> None:
-    async with make_catalog() as catalog:
-        await catalog.create(ONE, _memory("a", parent_id="s_1", unique_key="/x"))
-        for parent_id in (None, "s_2"):
-            await catalog.create(ONE, _memory(f"b_{parent_id}", parent_id=parent_id, unique_key="/x"))
-        await catalog.create(TWO, _memory("a", parent_id="s_1", unique_key="/x"))
-        await catalog.create(ONE, _memory("c", parent_id="s_1", unique_key="/y"))
-        with refused(KeyTaken, "/x"):
-            await catalog.create(ONE, _memory("d", parent_id="s_1", unique_key="/x"))
-        with refused(KeyTaken, "'b_None'"):
-            await catalog.create(ONE, _memory("d", unique_key="/x"))
-        # The parent that counts is the stored one's, whatever the update says.
-        for is_new_version in (True, False):
-            moved = _memory("c", parent_id="s_9", unique_key="/x")
-            with refused(KeyTaken, "'a'"):
-                await catalog.update(ONE, moved, expected_version=1, is_new_version=is_new_version)
-        kept = _memory("a", parent_id="s_9", unique_key="/x", labels={"by": "two"})
-        await catalog.update(ONE, kept, expected_version=1, is_new_version=True)
-        found = await catalog.retrieve(ONE, "memory", "a")
-        assert (found.parent_id, found.unique_key, found.labels) == ("s_1", "/x", {"by": "two"})
-        # Free again: renamed, archived, deleted.
-        await catalog.update(ONE, _memory("a", unique_key="/z"), expected_version=2, is_new_version=True)
-        await catalog.update(ONE, _memory("c", unique_key="/x"), expected_version=1, is_new_version=False)
-        archived = msgspec.structs.replace(_memory("c", unique_key="/x"), archived_at_us=5)
-        await catalog.update(ONE, archived, expected_version=1, is_new_version=False)
-        await catalog.create(ONE, _memory("e", parent_id="s_1", unique_key="/x"))
-        await catalog.delete(ONE, "memory", "e")
-        await catalog.create(ONE, _memory("f", parent_id="s_1", unique_key="/x"))
-
-
-async def check_of_many_who_want_one_key_one_has_it(make_catalog: MakeCatalog) -> None:
-    async with make_catalog() as catalog:
-        results = await asyncio.gather(
-            *(catalog.create(ONE, _memory(f"{n}", parent_id="s", unique_key="/x")) for n in range(10)),
-            return_exceptions=True,
-        )
-        refusals = [result for result in results if isinstance(result, KeyTaken)]
-        (winner,) = await catalog.list(ONE, ResourceFilter(kind="memory", parent_id="s"), Page(limit=9))
-        assert [one.holder_id for one in refusals] == [winner.id] * 9
-
-
-async def check_what_goes_along_is_stored_with_the_rest_or_not_at_all(make_catalog: MakeCatalog) -> None:
-    async with make_catalog() as catalog:
-        await catalog.create(
-            ONE, _memory("a"), along=[_memory("a1", parent_id="a"), _memory("a2", parent_id="a")]
-        )
-        with refused(Conflict, "a2"):
-            await catalog.create(ONE, _memory("b"), along=[_memory("b1"), _memory("a2")])
-        for is_new_version in (True, False):
-            changed = _memory("a", unique_key="/changed")
-            with refused(Conflict, "a1"):
-                await catalog.update(
-                    ONE,
-                    changed,
-                    expected_version=1,
-                    is_new_version=is_new_version,
-                    along=[_memory("c"), _memory("a1")],
-                )
-        assert (await catalog.retrieve(ONE, "memory", "a")).unique_key is None
-        await catalog.update(
-            ONE, _memory("a"), expected_version=1, is_new_version=True, along=[_memory("a3", parent_id="a")]
-        )
-        found = await catalog.list(ONE, ResourceFilter(kind="memory"), Page(limit=9, is_ascending=True))
-        assert [one.id for one in found] == ["a", "a1", "a2", "a3"]
-
-
-async def check_children_are_deleted_with_their_parent_where_that_is_said(make_catalog: MakeCatalog) -> None:
-    async with make_catalog() as catalog:
-        for principal in (ONE, TWO):
-            await catalog.create(principal, _memory("a"))
-            for id in ("a1", "a2"):
-                await catalog.create(principal, _memory(id, parent_id="a"))
-            await catalog.create(principal, _memory("b", parent_id="c"))
-        await catalog.delete(ONE, "memory", "a", with_children=True)
-        left = await catalog.list(ONE, ResourceFilter(kind="memory"), Page(limit=9))
-        assert [one.id for one in left] == ["b"]
-        await catalog.delete(TWO, "memory", "a")
-        assert await catalog.count(TWO, ResourceFilter(kind="memory", parent_id="a")) == 2
-
-
 async def check_versions_are_listed_newest_first_in_pages(make_catalog: MakeCatalog) -> None:
     async with make_catalog() as catalog:
         await catalog.create(ONE, _agent("a"))
@@ -372,10 +249,10 @@ async def check_expired_keys_of_a_kind_are_dropped_and_no_others(make_catalog: M
 
 async def check_a_blob_is_dropped_when_nobody_needs_it(make_catalog: MakeCatalog) -> None:
     async with make_catalog() as catalog:
-        await catalog.reference_blobs(ONE, "sesn_1", ["d1", "d2", "d3", "d1"])
-        await catalog.reference_blobs(ONE, "sesn_1", ["d1"])
-        await catalog.reference_blobs(ONE, "sesn_2", ["d2"])
-        await catalog.reference_blobs(TWO, "sesn_1", ["d3"])
+        await catalog.reference_blobs(ONE, "sesn_1", ["d1", "d2", "d3", "d1"], at_us=1)
+        await catalog.reference_blobs(ONE, "sesn_1", ["d1"], at_us=1)
+        await catalog.reference_blobs(ONE, "sesn_2", ["d2"], at_us=1)
+        await catalog.reference_blobs(TWO, "sesn_1", ["d3"], at_us=1)
         assert await catalog.has_reference(ONE, "d1")
         assert not await catalog.has_reference(TWO, "d1")
         assert await catalog.has_reference(TWO, "d3")
@@ -386,11 +263,26 @@ async def check_a_blob_is_dropped_when_nobody_needs_it(make_catalog: MakeCatalog
         assert list(await catalog.drop_references(ONE, "sesn_2")) == ["d2"]
 
 
+async def check_a_need_is_as_young_as_it_was_said_last(make_catalog: MakeCatalog) -> None:
+    async with make_catalog() as catalog:
+        await catalog.reference_blobs(ONE, "sesn_1", ["d1", "d2"], at_us=10)
+        await catalog.reference_blobs(ONE, "sesn_1", ["d2"], at_us=20)
+        await catalog.reference_blobs(ONE, "sesn_1", ["d2"], at_us=15)
+        await catalog.reference_blobs(ONE, "sesn_2", ["d3"], at_us=10)
+        silent = await catalog.list_owners(after=None, limit=9, silent_since_us=20)
+        assert [owner.owner_id for owner in silent] == ["sesn_2"]
+        assert len(await catalog.list_owners(after=None, limit=9, silent_since_us=21)) == 2
+        assert list(await catalog.drop_references(ONE, "sesn_1", said_before_us=20)) == ["d1"]
+        assert await catalog.has_reference(ONE, "d2")
+        assert list(await catalog.drop_references(ONE, "sesn_1", said_before_us=20)) == []
+        assert list(await catalog.drop_references(ONE, "sesn_1", said_before_us=21)) == ["d2"]
+
+
 async def check_who_needs_what_is_listed(make_catalog: MakeCatalog) -> None:
     async with make_catalog() as catalog:
-        await catalog.reference_blobs(ONE, "sesn_2", ["d1"])
-        await catalog.reference_blobs(ONE, "sesn_1", ["d2", "d1"])
-        await catalog.reference_blobs(TWO, "sesn_1", ["d3"])
+        await catalog.reference_blobs(ONE, "sesn_2", ["d1"], at_us=1)
+        await catalog.reference_blobs(ONE, "sesn_1", ["d2", "d1"], at_us=1)
+        await catalog.reference_blobs(TWO, "sesn_1", ["d3"], at_us=1)
         assert list(await catalog.unreferenced(["d9", "d1", "d3"])) == ["d9"]
         first = await catalog.list_references(ONE, after=None, limit=2)
         assert [(one.owner_id, one.digest) for one in first] == [("sesn_1", "d1"), ("sesn_1", "d2")]
@@ -469,18 +361,6 @@ def _agent(
     )
 
 
-def _memory(
-    id: str,
-    *,
-    parent_id: str | None = None,
-    unique_key: str | None = None,
-    labels: Mapping[str, str] | None = None,
-) -> Resource:
-    return msgspec.structs.replace(
-        _agent(id), kind="memory", parent_id=parent_id, unique_key=unique_key, labels=labels or {}
-    )
-
-
 def _key(id: str, sha256: str) -> KeyRow:
     return KeyRow(
         id=id,
@@ -494,7 +374,8 @@ def _key(id: str, sha256: str) -> KeyRow:
 
 
 CATALOG_CHECKS: list[CatalogCheck] = [
-    value for name, value in list(globals().items()) if name.startswith("check_")
+    *(value for name, value in list(globals().items()) if name.startswith("check_")),
+    *SELECTION_CHECKS,
 ]
 
 

@@ -232,17 +232,19 @@ class FaultyStore:
         self._require_alive()
         return await self._store.renew(leases, lease_seconds=lease_seconds)
 
-    async def release(self, lease: Lease, *, seen_seq: int, wake_at_us: int | None) -> None:
+    async def release(
+        self, lease: Lease, *, seen_seq: int, wake_at_us: int | None, is_near: bool = False
+    ) -> None:
         self._require_alive()
-        await self._store.release(lease, seen_seq=seen_seq, wake_at_us=wake_at_us)
+        await self._store.release(lease, seen_seq=seen_seq, wake_at_us=wake_at_us, is_near=is_near)
 
     async def wake(self, principal: Principal, stream_id: str, *, at_us: int) -> None:
         self._require_alive()
         await self._store.wake(principal, stream_id, at_us=at_us)
 
-    async def next_wake_us(self, kinds: Sequence[str]) -> int | None:
+    async def next_wake_us(self, kinds: Sequence[str], *, owner: str | None = None) -> int | None:
         self._require_alive()
-        return await self._store.next_wake_us(kinds)
+        return await self._store.next_wake_us(kinds, owner=owner)
 
     async def raise_epochs(self) -> None:
         self._require_alive()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 
+from remit.clock import Clock, SystemClock
 from remit.errors import BlobMissing, TooLarge
-from remit.interfaces import Reserve
 from remit.values import StoredBlob
 
 _PIECE_BYTES = 1 << 20
@@ -15,15 +15,16 @@ _PIECE_BYTES = 1 << 20
 class MemoryBlobStore:
     """`BlobStore` in memory; whoever keeps this object keeps the blobs."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._blobs: dict[str, bytes] = {}
+        self._touched: dict[str, int] = {}
 
     async def put(
         self,
         content: bytes | AsyncIterator[bytes],
         *,
         size_bytes_max: int | None = None,
-        reserve: Reserve | None = None,
     ) -> str:
         if isinstance(content, bytes):
             pieces = [content]
@@ -33,14 +34,18 @@ class MemoryBlobStore:
             async for piece in content:
                 pieces.append(piece)
                 _require_size(sum(map(len, pieces)), size_bytes_max)
-        return (await self.put_many([b"".join(pieces)], reserve=reserve))[0]
+        return (await self.put_many([b"".join(pieces)]))[0]
 
-    async def put_many(self, contents: Sequence[bytes], *, reserve: Reserve | None = None) -> Sequence[str]:
+    async def put_many(self, contents: Sequence[bytes]) -> Sequence[str]:
         digests = [hashlib.sha256(content).hexdigest() for content in contents]
-        if reserve is not None:
-            await reserve(digests)
         self._blobs.update(zip(digests, contents, strict=True))
+        await self.touch(digests)
         return digests
+
+    async def touch(self, digests: Sequence[str]) -> frozenset[str]:
+        there = frozenset(digest for digest in digests if digest in self._blobs)
+        self._touched.update(dict.fromkeys(there, self._clock.now_us()))
+        return there
 
     async def read(self, digest: str) -> bytes:
         content = self._blobs.get(digest)
@@ -56,13 +61,19 @@ class MemoryBlobStore:
     async def has(self, digests: Sequence[str]) -> frozenset[str]:
         return frozenset(digest for digest in digests if digest in self._blobs)
 
-    async def remove(self, digests: Sequence[str]) -> None:
-        for digest in digests:
-            self._blobs.pop(digest, None)
+    async def remove(self, digests: Sequence[str], *, untouched_since_us: int) -> Sequence[str]:
+        removed = [
+            digest
+            for digest in dict.fromkeys(digests)
+            if digest in self._blobs and self._touched[digest] < untouched_since_us
+        ]
+        for digest in removed:
+            del self._blobs[digest], self._touched[digest]
+        return removed
 
     async def walk(self) -> AsyncIterator[Sequence[StoredBlob]]:
         yield [
-            StoredBlob(digest=digest, size_bytes=len(content), put_at_us=0)
+            StoredBlob(digest=digest, size_bytes=len(content), touched_at_us=self._touched[digest])
             for digest, content in self._blobs.items()
         ]
 

@@ -24,7 +24,7 @@ from remit.ids import Ids
 from remit.interfaces import BlobStore, Listening
 from remit.testing.memory_programs import PROCESSES, PROGRAMS, Process, Program, start
 from remit.testing.memory_record import MemoryRecord
-from remit.testing.memory_trees import ROOTS, folders_above, path_inside, replace_uploads, restore
+from remit.testing.memory_trees import ROOTS, folders_above, path_inside, replace, restore
 from remit.values import (
     GROUND_FILES,
     UPLOADS,
@@ -105,7 +105,12 @@ class MemorySandboxes:
         await restore(self._blobs, "/mnt/session/outputs", spec.outputs_digest, files, contents)
         for mount in spec.mounts:
             await restore(self._blobs, mount.path, mount.tree_digest, files, contents)
-        mounts = tuple(mount.path for mount in spec.mounts)
+        for shared in spec.shared:
+            await restore(self._blobs, shared.path, shared.tree_digest, files, contents)
+        mounts = (
+            *(mount.path for mount in spec.mounts),
+            *(shared.path for shared in spec.shared if not shared.is_writable),
+        )
         sandbox = MemorySandbox(self, self._ids.new("sbox"), spec, files, contents, mounts)
         self._live[spec.key] = sandbox
         return sandbox
@@ -121,11 +126,11 @@ class MemorySandboxes:
         for sandbox in list(self._live.values()):
             sandbox.die()
 
-    async def replace_uploads(
-        self, digest: str | None, entries: dict[str, TreeEntry], contents: dict[str, bytes]
+    async def replace(
+        self, path: str, digest: str | None, entries: dict[str, TreeEntry], contents: dict[str, bytes]
     ) -> None:
         """For a sandbox of this provider."""
-        await replace_uploads(self._blobs, digest, entries, contents)
+        await replace(self._blobs, path, digest, entries, contents)
 
     def forget(self, sandbox: MemorySandbox) -> None:
         """Called by a sandbox that has died."""
@@ -162,12 +167,28 @@ class MemorySandbox:
         self._lost = asyncio.Event()
         self._is_destroyed = False
 
-    async def replace_uploads(self, tree_digest: str | None) -> bool:
+    async def replace_shared(self, path: str, tree_digest: str | None) -> bool:
         self._require()
-        if self._ground is None:
-            await self._provider.replace_uploads(tree_digest, self._entries, self._contents)
-            self._mounts = (*self._mounts, UPLOADS)
-        return self._ground is None
+        if self._ground is not None or path not in (UPLOADS, *self._mounts):
+            return False
+        await self._provider.replace(path, tree_digest, self._entries, self._contents)
+        self._mounts = (*self._mounts, path)
+        return True
+
+    async def exchange_file(
+        self, path: str, content: bytes | None, *, expected_sha256: str | None, epoch: int
+    ) -> bool:
+        self._require(epoch)
+        self._require_inside(path)
+        entry = self._entries.get(path)
+        is_kept = any(one.startswith(f"{path}/") for one in self._contents)
+        if is_kept or (entry.sha256 if entry is not None else None) != expected_sha256:
+            return False
+        if content is None:
+            self.remove(path)
+        else:
+            self.put(path, content)
+        return True
 
     # ------------------------------------------------------------------------------------------- commands
 

@@ -8,9 +8,9 @@ import msgspec
 
 from remit.errors import BlobMissing
 from remit.interfaces import BlobReader
-from remit.values import UPLOADS, Tree, TreeEntry
+from remit.values import MEMORY, UPLOADS, Tree, TreeEntry
 
-ROOTS = ("/workspace", "/mnt/session/outputs", UPLOADS, "/tmp")
+ROOTS = ("/workspace", "/mnt/session/outputs", UPLOADS, MEMORY, "/tmp")
 
 
 async def restore(
@@ -29,14 +29,14 @@ async def restore(
             contents[path] = await blobs.read(entry.sha256)
 
 
-async def replace_uploads(
-    blobs: BlobReader, digest: str | None, files: dict[str, TreeEntry], contents: dict[str, bytes]
+async def replace(
+    blobs: BlobReader, root: str, digest: str | None, files: dict[str, TreeEntry], contents: dict[str, bytes]
 ) -> None:
-    """Have the files of this tree at UPLOADS, and no others."""
-    for path in [path for path in files if path.startswith(f"{UPLOADS}/")]:
+    """Have the files of this tree below `root`, and no others."""
+    for path in [path for path in files if path.startswith(f"{root}/")]:
         files.pop(path)
         contents.pop(path, None)
-    await restore(blobs, UPLOADS, digest, files, contents)
+    await restore(blobs, root, digest, files, contents)
 
 
 def path_inside(path: str) -> str:

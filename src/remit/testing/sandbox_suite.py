@@ -17,6 +17,7 @@ from remit.testing.sandbox_checks import (
     processes,
     programs,
     records,
+    shared,
     shell,
     trees,
 )
@@ -32,7 +33,7 @@ def _checks_of(module: ModuleType) -> list[SandboxCheck]:
 
 SANDBOX_CHECKS: list[SandboxCheck] = [
     check
-    for module in (shell, programs, processes, calls, files, trees, lives, grounds, records)
+    for module in (shell, programs, processes, calls, files, trees, shared, lives, grounds, records)
     for check in _checks_of(module)
 ]
 

@@ -25,6 +25,7 @@ from remit.values.ledger import (
     Usage,
 )
 from remit.values.log import (
+    NEAR_US,
     Append,
     Appended,
     Checkpoint,
@@ -58,6 +59,7 @@ from remit.values.model_calls import (
 from remit.values.principals import KeyRow, Principal
 from remit.values.sandboxes import (
     GROUND_FILES,
+    MEMORY,
     PROBE_HOST,
     UPLOADS,
     CallStatus,
@@ -71,6 +73,7 @@ from remit.values.sandboxes import (
     SandboxLimits,
     SandboxSpec,
     Service,
+    SharedFolder,
     ShellRequest,
     TreeRecord,
 )
@@ -85,6 +88,8 @@ __all__ = [
     "ANSWER_SECONDS_MAX",
     "CALL_PROGRESS",
     "GROUND_FILES",
+    "MEMORY",
+    "NEAR_US",
     "PROBE_HOST",
     "UNPARSED_INPUT",
     "UPLOADS",
@@ -156,6 +161,7 @@ __all__ = [
     "Service",
     "SetCap",
     "Settle",
+    "SharedFolder",
     "ShellRequest",
     "StopReason",
     "StoredBlob",

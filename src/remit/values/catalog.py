@@ -50,12 +50,12 @@ class StoredBlob(Value, frozen=True, kw_only=True):
 
     digest: str
     size_bytes: int
-    put_at_us: int
-    """When it was put first, by the store's own clock."""
+    touched_at_us: int
+    """When somebody put it last, or said that it is needed."""
 
 
 class BlobOwner(Value, frozen=True, kw_only=True, order=True):
-    """A stream or resource that needs blobs, or that was about to when its process died."""
+    """A stream or resource that needs blobs, or that somebody was about to make."""
 
     workspace_id: str
     owner_id: str

@@ -94,6 +94,8 @@ class NewStream(Value, frozen=True, kw_only=True):
     kind: str
     parent_stream_id: str | None = None
     summary: StreamSummary
+    refers_to: tuple[str, ...] = ()
+    """Ids of what it was made with, for lists to select by."""
 
 
 class StreamHead(Value, frozen=True, kw_only=True):
@@ -149,6 +151,7 @@ class StreamFilter(Value, frozen=True, kw_only=True):
     agent_id: str | None = None
     agent_version: int | None = None
     parent_stream_id: str | None = None
+    refers_to: str | None = None
     include_archived: bool = False
     due_by_us: int | None = None
     """Those that a worker has, or that one may take by then."""
@@ -179,9 +182,15 @@ class LiveItem(Value, frozen=True, kw_only=True):
     """The stream is gone: readers close after what they have."""
 
 
+NEAR_US = 1_000_000
+"""So long after its wake a stream waits for who has something of it near, before anybody may have it."""
+
+
 class HandlerResult(Value, frozen=True, kw_only=True):
     """What to do with a lease after a handler ran."""
 
     seen_seq: int
     """The last row the handler has taken into account; if there are newer ones the stream is due at once."""
     wake_at_us: int | None = None
+    is_near: bool = False
+    """Something of the stream is kept here that another process would have to do without (a sandbox)."""

@@ -46,6 +46,19 @@ class Ground(Value, frozen=True, kw_only=True):
 UPLOADS = "/mnt/session/uploads"
 """Where the files of a session stand: a folder in every sandbox, with files or without."""
 
+
+class SharedFolder(Value, frozen=True, kw_only=True):
+    """A folder of a sandbox whose files may change from outside while it lives."""
+
+    path: str
+    tree_digest: str | None = None
+    """What stands there to start with; None: nothing."""
+    is_writable: bool = False
+
+
+MEMORY = "/mnt/memory"
+"""Below it each memory store of a session has its folder."""
+
 GROUND_FILES = "/mnt/judge"
 """Where the files of a `Ground` stand."""
 
@@ -79,6 +92,8 @@ class SandboxSpec(Value, frozen=True, kw_only=True):
     outputs_digest: str | None = None
     """What stands below /mnt/session/outputs to start with; None: nothing."""
     mounts: tuple[ReadOnlyTree, ...] = ()
+    shared: tuple[SharedFolder, ...] = ()
+    """Besides UPLOADS, which every sandbox shares."""
     links: dict[str, str] = {}
     """Symlinks outside /workspace, by path, with what each leads to. Left out where something else stands."""
     environment: dict[str, str] = {}

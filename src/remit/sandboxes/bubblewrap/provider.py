@@ -39,6 +39,7 @@ from remit.sandboxes.image_folder import UNUSED_SECONDS, ImageFolder
 from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache
 from remit.sandboxes.patience import patience
 from remit.sandboxes.seccomp import build_filter
+from remit.sandboxes.shared import shared_at, shared_folders
 from remit.sandboxes.toolchain import HOST_NAME, INSIDE, PYTHON
 from remit.values import (
     PROBE_HOST,
@@ -371,8 +372,9 @@ class BubblewrapProvider:
             trusting = await asyncio.to_thread(trust_binds, folder, trust)
             names = [one.name for one in spec.credentials]
             _log.info("credentials_bound", sandbox_id=folder.name, key=spec.key, credentials=names)
+        written = list[JsonValue](shared.path for shared in shared_folders(spec) if shared.is_writable)
         return LaunchPlan(
-            argv=_command(program, image, folder, limits, mounts, trusting, laid, spec.links),
+            argv=_command(program, image, folder, limits, mounts, trusting, laid, spec),
             descriptors=[
                 # Not in a thread: who is cancelled meanwhile would not close it.
                 _memory_file("seccomp", build_filter()),
@@ -389,7 +391,7 @@ class BubblewrapProvider:
             start={
                 "environment": environment,
                 "home": _HOME if laid is None else HOME,
-                "caches": [] if laid is None else [CACHES],
+                "caches": [CACHES] if laid is not None else written,
                 "limits": {
                     "processes": limits.processes,
                     "file_bytes": limits.file_bytes,
@@ -420,7 +422,7 @@ def _command(
     mounts: Sequence[tuple[ReadOnlyTree, Path]],
     trusting: Sequence[str],
     laid: Laid | None,
-    links: Mapping[str, str],
+    spec: SandboxSpec,
 ) -> list[str]:
     """The whole command line. The program itself gets an empty environment: PID 1 would show it to everyone inside."""
     argv = [program, "--as-pid-1", *ISOLATION, *SYSTEM_BINDS]
@@ -442,9 +444,11 @@ def _command(
     argv += ["--bind", str(folder / "outputs"), "/mnt/session/outputs"]
     argv += ["--symlink", "/workspace", HOSTED_WORKSPACE, "--dir", UPLOADS]
     taken = (*(bind.target for bind in image.binds), *(mount.path for mount, _ in mounts))
-    argv += link_arguments(links, taken)
+    argv += link_arguments(spec.links, taken)
     if laid is None:
-        argv += ["--ro-bind", str(folder / "uploads"), UPLOADS]
+        for shared in shared_folders(spec):
+            bind = "--bind" if shared.is_writable else "--ro-bind"
+            argv += [bind, str(shared_at(folder, shared.path)), shared.path]
         for mount, source in mounts:
             argv += ["--ro-bind", str(source), mount.path]
     else:

@@ -14,7 +14,7 @@ from . import jsons
 from .calls import NEVER, Call, Ended, Memory, Program, search_header
 from .capture import Kept
 from .control import Control
-from .files import read_file, write_file
+from .files import exchange_file, read_file, write_file
 from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl, signal
 from .network import Lane, connect, listen, listen_at, remove_sockets, services
 from .paths import Paths, Refused
@@ -224,6 +224,12 @@ class Daemon:
     def do_write(self, _number: int, request: dict[str, Any], payload: bytes) -> Answer:
         write_file(self._paths, request["path"], payload, request["mode"], self._file_bytes_max)
         return {}, b""
+
+    def do_exchange(self, _number: int, request: dict[str, Any], payload: bytes) -> Answer:
+        content = None if request["removes"] else payload
+        return {
+            "is_done": exchange_file(self._paths, request["path"], content, request["expected_sha256"])
+        }, b""
 
     def do_glob(self, number: int, request: dict[str, Any], _payload: bytes) -> None:
         self._searches.add(number, glob_work(self._paths, request))

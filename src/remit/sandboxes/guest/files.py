@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from .paths import Paths, Refused
 
@@ -43,6 +44,55 @@ def write_file(paths: Paths, path: str, content: bytes, mode: int | None, file_b
             mode = os.stat(target).st_mode & 0o777
         except OSError:
             mode = 0o644
+    try:
+        _put(target, content, mode)
+    except OSError as error:
+        raise Refused(f"{path}: {os.strerror(error.errno or 0)}") from None
+    except RecursionError:  # of os.makedirs, which has made none of them by then
+        raise Refused(f"{path}: too many folders, one in another") from None
+
+
+def exchange_file(paths: Paths, path: str, content: bytes | None, expected_sha256: str | None) -> bool:
+    """Put the content there (None: remove what is there) if a regular file with this hash is there (None: nothing but
+    perhaps empty folders); False where it is otherwise. No link is followed, nor a folder made in the place of a file."""
+    target = paths.unlinked(path)
+    if target is None:
+        return False
+    try:
+        if not _is_as_expected(target, expected_sha256):
+            return False
+        if content is None:
+            os.unlink(target)
+        else:
+            _put(target, content, 0o644)
+    except (OSError, RecursionError):  # the second as above
+        return False
+    return True
+
+
+def _is_as_expected(target: str, sha256: str | None) -> bool:
+    import hashlib  # only here: loading OpenSSL costs 3 ms of start-up
+
+    if sha256 is None:
+        for folder, _, _ in os.walk(target, topdown=False):
+            os.rmdir(folder)
+        return not os.path.lexists(target)
+    descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        digest = hashlib.sha256()
+        offset = 0
+        while piece := os.pread(descriptor, _PIECE_BYTES, offset):
+            digest.update(piece)
+            offset += len(piece)
+        return digest.hexdigest() == sha256
+    finally:
+        os.close(descriptor)
+
+
+def _put(target: str, content: bytes, mode: int) -> None:
+    """Replace atomically; parent folders are made. Raises OSError."""
     temporary = f"{os.path.dirname(target)}/.remit-{os.urandom(8).hex()}"
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -55,9 +105,7 @@ def write_file(paths: Paths, path: str, content: bytes, mode: int | None, file_b
         finally:
             os.close(descriptor)
         os.rename(temporary, target)
-    except OSError as error:
+    except OSError:
         if os.path.lexists(temporary):
             os.unlink(temporary)
-        raise Refused(f"{path}: {os.strerror(error.errno or 0)}") from None
-    except RecursionError:  # of os.makedirs, which has made none of them by then
-        raise Refused(f"{path}: too many folders, one in another") from None
+        raise

@@ -46,6 +46,11 @@ class Paths:
             raise Refused(f"{path}: outside the roots of this sandbox")
         return resolved
 
+    def unlinked(self, path: str) -> str | None:
+        """The real path of an inside path, the same with and without links; None where a link leads there. Raises Refused."""
+        translated = self._translated(os.path.normpath(path))
+        return translated if self.real(path) == translated else None
+
     def inside(self, path: str) -> str:
         """The inverse, for results."""
         for inside, real in self._prefixes:

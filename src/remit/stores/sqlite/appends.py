@@ -6,6 +6,7 @@ import apsw
 import msgspec
 
 from remit.errors import Conflict, LeaseLost, NotFound, SequenceConflict
+from remit.stores.append_rules import referring
 from remit.stores.sqlite.cursor import Cursor
 from remit.stores.sqlite.ledger_rows import apply_effects_in
 from remit.stores.sqlite.rows import EVENT_COLUMNS, event_row
@@ -13,8 +14,8 @@ from remit.values import Append, Appended, EventRow, NewStream, StreamSummary
 
 _INSERT_STREAM = """
 INSERT INTO streams (stream_id, workspace_id, kind, parent_stream_id, head_seq, created_seq, epoch, lease_until_us,
-                     created_at_us, status, title, agent_id, agent_version, archived_at_us)
-VALUES (?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?)
+                     created_at_us, refers_to, status, title, agent_id, agent_version, archived_at_us)
+VALUES (?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?)
 """
 
 # The fence is in the statement that moves the head: a stale epoch cannot pass between a check and a write.
@@ -85,6 +86,7 @@ def create_stream(
             seq,
             seq,
             now_us,
+            referring(stream.refers_to),
             *_summary_values(summary),
         ),
     )

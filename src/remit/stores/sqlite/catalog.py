@@ -248,20 +248,26 @@ class SqliteCatalog:
 
     # --------------------------------------------------------------------------------- blob references
 
-    async def reference_blobs(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
+    async def reference_blobs(
+        self, principal: Principal, owner_id: str, digests: Sequence[str], *, at_us: int
+    ) -> None:
         def run(cursor: Cursor) -> None:
             cursor.executemany(
-                "INSERT INTO blob_references (workspace_id, owner_id, digest) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                [(principal.workspace_id, owner_id, digest) for digest in digests],
+                "INSERT INTO blob_references (workspace_id, owner_id, digest, said_at_us) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET said_at_us = max(said_at_us, excluded.said_at_us)",
+                [(principal.workspace_id, owner_id, digest, at_us) for digest in digests],
             )
 
         await self._database.write(run)
 
-    async def drop_references(self, principal: Principal, owner_id: str) -> Sequence[str]:
+    async def drop_references(
+        self, principal: Principal, owner_id: str, *, said_before_us: int | None = None
+    ) -> Sequence[str]:
         def run(cursor: Cursor) -> builtins.list[str]:
             dropped = cursor.execute(
-                "DELETE FROM blob_references WHERE workspace_id = ? AND owner_id = ? RETURNING digest",
-                (principal.workspace_id, owner_id),
+                "DELETE FROM blob_references WHERE workspace_id = ?1 AND owner_id = ?2 "
+                "AND (?3 IS NULL OR said_at_us < ?3) RETURNING digest",
+                (principal.workspace_id, owner_id, said_before_us),
             ).fetchall()
             return sorted(digest for (digest,) in dropped if not _is_referenced(cursor, digest))
 
@@ -299,17 +305,22 @@ class SqliteCatalog:
         return await self._database.read_in_thread(run)
 
     async def list_owners(
-        self, *, after: BlobOwner | None, limit: int, digest: str | None = None
+        self,
+        *,
+        after: BlobOwner | None,
+        limit: int,
+        digest: str | None = None,
+        silent_since_us: int | None = None,
     ) -> Sequence[BlobOwner]:
         position = (after.workspace_id, after.owner_id) if after is not None else ("", "")
-        is_of = "" if digest is None else "digest = ? AND "
-        values = (*([] if digest is None else [digest]), *position, limit)
 
         def run(cursor: Cursor) -> builtins.list[BlobOwner]:
             found = cursor.execute(
-                f"SELECT DISTINCT workspace_id, owner_id FROM blob_references WHERE {is_of}"
-                "(workspace_id, owner_id) > (?, ?) ORDER BY workspace_id, owner_id LIMIT ?",
-                values,
+                "SELECT workspace_id, owner_id FROM blob_references "
+                "WHERE (workspace_id, owner_id) > (?1, ?2) AND (?4 IS NULL OR digest = ?4) "
+                "GROUP BY workspace_id, owner_id HAVING ?5 IS NULL OR max(said_at_us) < ?5 "
+                "ORDER BY workspace_id, owner_id LIMIT ?3",
+                (*position, limit, digest, silent_since_us),
             )
             return [
                 BlobOwner(workspace_id=workspace_id, owner_id=owner_id) for workspace_id, owner_id in found

@@ -11,19 +11,19 @@ from collections.abc import Mapping, Sequence
 from remit.stores.fair_turns import Due, in_turns
 from remit.stores.sqlite.appends import no_such_stream
 from remit.stores.sqlite.cursor import Cursor
-from remit.values import Lease
+from remit.values import NEAR_US, Lease
 
 _DUE_WAKES = """
 SELECT wake_at_us, stream_id, workspace_id FROM streams
 WHERE wake_at_us <= ?1 AND owner IS NULL AND deleted_at_us IS NULL
-  AND kind IN (SELECT value FROM json_each(?2))
+  AND kind IN (SELECT value FROM json_each(?2)) AND (near IS NULL OR near = ?4 OR wake_at_us <= ?5)
 ORDER BY wake_at_us, stream_id LIMIT ?3
 """
 
 _DUE_WAKES_OF_ONE = """
 SELECT wake_at_us, stream_id, workspace_id FROM streams
-WHERE workspace_id = ?4 AND wake_at_us <= ?1 AND owner IS NULL AND deleted_at_us IS NULL
-  AND kind IN (SELECT value FROM json_each(?2))
+WHERE workspace_id = ?6 AND wake_at_us <= ?1 AND owner IS NULL AND deleted_at_us IS NULL
+  AND kind IN (SELECT value FROM json_each(?2)) AND (near IS NULL OR near = ?4 OR wake_at_us <= ?5)
 ORDER BY wake_at_us, stream_id LIMIT ?3
 """
 
@@ -51,11 +51,15 @@ ORDER BY lease_until_us, stream_id LIMIT ?3
 _DUE_STREAM = """
 SELECT 0, stream_id, workspace_id FROM streams
 WHERE stream_id = ?3 AND deleted_at_us IS NULL AND kind IN (SELECT value FROM json_each(?2))
-  AND (CASE WHEN owner IS NULL THEN wake_at_us ELSE lease_until_us END) <= ?1
+  AND CASE
+    WHEN owner IS NOT NULL THEN lease_until_us <= ?1
+    WHEN near IS NULL OR near = ?4 THEN wake_at_us <= ?1
+    ELSE wake_at_us <= ?5 END
 """
 
 _TAKE = """
-UPDATE streams SET epoch = epoch + 1, owner = ?, lease_until_us = ?, wake_at_us = NULL WHERE stream_id = ?
+UPDATE streams SET epoch = epoch + 1, owner = ?, lease_until_us = ?, wake_at_us = NULL, near = NULL
+WHERE stream_id = ?
 RETURNING workspace_id, kind, epoch
 """
 
@@ -69,6 +73,7 @@ _RELEASE = """
 UPDATE streams SET
     owner = NULL,
     lease_until_us = 0,
+    near = CASE WHEN ?7 THEN owner END,
     wake_at_us = (
         SELECT min(at_us) FROM (
             SELECT wake_at_us AS at_us
@@ -88,7 +93,11 @@ _NEXT_WAKE = """
 SELECT min(due_us) FROM (
     SELECT min(wake_at_us) AS due_us FROM streams
     WHERE wake_at_us IS NOT NULL AND owner IS NULL AND deleted_at_us IS NULL
-      AND kind IN (SELECT value FROM json_each(?2))
+      AND kind IN (SELECT value FROM json_each(?2)) AND (near IS NULL OR near = ?3)
+    UNION ALL
+    SELECT min(wake_at_us) + ?4 FROM streams
+    WHERE wake_at_us IS NOT NULL AND owner IS NULL AND deleted_at_us IS NULL
+      AND kind IN (SELECT value FROM json_each(?2)) AND near IS NOT NULL
     UNION ALL
     SELECT min(lease_until_us) FROM streams
     WHERE lease_until_us <= ?1 AND owner IS NOT NULL AND deleted_at_us IS NULL
@@ -101,6 +110,7 @@ UPDATE streams SET
     epoch = epoch + 1,
     owner = NULL,
     lease_until_us = 0,
+    near = NULL,
     wake_at_us = CASE WHEN owner IS NULL AND wake_at_us IS NULL THEN NULL ELSE min(ifnull(wake_at_us, ?1), ?1) END
 """
 
@@ -119,9 +129,10 @@ def claim(
 ) -> list[Lease]:
     """Lease due streams, in turns of their workspaces."""
     if stream_id is None:
-        due = _find_due(cursor, now_us, _json_array(kinds), limit, running, each_max)
+        due = _find_due(cursor, owner, now_us, _json_array(kinds), limit, running, each_max)
     else:
-        due = _rows(cursor, _DUE_STREAM, (now_us, _json_array(kinds), stream_id))
+        asked = (now_us, _json_array(kinds), stream_id, owner, now_us - NEAR_US)
+        due = _rows(cursor, _DUE_STREAM, asked)
     leases: list[Lease] = []
     for due_stream_id in in_turns(due, limit=limit, running=running, each_max=each_max):
         ((workspace_id, kind, epoch),) = cursor.execute(_TAKE, (owner, until_us, due_stream_id)).fetchall()
@@ -140,6 +151,7 @@ def claim(
 
 def _find_due(
     cursor: Cursor,
+    owner: str,
     now_us: int,
     kinds: str,
     limit: int,
@@ -147,13 +159,14 @@ def _find_due(
     each_max: int | None,
 ) -> list[Due]:
     """All there are, or, when more are due than may be taken, enough of each workspace's."""
-    wakes = _rows(cursor, _DUE_WAKES, (now_us, kinds, limit + 1))
+    wakes = _rows(cursor, _DUE_WAKES, (now_us, kinds, limit + 1, owner, now_us - NEAR_US))
     if len(wakes) > limit:
         wakes = list[Due]()
         for (workspace_id,) in cursor.execute(_WAKING_WORKSPACES).fetchall():
             room = limit if each_max is None else min(limit, each_max - running.get(workspace_id, 0))
             if room > 0:
-                wakes += _rows(cursor, _DUE_WAKES_OF_ONE, (now_us, kinds, room, workspace_id))
+                asked = (now_us, kinds, room, owner, now_us - NEAR_US, workspace_id)
+                wakes += _rows(cursor, _DUE_WAKES_OF_ONE, asked)
     return wakes + _rows(cursor, _LAPSED_LEASES, (now_us, kinds, limit))
 
 
@@ -173,9 +186,13 @@ def renew(cursor: Cursor, leases: Sequence[Lease], *, until_us: int) -> list[str
     ]
 
 
-def release(cursor: Cursor, lease: Lease, *, seen_seq: int, wake_at_us: int | None, now_us: int) -> None:
+def release(
+    cursor: Cursor, lease: Lease, *, seen_seq: int, wake_at_us: int | None, is_near: bool, now_us: int
+) -> None:
     """End a lease, if it still stands."""
-    cursor.execute(_RELEASE, (lease.stream_id, lease.epoch, lease.owner, seen_seq, now_us, wake_at_us))
+    cursor.execute(
+        _RELEASE, (lease.stream_id, lease.epoch, lease.owner, seen_seq, now_us, wake_at_us, is_near)
+    )
 
 
 def wake(cursor: Cursor, workspace_id: str, stream_id: str, *, at_us: int) -> None:
@@ -184,9 +201,9 @@ def wake(cursor: Cursor, workspace_id: str, stream_id: str, *, at_us: int) -> No
         raise no_such_stream(stream_id)
 
 
-def next_wake_us(cursor: Cursor, kinds: Sequence[str], *, now_us: int) -> int | None:
+def next_wake_us(cursor: Cursor, kinds: Sequence[str], *, owner: str | None, now_us: int) -> int | None:
     """The earliest time at which something can be claimed, live leases left out."""
-    row = cursor.execute(_NEXT_WAKE, (now_us, _json_array(kinds))).fetchone()
+    row = cursor.execute(_NEXT_WAKE, (now_us, _json_array(kinds), owner, NEAR_US)).fetchone()
     assert row is not None
     return row[0]
 

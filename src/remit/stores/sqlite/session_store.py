@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from remit.clock import Clock
-from remit.stores.append_rules import require_valid_append, require_valid_creation
+from remit.stores.append_rules import referring, require_valid_append, require_valid_creation
 from remit.stores.read_rules import up_to
 from remit.stores.sqlite import leases as lease_rows
 from remit.stores.sqlite.appends import (
@@ -291,10 +291,17 @@ class SqliteSessionStore:
 
         return await self._database.write(run, is_workers=True)
 
-    async def release(self, lease: Lease, *, seen_seq: int, wake_at_us: int | None) -> None:
+    async def release(
+        self, lease: Lease, *, seen_seq: int, wake_at_us: int | None, is_near: bool = False
+    ) -> None:
         await self._database.write(
             lambda cursor: lease_rows.release(
-                cursor, lease, seen_seq=seen_seq, wake_at_us=wake_at_us, now_us=self._clock.now_us()
+                cursor,
+                lease,
+                seen_seq=seen_seq,
+                wake_at_us=wake_at_us,
+                is_near=is_near,
+                now_us=self._clock.now_us(),
             ),
             is_workers=True,
         )
@@ -305,9 +312,9 @@ class SqliteSessionStore:
             is_workers=principal.kind == "worker",
         )
 
-    async def next_wake_us(self, kinds: Sequence[str]) -> int | None:
+    async def next_wake_us(self, kinds: Sequence[str], *, owner: str | None = None) -> int | None:
         return self._database.read(
-            lambda cursor: lease_rows.next_wake_us(cursor, kinds, now_us=self._clock.now_us())
+            lambda cursor: lease_rows.next_wake_us(cursor, kinds, owner=owner, now_us=self._clock.now_us())
         )
 
     async def raise_epochs(self) -> None:
@@ -407,6 +414,7 @@ def _list_statement(
         ("agent_version = ?", filter.agent_version),
         ("parent_stream_id = ?", filter.parent_stream_id),
         ("(owner IS NOT NULL OR wake_at_us <= ?)", filter.due_by_us),
+        ("instr(refers_to, ?) > 0", referring([filter.refers_to]) if filter.refers_to is not None else None),
         ("created_at_us > ?", filter.created_after_us),
         ("created_at_us < ?", filter.created_before_us),
     ):

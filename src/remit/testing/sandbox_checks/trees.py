@@ -8,6 +8,7 @@ import msgspec
 
 from remit.testing.sandbox_checks.given import EPOCH, Bench, a_sandbox, store_tree
 from remit.values import (
+    UPLOADS,
     ReadOnlyTree,
     Tree,
 )
@@ -132,7 +133,7 @@ async def check_uploads_change_while_the_sandbox_lives(bench: Bench) -> None:
     async with a_sandbox(bench) as hands:
         for files in UPLOADED:
             digest = await store_tree(bench.blobs, files) if files else None
-            assert await hands.sandbox.replace_uploads(digest)
+            assert await hands.sandbox.replace_shared(UPLOADS, digest)
             for path, content in files.items():
                 assert await hands.read(f"/mnt/session/uploads/{path}") == content
             found = await hands.sandbox.glob("**/*", "/mnt/session/uploads", epoch=EPOCH)
@@ -145,7 +146,9 @@ async def check_what_runs_outlives_new_uploads(bench: Bench) -> None:
         uploads = "/mnt/session/uploads" if bench.provider.capabilities().isolation != "none" else "$UPLOADS"
         begun = await hands.shell(f"X=1; echo t > /tmp/kept-$$; sleep 1000 & B=$!; ls -A {uploads}")
         assert (begun.exit_code, begun.output) == (0, b"")
-        assert await hands.sandbox.replace_uploads(await store_tree(bench.blobs, {"in/data.csv": b"1,2\n"}))
+        assert await hands.sandbox.replace_shared(
+            UPLOADS, await store_tree(bench.blobs, {"in/data.csv": b"1,2\n"})
+        )
         seen = await hands.shell(f"cat {uploads}/in/data.csv /tmp/kept-$$; echo $X; kill -0 $B && echo alive")
         assert seen.output == b"1,2\nt\n1\nalive\n"
         if bench.provider.capabilities().isolation != "none":

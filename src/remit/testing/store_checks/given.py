@@ -66,11 +66,18 @@ async def given_stream(
     kind: str = "session",
     parent_stream_id: str | None = None,
     summary: StreamSummary = IDLE,
+    refers_to: tuple[str, ...] = (),
     effects: tuple[Effect, ...] = (),
     wake_at_us: int | None = None,
 ) -> Appended:
     """A stream with one row."""
-    stream = NewStream(stream_id=stream_id, kind=kind, parent_stream_id=parent_stream_id, summary=summary)
+    stream = NewStream(
+        stream_id=stream_id,
+        kind=kind,
+        parent_stream_id=parent_stream_id,
+        summary=summary,
+        refers_to=refers_to,
+    )
     append = Append(
         stream_id=stream_id,
         events=(event(f"{stream_id}_created"),),

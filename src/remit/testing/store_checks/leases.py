@@ -15,7 +15,7 @@ from remit.testing.store_checks.given import (
     given_stream,
     refused,
 )
-from remit.values import Append, Lease
+from remit.values import NEAR_US, Append, Lease
 
 
 async def check_a_stream_is_due_at_its_wake_and_not_before(make_store: MakeStore) -> None:
@@ -85,6 +85,34 @@ async def check_two_claimers_never_share(make_store: MakeStore) -> None:
         assert len(claimed) == len(set(claimed)) == 30
         for owner, leases in enumerate(claims):
             assert {lease.owner for lease in leases} <= {f"worker_{owner}"}
+
+
+async def check_what_is_near_to_one_owner_waits_for_it_a_little(make_store: MakeStore) -> None:
+    async with make_store() as (store, clock):
+        await given_stream(store)
+        lease = await given_lease(store, clock, owner="worker_1")
+        wake_at_us = clock.now_us() + 1_000_000
+        await store.release(lease, seen_seq=1, wake_at_us=wake_at_us, is_near=True)
+        assert await store.next_wake_us(["session"], owner="worker_1") == wake_at_us
+        assert await store.next_wake_us(["session"], owner="worker_2") == wake_at_us + NEAR_US
+        clock.jump(1.0)
+        assert await claim(store, owner="worker_2") == []
+        assert await claim(store, owner="worker_2", stream_id="sesn_1") == []
+        (again,) = await claim(store, owner="worker_1")
+        await store.release(again, seen_seq=1, wake_at_us=clock.now_us(), is_near=True)
+        clock.jump(NEAR_US / 1_000_000)
+        (taken,) = await claim(store, owner="worker_2")
+        await store.release(taken, seen_seq=1, wake_at_us=clock.now_us())
+        assert [lease.owner for lease in await claim(store, owner="worker_3")] == ["worker_3"]
+
+
+async def check_a_start_ends_what_was_near(make_store: MakeStore) -> None:
+    async with make_store() as (store, clock):
+        await given_stream(store)
+        lease = await given_lease(store, clock, owner="worker_1")
+        await store.release(lease, seen_seq=1, wake_at_us=clock.now_us(), is_near=True)
+        await store.raise_epochs()
+        assert len(await claim(store, owner="worker_2")) == 1
 
 
 async def check_claims_take_the_oldest_wake_first_and_keep_to_the_limit(make_store: MakeStore) -> None:

@@ -190,6 +190,9 @@ async def check_every_filter_selects(make_store: MakeStore) -> None:
             (StreamFilter(kind="session", agent_id="agent_1"), "ab"),
             (StreamFilter(kind="session", agent_id="agent_1", agent_version=2), "b"),
             (StreamFilter(kind="session", parent_stream_id="remit_1"), "c"),
+            (StreamFilter(kind="session", refers_to="memstore_1"), "ac"),
+            (StreamFilter(kind="session", refers_to="memstore_2", agent_id="agent_1"), "a"),
+            (StreamFilter(kind="session", refers_to="memstore_"), ""),
             (StreamFilter(kind="session", created_after_us=start_us), "bc"),
             (StreamFilter(kind="session", created_before_us=start_us + 2_000_000), "ab"),
             (
@@ -288,15 +291,16 @@ async def _given_long_stream(store: SessionStore) -> None:
 async def _given_listed_streams(store: SessionStore, clock: FakeClock) -> None:
     """Sessions a to d, the last one archived, and the remit e; a and d are made in the first moment."""
     archived = StreamSummary(status="idle", agent_id="agent_2", agent_version=1, archived_at_us=1)
-    await given_stream(store, "a")
+    await given_stream(store, "a", refers_to=("memstore_1", "memstore_2"))
     await given_stream(store, "d", summary=archived)
     clock.jump(1)
     await given_stream(
         store, "b", summary=StreamSummary(status="running", agent_id="agent_1", agent_version=2)
     )
     clock.jump(1)
-    await given_stream(store, "c", parent_stream_id="remit_1", summary=StreamSummary(status="idle"))
-    await given_stream(store, "e", kind="remit")
+    idle = StreamSummary(status="idle")
+    await given_stream(store, "c", parent_stream_id="remit_1", summary=idle, refers_to=("memstore_1",))
+    await given_stream(store, "e", kind="remit", refers_to=("memstore_1",))
 
 
 async def check_streams_are_listed_by_whether_a_worker_has_them_or_may_take_them(

@@ -1,5 +1,6 @@
-"""The files that a session was given, in a folder of each sandbox's own: read-only inside, and changed from outside while
-everything in the sandbox goes on."""
+"""Shared folders of sandboxes: the files that a session was given, and its memory stores. Each sandbox has its own copy.
+Those that are read-only inside are changed from here while everything goes on; into one that can be written inside, nobody
+reaches from here once a program could have put a link there."""
 
 from __future__ import annotations
 
@@ -11,15 +12,39 @@ from pathlib import Path
 
 from remit.interfaces import BlobReader
 from remit.sandboxes.restore import read_tree, write_tree
-from remit.values import UPLOADS, ReadOnlyTree
+from remit.values import UPLOADS, SandboxSpec, SharedFolder
 
 
-def uploads_of(mounts: Sequence[ReadOnlyTree]) -> str | None:
-    """The digest of the tree that is to stand there."""
-    return next((mount.tree_digest for mount in mounts if mount.path == UPLOADS), None)
+def shared_folders(spec: SandboxSpec) -> Sequence[SharedFolder]:
+    """All that this sandbox shares; nothing where its ground is fixed."""
+    if spec.ground is not None:
+        return ()
+    uploads = next((mount.tree_digest for mount in spec.mounts if mount.path == UPLOADS), None)
+    return (SharedFolder(path=UPLOADS, tree_digest=uploads), *spec.shared)
 
 
-async def fill_uploads(blobs: BlobReader, digest: str | None, folder: Path) -> None:
+def shared_at(folder: Path, path: str) -> Path:
+    """Where the files of a shared folder are, in the sandbox's folder."""
+    return folder / path[1:]
+
+
+async def lay_shared(
+    blobs: BlobReader, shared: SharedFolder, folder: Path, owner: tuple[int, int] | None
+) -> None:
+    """Fill a shared folder before anything runs. Raises BlobMissing, SandboxUnavailable."""
+    target = shared_at(folder, shared.path)
+    await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
+    if not shared.is_writable:
+        await replace_files(blobs, shared.tree_digest, target)
+        return
+    await asyncio.to_thread(target.mkdir, mode=0o755)
+    if shared.tree_digest is not None:
+        await write_tree(blobs, await read_tree(blobs, shared.tree_digest), target, owner)
+    if owner is not None:
+        await asyncio.to_thread(os.chown, target, *owner)
+
+
+async def replace_files(blobs: BlobReader, digest: str | None, folder: Path) -> None:
     """Have exactly the files of this tree in the folder; the folder itself, which is mounted, stays. A file is there whole
     or not yet. Raises BlobMissing."""
     staged = folder.with_name(f"{folder.name}.next")
