@@ -349,6 +349,7 @@ class _Wiring:
     def held(self) -> HeldSandboxes:
         """The sandboxes of sessions."""
         return HeldSandboxes(
+            memory=self.services.memory_stores,
             provider=self._parts.sandboxes,
             blobs=self._blobs,
             catalog=self._catalog,

@@ -287,6 +287,7 @@ class SessionRun:
         writer, state = self._writer, self._state
         if reason["type"] == "requires_action":
             reason = {**reason, "event_ids": list[JsonValue](state.blocking)}
+        await self._keep_memory()
         digest = await self._final_snapshot() if state.parent_stream_id is not None else None
         usage = events.usage_snapshot(
             state.usage,
@@ -383,6 +384,13 @@ class SessionRun:
         except (SandboxLost, LeaseLost) as error:
             # The turn itself meets the same condition and deals with it.
             logger.info("snapshot_missed", session_id=self._writer.session_id, detail=error.message)
+
+    async def _keep_memory(self) -> None:
+        """What programs in the background, or tools that were cut, have written."""
+        try:
+            await self._sandboxes.keep_memory(self._writer)
+        except SandboxLost as error:
+            await self._sandboxes.announce_loss(self._writer, error)
 
     async def _final_snapshot(self) -> str | None:
         try:

@@ -193,13 +193,16 @@ class SessionTurn:
         started = self._writer.clock.monotonic()
         try:
             result = await self._run_in(sandbox, use)
+            duration_us = int((self._writer.clock.monotonic() - started) * 1_000_000)
+            # Before the answer is in the log: what a tool wrote there is kept when the model hears of it.
+            changes = use.name in CHANGING_TOOLS
+            synced = await self._sandboxes.sync_memory(self._writer) if changes else ()
         except SandboxLost as error:
             await self._writer.append(
                 tool_result(self._writer, use, error_result(MAY_HAVE_RUN), may_have_run=True)
             )
             await self._sandboxes.announce_loss(self._writer, error)
             return
-        duration_us = int((self._writer.clock.monotonic() - started) * 1_000_000)
         await self._writer.stage(
             tool_result(self._writer, use, result),
             self._writer.private(
@@ -211,6 +214,7 @@ class SessionTurn:
                 requests=result.requests,
                 cost_nano_usd=price * result.requests,
             ),
+            *synced,
             effects=[
                 Settle(hold_id=hold.hold_id, unit=hold.unit, amount=price * result.requests) for hold in holds
             ],

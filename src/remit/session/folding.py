@@ -470,6 +470,8 @@ _HANDLERS: dict[str, Handler] = {
     "environment.described": _described,
     "packages.installed": sandbox_rows.packages_installed,
     "services.seen": sandbox_rows.services_seen,
+    "memory.synced": sandbox_rows.memory_synced,
+    "session.memory_not_kept": sandbox_rows.memory_not_kept,
     "sandbox.started": sandbox_rows.sandbox_started,
     "sandbox.released": sandbox_rows.sandbox_released,
     "snapshot.taken": sandbox_rows.snapshot_taken,

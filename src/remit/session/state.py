@@ -171,6 +171,8 @@ class SessionState:
     notes: JsonObject = field(default_factory=dict[str, JsonValue])
     packages_digest: str | None = None
     """Of the tree of the environment's packages, once they are installed."""
+    memory_agreed: dict[str, dict[str, str | None]] = field(default_factory=dict[str, dict[str, str | None]])
+    """By memory store: what it and its folder came to agree on since the sandbox was started, SHA-256 by path."""
     services: list[JsonObject] = field(default_factory=list[JsonObject])
     """What listened in the sandbox at the last look: `port`, `command`."""
     web: WebUse = field(default_factory=WebUse)
