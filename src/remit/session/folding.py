@@ -13,7 +13,7 @@ from typing import cast
 import msgspec
 
 from remit.clock import parse_rfc3339, rfc3339
-from remit.session import sandbox_rows
+from remit.session import memory_rows, sandbox_rows
 from remit.session.refusals import Place
 from remit.session.sendable import text_block
 from remit.session.state import (
@@ -470,8 +470,7 @@ _HANDLERS: dict[str, Handler] = {
     "environment.described": _described,
     "packages.installed": sandbox_rows.packages_installed,
     "services.seen": sandbox_rows.services_seen,
-    "memory.synced": sandbox_rows.memory_synced,
-    "session.memory_not_kept": sandbox_rows.memory_not_kept,
+    **memory_rows.HANDLERS,
     "sandbox.started": sandbox_rows.sandbox_started,
     "sandbox.released": sandbox_rows.sandbox_released,
     "snapshot.taken": sandbox_rows.snapshot_taken,

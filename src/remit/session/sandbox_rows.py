@@ -56,25 +56,6 @@ def services_seen(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.services = cast("list[JsonObject]", body["services"])
 
 
-def memory_synced(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    agreed = cast("dict[str, str | None]", body["agreed"])
-    state.memory_agreed.setdefault(str(body["memory_store_id"]), {}).update(agreed)
-
-
-def memory_not_kept(state: SessionState, row: EventRow, body: JsonObject) -> None:
-    files = cast("list[JsonObject]", body["files"])
-    lines = [
-        f"- {str(body['mount_path']) + str(file['path'])!r}: {file['why']}"
-        + (f"; your text is at {file['kept_at']}" if "kept_at" in file else "")
-        for file in files[:LEFT_OUT_NAMED_MAX]
-    ]
-    more = len(files) - len(lines) + cast("int", body["more"])
-    if more:
-        lines.append(f"- and {more:,} more")
-    text = "\n".join(["These files are not kept as memories as they are:", *lines])
-    state.history.add_user([text_block(f"<system>\n{text}\n</system>")])
-
-
 def sandbox_lost(state: SessionState, row: EventRow, body: JsonObject) -> None:
     state.sandbox = None
     state.services = []

@@ -24,10 +24,9 @@ from remit.ids import Ids
 from remit.interfaces import BlobStore
 from remit.testing.memory_programs import PROGRAMS, Program
 from remit.testing.memory_record import MemoryRecord
-from remit.testing.memory_trees import replace, restore
+from remit.testing.memory_trees import ROOTS, folders_above, inside, replace, require_inside, restore
 from remit.values import (
     GROUND_FILES,
-    MEMORY,
     UPLOADS,
     CallStatus,
     CredentialUse,
@@ -45,7 +44,6 @@ from remit.values import (
     TreeRecord,
 )
 
-ROOTS = ("/workspace", "/mnt/session/outputs", "/mnt/session/uploads", MEMORY, "/tmp")
 _MTIME_NS = 10**18
 
 
@@ -178,7 +176,7 @@ class MemorySandbox:
         self, path: str, content: bytes | None, *, expected_sha256: str | None, epoch: int
     ) -> bool:
         self._require(epoch)
-        self._require_inside(path)
+        require_inside(path)
         entry = self._entries.get(path)
         is_kept = any(one.startswith(f"{path}/") for one in self._contents)
         if is_kept or (entry.sha256 if entry is not None else None) != expected_sha256:
@@ -321,13 +319,13 @@ class MemorySandbox:
         """Write a file, for programs. Raises OSError where the ground is read-only."""
         self._require_writable(path)
         self._seen.writes(path)
-        for folder in _folders(path):
+        for folder in folders_above(path):
             self._entries.setdefault(
-                folder, TreeEntry(path=_inside(folder), kind="dir", mode=0o755, mtime_ns=_MTIME_NS)
+                folder, TreeEntry(path=inside(folder), kind="dir", mode=0o755, mtime_ns=_MTIME_NS)
             )
         before = self._entries.get(path)
         self._entries[path] = TreeEntry(
-            path=_inside(path),
+            path=inside(path),
             kind="file",
             mode=mode if mode is not None else before.mode if before is not None else 0o644,
             size=len(content),
@@ -346,7 +344,7 @@ class MemorySandbox:
 
     async def read_file(self, path: str, *, epoch: int, offset: int = 0, limit: int = 262_144) -> FileRead:
         self._require(epoch)
-        self._require_inside(path)
+        require_inside(path)
         self._stop_recording(path)
         content = self._contents.get(path)
         if content is None:
@@ -357,7 +355,7 @@ class MemorySandbox:
 
     async def write_file(self, path: str, content: bytes, *, epoch: int, mode: int | None = None) -> None:
         self._require(epoch)
-        self._require_inside(path)
+        require_inside(path)
         if any(path == mount or path.startswith(f"{mount}/") for mount in self._mounts):
             raise SandboxRefused(f"{path} is read-only")
         try:
@@ -475,27 +473,6 @@ class MemorySandbox:
         if any(path == one or path.startswith(f"{one}/") or one.startswith(f"{path}/") for one in fixed):
             raise OSError(errno.EROFS, "Read-only file system", path)
 
-    @staticmethod
-    def _require_inside(path: str) -> None:
-        if not path.startswith("/"):
-            raise SandboxRefused(f"{path!r} is not absolute")
-        roots = (*ROOTS, GROUND_FILES)
-        if posixpath.normpath(path) != path or not any(path == r or path.startswith(f"{r}/") for r in roots):
-            raise SandboxRefused(f"{path!r} is outside of {', '.join(ROOTS)}")
-
 
 def _result_of(call: asyncio.Task[ExecResult]) -> ExecResult:
     return ExecResult(exit_code=None, output=b"") if call.cancelled() else call.result()
-
-
-def _inside(path: str) -> str:
-    return next(path.removeprefix(f"{root}/") for root in ROOTS if path.startswith(f"{root}/"))
-
-
-def _folders(path: str) -> list[str]:
-    """Between the root and the file."""
-    folders, folder = list[str](), posixpath.dirname(path)
-    while folder not in ROOTS and folder != "/":
-        folders.append(folder)
-        folder = posixpath.dirname(folder)
-    return folders

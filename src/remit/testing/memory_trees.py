@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import posixpath
+
 import msgspec
 
-from remit.errors import BlobMissing
+from remit.errors import BlobMissing, SandboxRefused
 from remit.interfaces import BlobReader
-from remit.values import Tree, TreeEntry
+from remit.values import GROUND_FILES, MEMORY, UPLOADS, Tree, TreeEntry
+
+ROOTS = ("/workspace", "/mnt/session/outputs", UPLOADS, MEMORY, "/tmp")
 
 
 async def restore(
@@ -33,3 +37,26 @@ async def replace(
         files.pop(path)
         contents.pop(path, None)
     await restore(blobs, root, digest, files, contents)
+
+
+def require_inside(path: str) -> None:
+    """Raise SandboxRefused for a path that a sandbox's files cannot have."""
+    if not path.startswith("/"):
+        raise SandboxRefused(f"{path!r} is not absolute")
+    roots = (*ROOTS, GROUND_FILES)
+    if posixpath.normpath(path) != path or not any(path == r or path.startswith(f"{r}/") for r in roots):
+        raise SandboxRefused(f"{path!r} is outside of {', '.join(ROOTS)}")
+
+
+def inside(path: str) -> str:
+    """Return the path as a tree of its root has it."""
+    return next(path.removeprefix(f"{root}/") for root in ROOTS if path.startswith(f"{root}/"))
+
+
+def folders_above(path: str) -> list[str]:
+    """Return what lies between the root and the file."""
+    folders, folder = list[str](), posixpath.dirname(path)
+    while folder not in ROOTS and folder != "/":
+        folders.append(folder)
+        folder = posixpath.dirname(folder)
+    return folders
