@@ -8,7 +8,7 @@ from remit.session.history import Forgotten, History
 from remit.session.state import SessionState
 from remit.values import Checkpoint
 
-FOLD_VERSION = 3
+FOLD_VERSION = 4
 """Raise it with every change to what a fold derives: what was stored before is then replayed instead of trusted."""
 ROWS_MIN = 256
 """A shorter log is folded as fast as a stored fold is read."""

@@ -18,13 +18,23 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from socket import socket
 from typing import Any
 
+import msgspec
+
 from remit.clock import Clock
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobStore
 from remit.testing.memory_programs import PROGRAMS, Program
 from remit.testing.memory_record import MemoryRecord
-from remit.testing.memory_trees import ROOTS, folders_above, inside, replace, require_inside, restore
+from remit.testing.memory_trees import (
+    ROOTS,
+    folders_above,
+    inside,
+    make_way,
+    replace,
+    require_inside,
+    restore,
+)
 from remit.values import (
     GROUND_FILES,
     UPLOADS,
@@ -177,9 +187,7 @@ class MemorySandbox:
     ) -> bool:
         self._require(epoch)
         require_inside(path)
-        entry = self._entries.get(path)
-        is_kept = any(one.startswith(f"{path}/") for one in self._contents)
-        if is_kept or (entry.sha256 if entry is not None else None) != expected_sha256:
+        if not make_way(path, expected_sha256, self._entries, self._contents):
             return False
         if content is None:
             self.remove(path)
@@ -401,7 +409,10 @@ class MemorySandbox:
         self._stop_recording(root)
         inside = [path for path in sorted(self._entries) if path.startswith(f"{root}/")]
         kept = [p for p in inside if not any(p == m or p.startswith(f"{m}/") for m in self._mounts)]
-        return Tree(entries=tuple(self._entries[path] for path in kept))
+        below = {path: path.removeprefix(f"{root}/") for path in kept}
+        return Tree(
+            entries=tuple(msgspec.structs.replace(self._entries[p], path=inner) for p, inner in below.items())
+        )
 
     async def fetch(self, root: str, paths: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
         self._require()

@@ -60,3 +60,16 @@ def folders_above(path: str) -> list[str]:
         folders.append(folder)
         folder = posixpath.dirname(folder)
     return folders
+
+
+def make_way(
+    path: str, expected_sha256: str | None, files: dict[str, TreeEntry], contents: dict[str, bytes]
+) -> bool:
+    """Whether the file there is the expected one (None: there is none, but perhaps empty folders); it is taken away."""
+    is_taken = any(one.startswith(f"{path}/") or path.startswith(f"{one}/") for one in contents)
+    entry = files.get(path)
+    if is_taken or (entry.sha256 if entry is not None else None) != expected_sha256:
+        return False
+    for one in [one for one in files if f"{one}/".startswith(f"{path}/")]:
+        files.pop(one)
+    return True
