@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.scripted import ScriptedProvider, parse_script
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
 from remit.sandboxes.local import LocalProvider
+from remit.server.services import Services
 from remit.testing.messages_rules import StrictModel
 from remit.values import KeyRow
 
@@ -37,6 +38,7 @@ async def whole_platform(
     make_sandboxes: Callable[[Path, BlobStore, Ids], SandboxProvider] = LocalProvider,
     settings: Mapping[str, object] | None = None,
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    more_routes: Sequence[Callable[[Services], object]] = (),
     is_strict: bool = True,
 ) -> AsyncGenerator[Assembled]:
     """`scripts` are served as `scripted/NAME`. With the keys `rk_one` and `rk_two` of two workspaces. The worker does not run
@@ -64,6 +66,7 @@ async def whole_platform(
                 models={"scripted": strict},
                 prices=PriceTable(parse_overrides(prices or {}), clock=clock),
                 evaluation_heartbeat_seconds=evaluation_heartbeat_seconds,
+                more_routes=more_routes,
             ),
             public_url=public_url,
         )

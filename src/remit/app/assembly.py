@@ -151,6 +151,7 @@ class _Wiring:
                 probe_credentials=self._credentials.probes,
                 attendance=self.attendance,
             ),
+            *(make(services) for make in self._parts.more_routes),
         )
 
     @cached_property

@@ -23,6 +23,7 @@ from remit.interfaces import (
     SessionStore,
 )
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
+from remit.server.services import Services
 from remit.telemetry.metrics import Metrics
 from remit.telemetry.readings import nothing_queued
 
@@ -42,6 +43,8 @@ class Parts:
     models: Mapping[str, ModelProvider]
     prices: Prices
     harnesses: Sequence[Harness] = (BuiltInLoop(),)
+    more_routes: Sequence[Callable[[Services], object]] = ()
+    """What answers further operations, beside those that every platform has."""
     retries: RetrySettings = field(default_factory=RetrySettings)
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS
     metrics: Metrics = field(default_factory=Metrics)

@@ -24,17 +24,10 @@ from remit.clock import Clock
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobStore
+from remit.testing import memory_trees as trees
 from remit.testing.memory_programs import PROGRAMS, Program
 from remit.testing.memory_record import MemoryRecord
-from remit.testing.memory_trees import (
-    ROOTS,
-    folders_above,
-    inside,
-    make_way,
-    replace,
-    require_inside,
-    restore,
-)
+from remit.testing.memory_trees import ROOTS
 from remit.values import (
     GROUND_FILES,
     UPLOADS,
@@ -73,7 +66,7 @@ class MemorySandboxes:
         self.programs: Mapping[str, Program] = {**PROGRAMS, **(programs or {})}
         self.unavailable: str | None = None
         """While this is set no sandbox can be made, for this reason."""
-        self._blobs = blobs
+        self.blobs = blobs
         self._ids = ids
         self._survives_server = survives_server
         self._live: dict[str, MemorySandbox] = {}
@@ -108,12 +101,12 @@ class MemorySandboxes:
             return living
         files: dict[str, TreeEntry] = {}
         contents: dict[str, bytes] = {}
-        await restore(self._blobs, "/workspace", spec.tree_digest, files, contents)
-        await restore(self._blobs, "/mnt/session/outputs", spec.outputs_digest, files, contents)
+        await trees.restore(self.blobs, "/workspace", spec.tree_digest, files, contents)
+        await trees.restore(self.blobs, "/mnt/session/outputs", spec.outputs_digest, files, contents)
         for mount in spec.mounts:
-            await restore(self._blobs, mount.path, mount.tree_digest, files, contents)
+            await trees.restore(self.blobs, mount.path, mount.tree_digest, files, contents)
         for shared in spec.shared:
-            await restore(self._blobs, shared.path, shared.tree_digest, files, contents)
+            await trees.restore(self.blobs, shared.path, shared.tree_digest, files, contents)
         mounts = (
             *(mount.path for mount in spec.mounts),
             *(shared.path for shared in spec.shared if not shared.is_writable),
@@ -132,12 +125,6 @@ class MemorySandboxes:
         """All sandboxes die, as when what forked them is killed."""
         for sandbox in list(self._live.values()):
             sandbox.die()
-
-    async def replace(
-        self, path: str, digest: str | None, entries: dict[str, TreeEntry], contents: dict[str, bytes]
-    ) -> None:
-        """For a sandbox of this provider."""
-        await replace(self._blobs, path, digest, entries, contents)
 
     def forget(self, sandbox: MemorySandbox) -> None:
         """Called by a sandbox that has died."""
@@ -178,7 +165,7 @@ class MemorySandbox:
         self._require()
         if self._ground is not None or path not in (UPLOADS, *self._mounts):
             return False
-        await self._provider.replace(path, tree_digest, self._entries, self._contents)
+        await trees.replace(self._provider.blobs, path, tree_digest, self._entries, self._contents)
         self._mounts = (*self._mounts, path)
         return True
 
@@ -186,8 +173,8 @@ class MemorySandbox:
         self, path: str, content: bytes | None, *, expected_sha256: str | None, epoch: int
     ) -> bool:
         self._require(epoch)
-        require_inside(path)
-        if not make_way(path, expected_sha256, self._entries, self._contents):
+        trees.require_inside(path)
+        if not trees.make_way(path, expected_sha256, self._entries, self._contents):
             return False
         if content is None:
             self.remove(path)
@@ -327,13 +314,13 @@ class MemorySandbox:
         """Write a file, for programs. Raises OSError where the ground is read-only."""
         self._require_writable(path)
         self._seen.writes(path)
-        for folder in folders_above(path):
+        for folder in trees.folders_above(path):
             self._entries.setdefault(
-                folder, TreeEntry(path=inside(folder), kind="dir", mode=0o755, mtime_ns=_MTIME_NS)
+                folder, TreeEntry(path=trees.inside(folder), kind="dir", mode=0o755, mtime_ns=_MTIME_NS)
             )
         before = self._entries.get(path)
         self._entries[path] = TreeEntry(
-            path=inside(path),
+            path=trees.inside(path),
             kind="file",
             mode=mode if mode is not None else before.mode if before is not None else 0o644,
             size=len(content),
@@ -352,7 +339,7 @@ class MemorySandbox:
 
     async def read_file(self, path: str, *, epoch: int, offset: int = 0, limit: int = 262_144) -> FileRead:
         self._require(epoch)
-        require_inside(path)
+        trees.require_inside(path)
         self._stop_recording(path)
         content = self._contents.get(path)
         if content is None:
@@ -363,7 +350,7 @@ class MemorySandbox:
 
     async def write_file(self, path: str, content: bytes, *, epoch: int, mode: int | None = None) -> None:
         self._require(epoch)
-        require_inside(path)
+        trees.require_inside(path)
         if any(path == mount or path.startswith(f"{mount}/") for mount in self._mounts):
             raise SandboxRefused(f"{path} is read-only")
         try:
