@@ -33,6 +33,7 @@ from remit.orchestrator.worker import STREAMS_MAX, Hints, Rouser, Worker
 from remit.resources.blob_owners import BlobOwners
 from remit.resources.files import Files
 from remit.resources.kept_blobs import KeptBlobs
+from remit.resources.memory_stores import MemoryStores
 from remit.resources.session_removal import SessionRemoval
 from remit.sandboxes.local import LocalProvider
 from remit.session import events
@@ -134,6 +135,7 @@ class SessionBench:
         self.kept = KeptBlobs(
             self.blobs, self.catalog, BlobOwners(self.store, self.catalog, KINDS).is_there, self.clock
         )
+        self.memory_stores = MemoryStores(self.catalog, self.kept, self.clock, self.ids)
         self.held = HeldSandboxes(
             provider=self.sandboxes,
             blobs=self.kept,
@@ -141,6 +143,7 @@ class SessionBench:
             clock=self.clock,
             idle_seconds=sandbox_idle_seconds,
             live_max=sandboxes_max,
+            memory=self.memory_stores,
             rouse=Rouser(store=self.store, clock=self.clock, hints=self.hints, name="worker_1"),
         )
         self.files = Files(self.catalog, self.kept, self.clock, self.ids)

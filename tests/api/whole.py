@@ -22,6 +22,7 @@ from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.scripted import ScriptedProvider, parse_script
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
 from remit.sandboxes.local import LocalProvider
+from remit.server.services import Services
 from remit.testing.messages_rules import StrictModel
 from remit.values import KeyRow
 
@@ -38,6 +39,7 @@ async def whole_platform(
     make_sandboxes: Callable[[Path, BlobStore, Ids], SandboxProvider] = LocalProvider,
     settings: Mapping[str, object] | None = None,
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    more_routes: Sequence[Callable[[Services], object]] = (),
     is_strict: bool = True,
     more_streams: Sequence[MoreStreams] = (),
     tools: Sequence[ToolSource] = (),
@@ -68,6 +70,7 @@ async def whole_platform(
                 prices=PriceTable(parse_overrides(prices or {}), clock=clock),
                 evaluation_heartbeat_seconds=evaluation_heartbeat_seconds,
                 more_streams=more_streams,
+                more_routes=more_routes,
                 tools=tools,
             ),
             public_url=public_url,

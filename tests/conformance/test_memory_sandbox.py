@@ -21,6 +21,7 @@ from remit.testing.sandbox_checks import (
     processes,
     programs,
     records,
+    shared,
     shell,
     trees,
 )
@@ -47,6 +48,9 @@ CHECKS: list[SandboxCheck] = [
     trees.check_read_only_trees_can_be_read_and_are_no_part_of_the_tree,
     trees.check_uploads_change_while_the_sandbox_lives,
     trees.check_outputs_stand_again_and_uploads_are_read_only,
+    shared.check_a_writable_shared_folder_is_written_and_seen,
+    shared.check_a_read_only_shared_folder_changes_from_outside_alone,
+    shared.check_a_file_is_exchanged_only_where_it_is_as_expected,
     grounds.check_files_of_the_ground_can_be_read_alone,
     records.check_nothing_is_recorded_where_nothing_happens,
     records.check_without_a_ground_the_record_says_that_nobody_looked,

@@ -197,6 +197,19 @@ class Person:
                 self.known["session"] = made["id"]
         return self.reader(f"/v1/sessions/{self.known['session']}/events/stream")
 
+    async def memory_store(self, name: str, texts: Mapping[str, str]) -> str:
+        """A store with these texts: known, found, or made; its id."""
+        if "memory store" not in self.known:
+            there: Any = (await self.get("/v1/memory_stores"))["data"]
+            made = there[0] if there else await self.post("/v1/memory_stores", {"name": name})
+            self.known["memory store"] = made["id"]
+        path = f"/v1/memory_stores/{self.known['memory store']}/memories"
+        for at, content in texts.items():
+            versions: Any = (await self.get(path.removesuffix("memories") + "memory_versions"))["data"]
+            if not any(one["path"] == at for one in versions):
+                await self.post(path, {"path": at, "content": content})
+        return str(self.known["memory store"])
+
     @property
     def session_path(self) -> str:
         return f"/v1/sessions/{self.known['session']}"

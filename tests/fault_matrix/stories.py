@@ -464,11 +464,75 @@ def _ended(idle: Any, reason: str) -> list[str]:
     return [] if said == reason else [f"the session ended as {said}"]
 
 
+# ---------------------------------------------------------------------------------------------------- memory
+
+NOTES = "/mnt/memory/notes"
+MEMORY_SCRIPT: JsonObject = {
+    "rules": [
+        rule(
+            "first",
+            {"tool_uses": [write(f"{NOTES}/a.md", "one"), write(f"{NOTES}/b.md", "two"), bash(TICKET)]},
+            {"text": "Noted."},
+        ),
+        rule(
+            "second",
+            {"tool_uses": [edit(f"{NOTES}/a.md", "one", "three"), bash(f"rm {NOTES}/b.md")]},
+            {"tool_uses": [write(f"{NOTES}/deep/c.md", "four")]},
+            {"text": "Noted again."},
+        ),
+    ],
+    "default": {"text": "Nothing more to do."},
+}
+
+
+async def _memory(person: Person) -> list[str]:
+    """What the model was told is done is in the store, and nothing was written twice."""
+    store_id = await person.memory_store("Notes", {"/a.md": "zero"})
+    resource = {"type": "memory_store", "memory_store_id": store_id}
+    reader = await person.session(resources=[resource])
+    first = await person.tell("first: note something")
+    await person.idle_after(reader, first)
+    second = await person.tell("second: note more")
+    idle = await person.idle_after(reader, second)
+    return [*_ended(idle, "end_turn"), *await _kept(person, store_id)]
+
+
+async def _kept(person: Person, store_id: str) -> list[str]:
+    path = f"/v1/memory_stores/{store_id}"
+    versions: Any = (await person.get(f"{path}/memory_versions?view=full&limit=20"))["data"]
+    memories: Any = (await person.get(f"{path}/memories?view=full"))["data"]
+    wrong: list[str] = []
+    last: dict[str, tuple[str, Any]] = {}
+    for one in reversed(versions):
+        what = (one["path"], one["content_sha256"])
+        if last.get(one["memory_id"]) == what:
+            wrong.append(f"version {one['id']} changes nothing")
+        last[one["memory_id"]] = what
+    made = [one["path"] for one in versions if one["operation"] == "created"]
+    wrong += [f"{path} was made {made.count(path)} times" for path in set(made) if made.count(path) > 1]
+    contents = {one["content"] for one in versions}
+    events = await person.all(f"{person.session_path}/events")
+    uses: Any = {one["id"]: one["input"] for one in events if one["type"] == "agent.tool_use"}
+    results: Any = [one for one in events if one["type"] == "agent.tool_result"]
+    done = [uses[one["tool_use_id"]] for one in results if not one["is_error"]]
+    for input in done:
+        text = input.get("content")
+        if text is not None and text not in contents:
+            wrong.append(f"{text!r} was said to be written, and the store never had it")
+    if len(done) == len(results) == 6:
+        there = {one["path"]: one["content"] for one in memories}
+        if there != {"/a.md": "three", "/deep/c.md": "four"}:
+            wrong.append(f"all was done, and the store has {there}")
+    return wrong
+
+
 STORIES: dict[str, Story] = {
     story.name: story
     for story in (
         Story("tools", TOOLS_SCRIPT, _tools),
         Story("tools in lasting sandboxes", TOOLS_SCRIPT, _tools, has_surviving_sandboxes=True),
+        Story("memory", MEMORY_SCRIPT, _memory),
+        Story("memory in lasting sandboxes", MEMORY_SCRIPT, _memory, has_surviving_sandboxes=True),
         Story("confirmations", ASKS_SCRIPT, _asks, tools=ASKING_TOOLS),
         Story("outcome", OUTCOME_SCRIPT, _outcome),
         Story("remit", OUTCOME_SCRIPT, _remit),

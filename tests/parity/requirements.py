@@ -282,6 +282,12 @@ BEHAVIOURS: tuple[Requirement, ...] = (
         "memory",
         "A session shows what it mounts as it was when it was attached, and where.",
     ),
+    _served(
+        "memory mounts",
+        "memory",
+        "Files below a store's folder and its memories are kept the same, both ways.",
+    ),
+    _served("memory prompt", "memory", "The first prompt names each store's folder, access and description."),
     _served("memory filter", "memory", "Sessions are listed by a store that they mount."),
     _served("files of a session", "files", "All that `scope_id` lists can be downloaded."),
     _served("sessions initial events", "sessions", "`initial_events` make a session run at once."),

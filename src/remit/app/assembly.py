@@ -157,6 +157,7 @@ class _Wiring:
                 probe_credentials=self._credentials.probes,
                 attendance=self.attendance,
             ),
+            *(make(services) for make in self._parts.more_routes),
         )
 
     @cached_property
@@ -372,6 +373,7 @@ class _Wiring:
     def held(self) -> HeldSandboxes:
         """The sandboxes of sessions."""
         return HeldSandboxes(
+            memory=self.services.memory_stores,
             provider=self._parts.sandboxes,
             blobs=self._blobs,
             catalog=self._catalog,

@@ -56,6 +56,8 @@ class Parts:
     prices: Prices
     harnesses: Sequence[Harness] = (BuiltInLoop(),)
     more_streams: Sequence[MoreStreams] = ()
+    more_routes: Sequence[Callable[[Services], object]] = ()
+    """What answers further operations, beside those that every platform has."""
     tools: Sequence[ToolSource] = ()
     """Beside those that every platform has."""
     retries: RetrySettings = field(default_factory=RetrySettings)

@@ -71,6 +71,9 @@ def session_lines(event: wording.Json) -> list[str]:
         case "session.credentials_used":
             credentials = wording.printable(wording.credentials_text(event.get("credentials")))
             return [wording.short(f"credentials used: {credentials}")]
+        case "session.memory_not_kept":
+            files = wording.printable(wording.memory_not_kept_text(event))
+            return [wording.short(f"not kept as memories: {files}")]
         case "session.error":
             error = wording.as_object(event.get("error"))
             return [wording.short(f"error: {wording.one_line(wording.printable(str(error.get('message'))))}")]

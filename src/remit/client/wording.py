@@ -235,6 +235,19 @@ def credentials_text(uses: object) -> str:
     return ", ".join(shown)
 
 
+def memory_not_kept_text(event: Json) -> str:
+    """Which files of a memory store's folder are no memories as they are, and why."""
+    mount_path = str(event.get("mount_path"))
+    files = [as_object(one) for one in as_list(event.get("files"))]
+    shown = [
+        f"{mount_path}{one.get('path')} ({one.get('why')}"
+        + (f"; the agent's text is at {one['kept_at']})" if one.get("kept_at") else ")")
+        for one in files
+    ]
+    more = event.get("more")
+    return ", ".join([*shown, f"and {more} more"] if more else shown)
+
+
 def message_text(content: object) -> str:
     """The text of content blocks; others by their type."""
     if isinstance(content, str):

@@ -12,6 +12,7 @@ from remit.client.wording import (
     credentials_text,
     cut,
     headline,
+    memory_not_kept_text,
     message_text,
     moment,
     packages_text,
@@ -92,6 +93,8 @@ def _entry(event: Json, results: Mapping[str, Json]) -> Markup | None:
             )
         case "session.sandbox_lost":
             return _sandbox_lost(event)
+        case "session.memory_not_kept":
+            return _note(event, f"Not kept as memories: {headline(memory_not_kept_text(event))}.", "warn")
         case "session.credentials_used":
             return _note(
                 event, f"Requests carried credentials: {credentials_text(event.get('credentials'))}.", ""

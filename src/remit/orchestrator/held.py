@@ -14,6 +14,7 @@ from remit.clock import Clock
 from remit.errors import PackagesNotInstalled, SandboxLost, SandboxUnavailable
 from remit.interfaces import Catalog, CredentialSource, Sandbox, SandboxProvider
 from remit.orchestrator.berths import Berths
+from remit.orchestrator.held_memory import MemoryKeeper
 from remit.orchestrator.held_trees import Held, HeldTrees
 from remit.orchestrator.kept_layers import Layer
 from remit.orchestrator.literal_places import links_outside, place_links
@@ -29,6 +30,7 @@ from remit.orchestrator.surroundings import (
 )
 from remit.resources.environment_config import packages_of
 from remit.resources.kept_blobs import KeptBlobs
+from remit.resources.memory_stores import MemoryStores
 from remit.resources.session_files import load_outputs
 from remit.resources.session_kind import SessionWriter
 from remit.resources.session_resources import uploads_tree
@@ -71,6 +73,7 @@ class HeldSandboxes:
         clock: Clock,
         idle_seconds: float,
         rouse: Rouse,
+        memory: MemoryStores,
         live_max: int = LIVE_MAX,
         installer: PackageInstaller | None = None,
         credentials: CredentialSource | None = None,
@@ -89,6 +92,7 @@ class HeldSandboxes:
         self._not_installed: dict[str, str] = {}
         """Sessions whose packages could not be installed in this turn, with why."""
         self._trees = HeldTrees(blobs, catalog, clock)
+        self._memory = MemoryKeeper(memory, blobs)
 
     def get(self, session_id: str) -> Sandbox | None:
         """The live sandbox, if this worker has one."""
@@ -167,6 +171,7 @@ class HeldSandboxes:
         )
         await self.install_packages(writer)
         mounts = await self.mounts(writer)
+        memory = await self._memory.lay(writer)
         network = network_of(state)
         credentials = await self.credentials(state)
         image = await self.provider.image(toolchains(state.created))
@@ -177,6 +182,7 @@ class HeldSandboxes:
                 tree_digest=digest,
                 outputs_digest=state.outputs_digest,
                 mounts=mounts,
+                shared=memory.shared(),
                 links=links_outside(state.resources),
                 environment=session_variables(state),
                 path=session_path(state),
@@ -199,6 +205,7 @@ class HeldSandboxes:
                     network=network.mode,
                     credentials=[one.name for one in credentials],
                     packages_digest=state.packages_digest,
+                    memory=memory.digests(),
                 )
             )
             await _place_links(writer, sandbox)
@@ -211,6 +218,7 @@ class HeldSandboxes:
             workspace_id=writer.principal.workspace_id,
             sandbox=sandbox,
             mounts=mounts,
+            memory=memory,
             tree=tree,
             outputs=outputs,
             resource_ids=tuple(state.resources),
@@ -270,8 +278,19 @@ class HeldSandboxes:
             await writer.append(PackagesInstalling(packages=shown))
         return await self._installer.layer(writer.principal, writer.stream_id, packages, chains)
 
+    async def sync_memory(self, writer: SessionWriter) -> Sequence[NewRow]:
+        """Make the session's memory stores and their folders in its living sandbox the same; returns the rows that say what
+        came of it. Raises SandboxLost."""
+        held = self._held.get(writer.stream_id)
+        return () if held is None else await self._memory.sync(writer, held.sandbox, held.memory)
+
+    async def keep_memory(self, writer: SessionWriter) -> None:
+        """The same, told in the log. Raises SandboxLost."""
+        if new := await self.sync_memory(writer):
+            await writer.append(*new)
+
     async def remount(self, writer: SessionWriter) -> None:
-        """Have the session's uploads in its living sandbox, where everything goes on. One that cannot take them is let go;
+        """Have the session's uploads and memory stores in its living sandbox, where everything goes on. One that cannot take them is let go;
         the next one has them."""
         self._not_installed.pop(writer.stream_id, None)
         held = self._held.get(writer.stream_id)
@@ -280,6 +299,7 @@ class HeldSandboxes:
         try:
             async with held.uploads_lock:
                 has_all = await self._renew_uploads(writer, held)
+            await self.keep_memory(writer)
             if not has_all:
                 await self.snapshot(writer)
                 why = "the files that the session was given cannot be changed in it while it lives"
@@ -319,6 +339,7 @@ class HeldSandboxes:
                     workspace_id=writer.principal.workspace_id,
                     sandbox=sandbox,
                     mounts=mounts_of(writer.state),
+                    memory=await self._memory.find(writer),
                     last_used=self._clock.monotonic(),
                 )
                 self._held[writer.stream_id] = held
@@ -371,6 +392,7 @@ class HeldSandboxes:
     async def release(self, writer: SessionWriter) -> None:
         """Snapshot, then let the sandbox go."""
         try:
+            await self.keep_memory(writer)
             digest = await self.snapshot(writer)
         except SandboxLost as error:
             await self.announce_loss(writer, error)
@@ -394,6 +416,7 @@ class HeldSandboxes:
         """In the middle of a turn, by a process that is about to leave: keep the files, let the sandbox go, and say what
         went with it."""
         try:
+            await self.keep_memory(writer)
             await self.snapshot(writer)
             ended = SandboxLost("its server handed the work over to another process", code="handed_over")
         except SandboxLost as error:

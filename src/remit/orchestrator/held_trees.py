@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from remit.clock import Clock, rfc3339
 from remit.errors import SandboxLost, SandboxRefused
 from remit.interfaces import Catalog, Sandbox
+from remit.orchestrator.held_memory import HeldMemory
 from remit.orchestrator.stored_files import store_changes
 from remit.resources.files import Files
 from remit.resources.kept_blobs import KeptBlobs
@@ -43,6 +44,7 @@ class Held:
     workspace_id: str
     sandbox: Sandbox
     mounts: tuple[ReadOnlyTree, ...]
+    memory: HeldMemory = field(default_factory=HeldMemory)
     resource_ids: tuple[str, ...] = ()
     """Whose files are in it."""
     tree: Tree | None = None

@@ -19,6 +19,7 @@ from remit.orchestrator.surroundings import config_of, input_mounts, input_tree_
 from remit.orchestrator.turn import never
 from remit.resources.environment_config import packages_of
 from remit.resources.session_kind import SESSION
+from remit.resources.session_memory import attached_stores
 from remit.resources.session_removal import SessionRemoval
 from remit.resources.session_resources import uploads_tree
 from remit.session.facts import describe_environment, describe_network
@@ -136,6 +137,7 @@ class SessionHandler:
             tree,
             input_mounts(state.created),
             uploads,
+            attached_stores(state.created),
             network=describe_network(network_of(state), modes),
             packages=[name for names in packages_of(config_of(state)).values() for name in names],
             credentials=await self._sandboxes.credentials(state),

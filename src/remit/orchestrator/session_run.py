@@ -311,6 +311,7 @@ class SessionRun:
         writer, state = self._writer, self._state
         if reason["type"] == "requires_action":
             reason = {**reason, "event_ids": list[JsonValue](state.blocking)}
+        await self._keep_memory()
         if state.parent_stream_id is not None:
             await self._final_snapshot()
         usage = events.usage_snapshot(
@@ -403,6 +404,13 @@ class SessionRun:
         except (SandboxLost, LeaseLost) as error:
             # The turn itself meets the same condition and deals with it.
             logger.info("snapshot_missed", session_id=self._writer.stream_id, detail=error.message)
+
+    async def _keep_memory(self) -> None:
+        """What programs in the background, or tools that were cut, have written."""
+        try:
+            await self._sandboxes.keep_memory(self._writer)
+        except SandboxLost as error:
+            await self._sandboxes.announce_loss(self._writer, error)
 
     async def _final_snapshot(self) -> None:
         """A parent is told of the tree as it is now."""

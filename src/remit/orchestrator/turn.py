@@ -226,13 +226,15 @@ class SessionTurn:
         started = self._writer.clock.monotonic()
         try:
             result = await self._run_in(sandbox, use, tool, toolset)
+            duration_us = int((self._writer.clock.monotonic() - started) * 1_000_000)
+            # Before the answer is in the log: what a tool wrote there is kept when the model hears of it.
+            synced = await self._sandboxes.sync_memory(self._writer) if tool.may_change_files else ()
         except SandboxLost as error:
             await self._writer.append(
                 tool_result(self._writer, use, error_result(MAY_HAVE_RUN), may_have_run=True)
             )
             await self._sandboxes.announce_loss(self._writer, error)
             return
-        duration_us = int((self._writer.clock.monotonic() - started) * 1_000_000)
         await self._writer.buffer(
             tool_result(self._writer, use, result, may_have_run=result.may_have_run),
             ToolMeasured(
@@ -243,6 +245,7 @@ class SessionTurn:
                 requests=result.requests,
                 cost_nano_usd=price * result.requests,
             ),
+            *synced,
             effects=[
                 Settle(hold_id=hold.hold_id, unit=hold.unit, amount=price * result.requests) for hold in holds
             ],

@@ -146,6 +146,7 @@ EventType = Literal[
     "session.packages_installing",
     "session.sandbox_lost",
     "session.credentials_used",
+    "session.memory_not_kept",
     "span.outcome_evaluation_start",
     "span.outcome_evaluation_ongoing",
     "span.outcome_evaluation_end",

@@ -200,7 +200,7 @@ def check_store_name(name: str) -> None:
 
 def check_path(path: str, field: str) -> None:
     """Raise InvalidRequest unless this is a memory's path."""
-    wrong = _wrong_with(path)
+    wrong = wrong_with_path(path)
     if wrong is not None:
         raise InvalidRequest(f"`{field}`: {wrong}; give a path such as /projects/notes.md.")
 
@@ -211,11 +211,12 @@ def check_prefix(prefix: str, field: str) -> None:
         raise InvalidRequest(
             f"`{field}`: must end with `/`, so that it matches whole segments, such as /notes/."
         )
-    if prefix != "/" and (wrong := _wrong_with(prefix[:-1])) is not None:
+    if prefix != "/" and (wrong := wrong_with_path(prefix[:-1])) is not None:
         raise InvalidRequest(f"`{field}`: {wrong}; give a prefix such as /notes/.")
 
 
-def _wrong_with(path: str) -> str | None:
+def wrong_with_path(path: str) -> str | None:
+    """Return why this cannot be a memory's path; None: it can."""
     if not path.startswith("/"):
         return f"must start with `/`, not {path[:80]!r}"
     if any(unicodedata.category(character) in _UNSEEN for character in path):

@@ -254,6 +254,8 @@ _HANDLERS: dict[type[RowBody], Handler] = {
     turn_rows.OutcomeVerified: turn_folding.verified,
     machine_rows.PackagesInstalled: machine_folding.packages_installed,
     machine_rows.ServicesSeen: machine_folding.services_seen,
+    machine_rows.MemorySynced: machine_folding.memory_synced,
+    machine_rows.SessionMemoryNotKept: machine_folding.memory_not_kept,
     machine_rows.SandboxStarted: machine_folding.sandbox_started,
     machine_rows.SandboxReleased: machine_folding.sandbox_released,
     machine_rows.SessionSandboxLost: machine_folding.sandbox_lost,

@@ -6,12 +6,14 @@ from typing import cast
 
 from remit.clock import rfc3339
 from remit.session.machine_rows import (
+    MemorySynced,
     PackagesInstalled,
     ResourceAdded,
     ResourceRemoved,
     SandboxReleased,
     SandboxStarted,
     ServicesSeen,
+    SessionMemoryNotKept,
     SessionSandboxLost,
     SnapshotTaken,
 )
@@ -48,12 +50,31 @@ def _tell_of_resource(state: SessionState, what: str) -> None:
 
 
 def sandbox_started(state: SessionState, row: EventRow, body: SandboxStarted) -> None:
-    state.sandbox = SandboxRecord(sandbox_id=body.sandbox_id, tree_digest=body.tree_digest, key=body.key)
+    state.sandbox = SandboxRecord(
+        sandbox_id=body.sandbox_id, tree_digest=body.tree_digest, key=body.key, memory=body.memory
+    )
+    state.memory_agreed = {}
     state.isolation = {
         "provider": body.provider,
         "level": body.isolation,
         "not_held": None if body.not_held is None else list[JsonValue](body.not_held),
     }
+
+
+def memory_synced(state: SessionState, row: EventRow, body: MemorySynced) -> None:
+    state.memory_agreed.setdefault(body.memory_store_id, {}).update(body.agreed)
+
+
+def memory_not_kept(state: SessionState, row: EventRow, body: SessionMemoryNotKept) -> None:
+    lines = [
+        f"- {body.mount_path + str(file['path'])!r}: {file['why']}"
+        + (f"; your text is at {file['kept_at']}" if "kept_at" in file else "")
+        for file in body.files[:LEFT_OUT_NAMED_MAX]
+    ]
+    if more := len(body.files) - len(lines) + body.more:
+        lines.append(f"- and {more:,} more")
+    text = "\n".join(["These files are not kept as memories as they are:", *lines])
+    state.history.add_user([text_block(f"<system>\n{text}\n</system>")])
 
 
 def packages_installed(state: SessionState, row: EventRow, body: PackagesInstalled) -> None:

@@ -21,6 +21,8 @@ class SandboxStarted(PrivateRow, frozen=True, kw_only=True, tag="sandbox.started
     network: str | None = None
     credentials: list[str] | None = None
     packages_digest: str | None = None
+    memory: dict[str, str | None] | None = None
+    """By memory store, the tree that its folder begins with."""
 
 
 class SandboxReleased(PrivateRow, frozen=True, kw_only=True, tag="sandbox.released"):
@@ -79,6 +81,22 @@ class CredentialsUsed(PublicRow, frozen=True, kw_only=True, tag="session.credent
     """By requests of the sandbox."""
 
     credentials: list[JsonObject]
+
+
+class MemorySynced(PrivateRow, frozen=True, kw_only=True, tag="memory.synced"):
+    """A memory store and its folder came to agree on these: SHA-256 by path, None: it is gone."""
+
+    memory_store_id: str
+    agreed: dict[str, str | None]
+
+
+class SessionMemoryNotKept(PublicRow, frozen=True, kw_only=True, tag="session.memory_not_kept"):
+    """Files in the folder of a memory store that are no memories as they are."""
+
+    memory_store_id: str
+    mount_path: str
+    files: list[JsonObject]
+    more: int
 
 
 class ResourceAdded(PrivateRow, frozen=True, kw_only=True, tag="session.resource_added"):

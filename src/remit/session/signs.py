@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 import msgspec
 
+from remit.client.wording import memory_not_kept_text
 from remit.schema.tool_kinds import USE_TYPES
 from remit.streams.waiting import Trouble, make_trouble
 from remit.values import EventRow, JsonObject, Value
@@ -82,6 +83,7 @@ _TROUBLES = frozenset(
     {
         "session.error",
         "session.sandbox_lost",
+        "session.memory_not_kept",
         "model.ended",
         "model.refused",
         "span.outcome_evaluation_end",
@@ -96,6 +98,10 @@ def _trouble(row: EventRow, body: JsonObject) -> Trouble | None:
             return make_trouble(row, str(error.get("type")), str(error.get("message")))
         case "session.sandbox_lost":
             return make_trouble(row, "sandbox_lost", f"The sandbox was lost: {body.get('reason')}.")
+        case "session.memory_not_kept":
+            return make_trouble(
+                row, "memory_not_kept", f"Not kept as memories: {memory_not_kept_text(body)}."
+            )
         case "model.refused":
             return make_trouble(row, "budget_reached", str(body.get("message")))
         case "model.ended" if body.get("error_reason") is not None:

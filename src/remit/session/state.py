@@ -87,6 +87,8 @@ class SandboxRecord:
     tree_digest: str | None
     key: str | None
     """By which its provider finds it again."""
+    memory: dict[str, str | None] | None = None
+    """By memory store, the tree that its folder began with."""
 
 
 @dataclass
@@ -209,6 +211,8 @@ class SessionState:
     notes: JsonObject = field(default_factory=dict[str, JsonValue])
     packages_digest: str | None = None
     """Of the tree of the environment's packages, once they are installed."""
+    memory_agreed: dict[str, dict[str, str | None]] = field(default_factory=dict[str, dict[str, str | None]])
+    """By memory store: what it and its folder came to agree on since the sandbox was started, SHA-256 by path."""
     services: list[JsonObject] = field(default_factory=list[JsonObject])
     """What listened in the sandbox at the last look: `port`, `command`."""
     web: WebUse = field(default_factory=WebUse)

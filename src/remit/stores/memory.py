@@ -51,7 +51,7 @@ __all__ = ["MemoryCatalog", "MemorySessionStore"]
 class _Stream:
     """Everything about one stream."""
 
-    def __init__(self, head: StreamHead) -> None:
+    def __init__(self, head: StreamHead, refers_to: tuple[str, ...]) -> None:
         self.head = head
         self.rows: list[EventRow] = []
         self.keys: dict[str, tuple[int, int]] = {}
@@ -65,7 +65,7 @@ class _Stream:
         self.checkpoint: Checkpoint | None = None
         self.is_deleted = False
         self.near: str | None = None
-        self.refers_to: tuple[str, ...] = ()
+        self.refers_to = refers_to
 
     def due_us(self) -> int | None:
         """When the stream may be claimed: at its wake, or, while it is leased, when the lease lapses."""
@@ -97,24 +97,22 @@ class MemorySessionStore:
             existing = self._find(principal, stream.stream_id)
             return self._duplicate(existing, 1, existing.created_seq)
         now_us = self._clock.now_us()
-        created = _Stream(
-            StreamHead(
-                workspace_id=principal.workspace_id,
-                stream_id=stream.stream_id,
-                kind=stream.kind,
-                parent_stream_id=stream.parent_stream_id,
-                seq=0,
-                epoch=0,
-                owner=None,
-                lease_until_us=0,
-                wake_at_us=None,
-                created_at_us=now_us,
-                summary=stream.summary,
-            )
+        head = StreamHead(
+            workspace_id=principal.workspace_id,
+            stream_id=stream.stream_id,
+            kind=stream.kind,
+            parent_stream_id=stream.parent_stream_id,
+            seq=0,
+            epoch=0,
+            owner=None,
+            lease_until_us=0,
+            wake_at_us=None,
+            created_at_us=now_us,
+            summary=stream.summary,
         )
+        created = _Stream(head, stream.refers_to)
         appended = self._carry_out(created, append, now_us)
         created.created_seq = appended.head_seq
-        created.refers_to = stream.refers_to
         self._streams[stream.stream_id] = created
         return appended
 
@@ -267,8 +265,7 @@ class MemorySessionStore:
             for stream in self._streams.values()
             if not stream.is_deleted
             and stream.head.workspace_id == principal.workspace_id
-            and matches(filter, stream.head)
-            and (filter.refers_to is None or filter.refers_to in stream.refers_to)
+            and matches(filter, stream.head, stream.refers_to)
         ]
         heads.sort(key=stream_position, reverse=not page.is_ascending)
         return [head for head in heads if is_after(page, stream_position(head))][: page.limit]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from remit.values import Page, StreamFilter, StreamHead
 
 
@@ -22,7 +24,7 @@ def stream_position(head: StreamHead) -> tuple[int, str]:
     return head.created_at_us, head.stream_id
 
 
-def matches(filter: StreamFilter, head: StreamHead) -> bool:
+def matches(filter: StreamFilter, head: StreamHead, refers_to: Collection[str]) -> bool:
     """Whether every given field of the filter matches."""
     return (
         head.kind == filter.kind
@@ -30,6 +32,7 @@ def matches(filter: StreamFilter, head: StreamHead) -> bool:
         and (filter.agent_id is None or head.summary.agent_id == filter.agent_id)
         and (filter.agent_version is None or head.summary.agent_version == filter.agent_version)
         and (filter.parent_stream_id is None or head.parent_stream_id == filter.parent_stream_id)
+        and (filter.refers_to is None or filter.refers_to in refers_to)
         and (filter.include_archived or head.summary.archived_at_us is None)
         and (filter.due_by_us is None or _is_due(head, filter.due_by_us))
         and is_between(head.created_at_us, filter.created_after_us, filter.created_before_us)

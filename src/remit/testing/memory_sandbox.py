@@ -18,13 +18,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from socket import socket
 from typing import Any
 
+import msgspec
+
 from remit.clock import Clock
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobStore, Listening
+from remit.testing import memory_trees as trees
 from remit.testing.memory_programs import PROCESSES, PROGRAMS, Process, Program, start
 from remit.testing.memory_record import MemoryRecord
-from remit.testing.memory_trees import ROOTS, folders_above, path_inside, replace, restore
+from remit.testing.memory_trees import ROOTS
 from remit.values import (
     GROUND_FILES,
     UPLOADS,
@@ -66,7 +69,7 @@ class MemorySandboxes:
         self.processes: Mapping[str, Process] = {**PROCESSES, **(processes or {})}
         self.unavailable: str | None = None
         """While this is set no sandbox can be made, for this reason."""
-        self._blobs = blobs
+        self.blobs = blobs
         self._ids = ids
         self._survives_server = survives_server
         self._live: dict[str, MemorySandbox] = {}
@@ -101,12 +104,12 @@ class MemorySandboxes:
             return living
         files: dict[str, TreeEntry] = {}
         contents: dict[str, bytes] = {}
-        await restore(self._blobs, "/workspace", spec.tree_digest, files, contents)
-        await restore(self._blobs, "/mnt/session/outputs", spec.outputs_digest, files, contents)
+        await trees.restore(self.blobs, "/workspace", spec.tree_digest, files, contents)
+        await trees.restore(self.blobs, "/mnt/session/outputs", spec.outputs_digest, files, contents)
         for mount in spec.mounts:
-            await restore(self._blobs, mount.path, mount.tree_digest, files, contents)
+            await trees.restore(self.blobs, mount.path, mount.tree_digest, files, contents)
         for shared in spec.shared:
-            await restore(self._blobs, shared.path, shared.tree_digest, files, contents)
+            await trees.restore(self.blobs, shared.path, shared.tree_digest, files, contents)
         mounts = (
             *(mount.path for mount in spec.mounts),
             *(shared.path for shared in spec.shared if not shared.is_writable),
@@ -125,12 +128,6 @@ class MemorySandboxes:
         """All sandboxes die, as when what forked them is killed."""
         for sandbox in list(self._live.values()):
             sandbox.die()
-
-    async def replace(
-        self, path: str, digest: str | None, entries: dict[str, TreeEntry], contents: dict[str, bytes]
-    ) -> None:
-        """For a sandbox of this provider."""
-        await replace(self._blobs, path, digest, entries, contents)
 
     def forget(self, sandbox: MemorySandbox) -> None:
         """Called by a sandbox that has died."""
@@ -171,7 +168,7 @@ class MemorySandbox:
         self._require()
         if self._ground is not None or path not in (UPLOADS, *self._mounts):
             return False
-        await self._provider.replace(path, tree_digest, self._entries, self._contents)
+        await trees.replace(self._provider.blobs, path, tree_digest, self._entries, self._contents)
         self._mounts = (*self._mounts, path)
         return True
 
@@ -179,10 +176,8 @@ class MemorySandbox:
         self, path: str, content: bytes | None, *, expected_sha256: str | None, epoch: int
     ) -> bool:
         self._require(epoch)
-        self._require_inside(path)
-        entry = self._entries.get(path)
-        is_kept = any(one.startswith(f"{path}/") for one in self._contents)
-        if is_kept or (entry.sha256 if entry is not None else None) != expected_sha256:
+        trees.require_inside(path)
+        if not trees.make_way(path, expected_sha256, self._entries, self._contents):
             return False
         if content is None:
             self.remove(path)
@@ -330,13 +325,13 @@ class MemorySandbox:
         """Write a file, for programs. Raises OSError where the ground is read-only."""
         self._require_writable(path)
         self._seen.writes(path)
-        for folder in folders_above(path):
+        for folder in trees.folders_above(path):
             self._entries.setdefault(
-                folder, TreeEntry(path=path_inside(folder), kind="dir", mode=0o755, mtime_ns=_MTIME_NS)
+                folder, TreeEntry(path=trees.inside(folder), kind="dir", mode=0o755, mtime_ns=_MTIME_NS)
             )
         before = self._entries.get(path)
         self._entries[path] = TreeEntry(
-            path=path_inside(path),
+            path=trees.inside(path),
             kind="file",
             mode=mode if mode is not None else before.mode if before is not None else 0o644,
             size=len(content),
@@ -355,7 +350,7 @@ class MemorySandbox:
 
     async def read_file(self, path: str, *, epoch: int, offset: int = 0, limit: int = 262_144) -> FileRead:
         self._require(epoch)
-        self._require_inside(path)
+        trees.require_inside(path)
         self._stop_recording(path)
         content = self._contents.get(path)
         if content is None:
@@ -366,7 +361,7 @@ class MemorySandbox:
 
     async def write_file(self, path: str, content: bytes, *, epoch: int, mode: int | None = None) -> None:
         self._require(epoch)
-        self._require_inside(path)
+        trees.require_inside(path)
         if any(path == mount or path.startswith(f"{mount}/") for mount in self._mounts):
             raise SandboxRefused(f"{path} is read-only")
         try:
@@ -412,7 +407,10 @@ class MemorySandbox:
         self._stop_recording(root)
         inside = [path for path in sorted(self._entries) if path.startswith(f"{root}/")]
         kept = [p for p in inside if not any(p == m or p.startswith(f"{m}/") for m in self._mounts)]
-        return Tree(entries=tuple(self._entries[path] for path in kept))
+        below = {path: path.removeprefix(f"{root}/") for path in kept}
+        return Tree(
+            entries=tuple(msgspec.structs.replace(self._entries[p], path=inner) for p, inner in below.items())
+        )
 
     async def fetch(self, root: str, paths: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
         self._require()
@@ -486,14 +484,6 @@ class MemorySandbox:
         fixed = (GROUND_FILES, *(f"/workspace/{one}" for one in self._ground.read_only))
         if any(path == one or path.startswith(f"{one}/") or one.startswith(f"{path}/") for one in fixed):
             raise OSError(errno.EROFS, "Read-only file system", path)
-
-    @staticmethod
-    def _require_inside(path: str) -> None:
-        if not path.startswith("/"):
-            raise SandboxRefused(f"{path!r} is not absolute")
-        roots = (*ROOTS, GROUND_FILES)
-        if posixpath.normpath(path) != path or not any(path == r or path.startswith(f"{r}/") for r in roots):
-            raise SandboxRefused(f"{path!r} is outside of {', '.join(ROOTS)}")
 
 
 def _result_of(call: asyncio.Task[ExecResult]) -> ExecResult:

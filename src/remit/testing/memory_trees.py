@@ -6,9 +6,9 @@ import posixpath
 
 import msgspec
 
-from remit.errors import BlobMissing
+from remit.errors import BlobMissing, SandboxRefused
 from remit.interfaces import BlobReader
-from remit.values import MEMORY, UPLOADS, Tree, TreeEntry
+from remit.values import GROUND_FILES, MEMORY, UPLOADS, Tree, TreeEntry
 
 ROOTS = ("/workspace", "/mnt/session/outputs", UPLOADS, MEMORY, "/tmp")
 
@@ -39,15 +39,37 @@ async def replace(
     await restore(blobs, root, digest, files, contents)
 
 
-def path_inside(path: str) -> str:
-    """Relative to the root that it is below."""
+def require_inside(path: str) -> None:
+    """Raise SandboxRefused for a path that a sandbox's files cannot have."""
+    if not path.startswith("/"):
+        raise SandboxRefused(f"{path!r} is not absolute")
+    roots = (*ROOTS, GROUND_FILES)
+    if posixpath.normpath(path) != path or not any(path == r or path.startswith(f"{r}/") for r in roots):
+        raise SandboxRefused(f"{path!r} is outside of {', '.join(ROOTS)}")
+
+
+def inside(path: str) -> str:
+    """Return the path as a tree of its root has it."""
     return next(path.removeprefix(f"{root}/") for root in ROOTS if path.startswith(f"{root}/"))
 
 
 def folders_above(path: str) -> list[str]:
-    """Between the root and the file."""
+    """Return what lies between the root and the file."""
     folders, folder = list[str](), posixpath.dirname(path)
     while folder not in ROOTS and folder != "/":
         folders.append(folder)
         folder = posixpath.dirname(folder)
     return folders
+
+
+def make_way(
+    path: str, expected_sha256: str | None, files: dict[str, TreeEntry], contents: dict[str, bytes]
+) -> bool:
+    """Whether the file there is the expected one (None: there is none, but perhaps empty folders); it is taken away."""
+    is_taken = any(one.startswith(f"{path}/") or path.startswith(f"{one}/") for one in contents)
+    entry = files.get(path)
+    if is_taken or (entry.sha256 if entry is not None else None) != expected_sha256:
+        return False
+    for one in [one for one in files if f"{one}/".startswith(f"{path}/")]:
+        files.pop(one)
+    return True
