@@ -105,7 +105,7 @@ async def test_deleted_file_is_gone_with_its_bytes_unless_another_file_has_them(
             await client.beta.files.retrieve_metadata(one.id)
         assert await (await client.beta.files.download(two.id)).read() == b"same"
         resource = await world.services.files.retrieve(world.one, two.id)
-        digest = files_module.body_of(resource).sha256
+        digest = resource.config.sha256
         await client.beta.files.delete(two.id)
         with pytest.raises(anthropic.NotFoundError):
             await client.beta.files.delete(two.id)
@@ -130,7 +130,7 @@ async def test_expired_file_says_so_and_its_bytes_are_gone(world: World) -> None
         for seconds in (3599, 7_776_001):
             with pytest.raises(anthropic.BadRequestError, match="expires_in_seconds"):
                 await client.beta.files.upload(file=("a.txt", b"x"), expires_in_seconds=seconds)
-        digest = files_module.body_of(await world.services.files.retrieve(world.one, file.id)).sha256
+        digest = (await world.services.files.retrieve(world.one, file.id)).config.sha256
     assert isinstance(caught.value, anthropic.types.FileExpiredError)
     assert caught.value.error_code == refused.value.error_code == "file_expired"
     await require_swept(world, digest)

@@ -42,7 +42,7 @@ class Desk:
 
     async def upload(self, content: bytes, piece: int = 700) -> tuple[InputBody, Tree]:
         resource = await self.inputs.store(self.principal, in_pieces(content, piece))
-        body = msgspec.json.decode(resource.body, type=InputBody)
+        body = resource.config
         return body, msgspec.json.decode(await self.blobs.read(body.tree_digest), type=Tree)
 
     async def count(self) -> int:

@@ -3,7 +3,7 @@ reading, scopes, gates, errors, the document and both clients' methods come of t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, TypeVar
@@ -107,7 +107,7 @@ class BellRoutes:
 
 
 @asynccontextmanager
-async def http_of(app: ASGIApp, key: str = "rk_one") -> AsyncIterator[httpx2.AsyncClient]:
+async def http_of(app: ASGIApp, key: str = "rk_one") -> AsyncGenerator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient(
         transport=StreamingASGITransport(app),
         base_url="http://remit",

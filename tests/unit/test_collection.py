@@ -21,8 +21,8 @@ from remit.clock import SystemClock
 from remit.errors import NotFound, StoreUnavailable
 from remit.ids import Ids
 from remit.orchestrator.collection import EVERY_SECONDS, START_SECONDS, Collection
-from remit.orchestrator.kept_layers import KIND, LAYER_KEPT_SECONDS, KeptLayers, Layer
-from remit.remits.creation import INPUT_KIND, InputBody
+from remit.orchestrator.kept_layers import LAYER, LAYER_KEPT_SECONDS, KeptLayers, Layer
+from remit.remits.creation import INPUT
 from remit.remits.inputs import INPUT_KEPT_SECONDS, Inputs, OldInputs
 from remit.resources.expired_files import ExpiredFiles
 from remit.resources.files import Files
@@ -90,7 +90,7 @@ async def test_an_upload_goes_after_a_month_and_what_a_remit_made_of_it_stays(
 ) -> None:
     inputs = Inputs(catalog=catalog, blobs=blobs, clock=clock, ids=Ids(clock))
     given = await inputs.store(ONE, pieces(bytes(1024)))
-    tree_digest = msgspec.json.decode(given.body, type=InputBody).tree_digest
+    tree_digest = given.config.tree_digest
     await blobs.keep(ONE, "remit_1", [tree_digest])
     await clock.advance(INPUT_KEPT_SECONDS - 1)
     young = await inputs.store(ONE, pieces(bytes(1024)))
@@ -99,9 +99,9 @@ async def test_an_upload_goes_after_a_month_and_what_a_remit_made_of_it_stays(
     await clock.advance(2)
     assert (await old.collect())[0].count == 1
     with pytest.raises(NotFound):
-        await catalog.retrieve(ONE, INPUT_KIND, given.id)
-    assert await catalog.retrieve(ONE, INPUT_KIND, young.id) == young
-    await catalog.delete(ONE, INPUT_KIND, young.id)
+        await catalog.retrieve(ONE, INPUT.name, given.id)
+    assert await catalog.retrieve(ONE, INPUT.name, young.id) == young.row
+    await catalog.delete(ONE, INPUT.name, young.id)
     await blobs.forget(ONE, young.id)
     assert await blobs.has([tree_digest]) == {tree_digest}
 
@@ -128,10 +128,10 @@ async def test_an_upload_keeps_bytes_whose_last_other_owner_goes_while_it_is_rea
         await files.delete(ONE, file.id)
 
     given = await inputs.store(ONE, sent())
-    tree_digest = msgspec.json.decode(given.body, type=InputBody).tree_digest
+    tree_digest = given.config.tree_digest
     tree = msgspec.json.decode(await blobs.read(tree_digest), type=Tree)
     assert [await blobs.read(entry.sha256 or "") for entry in tree.entries] == [b"shared"] * 2
-    await catalog.delete(ONE, INPUT_KIND, given.id)
+    await catalog.delete(ONE, INPUT.name, given.id)
     await blobs.forget(ONE, given.id)
     await clock.advance(KEPT_SECONDS + 1)
     await blobs.collect()
@@ -147,7 +147,9 @@ async def test_a_package_layer_goes_a_week_after_it_was_made_when_nobody_needs_i
         tree = await keeping.put(b"its tree")
         await keeping.commit()
         layer = Layer(tree_digest=tree, packages={}, image_digest="i", files=1, bytes=9)
-        await catalog.create(ONE, _resource(KIND, "layer_1", msgspec.json.encode(layer), clock.now_us()))
+        await catalog.create(
+            ONE, _resource(LAYER.name, "layer_1", msgspec.json.encode(layer), clock.now_us())
+        )
     await blobs.keep(ONE, "sesn_1", [tree])
     await clock.advance(LAYER_KEPT_SECONDS + 1)
     assert (await layers.collect())[0].count == 0

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from remit.errors import InvalidRequest
-from remit.remits.creation import INPUT_KIND, InputBody
+from remit.remits.creation import INPUT, InputBody
 from remit.remits.why import explain_remit
 from remit.streams.reading import read_rows
 from remit.values import Tree, TreeEntry
@@ -349,7 +349,7 @@ async def test_an_input_that_cannot_be_written_ends_the_remit_with_the_reason(
 ) -> None:
     """The edge refuses such names now; a full disk, or an upload of an older version, is found when it is written."""
     input_id = await bench.upload({"plain": "x"})
-    resource = await bench.catalog.retrieve(PRINCIPAL, INPUT_KIND, input_id)
+    resource = await bench.catalog.retrieve(PRINCIPAL, INPUT.name, input_id)
     body = msgspec.json.decode(resource.body, type=InputBody)
     digest = await bench.blobs.put(b"x")
     entry = TreeEntry(path=name, kind="file", sha256=digest, size=1)

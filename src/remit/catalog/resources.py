@@ -55,6 +55,10 @@ class ResourceKind(Generic[Config]):
     labels: Callable[[Config], Mapping[str, str]] = lambda _: {}
     """What lists select by."""
 
+    def read(self, row: Resource) -> Stored[Config]:
+        """Return a row of this kind, decoded."""
+        return Stored(row, msgspec.json.decode(row.body, type=self.config))
+
     def is_archived(self, id: str) -> WrongState:
         """Return what every change of an archived one answers."""
         return WrongState(
@@ -89,6 +93,11 @@ class Stored(Generic[Config]):
     @property
     def is_archived(self) -> bool:
         return self.row.archived_at_us is not None
+
+    @property
+    def position(self) -> tuple[int, str]:
+        """Where lists by time of creation have it."""
+        return self.row.created_at_us, self.row.id
 
     def stamps(self) -> Stamps:
         """Return the three times that every resource shows on the wire."""
@@ -158,11 +167,7 @@ class Resources(Generic[Config]):
 
     async def retrieve(self, principal: Principal, id: str, version: int | None = None) -> Stored[Config]:
         """Return the newest or the given version. Raises NotFound."""
-        return self.read(await self._catalog.retrieve(principal, self.kind.name, id, version))
-
-    def read(self, row: Resource) -> Stored[Config]:
-        """Return a row of this kind, decoded."""
-        return Stored(row, msgspec.json.decode(row.body, type=self.kind.config))
+        return self.kind.read(await self._catalog.retrieve(principal, self.kind.name, id, version))
 
     async def change(
         self,
@@ -244,7 +249,7 @@ class Resources(Generic[Config]):
     ) -> Sequence[Stored[Config]]:
         """Return newest versions by time of creation."""
         rows = await self._catalog.list(principal, self._filter(selection), page)
-        return [self.read(row) for row in rows]
+        return [self.kind.read(row) for row in rows]
 
     async def count(self, principal: Principal, **selection: Unpack[Selection]) -> int:
         """Return how many `list` would give on all pages."""
@@ -252,7 +257,9 @@ class Resources(Generic[Config]):
 
     async def versions(self, principal: Principal, id: str, page: Page) -> Sequence[Stored[Config]]:
         """Return all versions, newest first. Raises NotFound."""
-        return [self.read(row) for row in await self._catalog.versions(principal, self.kind.name, id, page)]
+        return [
+            self.kind.read(row) for row in await self._catalog.versions(principal, self.kind.name, id, page)
+        ]
 
     def _filter(self, selection: Selection) -> ResourceFilter:
         return ResourceFilter(kind=self.kind.name, **selection)

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from remit.catalog.resources import ResourceKind
 from remit.clock import Clock
 from remit.errors import BlobMissing, Conflict, NotFound
 from remit.interfaces import Catalog
@@ -17,7 +18,6 @@ from remit.resources.kept_blobs import Keeping, KeptBlobs
 from remit.resources.tidying import everywhere, tidier_of
 from remit.values import BlobOwner, Collected, Principal, Resource
 
-KIND = "package_layer"
 LAYER_KEPT_SECONDS = 7 * 86_400
 OWNERS_PAGE = 100
 
@@ -36,6 +36,9 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     is_of_locks: bool = False
     """Of a setup: it is the same as long as lock files and manifests are."""
     notes: tuple[str, ...] = ()
+
+
+LAYER = ResourceKind(name="package_layer", id_prefix="layer", config=Layer)
 
 
 class KeptLayers:
@@ -98,16 +101,16 @@ class KeptLayers:
         """See `interfaces.Collector`: layers that no session and no remit needs, a week after they were made."""
         before_us = self._clock.now_us() - LAYER_KEPT_SECONDS * 1_000_000
         count = size_bytes = 0
-        async for resource in everywhere(self._catalog, KIND):
+        async for stored in everywhere(self._catalog, LAYER):
+            resource, layer = stored.row, stored.config
             if resource.created_at_us >= before_us:
                 break
             principal = tidier_of(resource.workspace_id)
             async with self._lock(principal, resource.id):
-                layer = msgspec.json.decode(resource.body, type=Layer)
                 if await self._is_needed(resource, layer):
                     continue
                 removed_at_us = self._clock.now_us()
-                await self._catalog.delete(principal, KIND, resource.id)
+                await self._catalog.delete(principal, LAYER.name, resource.id)
                 if await self._is_needed(resource, layer):  # since a moment ago: see `_take`
                     with suppress(Conflict):
                         await self._catalog.create(principal, resource)
@@ -131,8 +134,7 @@ class KeptLayers:
         return False
 
     async def _known(self, principal: Principal, id: str) -> Layer:
-        resource = await self._catalog.retrieve(principal, KIND, id)
-        return msgspec.json.decode(resource.body, type=Layer)
+        return LAYER.read(await self._catalog.retrieve(principal, LAYER.name, id)).config
 
     async def _make(
         self, principal: Principal, id: str, make: Callable[[Keeping], Awaitable[Layer]]
@@ -143,7 +145,7 @@ class KeptLayers:
             now_us = self._clock.now_us()
             resource = Resource(
                 workspace_id=principal.workspace_id,
-                kind=KIND,
+                kind=LAYER.name,
                 id=id,
                 version=1,
                 name=None,

@@ -8,7 +8,7 @@ from typing import cast
 import msgspec
 from msgspec.structs import replace
 
-from remit.catalog.resources import Stored
+from remit.catalog.resources import ResourceKind, Stored
 from remit.clock import Clock
 from remit.errors import Forbidden, InvalidRequest
 from remit.gateway.routing import Router
@@ -48,7 +48,6 @@ from remit.verifiers.composition import Verifiers
 
 DEFAULT_AGENT_ID = "agent_remit_coder"
 DEFAULT_AGENT_NAME = "remit-coder"
-INPUT_KIND = "input"
 OPERATOR_SCOPE = "operator"
 
 
@@ -60,6 +59,9 @@ class InputBody(Value, frozen=True, kw_only=True):
     has_history: bool
     tree_digest: str
     history_digest: str | None = None
+
+
+INPUT = ResourceKind(name="input", id_prefix="input", config=InputBody)
 
 
 class RemitCreation:
@@ -155,8 +157,7 @@ class RemitCreation:
     async def _input(self, principal: Principal, input_id: str | None) -> InputBody | None:
         if input_id is None:
             return None
-        resource = await self._catalog.retrieve(principal, INPUT_KIND, input_id)
-        return msgspec.json.decode(resource.body, type=InputBody)
+        return INPUT.read(await self._catalog.retrieve(principal, INPUT.name, input_id)).config
 
     async def _environment(self, principal: Principal, environment_id: str | None) -> EnvironmentRef | None:
         if environment_id is None:

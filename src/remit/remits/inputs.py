@@ -7,16 +7,17 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from remit.clock import Clock, rfc3339
+from remit.catalog.resources import Resources, Stored
+from remit.clock import Clock
 from remit.errors import InvalidRequest, TooLarge
 from remit.ids import Ids
 from remit.interfaces import Catalog
-from remit.remits.creation import INPUT_KIND, InputBody
+from remit.remits.creation import INPUT, InputBody
 from remit.remits.tar_stream import Member, TarStream
 from remit.resources.kept_blobs import Keeping, KeptBlobs
 from remit.resources.tidying import everywhere, tidier_of
 from remit.schema.remits import RemitInput
-from remit.values import Collected, Principal, Resource, Tree, TreeEntry
+from remit.values import Collected, Principal, Tree, TreeEntry
 
 INPUT_BYTES_MAX = 2 << 30
 MEMBERS_MAX = 200_000
@@ -45,32 +46,19 @@ class Inputs:
         input_bytes_max: int = INPUT_BYTES_MAX,
         members_max: int = MEMBERS_MAX,
     ) -> None:
-        self._catalog = catalog
+        self._inputs = Resources(INPUT, catalog, clock, ids)
         self._blobs = blobs
-        self._clock = clock
         self._ids = ids
         self._input_bytes_max = input_bytes_max
         self._members_max = members_max
 
-    async def store(self, principal: Principal, chunks: AsyncIterator[bytes]) -> Resource:
+    async def store(self, principal: Principal, chunks: AsyncIterator[bytes]) -> Stored[InputBody]:
         """Read the tar to its end, then make the resource. Raises InvalidRequest, TooLarge: no resource is left."""
-        input_id = self._ids.new("input")
+        input_id = self._ids.new(INPUT.id_prefix)
         async with self._blobs.keeping(principal, input_id) as keeping:
             body = await self._read(chunks, keeping)
             await keeping.commit()
-            now_us = self._clock.now_us()
-            resource = Resource(
-                workspace_id=principal.workspace_id,
-                kind=INPUT_KIND,
-                id=input_id,
-                version=1,
-                name=None,
-                body=msgspec.json.encode(body),
-                created_at_us=now_us,
-                updated_at_us=now_us,
-            )
-            await self._catalog.create(principal, resource)
-        return resource
+            return await self._inputs.create(principal, body, id=input_id)
 
     async def _read(self, chunks: AsyncIterator[bytes], keeping: Keeping) -> InputBody:
         tar = TarStream(chunks, size_bytes_max=self._input_bytes_max)
@@ -105,28 +93,28 @@ class OldInputs:
         """See `interfaces.Collector`."""
         before_us = self._clock.now_us() - INPUT_KEPT_SECONDS * 1_000_000
         count = size_bytes = 0
-        async for resource in everywhere(self._catalog, INPUT_KIND):
-            if resource.created_at_us >= before_us:
+        async for stored in everywhere(self._catalog, INPUT):
+            if stored.row.created_at_us >= before_us:
                 break
-            principal = tidier_of(resource.workspace_id)
-            await self._catalog.delete(principal, INPUT_KIND, resource.id)
-            await self._blobs.forget(principal, resource.id)
+            principal = tidier_of(stored.row.workspace_id)
+            await self._catalog.delete(principal, INPUT.name, stored.id)
+            await self._blobs.forget(principal, stored.id)
             count += 1
-            size_bytes += msgspec.json.decode(resource.body, type=InputBody).size_bytes
+            size_bytes += stored.config.size_bytes
         return (Collected(what="old uploads for remits", count=count, size_bytes=size_bytes),)
 
 
-def input_to_wire(resource: Resource) -> RemitInput:
+def input_to_wire(stored: Stored[InputBody]) -> RemitInput:
     """The answer of an upload."""
-    body = msgspec.json.decode(resource.body, type=InputBody)
+    body = stored.config
     return {
-        "id": resource.id,
+        "id": stored.id,
         "type": "remit_input",
         "size_bytes": body.size_bytes,
         "files": body.files,
         "has_history": body.has_history,
         "tree_digest": body.tree_digest,
-        "created_at": rfc3339(resource.created_at_us),
+        "created_at": stored.stamps()["created_at"],
     }
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from remit.clock import Clock
 from remit.interfaces import Catalog
-from remit.resources.files import KIND as FILE_KIND
-from remit.resources.files import body_of
+from remit.resources.files import FILE
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.tidying import everywhere, tidier_of
 from remit.values import Collected
@@ -24,12 +23,12 @@ class ExpiredFiles:
     async def collect(self) -> Sequence[Collected]:
         """See `interfaces.Collector`."""
         count = size_bytes = 0
-        async for resource in everywhere(self._catalog, FILE_KIND):
-            body = body_of(resource)
+        async for file in everywhere(self._catalog, FILE):
+            body = file.config
             if body.expires_at_us is None or self._clock.now_us() < body.expires_at_us:
                 continue
-            principal = tidier_of(resource.workspace_id)
+            principal = tidier_of(file.row.workspace_id)
             if await self._catalog.has_reference(principal, body.sha256):
-                await self._blobs.forget(principal, resource.id)
+                await self._blobs.forget(principal, file.id)
                 count, size_bytes = count + 1, size_bytes + body.size_bytes
         return (Collected(what="files that have expired", count=count, size_bytes=size_bytes),)

@@ -12,16 +12,16 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
+from remit.catalog.resources import ResourceKind, Resources, Stored
 from remit.client.wording import printable
 from remit.clock import Clock, rfc3339
-from remit.errors import Conflict, InvalidRequest, NotFound
+from remit.errors import InvalidRequest, NotFound
 from remit.ids import Ids
 from remit.interfaces import Catalog
 from remit.resources.kept_blobs import Keeping, KeptBlobs
 from remit.schema.files import FILE_BYTES_MAX, FILENAME_LENGTH_MAX, FileMetadata
-from remit.values import Page, Principal, Resource, ResourceFilter
+from remit.values import Principal
 
-KIND = "file"
 MIME_TYPE_DEFAULT = "application/octet-stream"
 MICROSECONDS = 1_000_000
 _MIME_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
@@ -39,6 +39,10 @@ class FileBody(msgspec.Struct, frozen=True, kw_only=True):
     """The session it belongs to."""
     is_copy: bool = False
     """What a session was given, not what its agent left: programs tell them apart by `downloadable`."""
+
+
+FILE = ResourceKind(name="file", id_prefix="file", config=FileBody)
+File = Stored[FileBody]
 
 
 class Upload:
@@ -76,16 +80,18 @@ class Files:
         *,
         bytes_max: int = FILE_BYTES_MAX,
     ) -> None:
-        self._catalog = catalog
+        self._files = Resources(FILE, catalog, clock, ids)
         self._blobs = blobs
         self._clock = clock
         self._ids = ids
         self._bytes_max = bytes_max
+        self.retrieve = self._files.retrieve
+        self.list = self._files.list
 
     @asynccontextmanager
     async def uploading(self, principal: Principal) -> AsyncGenerator[Upload]:
         """A file that is being sent; nothing is left of one that is not created by the end of the block."""
-        file_id = self._ids.new("file")
+        file_id = self._ids.new(FILE.id_prefix)
         async with self._blobs.keeping(principal, file_id) as keeping:
             upload = Upload(file_id, keeping, self._bytes_max)
             yield upload
@@ -98,83 +104,69 @@ class Files:
         filename: str | None,
         mime_type: str | None,
         expires_in_seconds: int | None = None,
-    ) -> Resource:
+    ) -> File:
         """Of an upload that is stored. Raises InvalidRequest for a name that cannot be one."""
         name, type = name_and_type(filename, mime_type)
-        now_us = self._clock.now_us()
         body = FileBody(
             filename=name,
             mime_type=type,
             size_bytes=upload.size_bytes,
             sha256=upload.sha256,
             expires_at_us=(
-                now_us + expires_in_seconds * MICROSECONDS if expires_in_seconds is not None else None
+                self._clock.now_us() + expires_in_seconds * MICROSECONDS
+                if expires_in_seconds is not None
+                else None
             ),
         )
-        resource = _resource(principal, upload.file_id, body, now_us)
         await upload.keeping.commit()
-        await self._catalog.create(principal, resource)
-        return resource
+        return await self._files.create(principal, body, id=upload.file_id)
 
-    async def add(self, principal: Principal, file_id: str, body: FileBody) -> Resource:
+    async def add(self, principal: Principal, file_id: str, body: FileBody) -> File:
         """A file of bytes that are stored. Repeating it with the same id changes nothing."""
-        resource = _resource(principal, file_id, body, self._clock.now_us())
         async with self._blobs.keeping(principal, file_id) as keeping:
             await keeping.need([body.sha256])
             await keeping.commit()
-            try:
-                await self._catalog.create(principal, resource)
-            except Conflict:
-                return await self.retrieve(principal, file_id)
-        return resource
+            return await self._files.ensure(principal, file_id, body)
 
-    async def copy(self, principal: Principal, file_id: str, *, session_id: str) -> Resource:
+    async def copy(self, principal: Principal, file_id: str, *, session_id: str) -> File:
         """The same bytes as a file of a session's own, which outlives the original. Raises NotFound (expired too)."""
-        body = body_of(await self.usable(principal, file_id))
+        body = (await self.usable(principal, file_id)).config
         copied = msgspec.structs.replace(body, session_id=session_id, is_copy=True, expires_at_us=None)
-        return await self.add(principal, self._ids.new("file"), copied)
+        return await self.add(principal, self._ids.new(FILE.id_prefix), copied)
 
-    async def retrieve(self, principal: Principal, file_id: str) -> Resource:
-        """Its metadata, also when it has expired."""
-        return await self._catalog.retrieve(principal, KIND, file_id)
-
-    async def usable(self, principal: Principal, file_id: str) -> Resource:
+    async def usable(self, principal: Principal, file_id: str) -> File:
         """A file whose bytes are there. Raises NotFound with `file_expired` when they are gone for good."""
-        resource = await self.retrieve(principal, file_id)
-        expires_at_us = body_of(resource).expires_at_us
+        file = await self.retrieve(principal, file_id)
+        expires_at_us = file.config.expires_at_us
         if expires_at_us is None or self._clock.now_us() < expires_at_us:
-            return resource
+            return file
         await self._blobs.forget(principal, file_id)
         raise NotFound(
             f"File {file_id!r} expired at {rfc3339(expires_at_us)} and its bytes are gone; upload it again.",
             code="file_expired",
         )
 
-    async def find(self, principal: Principal, file_ids: Sequence[str]) -> list[Resource]:
+    async def find(self, principal: Principal, file_ids: Sequence[str]) -> list[File]:
         """Those of these files that exist, newest first."""
-        found: list[Resource] = []
+        found: list[File] = []
         for file_id in dict.fromkeys(file_ids):
             try:
                 found.append(await self.retrieve(principal, file_id))
             except NotFound:
                 continue  # by contract: what is not there is left out
-        return sorted(found, key=lambda file: (file.created_at_us, file.id), reverse=True)
+        return sorted(found, key=lambda file: file.position, reverse=True)
 
-    async def list(self, principal: Principal, page: Page) -> Sequence[Resource]:
-        """All files of the workspace by time of creation."""
-        return await self._catalog.list(principal, ResourceFilter(kind=KIND), page)
-
-    def stream(self, resource: Resource) -> AsyncIterator[bytes]:
+    def stream(self, file: File) -> AsyncIterator[bytes]:
         """The bytes of a usable file in pieces."""
-        return self._blobs.stream(body_of(resource).sha256)
+        return self._blobs.stream(file.config.sha256)
 
-    async def read(self, resource: Resource) -> bytes:
+    async def read(self, file: File) -> bytes:
         """The bytes of a usable file."""
-        return await self._blobs.read(body_of(resource).sha256)
+        return await self._blobs.read(file.config.sha256)
 
     async def delete(self, principal: Principal, file_id: str) -> None:
         """Sessions that copied it keep their copies."""
-        await self._catalog.delete(principal, KIND, file_id)
+        await self._files.delete(principal, file_id)
         await self._blobs.forget(principal, file_id)
 
     async def delete_all(self, principal: Principal, file_ids: Sequence[str]) -> None:
@@ -186,34 +178,16 @@ class Files:
                 continue  # somebody was quicker
 
 
-def _resource(principal: Principal, file_id: str, body: FileBody, now_us: int) -> Resource:
-    return Resource(
-        workspace_id=principal.workspace_id,
-        kind=KIND,
-        id=file_id,
-        version=1,
-        name=body.filename,
-        body=msgspec.json.encode(body),
-        created_at_us=now_us,
-        updated_at_us=now_us,
-    )
-
-
-def body_of(resource: Resource) -> FileBody:
-    """What is stored of a file."""
-    return msgspec.json.decode(resource.body, type=FileBody)
-
-
-def file_to_wire(resource: Resource) -> FileMetadata:
+def file_to_wire(file: File) -> FileMetadata:
     """The FileMetadata object of the API."""
-    body = body_of(resource)
+    body = file.config
     return {
-        "id": resource.id,
+        "id": file.id,
         "type": "file",
         "filename": body.filename,
         "mime_type": body.mime_type,
         "size_bytes": body.size_bytes,
-        "created_at": rfc3339(resource.created_at_us),
+        "created_at": file.stamps()["created_at"],
         "downloadable": not body.is_copy,
         "expires_at": rfc3339(body.expires_at_us) if body.expires_at_us is not None else None,
         "scope": {"type": "session", "id": body.session_id} if body.session_id is not None else None,

@@ -10,7 +10,7 @@ import msgspec
 
 from remit.errors import InvalidRequest, NotFound
 from remit.interfaces import BlobReader
-from remit.resources.files import FileBody, Files, body_of
+from remit.resources.files import FileBody, Files
 from remit.resources.inbound import require_sendable_image
 from remit.schema.blocks import DocumentBlock, FileSource, ImageBlock
 from remit.schema.events import (
@@ -120,7 +120,7 @@ def _block_with_content(block: JsonObject, file: JsonObject, content: bytes) -> 
 
 async def _body(files: Files, principal: Principal, file_id: str, place: str) -> FileBody:
     try:
-        return body_of(await files.usable(principal, file_id))
+        return (await files.usable(principal, file_id)).config
     except NotFound as error:
         raise InvalidRequest(f"`{place}`: {error.message}", code=error.code) from error
 

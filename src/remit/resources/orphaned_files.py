@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from remit.clock import Clock
 from remit.interfaces import Catalog
-from remit.resources.files import KIND as FILE_KIND
-from remit.resources.files import Files, body_of
+from remit.resources.files import FILE, Files
 from remit.resources.kept_blobs import IsThere
 from remit.resources.tidying import everywhere, tidier_of
 from remit.values import BlobOwner, Collected
@@ -29,12 +28,12 @@ class OrphanedFiles:
         """See `interfaces.Collector`."""
         count = size_bytes = 0
         before_us = self._clock.now_us() - int(GRACE_SECONDS * 1_000_000)
-        async for resource in everywhere(self._catalog, FILE_KIND):
-            body = body_of(resource)
-            if body.session_id is None or resource.created_at_us > before_us:
+        async for file in everywhere(self._catalog, FILE):
+            body = file.config
+            if body.session_id is None or file.row.created_at_us > before_us:
                 continue
-            session = BlobOwner(workspace_id=resource.workspace_id, owner_id=body.session_id)
+            session = BlobOwner(workspace_id=file.row.workspace_id, owner_id=body.session_id)
             if not await self._is_there(session):
-                await self._files.delete_all(tidier_of(resource.workspace_id), [resource.id])
+                await self._files.delete_all(tidier_of(file.row.workspace_id), [file.id])
                 count, size_bytes = count + 1, size_bytes + body.size_bytes
         return (Collected(what="files of sessions that are gone", count=count, size_bytes=size_bytes),)

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from remit.clock import Clock, rfc3339
 from remit.errors import InvalidRequest, NotFound
 from remit.ids import Ids
-from remit.resources.files import Files, body_of
+from remit.resources.files import Files
 from remit.schema.resources import (
     FILES_MAX,
     FileResourceParams,
@@ -102,8 +102,8 @@ async def copy_files(
                     "literal_path": literal_path(resource.mount_path),
                     "created_at": now,
                     "updated_at": now,
-                    "sha256": body_of(copy).sha256,
-                    "size_bytes": body_of(copy).size_bytes,
+                    "sha256": copy.config.sha256,
+                    "size_bytes": copy.config.size_bytes,
                 }
             )
     except BaseException:

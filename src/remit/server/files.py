@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp
 
 from remit.errors import InvalidRequest, NotFound
-from remit.resources.files import Upload, body_of, file_to_wire
+from remit.resources.files import File, Upload, file_to_wire
 from remit.resources.session_files import session_file_ids
 from remit.schema import files
 from remit.schema.files import FILES_LIMIT_DEFAULT, FileDeleted, FileMetadata, FilePaging, UploadFields
@@ -24,7 +24,7 @@ from remit.server.outputs import settled_state
 from remit.server.requests import encoded_response, pieces
 from remit.server.routes import Call, handles
 from remit.server.services import Services
-from remit.values import Principal, Resource
+from remit.values import Principal
 
 
 @dataclass
@@ -70,13 +70,13 @@ class FileRoutes:
             raise InvalidRequest("`ids[]`: goes without `page` and `limit`; remove them.")
         if ids:
             found = await self._services.files.find(principal, ids)
-            return _answer([f for f in found if scope_id is None or body_of(f).session_id == scope_id], None)
+            return _answer([f for f in found if scope_id is None or f.config.session_id == scope_id], None)
         page = _read_page(query, list=f"files of {scope_id}" if scope_id else "files")
         if scope_id is None:
             found = list(await self._services.files.list(principal, page.query()))
         else:
             found = await self._of_session(principal, scope_id, page)
-        return _answer(found[: page.limit], page.next_page([(file.created_at_us, file.id) for file in found]))
+        return _answer(found[: page.limit], page.next_page([file.position for file in found]))
 
     @handles(files.RETRIEVE)
     async def retrieve(self, call: Call[None, NoQuery], file_id: str) -> FileMetadata:
@@ -85,7 +85,7 @@ class FileRoutes:
     @handles(files.DOWNLOAD)
     async def download(self, call: Call[None, NoQuery], file_id: str) -> ASGIApp:
         resource = await self._services.files.usable(call.principal, file_id)
-        body = body_of(resource)
+        body = resource.config
         return StreamingResponse(
             self._services.files.stream(resource),
             media_type=body.mime_type,
@@ -102,7 +102,7 @@ class FileRoutes:
         await self._services.files.delete(call.principal, file_id)
         return {"id": file_id, "type": "file_deleted"}
 
-    async def _of_session(self, principal: Principal, session_id: str, page: ListPage) -> list[Resource]:
+    async def _of_session(self, principal: Principal, session_id: str, page: ListPage) -> list[File]:
         """The session's copies and outputs, newest first; an unknown scope has no files."""
         try:
             state = await settled_state(self._services, principal, session_id)
@@ -111,7 +111,7 @@ class FileRoutes:
         file_ids = await session_file_ids(state, self._services.blobs)
         found = await self._services.files.find(principal, file_ids)
         if (cursor := page.cursor) is not None:
-            found = [file for file in found if (file.created_at_us, file.id) < cursor.position]
+            found = [file for file in found if file.position < cursor.position]
         return found[: page.limit + 1]
 
 
@@ -124,7 +124,7 @@ def _read_page(query: FilePaging, *, list: str) -> ListPage:
     )
 
 
-def _answer(found: Sequence[Resource], next_page: str | None) -> ASGIApp:
+def _answer(found: Sequence[File], next_page: str | None) -> ASGIApp:
     return encoded_response(
         encode_list([msgspec.json.encode(file_to_wire(file)) for file in found], next_page)
     )

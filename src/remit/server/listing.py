@@ -31,10 +31,7 @@ def resource_list(
     page: ListPage,
     resources: Sequence[Stored[Config]],
     to_wire: Callable[[Stored[Config]], object],
-    position: Callable[[Stored[Config]], tuple[int, str]] = lambda stored: (
-        stored.row.created_at_us,
-        stored.id,
-    ),
+    position: Callable[[Stored[Config]], tuple[int, str]] = lambda stored: stored.position,
 ) -> Response:
     """One page of catalog resources; `resources` may hold one more than the limit."""
     items = [msgspec.json.encode(to_wire(resource)) for resource in resources[: page.limit]]
