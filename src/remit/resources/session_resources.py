@@ -40,8 +40,7 @@ async def copy_resources(
     """Copies of the files, as the log keeps them; `present` are those the session has already.
 
     All or nothing: raises InvalidRequest naming the field, and then no copy is left."""
-    paths = [_path_of(resource, f"{field}[{index}]") for index, resource in enumerate(params)]
-    check_paths(paths, present, field)
+    paths = resource_paths(params, present, field)
     made: list[JsonObject] = []
     try:
         for index, (resource, path) in enumerate(zip(params, paths, strict=True)):
@@ -49,9 +48,7 @@ async def copy_resources(
             try:
                 copy = await files.copy(principal, resource.file_id, session_id=session_id)
             except NotFound as error:
-                raise InvalidRequest(
-                    f"`{field}[{index}].file_id`: {error.message}", code=error.code
-                ) from error
+                raise _no_file(error, f"{field}[{index}].file_id") from error
             now = rfc3339(clock.now_us())
             made.append(
                 {
@@ -70,6 +67,32 @@ async def copy_resources(
         await files.delete_all(principal, [str(resource["file_id"]) for resource in made])
         raise
     return made
+
+
+def resource_paths(
+    params: Sequence[ResourceParams], present: Mapping[str, JsonObject], field: str = "resources"
+) -> list[str]:
+    """Where each is mounted. Raises InvalidRequest for one that is not served, or cannot be mounted beside the others."""
+    paths = [_path_of(resource, f"{field}[{index}]") for index, resource in enumerate(params)]
+    check_paths(paths, present, field)
+    return paths
+
+
+async def check_resources(
+    files: Files, principal: Principal, params: Sequence[ResourceParams], *, field: str = "resources"
+) -> None:
+    """Raises InvalidRequest for what a new session could not have."""
+    resource_paths(params, {}, field)
+    for index, resource in enumerate(params):
+        assert isinstance(resource, FileResourceParams)  # `resource_paths` refused the others
+        try:
+            await files.usable(principal, resource.file_id)
+        except NotFound as error:
+            raise _no_file(error, f"{field}[{index}].file_id") from error
+
+
+def _no_file(error: NotFound, place: str) -> InvalidRequest:
+    return InvalidRequest(f"`{place}`: {error.message}", code=error.code or "file_not_found")
 
 
 def resource_to_wire(resource: JsonObject) -> JsonObject:
