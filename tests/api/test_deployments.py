@@ -7,11 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import anthropic
-import anyio
 import pytest
 
-from api.running import WAIT_SECONDS, running, script, until_idle
+from api.running import running, script, until_idle
 
 pytestmark = pytest.mark.anyio
 
