@@ -496,7 +496,9 @@ def _ran_again(log: list[JsonObject]) -> bool:
 async def _archived(person: Person, path: str) -> list[str]:
     """Put it away, let its sessions end, and look whether each run has the session that its log names."""
     await person.post(f"{path}/archive")
-    while (await person.get(f"{path}/why"))["waits_for"] != "nobody":  # a run that was begun is carried out
+    while True:  # a run that was begun is carried out
+        if (await person.get(f"{path}/why"))["waits_for"] == "nobody":
+            break
         await asyncio.sleep(1.0)
     wrong: list[str] = []
     ran = _of(await person.all(f"{path}/events"), "deployment_run.succeeded", "deployment_run.failed")

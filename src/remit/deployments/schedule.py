@@ -42,7 +42,7 @@ class Cron:
                 "month, month, day of week) of numbers, `*`, `,`, `-` and `/`, such as `0 9 * * 1-5`."
             )
         try:
-            self._zone = ZoneInfo(timezone)
+            self.zone = ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise InvalidRequest(
                 f"`{field}.timezone`: {timezone!r} is no IANA time zone; write one such as `Europe/Berlin` or `UTC`."
@@ -59,9 +59,9 @@ class Cron:
     def next_after(self, instant_us: int) -> int | None:
         """The first instant after this one at which it matches; None: there is none in fifty years."""
         instant = _EPOCH + timedelta(microseconds=instant_us)
-        local = instant.astimezone(self._zone)
+        local = instant.astimezone(self.zone)
         here = local.replace(tzinfo=None, fold=0)
-        near = [_offset(instant + each, self._zone) for each in (-NEAR, timedelta(), NEAR)]
+        near = [_offset(instant + each, self.zone) for each in (-NEAR, timedelta(), NEAR)]
         shift = max(near) - min(near)
         # Where the clock is set back, a local time before this one may come again after it.
         first: datetime | None = None
@@ -69,7 +69,7 @@ class Cron:
         for time in CronSim(self._expression, here - shift):
             if time > until:
                 break
-            for found in _instants(time, self._zone):
+            for found in _instants(time, self.zone):
                 if found > instant and (first is None or found < first):
                     until = time + shift if first is None else until
                     first = found
