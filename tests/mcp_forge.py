@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import ImageContent
 
 Scope = MutableMapping[str, Any]
@@ -63,6 +63,11 @@ def forge() -> MCPServer:
     def write(path: str, text: str) -> str:
         Path(path).write_text(text)
         return "written"
+
+    @server.tool(description="What the request carried.")
+    def echo_headers(ctx: Context) -> str:
+        request: Any = ctx.request_context.request
+        return str(dict(request.headers))
 
     @server.tool(description="Ends the program.")
     def die() -> str:

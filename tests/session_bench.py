@@ -37,6 +37,7 @@ from remit.resources.session_removal import SessionRemoval
 from remit.sandboxes.local import LocalProvider
 from remit.session import events
 from remit.session.folding import fold
+from remit.session.rows import ROWS
 from remit.session.state import SessionState
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.messages_rules import StrictModel
@@ -235,7 +236,7 @@ class SessionBench:
             NewStream(stream_id=session_id, kind="session", summary=StreamSummary(status="idle")),
             Append(
                 stream_id=session_id,
-                events=(events.private(self.ids, "session.created", body),),
+                events=(ROWS.make("session.created", id=self.ids.new("sevt"), **body).as_row(),),
                 effects=accounts,
             ),
         )

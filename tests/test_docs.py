@@ -11,6 +11,7 @@ import pytest
 import typer.main
 
 from api.whole import whole_platform
+from remit.app.kinds import KINDS
 from remit.cli.main import app
 from remit.config import SETTINGS
 from remit.remits import events
@@ -119,8 +120,15 @@ def test_every_public_event_of_a_remit_is_documented_and_no_other() -> None:
     assert documented == tags - private
 
 
+def test_every_private_row_of_every_kind_is_in_the_page_of_the_log() -> None:
+    page = (ROOT / "design" / "log.md").read_text()
+    named = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", page))
+    private = {row.type for kind in KINDS for row in kind.rows if row.visibility == "private"}
+    assert private - named == set()
+
+
 def test_the_fields_of_those_events_are_documented() -> None:
-    by_tag = {str(one.__struct_config__.tag): one for one in get_args(events.AnyEvent)}
+    by_tag = {one.type: one.body for one in events.ROWS}
     general = {"id", "type", "processed_at"}
     for row in rows(page("events.md")):
         named = set(re.findall(r"`(\w+)`", row[-1]))

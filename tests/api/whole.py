@@ -16,7 +16,7 @@ from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
 from remit.clock import SystemClock
 from remit.ids import Ids
-from remit.interfaces import BlobStore, SandboxProvider
+from remit.interfaces import BlobStore, SandboxProvider, ToolSource
 from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.scripted import ScriptedProvider, parse_script
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
@@ -40,6 +40,7 @@ async def whole_platform(
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS,
     is_strict: bool = True,
     more_streams: Sequence[MoreStreams] = (),
+    tools: Sequence[ToolSource] = (),
 ) -> AsyncGenerator[Assembled]:
     """`scripts` are served as `scripted/NAME`. With the keys `rk_one` and `rk_two` of two workspaces. The worker does not run
     unless the test runs it. With `is_strict` no call may break a rule of the Messages API in the end."""
@@ -66,6 +67,7 @@ async def whole_platform(
             prices=PriceTable(parse_overrides(prices or {}), clock=clock),
             evaluation_heartbeat_seconds=evaluation_heartbeat_seconds,
             more_streams=more_streams,
+            tools=tools,
         ),
         public_url=public_url,
     )

@@ -496,16 +496,15 @@ def _ran_again(log: list[JsonObject]) -> bool:
 async def _archived(person: Person, path: str) -> list[str]:
     """Put it away, let its sessions end, and look whether each run has the session that its log names."""
     await person.post(f"{path}/archive")
-    while True:  # a run that was begun is carried out
-        if (await person.get(f"{path}/why"))["waits_for"] == "nobody":
+    while True:  # a run that was begun is carried out, and listed after that
+        is_over = (await person.get(f"{path}/why"))["waits_for"] == "nobody"
+        ran = _of(await person.all(f"{path}/events"), "deployment_run.succeeded", "deployment_run.failed")
+        listed = {run["id"] for run in await _runs(person, "limit=1000")}
+        if is_over and listed == {event["run_id"] for event in ran}:
             break
         await asyncio.sleep(1.0)
     wrong: list[str] = []
-    ran = _of(await person.all(f"{path}/events"), "deployment_run.succeeded", "deployment_run.failed")
     opened = {str(event["session_id"]) for event in ran if "session_id" in event}
-    listed = await _runs(person, "limit=1000")
-    if {run["id"] for run in listed} != {event["run_id"] for event in ran}:
-        wrong.append(f"{len(listed)} runs are listed, {len(ran)} are in the log")
     there: Any = await person.get(f"/v1/sessions?limit=100&deployment_id={person.known['deployment']}")
     if {session["id"] for session in there["data"]} != opened:
         wrong.append(f"{len(there['data'])} sessions are there, {len(opened)} were opened")

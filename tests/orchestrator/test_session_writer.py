@@ -17,7 +17,9 @@ from remit.ids import Ids
 from remit.resources.session_kind import SESSION, SessionWriter
 from remit.session import events
 from remit.session.folding import fold
+from remit.session.rows import ROWS, SessionStatusRunning
 from remit.session.state import SessionState
+from remit.session.turn_rows import EnvironmentDescribed, HarnessNote
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.faulty_store import FaultyStore
@@ -79,7 +81,7 @@ async def desk(cap_tokens: int | None = None) -> AsyncGenerator[Desk]:
         NewStream(stream_id="sesn_1", kind="session", summary=StreamSummary(status="idle")),
         Append(
             stream_id="sesn_1",
-            events=(events.private(ids, "session.created", body),),
+            events=(ROWS.make("session.created", id=ids.new("sevt"), **body).as_row(),),
             effects=(OpenAccount(unit="tokens", purpose="work", cap=cap_tokens),),
             wake_at_us=made.clock.now_us(),
         ),
@@ -103,12 +105,12 @@ async def desk(cap_tokens: int | None = None) -> AsyncGenerator[Desk]:
 async def test_staged_rows_are_folded_at_once_and_go_with_the_next_append() -> None:
     async with desk() as made:
         writer = made.writer
-        await writer.buffer(writer.public("session.status_running"))
-        await writer.buffer(writer.private("harness.note", name="n", value=1))
+        await writer.buffer(SessionStatusRunning())
+        await writer.buffer(HarnessNote(name="n", value=1))
         assert (writer.state.status, writer.state.notes) == ("running", {"n": 1})
         assert (made.appends(), made.reader.drain()) == ([], [])
         await made.clock.advance(0.001)
-        await writer.append(writer.private("environment.described", text="facts"))
+        await writer.append(EnvironmentDescribed(text="facts"))
         assert made.appends() == [("session.status_running", "harness.note", "environment.described")]
         [told] = made.reader.drain()
         assert [row.seq for row in told.rows] == [2, 3, 4]
@@ -118,7 +120,7 @@ async def test_staged_rows_are_folded_at_once_and_go_with_the_next_append() -> N
 async def test_staged_rows_become_durable_by_themselves_when_no_append_follows() -> None:
     async with desk() as made:
         flushing = asyncio.ensure_future(made.writer.keep_flushing())
-        await made.writer.buffer(made.writer.public("session.status_running"))
+        await made.writer.buffer(SessionStatusRunning())
         told = await made.reader.next()
         assert [row.type for row in told.rows] == ["session.status_running"]
         assert made.writer.state == await made.durable_state()
@@ -128,9 +130,9 @@ async def test_staged_rows_become_durable_by_themselves_when_no_append_follows()
 async def test_a_row_from_outside_that_came_before_staged_ones_has_its_place() -> None:
     async with desk() as made:
         writer = made.writer
-        await writer.buffer(writer.public("session.status_running"))
+        await writer.buffer(SessionStatusRunning())
         await made.somebody_writes()
-        await writer.append(writer.private("harness.note", name="n", value=1))
+        await writer.append(HarnessNote(name="n", value=1))
         assert made.appends()[-1] == ("session.status_running", "harness.note")
         assert len(writer.state.pending) == 1
         assert writer.state == await made.durable_state()
@@ -139,10 +141,10 @@ async def test_a_row_from_outside_that_came_before_staged_ones_has_its_place() -
 async def test_a_refused_hold_leaves_what_was_staged_to_the_next_append() -> None:
     async with desk(cap_tokens=10) as made:
         writer = made.writer
-        await writer.buffer(writer.public("session.status_running"))
+        await writer.buffer(SessionStatusRunning())
         with pytest.raises(HoldRefused):
             await writer.append(
-                writer.private("harness.note", name="n", value=1),
+                HarnessNote(name="n", value=1),
                 effects=[Hold(hold_id="call_1", unit="tokens", purpose="work", amount=11)],
             )
         assert writer.state.notes == {}
@@ -155,9 +157,9 @@ async def test_an_append_is_waited_for_by_whoever_is_cancelled_meanwhile() -> No
     """Else its rows would come after those with which the turn is closed."""
     async with desk() as made:
         writer = made.writer
-        await writer.buffer(writer.public("session.status_running"))
+        await writer.buffer(SessionStatusRunning())
         made.store.gate.clear()
-        appending = asyncio.ensure_future(writer.append(writer.private("harness.note", name="n", value=1)))
+        appending = asyncio.ensure_future(writer.append(HarnessNote(name="n", value=1)))
         await made.store.is_asked.wait()
         appending.cancel()
         await anyio.lowlevel.checkpoint()

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from anthropic.types.beta.sessions import BetaManagedAgentsSessionEvent, BetaManagedAgentsStreamSessionEvents
 
 from parity.manifest import served_methods
-from remit.schema.events import EventType
+from remit.resources.session_kind import SESSION
 from remit.server.refused import endpoints
 from remit.server.routes import Route
 
@@ -61,12 +61,12 @@ _EMPTY_LISTS = tuple(
 _SPENDING = "what could spend outside the hold is refused by name: provider's tools, containers, MCP servers, fallbacks"
 
 PARTLY: Mapping[str, str] = {
-    "client.beta.agents.create": "`mcp_servers`, `skills`, `multiagent` and `mcp_toolset` are refused by name",
+    "client.beta.agents.create": "`skills`, `multiagent` and the policy `auto` are refused by name",
     "client.beta.agents.update": "as create",
     "client.beta.environments.create": "`self_hosted`, and packages other than of pip and npm, are refused by name",
     "client.beta.environments.update": "as create",
     "client.beta.sessions.create": "`vault_ids` and resources other than files are refused by name",
-    "client.beta.sessions.update": "`vault_ids` and `agent.mcp_servers` are refused by name",
+    "client.beta.sessions.update": "`vault_ids` is refused by name",
     "client.beta.sessions.resources.add": "files alone",
     "client.beta.sessions.resources.update": "repositories alone have a token to update, and they are refused by name",
     **dict.fromkeys(_EMPTY_LISTS, "always empty: nothing of the kind can be made here"),
@@ -96,14 +96,11 @@ def _methods(routes: tuple[Route, ...]) -> list[Requirement]:
 
 # ------------------------------------------------------------------------------------------------- events
 
-_MCP = "MCP servers are refused by name"
 _THREADS = "agents with several threads are refused by name (`multiagent`)"
 _RUNS = "workflow runs need `multiagent`, which is refused by name"
 
 EVENTS_REFUSED: Mapping[str, str] = {
     "user.tool_result": "self-hosted environments are refused by name",
-    "agent.mcp_tool_use": _MCP,
-    "agent.mcp_tool_result": _MCP,
     "agent.thread_message_received": _THREADS,
     "agent.thread_message_sent": _THREADS,
     "session.thread_created": _THREADS,
@@ -140,18 +137,19 @@ def event_id(type: str) -> str:
 def _events() -> list[Requirement]:
     found: list[Requirement] = []
     for type, member in event_types().items():
-        status: Status = "served"
-        note = EVENTS_REFUSED.get(type) or EVENTS_PARTLY.get(type, "")
-        if type in EVENTS_REFUSED:
-            status = "refused"
-        elif note:
-            status = "partly"
+        note = EVENTS_PARTLY.get(type, "")
+        status: Status = "partly" if note else "served"
+        if type not in SHOWN and type not in DELTAS:
+            status, note = "refused", EVENTS_REFUSED[type]
         verb = "is taken" if type.startswith(("user.", "system.")) else "is shown"
         found.append(Requirement(event_id(type), f"SDK, {member.__name__}", f"`{type}` {verb}", status, note))
     return found
 
 
-OWN_EVENTS = set(get_args(EventType)) - set(event_types())
+SHOWN = frozenset(row.type for row in SESSION.rows if row.visibility == "public")
+"""Every event that a session's log can hold."""
+DELTAS = frozenset({"event_start", "event_delta"})
+OWN_EVENTS = SHOWN - set(event_types())
 """Session events of Remit's own: docs/events.md."""
 
 

@@ -23,7 +23,6 @@ pytestmark = pytest.mark.anyio
 BY_METHOD = {one.method: one for one in endpoints()}
 REFUSED = sorted(refused_methods(routes()))
 AGENT_FIELDS: dict[str, Any] = {
-    "mcp_servers": [{"type": "url", "name": "m", "url": "https://mcp.test/"}],
     "multiagent": {"type": "coordinator", "agents": [{"type": "self"}]},
 }
 
@@ -84,11 +83,8 @@ async def test_what_an_event_would_need_is_refused_by_name(http: httpx2.AsyncCli
         event = {"type": type, "tool_use_id": "sevt_1", "content": []}
         answer = await http.post(f"/v1/sessions/{session['id']}/events", json={"events": [event]})
     else:
-        field = "mcp_servers" if "mcp" in type else "multiagent"
-        body = {"name": "a", "model": "scripted/inline", field: AGENT_FIELDS[field]}
+        body = {"name": "a", "model": "scripted/inline", **AGENT_FIELDS}
         answer = await http.post("/v1/agents", json=body)
     assert answer.status_code == 400
-    named = {"user.tool_result": "user.tool_result"}.get(
-        type, "mcp_servers" if "mcp" in type else "multiagent"
-    )
+    named = "user.tool_result" if type == "user.tool_result" else "multiagent"
     assert named in answer.json()["error"]["message"]

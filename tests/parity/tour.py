@@ -14,6 +14,7 @@ import httpx2
 from anthropic import AsyncAnthropic
 
 from api.whole import whole_platform
+from mcp_forge import serving_forge
 from parity.manifest import served_methods
 from parity.recording import Recorder, RecordingTransport
 from remit.server.app import App
@@ -66,9 +67,16 @@ def uses(name: str, **input: Any) -> dict[str, Any]:
 
 async def make_tour(folder: Path) -> Recorder:
     """The whole platform, its worker at work, and the SDK in front of it."""
-    async with whole_platform(
-        folder, prices=PRICES, scripts={"hello": HELLO}, evaluation_heartbeat_seconds=HEARTBEAT_SECONDS
-    ) as platform:
+    async with (
+        serving_forge() as forge,
+        whole_platform(
+            folder,
+            prices=PRICES,
+            scripts={"hello": HELLO},
+            evaluation_heartbeat_seconds=HEARTBEAT_SECONDS,
+            settings={"egress_private_hosts": ("127.0.0.1",), "egress_ports": (forge.port,)},
+        ) as platform,
+    ):
         assert isinstance(platform.asgi, App)
         work = asyncio.create_task(platform.worker.run())
         transport = RecordingTransport(platform.asgi)
@@ -77,7 +85,7 @@ async def make_tour(folder: Path) -> Recorder:
                 client = AsyncAnthropic(api_key="rk_one", base_url="http://remit", http_client=http)
                 recorder = Recorder(client, transport)
                 with anyio.fail_after(TOUR_SECONDS_MAX):
-                    await Tour(recorder, served_methods(platform.asgi.routes)).make()
+                    await Tour(recorder, served_methods(platform.asgi.routes), forge.url).make()
                 return recorder
         finally:
             work.cancel()
@@ -87,10 +95,11 @@ async def make_tour(folder: Path) -> Recorder:
 class Tour:
     """In the order of a newcomer's day."""
 
-    def __init__(self, recorder: Recorder, served: Collection[str]) -> None:
+    def __init__(self, recorder: Recorder, served: Collection[str], mcp_url: str) -> None:
         self._call = recorder.call
         self._refused = recorder.refused
         self._served = served
+        self._mcp_url = mcp_url
         self._agent_id = ""
         self._environment_id = ""
 
@@ -99,6 +108,7 @@ class Tour:
         await self.environments()
         for session in (
             self.tools,
+            self.mcp,
             self.outcome,
             self.interrupt,
             self.overload,
@@ -214,6 +224,35 @@ class Tour:
             await self._call("client.beta.sessions.delete", session_id)
             async for _ in events:
                 pass
+
+    async def mcp(self) -> None:
+        """A server of tools, one of which asks; then the session does without it."""
+        agent = await self._call(
+            "client.beta.agents.create",
+            name="smith",
+            model=MODEL,
+            tools=[{"type": "mcp_toolset", "mcp_server_name": "forge", "configs": [{"name": "add"}]}],
+            mcp_servers=[{"type": "url", "name": "forge", "url": self._mcp_url}],
+        )
+        network = {"type": "limited", "allow_mcp_servers": True}
+        environment = await self._call(
+            "client.beta.environments.create",
+            name="forge",
+            config={"type": "cloud", "networking": network},
+        )
+        session_id = (
+            await self._call("client.beta.sessions.create", agent=agent.id, environment_id=environment.id)
+        ).id
+        steps = script({"tool_uses": [uses("mcp__forge__add", a=1, b=2)]}, {"text": "Three."})
+        async with self.followed(session_id, steps) as events:
+            idle = await self.until_idle(events, "requires_action")
+            (use_id,) = idle.stop_reason.event_ids
+            await self.send(
+                session_id, {"type": "user.tool_confirmation", "tool_use_id": use_id, "result": "allow"}
+            )
+            await self.until_idle(events)
+        await self.listed(session_id)
+        await self._call("client.beta.sessions.update", session_id, agent={"tools": [], "mcp_servers": []})
 
     async def threads(self, session_id: str) -> None:
         path = "client.beta.sessions.threads"

@@ -12,9 +12,10 @@ from remit.gateway.workspace_stream import create_workspace_stream, workspace_st
 from remit.ids import Ids
 from remit.interfaces import SessionStore
 from remit.remits import accounts, reopening
-from remit.remits.events import Amount, Budget, GrantNote
+from remit.remits.events import Amount, Budget
 from remit.remits.money import format_usd
 from remit.stores.memory import MemorySessionStore
+from remit.streams.grants import GrantNote, grants_in, grants_out, opening_effects
 from remit.testing.clock import FakeClock
 from remit.values import (
     Append,
@@ -77,14 +78,14 @@ class Books:
     async def begin(self, budget: Budget, reserve: Amount) -> None:
         notes = accounts.remit_grants(REMIT, budget, reserve)
         await create_workspace_stream(self.store, PRINCIPAL)
-        await self._create(REMIT, "remit", None, accounts.opening_effects(notes))
+        await self._create(REMIT, "remit", None, opening_effects(notes))
         (lease,) = await self.store.claim("w", kinds=["remit"], lease_seconds=1e6, limit=1, stream_id=REMIT)
         self.epoch = lease.epoch
         await accounts.grant_from_workspace(self.store, PRINCIPAL, notes, REMIT)
-        await self._append(REMIT, accounts.grants_in(notes))
+        await self._append(REMIT, grants_in(notes))
         mine = accounts.session_grants(SESSION, await self.store.accounts(PRINCIPAL, REMIT))
-        await self._append(REMIT, accounts.grants_out(mine, SESSION))
-        effects = (*accounts.opening_effects(mine), *accounts.grants_in(mine))
+        await self._append(REMIT, grants_out(mine, SESSION))
+        effects = (*opening_effects(mine), *grants_in(mine))
         await self._create(SESSION, "session", REMIT, effects)
 
     async def reopen(self, budget: Budget, reserve: Amount, *, is_repeated: bool) -> None:
@@ -96,7 +97,7 @@ class Books:
         await self._append(REMIT, reopening.arriving(notes, own))
         own = await self.store.accounts(PRINCIPAL, REMIT)
         mine = reopening.reopened_session_grants(SESSION, self.reopened, own)
-        await self._append(REMIT, accounts.grants_out(mine, SESSION))
+        await self._append(REMIT, grants_out(mine, SESSION))
         for _ in range(1 + is_repeated):
             await self._continue(mine)
 

@@ -36,8 +36,8 @@ ENDPOINT = ModelEndpoint(name="server", base_url="http://127.0.0.1:9", headers={
 
 def failure_of(error: RemitError) -> ChildFailure:
     """As the session's log carries it to the remit."""
-    body = turn_failure(error)
-    return ChildFailure(event_id="sevt_1", reason=str(body["reason"]))
+    failed = turn_failure(error)
+    return ChildFailure(event_id="sevt_1", reason=failed.reason)
 
 
 def status(code: int, kind: str = "") -> ModelCallFailed:

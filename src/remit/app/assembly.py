@@ -260,7 +260,7 @@ class _Wiring:
     def tools(self) -> ToolSource:
         """All that agents may have."""
         servers = mcp_servers(self._settings, self._credentials, clock=self._clock, ids=self._ids)
-        tools = agent_tools(servers, web=self._web)
+        tools = agent_tools(servers, *self._parts.tools, web=self._web)
         return ObservedTools(tools, metrics=self._metrics, tracer=self._tracer, clock=self._clock)
 
     def _remit_handler(self) -> RemitHandler:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 
 import httpx2
 
@@ -12,8 +11,10 @@ from remit.clock import Clock
 from remit.config import Settings
 from remit.egress.bindings import Place, parse_place
 from remit.egress.policy import normalize_host
+from remit.egress.scrubbing import Scrubber
 from remit.ids import Ids
 from remit.interfaces import CredentialSource, ToolSession
+from remit.toolsets.mcp.limits import Authorization
 from remit.toolsets.mcp.servers import McpServers
 from remit.toolsets.web.fetching import Gate, host_of, port_of
 from remit.values import Credential
@@ -22,7 +23,7 @@ from remit.values import Credential
 def mcp_servers(settings: Settings, credentials: CredentialSource, *, clock: Clock, ids: Ids) -> McpServers:
     """A source of the tools of agents' MCP servers."""
 
-    async def authorize(session: ToolSession, url: str) -> Mapping[str, str]:
+    async def authorize(session: ToolSession, url: str) -> Authorization:
         """The operator's credentials for the server's place, as sandboxes of this environment have them."""
         target = httpx2.URL(url)
         place = Place(
@@ -32,11 +33,16 @@ def mcp_servers(settings: Settings, credentials: CredentialSource, *, clock: Clo
             session.workspace_id, session.environment_id, session.session_id
         )
         headers: dict[str, str] = {}
+        secrets: list[bytes] = []
         for one in found:
             header = _header(one)
             if header is not None and place in map(parse_place, one.places):
                 headers.setdefault(*header)
-        return headers
+                secrets.append(one.secret.reveal().encode())
+        if not headers:
+            return Authorization()
+        scrubber = Scrubber(secrets)
+        return Authorization(headers=headers, clean=lambda content: scrubber.clean(content)[0])
 
     return McpServers(gate=Gate(make_judge(settings)), authorize=authorize, clock=clock, ids=ids)
 

@@ -23,6 +23,7 @@ from remit.interfaces import (
     SandboxProvider,
     SessionStore,
     StreamHandler,
+    ToolSource,
 )
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
 from remit.server.services import Services
@@ -55,6 +56,8 @@ class Parts:
     prices: Prices
     harnesses: Sequence[Harness] = (BuiltInLoop(),)
     more_streams: Sequence[MoreStreams] = ()
+    tools: Sequence[ToolSource] = ()
+    """Beside those that every platform has."""
     retries: RetrySettings = field(default_factory=RetrySettings)
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS
     metrics: Metrics = field(default_factory=Metrics)

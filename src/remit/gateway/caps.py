@@ -18,6 +18,7 @@ import structlog
 
 from remit.clock import Clock, rfc3339
 from remit.errors import HoldRefused, NotFound, SequenceConflict
+from remit.gateway.workspace_rows import CapChanged, CapHeld, CapSettled
 from remit.gateway.workspace_stream import create_workspace_stream, workspace_stream_id
 from remit.interfaces import CallRecorder, SessionStore
 from remit.ledger.accounts import describe_amount
@@ -31,8 +32,6 @@ from remit.values import (
     Effect,
     Hold,
     HoldRow,
-    JsonObject,
-    NewEvent,
     OpenAccount,
     Principal,
     Purpose,
@@ -43,7 +42,6 @@ from remit.values import (
 
 log = structlog.get_logger(__name__)
 
-HELD, SETTLED, CHANGED = "cap.held", "cap.settled", "cap.changed"
 ATTEMPTS_MAX = 20
 LOOK_AFTER_SECONDS = 60.0
 """How soon somebody looks whether the call behind a hold has ended."""
@@ -101,14 +99,16 @@ class Caps:
         effects.append(SetCap(unit=unit, purpose=purposes[0], cap=amount))
         effects.append(SetCap(unit=unit, purpose=purposes[1], cap=now))
         head = await self._store.head(principal, stream_id)
-        body: JsonObject = {
-            "subject": name.subject,
-            "period": name.period,
-            "unit": unit,
-            "amount": amount,
-            "actor": principal.actor,
-        }
-        event = _event(CHANGED, f"wevt_cap_{head.seq}_{name.subject}_{name.period}_{unit}", body)
+        event_id = f"wevt_cap_{head.seq}_{name.subject}_{name.period}_{unit}"
+        changed = CapChanged(
+            id=event_id,
+            subject=name.subject,
+            period=name.period,
+            unit=unit,
+            amount=amount,
+            actor=principal.actor,
+        )
+        event = changed.as_row(key=event_id)
         append = Append(stream_id=stream_id, expected_seq=head.seq, events=(event,), effects=tuple(effects))
         try:
             await self._store.append(principal, append)
@@ -140,17 +140,18 @@ class Caps:
             )
             head = await self._store.head(principal, workspace_stream_id(principal))
             opening = await self._unopened(principal, caps)
-            body: JsonObject = {
-                "call_id": hold_id,
-                "stream_id": stream_id,
-                "actor": principal.payer,
-                "holds": [msgspec.to_builtins(hold) for hold in holds],
-            }
+            held = CapHeld(
+                id=f"wevt_{hold_id}_cap",
+                call_id=hold_id,
+                stream_id=stream_id,
+                actor=principal.payer,
+                holds=[msgspec.to_builtins(hold) for hold in holds],
+            )
             append = Append(
                 stream_id=workspace_stream_id(principal),
                 # A new period takes the cap as it stands: nobody may change that in between.
                 expected_seq=head.seq if opening else None,
-                events=(_event(HELD, f"wevt_{hold_id}_cap", body),),
+                events=(held.as_row(key=held.id),),
                 effects=(*opening, *holds),
                 wake_at_us=self._clock.now_us() + int(LOOK_AFTER_SECONDS * 1_000_000),
             )
@@ -200,7 +201,8 @@ class Caps:
             for hold in holds
             if (settle := real[hold.unit])
         )
-        event = _event(SETTLED, f"wevt_{hold_id}_cap_end", {"call_id": hold_id})
+        settled = CapSettled(id=f"wevt_{hold_id}_cap_end", call_id=hold_id)
+        event = settled.as_row(key=settled.id)
         try:
             await self._store.append(
                 principal,
@@ -259,13 +261,3 @@ class _CappedRecorder:
 
     def delta(self, attempt: CallAttempt, text: str) -> None:
         self._recorder.delta(attempt, text)
-
-
-def _event(type: str, event_id: str, body: JsonObject) -> NewEvent:
-    return NewEvent(
-        event_id=event_id,
-        type=type,
-        visibility="private",
-        body=msgspec.json.encode({"id": event_id, "type": type, **body}),
-        key=event_id,
-    )

@@ -16,10 +16,12 @@ from typing import cast
 import anyio
 import msgspec
 import structlog
+from msgspec import UNSET, UnsetType
 
 from remit.clock import Clock
 from remit.errors import Conflict, ModelCallFailed, NotFound, SequenceConflict
 from remit.gateway.gateway import Gateway, OnDelta
+from remit.gateway.workspace_rows import DirectCallEnded, DirectCallStarted
 from remit.gateway.workspace_stream import create_workspace_stream, workspace_stream_id
 from remit.ids import Ids
 from remit.interfaces import SessionStore
@@ -32,7 +34,6 @@ from remit.values import (
     JsonObject,
     ModelRequest,
     ModelResponse,
-    NewEvent,
     Principal,
     Purpose,
     Settle,
@@ -41,7 +42,6 @@ from remit.values import (
 
 log = structlog.get_logger(__name__)
 
-STARTED, ENDED = "model.started", "model.ended"
 ATTEMPTS_PER_KEY_MAX = 64
 ANSWER_BYTES_KEPT_MAX = 1 << 20
 """A larger answer is not kept to be given again under its key."""
@@ -231,24 +231,25 @@ class _Recorder:
     async def started(self, attempt: CallAttempt) -> None:
         self._attempts += 1
         self._under_way.add(attempt.call_id)
-        body: JsonObject = {
-            "call_id": attempt.call_id,
-            "number": attempt.number,
-            "model": attempt.request.model,
-            "served_model": attempt.served_model,
-            "provider": attempt.provider,
-            "actor": self._principal.actor,
-            "server": self._server,
-            "request_digest": self._request_digest,
-            "max_tokens": attempt.request.max_tokens,
-            "purpose": self.purpose,
-            "dropped": list(attempt.dropped),
-            "holds": [_plain(hold) for hold in attempt.holds],
-        }
         event_id = self._start_id(self._attempts)
+        started = DirectCallStarted(
+            id=event_id,
+            call_id=attempt.call_id,
+            number=attempt.number,
+            model=attempt.request.model,
+            served_model=attempt.served_model,
+            provider=attempt.provider,
+            actor=self._principal.actor,
+            server=self._server,
+            request_digest=self._request_digest,
+            max_tokens=attempt.request.max_tokens,
+            purpose=self.purpose,
+            dropped=list(attempt.dropped),
+            holds=[_plain(hold) for hold in attempt.holds],
+        )
         append = Append(
             stream_id=self._stream_id,
-            events=(_private(STARTED, event_id, body),),
+            events=(started.as_row(key=event_id),),
             effects=attempt.holds,
             wake_at_us=self._clock.now_us() + int(LOOK_AFTER_SECONDS * 1_000_000),
         )
@@ -266,27 +267,29 @@ class _Recorder:
 
     async def finished(self, attempt: CallAttempt, ended: CallEnded) -> None:
         response = ended.response
-        body: JsonObject = {
-            "call_id": attempt.call_id,
-            "number": attempt.number,
-            "served_model": attempt.served_model,
-            "model": response.model if response is not None else attempt.request.model,
-            "stop_reason": response.stop_reason if response is not None else None,
-            "error_reason": ended.error_reason,
-            "error_message": ended.error_message,
-            "will_retry": ended.will_retry,
-            "is_assumed": ended.is_assumed,
-            "is_overrun": ended.is_overrun,
-            "cost_nano_usd": ended.cost_nano_usd,
-            "usage": _plain(ended.usage),
-        }
-        if ended.provider_request_id is not None:
-            body["provider_request_id"] = ended.provider_request_id
+        kept: JsonObject | UnsetType | None = UNSET
         if self._keeps_answer and response is not None:
-            kept = _plain(response)
-            body["response"] = kept if len(msgspec.json.encode(kept)) <= ANSWER_BYTES_KEPT_MAX else None
+            whole = _plain(response)
+            kept = whole if len(msgspec.json.encode(whole)) <= ANSWER_BYTES_KEPT_MAX else None
+        end = DirectCallEnded(
+            id=_end_id(attempt.call_id),
+            call_id=attempt.call_id,
+            number=attempt.number,
+            served_model=attempt.served_model,
+            model=response.model if response is not None else attempt.request.model,
+            stop_reason=response.stop_reason if response is not None else None,
+            error_reason=ended.error_reason,
+            error_message=ended.error_message,
+            will_retry=ended.will_retry,
+            is_assumed=ended.is_assumed,
+            is_overrun=ended.is_overrun,
+            cost_nano_usd=ended.cost_nano_usd,
+            usage=ended.usage,
+            provider_request_id=UNSET if ended.provider_request_id is None else ended.provider_request_id,
+            response=kept,
+        )
         try:
-            await append_end(self._store, self._principal, attempt.call_id, body, ended.settlements)
+            await append_end(self._store, self._principal, end, ended.settlements)
         finally:
             self._under_way.discard(attempt.call_id)
         self.last_end = ended
@@ -309,14 +312,10 @@ class _Recorder:
 
 
 async def append_end(
-    store: SessionStore,
-    principal: Principal,
-    call_id: str,
-    body: JsonObject,
-    settlements: Sequence[Settle],
+    store: SessionStore, principal: Principal, end: DirectCallEnded, settlements: Sequence[Settle]
 ) -> None:
     """The end of a call with its settlements; the second of two is a duplicate, and nothing is done."""
-    event = _private(ENDED, _end_id(call_id), body)
+    event = end.as_row(key=end.id)
     append = Append(stream_id=workspace_stream_id(principal), events=(event,), effects=tuple(settlements))
     await store.append(principal, append)
 
@@ -328,34 +327,23 @@ async def settle_abandoned(store: SessionStore, principal: Principal, holds: Seq
         by_call.setdefault(hold.hold_id, []).append(hold)
     for call_id, held in by_call.items():
         dollars = [hold.amount for hold in held if hold.unit == "nano_usd"]
-        body: JsonObject = {
-            "call_id": call_id,
-            "error_reason": "lost",
-            "error_message": "the process that made the call is gone",
-            "will_retry": False,
-            "is_assumed": True,
-            "is_overrun": False,
-            "cost_nano_usd": dollars[0] if dollars else None,
-        }
+        end = DirectCallEnded(
+            id=_end_id(call_id),
+            call_id=call_id,
+            error_reason="lost",
+            error_message="the process that made the call is gone",
+            is_assumed=True,
+            cost_nano_usd=dollars[0] if dollars else None,
+        )
         settlements = [
             Settle(hold_id=call_id, unit=hold.unit, amount=hold.amount, is_assumed=True) for hold in held
         ]
-        await append_end(store, principal, call_id, body, settlements)
+        await append_end(store, principal, end, settlements)
         log.warning("model_call_lost", workspace_id=principal.workspace_id, call_id=call_id)
 
 
 def _end_id(call_id: str) -> str:
     return f"wevt_{call_id}_end"
-
-
-def _private(type: str, event_id: str, body: JsonObject) -> NewEvent:
-    return NewEvent(
-        event_id=event_id,
-        type=type,
-        visibility="private",
-        body=msgspec.json.encode({"id": event_id, "type": type, **body}),
-        key=event_id,
-    )
 
 
 def _name(key: str) -> str:

@@ -22,12 +22,12 @@ from remit.ledger.accounts import CORRECTION
 from remit.ledger.caps import is_cap
 from remit.ledger.exports import Charged, Entry, UsedInSpan
 from remit.ledger.prices import cost
+from remit.session.rows import CallReconciled
 from remit.values import (
     Append,
     Correct,
     HoldRow,
     JsonObject,
-    NewEvent,
     Page,
     Principal,
     StreamFilter,
@@ -36,7 +36,6 @@ from remit.values import (
     Value,
 )
 
-RECONCILED = "call.reconciled"
 PAGE_LIMIT = 200
 END_ROWS_MAX = 2_000
 """Behind a call's start its end is looked for in so many rows."""
@@ -234,22 +233,15 @@ class Reconciliation:
         key: str,
     ) -> None:
         event_id = f"wevt_{key}_reconciled"
-        body: JsonObject = {
-            "id": event_id,
-            "type": RECONCILED,
-            "call_id": correction.call.call_id,
-            "stream_id": correction.call.stream_id,
-            "actor": principal.actor,
-            "how": correction.how,
-            "real": cast("JsonObject", correction.real),
-        }
-        event = NewEvent(
-            event_id=event_id,
-            type=RECONCILED,
-            visibility="private",
-            body=msgspec.json.encode(body),
-            key=event_id,
+        reconciled = CallReconciled(
+            id=event_id,
+            call_id=correction.call.call_id,
+            stream_id=correction.call.stream_id,
+            actor=principal.actor,
+            how=correction.how,
+            real=cast("JsonObject", correction.real),
         )
+        event = reconciled.as_row(key=event_id)
         await self._store.append(
             principal, Append(stream_id=stream_id, events=(event,), effects=tuple(effects))
         )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import msgspec
+from msgspec import UNSET
 
 from remit.errors import RemitError, SandboxLost, SandboxUnavailable, VerifierUnavailable
 from remit.orchestrator.background import in_background
@@ -28,9 +29,14 @@ from remit.resources.session_kind import SessionWriter
 from remit.session import events
 from remit.session.reporting import evaluated_report
 from remit.session.state import Outcome, SessionState
+from remit.session.turn_rows import (
+    OutcomeEvaluationEnd,
+    OutcomeEvaluationOngoing,
+    OutcomeEvaluationStart,
+    OutcomeVerified,
+)
 from remit.streams.children import ChildEvaluation, to_parent
-from remit.streams.rows import Draft
-from remit.values import JsonObject, JsonValue, Verdict, VerifyRequest
+from remit.values import JsonObject, Verdict, VerifyRequest
 from remit.verifiers.composition import Verifiers
 from remit.verifiers.output import shorten
 
@@ -64,7 +70,7 @@ class Evaluation:
         outcome = writer.state.outcome
         assert outcome is not None
         if outcome.evaluation_start_id is None:
-            await writer.append(self._span(writer, "start", outcome))
+            await writer.append(OutcomeEvaluationStart(outcome_id=outcome.id, iteration=outcome.iteration))
         recorder = SessionRecorder(writer, use="grader")
         async with in_background(self._heartbeat(writer, outcome)):
             verdicts, failure = await self._judge(writer, outcome, recorder)
@@ -129,26 +135,27 @@ class Evaluation:
         else:
             result = "max_iterations_reached" if is_last else "needs_revision"
             explanation = _why_not([verdict for verdict in verdicts if not verdict.passed])
-        fields: JsonObject = {
-            "outcome_id": outcome.id,
-            "verification_id": outcome.evaluation_start_id,
-            "iteration": outcome.iteration,
-            "result": result,
-            "verdicts": [cast("JsonValue", msgspec.to_builtins(verdict)) for verdict in verdicts],
-        }
         # After the last iteration the wire gives the agent one turn to acknowledge; work for a parent needs none.
-        if result == "needs_revision" or (
+        is_told = result == "needs_revision" or (
             result == "max_iterations_reached" and not writer.state.parent_stream_id
-        ):
-            fields["feedback"] = feedback(verdicts, is_last=is_last)
-        end = writer.public(
-            "span.outcome_evaluation_end",
+        )
+        verified = OutcomeVerified(
             outcome_id=outcome.id,
-            outcome_evaluation_start_id=outcome.evaluation_start_id or "",
+            verification_id=outcome.evaluation_start_id,
             iteration=outcome.iteration,
             result=result,
-            explanation=explanation,
-            usage=events.model_usage(recorder.usage),
+            verdicts=[cast("JsonObject", msgspec.to_builtins(verdict)) for verdict in verdicts],
+            feedback=feedback(verdicts, is_last=is_last) if is_told else UNSET,
+        )
+        end = writer.new(
+            OutcomeEvaluationEnd(
+                outcome_id=outcome.id,
+                outcome_evaluation_start_id=outcome.evaluation_start_id or "",
+                iteration=outcome.iteration,
+                result=result,
+                explanation=explanation,
+                usage=events.model_usage(recorder.usage),
+            )
         )
         state = writer.state
         report = evaluated_report(
@@ -164,7 +171,7 @@ class Evaluation:
             ),
         )
         await writer.append(
-            writer.private("outcome.verified", **fields),
+            verified,
             end,
             outbox=to_parent(state.parent_stream_id, report, end.event_id, writer.ids),
         )
@@ -172,13 +179,7 @@ class Evaluation:
     async def _heartbeat(self, writer: SessionWriter, outcome: Outcome) -> None:
         while True:
             await writer.clock.sleep(self._heartbeat_seconds)
-            await writer.append(self._span(writer, "ongoing", outcome))
-
-    @staticmethod
-    def _span(writer: SessionWriter, phase: str, outcome: Outcome) -> Draft:
-        return writer.public(
-            f"span.outcome_evaluation_{phase}", outcome_id=outcome.id, iteration=outcome.iteration
-        )
+            await writer.append(OutcomeEvaluationOngoing(outcome_id=outcome.id, iteration=outcome.iteration))
 
 
 def outcome_verifiers(event: JsonObject, *, default_model: str) -> list[JsonObject]:

@@ -32,13 +32,21 @@ from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.session_files import load_outputs
 from remit.resources.session_kind import SessionWriter
 from remit.resources.session_resources import uploads_tree
+from remit.session.machine_rows import (
+    PackagesInstalled,
+    PackagesInstalling,
+    SandboxReleased,
+    SandboxStarted,
+    SessionSandboxLost,
+)
+from remit.session.rows import WaitBegan
 from remit.session.state import SessionState
+from remit.streams.rows import NewRow
 from remit.values import (
     UPLOADS,
     Credential,
     JsonObject,
     JsonValue,
-    NewEvent,
     ReadOnlyTree,
     SandboxSpec,
     Tree,
@@ -130,8 +138,7 @@ class HeldSandboxes:
         workspace_id, session_id = writer.principal.workspace_id, writer.stream_id
         if not self.berths.try_take(session_id):
             await writer.append(
-                writer.private(
-                    "wait.began",
+                WaitBegan(
                     what="sandbox",
                     limit=f"the limit of live sandboxes ({self.berths.most})",
                     ahead=self.berths.waiting,
@@ -181,13 +188,12 @@ class HeldSandboxes:
         capabilities = self.provider.capabilities()
         try:
             await writer.append(
-                writer.private(
-                    "sandbox.started",
+                SandboxStarted(
                     sandbox_id=sandbox.id,
                     key=sandbox.key,
                     provider=capabilities.provider,
                     isolation=capabilities.isolation,
-                    not_held=list[JsonValue](capabilities.missing_walls),
+                    not_held=list(capabilities.missing_walls),
                     image_digest=image.digest,
                     tree_digest=digest,
                     network=network.mode,
@@ -246,8 +252,7 @@ class HeldSandboxes:
             self._not_installed[writer.stream_id] = error.message
             raise PackagesNotInstalled(error.message) from error
         await writer.append(
-            writer.private(
-                "packages.installed",
+            PackagesInstalled(
                 tree_digest=layer.tree_digest,
                 packages=cast("JsonObject", layer.packages),
                 image_digest=layer.image_digest,
@@ -262,7 +267,7 @@ class HeldSandboxes:
         chains = toolchains(writer.state.created)
         if not await self._installer.has(writer.principal, packages, chains):
             shown: JsonObject = {source: list[JsonValue](names) for source, names in packages.items()}
-            await writer.append(writer.public("session.packages_installing", packages=shown))
+            await writer.append(PackagesInstalling(packages=shown))
         return await self._installer.layer(writer.principal, writer.stream_id, packages, chains)
 
     async def remount(self, writer: SessionWriter) -> None:
@@ -333,8 +338,7 @@ class HeldSandboxes:
             restored = {"tree_digest": digest, "taken_at": None}
         uses: list[JsonValue] = [use_id for _, use_id in state.changes_since_snapshot]
         await writer.append(
-            writer.public(
-                "session.sandbox_lost",
+            SessionSandboxLost(
                 reason=loss.message,
                 cause=loss.code or "died",
                 restored_from=restored,
@@ -359,7 +363,7 @@ class HeldSandboxes:
         state = writer.state
         return state.snapshot.tree_digest if state.snapshot is not None else input_tree_digest(state.created)
 
-    def unsaid(self, writer: SessionWriter) -> Sequence[NewEvent]:
+    def unsaid(self, writer: SessionWriter) -> Sequence[NewRow]:
         """What the next append that begins or ends something takes along, see `HeldTrees.unsaid`."""
         held = self._held.get(writer.stream_id)
         return () if held is None else self._trees.unsaid(writer, held)
@@ -382,7 +386,7 @@ class HeldSandboxes:
             return
         await writer.append(
             *self.unsaid(writer),
-            writer.private("sandbox.released", sandbox_id=sandbox.id, tree_digest=digest),
+            SandboxReleased(sandbox_id=sandbox.id, tree_digest=digest),
         )
         await self.drop(writer.stream_id)
 

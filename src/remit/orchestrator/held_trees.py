@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from remit.clock import Clock, rfc3339
 from remit.errors import SandboxLost, SandboxRefused
@@ -17,10 +19,10 @@ from remit.resources.files import Files
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.session_files import OUTPUTS, add_outputs, load_outputs, remove_outputs
 from remit.resources.session_kind import SessionWriter
+from remit.session.machine_rows import CredentialsUsed, ServicesSeen, SnapshotTaken
+from remit.streams.rows import NewRow
 from remit.values import (
     JsonObject,
-    JsonValue,
-    NewEvent,
     ReadOnlyTree,
     Tree,
 )
@@ -47,7 +49,7 @@ class Held:
     """The last snapshot's, to spare hashing what did not change."""
     outputs: Tree = EMPTY_TREE
     """The same of what is handed over."""
-    taken: JsonObject | None = None
+    taken: SnapshotTaken | None = None
     """The row of the last snapshot of this sandbox, once it is durable."""
     unchanged_seq: int = 0
     """Up to this row the working tree was still as in that snapshot."""
@@ -102,24 +104,24 @@ class HeldTrees:
             )
             held.tree, held.outputs = stored.tree, outputs
             held.taken = None
-            taken: JsonObject = {
-                "tree_digest": digest,
-                "outputs_digest": stored.outputs_digest if outputs.entries else None,
-                "outputs_unlisted": unlisted,
-                "sandbox_id": held.sandbox.id,
-                "covers_seq": covers_seq,
-                "files": stored.files,
-                "bytes": stored.new_bytes,
-                "taken_at": rfc3339(self._clock.now_us()),
-            }
-            if left_out := _left_out(stored.tree, outputs):
-                taken["left_out"] = left_out
-            await writer.append(writer.private("snapshot.taken", **taken))
+            left_out = _left_out(stored.tree, outputs)
+            taken = SnapshotTaken(
+                tree_digest=digest,
+                outputs_digest=stored.outputs_digest if outputs.entries else None,
+                outputs_unlisted=unlisted,
+                sandbox_id=held.sandbox.id,
+                covers_seq=covers_seq,
+                files=stored.files,
+                bytes=stored.new_bytes,
+                taken_at=rfc3339(self._clock.now_us()),
+                left_out=left_out if left_out else UNSET,
+            )
+            await writer.append(taken)
             held.taken = taken
             await remove_outputs(shown, writer.principal, writer.stream_id, before=before, after=outputs)
             return digest
 
-    def unsaid(self, writer: SessionWriter, held: Held) -> Sequence[NewEvent]:
+    def unsaid(self, writer: SessionWriter, held: Held) -> Sequence[NewRow]:
         """The row of a snapshot that found the working tree as it was; it costs no append of its own, but goes with the
         next one that begins or ends something."""
         last = writer.state.snapshot
@@ -127,7 +129,7 @@ class HeldTrees:
             return ()
         if not writer.state.changes_since_snapshot:
             return ()
-        return (writer.private("snapshot.taken", **{**held.taken, "covers_seq": held.unchanged_seq}),)
+        return (replace(held.taken, covers_seq=held.unchanged_seq),)
 
     async def _store(self, writer: SessionWriter, held: Held, tree: Tree, outputs: Tree) -> _Stored:
         """Both trees with all their files as blobs that the session needs."""
@@ -163,24 +165,24 @@ class HeldTrees:
         services = await sandbox.services()
         seen: list[JsonObject] = [{"port": one.port, "command": one.command} for one in services]
         if seen != writer.state.services:
-            await writer.append(writer.private("services.seen", services=list[JsonValue](seen)))
+            await writer.append(ServicesSeen(services=seen))
 
     async def _tell_of_credentials(self, writer: SessionWriter, sandbox: Sandbox) -> None:
         """People can read which were used, and where."""
         if uses := sandbox.take_credential_uses():
-            shown: list[JsonValue] = [msgspec.to_builtins(use) for use in uses]
-            await writer.append(writer.public("session.credentials_used", credentials=shown))
+            shown: list[JsonObject] = [msgspec.to_builtins(use) for use in uses]
+            await writer.append(CredentialsUsed(credentials=shown))
 
 
-def _left_out(*trees: Tree) -> list[JsonValue]:
+def _left_out(*trees: Tree) -> list[JsonObject]:
     """What no snapshot can hold, with the reason: whoever goes on from this one is told that it is gone."""
-    shown: list[JsonValue] = [
+    shown: list[JsonObject] = [
         {"path": one.path[:LEFT_OUT_CHARACTERS_MAX], "why": one.why}
         for tree in trees
         for one in tree.left_out
     ]
     more = sum(tree.left_out_more for tree in trees) + len(shown[LEFT_OUT_NAMED_MAX:])
-    rest: list[JsonValue] = [{"path": "…", "why": f"and {more:,} more"}] if more else []
+    rest: list[JsonObject] = [{"path": "…", "why": f"and {more:,} more"}] if more else []
     return [*shown[:LEFT_OUT_NAMED_MAX], *rest]
 
 

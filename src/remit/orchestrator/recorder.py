@@ -7,25 +7,39 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from remit.orchestrator.session_errors import error_body
 from remit.resources.session_kind import SessionWriter
 from remit.schema.tool_kinds import BUILTIN
 from remit.session import events
-from remit.session.events import thread_of
+from remit.session.events import of_thread
+from remit.session.rows import (
+    SessionError,
+    SessionStatusRescheduled,
+    SessionStatusRunning,
+    ThreadStatusRescheduled,
+    ThreadStatusRunning,
+    WaitBegan,
+)
 from remit.session.sendable import distinct_uses
 from remit.session.state import add_usage
-from remit.session.turn_rows import ModelStarted
-from remit.streams.rows import Draft
+from remit.session.turn_rows import (
+    AgentSaid,
+    AgentThought,
+    ModelEnded,
+    ModelRequestEnd,
+    ModelRequestStart,
+    ModelStarted,
+)
+from remit.streams.rows import NewRow, RowBody
 from remit.values import (
     Account,
     CallAttempt,
     CallEnded,
     Hold,
     JsonObject,
-    JsonValue,
     ModelRequest,
-    NewEvent,
     Purpose,
     Settle,
     Tool,
@@ -63,13 +77,12 @@ class SessionRecorder:
         return [account for account in accounts if account.purpose == self.purpose]
 
     async def waits(self, limit: str, ahead: int) -> None:
-        await self._writer.append(self._writer.private("wait.began", what="model", limit=limit, ahead=ahead))
+        await self._writer.append(WaitBegan(what="model", limit=limit, ahead=ahead))
 
     async def started(self, attempt: CallAttempt) -> None:
         writer = self._writer
-        new: list[NewEvent | Draft] = [
-            writer.private(
-                "model.started",
+        new: list[NewRow] = [
+            ModelStarted(
                 call_id=attempt.call_id,
                 number=attempt.number,
                 model=attempt.request.model,
@@ -80,17 +93,17 @@ class SessionRecorder:
                 max_tokens=attempt.request.max_tokens,
                 purpose=self.purpose,
                 use=self._use,
-                holds=[cast("JsonValue", msgspec.to_builtins(hold)) for hold in attempt.holds],
+                holds=[cast("JsonObject", msgspec.to_builtins(hold)) for hold in attempt.holds],
             )
         ]
         if self._speaks and not self._span_id:
-            span = writer.public("span.model_request_start")
+            span = writer.new(ModelRequestStart())
             self._span_id = span.event_id
             new.append(span)
         elif self._speaks:
             new += [
-                writer.public("session.status_running"),
-                writer.public("session.thread_status_running", **thread_of(writer.state)),
+                SessionStatusRunning(),
+                of_thread(ThreadStatusRunning, writer.state),
             ]
         self._thinking_id = writer.ids.new("sevt")
         self._message_id = writer.ids.new("sevt")
@@ -100,49 +113,46 @@ class SessionRecorder:
     async def finished(self, attempt: CallAttempt, ended: CallEnded) -> None:
         writer = self._writer
         response = ended.response
-        fields: dict[str, JsonValue] = {
-            "call_id": attempt.call_id,
-            "number": attempt.number,
-            "error_reason": ended.error_reason,
-            "error_message": ended.error_message,
-            "will_retry": ended.will_retry,
-            "is_assumed": ended.is_assumed,
-            "is_overrun": ended.is_overrun,
-            "cost_nano_usd": ended.cost_nano_usd,
-            "usage": cast("JsonValue", msgspec.to_builtins(ended.usage)),
-            # A route may serve another model than the one named: that is another agent.
-            "model": response.model if response else attempt.served_model or attempt.request.model,
-            "served_model": attempt.served_model,
-        }
-        if ended.provider_request_id is not None:
-            fields["provider_request_id"] = ended.provider_request_id
-        if ended.will_retry:
-            fields["pause_seconds"] = ended.pause_seconds
-        speech: list[Draft] = []
+        content: list[JsonObject] | UnsetType = UNSET
+        speech: list[RowBody] = []
+        tool_use_ids: dict[str, str] | UnsetType = UNSET
         if response is not None:
-            content = distinct_uses(response.content)
-            fields |= {
-                "content": list[JsonValue](content),
-                "stop_reason": response.stop_reason,
-                "stop_details": response.stop_details,
-                "provider_id": response.provider_id,
-            }
+            content = list(distinct_uses(response.content))
             if self._speaks:
                 speech, tool_use_ids = self._speak(content)
-                fields["tool_use_ids"] = cast("JsonValue", tool_use_ids)
+        row = ModelEnded(
+            call_id=attempt.call_id,
+            number=attempt.number,
+            error_reason=ended.error_reason,
+            error_message=ended.error_message,
+            will_retry=ended.will_retry,
+            is_assumed=ended.is_assumed,
+            is_overrun=ended.is_overrun,
+            cost_nano_usd=ended.cost_nano_usd,
+            usage=ended.usage,
+            # A route may serve another model than the one named: that is another agent.
+            model=response.model if response else attempt.served_model or attempt.request.model,
+            served_model=attempt.served_model,
+            provider_request_id=UNSET if ended.provider_request_id is None else ended.provider_request_id,
+            pause_seconds=ended.pause_seconds if ended.will_retry else UNSET,
+            content=content,
+            stop_reason=UNSET if response is None else response.stop_reason,
+            stop_details=UNSET if response is None else response.stop_details,
+            provider_id=UNSET if response is None else response.provider_id,
+            tool_use_ids=tool_use_ids,
+        )
         self.usage = add_usage(self.usage, ended.usage)
-        new = [writer.private("model.ended", **fields), *speech]
+        new: list[NewRow] = [row, *speech]
         if self._speaks and ended.will_retry:
             error = error_body(ended.error_reason, ended.error_message, "retrying")
             new += [
-                writer.public("session.error", error=error),
-                writer.public("session.thread_status_rescheduled", **thread_of(writer.state)),
-                writer.public("session.status_rescheduled"),
+                SessionError(error=error),
+                of_thread(ThreadStatusRescheduled, writer.state),
+                SessionStatusRescheduled(),
             ]
         elif self._speaks:
             new.append(
-                writer.public(
-                    "span.model_request_end",
+                ModelRequestEnd(
                     model_request_start_id=self._span_id,
                     is_error=response is None,
                     model_usage=events.model_usage(ended.usage),
@@ -177,16 +187,16 @@ class SessionRecorder:
     def _live(self, type: str, frame: JsonObject) -> None:
         self._writer.live(type, msgspec.json.encode(frame), thread_id=self._writer.state.thread_id)
 
-    def _speak(self, content: Sequence[JsonObject]) -> tuple[list[Draft], dict[str, str]]:
+    def _speak(self, content: Sequence[JsonObject]) -> tuple[list[RowBody], dict[str, str]]:
         """The public events of a response, and the event id of each tool use by the model's id."""
-        speech: list[Draft] = []
+        speech: list[RowBody] = []
         tool_use_ids: dict[str, str] = {}
         text = "".join(str(block["text"]) for block in content if block["type"] == "text")
         if any(block["type"] in ("thinking", "redacted_thinking") for block in content):
-            speech.append(Draft(event_id=self._thinking_id, type="agent.thinking", fields={}))
+            speech.append(AgentThought(id=self._thinking_id))
         if text:
             block: JsonObject = {"type": "text", "text": text}
-            speech.append(Draft(event_id=self._message_id, type="agent.message", fields={"content": [block]}))
+            speech.append(AgentSaid(id=self._message_id, content=[block]))
         for block in content:
             if block["type"] == "tool_use":
                 event = self._tool_use(block)
@@ -194,18 +204,18 @@ class SessionRecorder:
                 speech.append(event)
         return speech, tool_use_ids
 
-    def _tool_use(self, block: JsonObject) -> Draft:
+    def _tool_use(self, block: JsonObject) -> RowBody:
         name, input = str(block["name"]), block["input"]
         tool = self._tools.get(name)
         if tool is None:
-            return self._writer.public(BUILTIN.use_type, name=name, input=input, evaluated_permission="deny")
+            return self._writer.row(BUILTIN.use_type, name=name, input=input, evaluated_permission="deny")
         fields: JsonObject = {"name": name, **tool.use_fields, "input": input}
         if tool.permission == "off":
             fields["evaluated_permission"] = "deny"
         elif not tool.kind.is_client:
             fields["evaluated_permission"] = tool.permission
             fields["evaluation"] = {"type": f"always_{tool.permission}"}
-        return self._writer.public(tool.kind.use_type, **fields)
+        return self._writer.row(tool.kind.use_type, **fields)
 
 
 def _digest(request: ModelRequest) -> str:

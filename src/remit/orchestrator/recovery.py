@@ -10,8 +10,9 @@ from remit.orchestrator.turn import MAY_HAVE_RUN, error_result, tool_result, unm
 from remit.resources.session_kind import SessionWriter
 from remit.session import events
 from remit.session.state import SessionState
-from remit.streams.rows import Draft
-from remit.values import NewEvent, Settle, ToolResult, Usage
+from remit.session.turn_rows import ModelEnded, ModelRequestEnd
+from remit.streams.rows import NewRow
+from remit.values import Settle, ToolResult, Usage
 
 
 async def recover(writer: SessionWriter, sandboxes: HeldSandboxes) -> None:
@@ -47,13 +48,12 @@ def _is_missed(state: SessionState) -> bool:
 
 
 async def _close_open_calls(writer: SessionWriter) -> None:
-    new: list[NewEvent | Draft] = []
+    new: list[NewRow] = []
     settlements: list[Settle] = []
     for call_id, call in writer.state.open_calls.items():
         settlements.extend(assumed_settlements(call.started.holds))
         new.append(
-            writer.private(
-                "model.ended",
+            ModelEnded(
                 call_id=call_id,
                 number=call.started.number,
                 error_reason="crashed",
@@ -62,14 +62,13 @@ async def _close_open_calls(writer: SessionWriter) -> None:
                 is_assumed=True,
                 is_overrun=False,
                 cost_nano_usd=assumed_cost(call.started),
-                usage={},
+                usage=Usage(),
                 model=call.started.model,
             )
         )
     if writer.state.open_span_id is not None:
         new.append(
-            writer.public(
-                "span.model_request_end",
+            ModelRequestEnd(
                 model_request_start_id=writer.state.open_span_id,
                 is_error=True,
                 model_usage=events.model_usage(Usage()),

@@ -25,6 +25,13 @@ from remit.session.compaction import (
 from remit.session.refusals import TooLong, blamed_blocks, read_too_long
 from remit.session.sendable import within_limits
 from remit.session.state import BYTES_PER_TOKEN, context_tokens
+from remit.session.turn_rows import (
+    ContextCleared,
+    ContextCompacted,
+    ContextOverflowed,
+    ContextPutAside,
+    ThreadContextCompacted,
+)
 from remit.values import ModelRequest
 
 WINDOW_SHARE_ASSUMED = 0.75
@@ -60,11 +67,9 @@ class Room:
                 case None:
                     break
                 case Clear(before_seq=before_seq):
-                    await self._writer.append(self._writer.private("context.cleared", before_seq=before_seq))
+                    await self._writer.append(ContextCleared(before_seq=before_seq))
                 case Shorten(characters_max=characters):
-                    await self._writer.append(
-                        self._writer.private("context.cleared", characters_max=characters)
-                    )
+                    await self._writer.append(ContextCleared(characters_max=characters))
                 case Compact(request=asking):
                     await self._summarise(asking, window)
                 case Exhausted():
@@ -94,8 +99,7 @@ class Room:
         # The last one first: putting a block aside may take earlier thinking along, and later places would move.
         await self._writer.append(
             *(
-                self._writer.private(
-                    "context.put_aside",
+                ContextPutAside(
                     message=place.message,
                     block=place.block,
                     inner=place.inner,
@@ -122,8 +126,7 @@ class Room:
         thought = await self._window(request.model)
         window = told.window_tokens or int(WINDOW_SHARE_ASSUMED * min(sent, thought))
         await self._writer.append(
-            self._writer.private(
-                "context.overflowed",
+            ContextOverflowed(
                 model=request.model,
                 sent_tokens=sent,
                 window_tokens=max(WINDOW_TOKENS_MIN, min(window, thought)),
@@ -146,8 +149,8 @@ class Room:
                 continue
             summary = "".join(str(block["text"]) for block in response.content if block["type"] == "text")
             await self._writer.append(
-                self._writer.private("context.compacted", summary=summary, covers_seq=self._writer.state.seq),
-                self._writer.public("agent.thread_context_compacted"),
+                ContextCompacted(summary=summary, covers_seq=self._writer.state.seq),
+                ThreadContextCompacted(),
             )
             return
         raise _limit_reached()

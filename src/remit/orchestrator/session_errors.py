@@ -12,6 +12,7 @@ from remit.errors import (
     ToolsUnavailable,
     Unpriced,
 )
+from remit.session.rows import TurnFailed
 from remit.values import JsonObject
 
 RetryStatus = Literal["retrying", "exhausted", "terminal"]
@@ -41,8 +42,8 @@ def session_error(error: RemitError, retry_status: RetryStatus) -> JsonObject:
     return {"type": type, "message": error.message, "retry_status": {"type": retry_status}}
 
 
-def turn_failure(error: RemitError | None) -> JsonObject:
-    """What failed a turn, for whoever decides whether it goes on: the body of `turn.failed`."""
+def turn_failure(error: RemitError | None) -> TurnFailed:
+    """What failed a turn, for whoever decides whether it goes on."""
     match error:
         case ModelCallFailed():
             reason, retry_after = error.reason, error.retry_after_seconds
@@ -52,7 +53,7 @@ def turn_failure(error: RemitError | None) -> JsonObject:
             reason, retry_after = "unpriced", None
         case _:
             reason, retry_after = "other", None
-    return {"reason": reason, "retry_after_seconds": retry_after}
+    return TurnFailed(reason=reason, retry_after_seconds=retry_after)
 
 
 def error_body(reason: str | None, message: str | None, retry_status: RetryStatus) -> JsonObject:

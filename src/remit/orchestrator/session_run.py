@@ -39,7 +39,7 @@ from remit.orchestrator.turn import (
 )
 from remit.resources.session_kind import SessionWriter, summarize
 from remit.session import events
-from remit.session.events import thread_of
+from remit.session.events import of_thread
 from remit.session.moves import (
     CarryOn,
     Rest,
@@ -51,8 +51,19 @@ from remit.session.moves import (
     next_move,
 )
 from remit.session.reporting import idle_report
+from remit.session.rows import (
+    SessionError,
+    SessionStatusIdle,
+    SessionStatusRunning,
+    SessionUsage,
+    ThreadStatusIdle,
+    ThreadStatusRunning,
+    TurnFailed,
+)
 from remit.session.state import OpenToolUse, SessionState
+from remit.session.turn_rows import EnvironmentDescribed, ModelRefused, OutcomeEvaluationEnd
 from remit.streams.children import to_parent
+from remit.streams.rows import NewRow
 from remit.values import (
     HandlerResult,
     JsonObject,
@@ -198,8 +209,8 @@ class SessionRun:
         await self._sandboxes.remount(self._writer)
         writer = self._writer
         running = [
-            writer.public("session.status_running"),
-            writer.public("session.thread_status_running", **thread_of(self._state)),
+            SessionStatusRunning(),
+            of_thread(ThreadStatusRunning, self._state),
         ]
         unsaid = self._sandboxes.unsaid(writer)
         await writer.buffer(*unsaid, *running, *consume(writer, event_ids), summary=self._summary("running"))
@@ -212,7 +223,7 @@ class SessionRun:
             end = await self._harness.run(self._turn)
             await self._after_harness(end)
         except HoldRefused as error:
-            await self._writer.append(self._writer.private("model.refused", message=error.message))
+            await self._writer.append(ModelRefused(message=error.message))
             await self._go_idle({"type": "budget_reached"})
         except (LeaseLost, StoreUnavailable, ComingToRest):
             raise
@@ -261,11 +272,12 @@ class SessionRun:
     async def _stop_turn(self, event_ids: tuple[str, ...]) -> None:
         """Close what is open, consume the interrupts, go idle. Messages that came after them start a new turn."""
         writer, state = self._writer, self._state
-        new = [tool_result(writer, use.use, interrupted_result(use)) for use in state.tool_uses.values()]
+        new: list[NewRow] = [
+            tool_result(writer, use.use, interrupted_result(use)) for use in state.tool_uses.values()
+        ]
         if state.outcome is not None:
             new.append(
-                writer.public(
-                    "span.outcome_evaluation_end",
+                OutcomeEvaluationEnd(
                     outcome_id=state.outcome.id,
                     outcome_evaluation_start_id=state.outcome.evaluation_start_id or "",
                     iteration=state.outcome.iteration,
@@ -279,7 +291,7 @@ class SessionRun:
         await writer.buffer(*new, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "end_turn"})
 
-    async def _fail_turn(self, error: JsonObject, failure: JsonObject | None = None) -> None:
+    async def _fail_turn(self, error: JsonObject, failure: TurnFailed | None = None) -> None:
         """The turn is dead: say why, answer what is open, flush the queue, go idle."""
         writer, state = self._writer, self._state
         closed = [
@@ -287,8 +299,8 @@ class SessionRun:
             for use in state.tool_uses.values()
         ]
         flushed = [id for id, event in state.pending.items() if event["type"] != "user.interrupt"]
-        new = [writer.public("session.error", error=error), *closed, *consume(writer, flushed)]
-        failed = writer.private("turn.failed", **(failure or turn_failure(None)), message=error["message"])
+        new = [SessionError(error=error), *closed, *consume(writer, flushed)]
+        failed = replace(failure or turn_failure(None), message=str(error["message"]))
         uses = list(state.tool_uses.values())
         await writer.append(*new, failed, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "retries_exhausted"})
@@ -307,12 +319,12 @@ class SessionRun:
             cost_nano_usd=state.cost_nano_usd,
             active_seconds=state.active_seconds(writer.clock.now_us()),
         )
-        thread_idle = writer.public(
-            "session.thread_status_idle", **thread_of(self._state), stop_reason=reason, stop_details=details
+        thread_idle = writer.new(
+            replace(of_thread(ThreadStatusIdle, state), stop_reason=reason, stop_details=details)
         )
-        used = writer.public("session.usage", usage=usage, budget=state.budget)
-        # Made last: events are stamped in the order in which they are made.
-        idle = writer.public("session.status_idle", stop_reason=reason, stop_details=details)
+        used = writer.new(SessionUsage(usage=usage, budget=state.budget))
+        # Its id is made last: ids are in the order of the rows.
+        idle = writer.new(SessionStatusIdle(stop_reason=reason, stop_details=details))
         await writer.append(
             *self._sandboxes.unsaid(writer),
             thread_idle,
@@ -332,7 +344,7 @@ class SessionRun:
     async def _describe_environment(self) -> None:
         if self._state.facts is None and self._turn.view.request.tools:
             text = await self._describe(self._state)
-            await self._writer.append(self._writer.private("environment.described", text=text))
+            await self._writer.append(EnvironmentDescribed(text=text))
 
     async def _wait_for_reader(self) -> None:
         """Programs that send first and stream afterwards exist: give the reader a moment."""

@@ -24,10 +24,12 @@ from remit.resources.session_kind import SessionWriter
 from remit.schema.events import STAMPED_ON_RECEIPT
 from remit.session import events
 from remit.session.moves import input_on_the_way
+from remit.session.rows import SessionError
 from remit.session.sendable import within_limits
 from remit.session.state import OpenToolUse
+from remit.session.turn_rows import HarnessNote, ModelNote, ToolMeasured, ToolStarted
 from remit.session.view import view
-from remit.streams.rows import Draft
+from remit.streams.rows import NewRow, RowBody
 from remit.values import (
     EncodedObjects,
     Hold,
@@ -35,7 +37,6 @@ from remit.values import (
     JsonValue,
     ModelRequest,
     ModelResponse,
-    NewEvent,
     Settle,
     Tool,
     ToolContext,
@@ -132,9 +133,7 @@ class SessionTurn:
         )
         if toolset.problems:
             errors = [session_error(problem, "retrying") for problem in toolset.problems]
-            await self._writer.buffer(
-                *(self._writer.public("session.error", error=error) for error in errors)
-            )
+            await self._writer.buffer(*(SessionError(error=error) for error in errors))
 
     async def _sandbox(self) -> Sandbox:
         return await self._sandboxes.ensure(self._writer)
@@ -189,11 +188,11 @@ class SessionTurn:
         return self.view
 
     async def say_to_model(self, name: str, text: str) -> TurnView:
-        await self._writer.buffer(self._writer.private("model.note", name=name, text=text))
+        await self._writer.buffer(ModelNote(name=name, text=text))
         return self.view
 
     async def note(self, name: str, value: JsonValue) -> TurnView:
-        await self._writer.buffer(self._writer.private("harness.note", name=name, value=value))
+        await self._writer.buffer(HarnessNote(name=name, value=value))
         return self.view
 
     async def _run_together(self, uses: Sequence[ToolUse]) -> None:
@@ -236,8 +235,7 @@ class SessionTurn:
         duration_us = int((self._writer.clock.monotonic() - started) * 1_000_000)
         await self._writer.buffer(
             tool_result(self._writer, use, result, may_have_run=result.may_have_run),
-            self._writer.private(
-                "tool.measured",
+            ToolMeasured(
                 tool_use_id=use.id,
                 name=use.name,
                 duration_us=duration_us,
@@ -254,20 +252,19 @@ class SessionTurn:
         """The turn goes on: people are told once, the model at each use, and the next turn tries again."""
         told = session_error(error, "retrying")
         await self._writer.buffer(
-            *([] if error.is_repeated else [self._writer.public("session.error", error=told)]),
+            *([] if error.is_repeated else [SessionError(error=told)]),
             tool_result(self._writer, use, error_result(f"This was not run: {error.message}")),
         )
 
     async def _append_start(
         self, use: ToolUse, tool: Tool, sandbox: Sandbox | None, holds: Sequence[Hold]
     ) -> None:
-        started = self._writer.private(
-            "tool.started",
+        started = ToolStarted(
             tool_use_id=use.id,
             name=use.name,
             sandbox_id=sandbox.id if sandbox is not None else None,
             may_change_files=tool.may_change_files,
-            holds=[cast("JsonValue", msgspec.to_builtins(hold)) for hold in holds],
+            holds=[cast("JsonObject", msgspec.to_builtins(hold)) for hold in holds],
         )
         await self._writer.append(started, effects=holds)
 
@@ -335,7 +332,7 @@ def interrupted_result(open_use: OpenToolUse) -> ToolResult:
     return error_result("Interrupted by a person before it ran.")
 
 
-def consume(writer: SessionWriter, event_ids: Sequence[str]) -> list[Draft]:
+def consume(writer: SessionWriter, event_ids: Sequence[str]) -> list[NewRow]:
     """The public rows that consume these pending inputs."""
     state = writer.state
     return [
@@ -356,11 +353,10 @@ def error_result(text: str) -> ToolResult:
     return ToolResult(content=({"type": "text", "text": text},), is_error=True)
 
 
-def unmeasured(writer: SessionWriter, uses: Sequence[OpenToolUse]) -> list[NewEvent]:
+def unmeasured(writer: SessionWriter, uses: Sequence[OpenToolUse]) -> list[ToolMeasured]:
     """What is booked for priced uses that were cut off: they are taken to have cost what was set aside."""
     return [
-        writer.private(
-            "tool.measured",
+        ToolMeasured(
             tool_use_id=use.use.id,
             name=use.use.name,
             duration_us=None,
@@ -376,7 +372,7 @@ def unmeasured(writer: SessionWriter, uses: Sequence[OpenToolUse]) -> list[NewEv
 
 def tool_result(
     writer: SessionWriter, use: ToolUse, result: ToolResult, *, may_have_run: bool = False
-) -> Draft:
+) -> RowBody:
     """The public row of a result."""
     kind = writer.state.tool_uses[use.id].kind
     fields: dict[str, JsonValue] = {
@@ -386,4 +382,4 @@ def tool_result(
     }
     if may_have_run:
         fields["may_have_run"] = True
-    return writer.public(kind.result_type, **fields)
+    return writer.row(kind.result_type, **fields)

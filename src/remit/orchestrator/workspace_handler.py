@@ -9,8 +9,9 @@ import msgspec
 
 from remit.clock import Clock
 from remit.errors import NotFound
-from remit.gateway.caps import HELD, Caps
-from remit.gateway.direct_calls import LOOK_AFTER_SECONDS, STARTED, DirectCalls, settle_abandoned
+from remit.gateway.caps import Caps
+from remit.gateway.direct_calls import LOOK_AFTER_SECONDS, DirectCalls, settle_abandoned
+from remit.gateway.workspace_rows import CapHeld, DirectCallStarted
 from remit.interfaces import SessionStore
 from remit.ledger.caps import is_cap
 from remit.values import (
@@ -67,7 +68,7 @@ class WorkspaceHandler:
             by_start.setdefault(hold.seq, []).append(hold)
         is_waiting = False
         for seq, held in by_start.items():
-            body = await self._row_at(principal, lease.stream_id, seq, HELD)
+            body = await self._row_at(principal, lease.stream_id, seq, CapHeld.type_name())
             call_id = str(body["call_id"]) if body is not None else held[0].hold_id.partition("/")[0]
             if call_id in self._caps.under_way:
                 is_waiting = True
@@ -121,7 +122,7 @@ class WorkspaceHandler:
 
     async def _server_of(self, principal: Principal, stream_id: str, hold: HoldRow) -> str | None:
         """The process that made the call, from the row that the hold came with."""
-        body = await self._row_at(principal, stream_id, hold.seq, STARTED)
+        body = await self._row_at(principal, stream_id, hold.seq, DirectCallStarted.type_name())
         server = None if body is None else body.get("server")
         return server if isinstance(server, str) else None
 

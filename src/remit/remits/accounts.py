@@ -9,33 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from remit.errors import HoldRefused, NotFound, SequenceConflict
+from remit.gateway.workspace_rows import AccountGrantClosed, AccountGranted
 from remit.gateway.workspace_stream import create_workspace_stream, workspace_stream_id
 from remit.interfaces import SessionStore
-from remit.remits.events import Amount, Budget, GrantNote
+from remit.remits.events import Amount, Budget
 from remit.remits.money import parse_usd
 from remit.streams.deciding import decide
+from remit.streams.grants import UNITS, GrantNote, give_backs, grant_id_of, grants_out, spent_of_grant
 from remit.values import (
     Account,
     Append,
-    Effect,
     GrantClose,
-    GrantGiveBack,
-    GrantIn,
-    GrantOut,
     GrantRow,
-    NewEvent,
-    OpenAccount,
     Principal,
     Purpose,
     Unit,
     Value,
 )
 
-UNITS: tuple[Unit, ...] = ("nano_usd", "tokens")
-PURPOSES: tuple[Purpose, ...] = ("work", "verification")
 GIVE_BACK_ATTEMPTS_MAX = 20
 
 
@@ -55,11 +47,6 @@ def budget_amount(budget: Budget, unit: Unit) -> int | None:
 def reserved_amount(reserve: Amount, unit: Unit) -> int:
     """What the forecast sets aside for verification in a unit."""
     return reserve.tokens if unit == "tokens" else parse_usd(reserve.usd) or 0
-
-
-def grant_id_of(stream_id: str) -> str:
-    """The grant that fills a stream's accounts: one id for all its units and purposes."""
-    return f"grant_{stream_id}"
 
 
 def remit_grants(remit_id: str, budget: Budget, reserve: Amount) -> tuple[GrantNote, ...]:
@@ -90,36 +77,6 @@ def session_grants(session_id: str, accounts: Sequence[Account]) -> tuple[GrantN
     )
 
 
-def opening_effects(granted: Sequence[GrantNote]) -> tuple[Effect, ...]:
-    """Accounts of a stream that lives on grants: empty where a grant will come, without a cap elsewhere (the budget
-    does not name that unit, but it is booked)."""
-    capped = {note.unit for note in granted}
-    return tuple(
-        OpenAccount(unit=unit, purpose=purpose, cap=0 if unit in capped else None)
-        for unit in UNITS
-        for purpose in PURPOSES
-    )
-
-
-def grants_in(notes: Sequence[GrantNote]) -> tuple[Effect, ...]:
-    """The child's side."""
-    return tuple(GrantIn(grant_id=n.grant_id, unit=n.unit, purpose=n.purpose, amount=n.amount) for n in notes)
-
-
-def grants_out(notes: Sequence[GrantNote], child_stream_id: str) -> tuple[Effect, ...]:
-    """The parent's side."""
-    return tuple(
-        GrantOut(
-            grant_id=n.grant_id,
-            unit=n.unit,
-            purpose=n.purpose,
-            amount=n.amount,
-            child_stream_id=child_stream_id,
-        )
-        for n in notes
-    )
-
-
 async def grant_from_workspace(
     store: SessionStore, principal: Principal, notes: Sequence[GrantNote], child_stream_id: str
 ) -> None:
@@ -128,7 +85,9 @@ async def grant_from_workspace(
         return
     stream_id = workspace_stream_id(principal)
     await create_workspace_stream(store, principal)
-    event = _keyed("account.granted", f"grant:{notes[0].grant_id}", notes)
+    event = AccountGranted(id=f"wevt_grant_{notes[0].grant_id}", grants=list(notes)).as_row(
+        key=f"grant:{notes[0].grant_id}"
+    )
     await store.append(
         principal,
         Append(stream_id=stream_id, events=(event,), effects=grants_out(notes, child_stream_id)),
@@ -163,7 +122,7 @@ async def _give_back_from_session(store: SessionStore, principal: Principal, ses
     async def attempt() -> bool:
         read = await store.read_stream(principal, session_id, limit=0)
         accounts = read.accounts
-        effects = _give_backs(accounts, await store.grants(principal, session_id))
+        effects = give_backs(accounts, await store.grants(principal, session_id))
         if any(account.held or account.granted for account in accounts):
             return False
         if effects:
@@ -181,19 +140,6 @@ async def _give_back_from_session(store: SessionStore, principal: Principal, ses
         return False  # it goes on all the time
 
 
-def _give_backs(accounts: Sequence[Account], grants: Sequence[GrantRow]) -> tuple[Effect, ...]:
-    left = {(a.unit, a.purpose): max(0, (a.cap or 0) - a.spent - a.held - a.granted) for a in accounts}
-    effects: list[Effect] = []
-    for grant in grants:
-        if grant.direction == "in" and grant.state == "open":
-            amount = min(grant.amount, left[grant.unit, grant.purpose])
-            left[grant.unit, grant.purpose] -= amount
-            effects.append(
-                GrantGiveBack(grant_id=grant.grant_id, unit=grant.unit, purpose=grant.purpose, amount=amount)
-            )
-    return tuple(effects)
-
-
 async def _spent_by_session(
     store: SessionStore, principal: Principal, session_id: str, open_out: Sequence[GrantRow]
 ) -> list[int]:
@@ -205,28 +151,12 @@ async def _spent_by_session(
     return [spent_of_grant(accounts, grants, out) for out in open_out]
 
 
-def spent_of_grant(accounts: Sequence[Account], grants: Sequence[GrantRow], grant: GrantRow) -> int:
-    """What a child spent of a grant: what it kept, and what it spent above its cap. A grant that the child could not
-    give back (it was deleted) counts with what its account ever spent or held."""
-    account = next(a for a in accounts if (a.unit, a.purpose) == (grant.unit, grant.purpose))
-    name = (grant.grant_id, grant.unit, grant.purpose)
-    own = next(g for g in grants if g.direction == "in" and (g.grant_id, g.unit, g.purpose) == name)
-    if own.state == "open":
-        earlier = (
-            g
-            for g in grants
-            if g.direction == "in" and g.state == "closed" and (g.unit, g.purpose) == (own.unit, own.purpose)
-        )
-        return max(0, account.spent + account.held - sum(g.spent or 0 for g in earlier))
-    return (own.spent or 0) + max(0, account.spent - (account.cap or 0))
-
-
 async def return_to_workspace(
     store: SessionStore, principal: Principal, remit_id: str, *, epoch: int
 ) -> None:
     """Give back what the remit did not spend, then book the rest with the workspace. Raises LeaseLost."""
     accounts = await store.accounts(principal, remit_id)
-    effects = _give_backs(accounts, await store.grants(principal, remit_id))
+    effects = give_backs(accounts, await store.grants(principal, remit_id))
     if effects:
         await store.append(principal, Append(stream_id=remit_id, epoch=epoch, effects=effects))
         accounts = await store.accounts(principal, remit_id)
@@ -243,15 +173,9 @@ async def return_to_workspace(
             for grant in ours
         )
         notes = [GrantNote(grant_id=grant_id, unit=c.unit, purpose=c.purpose, amount=c.spent) for c in closes]
-        event = _keyed("account.grant_closed", f"close:{grant_id}", notes)
+        event = AccountGrantClosed(id=f"wevt_close_{grant_id}", grants=notes).as_row(key=f"close:{grant_id}")
         stream_id = workspace_stream_id(principal)
         await store.append(principal, Append(stream_id=stream_id, events=(event,), effects=closes))
-
-
-def _keyed(type: str, key: str, notes: Sequence[GrantNote]) -> NewEvent:
-    event_id = f"wevt_{key.replace(':', '_')}"
-    body = msgspec.json.encode({"id": event_id, "type": type, "grants": list(notes)})
-    return NewEvent(event_id=event_id, type=type, visibility="private", body=body, key=key)
 
 
 class Totals(Value, frozen=True, kw_only=True):

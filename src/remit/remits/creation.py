@@ -14,7 +14,7 @@ from remit.errors import Forbidden, InvalidRequest
 from remit.gateway.routing import Router
 from remit.ids import Ids
 from remit.interfaces import Catalog
-from remit.remits.accounts import opening_effects, remit_grants
+from remit.remits.accounts import remit_grants
 from remit.remits.events import (
     AgentRef,
     Amount,
@@ -41,6 +41,7 @@ from remit.schema.agents import AgentConfig, AgentCreate
 from remit.schema.remits import BudgetParams, RemitCreate
 from remit.schema.tools import AgentToolsetParams
 from remit.schema.verifiers import CommandVerifier, RubricVerifier, VerifierParams
+from remit.streams.grants import opening_effects
 from remit.streams.streams import Streams
 from remit.values import ConsentReason, JsonObject, Principal, Value
 from remit.verifiers.composition import Verifiers

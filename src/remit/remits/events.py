@@ -7,15 +7,14 @@ from typing import Literal, cast, get_args
 import msgspec
 
 from remit.streams.children import ChildEvaluated, ChildIdled
+from remit.streams.grants import GrantNote
 from remit.streams.rows import PrivateRow, PublicRow, RowTypes
 from remit.values import (
     ConsentReason,
     EventRow,
     JsonObject,
     JsonValue,
-    Purpose,
     ReadOnlyTree,
-    Unit,
     Value,
     Verdict,
 )
@@ -78,15 +77,6 @@ class EnvironmentRef(Value, frozen=True, kw_only=True):
     id: str
     name: str
     config: JsonObject
-
-
-class GrantNote(Value, frozen=True, kw_only=True):
-    """A grant as decided in the log, so that both sides of it can be repeated."""
-
-    grant_id: str
-    unit: Unit
-    purpose: Purpose
-    amount: int
 
 
 class RemitEvent(PublicRow, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remit.clock import Clock, rfc3339
 from remit.interfaces import SessionStore
-from remit.remits import accounts, outage, reopening
+from remit.remits import outage, reopening
 from remit.remits.events import (
     Command,
     RemitPaused,
@@ -17,6 +17,7 @@ from remit.remits.kind import RemitWriter
 from remit.remits.steps import ContinueSession
 from remit.remits.working_session import SessionInput
 from remit.streams.children import ChildFailure
+from remit.streams.grants import grants_out
 
 BY_ITSELF = "remit"
 """Who resumes when the time of a pause has come."""
@@ -73,7 +74,7 @@ class GoingOn:
             session_id, len(log.state.reopenings), await self._store.accounts(log.principal, log.stream_id)
         )
         granted = RemitSessionGranted(reopening_id=reopening_id, session_id=session_id, grants=notes)
-        await log.append(granted, effects=accounts.grants_out(notes, session_id))
+        await log.append(granted, effects=grants_out(notes, session_id))
 
     async def continue_session(self, step: ContinueSession, log: RemitWriter) -> None:
         """The session's side of it, or nothing but the word; then it goes on."""

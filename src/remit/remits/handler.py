@@ -73,6 +73,7 @@ from remit.remits.work import DELETED, Work, known_work, read_work
 from remit.remits.working_session import SessionInput, SessionOpener
 from remit.resources.kept_blobs import KeptBlobs
 from remit.streams.children import Children
+from remit.streams.grants import grants_out
 from remit.streams.reading import read_rows
 from remit.streams.writer import StreamWriter
 from remit.values import ConsentReason, HandlerResult, Lease
@@ -338,7 +339,7 @@ class RemitHandler:
         notes = accounts.session_grants(session_id, await self._store.accounts(log.principal, log.stream_id))
         await log.append(
             RemitSessionCreated(session_id=session_id, grants=notes),
-            effects=accounts.grants_out(notes, session_id),
+            effects=grants_out(notes, session_id),
         )
 
     async def _open_session(self, session_id: str, log: RemitWriter) -> bool:

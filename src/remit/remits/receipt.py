@@ -10,10 +10,11 @@ import msgspec
 from remit.clock import rfc3339
 from remit.errors import NotFound
 from remit.interfaces import Prices, SessionStore
-from remit.remits.accounts import UNITS, Totals, totals
+from remit.remits.accounts import Totals, totals
 from remit.remits.state import RemitState, fold
 from remit.remits.views import amounts, caps, encode_iterations, encode_pauses, setup_view
 from remit.schema.tool_kinds import PLATFORM_RESULT_TYPES, USE_TYPES, answered_use
+from remit.streams.grants import UNITS
 from remit.streams.reading import read_rows
 from remit.values import Account, EventRow, GrantRow, HoldRow, JsonObject, JsonValue, Principal, Value
 

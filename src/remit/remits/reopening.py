@@ -13,19 +13,12 @@ from remit.client.anew import anew_line
 from remit.client.wording import exact_usd
 from remit.errors import InvalidRequest, NotFound, WrongState
 from remit.interfaces import SessionStore
-from remit.remits.accounts import (
-    UNITS,
-    budget_amount,
-    grant_id_of,
-    grants_in,
-    read_totals,
-    reserved_amount,
-    session_grants,
-)
-from remit.remits.events import Amount, Budget, GrantNote
+from remit.remits.accounts import budget_amount, read_totals, reserved_amount, session_grants
+from remit.remits.events import Amount, Budget
 from remit.remits.money import format_usd
 from remit.remits.state import RemitState
 from remit.remits.views import remit_log_view
+from remit.streams.grants import UNITS, GrantNote, grant_id_of, grants_in
 from remit.values import Account, Effect, Principal, Purpose, SetCap, Unit
 
 VERIFICATION_PARTS = 10

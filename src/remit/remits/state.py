@@ -14,7 +14,6 @@ from remit.remits.events import (
     AnyEvent,
     Budget,
     Command,
-    GrantNote,
     InitialVerificationEnded,
     InitialVerificationStarted,
     InputReceived,
@@ -41,6 +40,7 @@ from remit.remits.events import (
     decode_event,
 )
 from remit.streams.children import ChildEvaluated, ChildEvaluation, ChildIdled, ChildReport
+from remit.streams.grants import GrantNote
 from remit.values import ConsentReason, EventRow, Value
 
 Consent = Literal["awaiting", "given", "declined"]

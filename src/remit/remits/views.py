@@ -9,10 +9,11 @@ import msgspec
 
 from remit.client.wording import verifier_text
 from remit.clock import rfc3339
-from remit.remits.accounts import UNITS, Totals, budget_amount
+from remit.remits.accounts import Totals, budget_amount
 from remit.remits.events import Budget, RemitPaused, decode_event
 from remit.remits.money import format_usd
 from remit.remits.state import REASONS, RemitState
+from remit.streams.grants import UNITS
 from remit.values import EventRow, JsonObject, JsonValue, Unit
 
 _NOT_SHOWN = ("id", "type", "processed_at", "protected")

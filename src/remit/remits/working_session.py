@@ -15,8 +15,7 @@ from remit.clock import Clock
 from remit.errors import NotFound
 from remit.ids import Ids
 from remit.interfaces import SessionStore
-from remit.remits.accounts import grants_in, opening_effects
-from remit.remits.events import EnvironmentRef, GrantNote, RemitCreated, RemitSessionCreated, RemitSetupEnded
+from remit.remits.events import EnvironmentRef, RemitCreated, RemitSessionCreated, RemitSetupEnded
 from remit.remits.reopening import arriving
 from remit.remits.state import session_event_id
 from remit.remits.steps import ReopenOutcome
@@ -33,8 +32,10 @@ from remit.schema.environments import EnvironmentConfig
 from remit.schema.events import UserDefineOutcome
 from remit.schema.wire import convert
 from remit.session import events
+from remit.session.rows import TurnContinued
 from remit.streams.children import Children
 from remit.streams.deciding import decide
+from remit.streams.grants import GrantNote, grants_in, opening_effects
 from remit.values import ConsentReason, JsonObject, JsonValue, Principal
 
 ENVIRONMENT_ID = "env_remit"
@@ -185,7 +186,7 @@ class SessionInput:
         self, principal: Principal, session_id: str, command_id: str, notes: Sequence[GrantNote]
     ) -> int | None:
         """Let it go on with the turn that stopped, once per command, with what it is granted."""
-        event = events.continued(session_event_id(command_id), key=f"remit:{command_id}")
+        event = TurnContinued(id=session_event_id(command_id)).as_row(key=f"remit:{command_id}")
 
         async def attempt() -> int:
             seq = (await self._store.head(principal, session_id)).seq

@@ -25,9 +25,17 @@ from remit.resources.tools import as_offered, resolve_tools
 from remit.resources.web_settings import NO_WEB, WebOffer, check_within_environment
 from remit.schema.sessions import SessionAgentUpdate, SessionUpdate
 from remit.schema.wire import not_supported
-from remit.session.events import private, received
+from remit.session.events import of_thread, received
+from remit.session.rows import (
+    ROWS,
+    SessionArchived,
+    SessionDeleted,
+    SessionMetadataCleared,
+    SessionStatusTerminated,
+    ThreadStatusTerminated,
+)
 from remit.session.state import SessionState
-from remit.streams.rows import Draft
+from remit.streams.rows import stamp
 from remit.values import Account, Append, Effect, JsonObject, JsonValue, NewEvent
 
 REMOVAL_SECONDS = 60.0
@@ -57,9 +65,9 @@ def update(
     if changes.get("metadata") == {}:
         # The wire has no word for "cleared": session.updated carries metadata only when it is not empty.
         del changes["metadata"]
-        events.append(private(ids, "session.metadata_cleared", {}))
+        events.append(SessionMetadataCleared(id=ids.new("sevt")).as_row())
     processed_at_us = max(now_us, state.last_processed_us)
-    events.append(_public(ids, "session.updated", changes, processed_at_us))
+    events.append(stamp(ROWS.make("session.updated", **changes), processed_at_us, "sevt", ids))
     goes_on = "budget" in changes and (state.stop_reason or {}).get("type") == "budget_reached"
     return Append(
         stream_id=state.session_id,
@@ -111,15 +119,10 @@ def archive(state: SessionState, *, ids: Ids, now_us: int) -> Append | None:
     events: list[NewEvent] = []
     if state.status != "terminated":
         events = [
-            _public(
-                ids,
-                "session.thread_status_terminated",
-                {"session_thread_id": state.thread_id, "agent_name": state.agent["name"]},
-                at_us,
-            ),
-            _public(ids, "session.status_terminated", {}, at_us),
+            stamp(of_thread(ThreadStatusTerminated, state), at_us, "sevt", ids),
+            stamp(SessionStatusTerminated(), at_us, "sevt", ids),
         ]
-    events.append(private(ids, "session.archived", {"archived_at": rfc3339(at_us)}))
+    events.append(SessionArchived(id=ids.new("sevt"), archived_at=rfc3339(at_us)).as_row())
     return Append(
         stream_id=state.session_id,
         events=tuple(events),
@@ -138,14 +141,10 @@ def delete(state: SessionState, *, ids: Ids, now_us: int) -> Append | None:
     at_us = max(now_us, state.last_processed_us)
     return Append(
         stream_id=state.session_id,
-        events=(_public(ids, "session.deleted", {}, at_us),),
+        events=(stamp(SessionDeleted(), at_us, "sevt", ids),),
         expected_seq=state.seq,
         wake_at_us=now_us + int(REMOVAL_SECONDS * 1_000_000),
     )
-
-
-def _public(ids: Ids, type: str, fields: JsonObject, at_us: int) -> NewEvent:
-    return Draft(event_id=ids.new("sevt"), type=type, fields=fields).encode(at_us)
 
 
 def _check_removable(state: SessionState, what: str) -> None:

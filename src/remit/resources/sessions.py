@@ -7,7 +7,8 @@ from typing import cast
 
 from remit.clock import rfc3339
 from remit.ids import Ids
-from remit.session.events import private, received
+from remit.session.events import received
+from remit.session.rows import SessionCreated
 from remit.values import Append, Effect, JsonObject, JsonValue, NewStream, StreamSummary
 
 
@@ -40,29 +41,26 @@ def new_session(
     `{"tree_digest", "mounts"}`, `paid_by` is the key whose caps bind it, `deployment_id` lists it and is told nothing, `resources` are copies of files (`resources.session_resources`) and `files` those that
     messages name (`resources.message_files`). With events the session is due at once. Creating it twice with one id is harmless.
     """
-    created = private(
-        ids,
-        "session.created",
-        {
-            "session": {
-                "title": title,
-                "metadata": dict[str, JsonValue](metadata or {}),
-                "budget": budget,
-                "created_at": rfc3339(now_us),
-            },
-            "agent": agent,
-            "thread_id": ids.new("sthr"),
-            "environment_id": environment_id,
-            "config": environment_config,
-            "input": input,
-            "toolchains": list[JsonValue](toolchains),
-            "parent": parent_stream_id,
-            "deployment_id": deployment_id,
-            "paid_by": paid_by,
-            "waits_for_reader": waits_for_reader,
-            "resources": list[JsonValue](resources),
-            "files": dict[str, JsonValue](files or {}),
+    created = SessionCreated(
+        id=ids.new("sevt"),
+        session={
+            "title": title,
+            "metadata": dict[str, JsonValue](metadata or {}),
+            "budget": budget,
+            "created_at": rfc3339(now_us),
         },
+        agent=agent,
+        thread_id=ids.new("sthr"),
+        environment_id=environment_id,
+        config=environment_config,
+        input=input,
+        toolchains=list(toolchains),
+        parent=parent_stream_id,
+        deployment_id=deployment_id,
+        paid_by=paid_by,
+        waits_for_reader=waits_for_reader,
+        resources=list(resources),
+        files=dict(files or {}),
     )
     receipts = tuple(received(event, key=str(event["id"]), batch=str(events[0]["id"])) for event in events)
     stream = NewStream(
@@ -78,7 +76,7 @@ def new_session(
     )
     append = Append(
         stream_id=session_id,
-        events=(created, *receipts),
+        events=(created.as_row(), *receipts),
         effects=tuple(effects),
         wake_at_us=now_us if receipts else None,
     )

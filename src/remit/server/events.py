@@ -37,7 +37,8 @@ from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.server.sessions import require_primary_thread
 from remit.server.sse import every_type, stream_response
-from remit.session.events import private, received
+from remit.session.events import received
+from remit.session.rows import FilesPinned
 from remit.session.state import INPUT_TYPES_STARTING, SessionState
 from remit.streams.deciding import decide
 from remit.values import Account, Append, Appended, JsonObject, NewEvent, Principal
@@ -226,9 +227,7 @@ def _pins(ids: Ids, events: Sequence[JsonObject], files: dict[str, JsonObject]) 
     """Which bytes the files were when they were sent."""
     if not files:
         return ()
-    return (
-        private(ids, "files.pinned", {"files": cast("JsonObject", files)}, key=f"{events[0]['id']}:files"),
-    )
+    return (FilesPinned(id=ids.new("sevt"), files=files).as_row(key=f"{events[0]['id']}:files"),)
 
 
 def _receipt(

@@ -24,7 +24,7 @@ from remit.server.publishing import publish
 from remit.server.requests import encoded_response, json_response
 from remit.server.routes import Call, handles
 from remit.server.services import Services
-from remit.session.events import private
+from remit.session.machine_rows import ResourceAdded, ResourceRemoved
 from remit.session.state import SessionState
 from remit.streams.deciding import decide
 from remit.values import Append, JsonObject, NewEvent, Principal
@@ -59,7 +59,7 @@ class SessionResourceRoutes:
                 check_paths(
                     [str(resource["mount_path"])], state.resources, "resources"
                 )  # others may have come
-                return private(services.ids, "session.resource_added", {"resource": resource})
+                return ResourceAdded(id=services.ids.new("sevt"), resource=resource).as_row()
 
             await self._append(principal, session_id, added)
         except BaseException:
@@ -108,7 +108,7 @@ class SessionResourceRoutes:
             nonlocal file_id
             _check_open(state)
             file_id = str(_find(state, resource_id)["file_id"])
-            return private(services.ids, "session.resource_removed", {"resource_id": resource_id})
+            return ResourceRemoved(id=services.ids.new("sevt"), resource_id=resource_id).as_row()
 
         await self._append(principal, session_id, removed)
         await services.files.delete_all(principal, [file_id])

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import TypeVar
 
-from remit.ids import Ids
+from msgspec import UNSET
+
+from remit.session.rows import SessionInputReceived, ThreadStatusRow
 from remit.session.state import SessionState
 from remit.session.web import WebUse
-from remit.streams.rows import Draft, private_row
-from remit.values import JsonObject, JsonValue, NewEvent, Usage
+from remit.streams.rows import Draft
+from remit.values import JsonObject, NewEvent, Usage
 
-_encode = msgspec.json.Encoder().encode
-
-
-def public(event_id: str, type: str, processed_at_us: int, **fields: JsonValue) -> NewEvent:
-    """A public row of a known time, for changes that a route decides on an idle session."""
-    return Draft(event_id=event_id, type=type, fields=fields).encode(processed_at_us)
+ThreadStatus = TypeVar("ThreadStatus", bound=ThreadStatusRow)
 
 
 def consumed(event: JsonObject, *, not_before_us: int | None) -> Draft:
@@ -26,33 +23,18 @@ def consumed(event: JsonObject, *, not_before_us: int | None) -> Draft:
     )
 
 
-def private(ids: Ids, type: str, fields: JsonObject, *, key: str | None = None) -> NewEvent:
-    """A row the wire does not show."""
-    return private_row(ids.new("sevt"), type, fields, key=key)
-
-
 def received(event: JsonObject, *, key: str, batch: str | None = None) -> NewEvent:
     """The receipt of an input: private, with the input's id. `batch` is the id of the first that was sent with it."""
     event_id = str(event["id"])
-    body: JsonObject = {"id": event_id, "type": "input.received", "event": event}
-    if batch is not None and batch != event_id:
-        body["batch"] = batch
-    return NewEvent(
-        event_id=event_id, type="input.received", visibility="private", body=_encode(body), key=key
+    row = SessionInputReceived(
+        id=event_id, event=event, batch=batch if batch is not None and batch != event_id else UNSET
     )
+    return row.as_row(key=key)
 
 
-def continued(event_id: str, *, key: str) -> NewEvent:
-    """The private row by which a parent lets a session go on with the turn that stopped."""
-    body = {"id": event_id, "type": "turn.continued"}
-    return NewEvent(
-        event_id=event_id, type="turn.continued", visibility="private", body=_encode(body), key=key
-    )
-
-
-def thread_of(state: SessionState) -> JsonObject:
-    """The fields that every `session.thread_status_*` event of the primary thread carries."""
-    return {"session_thread_id": state.thread_id, "agent_name": str(state.agent.get("name") or "")}
+def of_thread(body: type[ThreadStatus], state: SessionState) -> ThreadStatus:
+    """A `session.thread_status_*` event of the primary thread."""
+    return body(session_thread_id=state.thread_id, agent_name=str(state.agent.get("name") or ""))
 
 
 def model_usage(usage: Usage) -> JsonObject:

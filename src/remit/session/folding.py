@@ -13,76 +13,19 @@ import msgspec
 from msgspec import UNSET
 
 from remit.clock import parse_rfc3339, rfc3339
-from remit.session import machine_folding, turn_folding
-from remit.session.machine_rows import (
-    PackagesInstalled,
-    ResourceAdded,
-    ResourceRemoved,
-    SandboxReleased,
-    SandboxStarted,
-    ServicesSeen,
-    SessionSandboxLost,
-    SnapshotTaken,
-)
-from remit.session.rows import (
-    ROWS,
-    ConfirmationTaken,
-    FilesPinned,
-    InterruptTaken,
-    OutcomeDefined,
-    SessionArchived,
-    SessionCreated,
-    SessionDeleted,
-    SessionError,
-    SessionInputReceived,
-    SessionMetadataCleared,
-    SessionStatusIdle,
-    SessionStatusRescheduled,
-    SessionStatusRunning,
-    SessionStatusTerminated,
-    SessionUpdated,
-    SystemMessageTaken,
-    TurnContinued,
-    TurnFailed,
-    UserMessageTaken,
-)
+from remit.session import machine_folding, machine_rows, rows, turn_folding, turn_rows
 from remit.session.sendable import text_block
 from remit.session.state import STOPS_CONTINUED, Outcome, SessionState, TurnCounters
 from remit.session.turn_folding import update_evaluation
-from remit.session.turn_rows import (
-    AgentCustomToolUse,
-    AgentMcpToolResult,
-    AgentMcpToolUse,
-    AgentToolResult,
-    AgentToolUse,
-    ContextCleared,
-    ContextCompacted,
-    ContextOverflowed,
-    ContextPutAside,
-    CustomToolResultTaken,
-    EnvironmentDescribed,
-    HarnessNote,
-    ModelEnded,
-    ModelNote,
-    ModelRefused,
-    ModelRequestEnd,
-    ModelRequestStart,
-    ModelStarted,
-    OutcomeEvaluationEnd,
-    OutcomeEvaluationStart,
-    OutcomeVerified,
-    ToolMeasured,
-    ToolStarted,
-)
 from remit.session.web import USER_INPUT
 from remit.streams.rows import RowBody
 from remit.values import EventRow, JsonObject
 
 
-def fold(rows: Iterable[EventRow], state: SessionState | None = None) -> SessionState:
+def fold(log: Iterable[EventRow], state: SessionState | None = None) -> SessionState:
     """Apply rows in order to `state` (changed in place) or to a new one."""
     folded = state if state is not None else SessionState()
-    for row in rows:
+    for row in log:
         _apply(folded, row)
     return folded
 
@@ -99,7 +42,7 @@ def _apply(state: SessionState, row: EventRow) -> None:
     """Take one more row into account."""
     state.seq = row.seq
     handler = _BY_TYPE.get(row.type)
-    body = ROWS.decode(row) if handler is not None else None
+    body = rows.ROWS.decode(row) if handler is not None else None
     if row.visibility == "public":
         state.pending.pop(row.event_id, None)
         state.received_at_us.pop(row.event_id, None)
@@ -111,7 +54,7 @@ def _apply(state: SessionState, row: EventRow) -> None:
         handler(state, row, body)
 
 
-def _created(state: SessionState, row: EventRow, body: SessionCreated) -> None:
+def _created(state: SessionState, row: EventRow, body: rows.SessionCreated) -> None:
     session = body.session
     state.session_id = row.stream_id
     state.workspace_id = row.workspace_id
@@ -129,7 +72,7 @@ def _created(state: SessionState, row: EventRow, body: SessionCreated) -> None:
     state.files.update(body.files or {})
 
 
-def _updated(state: SessionState, row: EventRow, body: SessionUpdated) -> None:
+def _updated(state: SessionState, row: EventRow, body: rows.SessionUpdated) -> None:
     if body.title is not UNSET:
         state.title = body.title
     if body.metadata is not UNSET:
@@ -145,18 +88,18 @@ def _updated(state: SessionState, row: EventRow, body: SessionUpdated) -> None:
     state.updated_at = str(body.processed_at)
 
 
-def _metadata_cleared(state: SessionState, row: EventRow, body: SessionMetadataCleared) -> None:
+def _metadata_cleared(state: SessionState, row: EventRow, body: rows.SessionMetadataCleared) -> None:
     state.metadata = {}
 
 
-def _received(state: SessionState, row: EventRow, body: SessionInputReceived) -> None:
+def _received(state: SessionState, row: EventRow, body: rows.SessionInputReceived) -> None:
     state.pending[row.event_id] = body.event
     state.received_at_us[row.event_id] = row.created_at_us
     if body.batch is not UNSET:
         state.batches[row.event_id] = body.batch
 
 
-def _running(state: SessionState, row: EventRow, body: SessionStatusRunning) -> None:
+def _running(state: SessionState, row: EventRow, body: rows.SessionStatusRunning) -> None:
     if state.status == "idle":
         state.turn = TurnCounters()
     state.status = "running"
@@ -174,7 +117,7 @@ def _stop_running(state: SessionState, row: EventRow) -> None:
         state.running_since_us = None
 
 
-def _idle(state: SessionState, row: EventRow, body: SessionStatusIdle) -> None:
+def _idle(state: SessionState, row: EventRow, body: rows.SessionStatusIdle) -> None:
     _stop_running(state, row)
     state.status = "idle"
     state.stop_reason = body.stop_reason
@@ -184,28 +127,28 @@ def _idle(state: SessionState, row: EventRow, body: SessionStatusIdle) -> None:
         state.needs_model = False
 
 
-def _turn_continued(state: SessionState, row: EventRow, body: TurnContinued) -> None:
+def _turn_continued(state: SessionState, row: EventRow, body: rows.TurnContinued) -> None:
     if state.status == "idle" and state.stop_reason and state.stop_reason["type"] in STOPS_CONTINUED:
         state.may_resume = True
 
 
-def _rescheduled(state: SessionState, row: EventRow, body: SessionStatusRescheduled) -> None:
+def _rescheduled(state: SessionState, row: EventRow, body: rows.SessionStatusRescheduled) -> None:
     state.status = "rescheduling"
     state.updated_at = str(body.processed_at)
 
 
-def _terminated(state: SessionState, row: EventRow, body: SessionStatusTerminated) -> None:
+def _terminated(state: SessionState, row: EventRow, body: rows.SessionStatusTerminated) -> None:
     _stop_running(state, row)
     state.status = "terminated"
     state.updated_at = str(body.processed_at)
 
 
-def _archived(state: SessionState, row: EventRow, body: SessionArchived) -> None:
+def _archived(state: SessionState, row: EventRow, body: rows.SessionArchived) -> None:
     state.archived_at = body.archived_at
     state.updated_at = state.archived_at
 
 
-def _deleted(state: SessionState, row: EventRow, body: SessionDeleted) -> None:
+def _deleted(state: SessionState, row: EventRow, body: rows.SessionDeleted) -> None:
     state.is_deleted = True
 
 
@@ -215,21 +158,21 @@ def _begin_next(state: SessionState) -> None:
         state.turn = TurnCounters()
 
 
-def _user_message(state: SessionState, row: EventRow, body: UserMessageTaken) -> None:
+def _user_message(state: SessionState, row: EventRow, body: rows.UserMessageTaken) -> None:
     _begin_next(state)
     state.history.add_user(body.content)
     state.web.show(body.content, USER_INPUT)
     state.needs_model = True
 
 
-def _system_message(state: SessionState, row: EventRow, body: SystemMessageTaken) -> None:
+def _system_message(state: SessionState, row: EventRow, body: rows.SystemMessageTaken) -> None:
     _begin_next(state)
     texts = [str(block["text"]) for block in body.content]
     state.history.add_user([text_block("<system>\n" + "\n".join(texts) + "\n</system>")])
     state.needs_model = True
 
 
-def _define_outcome(state: SessionState, row: EventRow, body: OutcomeDefined) -> None:
+def _define_outcome(state: SessionState, row: EventRow, body: rows.OutcomeDefined) -> None:
     _begin_next(state)
     state.outcome = Outcome(event=cast("JsonObject", msgspec.json.decode(row.body)))
     state.standing.first_outcome_id = state.standing.first_outcome_id or state.outcome.id
@@ -258,7 +201,7 @@ def _define_outcome(state: SessionState, row: EventRow, body: OutcomeDefined) ->
     state.needs_model = True
 
 
-def _interrupt(state: SessionState, row: EventRow, body: InterruptTaken) -> None:
+def _interrupt(state: SessionState, row: EventRow, body: rows.InterruptTaken) -> None:
     state.needs_model = False
     state.last_stop_reason = "interrupt"
     state.standing.interrupt_id = row.event_id
@@ -267,55 +210,55 @@ def _interrupt(state: SessionState, row: EventRow, body: InterruptTaken) -> None
 Handler = Callable[[SessionState, EventRow, Any], None]  # Any: the Struct beside which it stands in the table
 
 _HANDLERS: dict[type[RowBody], Handler] = {
-    SessionCreated: _created,
-    SessionUpdated: _updated,
-    SessionMetadataCleared: _metadata_cleared,
-    SessionArchived: _archived,
-    SessionDeleted: _deleted,
-    SessionStatusRunning: _running,
-    SessionStatusIdle: _idle,
-    SessionStatusRescheduled: _rescheduled,
-    SessionStatusTerminated: _terminated,
-    SessionError: turn_folding.error,
-    TurnContinued: _turn_continued,
-    TurnFailed: turn_folding.turn_failed,
-    SessionInputReceived: _received,
-    UserMessageTaken: _user_message,
-    SystemMessageTaken: _system_message,
-    OutcomeDefined: _define_outcome,
-    InterruptTaken: _interrupt,
-    ConfirmationTaken: turn_folding.confirmation,
-    ModelStarted: turn_folding.model_started,
-    ModelEnded: turn_folding.model_ended,
-    ModelNote: turn_folding.model_note,
-    ModelRefused: turn_folding.model_refused,
-    ModelRequestStart: turn_folding.span_started,
-    ModelRequestEnd: turn_folding.span_ended,
-    AgentToolUse: turn_folding.tool_use,
-    AgentMcpToolUse: turn_folding.tool_use,
-    AgentCustomToolUse: turn_folding.tool_use,
-    AgentToolResult: turn_folding.tool_result,
-    AgentMcpToolResult: turn_folding.tool_result,
-    CustomToolResultTaken: turn_folding.tool_result,
-    ToolStarted: turn_folding.tool_started,
-    ToolMeasured: turn_folding.tool_measured,
-    HarnessNote: turn_folding.harness_note,
-    ContextCleared: turn_folding.context_cleared,
-    ContextCompacted: turn_folding.context_compacted,
-    ContextOverflowed: turn_folding.context_overflowed,
-    ContextPutAside: turn_folding.put_aside,
-    EnvironmentDescribed: turn_folding.described,
-    OutcomeEvaluationStart: turn_folding.evaluation_started,
-    OutcomeEvaluationEnd: turn_folding.evaluation_ended,
-    OutcomeVerified: turn_folding.verified,
-    PackagesInstalled: machine_folding.packages_installed,
-    ServicesSeen: machine_folding.services_seen,
-    SandboxStarted: machine_folding.sandbox_started,
-    SandboxReleased: machine_folding.sandbox_released,
-    SessionSandboxLost: machine_folding.sandbox_lost,
-    SnapshotTaken: machine_folding.snapshot_taken,
-    ResourceAdded: machine_folding.resource_added,
-    ResourceRemoved: machine_folding.resource_removed,
-    FilesPinned: machine_folding.files_pinned,
+    rows.SessionCreated: _created,
+    rows.SessionUpdated: _updated,
+    rows.SessionMetadataCleared: _metadata_cleared,
+    rows.SessionArchived: _archived,
+    rows.SessionDeleted: _deleted,
+    rows.SessionStatusRunning: _running,
+    rows.SessionStatusIdle: _idle,
+    rows.SessionStatusRescheduled: _rescheduled,
+    rows.SessionStatusTerminated: _terminated,
+    rows.SessionError: turn_folding.error,
+    rows.TurnContinued: _turn_continued,
+    rows.TurnFailed: turn_folding.turn_failed,
+    rows.SessionInputReceived: _received,
+    rows.UserMessageTaken: _user_message,
+    rows.SystemMessageTaken: _system_message,
+    rows.OutcomeDefined: _define_outcome,
+    rows.InterruptTaken: _interrupt,
+    rows.ConfirmationTaken: turn_folding.confirmation,
+    turn_rows.ModelStarted: turn_folding.model_started,
+    turn_rows.ModelEnded: turn_folding.model_ended,
+    turn_rows.ModelNote: turn_folding.model_note,
+    turn_rows.ModelRefused: turn_folding.model_refused,
+    turn_rows.ModelRequestStart: turn_folding.span_started,
+    turn_rows.ModelRequestEnd: turn_folding.span_ended,
+    turn_rows.AgentToolUse: turn_folding.tool_use,
+    turn_rows.AgentMcpToolUse: turn_folding.tool_use,
+    turn_rows.AgentCustomToolUse: turn_folding.tool_use,
+    turn_rows.AgentToolResult: turn_folding.tool_result,
+    turn_rows.AgentMcpToolResult: turn_folding.tool_result,
+    turn_rows.CustomToolResultTaken: turn_folding.tool_result,
+    turn_rows.ToolStarted: turn_folding.tool_started,
+    turn_rows.ToolMeasured: turn_folding.tool_measured,
+    turn_rows.HarnessNote: turn_folding.harness_note,
+    turn_rows.ContextCleared: turn_folding.context_cleared,
+    turn_rows.ContextCompacted: turn_folding.context_compacted,
+    turn_rows.ContextOverflowed: turn_folding.context_overflowed,
+    turn_rows.ContextPutAside: turn_folding.put_aside,
+    turn_rows.EnvironmentDescribed: turn_folding.described,
+    turn_rows.OutcomeEvaluationStart: turn_folding.evaluation_started,
+    turn_rows.OutcomeEvaluationEnd: turn_folding.evaluation_ended,
+    turn_rows.OutcomeVerified: turn_folding.verified,
+    machine_rows.PackagesInstalled: machine_folding.packages_installed,
+    machine_rows.ServicesSeen: machine_folding.services_seen,
+    machine_rows.SandboxStarted: machine_folding.sandbox_started,
+    machine_rows.SandboxReleased: machine_folding.sandbox_released,
+    machine_rows.SessionSandboxLost: machine_folding.sandbox_lost,
+    machine_rows.SnapshotTaken: machine_folding.snapshot_taken,
+    machine_rows.ResourceAdded: machine_folding.resource_added,
+    machine_rows.ResourceRemoved: machine_folding.resource_removed,
+    rows.FilesPinned: machine_folding.files_pinned,
 }
 _BY_TYPE = {body.type_name(): handler for body, handler in _HANDLERS.items()}

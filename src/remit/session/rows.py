@@ -1,54 +1,17 @@
-"""The rows of a session's stream: what stands in each, who sees it. design/log.md says who writes them and when.
+"""The rows of a session's stream: what stands in each, who sees it. Those of its turns and of its machine have files of
+their own. design/log.md says who writes them and when.
 
 Fields that hold what the wire or a provider defines are JSON as it came. A field with a default is one that older logs lack.
 """
 
 from __future__ import annotations
 
+import sys
+
 from msgspec import UNSET, UnsetType, field
 
-from remit.session.machine_rows import (
-    CredentialsUsed,
-    PackagesInstalled,
-    PackagesInstalling,
-    ResourceAdded,
-    ResourceRemoved,
-    SandboxReleased,
-    SandboxStarted,
-    ServicesSeen,
-    SessionSandboxLost,
-    SnapshotTaken,
-)
-from remit.session.turn_rows import (
-    AgentCustomToolUse,
-    AgentMcpToolResult,
-    AgentMcpToolUse,
-    AgentSaid,
-    AgentThought,
-    AgentToolResult,
-    AgentToolUse,
-    ContextCleared,
-    ContextCompacted,
-    ContextOverflowed,
-    ContextPutAside,
-    CustomToolResultTaken,
-    EnvironmentDescribed,
-    HarnessNote,
-    ModelEnded,
-    ModelNote,
-    ModelRefused,
-    ModelRequestEnd,
-    ModelRequestStart,
-    ModelStarted,
-    OutcomeEvaluationEnd,
-    OutcomeEvaluationOngoing,
-    OutcomeEvaluationStart,
-    OutcomeVerified,
-    ThreadContextCompacted,
-    ToolMeasured,
-    ToolStarted,
-)
-from remit.streams.rows import PrivateRow, PublicRow, RowTypes
+from remit.session import machine_rows, turn_rows
+from remit.streams.rows import PrivateRow, PublicRow, RowTypes, rows_in
 from remit.values import JsonObject, JsonValue
 
 # --------------------------------------------------------------------------------- the session, its status
@@ -115,22 +78,24 @@ class SessionStatusTerminated(PublicRow, frozen=True, kw_only=True, tag="session
     """It was archived."""
 
 
-class _ThreadStatus(PublicRow, frozen=True, kw_only=True):
+class ThreadStatusRow(PublicRow, frozen=True, kw_only=True):
+    """The primary thread's status is its session's."""
+
     session_thread_id: str = ""
     agent_name: str = ""
 
 
-class ThreadStatusRunning(_ThreadStatus, frozen=True, kw_only=True, tag="session.thread_status_running"):
+class ThreadStatusRunning(ThreadStatusRow, frozen=True, kw_only=True, tag="session.thread_status_running"):
     """As its session."""
 
 
 class ThreadStatusRescheduled(
-    _ThreadStatus, frozen=True, kw_only=True, tag="session.thread_status_rescheduled"
+    ThreadStatusRow, frozen=True, kw_only=True, tag="session.thread_status_rescheduled"
 ):
     """As its session."""
 
 
-class ThreadStatusIdle(_ThreadStatus, frozen=True, kw_only=True, tag="session.thread_status_idle"):
+class ThreadStatusIdle(ThreadStatusRow, frozen=True, kw_only=True, tag="session.thread_status_idle"):
     """As its session."""
 
     stop_reason: JsonObject | None = None
@@ -138,7 +103,7 @@ class ThreadStatusIdle(_ThreadStatus, frozen=True, kw_only=True, tag="session.th
 
 
 class ThreadStatusTerminated(
-    _ThreadStatus, frozen=True, kw_only=True, tag="session.thread_status_terminated"
+    ThreadStatusRow, frozen=True, kw_only=True, tag="session.thread_status_terminated"
 ):
     """As its session."""
 
@@ -238,68 +203,4 @@ class CallReconciled(PrivateRow, frozen=True, kw_only=True, tag="call.reconciled
     real: JsonObject = field(default_factory=dict[str, JsonValue])
 
 
-ROWS = RowTypes(
-    SessionCreated,
-    SessionUpdated,
-    SessionMetadataCleared,
-    SessionArchived,
-    SessionDeleted,
-    SessionStatusRunning,
-    SessionStatusRescheduled,
-    SessionStatusIdle,
-    SessionStatusTerminated,
-    ThreadStatusRunning,
-    ThreadStatusRescheduled,
-    ThreadStatusIdle,
-    ThreadStatusTerminated,
-    SessionUsage,
-    SessionError,
-    TurnFailed,
-    TurnContinued,
-    WaitBegan,
-    SessionInputReceived,
-    UserMessageTaken,
-    SystemMessageTaken,
-    InterruptTaken,
-    OutcomeDefined,
-    ConfirmationTaken,
-    CustomToolResultTaken,
-    FilesPinned,
-    ModelStarted,
-    ModelEnded,
-    ModelRefused,
-    ModelRequestStart,
-    ModelRequestEnd,
-    AgentSaid,
-    AgentThought,
-    ModelNote,
-    HarnessNote,
-    EnvironmentDescribed,
-    ContextCleared,
-    ContextOverflowed,
-    ContextPutAside,
-    ContextCompacted,
-    ThreadContextCompacted,
-    AgentToolUse,
-    AgentToolResult,
-    AgentMcpToolUse,
-    AgentMcpToolResult,
-    AgentCustomToolUse,
-    ToolStarted,
-    ToolMeasured,
-    OutcomeEvaluationStart,
-    OutcomeEvaluationOngoing,
-    OutcomeEvaluationEnd,
-    OutcomeVerified,
-    SandboxStarted,
-    SandboxReleased,
-    SessionSandboxLost,
-    SnapshotTaken,
-    ServicesSeen,
-    PackagesInstalling,
-    PackagesInstalled,
-    CredentialsUsed,
-    ResourceAdded,
-    ResourceRemoved,
-    CallReconciled,
-)
+ROWS = RowTypes(*rows_in(sys.modules[__name__], turn_rows, machine_rows))

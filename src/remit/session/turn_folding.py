@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from remit.schema.tool_kinds import BY_RESULT
+from remit.session import turn_rows
 from remit.session.machine_folding import keep_tree
 from remit.session.refusals import Place
 from remit.session.rows import ConfirmationTaken, SessionError, TurnFailed
@@ -23,38 +24,17 @@ from remit.session.state import (
     add_usage,
     context_tokens,
 )
-from remit.session.turn_rows import (
-    ContextCleared,
-    ContextCompacted,
-    ContextOverflowed,
-    ContextPutAside,
-    EnvironmentDescribed,
-    HarnessNote,
-    ModelEnded,
-    ModelNote,
-    ModelRefused,
-    ModelRequestEnd,
-    ModelRequestStart,
-    ModelStarted,
-    OutcomeEvaluationEnd,
-    OutcomeEvaluationStart,
-    OutcomeVerified,
-    ToolMeasured,
-    ToolResultRow,
-    ToolStarted,
-    ToolUseRow,
-)
 from remit.session.web import WEB_TOOLS, client_tool, server_tool
 from remit.streams.children import ChildEvaluation, ChildFailure
 from remit.values import EventRow, JsonObject, ToolUse, Usage
 
 
-def model_started(state: SessionState, row: EventRow, body: ModelStarted) -> None:
+def model_started(state: SessionState, row: EventRow, body: turn_rows.ModelStarted) -> None:
     state.open_calls[body.call_id] = OpenCall(started=body, seq=row.seq)
     state.standing.provider = body.provider
 
 
-def model_ended(state: SessionState, row: EventRow, body: ModelEnded) -> None:
+def model_ended(state: SessionState, row: EventRow, body: turn_rows.ModelEnded) -> None:
     call = state.open_calls.pop(body.call_id, None)
     _count_failures(state.standing, body)
     usage = body.usage or Usage()
@@ -86,7 +66,7 @@ def model_ended(state: SessionState, row: EventRow, body: ModelEnded) -> None:
             state.tool_uses[use.id] = OpenToolUse(use=use, permission="allow")
 
 
-def _count_failures(standing: Standing, body: ModelEnded) -> None:
+def _count_failures(standing: Standing, body: turn_rows.ModelEnded) -> None:
     if body.error_reason is None:
         standing.failed_in_a_row = standing.paid_in_a_row = 0
         standing.is_paid = False
@@ -94,7 +74,7 @@ def _count_failures(standing: Standing, body: ModelEnded) -> None:
         standing.is_paid = True
 
 
-def model_refused(state: SessionState, row: EventRow, body: ModelRefused) -> None:
+def model_refused(state: SessionState, row: EventRow, body: turn_rows.ModelRefused) -> None:
     state.standing.refusal = body.message
 
 
@@ -118,15 +98,15 @@ def turn_failed(state: SessionState, row: EventRow, body: TurnFailed) -> None:
     )
 
 
-def span_started(state: SessionState, row: EventRow, body: ModelRequestStart) -> None:
+def span_started(state: SessionState, row: EventRow, body: turn_rows.ModelRequestStart) -> None:
     state.open_span_id = row.event_id
 
 
-def span_ended(state: SessionState, row: EventRow, body: ModelRequestEnd) -> None:
+def span_ended(state: SessionState, row: EventRow, body: turn_rows.ModelRequestEnd) -> None:
     state.open_span_id = None
 
 
-def tool_use(state: SessionState, row: EventRow, body: ToolUseRow) -> None:
+def tool_use(state: SessionState, row: EventRow, body: turn_rows.ToolUseRow) -> None:
     open_use = state.tool_uses.get(row.event_id)
     if open_use is not None:
         open_use.use_type = row.type
@@ -144,7 +124,7 @@ def confirmation(state: SessionState, row: EventRow, body: ConfirmationTaken) ->
         open_use.denial = body.deny_message or ""
 
 
-def tool_started(state: SessionState, row: EventRow, body: ToolStarted) -> None:
+def tool_started(state: SessionState, row: EventRow, body: turn_rows.ToolStarted) -> None:
     open_use = state.tool_uses.get(body.tool_use_id)
     if open_use is not None:
         open_use.is_started = True
@@ -153,7 +133,7 @@ def tool_started(state: SessionState, row: EventRow, body: ToolStarted) -> None:
         open_use.holds = body.holds
 
 
-def tool_measured(state: SessionState, row: EventRow, body: ToolMeasured) -> None:
+def tool_measured(state: SessionState, row: EventRow, body: turn_rows.ToolMeasured) -> None:
     if body.name == "web_search":
         state.web.searches += body.requests
     elif body.name == "web_fetch":
@@ -161,7 +141,7 @@ def tool_measured(state: SessionState, row: EventRow, body: ToolMeasured) -> Non
     state.cost_nano_usd += body.cost_nano_usd or 0
 
 
-def tool_result(state: SessionState, row: EventRow, body: ToolResultRow) -> None:
+def tool_result(state: SessionState, row: EventRow, body: turn_rows.ToolResultRow) -> None:
     use_id = body.answers(BY_RESULT[row.type].use_field)
     open_use = state.tool_uses.pop(use_id, None)
     if open_use is None:
@@ -193,13 +173,13 @@ def _count_exchange(state: SessionState, use: ToolUse, content: list[JsonObject]
         state.turn.last_exchange = exchange
 
 
-def model_note(state: SessionState, row: EventRow, body: ModelNote) -> None:
+def model_note(state: SessionState, row: EventRow, body: turn_rows.ModelNote) -> None:
     state.history.add_user([text_block(body.text)])
     state.needs_model = True
     state.turn.reminders[body.name] = state.turn.steps
 
 
-def context_cleared(state: SessionState, row: EventRow, body: ContextCleared) -> None:
+def context_cleared(state: SessionState, row: EventRow, body: turn_rows.ContextCleared) -> None:
     before, tokens = state.history.encode(), context_tokens(state)
     if body.characters_max is not UNSET:
         state.history.shorten_results(body.characters_max)
@@ -213,17 +193,17 @@ def _count_anew(state: SessionState, tokens: int) -> None:
     state.prompt_tokens, state.bytes_at_last_call = max(0, tokens), state.history.bytes_added
 
 
-def context_overflowed(state: SessionState, row: EventRow, body: ContextOverflowed) -> None:
+def context_overflowed(state: SessionState, row: EventRow, body: turn_rows.ContextOverflowed) -> None:
     model, window = body.model, body.window_tokens
     state.windows[model] = min(window, state.windows.get(model, window))
     _count_anew(state, body.sent_tokens)
 
 
-def put_aside(state: SessionState, row: EventRow, body: ContextPutAside) -> None:
+def put_aside(state: SessionState, row: EventRow, body: turn_rows.ContextPutAside) -> None:
     state.history.put_aside(Place(body.message, body.block, body.inner), "the model's provider refused it")
 
 
-def context_compacted(state: SessionState, row: EventRow, body: ContextCompacted) -> None:
+def context_compacted(state: SessionState, row: EventRow, body: turn_rows.ContextCompacted) -> None:
     text = f"<system>\nThe conversation so far was replaced by your own summary of it.\n</system>\n{body.summary}"
     if state.outcome is not None:
         text += f"\n\nThe outcome to reach, word for word:\n{state.outcome.event['description']}"
@@ -233,28 +213,28 @@ def context_compacted(state: SessionState, row: EventRow, body: ContextCompacted
     state.compactions_in_a_row += 1
 
 
-def harness_note(state: SessionState, row: EventRow, body: HarnessNote) -> None:
+def harness_note(state: SessionState, row: EventRow, body: turn_rows.HarnessNote) -> None:
     state.notes[body.name] = body.value
 
 
-def described(state: SessionState, row: EventRow, body: EnvironmentDescribed) -> None:
+def described(state: SessionState, row: EventRow, body: turn_rows.EnvironmentDescribed) -> None:
     state.facts = body.text
 
 
-def evaluation_started(state: SessionState, row: EventRow, body: OutcomeEvaluationStart) -> None:
+def evaluation_started(state: SessionState, row: EventRow, body: turn_rows.OutcomeEvaluationStart) -> None:
     if state.outcome is not None:
         state.outcome.evaluation_start_id = row.event_id
         update_evaluation(state, "evaluating", None)
 
 
-def verified(state: SessionState, row: EventRow, body: OutcomeVerified) -> None:
+def verified(state: SessionState, row: EventRow, body: turn_rows.OutcomeVerified) -> None:
     keep_tree(state, body.tree_digest or None)
     if body.feedback:
         state.history.add_user([text_block(body.feedback)])
         state.needs_model = True
 
 
-def evaluation_ended(state: SessionState, row: EventRow, body: OutcomeEvaluationEnd) -> None:
+def evaluation_ended(state: SessionState, row: EventRow, body: turn_rows.OutcomeEvaluationEnd) -> None:
     result = body.result
     evaluation = _evaluation(state, body.outcome_id)
     if evaluation is not None:

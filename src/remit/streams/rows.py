@@ -4,12 +4,15 @@ version, and what stands in them. Pure."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, TypeVar
+from types import ModuleType
+from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from remit.clock import rfc3339
+from remit.ids import Ids
 from remit.values import EventRow, JsonObject, NewEvent, Value, Visibility
 
 _encode = msgspec.json.Encoder().encode
@@ -29,6 +32,11 @@ class RowBody(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """The row's; the writer gives one where there is none."""
     processed_at: str | UnsetType | None = UNSET
     """Of a public row; the writer gives it, so that time never goes back in a log."""
+
+    @property
+    def event_id(self) -> str:
+        """Its `id`, as rows name it."""
+        return self.id
 
     @property
     def stamped_at(self) -> str | None:
@@ -85,15 +93,17 @@ class Draft(Value, frozen=True, kw_only=True):
         return NewEvent(event_id=self.event_id, type=self.type, visibility="public", body=_encode(body))
 
 
-def private_row(event_id: str, type: str, fields: JsonObject, *, key: str | None = None) -> NewEvent:
-    """A row that the wire does not show."""
-    body = {"id": event_id, "type": type, **fields}
-    return NewEvent(event_id=event_id, type=type, visibility="private", body=_encode(body), key=key)
-
-
 NewRow = NewEvent | Draft | RowBody
 """What a writer takes."""
 Body = TypeVar("Body", bound=RowBody)
+
+
+def stamp(row: RowBody, at_us: int, prefix: str, ids: Ids, *, key: str | None = None) -> NewEvent:
+    """The row to append: with an id where it has none and, when public, its time."""
+    id = row.id or ids.new(prefix)
+    if row.visibility == "public":
+        return replace(row, id=id, processed_at=rfc3339(at_us)).as_row(key=key)
+    return (row if row.id else replace(row, id=id)).as_row(key=key)
 
 
 class RowType(Value, frozen=True, kw_only=True):
@@ -130,11 +140,26 @@ class RowTypes:
     def __getitem__(self, type: str) -> RowType:
         return self._types[type]
 
+    def make(self, type: str, /, **fields: object) -> RowBody:
+        """A body of this type. Fails on a type or a field that is not registered."""
+        body: Any = self._types[type].body  # Any: which fields there are is known at run time
+        return cast("RowBody", body(**fields))
+
     def decode(self, row: EventRow) -> RowBody | None:
         """The body of a row; None for a type that is not known, of a later version. Raises msgspec.ValidationError on
         one that this code cannot know."""
         decoder = self._decoders.get(row.type)
         return None if decoder is None else decoder.decode(row.body)
+
+
+def rows_in(*modules: ModuleType) -> Iterator[type[RowBody]]:
+    """Every type of rows that these modules define, in their order."""
+    for module in modules:
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, RowBody) and value.__module__ == module.__name__:
+                row: type[RowBody] = value
+                if row.type_name() != row.__name__:  # a base of others has no type of its own
+                    yield row
 
 
 def provisional(

@@ -11,8 +11,7 @@ from remit.interfaces import Dispatcher, LiveBus, SessionStore
 from remit.streams.deciding import decide, tell
 from remit.streams.folds import Folds
 from remit.streams.kinds import S, Sight, StreamKind
-from remit.streams.rows import RowBody, provisional
-from remit.streams.writer import stamp
+from remit.streams.rows import RowBody, provisional, stamp
 from remit.values import (
     Append,
     Appended,
@@ -110,7 +109,7 @@ class Streams(Generic[S]):
     ) -> Appended:
         """Make a stream with its first rows; nothing if it exists. Raises HoldRefused, StoreUnavailable."""
         now_us = self._clock.now_us()
-        events = tuple(stamp(row, now_us, self.kind, self._ids) for row in rows)
+        events = tuple(stamp(row, now_us, self.kind.event_prefix, self._ids) for row in rows)
         state = self.kind.fold(self._provisional(principal, stream_id, events, 0, now_us), self.kind.start())
         stream = NewStream(
             stream_id=stream_id,
@@ -139,7 +138,7 @@ class Streams(Generic[S]):
             if chosen is None:
                 return None
             at_us = max(self._clock.now_us(), last_us)
-            events = tuple(stamp(row, at_us, self.kind, self._ids) for row in chosen.rows)
+            events = tuple(stamp(row, at_us, self.kind.event_prefix, self._ids) for row in chosen.rows)
             summary = chosen.summary
             if summary is None and not self.kind.folds_in_place:
                 rows = self._provisional(principal, stream_id, events, seq, at_us)
@@ -163,7 +162,7 @@ class Streams(Generic[S]):
     ) -> Appended:
         """Put input in, once per key, and have the stream taken up: its worker reads it at its own pace. Raises NotFound,
         and SequenceConflict where `expected_seq` is given."""
-        event = stamp(row, self._clock.now_us(), self.kind, self._ids, key=key)
+        event = stamp(row, self._clock.now_us(), self.kind.event_prefix, self._ids, key=key)
         return await self._put(principal, stream_id, event, expected_seq=expected_seq)
 
     async def _put(

@@ -13,14 +13,15 @@ from typing import Generic
 
 from msgspec.structs import replace
 
-from remit.clock import Clock, rfc3339
-from remit.errors import LeaseLost
+from remit.clock import Clock
+from remit.errors import LeaseLost, SequenceConflict
 from remit.ids import Ids
 from remit.interfaces import LiveBus, SessionStore
 from remit.shielded import shielded
+from remit.streams.deciding import decide
 from remit.streams.kinds import S, StreamKind
 from remit.streams.reading import read_on
-from remit.streams.rows import Body, Draft, NewRow, RowBody, private_row, provisional
+from remit.streams.rows import Body, Draft, NewRow, RowBody, provisional, stamp
 from remit.values import (
     Append,
     Appended,
@@ -106,13 +107,9 @@ class StreamWriter(Generic[S]):
         """The row with an id, for whoever needs that before it is appended."""
         return replace(row, id=self.ids.new(self.kind.event_prefix))
 
-    def public(self, type: str, /, **fields: JsonValue) -> Draft:
-        """A public event with a new id, stamped when it is appended."""
-        return Draft(event_id=self.ids.new(self.kind.event_prefix), type=type, fields=fields)
-
-    def private(self, type: str, /, **fields: JsonValue) -> NewEvent:
-        """A private row."""
-        return private_row(self.ids.new(self.kind.event_prefix), type, fields)
+    def row(self, type: str, /, **fields: JsonValue) -> RowBody:
+        """A row of a registered type with a new id, for whoever knows the type by its name alone."""
+        return self.kind.rows.make(type, id=self.ids.new(self.kind.event_prefix), **fields)
 
     async def append(
         self,
@@ -190,20 +187,30 @@ class StreamWriter(Generic[S]):
     ) -> None:
         buffered, self._buffered = self._buffered, None
         before = buffered or _Buffered(at_us=0)
-        stamped = self._stamped(new)
-        append = Append(
-            stream_id=self.stream_id,
-            events=(*before.events, *stamped),
-            epoch=self.epoch,
-            effects=(*before.effects, *effects),
-            outbox=outbox,
-            summary=summary or self._summary_after(stamped) or before.summary,
-            at_us=buffered.at_us if buffered is not None else None,
-        )
+        # Columns that are made of the state go in only with the row that is next in it.
+        has_columns = buffered is None and summary is None and not self.kind.folds_in_place
         answers: list[Appended] = []
 
+        async def attempt() -> Appended:
+            stamped = self._stamped(new)
+            append = Append(
+                stream_id=self.stream_id,
+                events=(*before.events, *stamped),
+                epoch=self.epoch,
+                expected_seq=self.durable_seq if has_columns else None,
+                effects=(*before.effects, *effects),
+                outbox=outbox,
+                summary=summary or self._summary_after(stamped) or before.summary,
+                at_us=buffered.at_us if buffered is not None else None,
+            )
+            try:
+                return await self.store.append(self.principal, append)
+            except SequenceConflict:
+                await self._catch_up()
+                raise
+
         async def ask() -> None:
-            answers.append(await self.store.append(self.principal, append))
+            answers.append(await decide(attempt))
 
         try:
             # To its end, also when we are cancelled: rows that came after whoever closes the turn has looked would be
@@ -245,7 +252,7 @@ class StreamWriter(Generic[S]):
                 case _:
                     if row.visibility == "public":
                         last_us = max(last_us, now_us)
-                    rows.append(stamp(row, last_us, self.kind, self.ids))
+                    rows.append(stamp(row, last_us, self.kind.event_prefix, self.ids))
         return tuple(rows)
 
     def _folded_ahead(self, events: tuple[NewEvent, ...], at_us: int) -> S:
@@ -308,11 +315,3 @@ class StreamWriter(Generic[S]):
         async for rows in read_on(self.store, self.principal, self.stream_id, after_seq=state.seq):
             state = self.kind.fold(rows, state)
         return state
-
-
-def stamp(row: RowBody, at_us: int, kind: StreamKind[S], ids: Ids, *, key: str | None = None) -> NewEvent:
-    """The row to append: with an id where it has none and, when public, its time."""
-    id = row.id or ids.new(kind.event_prefix)
-    if row.visibility == "public":
-        return replace(row, id=id, processed_at=rfc3339(at_us)).as_row(key=key)
-    return (row if row.id else replace(row, id=id)).as_row(key=key)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from socket import socket
 from typing import TYPE_CHECKING, NamedTuple
+
+from remit.values import ExecResult
 
 if TYPE_CHECKING:
     from remit.testing.memory_sandbox import MemorySandbox
@@ -100,3 +104,13 @@ async def _echo_back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 
 
 PROCESSES: dict[str, Process] = {"cat": _echo_back}
+
+
+async def speak(processes: Mapping[str, Process], argv: Sequence[str], theirs: socket) -> ExecResult:
+    """Run one of the processes over this socket."""
+    reader, writer = await asyncio.open_connection(sock=theirs)
+    with contextlib.closing(writer):
+        process = processes.get(argv[0])
+        if process is None:
+            return ExecResult(exit_code=127, output=f"{argv[0]}: not found\n".encode())
+        return ExecResult(exit_code=await process(reader, writer), output=b"")

@@ -22,9 +22,9 @@ from remit.clock import Clock
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobStore
-from remit.testing.memory_programs import PROCESSES, PROGRAMS, Process, Program
+from remit.testing.memory_programs import PROCESSES, PROGRAMS, Process, Program, speak
 from remit.testing.memory_record import MemoryRecord
-from remit.testing.memory_trees import replace_uploads, restore
+from remit.testing.memory_trees import ROOTS, folders_above, path_inside, replace_uploads, restore
 from remit.values import (
     GROUND_FILES,
     UPLOADS,
@@ -45,7 +45,6 @@ from remit.values import (
     TreeRecord,
 )
 
-ROOTS = ("/workspace", "/mnt/session/outputs", "/mnt/session/uploads", "/tmp")
 _MTIME_NS = 10**18
 
 
@@ -197,19 +196,10 @@ class MemorySandbox:
             raise SandboxRefused(f"the call {request.call_id} was made before")
         ours, theirs = socketpair()
         ours.setblocking(False)
-        self._calls[request.call_id] = asyncio.ensure_future(self._speak(request.argv, theirs))
+        self._calls[request.call_id] = asyncio.ensure_future(
+            speak(self._provider.processes, request.argv, theirs)
+        )
         return ours
-
-    async def _speak(self, argv: Sequence[str], theirs: socket) -> ExecResult:
-        process = self._provider.processes.get(argv[0])
-        if process is None:
-            theirs.close()
-            return ExecResult(exit_code=127, output=f"{argv[0]}: not found\n".encode())
-        reader, writer = await asyncio.open_connection(sock=theirs)
-        try:
-            return ExecResult(exit_code=await process(reader, writer), output=b"")
-        finally:
-            writer.close()
 
     async def restart_shell(self, *, epoch: int) -> None:
         self._require(epoch)
@@ -323,13 +313,13 @@ class MemorySandbox:
         """Write a file, for programs. Raises OSError where the ground is read-only."""
         self._require_writable(path)
         self._seen.writes(path)
-        for folder in _folders(path):
+        for folder in folders_above(path):
             self._entries.setdefault(
-                folder, TreeEntry(path=_inside(folder), kind="dir", mode=0o755, mtime_ns=_MTIME_NS)
+                folder, TreeEntry(path=path_inside(folder), kind="dir", mode=0o755, mtime_ns=_MTIME_NS)
             )
         before = self._entries.get(path)
         self._entries[path] = TreeEntry(
-            path=_inside(path),
+            path=path_inside(path),
             kind="file",
             mode=mode if mode is not None else before.mode if before is not None else 0o644,
             size=len(content),
@@ -488,16 +478,3 @@ class MemorySandbox:
 
 def _result_of(call: asyncio.Task[ExecResult]) -> ExecResult:
     return ExecResult(exit_code=None, output=b"") if call.cancelled() else call.result()
-
-
-def _inside(path: str) -> str:
-    return next(path.removeprefix(f"{root}/") for root in ROOTS if path.startswith(f"{root}/"))
-
-
-def _folders(path: str) -> list[str]:
-    """Between the root and the file."""
-    folders, folder = list[str](), posixpath.dirname(path)
-    while folder not in ROOTS and folder != "/":
-        folders.append(folder)
-        folder = posixpath.dirname(folder)
-    return folders

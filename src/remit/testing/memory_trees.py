@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import posixpath
+
 import msgspec
 
 from remit.errors import BlobMissing
 from remit.interfaces import BlobReader
 from remit.values import UPLOADS, Tree, TreeEntry
+
+ROOTS = ("/workspace", "/mnt/session/outputs", UPLOADS, "/tmp")
 
 
 async def restore(
@@ -33,3 +37,17 @@ async def replace_uploads(
         files.pop(path)
         contents.pop(path, None)
     await restore(blobs, UPLOADS, digest, files, contents)
+
+
+def path_inside(path: str) -> str:
+    """Relative to the root that it is below."""
+    return next(path.removeprefix(f"{root}/") for root in ROOTS if path.startswith(f"{root}/"))
+
+
+def folders_above(path: str) -> list[str]:
+    """Between the root and the file."""
+    folders, folder = list[str](), posixpath.dirname(path)
+    while folder not in ROOTS and folder != "/":
+        folders.append(folder)
+        folder = posixpath.dirname(folder)
+    return folders

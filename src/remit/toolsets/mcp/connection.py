@@ -16,19 +16,15 @@ from pydantic import ValidationError
 
 from remit.clock import Clock
 from remit.toolsets.mcp import http
+from remit.toolsets.mcp.limits import McpLimits
 from remit.toolsets.mcp.results import told, tool_result
 from remit.values import JsonObject, ToolResult
 
-CONNECT_SECONDS = 20.0
-"""Until the server has said who it is and what it has."""
-CALL_SECONDS = 120.0
-IDLE_SECONDS = 300.0
-"""A connection that nobody used for so long is closed."""
-LISTED_SECONDS = 60.0
-"""How long a list of tools is taken to hold."""
 PAGES_MAX = 20
 LISTED_MAX = 1_000
 CALLS_AT_ONCE = 8
+CLOSE_SECONDS = 2.0
+"""For a farewell."""
 SESSION_TERMINATED = "Session terminated"
 """What the library says where a server no longer knows the session."""
 SAID_CHARACTERS_MAX = 4_000
@@ -49,11 +45,16 @@ class Connection:
     """A live connection. `open` it once; call it; `close` it."""
 
     def __init__(
-        self, server: str, connect: Callable[[], AbstractAsyncContextManager[Client]], clock: Clock
+        self,
+        server: str,
+        connect: Callable[[], AbstractAsyncContextManager[Client]],
+        clock: Clock,
+        limits: McpLimits,
     ) -> None:
         self._server = server
         self._connect = connect
         self._clock = clock
+        self._limits = limits
         self._owner: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._closing = asyncio.Event()
@@ -72,27 +73,30 @@ class Connection:
     @property
     def is_listed(self) -> bool:
         """Whether what it listed is recent."""
-        return self._clock.monotonic() - self._listed_at < LISTED_SECONDS
+        return self._clock.monotonic() - self._listed_at < self._limits.listed_seconds
 
     async def open(self) -> None:
         """Connect, and list the tools. Raises CannotConnect."""
         self._owner = asyncio.create_task(self._own(), name=f"mcp {self._server}")
+        self._under_way += 1
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(self._limits.connect_seconds):
                 await self._ready
                 await self._list()
         except BaseException as error:
             await self.close()
             if isinstance(error, TimeoutError):
-                raise CannotConnect(f"it did not answer within {CONNECT_SECONDS:g} s") from error
+                raise CannotConnect(f"it did not answer within {self._limits.connect_seconds:g} s") from error
             if isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception):
                 raise
             raise CannotConnect(_reason(error)) from error
+        finally:
+            self._rest()
 
     async def list_again(self) -> bool:
         """Ask what tools there are now; False if it does not say."""
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(self._limits.connect_seconds):
                 await self._list()
         except Exception as error:
             logger.info("mcp.not_listed", server=self._server, error=type(error).__name__)
@@ -116,13 +120,16 @@ class Connection:
         """Run a tool. What goes wrong is an error result, and says whether the tool may have run."""
         self._under_way += 1
         try:
-            async with self._calls, asyncio.timeout(CALL_SECONDS):
+            async with self._calls, asyncio.timeout(self._limits.call_seconds):
                 return await self._call(name, input, mark)
         except TimeoutError:
-            return self._failure(f"did not answer within {CALL_SECONDS:g} s", mark)
+            return self._failure(f"did not answer within {self._limits.call_seconds:g} s", mark)
         finally:
-            self._under_way -= 1
-            self._used_at = self._clock.monotonic()
+            self._rest()
+
+    def _rest(self) -> None:
+        self._under_way -= 1
+        self._used_at = self._clock.monotonic()
 
     async def _call(self, name: str, input: JsonObject, mark: str) -> ToolResult:
         parameters = mcp_types.CallToolRequestParams(name=name, arguments=dict(input))
@@ -170,9 +177,12 @@ class Connection:
     async def close(self) -> None:
         """End it. Idempotent."""
         self._closing.set()
-        if self._owner is not None:
-            self._owner.cancel()
-            await asyncio.wait([self._owner])
+        if self._owner is None:
+            return
+        if self._ready.done():
+            await asyncio.wait([self._owner], timeout=CLOSE_SECONDS)
+        self._owner.cancel()
+        await asyncio.wait([self._owner])
 
     async def _while_open(self, asked: Awaitable[T]) -> T:
         """The answer, or ConnectionError once the connection is over."""
@@ -191,9 +201,9 @@ class Connection:
         try:
             async with self._connect() as client:
                 self._ready.set_result(client)
-                while self._under_way or self._clock.monotonic() - self._used_at < IDLE_SECONDS:
+                while self._under_way or self._clock.monotonic() - self._used_at < self._limits.idle_seconds:
                     try:
-                        async with asyncio.timeout(IDLE_SECONDS / 4):
+                        async with asyncio.timeout(self._limits.idle_seconds / 4):
                             await self._closing.wait()
                             return
                     except TimeoutError:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import anyio
 import httpx2
 import msgspec
 from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
+from remit.toolsets.mcp.limits import Authorization, McpLimits
 from remit.toolsets.web.failures import WebFailure
 from remit.toolsets.web.fetching import Address, Gate, host_of, port_of
 
-ANSWER_BYTES_MAX = 8 << 20
-"""Of one answer or one event of a stream."""
-STREAM_BYTES_MAX = 32 << 20
-"""Of all that comes in answer to one request."""
 SSE_SECONDS_MAX = 3_600.0
 """How long the one stream of an older server may be open."""
 CONNECT_SECONDS = 10.0
@@ -28,6 +24,8 @@ ANSWER_SECONDS_MAX = 180.0
 """Of one request, however it trickles. Calls give up before."""
 RECONNECT_SECONDS = 1.0
 """Before a stream that broke off is taken up, however often a server breaks it off."""
+IN_A_THREAD_BYTES = 65_536
+"""Of an answer in which secrets are looked for."""
 USER_AGENT = "Remit-mcp/0.1"
 NOT_SENT, NOT_ANSWERED = -32_090, -32_091
 """Codes of errors of ours: the request was not made; what came in answer to it could not be read."""
@@ -57,15 +55,17 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self,
         gate: Gate,
         may_reach: Callable[[str], str | None],
-        headers: Mapping[str, str],
+        authorization: Authorization,
         *,
+        limits: McpLimits,
         failures: Failures,
         is_older: bool,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._gate = gate
         self._may_reach = may_reach
-        self._headers = headers
+        self._authorization = authorization
+        self._limits = limits
         self._failures = failures
         self._is_older = is_older
         self._tls = tls
@@ -84,8 +84,11 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                 if response.status_code >= 400:
                     self._failures.status = response.status_code
                 if is_stream and response.status_code < 300:
-                    return response
-                return await _whole(response, request)
+                    stream = response.stream
+                    assert isinstance(stream, httpx2.AsyncByteStream)
+                    events = _Events(stream, self._authorization, self._limits.answer_bytes)
+                    return httpx2.Response(200, headers=response.headers, stream=events, request=request)
+                return await self._whole(response, request)
         except WebFailure as error:
             return self._failed(request, NOT_SENT, error.message)
         except Refused as error:
@@ -96,6 +99,22 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             return self._failed(request, NOT_SENT, "no connection could be made")
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             return self._failed(request, NOT_ANSWERED, f"the connection broke ({type(error).__name__})")
+
+    async def _whole(self, response: httpx2.Response, request: httpx2.Request) -> httpx2.Response:
+        """The answer with its body, if that has room."""
+        body = bytearray()
+        try:
+            async for piece in response.aiter_raw():
+                body += piece
+                if len(body) > self._limits.answer_bytes:
+                    raise Refused(f"its answer is larger than {self._limits.answer_bytes:,} bytes")
+        finally:
+            await response.aclose()
+        content = await _cleaned(self._authorization, bytes(body))
+        kept = [
+            (name, value) for name, value in response.headers.multi_items() if name.lower() not in _FRAMING
+        ]
+        return httpx2.Response(response.status_code, headers=kept, content=content, request=request)
 
     def _failed(self, request: httpx2.Request, code: int, why: str) -> httpx2.Response:
         self._failures.message = why
@@ -128,7 +147,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             return httpx2.Response(
                 response.status_code,
                 headers=response.headers,
-                stream=_Bounded(stream, seconds),
+                stream=_Bounded(stream, seconds, self._limits.stream_bytes),
                 request=request,
                 extensions=response.extensions,
             )
@@ -146,7 +165,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         headers = httpx2.Headers(request.headers)
         headers.update(
             {
-                **self._headers,
+                **self._authorization.headers,
                 "Host": request.url.netloc.decode(),
                 "User-Agent": USER_AGENT,
                 "Accept-Encoding": "identity",
@@ -162,13 +181,14 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream, seconds: float) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream, seconds: float, bytes_max: int) -> None:
         self._inner = inner
         self._seconds = seconds
+        self._bytes_max = bytes_max
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
-        until, left = loop.time() + self._seconds, STREAM_BYTES_MAX
+        until, left = loop.time() + self._seconds, self._bytes_max
         pieces = aiter(self._inner)
         while True:
             try:
@@ -180,27 +200,49 @@ class _Bounded(httpx2.AsyncByteStream):
                 raise httpx2.ReadTimeout("it trickles") from error
             left -= len(piece)
             if left < 0:
-                raise httpx2.ReadError(f"more than {STREAM_BYTES_MAX >> 20} MiB in answer to one request")
+                raise httpx2.ReadError(f"more than {self._bytes_max:,} bytes in answer to one request")
             yield piece
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
 
-async def _whole(response: httpx2.Response, request: httpx2.Request) -> httpx2.Response:
-    """The answer with its body, if that has room."""
-    body = bytearray()
-    try:
-        async for piece in response.aiter_raw():
-            body += piece
-            if len(body) > ANSWER_BYTES_MAX:
-                raise Refused(f"its answer is larger than {ANSWER_BYTES_MAX >> 20} MiB")
-    finally:
-        await response.aclose()
-    kept = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in _FRAMING]
-    return httpx2.Response(response.status_code, headers=kept, content=bytes(body), request=request)
+class _Events(httpx2.AsyncByteStream):
+    """A stream of events, each passed on when it is whole, without what it must not tell."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, authorization: Authorization, bytes_max: int) -> None:
+        self._inner = inner
+        self._authorization = authorization
+        self._bytes_max = bytes_max
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        waiting = bytearray()
+        async for piece in self._inner:
+            looked = max(0, len(waiting) - 3)
+            waiting += piece
+            ends = [
+                waiting.rfind(mark, looked) + len(mark) for mark in _BOUNDARIES if mark in waiting[looked:]
+            ]
+            if ends:
+                end = max(ends)
+                yield await _cleaned(self._authorization, bytes(waiting[:end]))
+                del waiting[:end]
+            elif len(waiting) > self._bytes_max:
+                raise httpx2.ReadError(f"an event of more than {self._bytes_max:,} bytes")
+        if waiting:
+            yield await _cleaned(self._authorization, bytes(waiting))
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
+async def _cleaned(authorization: Authorization, content: bytes) -> bytes:
+    if len(content) < IN_A_THREAD_BYTES or not authorization.headers:
+        return authorization.clean(content)
+    return await asyncio.to_thread(authorization.clean, content)
+
+
+_BOUNDARIES = (b"\n\n", b"\r\r", b"\r\n\r\n")
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
 
 
@@ -209,35 +251,35 @@ async def http_client(
     url: str,
     gate: Gate,
     may_reach: Callable[[str], str | None],
-    headers: Mapping[str, str],
+    authorization: Authorization,
     failures: Failures,
+    limits: McpLimits,
     *,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncGenerator[Client]:
     """A client of the server: over streamable HTTP, else as older servers speak. Raises what the library raises."""
 
     def requests(*, is_older: bool) -> httpx2.AsyncClient:
-        transport = GuardedTransport(gate, may_reach, headers, failures=failures, is_older=is_older, tls=tls)
+        transport = GuardedTransport(
+            gate, may_reach, authorization, limits=limits, failures=failures, is_older=is_older, tls=tls
+        )
         timeout = httpx2.Timeout(CONNECT_SECONDS, read=ANSWER_SECONDS_MAX)
         return httpx2.AsyncClient(transport=transport, trust_env=False, timeout=timeout)
 
     async with requests(is_older=False) as http:
         streams = streamable_http_client(
-            url, http_client=http, terminate_on_close=True, max_sse_event_size=ANSWER_BYTES_MAX
+            url, http_client=http, terminate_on_close=True, max_sse_event_size=limits.answer_bytes
         )
         client = Client(streams, cache=None)
+        is_connected = False
         try:
-            await client.__aenter__()
-        except Exception:
-            if failures.status not in _OLDER:
-                raise
-        else:
-            try:
+            async with client:
+                is_connected = True
                 yield client
-            finally:
-                with anyio.move_on_after(CONNECT_SECONDS, shield=True):
-                    await client.__aexit__(None, None, None)
             return
+        except Exception:
+            if is_connected or failures.status not in _OLDER:
+                raise
     older = sse_client(
         url, httpx_client_factory=lambda headers=None, timeout=None, auth=None: requests(is_older=True)
     )

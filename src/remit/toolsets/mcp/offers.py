@@ -13,18 +13,15 @@ from mcp_types import Tool as Listed
 
 from remit.schema.tool_kinds import MCP
 from remit.toolsets.marking import printable
+from remit.toolsets.mcp.limits import McpLimits
 from remit.toolsets.offers import config_of, permission_of
 from remit.values import JsonObject, Tool
 
-TOOLS_MAX = 128
-"""Of one server."""
 NAME_CHARACTERS_MAX = 128
 SHOWN_NAME_CHARACTERS_MAX = 64
 """What every provider of models takes."""
 DESCRIPTION_CHARACTERS_MAX = 2_000
 SCHEMA_BYTES_MAX = 16_384
-OFFER_BYTES_MAX = 131_072
-"""Of all definitions of one server: they are sent with every model call."""
 
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
 _PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -49,12 +46,13 @@ def make_offer(
     entry: JsonObject,
     *,
     is_in_sandbox: bool,
+    limits: McpLimits,
     taken: Iterable[str] = (),
 ) -> Offer:
     """The tools of a server as the agent's `entry` for it configures them; `taken` are names that others have."""
     tools: list[Tool] = []
     own_names: dict[str, str] = {}
-    names, bytes_left = set(taken), OFFER_BYTES_MAX
+    names, bytes_left = set(taken), limits.offer_bytes
     for one in listed:
         if (
             not 0 < len(one.name) <= NAME_CHARACTERS_MAX
@@ -74,7 +72,7 @@ def make_offer(
             may_change_files=is_in_sandbox,
         )
         bytes_left -= len(msgspec.json.encode(tool.definition))
-        if len(tools) == TOOLS_MAX or bytes_left < 0:
+        if len(tools) == limits.tools or bytes_left < 0:
             break
         names.add(tool.name)
         own_names[tool.name] = one.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import cast
 
@@ -21,13 +21,13 @@ from remit.schema.mcp import MCP_TOOLSET
 from remit.toolsets.inputs import BadInput, refuse_unparsed
 from remit.toolsets.mcp.connection import CannotConnect, Connection
 from remit.toolsets.mcp.http import Failures, http_client
+from remit.toolsets.mcp.limits import Authorization, Authorize, McpLimits
 from remit.toolsets.mcp.offers import Offer, make_offer
 from remit.toolsets.mcp.stdio import stdio_client
 from remit.toolsets.offers import entries_of
 from remit.toolsets.web.fetching import Gate
 from remit.values import JsonObject, JsonValue, Tool, ToolContext, ToolResult, ToolUse
 
-Authorize = Callable[[ToolSession, str], Awaitable[Mapping[str, str]]]
 Connect = Callable[[ToolSession, Sandbox | None, Failures], AbstractAsyncContextManager[Client]]
 
 logger = structlog.get_logger(__name__)
@@ -37,7 +37,12 @@ class Server:
     """One server of one session."""
 
     def __init__(
-        self, config: JsonObject, authorization: Mapping[str, str], connect: Connect, clock: Clock
+        self,
+        config: JsonObject,
+        authorization: Authorization,
+        connect: Connect,
+        clock: Clock,
+        limits: McpLimits,
     ) -> None:
         self.name = str(config["name"])
         self.config = config
@@ -45,6 +50,7 @@ class Server:
         self.is_in_sandbox = config["type"] == "stdio"
         self._connect = connect
         self._clock = clock
+        self.limits = limits
         self._lock = asyncio.Lock()
         self._connection: Connection | None = None
         self._sandbox_id: str | None = None
@@ -71,7 +77,9 @@ class Server:
                     return self._connection
                 await self._connection.close()
             failures = Failures()
-            connection = Connection(self.name, lambda: self._connect(session, sandbox, failures), self._clock)
+            connection = Connection(
+                self.name, lambda: self._connect(session, sandbox, failures), self._clock, self.limits
+            )
             try:
                 await connection.open()
             except CannotConnect as error:
@@ -103,11 +111,14 @@ class Server:
 class Pool:
     """All servers of all sessions."""
 
-    def __init__(self, *, gate: Gate, authorize: Authorize, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, *, gate: Gate, authorize: Authorize, clock: Clock, ids: Ids, limits: McpLimits
+    ) -> None:
         self._gate = gate
         self._authorize = authorize
         self._clock = clock
         self._ids = ids
+        self._limits = limits
         self._sessions: dict[str, dict[str, Server]] = {}
         """By session and name."""
 
@@ -136,14 +147,14 @@ class Pool:
     async def _server(self, session: ToolSession, config: JsonObject, former: Mapping[str, Server]) -> Server:
         """The one that there is already, if it is still the same."""
         url = config.get("url")
-        authorization: Mapping[str, str] = {}
+        authorization = Authorization()
         if isinstance(url, str):
             authorization = await self._authorize(session, url)
         known = former.get(str(config["name"]))
         if known is not None and known.config == config and known.authorization == authorization:
             return known
         connect = self._over_http(config, authorization) if isinstance(url, str) else self._in_sandbox(config)
-        return Server(config, authorization, connect, self._clock)
+        return Server(config, authorization, connect, self._clock, self._limits)
 
     def _in_sandbox(self, config: JsonObject) -> Connect:
         def connect(
@@ -156,11 +167,12 @@ class Pool:
                 epoch=session.epoch,
                 command=cast("list[str]", config["command"]),
                 env=cast("dict[str, str]", config["env"]),
+                limits=self._limits,
             )
 
         return connect
 
-    def _over_http(self, config: JsonObject, authorization: Mapping[str, str]) -> Connect:
+    def _over_http(self, config: JsonObject, authorization: Authorization) -> Connect:
         def connect(
             session: ToolSession, sandbox: Sandbox | None, failures: Failures
         ) -> AbstractAsyncContextManager[Client]:
@@ -171,7 +183,9 @@ class Pool:
                     return None
                 return f"{host} is not open in the limited network of this session's environment"
 
-            return http_client(str(config["url"]), self._gate, may_reach, authorization, failures)
+            return http_client(
+                str(config["url"]), self._gate, may_reach, authorization, failures, self._limits
+            )
 
         return connect
 
@@ -224,7 +238,12 @@ class McpToolset(Toolset):
 
     def _offer(self, server: Server, entry: JsonObject) -> Offer:
         offer = make_offer(
-            server.name, server.tools, entry, is_in_sandbox=server.is_in_sandbox, taken=self._places
+            server.name,
+            server.tools,
+            entry,
+            is_in_sandbox=server.is_in_sandbox,
+            limits=server.limits,
+            taken=self._places,
         )
         if offer.left_out:
             logger.info(

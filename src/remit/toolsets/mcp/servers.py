@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from remit.clock import Clock
 from remit.ids import Ids
 from remit.interfaces import ToolSession, Toolset, ToolSource
 from remit.toolsets.composite import Toolsets
+from remit.toolsets.mcp.limits import Authorize, McpLimits
 from remit.toolsets.web.fetching import Gate
 
 if TYPE_CHECKING:
     from remit.toolsets.mcp.pool import Pool
 
-Authorize = Callable[[ToolSession, str], Awaitable[Mapping[str, str]]]
-"""Headers that a session's requests to this address carry."""
-
 
 class McpServers(ToolSource):
     """Opens the servers of an agent."""
 
-    def __init__(self, *, gate: Gate, authorize: Authorize, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, *, gate: Gate, authorize: Authorize, clock: Clock, ids: Ids, limits: McpLimits | None = None
+    ) -> None:
         self._gate = gate
         self._authorize = authorize
         self._clock = clock
         self._ids = ids
+        self._limits = limits or McpLimits()
         self._pool: Pool | None = None
 
     async def open(self, session: ToolSession) -> Toolset:
@@ -37,7 +37,11 @@ class McpServers(ToolSource):
                 return Toolsets(())
             module = await asyncio.to_thread(importlib.import_module, "remit.toolsets.mcp.pool")
             made: Pool = module.Pool(
-                gate=self._gate, authorize=self._authorize, clock=self._clock, ids=self._ids
+                gate=self._gate,
+                authorize=self._authorize,
+                clock=self._clock,
+                ids=self._ids,
+                limits=self._limits,
             )
             self._pool = self._pool or made  # another session may have been quicker
         return await self._pool.open(session)

@@ -17,16 +17,23 @@ from pydantic import ValidationError
 from remit.errors import SandboxLost, SandboxRefused
 from remit.interfaces import Sandbox
 from remit.toolsets.mcp.connection import CannotConnect
+from remit.toolsets.mcp.limits import McpLimits
 from remit.values import ProcessRequest
 
-LINE_BYTES_MAX = 8 << 20
+LOOKS_MAX, LOOK_SECONDS = 10, 0.05
 SAID_BYTES_MAX = 600
 """Of what the program said on stderr, as people are told."""
 
 
 @asynccontextmanager
 async def stdio_client(
-    sandbox: Sandbox, *, call_id: str, epoch: int, command: Sequence[str], env: Mapping[str, str]
+    sandbox: Sandbox,
+    *,
+    call_id: str,
+    epoch: int,
+    command: Sequence[str],
+    env: Mapping[str, str],
+    limits: McpLimits,
 ) -> AsyncGenerator[Client]:
     """A client of the program, which is started and ended with it. Raises CannotConnect, and what the library raises."""
     request = ProcessRequest(call_id=call_id, epoch=epoch, argv=tuple(command), environment=dict(env))
@@ -35,7 +42,7 @@ async def stdio_client(
     except (SandboxLost, SandboxRefused) as error:
         raise CannotConnect(error.message) from error
     try:
-        reader, writer = await asyncio.open_connection(sock=spoken_with, limit=LINE_BYTES_MAX)
+        reader, writer = await asyncio.open_connection(sock=spoken_with, limit=limits.answer_bytes)
         try:
             async with Client(_streams(reader, writer), cache=None) as client:
                 yield client
@@ -102,6 +109,11 @@ async def _last_words(sandbox: Sandbox, call_id: str) -> str | None:
     """How the program ended; None if it runs."""
     try:
         status = await sandbox.call_status(call_id)
+        for _ in range(LOOKS_MAX):  # its end is seen here a moment before it is told there
+            if status.state != "running":
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+            status = await sandbox.call_status(call_id)
     except SandboxLost as error:
         return error.message
     if status.state != "finished" or status.result is None:
