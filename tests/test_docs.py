@@ -151,7 +151,7 @@ def test_every_dependency_has_a_sentence_of_why() -> None:
     assert documented == names
 
 
-IMPORTED_AS = {"opentelemetry-api": "opentelemetry"}
+IMPORTED_AS = {"opentelemetry-api": "opentelemetry", "tzdata": "zoneinfo"}
 
 
 def test_every_dependency_is_used() -> None:

@@ -295,7 +295,8 @@ def is_sandbox(point: Point) -> bool:
 
 
 SESSIONLESS = frozenset({"gateway"})
-NO_SESSION = frozenset({"gateway", "remit", "remit that cheats", "remit without money"})
+DEPLOYMENTS = frozenset({"deployment", "deployment that fails"})
+NO_SESSION = frozenset({"gateway", "remit", "remit that cheats", "remit without money"}) | DEPLOYMENTS
 """Stories whose people have no session of their own."""
 
 CALM = Fault("nothing", _nothing, anywhere, is_harmless=True)
@@ -309,7 +310,8 @@ FAULTS: dict[str, Fault] = {
         Fault("stopped past its lease", _stop, anywhere, not_in=SESSIONLESS),
         Fault("clock a day ahead", _jump_forward, is_news, is_harmless=True),
         Fault("clock a day back", _jump_back, is_news, is_harmless=True),
-        Fault("crash, and the clock a day back", _jump_back_and_crash, is_news),
+        # What was fired is not fired again: a schedule waits until the time comes round.
+        Fault("crash, and the clock a day back", _jump_back_and_crash, is_news, not_in=DEPLOYMENTS),
         Fault("disk full", _disk_full, is_write),
         Fault("answer of the store lost", _answer_lost, is_done_append, stores=("memory",)),
         Fault("sync fails", _sync_fails, is_write, stores=("sqlite",)),

@@ -32,6 +32,7 @@ async def faults_of(world: World, person: Person, *, was_harmless: bool) -> list
         *await _money(world, rows),
         *_effects(world, rows),
         *_inputs(rows),
+        *_firings(rows),
         *_readers(person, rows),
         *await _blobs(world, rows),
         *(_announced(rows) if was_harmless else []),
@@ -50,7 +51,7 @@ async def _checked(world: World, person: Person) -> list[str]:
             )
             violations: Any = [msgspec.to_builtins(one) for one in report.violations]
         else:
-            answer: Any = await person.get(f"/v1/{head.kind}s/{head.stream_id}/check")
+            answer: Any = await person.get(f"{KINDS[head.kind].names.path}/{head.stream_id}/check")
             violations = answer["violations"]
         wrong += [f"check: {one['rule']}: {one['message']}" for one in violations]
     return wrong
@@ -147,6 +148,28 @@ def _inputs(rows: dict[str, list[EventRow]]) -> list[str]:
         )
         if contents != told:
             wrong.append(f"{stream_id} was told {told} and heard {contents}")
+    return wrong
+
+
+def _firings(rows: dict[str, list[EventRow]]) -> list[str]:
+    """Each run that was begun and not overtaken is over, once, and has opened the one session that names it."""
+    wrong: list[str] = []
+    opened: dict[str, set[str]] = {}
+    for row in _of_type(rows, "session.created"):
+        opened.setdefault(str(_body(row).get("deployment_id")), set()).add(row.stream_id)
+    for stream_id, there in rows.items():
+        if not stream_id.startswith("depl_"):
+            continue
+        ended = [
+            _body(row) for row in there if row.type in ("deployment_run.succeeded", "deployment_run.failed")
+        ]
+        ids = Counter(str(run["run_id"]) for run in ended)
+        times = Counter(str(run["scheduled_at"]) for run in ended if run["scheduled_at"] is not None)
+        wrong += [f"{id} ended {n} times" for id, n in ids.items() if n != 1]
+        wrong += [f"{time} was fired {n} times" for time, n in times.items() if n != 1]
+        named = {str(run["session_id"]) for run in ended if "session_id" in run}
+        if opened.get(stream_id, set()) != named:
+            wrong.append(f"{stream_id} opened {opened.get(stream_id)}, its log names {named}")
     return wrong
 
 

@@ -3,6 +3,7 @@ each step first looks whether it was done."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -427,6 +428,107 @@ COMPACTED_SCRIPT: JsonObject = {
 }
 
 
+# ---------------------------------------------------------------------------------------------- deployments
+
+
+EVERY_MINUTE: JsonObject = {"type": "cron", "expression": "* * * * *", "timezone": "Europe/Berlin"}
+
+
+async def _deploy(person: Person) -> str:
+    if "deployment" not in person.known:
+        there: Any = await person.get("/v1/deployments?include_archived=true")
+        if there["data"]:
+            person.known["deployment"] = there["data"][0]["id"]
+    if "deployment" not in person.known:
+        asked = {
+            "name": "every minute",
+            "agent": person.agent_id,
+            "environment_id": person.environment_id,
+            "initial_events": [
+                {"type": "user.message", "content": [{"type": "text", "text": "first: look around"}]}
+            ],
+            "budget": _limit(2_000),
+            "schedule": EVERY_MINUTE,
+        }
+        person.known["deployment"] = (await person.post("/v1/deployments", asked))["id"]
+    return f"/v1/deployments/{person.known['deployment']}"
+
+
+async def _deployment(person: Person) -> list[str]:
+    path = await _deploy(person)
+    reader = person.reader(f"{path}/events/stream")
+    await reader.until(lambda log: len(_of(log, "deployment_run.succeeded")) >= 2)
+    return await _archived(person, path)
+
+
+async def _failing_deployment(person: Person) -> list[str]:
+    path = await _deploy(person)
+    reader = person.reader(f"{path}/events/stream")
+    if not (await _runs(person, "trigger_type=manual")):
+        await person.post(f"{path}/run")
+    wrong: list[str] = []
+    if not _of(reader.log, "deployment.unpaused"):
+        deployed: Any = await person.get(path)
+        if deployed["environment_id"] == person.environment_id:
+            await person.post(f"/v1/environments/{person.environment_id}/archive")
+        await reader.until(lambda log: _of(log, "deployment.paused"))
+        deployed = await person.get(path)
+        reason = {"type": "error", "error": {"type": "environment_archived_error"}}
+        if deployed["status"] == "paused" and deployed["paused_reason"] != reason:
+            wrong.append(f"paused for {deployed['paused_reason']}")
+        if deployed["environment_id"] == person.environment_id:
+            place: Any = await person.post("/v1/environments", {"name": "another place"})
+            await person.post(path, {"environment_id": place["id"]})
+        await person.post(f"{path}/unpause")
+    await reader.until(_ran_again)
+    failed = await _runs(person, "has_error=true")
+    if {run["error"]["type"] for run in failed} != {"environment_archived_error"} or len(failed) != 1:
+        wrong.append(f"failed runs: {failed}")
+    return wrong + await _archived(person, path)
+
+
+def _ran_again(log: list[JsonObject]) -> bool:
+    types = [str(event["type"]) for event in log]
+    unpaused = "deployment.unpaused" in types
+    return unpaused and "deployment_run.succeeded" in types[types.index("deployment.unpaused") :]
+
+
+async def _archived(person: Person, path: str) -> list[str]:
+    """Put it away, let its sessions end, and look whether each run has the session that its log names."""
+    await person.post(f"{path}/archive")
+    while True:  # a run that was begun is carried out, and listed after that
+        is_over = (await person.get(f"{path}/why"))["waits_for"] == "nobody"
+        ran = _of(await person.all(f"{path}/events"), "deployment_run.succeeded", "deployment_run.failed")
+        listed = {run["id"] for run in await _runs(person, "limit=1000")}
+        if is_over and listed == {event["run_id"] for event in ran}:
+            break
+        await asyncio.sleep(1.0)
+    wrong: list[str] = []
+    opened = {str(event["session_id"]) for event in ran if "session_id" in event}
+    there: Any = await person.get(f"/v1/sessions?limit=100&deployment_id={person.known['deployment']}")
+    if {session["id"] for session in there["data"]} != opened:
+        wrong.append(f"{len(there['data'])} sessions are there, {len(opened)} were opened")
+    times = [event["scheduled_at"] for event in ran if event["scheduled_at"] is not None]
+    if len(times) != len(set(times)):
+        wrong.append(f"a time was fired twice: {times}")
+    for session_id in sorted(opened):
+        await person.reader(f"/v1/sessions/{session_id}/events/stream").until(_rests)
+    return wrong
+
+
+async def _runs(person: Person, query: str) -> Any:
+    return (await person.get(f"/v1/deployment_runs?{query}"))["data"]
+
+
+def _of(log: list[JsonObject], *types: str) -> list[JsonObject]:
+    return [event for event in log if event["type"] in types]
+
+
+def _rests(log: list[JsonObject]) -> bool:
+    status = [event for event in log if str(event["type"]).startswith("session.status_")]
+    return bool(status) and status[-1]["type"] in ("session.status_idle", "session.status_terminated")
+
+
 # ------------------------------------------------------------------------------------------ the gateway alone
 
 
@@ -544,6 +646,8 @@ STORIES: dict[str, Story] = {
         Story("budget raised", BUDGET_SCRIPT, _budget),
         Story("put away", TOOLS_SCRIPT, _put_away),
         Story("compacted", COMPACTED_SCRIPT, _compacted),
+        Story("deployment", TOOLS_SCRIPT, _deployment),
+        Story("deployment that fails", TOOLS_SCRIPT, _failing_deployment),
         Story("gateway", {"default": {"text": "An answer."}}, _direct),
     )
 }

@@ -15,6 +15,7 @@ import msgspec
 from fault_matrix.process import Process
 from postgres_server import empty_database
 from remit.app import Assembled, Parts, assemble
+from remit.app.kinds import KINDS
 from remit.bus.memory import MemoryBus
 from remit.clock import SteadyClock
 from remit.config import Settings
@@ -344,7 +345,7 @@ class World:
 
     async def heads(self) -> list[StreamHead]:
         found: list[StreamHead] = []
-        for kind in ("workspace", "remit", "session"):
+        for kind in KINDS.names:
             found += await self.store.list_streams(
                 PRINCIPAL, StreamFilter(kind=kind, include_archived=True), Page(limit=1000)
             )

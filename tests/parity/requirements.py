@@ -53,8 +53,6 @@ _EMPTY_LISTS = tuple(
     for name in (
         "beta.vaults",
         "beta.skills",
-        "beta.deployments",
-        "beta.deployment_runs",
         "skills",
     )
 )
@@ -67,6 +65,8 @@ PARTLY: Mapping[str, str] = {
     "client.beta.environments.update": "as create",
     "client.beta.sessions.create": "`vault_ids` and `github_repository` resources are refused by name",
     "client.beta.sessions.update": "`vault_ids` is refused by name",
+    "client.beta.deployments.create": "`vault_ids` and resources other than files are refused by name",
+    "client.beta.deployments.update": "as create",
     "client.beta.sessions.resources.add": "files alone",
     "client.beta.sessions.resources.update": "repositories alone have a token to update, and they are refused by name",
     **dict.fromkeys(_EMPTY_LISTS, "always empty: nothing of the kind can be made here"),

@@ -123,6 +123,7 @@ class Tour:
             await self._where_served(f"{prefix}.messages.create", lambda prefix=prefix: self.messages(prefix))
         await self._where_served("client.beta.sessions.resources.add", self.resources)
         await self.memory()
+        await self.deployments()
 
     async def _where_served(self, method: str, step: Callable[[], Awaitable[None]]) -> None:
         if method in self._served:
@@ -349,12 +350,52 @@ class Tour:
     async def lists(self) -> None:
         session = await self.session(initial_events=[script({"text": "Hello."})])
         await self._call("client.beta.sessions.list", limit=2, statuses=["idle", "running"])
-        for name in ("vaults", "skills", "deployments", "deployment_runs"):
+        for name in ("vaults", "skills"):
             await self._call(f"client.beta.{name}.list", limit=1)
         await self._where_served("client.skills.list", lambda: self._call("client.skills.list", limit=1))
         async with self.followed(session.id) as events:
             if (await self._call("client.beta.sessions.retrieve", session.id)).status == "running":
                 await self.until_idle(events)
+
+    async def deployments(self) -> None:
+        """One that runs when somebody says so, one that fails, one with all that a deployment can have."""
+        path = "client.beta.deployments"
+        file = await self._call("client.beta.files.upload", file=("data.csv", b"a,b\n", "text/csv"))
+        outcome = {
+            "type": "user.define_outcome",
+            "description": "done",
+            "rubric": {"type": "text", "content": "done"},
+        }
+        made = await self._call(
+            f"{path}.create",
+            agent=self._agent_id,
+            environment_id=self._environment_id,
+            name="every leap day",
+            description="Looks around.",
+            initial_events=[
+                script({"text": "Hello."}),
+                {"type": "system.message", "content": [{"type": "text", "text": "Be brief."}]},
+            ],
+            metadata={"a": "b"},
+            budget=_dollars("500"),
+            resources=[{"type": "file", "file_id": file.id, "mount_path": "/data.csv"}],
+            schedule={"type": "cron", "expression": "0 9 29 2 *", "timezone": "Europe/Berlin"},
+        )
+        await self._call(f"{path}.retrieve", made.id)
+        run = await self._call(f"{path}.run", made.id)
+        async with self.followed(run.session_id) as events:
+            if (await self._call("client.beta.sessions.retrieve", run.session_id)).status == "running":
+                await self.until_idle(events)
+        await self._call("client.beta.files.delete", file.id)
+        failed = await self._call(f"{path}.run", made.id)
+        await self._call("client.beta.deployment_runs.retrieve", failed.id)
+        await self._call("client.beta.deployment_runs.list", deployment_id=made.id, limit=2)
+        await self._call(f"{path}.pause", made.id)
+        await self._call(f"{path}.list", status="paused", agent_id=self._agent_id)
+        await self._call(f"{path}.unpause", made.id)
+        await self._call(f"{path}.update", made.id, initial_events=[outcome], resources=None, schedule=None)
+        await self._call(f"{path}.archive", made.id)
+        await self._call(f"{path}.list", include_archived=True, limit=1)
 
     # -------------------------------------------------------------------------------- files, models, messages
 

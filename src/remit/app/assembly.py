@@ -12,6 +12,7 @@ from remit.app.kinds import stream_kinds
 from remit.app.mcp import mcp_servers
 from remit.app.parts import Parts
 from remit.app.web import web_tools
+from remit.deployments.handler import DeploymentHandler
 from remit.egress.operator_credentials import OperatorCredentials
 from remit.gateway.caps import Caps
 from remit.gateway.direct_calls import DirectCalls
@@ -231,6 +232,7 @@ class _Wiring:
             handlers=[
                 self._session_handler(),
                 self._remit_handler(),
+                self._deployment_handler(),
                 WorkspaceHandler(
                     store=self._sessions,
                     clock=self._clock,
@@ -295,6 +297,19 @@ class _Wiring:
                 clock=self._clock,
                 ids=self._ids,
             ),
+            clock=self._clock,
+            ids=self._ids,
+            is_resting=lambda: self._hints.is_resting,
+        )
+
+    def _deployment_handler(self) -> DeploymentHandler:
+        services = self.services
+        return DeploymentHandler(
+            store=self._sessions,
+            bus=self._bus,
+            opening=services.opening,
+            agents=services.agents,
+            runs=services.deployments.runs,
             clock=self._clock,
             ids=self._ids,
             is_resting=lambda: self._hints.is_resting,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from remit.deployments.kind import DEPLOYMENT
 from remit.gateway.workspace_stream import WORKSPACE
 from remit.interfaces import Prices
 from remit.remits.kind import REMIT
@@ -13,7 +14,7 @@ from remit.resources.session_kind import SESSION
 from remit.streams.kinds import Sight, StreamKinds
 from remit.values import JsonObject
 
-KINDS = StreamKinds([REMIT, SESSION, WORKSPACE])
+KINDS = StreamKinds([REMIT, DEPLOYMENT, SESSION, WORKSPACE])
 """Parents before their children."""
 
 

@@ -122,7 +122,7 @@ async def _body(files: Files, principal: Principal, file_id: str, place: str) ->
     try:
         return (await files.usable(principal, file_id)).config
     except NotFound as error:
-        raise InvalidRequest(f"`{place}`: {error.message}", code=error.code) from error
+        raise InvalidRequest(f"`{place}`: {error.message}", code=error.code or "file_not_found") from error
 
 
 def _check_type(block: ImageBlock | DocumentBlock, body: FileBody, place: str) -> None:

@@ -25,7 +25,11 @@ async def attach_stores(
         store_id = wanted.memory_store_id
         try:
             store = await stores.usable(principal, store_id)
-        except (NotFound, WrongState) as error:
+        except NotFound as error:
+            raise InvalidRequest(
+                f"`{place}memory_store_id`: {error.message}", code="memory_store_not_found"
+            ) from error
+        except WrongState as error:
             raise InvalidRequest(f"`{place}memory_store_id`: {error.message}", code=error.code) from error
         if store_id in attached:
             raise InvalidRequest(f"`{place}memory_store_id`: {store_id!r} is attached twice; remove one.")

@@ -80,18 +80,14 @@ async def copy_files(
     """Copies of the files, as the log keeps them; `present` are those the session has already.
 
     All or nothing: raises InvalidRequest naming the field, and then no copy is left."""
-    paths = {
-        place: mount_path(resource.mount_path, resource.file_id, field=f"{place}mount_path")
-        for place, resource in params.items()
-    }
-    check_paths(paths, present)
+    paths = _paths(params, present)
     made: list[JsonObject] = []
     try:
         for place, resource in params.items():
             try:
                 copy = await files.copy(principal, resource.file_id, session_id=session_id)
             except NotFound as error:
-                raise InvalidRequest(f"`{place}file_id`: {error.message}", code=error.code) from error
+                raise _no_file(error, place) from error
             now = rfc3339(clock.now_us())
             made.append(
                 {
@@ -110,6 +106,30 @@ async def copy_files(
         await files.delete_all(principal, [str(resource["file_id"]) for resource in made])
         raise
     return made
+
+
+async def check_files(files: Files, principal: Principal, params: Mapping[str, FileResourceParams]) -> None:
+    """Raise InvalidRequest for what a new session could not have."""
+    _paths(params, {})
+    for place, resource in params.items():
+        try:
+            await files.usable(principal, resource.file_id)
+        except NotFound as error:
+            raise _no_file(error, place) from error
+
+
+def _paths(params: Mapping[str, FileResourceParams], present: Mapping[str, JsonObject]) -> Mapping[str, str]:
+    """Where each is mounted."""
+    paths = {
+        place: mount_path(resource.mount_path, resource.file_id, field=f"{place}mount_path")
+        for place, resource in params.items()
+    }
+    check_paths(paths, present)
+    return paths
+
+
+def _no_file(error: NotFound, place: str) -> InvalidRequest:
+    return InvalidRequest(f"`{place}file_id`: {error.message}", code=error.code or "file_not_found")
 
 
 def resource_to_wire(resource: JsonObject) -> JsonObject:

@@ -29,6 +29,7 @@ def new_session(
     metadata: Mapping[str, str] | None = None,
     budget: JsonObject | None = None,
     parent_stream_id: str | None = None,
+    deployment_id: str | None = None,
     paid_by: str | None = None,
     input: JsonObject | None = None,
     toolchains: Sequence[str] = (),
@@ -41,7 +42,7 @@ def new_session(
 
     `agent` is a snapshot (`resources.agents.snapshot`), `events` are inputs with their ids
     (`resources.inbound.stored_events`), `effects` open the accounts or bring grants, `input` is
-    `{"tree_digest", "mounts"}`, `paid_by` is the key whose caps bind it, `resources` are copies of files (`resources.session_resources`), `memory_stores` are attached
+    `{"tree_digest", "mounts"}`, `paid_by` is the key whose caps bind it, `deployment_id` lists it and is told nothing, `resources` are copies of files (`resources.session_resources`), `memory_stores` are attached
     ones (`resources.session_memory`), and `files` those that messages name (`resources.message_files`). With events the session is due at once. Creating it twice with one id is harmless.
     """
     created = SessionCreated(
@@ -59,6 +60,7 @@ def new_session(
         input=input,
         toolchains=list(toolchains),
         parent=parent_stream_id,
+        deployment_id=deployment_id,
         paid_by=paid_by,
         waits_for_reader=waits_for_reader,
         resources=list(resources),
@@ -69,7 +71,7 @@ def new_session(
     stream = NewStream(
         stream_id=session_id,
         kind="session",
-        parent_stream_id=parent_stream_id,
+        parent_stream_id=parent_stream_id or deployment_id,
         summary=StreamSummary(
             status="running" if receipts else "idle",
             title=title,

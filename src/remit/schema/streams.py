@@ -31,6 +31,7 @@ class StreamNames(msgspec.Struct, frozen=True, kw_only=True):
 
 SESSION = StreamNames(name="session", id_prefix="sesn", path="/v1/sessions", final_types=("session.deleted",))
 REMIT = StreamNames(name="remit", id_prefix="remit", path="/v1/remits", final_types=("remit.ended",))
+DEPLOYMENT = StreamNames(name="deployment", id_prefix="depl", path="/v1/deployments")
 WORKSPACE = StreamNames(name="workspace", id_prefix="wrkspc")
-SHOWN: Sequence[StreamNames] = (REMIT, SESSION)
+SHOWN: Sequence[StreamNames] = (REMIT, DEPLOYMENT, SESSION)
 """Kinds that ship with Remit and are shown by the API."""

@@ -22,6 +22,7 @@ class AgentRoutes:
 
     def __init__(self, services: Services) -> None:
         self._agents = services.agents
+        self._deployments = services.deployments
 
     @handles(agents.CREATE)
     async def create(self, call: Call[AgentCreate, NoQuery]) -> ASGIApp:
@@ -37,7 +38,9 @@ class AgentRoutes:
 
     @handles(agents.ARCHIVE)
     async def archive(self, call: Call[None, NoQuery], agent_id: str) -> agents.Agent:
-        return self._agents.to_wire(await self._agents.archive(call.principal, agent_id))
+        archived = await self._agents.archive(call.principal, agent_id)
+        await self._deployments.archive_of_agent(call.principal, agent_id)
+        return self._agents.to_wire(archived)
 
     @handles(agents.LIST)
     async def list(self, call: Call[None, AgentPaging]) -> ASGIApp:

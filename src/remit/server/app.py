@@ -15,6 +15,7 @@ from remit.errors import RemitError
 from remit.hidden import hide_tokens
 from remit.server.agents import AgentRoutes
 from remit.server.auth import authenticate
+from remit.server.deployments import DeploymentRoutes
 from remit.server.empty_lists import EmptyLists
 from remit.server.environments import EnvironmentRoutes
 from remit.server.error_forms import send_error
@@ -48,6 +49,7 @@ def create_app(services: Services, *handlers: object) -> App:
             SessionResourceRoutes(services),
             FileRoutes(services),
             MemoryStoreRoutes(services),
+            DeploymentRoutes(services),
             EmptyLists(),
             *handlers,
         ),

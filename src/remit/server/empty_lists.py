@@ -7,7 +7,7 @@ from typing import Annotated, TypedDict
 
 import msgspec
 
-from remit.schema.lists import LIMIT_DEFAULT, ListOf, Paging, PagingByTime, PagingWithinTimes
+from remit.schema.lists import LIMIT_DEFAULT, ListOf, Paging
 from remit.schema.operation import Operation
 from remit.server.cursors import decode_list_cursor
 from remit.server.routes import Call, handles
@@ -20,23 +20,6 @@ class NotMade(TypedDict):
 
 
 LongLimit = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
-
-
-class DeploymentRunPaging(PagingWithinTimes, frozen=True):
-    """As the hosted platform takes it."""
-
-    limit: LongLimit = LIMIT_DEFAULT
-    deployment_id: str | None = None
-    has_error: bool = False
-    trigger_type: str | None = None
-
-
-class DeploymentPaging(PagingByTime, frozen=True):
-    """As the hosted platform takes it."""
-
-    agent_id: str | None = None
-    include_archived: bool = False
-    status: str | None = None
 
 
 class SkillPaging(Paging, frozen=True):
@@ -60,8 +43,6 @@ class EmptyLists:
     """GET of each of these paths."""
 
     @handles(
-        _list_of_none("/v1/deployment_runs", "deployment runs", DeploymentRunPaging),
-        _list_of_none("/v1/deployments", "deployments", DeploymentPaging),
         _list_of_none("/v1/skills", "skills", SkillPaging),
         _list_of_none("/v1/vaults", "vaults", VaultPaging),
     )

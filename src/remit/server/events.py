@@ -16,6 +16,7 @@ from remit.resources.budgets import has_priced_verifier, reserve_for_graders
 from remit.resources.environment_config import packages_of
 from remit.resources.inbound import admit, require_room, stored_events, tool_use_references
 from remit.resources.message_files import pin_files, read_rubrics
+from remit.resources.outcomes import check_verifiers
 from remit.resources.session_kind import SESSION, summarize
 from remit.resources.session_wire import pending_events, with_receipt
 from remit.schema import events as wire
@@ -30,7 +31,6 @@ from remit.schema.events import (
 from remit.schema.lists import Paging, encode_list
 from remit.schema.operation import NoQuery
 from remit.server.event_list import EventFilter, Place, list_events
-from remit.server.outcomes import check_verifiers
 from remit.server.publishing import publish_received
 from remit.server.requests import encoded_response, json_response
 from remit.server.routes import Call, handles
@@ -65,7 +65,7 @@ class EventRoutes:
             if repeated is not None:
                 return repeated
         await check_verifiers(
-            services,
+            services.verifiers,
             principal,
             events,
             state.agent,

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from remit.catalog.resources import Resources
 from remit.clock import Clock
+from remit.deployments.deployments import Deployments
+from remit.deployments.kind import DEPLOYMENT
+from remit.deployments.runs import RUN
 from remit.ids import Ids
 from remit.interfaces import Catalog, Dispatcher, LiveBus, Prices, SessionStore, Verifier
 from remit.remits.kind import REMIT
@@ -17,6 +21,7 @@ from remit.resources.environments import Environments, FindMissing, all_are_miss
 from remit.resources.files import Files
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.memory_stores import MemoryStores
+from remit.resources.opening import SessionOpening
 from remit.resources.session_kind import SESSION
 from remit.resources.session_removal import SessionRemoval
 from remit.resources.web_settings import NO_WEB, WebOffer
@@ -74,6 +79,8 @@ class Services:
     files: Files = field(init=False)
     memory_stores: MemoryStores = field(init=False)
     removal: SessionRemoval = field(init=False)
+    opening: SessionOpening = field(init=False)
+    deployments: Deployments = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "admission", Admission(self.settings.admission))
@@ -106,6 +113,39 @@ class Services:
             self,
             "removal",
             SessionRemoval(sessions=self.sessions, files=self.files, blobs=self.blobs, bus=self.bus),
+        )
+
+        object.__setattr__(
+            self,
+            "opening",
+            SessionOpening(
+                store=self.sessions,
+                bus=self.bus,
+                dispatcher=self.dispatcher,
+                blobs=self.blobs,
+                agents=self.agents,
+                environments=self.environments,
+                files=self.files,
+                memory_stores=self.memory_stores,
+                prices=self.prices,
+                verifiers=self.verifiers,
+                clock=self.clock,
+                ids=self.ids,
+            ),
+        )
+        object.__setattr__(
+            self,
+            "deployments",
+            Deployments(
+                self.streams[DEPLOYMENT.name],
+                Resources(RUN, self.catalog, self.clock, self.ids),
+                store=self.sessions,
+                bus=self.bus,
+                opening=self.opening,
+                agents=self.agents,
+                clock=self.clock,
+                ids=self.ids,
+            ),
         )
 
     def _streams_of(self, kind: StreamKind[Any]) -> Streams[Any]:  # Any: of every state

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import cast
 
 import msgspec
 from starlette.types import ASGIApp
 
 from remit.errors import HoldRefused, InvalidRequest, NotFound, WrongState
-from remit.resources import budgets, session_changes
-from remit.resources.environment_config import packages_of
-from remit.resources.inbound import check_initial, stored_events
-from remit.resources.mcp_servers import check_servers_reachable
-from remit.resources.message_files import pin_files, read_rubrics
-from remit.resources.session_agent import resolve_session_agent
-from remit.resources.session_memory import attach_stores
-from remit.resources.session_resources import copy_files, sort_resources
+from remit.resources import session_changes
+from remit.resources.inbound import check_initial
 from remit.resources.session_wire import thread_to_wire, to_wire
-from remit.resources.sessions import new_session
-from remit.resources.web_settings import check_within_environment
 from remit.schema import sessions
 from remit.schema.lists import encode_list, encode_list_both_ways
 from remit.schema.operation import NoQuery
@@ -31,16 +22,15 @@ from remit.schema.sessions import (
     SessionUpdate,
     ThreadPaging,
 )
-from remit.schema.wire import not_supported
+from remit.schema.streams import DEPLOYMENT
 from remit.server.listing import read_page
-from remit.server.outcomes import check_verifiers
 from remit.server.publishing import publish
 from remit.server.requests import encoded_response, json_response
 from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.session.state import SessionState
 from remit.streams.deciding import decide
-from remit.values import Account, Append, JsonObject, Principal, StreamFilter, StreamHead
+from remit.values import Account, Append, Principal, StreamFilter, StreamHead
 
 Choose = Callable[[SessionState, StreamHead, Sequence[Account]], Append | None]
 
@@ -53,75 +43,13 @@ class SessionRoutes:
 
     @handles(sessions.CREATE)
     async def create(self, call: Call[SessionCreate, NoQuery]) -> ASGIApp:
-        services, principal, params = self._services, call.principal, call.body
-        if params.vault_ids:
-            raise not_supported("vault_ids", "vaults are", "Remove them.")
-        initial = await read_rubrics(
-            services.files, principal, params.initial_events or [], field="initial_events"
-        )
-        check_initial(initial)
-        events = stored_events(
-            initial,
-            lambda index: services.ids.new("sevt"),
-            lambda index: services.ids.new("outc"),
-            field="initial_events",
-        )
-        wanted = sort_resources(params.resources or [])
-        memory_stores = await attach_stores(services.memory_stores, principal, wanted.stores)
-        agent = await resolve_session_agent(services.agents, principal, params.agent)
-        environment = await services.environments.usable(principal, params.environment_id)
-        check_within_environment(
-            cast("list[JsonObject]", agent["tools"]), environment.config.config, field="agent"
-        )
-        check_servers_reachable(
-            cast("list[JsonObject]", agent["mcp_servers"]), environment.config.config, field="agent"
-        )
-        if params.budget is not None:
-            budgets.check_priced(str(cast("JsonObject", agent["model"])["id"]), services.prices)
-        has_packages = bool(packages_of(environment.config.config))
-        await check_verifiers(services, principal, events, agent, has_packages=has_packages)
-        files = await pin_files(services.files, principal, initial, field="initial_events")
+        services, principal = self._services, call.principal
+        check_initial(call.body.initial_events or ())
+        prepared = await services.opening.prepare(principal, call.body)
         session_id = services.ids.new("sesn")
-        resources = await copy_files(
-            services.files,
-            principal,
-            wanted.files,
-            session_id=session_id,
-            present={},
-            ids=services.ids,
-            clock=services.clock,
+        await services.opening.open(
+            principal, prepared, session_id, paid_by=principal.actor, waits_for_reader=True
         )
-        stream, append = new_session(
-            ids=services.ids,
-            now_us=services.clock.now_us(),
-            session_id=session_id,
-            agent=agent,
-            environment_id=environment.id,
-            environment_config=environment.config.config,
-            effects=budgets.session_accounts(
-                nano_usd=budgets.budget_nano_usd(params.budget) if params.budget is not None else None,
-                has_priced_verifier=budgets.has_priced_verifier(events),
-            ),
-            events=events,
-            title=params.title,
-            metadata=params.metadata,
-            budget=budgets.budget_body(params.budget) if params.budget is not None else None,
-            waits_for_reader=True,
-            paid_by=principal.actor,
-            resources=resources,
-            memory_stores=memory_stores,
-            files=files,
-        )
-        needed = [str(file["sha256"]) for file in (*resources, *files.values())]
-        try:
-            async with services.blobs.keeping(principal, session_id) as keeping:
-                await keeping.need(needed)
-                await keeping.commit()
-                created = await services.sessions.create_stream(principal, stream, append)
-        except BaseException:
-            await services.files.delete_all(principal, [str(resource["file_id"]) for resource in resources])
-            raise
-        publish(services, append, created)
         return await self._answer(principal, session_id)
 
     @handles(sessions.UPDATE)
@@ -151,7 +79,7 @@ class SessionRoutes:
         services, principal = self._services, call.principal
 
         def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
-            return session_changes.archive(state, head, ids=services.ids, now_us=services.clock.now_us())
+            return session_changes.archive(state, ids=services.ids, now_us=services.clock.now_us())
 
         await self._change(principal, session_id, choose)
         return await self._answer(principal, session_id)
@@ -161,7 +89,7 @@ class SessionRoutes:
         services, principal = self._services, call.principal
 
         def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
-            return session_changes.delete(state, head, ids=services.ids, now_us=services.clock.now_us())
+            return session_changes.delete(state, ids=services.ids, now_us=services.clock.now_us())
 
         await self._change(principal, session_id, choose, is_deletion=True)
         with suppress(NotFound):  # a worker was quicker
@@ -175,8 +103,8 @@ class SessionRoutes:
         services, principal, query = self._services, call.principal, call.query
         page = read_page(query, list="sessions", is_ascending=query.order == "asc")
         page.check_within(query.created_after_us, query.created_before_us)
-        if query.deployment_id:
-            # There are no deployments yet, so no session can have one.
+        if query.deployment_id is not None and not DEPLOYMENT.is_of(query.deployment_id):
+            # Sessions of remits have parents too, which are no deployments.
             return encoded_response(encode_list_both_ways((), None, None))
         heads = await services.sessions.list_streams(
             principal,
@@ -185,6 +113,7 @@ class SessionRoutes:
                 statuses=query.statuses,
                 agent_id=query.agent_id,
                 agent_version=query.agent_version,
+                parent_stream_id=query.deployment_id,
                 refers_to=query.memory_store_id,
                 include_archived=query.include_archived,
                 created_after_us=query.created_after_us,

@@ -28,6 +28,7 @@ class SessionCreated(PrivateRow, frozen=True, kw_only=True, tag="session.created
     input: JsonObject | None = None
     toolchains: list[str] | None = None
     parent: str | None = None
+    deployment_id: str | None = None
     paid_by: str | None = None
     """The key whose caps bind it."""
     waits_for_reader: bool = False

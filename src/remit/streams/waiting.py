@@ -19,11 +19,12 @@ WaitsFor = Literal[
     "verification",
     "worker",
     "lease",
+    "time",
     "budget",
     "session",
 ]
 """`nobody`: it is over. `queue`: others are before it at a limit of the platform's own, which is named. `worker`: it is
-due, and a worker takes it next. `lease`: of a worker that no longer renews it. `session`: a remit's working session, which says the rest."""
+due, and a worker takes it next. `lease`: of a worker that no longer renews it. `time`: one that is set. `session`: a remit's working session, which says the rest."""
 
 MESSAGE_SHOWN_MAX = 300
 """Characters of a failure's message."""

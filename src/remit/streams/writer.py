@@ -14,10 +14,11 @@ from typing import Generic
 from msgspec.structs import replace
 
 from remit.clock import Clock
-from remit.errors import LeaseLost
+from remit.errors import LeaseLost, SequenceConflict
 from remit.ids import Ids
 from remit.interfaces import LiveBus, SessionStore
 from remit.shielded import shielded
+from remit.streams.deciding import decide
 from remit.streams.kinds import S, StreamKind
 from remit.streams.reading import read_on
 from remit.streams.rows import Body, Draft, NewRow, RowBody, provisional, stamp
@@ -186,20 +187,30 @@ class StreamWriter(Generic[S]):
     ) -> None:
         buffered, self._buffered = self._buffered, None
         before = buffered or _Buffered(at_us=0)
-        stamped = self._stamped(new)
-        append = Append(
-            stream_id=self.stream_id,
-            events=(*before.events, *stamped),
-            epoch=self.epoch,
-            effects=(*before.effects, *effects),
-            outbox=outbox,
-            summary=summary or self._summary_after(stamped) or before.summary,
-            at_us=buffered.at_us if buffered is not None else None,
-        )
+        # Columns that are made of the state go in only with the row that is next in it.
+        has_columns = buffered is None and summary is None and not self.kind.folds_in_place
         answers: list[Appended] = []
 
+        async def attempt() -> Appended:
+            stamped = self._stamped(new)
+            append = Append(
+                stream_id=self.stream_id,
+                events=(*before.events, *stamped),
+                epoch=self.epoch,
+                expected_seq=self.durable_seq if has_columns else None,
+                effects=(*before.effects, *effects),
+                outbox=outbox,
+                summary=summary or self._summary_after(stamped) or before.summary,
+                at_us=buffered.at_us if buffered is not None else None,
+            )
+            try:
+                return await self.store.append(self.principal, append)
+            except SequenceConflict:
+                await self._catch_up()
+                raise
+
         async def ask() -> None:
-            answers.append(await self.store.append(self.principal, append))
+            answers.append(await decide(attempt))
 
         try:
             # To its end, also when we are cancelled: rows that came after whoever closes the turn has looked would be

@@ -1,17 +1,17 @@
-"""Outcomes at the edge: their verifiers are looked at before anything is stored or spent."""
+"""Outcomes that come in: their verifiers are looked at before anything is stored or spent."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from remit.errors import VerifierUnavailable
-from remit.server.services import Services
+from remit.interfaces import Verifier
 from remit.values import JsonObject, Principal
 
 
 async def check_verifiers(
-    services: Services,
+    verifiers: Mapping[str, Verifier],
     principal: Principal,
     events: Sequence[JsonObject],
     agent: JsonObject,
@@ -26,7 +26,7 @@ async def check_verifiers(
     default_model = cast("JsonObject", agent["model"])["id"]
     for event in events:
         for specification in cast("Sequence[JsonObject]", event.get("verifiers") or ()):
-            verifier = services.verifiers.get(str(specification["type"]))
+            verifier = verifiers.get(str(specification["type"]))
             if verifier is None:
                 raise VerifierUnavailable(
                     f"`verifiers`: there is no verifier of type {specification['type']!r} here; use another type."

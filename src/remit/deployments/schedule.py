@@ -1,0 +1,111 @@
+"""When a schedule fires: five fields of POSIX cron against the wall clock of a time zone, and the jitter of each firing. Pure.
+
+Wall-clock times are matched literally, as the hosted platform does: one that a clock set forward leaves out does not
+come, one that a clock set back repeats comes twice. `cronsim` moves and merges such times (it follows Debian's cron), so
+it is asked for local times alone, and what instants they are is decided here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+
+from remit.errors import InvalidRequest
+
+UPCOMING_MAX = 5
+JITTER_PERCENT = 15
+JITTER_MIN_US, JITTER_MAX_US = 5_000_000, 540_000_000
+"""The most that a firing may be late by jitter is this part of the time until the next one, within these bounds."""
+NEAR = timedelta(hours=4)
+"""No clock was ever set by more at once, but over the date line, where a day is left out."""
+
+_FIELDS = re.compile(r"[0-9*,/-]+")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Cron:
+    """One schedule."""
+
+    def __init__(self, expression: str, timezone: str, *, field: str = "schedule") -> None:
+        """Raises InvalidRequest for an expression or a zone that is none, or that never comes."""
+        self._expression = expression
+        fields = expression.split()
+        if len(fields) != 5 or not all(_FIELDS.fullmatch(one) for one in fields):
+            raise InvalidRequest(
+                f"`{field}.expression`: {expression!r} is no POSIX cron expression; write five fields (minute, hour, day of "
+                "month, month, day of week) of numbers, `*`, `,`, `-` and `/`, such as `0 9 * * 1-5`."
+            )
+        try:
+            self.zone = ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise InvalidRequest(
+                f"`{field}.timezone`: {timezone!r} is no IANA time zone; write one such as `Europe/Berlin` or `UTC`."
+            ) from error
+        try:
+            CronSim(expression, datetime(2024, 1, 1))  # noqa: DTZ001  # any local time
+        except CronSimError as error:
+            raise InvalidRequest(
+                f"`{field}.expression`: {expression!r}: {str(error).lower()}; correct it."
+            ) from error
+        if self.next_after(0) is None:
+            raise InvalidRequest(f"`{field}.expression`: {expression!r} never comes; correct it.")
+
+    def next_after(self, instant_us: int) -> int | None:
+        """The first instant after this one at which it matches; None: there is none in fifty years."""
+        instant = _EPOCH + timedelta(microseconds=instant_us)
+        local = instant.astimezone(self.zone)
+        here = local.replace(tzinfo=None, fold=0)
+        near = [_offset(instant + each, self.zone) for each in (-NEAR, timedelta(), NEAR)]
+        shift = max(near) - min(near)
+        # Where the clock is set back, a local time before this one may come again after it.
+        first: datetime | None = None
+        until = datetime.max  # noqa: DTZ901  # a local time
+        for time in CronSim(self._expression, here - shift):
+            if time > until:
+                break
+            for found in _instants(time, self.zone):
+                if found > instant and (first is None or found < first):
+                    until = time + shift if first is None else until
+                    first = found
+        return None if first is None else _us(first)
+
+    def upcoming(self, instant_us: int) -> Iterator[int]:
+        """The instants after this one."""
+        found = self.next_after(instant_us)
+        while found is not None:
+            yield found
+            found = self.next_after(found)
+
+    def upcoming_few(self, instant_us: int) -> list[int]:
+        """As many of them as the API shows."""
+        return list(islice(self.upcoming(instant_us), UPCOMING_MAX))
+
+    def fires_at_us(self, scheduled_us: int, deployment_id: str) -> int:
+        """When the firing of a scheduled time is due: a little after it, so that not all deployments fire at once. Made of
+        the id alone, so that every process says the same; never later than the next scheduled time."""
+        following = self.next_after(scheduled_us)
+        interval = JITTER_MAX_US * 100 if following is None else following - scheduled_us
+        most = min(max(interval * JITTER_PERCENT // 100, JITTER_MIN_US), JITTER_MAX_US)
+        part = int.from_bytes(hashlib.sha256(deployment_id.encode()).digest()[:4]) / 2**32
+        return scheduled_us + int(most * part)
+
+
+def _instants(time: datetime, zone: ZoneInfo) -> list[datetime]:
+    """When a local time is: never, once or twice."""
+    both = [time.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
+    there = [one for one in both if one.astimezone(zone).replace(tzinfo=None, fold=0) == time]
+    return sorted(set(there))
+
+
+def _offset(instant: datetime, zone: ZoneInfo) -> timedelta:
+    return instant.astimezone(zone).utcoffset() or timedelta()
+
+
+def _us(instant: datetime) -> int:
+    return (instant - _EPOCH) // timedelta(microseconds=1)
