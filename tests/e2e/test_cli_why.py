@@ -78,4 +78,4 @@ def test_what_is_due_says_that_no_worker_took_it(tmp_path: Path, capsys: pytest.
 
 def test_an_id_that_names_nothing_is_bad_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["why", "nothing"], Opener(tmp_path)) == 2
-    assert "names no remit and no session" in capsys.readouterr().err
+    assert "names no remit, session or deployment" in capsys.readouterr().err

@@ -32,7 +32,7 @@ async def faults_of(world: World, person: Person, *, was_harmless: bool) -> list
         *await _money(world, rows),
         *_effects(world, rows),
         *_inputs(rows),
-        *_firings(rows),
+        *firings_of(rows),
         *_readers(person, rows),
         *await _blobs(world, rows),
         *(_announced(rows) if was_harmless else []),
@@ -151,7 +151,7 @@ def _inputs(rows: dict[str, list[EventRow]]) -> list[str]:
     return wrong
 
 
-def _firings(rows: dict[str, list[EventRow]]) -> list[str]:
+def firings_of(rows: dict[str, list[EventRow]]) -> list[str]:
     """Each run that was begun and not overtaken is over, once, and has opened the one session that names it."""
     wrong: list[str] = []
     opened: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""`remit why`: where a remit or a session stands, for whom it waits, and what a person can do about it."""
+"""`remit why`: where a remit, a session or a deployment stands, for whom it waits, and what a person can do about it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Named(NamedTuple):
 
 
 async def why(invocation: Invocation, id: str) -> int:
-    """Of a remit or a session, by its id or the end of it."""
+    """Of a remit, a session or a deployment, by its id or the end of it."""
     async with invocation.look() as connection:
         answer = await _ask(connection.client, id)
         is_unowned = connection.is_unowned
@@ -42,16 +42,17 @@ async def why(invocation: Invocation, id: str) -> int:
 
 
 async def _ask(client: AsyncClient, id: str) -> JsonObject:
-    for ask in (client.remits.why, client.sessions.why):
+    for ask in (client.remits.why, client.sessions.why, client.deployments.why):
         try:
             return await ask(id)
         except NotFoundError:
             continue
     found = [_Named(str(one["id"]), client.remits.why) async for one in client.remits.list()]
     found += [_Named(str(one["id"]), client.sessions.why) async for one in client.sessions.list()]
+    found += [_Named(str(one["id"]), client.deployments.why) async for one in client.deployments.list()]
     matches = [one for one in found if one.id.endswith(id)]
     if len(matches) != 1:
-        what = "no remit and no session" if not matches else f"{len(matches)} remits and sessions"
+        what = "no remit, session or deployment" if not matches else f"{len(matches)} streams"
         raise BadUsage(f"{id!r} names {what}.", mend="`remit ls` shows the remits; give more of the id.")
     return await matches[0].ask(matches[0].id)
 

@@ -20,6 +20,7 @@ from remit.client.calls import (
 from remit.schema import (
     agents,
     caps,
+    deployments,
     environments,
     files,
     inspection,
@@ -107,6 +108,25 @@ class Sessions(Resource[M]):
     remove_resource = call_two(resource_calls.DELETE)
 
 
+class Deployments(Resource[M]):
+    """Agents that run by themselves."""
+
+    create = call(deployments.CREATE)
+    retrieve = call_one(deployments.RETRIEVE)
+    update = call_one(deployments.UPDATE)
+    list = items(deployments.LIST)
+    pause = call_one(deployments.PAUSE)
+    unpause = call_one(deployments.UNPAUSE)
+    archive = call_one(deployments.ARCHIVE)
+    run = call_one(deployments.RUN)
+    runs = items(deployments.LIST_RUNS)
+    retrieve_run = call_one(deployments.RETRIEVE_RUN)
+    events = items_of(deployments.EVENTS)
+    stream = stream_of(deployments.STREAM, after="0")
+    check = call_one(deployments.CHECK)
+    why = call_one(deployments.WHY)
+
+
 class Files(Resource[M]):
     """Bytes with a name."""
 
@@ -155,6 +175,7 @@ class Everything(Resource[M]):
         self.agents = Agents[M](caller)
         self.environments = Environments[M](caller)
         self.sessions = Sessions[M](caller)
+        self.deployments = Deployments[M](caller)
         self.files = Files[M](caller)
         self.models = Models[M](caller)
         self.messages = Messages[M](caller)
