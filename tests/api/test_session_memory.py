@@ -197,23 +197,35 @@ async def test_what_an_agent_writes_changes_and_deletes_becomes_versions_of_its_
 async def test_what_cannot_be_a_memory_is_named_to_people_and_to_the_model(tmp_path: Path) -> None:
     async with running(tmp_path) as (client, platform):
         store = await a_store(client, big="small")
+        memories = client.beta.memory_stores.memories
+        for path in ("/d/x", "/big.md/below"):
+            await memories.create(store, path=path, content="kept")
         session = await open_session(client, resources=[mounted(store)])
         step = bash(
             "head -c 102401 /dev/zero | tr '\\0' x > big.md; printf '\\377' > binary; ln -s big.md link; mkfifo pipe; "
-            "printf ok > fine.md; touch $'bad\\001name'"
+            "printf ok > fine.md; touch $'bad\\001name'; "
+            "mv d /tmp/d-$$; ln -s /tmp/d-$$ d; chmod u+s fine.md"
         )
+        step["tool_uses"] += use("bash", command="echo beside it")["tool_uses"]
         await send(client, session.id, script(step, bash("ls"), {"text": "Done."}))
         events = await until_idle(client, session.id)
         (told,) = [event for event in events if event.type == "session.memory_not_kept"]
         assert (told.memory_store_id, told.mount_path, told.more) == (store, "/mnt/memory/notes", 0)
         assert {one["path"]: one["why"] for one in told.files} == {
             "/big.md": "has 102,401 bytes, and a memory at most 102,400",
+            "/big.md/below": "is a memory that cannot be a file here: /big.md is a memory, so it cannot be a folder as well",
+            "/d": "a symbolic link",
             "/bad\x01name": "holds characters that cannot be seen",
             "/binary": "is not UTF-8 text",
             "/link": "a symbolic link",
             "/pipe": "a named pipe",
         }
-        assert await memories_of(client, store) == {"/big.md": "small", "/fine.md": "ok"}
+        assert await memories_of(client, store) == {
+            "/big.md": "small",
+            "/big.md/below": "kept",
+            "/d/x": "kept",
+            "/fine.md": "ok",
+        }
         state = SessionState()
         async for rows in read_on(platform.services.sessions, ONE, session.id, after_seq=0):
             fold(rows, state)

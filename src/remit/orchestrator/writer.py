@@ -92,6 +92,11 @@ class SessionWriter:
             pays_as=paid_by if isinstance(paid_by, str) else None,
         )
 
+    def require_lease(self) -> None:
+        """Raise LeaseLost when it was not renewed in time: before what no append fences."""
+        if self._is_fenced():
+            raise LeaseLost(f"{self.lease.owner!r} has not renewed its lease on {self.session_id!r} in time.")
+
     @property
     def session_id(self) -> str:
         return self.lease.stream_id
@@ -222,8 +227,7 @@ class SessionWriter:
         if cancellation is not None:
             raise cancellation
         # A process that stood still in the meantime must not act on what it wrote: another may have taken over.
-        if self._is_fenced():
-            raise LeaseLost(f"{self.lease.owner!r} has not renewed its lease on {self.session_id!r} in time.")
+        self.require_lease()
 
     def _stamped(self, new: Sequence[NewEvent | Draft]) -> tuple[NewEvent, ...]:
         last_us = self.state.last_processed_us
