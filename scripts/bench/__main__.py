@@ -20,13 +20,14 @@ from pathlib import Path
 
 from crashes import crashes
 from limits import echo_ms, echo_rate, shell_ms, start_ms, sync_ms
+from on_postgres import on_postgres
 from processes import Process, Server, model_server, raw_server
 from sessions import SCRIPTS, SESSIONS, idle_sessions, long_history, many_turns, one_turn
 from streams import model_streams, watchers
 from table import HEADER, Report, plot_of
 from wire import Target
 
-WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "sandbox", "help")
+WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "postgres", "sandbox", "help")
 SCALE = 0.1
 SANDBOX_ROWS = (
     ("cold start to first output", "cold start to first output", 100, 50),
@@ -55,6 +56,8 @@ async def _one(name: str, report: Report, raw: Target, folder: Path) -> None:
         _sandboxes(report)
     elif name == "help":
         _help(report)
+    elif name == "postgres":
+        await on_postgres(folder, report)
     elif name == "W6":
         await crashes(folder, report)
     else:

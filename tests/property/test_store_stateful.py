@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -355,4 +356,5 @@ TestSqliteAgainstOracle = SqliteAgainstOracle.TestCase
 TestSqliteAgainstOracle.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 TestPostgresAgainstOracle = PostgresAgainstOracle.TestCase
-TestPostgresAgainstOracle.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
+TestPostgresAgainstOracle.settings = settings(max_examples=8, stateful_step_count=20, deadline=None)
+TestPostgresAgainstOracle = pytest.mark.slow(pytest.mark.timeout(300)(TestPostgresAgainstOracle))

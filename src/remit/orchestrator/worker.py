@@ -353,7 +353,7 @@ class Worker:
                 await self._store.outbox_done([position for position, _, _ in due])
                 self._due.set()
             else:
-                await _first_of(self._outbox_due.wait(), self._clock.sleep(self._poll_seconds))
+                await _first_of(self._outbox_due.wait(), self._clock.sleep(POLL_SECONDS))
 
     # ------------------------------------------------------------------------------------------- deletion
 

@@ -16,7 +16,7 @@ from remit.stores.postgres.views import no_such_stream
 from remit.values import NEAR_US, Lease, StreamKind
 
 _DUE_WAKES = """
-SELECT wake_at_us, stream_id, workspace_id FROM streams
+SELECT wake_at_us, stream_id, workspace_id, true AS is_wake FROM streams
 WHERE wake_at_us <= $1 AND owner IS NULL AND deleted_at_us IS NULL AND kind = ANY($2::text[])
   AND (near IS NULL OR near = $4 OR wake_at_us <= $5)
 ORDER BY wake_at_us, stream_id LIMIT $3
@@ -45,10 +45,13 @@ SELECT workspace_id FROM waking WHERE workspace_id IS NOT NULL
 """
 
 _LAPSED_LEASES = """
-SELECT lease_until_us, stream_id, workspace_id FROM streams
+SELECT lease_until_us, stream_id, workspace_id, false FROM streams
 WHERE lease_until_us <= $1 AND owner IS NOT NULL AND deleted_at_us IS NULL AND kind = ANY($2::text[])
 ORDER BY lease_until_us, stream_id LIMIT $3
 """
+
+_DUE = f"({_DUE_WAKES}) UNION ALL ({_LAPSED_LEASES.replace('$3', '$6')})"
+"""Wakes in their order, then lapsed leases, in one round trip."""
 
 _DUE_STREAM = """
 SELECT 0::bigint, stream_id, workspace_id FROM streams
@@ -134,6 +137,8 @@ async def claim(
                 connection, _DUE_STREAM, now_us, list(kinds), stream_id, owner, now_us - NEAR_US
             )
         chosen = in_turns(due, limit=room, running=taken_of, each_max=each_max)
+        if not chosen:
+            break
         taken = {row[0]: row for row in await connection.fetch(_TAKE, now_us, owner, until_us, chosen)}
         for id in chosen:
             if (row := taken.get(id)) is not None:
@@ -164,15 +169,18 @@ async def _find_due(
     each_max: int | None,
 ) -> list[Due]:
     """All there are, or, when more are due than may be taken, enough of each workspace's."""
-    wakes = await _rows(connection, _DUE_WAKES, now_us, kinds, limit + 1, owner, now_us - NEAR_US)
+    since_us = now_us - NEAR_US
+    found = await connection.fetch(_DUE, now_us, kinds, limit + 1, owner, since_us, limit)
+    wakes = [Due(*row[:3]) for row in found if row[3]]
+    lapsed = [Due(*row[:3]) for row in found if not row[3]]
     if len(wakes) > limit:
         wakes = list[Due]()
         for (workspace_id,) in await connection.fetch(_WAKING_WORKSPACES):
             room = limit if each_max is None else min(limit, each_max - running.get(workspace_id, 0))
             if room > 0:
-                asked = (now_us, kinds, room, owner, now_us - NEAR_US, workspace_id)
+                asked = (now_us, kinds, room, owner, since_us, workspace_id)
                 wakes += await _rows(connection, _DUE_WAKES_OF_ONE, *asked)
-    return wakes + await _rows(connection, _LAPSED_LEASES, now_us, kinds, limit)
+    return wakes + lapsed
 
 
 async def _rows(connection: Connection, statement: str, *values: object) -> list[Due]:
