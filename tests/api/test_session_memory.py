@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,21 @@ from api.running import WAIT_SECONDS, open_session, running, said, script, send,
 from api.samples import new_session
 from api.world import World
 from remit.app import Assembled
-from remit.interfaces import Sandbox
+from remit.ids import Ids
+from remit.interfaces import BlobStore, Sandbox, SandboxProvider
+from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
+from remit.sandboxes.local import LocalProvider
 from remit.session.folding import fold
 from remit.session.state import SessionState
+from remit.streams.reading import read_on
 from remit.values import Principal
 
 pytestmark = pytest.mark.anyio
 
 ONE = Principal(workspace_id="wrkspc_one", actor="apikey_one")
+PROVIDERS = pytest.mark.parametrize(
+    "provider", [LocalProvider, pytest.param(BubblewrapProvider, marks=pytest.mark.sandbox)]
+)
 
 
 def mounted(store_id: str, **fields: Any) -> dict[str, Any]:
@@ -146,11 +154,12 @@ def bash(command: str) -> dict[str, Any]:
     return use("bash", command=f'cd "${{MEMORY:-/mnt/memory}}/notes" && {command}')
 
 
+@PROVIDERS
 @pytest.mark.requirement("memory mounts")
 async def test_what_an_agent_writes_changes_and_deletes_becomes_versions_of_its_session(
-    tmp_path: Path,
+    tmp_path: Path, provider: Callable[[Path, BlobStore, Ids], SandboxProvider]
 ) -> None:
-    async with running(tmp_path) as (client, _):
+    async with running(tmp_path, make_sandboxes=provider) as (client, _):
         store = await a_store(client, old="old", gone="gone", moved="moved")
         kept = {one.path: one.id async for one in client.beta.memory_stores.memories.list(store)}
         session = await open_session(client, resources=[mounted(store)])
@@ -193,27 +202,42 @@ async def test_what_an_agent_writes_changes_and_deletes_becomes_versions_of_its_
         assert len([one async for one in versions.list(store, session_id=session.id)]) == len(made)
 
 
+@PROVIDERS
 @pytest.mark.requirement("memory mounts")
-async def test_what_cannot_be_a_memory_is_named_to_people_and_to_the_model(tmp_path: Path) -> None:
-    async with running(tmp_path) as (client, platform):
+async def test_what_cannot_be_a_memory_is_named_to_people_and_to_the_model(
+    tmp_path: Path, provider: Callable[[Path, BlobStore, Ids], SandboxProvider]
+) -> None:
+    async with running(tmp_path, make_sandboxes=provider) as (client, platform):
         store = await a_store(client, big="small")
+        memories = client.beta.memory_stores.memories
+        for path in ("/d/x", "/big.md/below"):
+            await memories.create(store, path=path, content="kept")
         session = await open_session(client, resources=[mounted(store)])
         step = bash(
             "head -c 102401 /dev/zero | tr '\\0' x > big.md; printf '\\377' > binary; ln -s big.md link; mkfifo pipe; "
-            "printf ok > fine.md; touch $'bad\\001name'"
+            "printf ok > fine.md; touch $'bad\\001name'; "
+            "mv d /tmp/d-$$; ln -s /tmp/d-$$ d; chmod u+s fine.md"
         )
+        step["tool_uses"] += use("bash", command="echo beside it")["tool_uses"]
         await send(client, session.id, script(step, bash("ls"), {"text": "Done."}))
         events = await until_idle(client, session.id)
         (told,) = [event for event in events if event.type == "session.memory_not_kept"]
         assert (told.memory_store_id, told.mount_path, told.more) == (store, "/mnt/memory/notes", 0)
         assert {one["path"]: one["why"] for one in told.files} == {
             "/big.md": "has 102,401 bytes, and a memory at most 102,400",
+            "/big.md/below": "is a memory that cannot be a file here: /big.md is a memory, so it cannot be a folder as well",
+            "/d": "a symbolic link",
             "/bad\x01name": "holds characters that cannot be seen",
             "/binary": "is not UTF-8 text",
             "/link": "a symbolic link",
             "/pipe": "a named pipe",
         }
-        assert await memories_of(client, store) == {"/big.md": "small", "/fine.md": "ok"}
+        assert await memories_of(client, store) == {
+            "/big.md": "small",
+            "/big.md/below": "kept",
+            "/d/x": "kept",
+            "/fine.md": "ok",
+        }
         state = SessionState()
         async for rows in read_on(platform.services.sessions, ONE, session.id, after_seq=0):
             fold(rows, state)
@@ -222,9 +246,12 @@ async def test_what_cannot_be_a_memory_is_named_to_people_and_to_the_model(tmp_p
         )
 
 
+@PROVIDERS
 @pytest.mark.requirement("memory mounts")
-async def test_changes_from_outside_reach_the_living_sandbox(tmp_path: Path) -> None:
-    async with running(tmp_path) as (client, _):
+async def test_changes_from_outside_reach_the_living_sandbox(
+    tmp_path: Path, provider: Callable[[Path, BlobStore, Ids], SandboxProvider]
+) -> None:
+    async with running(tmp_path, make_sandboxes=provider) as (client, _):
         store = await a_store(client, a="1", b="1", c="1")
         rules = await a_store(client, "rules", r="1")
         session = await open_session(client, resources=[mounted(store), mounted(rules, access="read_only")])
@@ -250,7 +277,7 @@ async def test_changes_from_outside_reach_the_living_sandbox(tmp_path: Path) -> 
         assert [one async for one in versions.list(store, session_id=session.id)] == []
 
 
-WAITS = 'touch "$WORKSPACE/waits"; until [ -e "$WORKSPACE/go" ]; do sleep 0.05; done'
+WAITS = 'W="${WORKSPACE:-/workspace}"; touch "$W/waits"; until [ -e "$W/go" ]; do sleep 0.05; done'
 
 
 async def until_it_waits(platform: Assembled, session_id: str) -> Sandbox:
@@ -263,9 +290,12 @@ async def until_it_waits(platform: Assembled, session_id: str) -> Sandbox:
             await anyio.sleep(0.05)
 
 
+@PROVIDERS
 @pytest.mark.requirement("memory mounts")
-async def test_where_both_changed_a_memory_the_store_wins_and_the_agents_text_is_kept(tmp_path: Path) -> None:
-    async with running(tmp_path) as (client, platform):
+async def test_where_both_changed_a_memory_the_store_wins_and_the_agents_text_is_kept(
+    tmp_path: Path, provider: Callable[[Path, BlobStore, Ids], SandboxProvider]
+) -> None:
+    async with running(tmp_path, make_sandboxes=provider) as (client, platform):
         store = await a_store(client, a="1", b="1", c="1", d="1")
         session = await open_session(client, resources=[mounted(store)])
         change = bash(
@@ -326,18 +356,20 @@ async def test_two_sessions_write_to_one_store(tmp_path: Path) -> None:
 async def test_what_a_program_in_the_background_writes_is_kept_before_the_sandbox_goes(
     tmp_path: Path,
 ) -> None:
-    async with running(tmp_path, settings={"sandbox_idle_seconds": 0.5}) as (client, platform):
+    async with running(tmp_path) as (client, platform):
         store = await a_store(client, a="1")
         session = await open_session(client, resources=[mounted(store)])
-        await send(
-            client, session.id, script(bash(f"({WAITS}; printf late > late.md) & true"), {"text": "."})
-        )
+        step = bash(f"({WAITS}; printf late > late.md; touch done.md) & true")
+        await send(client, session.id, script(step, {"text": "."}))
         await until_idle(client, session.id)
         sandbox = await until_it_waits(platform, session.id)
         await sandbox.write_file("/workspace/go", b"", epoch=1)
         with anyio.fail_after(WAIT_SECONDS):
-            while "/late.md" not in await memories_of(client, store):  # noqa: ASYNC110 there is no event
+            while not await sandbox.glob("done.md", "/mnt/memory/notes", epoch=1):  # noqa: ASYNC110 there is no event
                 await anyio.sleep(0.05)
+            assert "/late.md" not in await memories_of(client, store)
+            await platform.held.let_go()
+        assert (await memories_of(client, store))["/late.md"] == "late"
 
 
 @pytest.mark.requirement("memory mounts")

@@ -139,7 +139,7 @@ class MemoryKeeper:
                 elif one.is_writable:
                     await self._sync_folder(writer, sandbox, one, memories, look)
                 else:
-                    await self._renew(writer, sandbox, one, memories)
+                    await self._renew(writer, sandbox, one, memories, look)
                 _agree(one.agreed, look.agreed)
                 new += _rows(one.store, look)
         return new
@@ -153,9 +153,15 @@ class MemoryKeeper:
         return {memory.config.path: memory for memory in found}
 
     async def _renew(
-        self, writer: SessionWriter, sandbox: Sandbox, folder: MemoryFolder, memories: Memories
+        self,
+        writer: SessionWriter,
+        sandbox: Sandbox,
+        folder: MemoryFolder,
+        memories: Memories,
+        look: _Look,
     ) -> None:
         """A folder that is read-only inside has what the store has."""
+        _mountable(memories, look, folder)
         encoded = _tree(memories).encode()
         digest = hashlib.sha256(encoded).hexdigest()
         if digest == folder.tree_digest:
@@ -211,26 +217,25 @@ class _Work:
         except SandboxRefused as error:  # larger than any tree may be
             _name(self._look, self._folder, "/", error.message, None)
             return
-        unmountable = unfit_paths(memories)
         unfit = self._unfit(tree)
         agreed = dict(self._folder.agreed)
         _agree(agreed, self._look.agreed)
         files = {f"/{one.path}": one.sha256 for one in tree.entries if one.kind == "file" and one.sha256}
-        merged = merge(
-            agreed,
-            files,
-            {path: memory.config.sha256 for path, memory in memories.items() if path not in unmountable},
-            leaving=unfit,
-        )
+        store = _mountable(memories, self._look, self._folder)
+        leaving = {path for path in (*agreed, *files, *store) if not unfit.isdisjoint(_with_folders(path))}
+        if tree.left_out_more:  # nobody knows what they are, so nothing is taken for deleted
+            leaving |= agreed.keys() - files.keys()
+        merged = merge(agreed, files, store, leaving=leaving)
         self._look.agreed |= merged.agreed
         await self._write(merged)
         for take in merged.takes:
             await self._take(take)
 
     def _unfit(self, tree: Tree) -> set[str]:
-        """Name what is there and cannot be a memory."""
+        """Name what is there and cannot be a memory; what was below it is left as it is."""
+        there = {one.path for one in tree.entries}
         reasons: dict[str, tuple[str, str | None]] = {
-            f"/{one.path}": (one.why, None) for one in tree.left_out
+            f"/{one.path.rstrip('/')}": (one.why, None) for one in tree.left_out if one.path not in there
         }
         if tree.left_out_more:
             reasons["/…"] = (f"and {tree.left_out_more:,} more", None)
@@ -248,6 +253,7 @@ class _Work:
 
     async def _write(self, merged: Merge) -> None:
         """The folder's changes, to the store."""
+        self._writer.require_lease()
         stores, principal = self._stores, self._writer.principal
         store_id, session_id = self._folder.store.memory_store_id, self._writer.stream_id
         for remove in merged.removes:
@@ -375,6 +381,20 @@ def _tree(memories: Memories) -> Tree:
         if path not in unfit
     ]
     return Tree(entries=tuple(sorted(entries, key=lambda entry: entry.path)))
+
+
+def _mountable(memories: Memories, look: _Look, folder: MemoryFolder) -> dict[str, str]:
+    """What of a store stands in its folder; the rest is named."""
+    unfit = unfit_paths(memories)
+    for path, why in unfit.items():
+        _name(look, folder, path, f"is a memory that cannot be a file here: {why}", None)
+    return {path: memory.config.sha256 for path, memory in memories.items() if path not in unfit}
+
+
+def _with_folders(path: str) -> list[str]:
+    """The path, and all folders above it."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(2, len(parts) + 1)]
 
 
 def _contents(tree: Tree) -> dict[str, str]:

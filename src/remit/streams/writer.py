@@ -103,6 +103,11 @@ class StreamWriter(Generic[S]):
     def epoch(self) -> int:
         return self.lease.epoch
 
+    def require_lease(self) -> None:
+        """Raise LeaseLost when it was not renewed in time: before what no append fences."""
+        if self._is_fenced():
+            raise LeaseLost(f"{self.lease.owner!r} has not renewed its lease on {self.stream_id!r} in time.")
+
     def new(self, row: Body) -> Body:
         """The row with an id, for whoever needs that before it is appended."""
         return replace(row, id=self.ids.new(self.kind.event_prefix))
@@ -235,8 +240,7 @@ class StreamWriter(Generic[S]):
         if cancellation is not None:
             raise cancellation
         # A process that stood still in the meantime must not act on what it wrote: another may have taken over.
-        if self._is_fenced():
-            raise LeaseLost(f"{self.lease.owner!r} has not renewed its lease on {self.stream_id!r} in time.")
+        self.require_lease()
 
     def _stamped(self, new: Sequence[NewRow]) -> tuple[NewEvent, ...]:
         last_us = self.state.last_processed_us
