@@ -11,7 +11,6 @@ import anyio
 import msgspec
 import pytest
 from anthropic import AsyncAnthropic
-from remit.resources.rows import read_on
 
 from api.running import WAIT_SECONDS, open_session, running, said, script, send, texts, until_idle, use
 from api.samples import new_session
@@ -141,6 +140,15 @@ async def memories_of(client: AsyncAnthropic, store_id: str) -> dict[str, str | 
     }
 
 
+async def ids_of(client: AsyncAnthropic, store_id: str) -> dict[str, str]:
+    """The ids of a store's memories by path."""
+    return {
+        one.path: one.id
+        async for one in client.beta.memory_stores.memories.list(store_id)
+        if one.type == "memory"
+    }
+
+
 async def a_store(client: AsyncAnthropic, name: str = "Notes", **texts: str) -> str:
     """A store with texts at the paths /NAME.md."""
     store = await client.beta.memory_stores.create(name=name)
@@ -161,7 +169,7 @@ async def test_what_an_agent_writes_changes_and_deletes_becomes_versions_of_its_
 ) -> None:
     async with running(tmp_path, make_sandboxes=provider) as (client, _):
         store = await a_store(client, old="old", gone="gone", moved="moved")
-        kept = {one.path: one.id async for one in client.beta.memory_stores.memories.list(store)}
+        kept = await ids_of(client, store)
         session = await open_session(client, resources=[mounted(store)])
         step = bash(
             "echo new > deep.md; mkdir d; mv moved.md d/; rm gone.md; printf changed > old.md; cat d/*"
@@ -184,7 +192,7 @@ async def test_what_an_agent_writes_changes_and_deletes_becomes_versions_of_its_
             "/old.md": "changed",
             "/w.md": "w",
         }
-        now = {one.path: one.id async for one in client.beta.memory_stores.memories.list(store)}
+        now = await ids_of(client, store)
         assert (now["/d/moved.md"], now["/old.md"]) == (kept["/moved.md"], kept["/old.md"])
         versions = client.beta.memory_stores.memory_versions
         made = [one async for one in versions.list(store, session_id=session.id)]
@@ -263,8 +271,8 @@ async def test_changes_from_outside_reach_the_living_sandbox(
         events = await until_idle(client, session.id)
         assert texts(events, "agent.tool_result")[-1].startswith("1111")
         memories = client.beta.memory_stores.memories
-        ids = {one.path: one.id async for one in memories.list(store)}
-        (rule,) = [one.id async for one in memories.list(rules)]
+        ids = await ids_of(client, store)
+        (rule,) = (await ids_of(client, rules)).values()
         await memories.update(ids["/a.md"], memory_store_id=store, content="theirs")
         await memories.delete(ids["/b.md"], memory_store_id=store)
         await memories.create(store, path="/new/n.md", content="n")
@@ -304,7 +312,7 @@ async def test_where_both_changed_a_memory_the_store_wins_and_the_agents_text_is
         await send(client, session.id, script(change, bash("cat a.md c.md n.md; ls"), {"text": "."}))
         sandbox = await until_it_waits(platform, session.id)
         memories = client.beta.memory_stores.memories
-        ids = {one.path: one.id async for one in memories.list(store)}
+        ids = await ids_of(client, store)
         for name, text in (("a", "theirs"), ("c", "theirs"), ("d", "same")):
             await memories.update(ids[f"/{name}.md"], memory_store_id=store, content=text)
         await memories.delete(ids["/b.md"], memory_store_id=store)
