@@ -59,7 +59,7 @@ async def run_turns(client: AsyncClient, session_id: str, turns: int) -> tuple[l
         for _ in range(turns):
             started = time.perf_counter()
             message = {"type": "user.message", "content": [{"type": "text", "text": "go"}]}
-            sending = asyncio.create_task(client.sessions.send(session_id, [message]))
+            sending = asyncio.create_task(client.sessions.send(session_id, events=[message]))
             has_seen = False
             async for event in events:
                 if not has_seen:

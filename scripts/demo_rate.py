@@ -174,7 +174,7 @@ async def main(model: str, tasks: Sequence[Task], runs: int, max_iterations: int
 async def carry_out(client: AsyncClient, model: str, task: Task, max_iterations: int) -> Run:
     """One remit, to its end."""
     began = time.monotonic()
-    uploaded = await client.inputs.upload(packed(task.files))
+    uploaded = await client.upload(packed(task.files))
     remit = await client.remits.create(
         outcome=task.outcome,
         budget={"tokens": BUDGET_TOKENS},

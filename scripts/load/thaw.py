@@ -167,7 +167,7 @@ async def _given(client: AsyncClient) -> dict[str, str]:
 async def _turn(client: AsyncClient, session_id: str, text: str, seen: Seen) -> None:
     message: dict[str, Any] = {"type": "user.message", "content": [{"type": "text", "text": text}]}
     started = time.perf_counter()
-    sent = await client.sessions.send(session_id, [message])
+    sent = await client.sessions.send(session_id, events=[message])
     async with client.sessions.stream(session_id, after=sent["data"][0]["id"]) as events:
         async for event in events:
             if event["type"] == "session.status_idle":

@@ -193,3 +193,15 @@ class VerifierUnavailable(RemitError):
 
 class BlobMissing(RemitError):
     """A blob named by the log is not in the blob store."""
+
+
+class LocalFailure(RemitError):
+    """Something on this machine stands in the way; `mend` says what to do, where that is known."""
+
+    def __init__(self, message: str, *, mend: str | None = None) -> None:
+        super().__init__(message)
+        self.mend = mend
+
+
+class BadInput(LocalFailure):
+    """What was named cannot be used as it is. Nothing was done."""

@@ -13,6 +13,7 @@ import httpx2
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
+from api.answers import CheckedAnswers
 from remit.app import Assembled, Parts, assemble, load_settings
 from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
@@ -52,7 +53,7 @@ class GatewayWorld:
     async def http(self, key: str = "rk_one") -> AsyncIterator[httpx2.AsyncClient]:
         """A bare client."""
         async with httpx2.AsyncClient(
-            transport=StreamingASGITransport(self.assembled.asgi),
+            transport=StreamingASGITransport(CheckedAnswers(self.assembled.asgi)),
             base_url="http://remit",
             headers={"authorization": f"Bearer {key}"},
         ) as client:
@@ -61,7 +62,9 @@ class GatewayWorld:
     @asynccontextmanager
     async def anthropic(self, key: str = "rk_one", **options: Any) -> AsyncIterator[AsyncAnthropic]:
         """The official client of the Messages protocol."""
-        async with httpx2.AsyncClient(transport=StreamingASGITransport(self.assembled.asgi)) as http:
+        async with httpx2.AsyncClient(
+            transport=StreamingASGITransport(CheckedAnswers(self.assembled.asgi))
+        ) as http:
             yield AsyncAnthropic(
                 api_key=key, base_url="http://remit", http_client=http, **{"max_retries": 0, **options}
             )
@@ -69,7 +72,9 @@ class GatewayWorld:
     @asynccontextmanager
     async def openai(self, key: str = "rk_one", **options: Any) -> AsyncIterator[AsyncOpenAI]:
         """The official client of the other two."""
-        async with httpx2.AsyncClient(transport=StreamingASGITransport(self.assembled.asgi)) as http:
+        async with httpx2.AsyncClient(
+            transport=StreamingASGITransport(CheckedAnswers(self.assembled.asgi))
+        ) as http:
             yield AsyncOpenAI(
                 api_key=key, base_url="http://remit/v1", http_client=http, **{"max_retries": 0, **options}
             )

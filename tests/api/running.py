@@ -13,6 +13,7 @@ import anyio
 import httpx2
 from anthropic import AsyncAnthropic
 
+from api.answers import CheckedAnswers
 from api.whole import whole_platform
 from remit.app import Assembled
 from remit.client.asgi import StreamingASGITransport
@@ -27,7 +28,9 @@ async def running(folder: Path, **given: Any) -> AsyncIterator[tuple[AsyncAnthro
     async with whole_platform(folder, **given) as platform:
         work = asyncio.create_task(platform.worker.run())
         try:
-            async with httpx2.AsyncClient(transport=StreamingASGITransport(platform.asgi)) as http:
+            async with httpx2.AsyncClient(
+                transport=StreamingASGITransport(CheckedAnswers(platform.asgi))
+            ) as http:
                 yield (
                     AsyncAnthropic(
                         api_key="rk_one", base_url="http://remit", http_client=http, max_retries=0

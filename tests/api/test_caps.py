@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from remit.app import Assembled
 from remit.cli import keys
 from remit.cli.caps import list_caps, set_one
 from remit.cli.connect import Invocation, PlatformOptions
+from remit.cli.options import Budget
 from remit.cli.stop import report_lines
 from remit.testing.model_server import Answer
 
@@ -170,14 +172,20 @@ async def test_the_command_line_sets_and_shows_caps_and_stops_all(tmp_path: Path
         invocation = Invocation(
             opener=opener, platform=PlatformOptions(), console=Console(file=shown, width=200)
         )
-        await set_one(invocation, period="day", key="apikey_rk_operator", wanted={"usd": "5"}, workspace=None)
+        await set_one(
+            invocation,
+            period="day",
+            key="apikey_rk_operator",
+            wanted=Budget(usd=Decimal("5")),
+            workspace=None,
+        )
         assert await list_caps(invocation, workspace=None) == 0
         assert await keys.list_keys(invocation, workspace=None, is_all=False) == 0
         await set_one(
             invocation,
             period="day",
             key="apikey_rk_operator",
-            wanted={"usd": None, "tokens": None},
+            wanted=Budget(),
             workspace=None,
         )
         async with invocation.connect() as connection:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from api.answers import CheckedAnswers
 from api.samples import HELLO
 from api.whole import whole_platform
 from remit.app import Assembled
@@ -48,7 +49,7 @@ async def put_key(assembled: Assembled, secret: str, *scopes: str, **fields: Any
 
 def client(assembled: Assembled, key: str = "rk_operator") -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
-        transport=StreamingASGITransport(assembled.asgi),
+        transport=StreamingASGITransport(CheckedAnswers(assembled.asgi)),
         base_url="http://remit",
         headers={"authorization": f"Bearer {key}"},
     )

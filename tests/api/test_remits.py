@@ -16,6 +16,7 @@ import httpx2
 import msgspec
 import pytest
 
+from api.answers import CheckedAnswers
 from remit.client.asgi import StreamingASGITransport
 from remit.gateway.routing import Router
 from remit.server.app import create_app
@@ -54,7 +55,7 @@ class World:
 
     def client(self, key: str = "rk_one") -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
-            transport=StreamingASGITransport(self.app),
+            transport=StreamingASGITransport(CheckedAnswers(self.app)),
             base_url="http://remit",
             headers={"authorization": f"Bearer {key}"},
         )

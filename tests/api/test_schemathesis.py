@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
+from api.answers import CheckedAnswers
 from api.whole import OPERATOR_KEY, operator_key, whole_platform
 from parity.routes import operations as described
 from remit.client.asgi import StreamingASGITransport
@@ -66,7 +67,7 @@ def operations() -> Iterator[Any]:
 async def test_no_request_makes_the_server_fail(tmp_path: Path, operation: Any) -> None:
     async with whole_platform(tmp_path, is_strict=False) as platform:  # the doors take what callers send
         await platform.services.catalog.put_key(operator_key())
-        transport = StreamingASGITransport(platform.asgi)
+        transport = StreamingASGITransport(CheckedAnswers(platform.asgi))
         async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=HEADERS) as http:
             answered = await to_thread.run_sync(fuzz, operation, http, await things(http))
     assert answered >= 1

@@ -15,6 +15,7 @@ import pytest
 from anthropic import AsyncAnthropic
 from structlog.testing import capture_logs
 
+from api.answers import CheckedAnswers
 from api.running import open_session, running, said, script, send, until, until_idle, use
 from remit.app import Assembled
 from remit.client.asgi import StreamingASGITransport
@@ -96,7 +97,9 @@ class World:
     async def http(self, key: str | None = "rk_one") -> AsyncGenerator[httpx2.AsyncClient]:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         async with httpx2.AsyncClient(
-            transport=StreamingASGITransport(self.platform.asgi), base_url="http://remit", headers=headers
+            transport=StreamingASGITransport(CheckedAnswers(self.platform.asgi)),
+            base_url="http://remit",
+            headers=headers,
         ) as http:
             yield http
 

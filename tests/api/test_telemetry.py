@@ -186,7 +186,7 @@ async def a_turn(client: AsyncClient, *events: Mapping[str, object], model: str 
     given = events or ({"type": "user.message", "content": [{"type": "text", "text": f"do {SECRET}"}]},)
     with anyio.fail_after(30):
         async with client.sessions.stream(session_id, after="0") as stream:
-            await client.sessions.send(session_id, given)
+            await client.sessions.send(session_id, events=given)
             async for event in stream:
                 if event["type"] == "session.status_idle":
                     break

@@ -13,6 +13,7 @@ import httpx2
 import msgspec
 from anthropic import AsyncAnthropic
 
+from api.answers import CheckedAnswers
 from chosen_stores import ChosenStores
 from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
@@ -97,14 +98,16 @@ class World:
         """A bare client."""
         headers = {"authorization": f"Bearer {key}"} if key else {}
         async with httpx2.AsyncClient(
-            transport=StreamingASGITransport(self.app), base_url="http://remit", headers=headers
+            transport=StreamingASGITransport(CheckedAnswers(self.app)),
+            base_url="http://remit",
+            headers=headers,
         ) as client:
             yield client
 
     @asynccontextmanager
     async def sdk(self, key: str = KEY_ONE) -> AsyncIterator[AsyncAnthropic]:
         """The official client, with its retries on."""
-        async with httpx2.AsyncClient(transport=StreamingASGITransport(self.app)) as http:
+        async with httpx2.AsyncClient(transport=StreamingASGITransport(CheckedAnswers(self.app))) as http:
             yield AsyncAnthropic(api_key=key, base_url="http://remit", http_client=http)
 
     async def state(self, session_id: str) -> SessionState:

@@ -44,7 +44,7 @@ class Opener:
             if options.data is not None:
                 await client.sessions.send(
                     self.session_id,
-                    [{"type": "user.message", "content": [{"type": "text", "text": "hello"}]}],
+                    events=[{"type": "user.message", "content": [{"type": "text", "text": "hello"}]}],
                 )
             yield Opened(platform.asgi)
 

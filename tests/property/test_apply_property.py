@@ -18,9 +18,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from remit.cli.changes import changes_of, folders_of
 from remit.cli.failure import CommandFailed
 from remit.cli.land import land, plan_landing
+from remit.client.folders.changes import changes_of, folders_of
 from remit.remits.changes import changes_between
 from remit.values import Tree, TreeEntry
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from fake_api import sha256
-from remit.cli.changes import Change, changes_of
-from remit.cli.failure import CommandFailed
 from remit.cli.land import land, plan_landing
+from remit.client.folders.changes import Change, changes_of
+from remit.errors import LocalFailure
 
 
 def change(path: str, before: bytes | None, after: bytes | None, mode: int = 0o644) -> Change:
@@ -70,7 +70,7 @@ def test_every_conflict_is_named_and_nothing_is_touched(folder: Path, tmp_path: 
     (folder / "b").write_bytes(b"mine too")
     (folder / "deep").write_bytes(b"a file")
     before = listing(folder)
-    with pytest.raises(CommandFailed) as caught:
+    with pytest.raises(LocalFailure) as caught:
         land(plan_landing(folder, CHANGES), archive(tmp_path, {}))
     for words in ("a: changed here", "b: the remit removed it", "'deep' is not a folder"):
         assert words in caught.value.message
@@ -92,7 +92,7 @@ def test_a_failure_in_the_middle_puts_everything_back(folder: Path, tmp_path: Pa
     landing = plan_landing(folder, [*CHANGES, change("z", b"was", b"is")])
     (folder / "z").write_bytes(b"moved on between the look and the leap")
     before = listing(folder)
-    with pytest.raises(CommandFailed, match="the folder is as it was"):
+    with pytest.raises(LocalFailure, match="the folder is as it was"):
         land(landing, archive(tmp_path, {"a": b"new", "deep/er/c": b"c", "z": b"is"}))
     assert listing(folder) == before
     assert not (folder / "deep").exists()
@@ -100,14 +100,14 @@ def test_a_failure_in_the_middle_puts_everything_back(folder: Path, tmp_path: Pa
 
 def test_contents_that_are_not_what_the_list_says_are_refused(folder: Path, tmp_path: Path) -> None:
     before = listing(folder)
-    with pytest.raises(CommandFailed, match="another hash"):
+    with pytest.raises(LocalFailure, match="another hash"):
         land(plan_landing(folder, CHANGES), archive(tmp_path, {"a": b"evil", "deep/er/c": b"c"}))
     assert listing(folder) == before
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "a//x", "./x", ""])
 def test_a_path_that_leaves_the_folder_is_refused(path: str) -> None:
-    with pytest.raises(CommandFailed, match="not a path inside"):
+    with pytest.raises(LocalFailure, match="not a path inside"):
         change(path, None, b"x")
 
 
@@ -133,5 +133,5 @@ def test_symlinks_land_as_symlinks_and_never_point_out(folder: Path, tmp_path: P
     assert (folder / "link").readlink() == Path("a")
     (folder / "link").unlink()
     outside = changes_of({"changed": [{**entry, "target": "../x"}]})
-    with pytest.raises(CommandFailed, match="points outside"):
+    with pytest.raises(LocalFailure, match="points outside"):
         land(plan_landing(folder, outside), link_to("../x"))

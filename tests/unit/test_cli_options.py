@@ -56,7 +56,7 @@ def test_anything_else_is_refused_with_how_to_write_it(texts: list[str]) -> None
 
 
 def test_a_budget_goes_to_the_wire_without_an_exponent() -> None:
-    assert parse_budget(["0.000000001"]).to_wire() == {"usd": "0.000000001"}
+    assert parse_budget(["0.000000001"]).dollars == "0.000000001"
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from remit.cli.failure import BadUsage, CommandFailed
-from remit.cli.pack import packed, plan_input
+from remit.client.folders.pack import packed, plan_input
+from remit.errors import BadInput, LocalFailure
 
 pytestmark = pytest.mark.anyio
 
@@ -97,7 +97,7 @@ async def test_a_symlink_that_leads_out_is_refused_by_name(tmp_path: Path, targe
     folder = tmp_path / "plain"
     folder.mkdir()
     (folder / "leak").symlink_to(target)
-    with pytest.raises(BadUsage, match="leak"):
+    with pytest.raises(BadInput, match="leak"):
         plan_input(folder)
 
 
@@ -107,7 +107,7 @@ async def test_a_symlink_that_leads_out_through_another_is_refused(tmp_path: Pat
     (folder / "short").symlink_to("deep/er")
     (folder / "deep" / "er" / "out").symlink_to("../../x")
     (folder / "trick").symlink_to("short/../../../y")
-    with pytest.raises(BadUsage, match="trick"):
+    with pytest.raises(BadInput, match="trick"):
         plan_input(folder)
 
 
@@ -118,7 +118,7 @@ async def test_sockets_and_pipes_are_refused_by_name(tmp_path: Path, monkeypatch
     monkeypatch.chdir(folder)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("sock")
-        with pytest.raises(BadUsage, match=r"'pipe'.*'sock'"):
+        with pytest.raises(BadInput, match=r"'pipe'.*'sock'"):
             plan_input(folder)
 
 
@@ -133,7 +133,7 @@ async def test_a_tracked_file_below_what_is_a_symlink_now_does_not_leak_another_
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "file").write_text("secret")
     (repository / "sub").symlink_to("../elsewhere")
-    with pytest.raises(BadUsage, match="sub"):
+    with pytest.raises(BadInput, match="sub"):
         plan_input(repository)
 
 
@@ -173,7 +173,7 @@ async def test_a_file_that_shrinks_meanwhile_stops_the_upload(tmp_path: Path) ->
     plan = plan_input(tmp_path)
     (tmp_path / "a").write_text("short")
     async with packed(plan) as chunks:
-        with pytest.raises(CommandFailed, match="changed while"):
+        with pytest.raises(LocalFailure, match="changed while"):
             b"".join([chunk async for chunk in chunks])
 
 
@@ -225,7 +225,7 @@ def test_what_git_ignores_is_named_with_its_size_and_the_way_to_send_it(reposito
 def test_a_huge_ignored_folder_is_counted_only_so_far(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("remit.cli.left_out.COUNTED_MAX", 3)
+    monkeypatch.setattr("remit.client.folders.left_out.COUNTED_MAX", 3)
     ignoring(repository, "node_modules")
     modules(repository, *(f"{number}.js" for number in range(9)))
     assert "node_modules (more than 300 bytes, more than 3 files)" in plan_input(repository).notes[0]
@@ -256,14 +256,14 @@ def test_a_glob_that_takes_nothing_is_an_error_that_names_what_is_left_out(
 ) -> None:
     ignoring(repository, "node_modules")
     modules(repository, "a.js")
-    with pytest.raises(BadUsage, match="matches nothing") as failure:
+    with pytest.raises(BadInput, match="matches nothing") as failure:
         plan_input(repository, [glob])
     assert "'node_modules'" in str(failure.value.mend)
 
 
 @pytest.mark.parametrize("glob", ["../other", "!x", " "])
 def test_what_is_no_glob_below_the_input_is_refused(repository: Path, glob: str) -> None:
-    with pytest.raises(BadUsage, match="no glob below the input"):
+    with pytest.raises(BadInput, match="no glob below the input"):
         plan_input(repository, [glob])
 
 
@@ -272,7 +272,7 @@ def test_a_virtual_environment_is_no_input(repository: Path) -> None:
     (repository / ".venv" / "bin").mkdir(parents=True)
     (repository / ".venv" / "pyvenv.cfg").write_text("home = /usr/bin\n")
     (repository / ".venv" / "bin" / "python").symlink_to("/usr/bin/python3")
-    with pytest.raises(BadUsage, match="virtual environment") as failure:
+    with pytest.raises(BadInput, match="virtual environment") as failure:
         plan_input(repository, [".venv"])
     assert "--toolchain" in str(failure.value.mend)
 

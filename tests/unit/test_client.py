@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from fake_api import KEY, FakeApi
@@ -25,6 +26,8 @@ from remit.client.asgi import StreamingASGITransport
 from remit.client.errors import AuthenticationError, BadRequestError, ConnectionLost, NotFoundError
 from remit.client.stream import EventStream
 from remit.clock import SystemClock
+from remit.schema.agents import ModelParams
+from remit.schema.remits import BudgetParams
 
 pytestmark = pytest.mark.anyio
 
@@ -186,7 +189,7 @@ async def test_an_upload_is_streamed_and_its_own_failure_reaches_the_caller() ->
 
     async with client_of(FakeApi()) as client:
         with pytest.raises(OwnError):
-            await client.inputs.upload(chunks())
+            await client.upload(chunks())
 
 
 async def test_the_answer_arrives_while_the_application_still_sends() -> None:
@@ -261,3 +264,44 @@ def test_a_client_without_a_key_says_what_to_set(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("REMIT_API_KEY", raising=False)
     with pytest.raises(ValueError, match="REMIT_API_KEY"):
         AsyncClient(base_url="http://x")
+
+
+def test_a_client_is_usable_without_with_and_ends_with_whoever_holds_it() -> None:
+    api = FakeApi()
+    before = threading.active_count()
+    remit = Client(client=client_of(api)).remits.create(outcome="x", budget=BudgetParams(usd="1"))
+    client = Client(client=client_of(api))
+    assert client.remits.retrieve(remit["id"])["outcome"] == "x"
+    assert threading.active_count() == before + 1
+    client.close()
+    client.close()
+    assert threading.active_count() == before
+    with pytest.raises(RuntimeError, match="closed"):
+        client.remits.retrieve(remit["id"])
+
+
+def test_a_field_that_a_call_does_not_have_is_refused_before_anything_is_sent() -> None:
+    api = FakeApi()
+    with Client(client=client_of(api)) as client:
+        with pytest.raises(TypeError, match="colour"):
+            client.remits.create(outcome="x", budget=BudgetParams(usd="1"), colour="red")  # pyright: ignore
+        with pytest.raises(TypeError, match="takes remit_id by position"):
+            client.remits.retrieve()  # pyright: ignore
+        with pytest.raises(TypeError, match="reason"):
+            client.remits.interrupt("remit_1", reason="late")  # pyright: ignore
+    assert api.calls == []
+
+
+async def test_only_what_is_given_is_sent() -> None:
+    sent: list[object] = []
+
+    async def keep(request: Request) -> Response:
+        sent.append(await request.json())
+        return JSONResponse({"id": "agent_1"})
+
+    transport = StreamingASGITransport(
+        Starlette(routes=[Route("/v1/agents/{id:path}", keep, methods=["POST"])])
+    )
+    async with AsyncClient(api_key=KEY, base_url="http://x", transport=transport) as client:
+        await client.agents.update("agent_1", description=None, model=ModelParams(id="m", effort="low"))
+    assert sent == [{"description": None, "model": {"id": "m", "effort": "low"}}]

@@ -14,7 +14,7 @@ import pytest
 
 from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
-from remit.cli.pack import packed, plan_input
+from remit.client.folders.pack import packed, plan_input
 from remit.clock import SystemClock
 from remit.ids import Ids
 from remit.remits.creation import InputBody

@@ -10,7 +10,8 @@ import stat
 from collections.abc import Generator
 from pathlib import Path
 
-LINK = "link to "
+from remit.client.folders.changes import LINK
+
 FOLDER = "a folder"
 OTHER = "neither a file nor a symlink"
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

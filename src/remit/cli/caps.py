@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
 from rich.table import Table
 from rich.text import Text
 
 from remit.cli.connect import Invocation
 from remit.cli.failure import EXIT_VERIFIED
 from remit.cli.keys import amount_in_words
+from remit.cli.options import Budget
 from remit.client import wording
 from remit.client.stream import JsonObject
+from remit.schema.caps import Period
 
 
 async def list_caps(invocation: Invocation, *, workspace: str | None) -> int:
@@ -20,11 +23,18 @@ async def list_caps(invocation: Invocation, *, workspace: str | None) -> int:
 
 
 async def set_one(
-    invocation: Invocation, *, period: str, key: str | None, wanted: dict[str, object], workspace: str | None
+    invocation: Invocation, *, period: Period, key: str | None, wanted: Budget, workspace: str | None
 ) -> int:
-    """`remit caps set`: answers with every cap."""
+    """`remit caps set`: answers with every cap. What `wanted` does not name stays; where it names nothing, both go."""
+    is_none = wanted == Budget()
     async with invocation.connect() as connection:
-        listed = await connection.client.caps.set(period=period, key_id=key, workspace_id=workspace, **wanted)
+        listed = await connection.client.caps.set(
+            period=period,
+            key_id=key,
+            workspace_id=workspace,
+            usd=wanted.dollars if is_none or wanted.usd is not None else UNSET,
+            tokens=wanted.tokens if is_none or wanted.tokens is not None else UNSET,
+        )
     return _show(invocation, listed)
 
 

@@ -81,12 +81,12 @@ async def _is_agreed(remit: JsonObject, left: Sequence[str]) -> bool:
 async def _approve(connection: Connection, remit_id: str, despite: Sequence[str]) -> None:
     """Say yes once: where the connection breaks off meanwhile, look first whether the yes was heard."""
     try:
-        await connection.client.remits.approve(remit_id, despite=despite or None)
+        await connection.client.remits.approve(remit_id, despite=list(despite) or None)
     except ConnectionLost:
         await connection.reopen()
         remit = await connection.client.remits.retrieve(remit_id)
         if remit["status"] == "awaiting_consent":
-            await connection.client.remits.approve(remit_id, despite=despite or None)
+            await connection.client.remits.approve(remit_id, despite=list(despite) or None)
 
 
 def is_at_a_terminal() -> bool:

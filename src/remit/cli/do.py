@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from rich.text import Text
 from remit.cli import render
 from remit.cli.connect import Connection, Invocation
 from remit.cli.consent import Manner
-from remit.cli.deliver import check_out
 from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_PAUSED, EXIT_VERIFIED, BadUsage
 from remit.cli.follow import ENDINGS
 from remit.cli.journey import (
@@ -28,12 +28,16 @@ from remit.cli.journey import (
 )
 from remit.cli.links import page_link
 from remit.cli.options import Budget
-from remit.cli.pack import InputPlan, human_bytes, packed, plan_input
 from remit.client import wording
 from remit.client.anew import INPUT_PATH
 from remit.client.client import AsyncClient
 from remit.client.errors import NotFoundError
+from remit.client.folders.deliver import check_out
+from remit.client.folders.pack import InputPlan, human_bytes, packed, plan_input
 from remit.client.stream import JsonObject
+from remit.schema.events import OUTCOME_ITERATIONS_DEFAULT
+from remit.schema.remits import BudgetParams
+from remit.schema.verifiers import CommandVerifier, VerifierParams
 
 RUBRIC_BYTES_MAX = 262_144
 AGENT_ID_PREFIX = "agent_"
@@ -90,13 +94,13 @@ async def do(invocation: Invocation, options: DoOptions, manner: Manner) -> int:
         input_id = await _upload(client, plan)
         remit = await client.remits.create(
             outcome=options.outcome,
-            budget=options.budget.to_wire(),
+            budget=BudgetParams(usd=options.budget.dollars, tokens=options.budget.tokens),
             verifiers=_verifiers(options),
             rubric=rubric,
             input_id=input_id,
             agent=agent_id,
             model=options.model,
-            max_iterations=options.max_iterations,
+            max_iterations=options.max_iterations or OUTCOME_ITERATIONS_DEFAULT,
             protect=list(options.protect) or None,
             unprotect=list(options.unprotect) or None,
             work=list(options.work) or None,
@@ -155,14 +159,13 @@ async def raise_budget(invocation: Invocation, remit_id: str, budget: Budget) ->
             invocation.print_json(remit)
             return EXIT_VERIFIED
         follow = f"remit do --resume {remit['id']}" if connection.is_owner else f"remit watch {remit['id']}"
-        pairs = [("budget", f"{wording.money(budget.to_wire())} in all; it goes on"), ("next", follow)]
+        pairs = [("budget", f"{budget.in_words()} in all; it goes on"), ("next", follow)]
         invocation.console.print(render.rows(pairs))
     return EXIT_VERIFIED
 
 
 async def _raise(client: AsyncClient, remit_id: str, budget: Budget) -> JsonObject:
-    usd = None if budget.usd is None else f"{budget.usd:f}"
-    return await client.remits.raise_budget(remit_id, usd=usd, tokens=budget.tokens)
+    return await client.remits.raise_budget(remit_id, usd=budget.dollars, tokens=budget.tokens)
 
 
 async def watch(invocation: Invocation, remit_id: str) -> int:
@@ -228,16 +231,15 @@ async def retrieve(client: AsyncClient, remit_id: str) -> JsonObject:
         raise BadUsage(f"{remit_id!r} names {what}.", mend="`remit ls` shows the ids.") from None
 
 
-def _verifiers(options: DoOptions) -> list[dict[str, object]] | None:
-    isolate = {"isolate": True} if options.is_isolated else {}
-    return [{"type": "command", "command": command, **isolate} for command in options.commands] or None
+def _verifiers(options: DoOptions) -> list[VerifierParams] | None:
+    return [CommandVerifier(command=one, isolate=options.is_isolated) for one in options.commands] or None
 
 
 async def _upload(client: AsyncClient, plan: InputPlan | None) -> str | None:
     if plan is None:
         return None
     async with packed(plan) as tar:
-        stored = await client.inputs.upload(tar)
+        stored = await client.upload(tar)
     return stored["id"]
 
 
@@ -258,7 +260,7 @@ async def _environment_id(client: AsyncClient, environment: str | None) -> str |
     return _only_id(found, what, "Make it over the API (POST /v1/environments), or leave --environment away.")
 
 
-def _only_id(found: list[JsonObject], what: str, mend: str) -> str:
+def _only_id(found: Sequence[JsonObject], what: str, mend: str) -> str:
     if len(found) == 1:
         return found[0]["id"]
     if found:

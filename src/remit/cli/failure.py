@@ -6,7 +6,7 @@ import os
 import sys
 from typing import cast
 
-from remit.errors import InvalidRequest, RemitError
+from remit.errors import BadInput, InvalidRequest, LocalFailure, RemitError
 
 EXIT_VERIFIED = 0
 EXIT_NOT_VERIFIED = 1
@@ -17,12 +17,11 @@ EXIT_PAUSED = 75
 EXIT_INTERRUPTED = 130
 
 
-class CommandFailed(RemitError):
+class CommandFailed(LocalFailure):
     """Ends the command with one line on stderr, and one more with the mend where there is one."""
 
     def __init__(self, message: str, *, mend: str | None = None, exit_code: int = EXIT_NOT_VERIFIED) -> None:
-        super().__init__(message)
-        self.mend = mend
+        super().__init__(message, mend=mend)
         self.exit_code = exit_code
 
 
@@ -46,6 +45,8 @@ def explain(error: BaseException) -> int:
             )
         case CommandFailed():
             return say(error.message, error.mend, error.exit_code)
+        case LocalFailure():
+            return say(error.message, error.mend, exit_code_of(error))
         case RemitError():
             return say(error.message, None, exit_code_of(error))
         case BrokenPipeError():
@@ -68,7 +69,7 @@ def explain(error: BaseException) -> int:
 def exit_code_of(error: RemitError) -> int:
     """Whether the server refused what was typed, or something failed."""
     status: object = getattr(error, "status", None)
-    if isinstance(error, InvalidRequest) or status in {400, 404, 413}:
+    if isinstance(error, InvalidRequest | BadInput) or status in {400, 404, 413}:
         return EXIT_USAGE
     return EXIT_NOT_VERIFIED
 

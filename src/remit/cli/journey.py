@@ -11,18 +11,18 @@ from rich.console import Console
 from rich.text import Text
 
 from remit.cli import render
-from remit.cli.changes import changes_of, folders_of, strays_text
 from remit.cli.connect import Connection, Invocation
 from remit.cli.consent import Manner, is_consented
-from remit.cli.deliver import default_out, deliver
 from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_PAUSED, EXIT_VERIFIED, BadUsage
 from remit.cli.follow import Ending, Follower
-from remit.cli.pack import InputPlan, human_bytes
 from remit.cli.screens import screen_for
 from remit.cli.view import View
 from remit.client import wording
 from remit.client.anew import INPUT_PATH, anew_line, raise_line
 from remit.client.errors import ApiError, ConnectionLost, NotFoundError
+from remit.client.folders.changes import changes_of, folders_of, strays_text
+from remit.client.folders.deliver import default_out, deliver
+from remit.client.folders.pack import InputPlan, human_bytes
 from remit.client.stream import JsonObject
 from remit.clock import SystemClock
 

@@ -16,6 +16,7 @@ from remit.client import wording
 from remit.client.errors import ApiError
 from remit.client.stream import JsonObject
 from remit.clock import SystemClock, parse_rfc3339
+from remit.schema.keys import LINK_SECONDS_DEFAULT
 
 _DURATION = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[mhdw])")
 _UNIT_SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
@@ -37,7 +38,7 @@ async def create(
     """`remit keys create`: the only time that the secret is shown."""
     async with invocation.look() as connection:
         key = await connection.client.keys.create(
-            name=name, scopes=scopes or None, expires_in_seconds=expires, workspace_id=workspace
+            name=name, scopes=scopes or ["*"], expires_in_seconds=expires, workspace_id=workspace
         )
     if invocation.is_json:
         invocation.print_json(key)
@@ -96,7 +97,9 @@ async def link(invocation: Invocation, *, id: str | None, expires: int | None) -
         if id is not None and not id.startswith("sesn_"):
             id = str((await retrieve(connection.client, id))["id"])
         try:
-            made = await connection.client.keys.link(id, expires_in_seconds=expires)
+            made = await connection.client.keys.link(
+                id=id, expires_in_seconds=expires or LINK_SECONDS_DEFAULT
+            )
         except ApiError as error:
             if error.error_code != PAGES_NOT_SERVED:
                 raise

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from remit.cli.beneath import FOLDER, Beneath, Obstacle
-from remit.cli.changes import Change, FolderChange, unpack
 from remit.cli.failure import CommandFailed
 from remit.cli.swap import NotPutBack, Swap
+from remit.client.folders.changes import Change, FolderChange, unpack
 from remit.client.tree_links import leads_out
 
 CONFLICTS_NAMED_MAX = 20

@@ -11,7 +11,7 @@ PAGES_NOT_SERVED = "pages_not_served"
 async def page_link(client: AsyncClient, id: str | None = None) -> str | None:
     """The address of a page, where pages are served: a remark for people, never a reason to fail."""
     try:
-        return str((await client.keys.link(id))["url"])
+        return str((await client.keys.link(id=id))["url"])
     except ConnectionLost:
         return None
     except ApiError as error:

@@ -11,9 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from remit.cli import render
-from remit.cli.changes import CHANGED_FILES, changes_of, download, folders_of, strays_of, strays_text
 from remit.cli.connect import Connection, Invocation, settings_of
-from remit.cli.deliver import short_id
 from remit.cli.do import retrieve, unowned_text
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage
 from remit.cli.land import land, plan_landing
@@ -25,6 +23,15 @@ from remit.cli.view import verdicts_of
 from remit.client import wording
 from remit.client.anew import INPUT_PATH
 from remit.client.consent import reason_lines, reasons_beside_cost
+from remit.client.folders.changes import (
+    CHANGED_FILES,
+    changes_of,
+    download,
+    folders_of,
+    strays_of,
+    strays_text,
+)
+from remit.client.folders.deliver import short_id
 from remit.client.stream import JsonObject
 
 LISTED_MAX = 50
@@ -152,10 +159,11 @@ async def check(invocation: Invocation, remit_id: str | None) -> int:
 async def doctor(invocation: Invocation) -> int:
     """`remit doctor`: what works on this machine, and the mend of what does not."""
     async with invocation.look() as connection:
-        answer = await connection.client.doctor()
+        answer: JsonObject = await connection.client.doctor()
     if invocation.opener is None:
         probe = owner_probe(settings_of(invocation.platform))
-        answer |= {"probes": [*answer["probes"], probe], "ok": answer.get("ok") is True and probe["ok"]}
+        is_ok = answer.get("ok") is True and probe["ok"]
+        answer = {**answer, "probes": [*answer["probes"], probe], "ok": is_ok}
     if invocation.is_json:
         invocation.print_json(answer)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,7 +12,7 @@ from remit.cli.general_options import Data, Json, UnsafeLocal
 from remit.cli.invocation import invocation_of, run_command
 from remit.cli.serving import Workspace
 
-PERIODS = ("day", "week", "month")
+PERIODS: tuple[Literal["day", "week", "month"], ...] = ("day", "week", "month")
 
 caps_app = typer.Typer(
     name="caps",
@@ -57,13 +57,11 @@ def caps_set_command(
 ) -> int:
     """Set a cap; it binds at once."""
     from remit.cli import caps
-    from remit.cli.options import parse_budget
+    from remit.cli.options import Budget, parse_budget
 
     if period not in PERIODS:
         raise BadUsage(f"{period!r} is no period.", mend=f"Give one of {', '.join(PERIODS)}.")
-    wanted: dict[str, object] = (
-        {"usd": None, "tokens": None} if amount == ["none"] else parse_budget(amount).to_wire()
-    )
+    wanted = Budget() if amount == ["none"] else parse_budget(amount)
     invocation = invocation_of(context, data, unsafe_local, json=json)
     return run_command(
         lambda: caps.set_one(invocation, period=period, key=key, wanted=wanted, workspace=workspace)

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import cast
 
 from remit.cli.failure import BadUsage
+from remit.client import wording
 from remit.client.consent import REASONS
 from remit.client.wording import decimal_of
 
@@ -34,14 +35,14 @@ class Budget:
     usd: Decimal | None = None
     tokens: int | None = None
 
-    def to_wire(self) -> dict[str, object]:
-        """As the API takes it."""
-        fields: dict[str, object] = {}
-        if self.usd is not None:
-            fields["usd"] = f"{self.usd:f}"
-        if self.tokens is not None:
-            fields["tokens"] = self.tokens
-        return fields
+    @property
+    def dollars(self) -> str | None:
+        """As the API takes them."""
+        return None if self.usd is None else f"{self.usd:f}"
+
+    def in_words(self) -> str:
+        """Return it for people."""
+        return wording.money({"usd": self.dollars, "tokens": self.tokens})
 
 
 def parse_budget(texts: Sequence[str]) -> Budget:

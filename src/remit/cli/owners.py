@@ -208,7 +208,7 @@ async def what_runs(client: AsyncClient) -> Running:
     theirs = {id for remit in remits for id in remit.get("session_ids") or ()}
     sessions = [
         str(session["id"])
-        async for session in client.sessions.list(statuses=["running", "rescheduling"])
+        async for session in client.sessions.list(statuses=("running", "rescheduling"))
         if session["id"] not in theirs
     ]
     return Running(remits=tuple(str(remit["id"]) for remit in remits), sessions=tuple(sessions))

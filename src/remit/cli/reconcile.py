@@ -15,7 +15,7 @@ LINES_MAX = 20
 async def reconcile(invocation: Invocation, content: str, *, is_booked: bool) -> int:
     """Show what the export says; book it where that was asked for."""
     async with invocation.connect() as connection:
-        report = await connection.client.reconcile(content, dry_run=not is_booked)
+        report = await connection.client.reconcile(content=content, dry_run=not is_booked)
     if invocation.is_json:
         invocation.print_json(report)
     else:

@@ -17,6 +17,7 @@ from remit.client.client import AsyncClient
 from remit.client.errors import ApiError, ConnectionLost
 from remit.client.stream import JsonObject
 from remit.ownership import Owner, find_owner
+from remit.schema.events import UserInterrupt
 
 REST_SECONDS_MAX = 30.0
 """How long what was interrupted may take to come to a rest."""
@@ -98,7 +99,7 @@ async def _interrupt_all(owner: Owner) -> Running:
                             await client.remits.interrupt(id)
                     for id in running.sessions:
                         with suppress(ApiError):
-                            await client.sessions.send(id, [{"type": "user.interrupt"}])
+                            await client.sessions.send(id, events=[UserInterrupt()])
                     running = await _after_a_while(client)
     except ConnectionLost:
         pass

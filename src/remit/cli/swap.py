@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from remit.cli.beneath import FOLDER, Beneath, Obstacle
-from remit.cli.changes import Change, FolderChange
 from remit.cli.failure import CommandFailed
+from remit.client.folders.changes import Change, FolderChange
+from remit.errors import LocalFailure
 
 _PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 _PRIVILEGE_ATTRIBUTE = "security.capability"
@@ -58,8 +59,8 @@ class Swap:
             for folder in sorted(folders, key=lambda one: one.path, reverse=True):
                 if folder.kind != "removed":
                     self._set_mode(folder)
-        except (OSError, CommandFailed) as error:
-            reason = error.message if isinstance(error, CommandFailed) else _reason(error)
+        except (OSError, LocalFailure) as error:
+            reason = error.message if isinstance(error, LocalFailure) else _reason(error)
             self._put_back(reason)
             raise CommandFailed(f"The result was not applied, the folder is as it was: {reason}") from error
         except BaseException:

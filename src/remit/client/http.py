@@ -1,17 +1,20 @@
-"""The calls every resource is made of: JSON in, JSON out, streams, and the error envelope as exceptions."""
+"""Calls of operations over HTTP: JSON in, JSON out, streams, and the error envelope as exceptions."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
+from urllib.parse import quote
 
 import httpx2
 import msgspec
+from msgspec import NODEFAULT
 
 from remit.client.errors import ConnectionLost, error_from
 from remit.client.stream import EventStream, JsonObject
 from remit.clock import Clock
+from remit.schema.operation import AnyOperation
 
 READ_TIMEOUT_SECONDS = 600.0
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -20,66 +23,83 @@ STREAM_SILENCE_SECONDS = 60.0
 CHUNK_BYTES = 1 << 18
 PAGE_LIMIT = 100
 
-Query = Mapping[str, str | int | list[str] | None]
+Query = Mapping[str, str | list[str]]
 
 
 class Http:
-    """One connection pool to one server with one key."""
+    """One connection pool to one server with one key; carries out calls of operations (`client.calls.Caller`)."""
 
     def __init__(self, http: httpx2.AsyncClient, clock: Clock, *, reconnects_max: int) -> None:
         self._http = http
         self._clock = clock
         self._reconnects_max = reconnects_max
 
-    async def get(self, path: str, query: Query | None = None) -> JsonObject:
-        """GET, answered with a JSON object."""
-        return await self._json("GET", path, query=query)
+    async def call(self, operation: AnyOperation, *path: str, **fields: object) -> JsonObject:
+        """Return the answer of one call."""
+        return await self.send(self._request(operation, path, fields))
 
-    async def post(
-        self, path: str, body: Mapping[str, object] | None = None, *, is_long: bool = False
+    async def upload(
+        self, operation: AnyOperation, chunks: AsyncIterable[bytes], content_type: str
     ) -> JsonObject:
-        """POST JSON; `is_long` waits for the answer as long as it takes."""
-        return await self._json("POST", path, body=body, is_long=is_long)
-
-    async def upload(self, path: str, chunks: AsyncIterable[bytes], content_type: str) -> JsonObject:
-        """POST a body that is made while it is sent."""
+        """Send a body that is made while it is sent."""
         request = self._http.build_request(
-            "POST", path, content=chunks, headers={"content-type": content_type}, timeout=_timeout(None)
+            operation.method,
+            operation.path,
+            content=chunks,
+            headers={"content-type": content_type},
+            timeout=_timeout(None),
         )
-        return await self._send(request)
+        return await self.send(request)
 
-    async def pages(self, path: str, query: Query) -> AsyncGenerator[JsonObject]:
-        """Every item of a list, page by page."""
-        page: str | None = None
+    async def items(self, operation: AnyOperation, *path: str, **fields: object) -> AsyncGenerator[Any]:
+        """Yield every item of a list, page by page."""
+        given = {"limit": PAGE_LIMIT, **fields}
         while True:
-            answer = await self.get(path, {"limit": PAGE_LIMIT, **query, "page": page})
+            answer = await self.call(operation, *path, **given)
             for item in answer["data"]:
                 yield item
-            page = answer.get("next_page")
-            if not page:
+            if not (page := answer.get("next_page")):
                 return
+            given["page"] = page
 
-    def stream(self, path: str, *, after: str | None) -> EventStream:
-        """An event stream from a cursor, an event id, `"0"` (the beginning) or None (from now on)."""
+    def stream(self, operation: AnyOperation, *path: str, **fields: object) -> EventStream:
+        """Open an event stream; `after` is a cursor, an event id, `"0"` (the beginning) or None (from now on)."""
+        after = cast("str | None", fields.pop("after", None))
+        url, query = _url(operation, path), _query(operation, fields)
 
         def open(cursor: str | None) -> Any:  # a context manager of httpx2.Response; typed at EventStream
-            return self._open_stream(path, cursor)
+            return self._open_stream(url, query, cursor)
 
         return EventStream(open, after=after, clock=self._clock, reconnects_max=self._reconnects_max)
 
     @asynccontextmanager
-    async def bytes(self, path: str) -> AsyncGenerator[AsyncIterable[bytes]]:
-        """A download, chunk by chunk."""
-        request = self._http.build_request("GET", path)
-        async with self._opened(request) as response:
+    async def download(self, operation: AnyOperation, *path: str) -> AsyncGenerator[AsyncIterable[bytes]]:
+        """Yield bytes as they come."""
+        async with self._opened(self._http.build_request("GET", _url(operation, path))) as response:
             yield _chunks(response)
 
+    def _request(
+        self, operation: AnyOperation, path: Sequence[str], fields: dict[str, object]
+    ) -> httpx2.Request:
+        query = _query(operation, fields)
+        body = _body(operation, fields)
+        return self._http.build_request(
+            operation.method,
+            _url(operation, path),
+            params=query,
+            content=body,
+            headers={} if body is None else {"content-type": "application/json"},
+            timeout=_timeout(None if operation.is_long else READ_TIMEOUT_SECONDS),
+        )
+
     @asynccontextmanager
-    async def _open_stream(self, path: str, cursor: str | None) -> AsyncGenerator[httpx2.Response]:
+    async def _open_stream(
+        self, url: str, query: Query, cursor: str | None
+    ) -> AsyncGenerator[httpx2.Response]:
         request = self._http.build_request(
             "GET",
-            path,
-            params=_parameters({"after": cursor}),
+            url,
+            params={**query, **({"after": cursor} if cursor else {})},
             headers={"accept": "text/event-stream", **({"last-event-id": cursor} if cursor else {})},
             timeout=_timeout(STREAM_SILENCE_SECONDS),
         )
@@ -103,26 +123,8 @@ class Http:
         except httpx2.TransportError as error:
             raise ConnectionLost(_lost(request, error)) from error
 
-    async def _json(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Query | None = None,
-        body: Mapping[str, object] | None = None,
-        is_long: bool = False,
-    ) -> JsonObject:
-        request = self._http.build_request(
-            method,
-            path,
-            params=_parameters(query or {}),
-            content=None if body is None else msgspec.json.encode(body),
-            headers={} if body is None else {"content-type": "application/json"},
-            timeout=_timeout(None if is_long else READ_TIMEOUT_SECONDS),
-        )
-        return await self._send(request)
-
-    async def _send(self, request: httpx2.Request) -> JsonObject:
+    async def send(self, request: httpx2.Request) -> JsonObject:
+        """Return the JSON that answers it."""
         async with self._opened(request) as response:
             content = await response.aread()
         return msgspec.json.decode(content, type=dict[str, Any])
@@ -140,15 +142,56 @@ async def _raise_for_error(response: httpx2.Response) -> None:
     raise error_from(response.status_code, body, response.headers.get("request-id"))
 
 
-def _parameters(query: Query) -> dict[str, str | list[str]]:
-    """Query parameters in the wire's form: lists as `name[]`, None left out."""
-    parameters: dict[str, str | list[str]] = {}
-    for name, value in query.items():
-        if isinstance(value, list):
-            parameters[f"{name}[]"] = value
-        elif value is not None:
-            parameters[name] = str(value)
-    return parameters
+def _url(operation: AnyOperation, values: Sequence[str]) -> str:
+    names = operation.path_parameters
+    if len(values) != len(names):
+        raise TypeError(f"{operation.summary!r} takes {', '.join(names) or 'nothing'} by position.")
+    path = operation.path
+    for name, value in zip(names, values, strict=True):
+        path = path.replace(f"{{{name}}}", quote(value, safe=""))
+        path = path.replace(f"{{{name}:path}}", quote(value, safe="/"))
+    return path
+
+
+def _query(operation: AnyOperation, fields: dict[str, object]) -> Query:
+    """Take of the fields what the query has, in its wire form: lists as `name[]`. What is as it is anyway is left out."""
+    query: dict[str, str | list[str]] = {}
+    for field in msgspec.structs.fields(operation.query):
+        value = fields.pop(field.name, field.default)
+        if value is None or value == field.default:
+            continue
+        if isinstance(value, list | tuple):
+            query[f"{field.encode_name}[]"] = [str(one) for one in cast("Sequence[object]", value)]
+        else:
+            query[field.encode_name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return query
+
+
+def _body(operation: AnyOperation, fields: Mapping[str, object]) -> bytes | None:
+    """Raises TypeError for a field that the operation does not have."""
+    if operation.body_schema is not None:
+        return msgspec.json.encode(fields)
+    if operation.body is not None:
+        return msgspec.json.encode(_given(operation.body(**fields)))
+    if fields:
+        raise TypeError(f"{operation.summary!r} takes no {', '.join(fields)}.")
+    return None
+
+
+def _given(value: object) -> object:
+    """JSON of what was given, without fields that are as they would be anyway."""
+    if isinstance(value, list | tuple):
+        return [_given(one) for one in cast("Sequence[object]", value)]
+    if not isinstance(value, msgspec.Struct):
+        return value
+    config = value.__struct_config__
+    given: dict[str, object] = {} if config.tag_field is None else {config.tag_field: config.tag}
+    for field in msgspec.structs.fields(value):
+        one = getattr(value, field.name)
+        default = field.default if field.default_factory is NODEFAULT else field.default_factory()
+        if one != default:
+            given[field.encode_name] = _given(one)
+    return given
 
 
 def _timeout(read_seconds: float | None) -> httpx2.Timeout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +20,7 @@ BACKOFF_SECONDS_MAX = 5.0
 
 EVENT_BYTES_MAX = 64 << 20
 
-JsonObject = dict[str, Any]  # Any: JSON as the server sent it; new fields are no error
+JsonObject = Mapping[str, Any]  # Any: JSON as the server sent it; new fields are no error
 Open = Callable[[str | None], AbstractAsyncContextManager[httpx2.Response]]
 """Opens the stream after a cursor; raises ApiError for an error answer."""
 

@@ -396,7 +396,7 @@ def _spent(remit: Json) -> str:
     return f"{count(spent.get('tokens'))} of {count(cap.get('tokens'))} tokens"
 
 
-async def _take(items: AsyncGenerator[dict[str, object]], limit: int) -> tuple[list[Json], bool]:
+async def _take(items: AsyncGenerator[Json], limit: int) -> tuple[list[Json], bool]:
     """The first of them, and whether there are more."""
     found: list[Json] = []
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -100,13 +100,19 @@ class HarnessName(TypedDict):
     version: str
 
 
+class Effort(TypedDict):
+    """How hard a model tries."""
+
+    type: EffortLevel
+
+
 class ModelConfig(TypedDict):
-    """A model and how it is asked."""
+    """A model and how it is asked; `effort` is null where nobody knows the model's own."""
 
     id: str
-    effort: NotRequired[EffortLevel]
-    speed: NotRequired[str]
-    inference_geo: NotRequired[str]
+    effort: Effort | None
+    speed: Literal["standard"]
+    inference_geo: None
 
 
 class ExecutionIdentity(TypedDict):

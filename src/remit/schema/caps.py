@@ -13,13 +13,14 @@ from remit.schema.operation import SMALL_BODY_BYTES, Operation
 from remit.schema.remits import TOKENS_MAX, Amounts
 from remit.schema.wire import DOLLARS, KEY_ID, Params, whole
 
+Period = Literal["day", "week", "month"]
 KeyId = Annotated[str, whole(KEY_ID)]
 
 
 class CapSet(Params, frozen=True):
     """POST /v1/caps. Without a key: of the whole workspace. Null takes a cap away, what is left out stays."""
 
-    period: Literal["day", "week", "month"]
+    period: Period
     key_id: KeyId | None = None
     usd: Annotated[str, whole(DOLLARS)] | UnsetType | None = UNSET
     tokens: Annotated[int, msgspec.Meta(ge=1, le=TOKENS_MAX)] | UnsetType | None = UNSET
@@ -40,7 +41,7 @@ class Cap(TypedDict):
     type: Literal["cap"]
     workspace_id: str
     key_id: str | None
-    period: Literal["day", "week", "month"]
+    period: Period
     now: str
     begins_anew_at: str
     unit: Literal["usd", "tokens"]

@@ -77,7 +77,7 @@ class Options(TypedDict, total=False):
 P = ParamSpec("P")
 B = TypeVar("B")
 Q = TypeVar("Q")
-A = TypeVar("A")
+A = TypeVar("A", covariant=True)
 PN = ParamSpec("PN")
 BN = TypeVar("BN")
 QN = TypeVar("QN")

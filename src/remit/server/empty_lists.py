@@ -3,15 +3,21 @@ Making one of these things is refused by name."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import msgspec
 
 from remit.schema.lists import LIMIT_DEFAULT, ListOf, Paging, PagingByTime, PagingWithinTimes
 from remit.schema.operation import Operation
-from remit.schema.wire import JsonMap
 from remit.server.cursors import decode_list_cursor
 from remit.server.routes import Call, handles
+
+
+class NotMade(TypedDict):
+    """What there are none of."""
+
+    id: str
+
 
 LongLimit = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 
@@ -46,8 +52,8 @@ class VaultPaging(Paging, frozen=True):
     include_archived: bool = False
 
 
-def _list_of_none(path: str, what: str, query: type[Paging]) -> Operation[..., None, Paging, ListOf[JsonMap]]:
-    return Operation("GET", path, f"List {what}: there are none", query=query, answer=ListOf[JsonMap])
+def _list_of_none(path: str, what: str, query: type[Paging]) -> Operation[..., None, Paging, ListOf[NotMade]]:
+    return Operation("GET", path, f"List {what}: there are none", query=query, answer=ListOf[NotMade])
 
 
 class EmptyLists:
@@ -59,7 +65,7 @@ class EmptyLists:
         _list_of_none("/v1/skills", "skills", SkillPaging),
         _list_of_none("/v1/vaults", "vaults", VaultPaging),
     )
-    async def list(self, call: Call[None, Paging]) -> ListOf[JsonMap]:
+    async def list(self, call: Call[None, Paging]) -> ListOf[NotMade]:
         """Nothing; a query that the list does not take is refused as anywhere."""
         if call.query.page is not None:
             decode_list_cursor(call.query.page, list=call.operation.path, is_ascending=False)

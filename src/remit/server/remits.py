@@ -21,7 +21,7 @@ from remit.remits.reopening import is_to_be_raised
 from remit.remits.state import RemitState, fold, is_pointless
 from remit.remits.verification import priced_verifiers
 from remit.remits.views import remit_view
-from remit.schema import remits
+from remit.schema import receipts, remits
 from remit.schema.events import EventPaging, EventsAfter
 from remit.schema.lists import encode_list
 from remit.schema.operation import NoQuery
@@ -240,7 +240,7 @@ class RemitRoutes:
             f"The verification of {remit_id!r} has not ended; its answer will be the event {event_id!r}."
         )
 
-    @handles(remits.RECEIPT)
+    @handles(receipts.RECEIPT)
     async def receipt(self, call: Call[None, NoQuery], remit_id: str) -> ASGIApp:
         services = self._services
         head = await self._head(call.principal, remit_id)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from remit.cli.changes import CHANGED_FILES, Change, changes_of, download, strays_of, unpack
-from remit.cli.failure import BadUsage, CommandFailed
-from remit.client.client import AsyncClient
+from remit.client.calls import InLoop
+from remit.client.folders.changes import CHANGED_FILES, Change, changes_of, download, strays_of, unpack
+from remit.client.resources import Everything
+from remit.errors import BadInput, LocalFailure
 
 FILES = "files"
 RECEIPT = "receipt.json"
@@ -43,9 +44,9 @@ def check_out(folder: Path | None, input_folder: Path | None, remit_id: str | No
         return
     is_own = remit_id is not None and _remit_of(folder / RECEIPT) == remit_id
     if folder.exists() and not is_own and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadUsage(f"--out {str(folder)!r} exists and is not an empty folder.", mend="Name a new folder.")
+        raise BadInput(f"--out {str(folder)!r} exists and is not an empty folder.", mend="Name a new folder.")
     if input_folder is not None and folder.resolve().is_relative_to(input_folder.resolve()):
-        raise BadUsage(
+        raise BadInput(
             f"--out {str(folder)!r} lies inside the input, and the input is never written to.",
             mend="Name a folder beside it, or leave --out away and use `remit apply`.",
         )
@@ -53,7 +54,7 @@ def check_out(folder: Path | None, input_folder: Path | None, remit_id: str | No
     while not parent.exists():
         parent = parent.parent
     if not os.access(parent, os.W_OK):
-        raise BadUsage(f"--out {str(folder)!r} cannot be written to.", mend="Name a folder that can.")
+        raise BadInput(f"--out {str(folder)!r} cannot be written to.", mend="Name a folder that can.")
 
 
 def default_out(remit_id: str, input_folder: Path | None) -> Path:
@@ -64,7 +65,7 @@ def default_out(remit_id: str, input_folder: Path | None) -> Path:
     return here / f"remit-{short_id(remit_id)}"
 
 
-async def deliver(client: AsyncClient, remit_id: str, folder: Path) -> Delivered:
+async def deliver(client: Everything[InLoop], remit_id: str, folder: Path) -> Delivered:
     """Write the result into a new folder, which appears whole or not at all. A folder that holds this remit's own
     result is replaced; any other is refused. The path must be absolute."""
     listing = await client.remits.deliverables(remit_id)
@@ -72,7 +73,7 @@ async def deliver(client: AsyncClient, remit_id: str, folder: Path) -> Delivered
     changes = changes_of(listing)
     names = [str(entry["name"]) for entry in listing["data"]]
     if any("/" in name or name in {"", ".", "..", FILES, RECEIPT} for name in names):
-        raise CommandFailed("The result has a file with an unusable name; nothing was written.")
+        raise LocalFailure("The result has a file with an unusable name; nothing was written.")
     _check_free(folder, remit_id)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +90,7 @@ async def deliver(client: AsyncClient, remit_id: str, folder: Path) -> Delivered
             written = _names_in(staging)
             _replace(folder, staging)
     except OSError as error:
-        raise CommandFailed(
+        raise LocalFailure(
             f"The result could not be written to {str(folder)!r}: {error.strerror}.",
             mend=f"It is kept: `remit do --resume {remit_id} --out DIR` writes it elsewhere.",
         ) from error
@@ -110,7 +111,7 @@ def _check_free(folder: Path, remit_id: str) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if _remit_of(folder / RECEIPT) != remit_id:
-        raise CommandFailed(
+        raise LocalFailure(
             f"The result was not written: {str(folder)!r} exists and is not this remit's.",
             mend=f"It is kept: `remit do --resume {remit_id} --out DIR` writes it elsewhere.",
         )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remit.cli.failure import BadUsage
 from remit.client.generated import written_versions
+from remit.errors import BadInput
 
 if TYPE_CHECKING:
     import pathspec
@@ -103,7 +103,7 @@ def _spec(glob: str) -> pathspec.GitIgnoreSpec:
     import pathspec  # only where --include is given: it costs start-up
 
     if not glob.strip() or glob.startswith(("!", "#")) or ".." in glob.split("/"):
-        raise BadUsage(
+        raise BadInput(
             f"--include {glob!r} is no glob below the input.",
             mend="Write it as in a .gitignore: node_modules, '*.generated.ts', config/.env",
         )

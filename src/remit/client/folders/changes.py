@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from remit.cli.beneath import LINK
-from remit.cli.failure import CommandFailed
 from remit.client import wording
-from remit.client.client import AsyncClient
+from remit.client.calls import InLoop
+from remit.client.resources import Everything
 from remit.client.stream import JsonObject
 from remit.client.tree_links import is_in_repository, leads_out
+from remit.errors import LocalFailure
 
 CHANGED_FILES = "files.tar"
+LINK = "link to "
+"""What stands before the target in the digest of a symlink."""
 READ_BYTES = 1 << 20
 STRAYS_NAMED_MAX = 5
 Kind = Literal["added", "modified", "removed"]
@@ -55,7 +57,7 @@ class FolderChange:
 
 
 def changes_of(deliverables: JsonObject) -> tuple[Change, ...]:
-    """The list as the API gives it, without what lies in a repository of its own (`strays_of`). Raises CommandFailed
+    """The list as the API gives it, without what lies in a repository of its own (`strays_of`). Raises LocalFailure
     for a path that would leave the folder, or that lies below a file."""
     found = [_change(entry) for entry in deliverables["changed"]]
     changes = tuple(change for change in found if not is_in_repository(change.path))
@@ -63,12 +65,12 @@ def changes_of(deliverables: JsonObject) -> tuple[Change, ...]:
     for path in sorted(written):
         for above in PurePosixPath(path).parents:
             if str(above) in written:
-                raise CommandFailed(f"The result has {path!r} below {str(above)!r}, which is no folder.")
+                raise LocalFailure(f"The result has {path!r} below {str(above)!r}, which is no folder.")
     return changes
 
 
 def folders_of(deliverables: JsonObject) -> tuple[FolderChange, ...]:
-    """The list of folders; older results have none. Raises CommandFailed for a path that would leave the folder."""
+    """The list of folders; older results have none. Raises LocalFailure for a path that would leave the folder."""
     found = [
         FolderChange(
             path=_path(entry),
@@ -110,7 +112,7 @@ def _change(entry: JsonObject) -> Change:
 def _path(entry: JsonObject) -> str:
     path = str(entry["path"])
     if any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path:
-        raise CommandFailed(
+        raise LocalFailure(
             f"The result names {path!r}, which is not a path inside the folder; nothing was written."
         )
     return path
@@ -122,7 +124,7 @@ def _digest(sha256: object, target: object) -> str | None:
     return LINK + target if isinstance(target, str) else None
 
 
-async def download(client: AsyncClient, remit_id: str, name: str, target: Path) -> None:
+async def download(client: Everything[InLoop], remit_id: str, name: str, target: Path) -> None:
     """Fetch one deliverable into a file."""
     with target.open("wb") as file:
         async with client.remits.download(remit_id, name) as chunks:
@@ -136,7 +138,7 @@ def unpack(archive: Path, changes: Iterable[Change], folder: Path) -> None:
     links = {path: change.target for path, change in wanted.items() if change.target is not None}
     for path, target in links.items():
         if leads_out(path, target, links.get):
-            raise CommandFailed(f"The result's symlink {path!r} points outside the folder.")
+            raise LocalFailure(f"The result's symlink {path!r} points outside the folder.")
     with tarfile.open(archive, "r:") as tar:
         for member in tar:
             name = member.name.removeprefix("./")
@@ -144,10 +146,10 @@ def unpack(archive: Path, changes: Iterable[Change], folder: Path) -> None:
                 continue
             change = wanted.pop(name, None)
             if change is None:
-                raise CommandFailed(f"The result holds {member.name!r}, which its list does not name.")
+                raise LocalFailure(f"The result holds {member.name!r}, which its list does not name.")
             _unpack_one(tar, member, change, folder / change.path)
     if wanted:
-        raise CommandFailed(f"The result lacks {sorted(wanted)[0]!r}, which its list names.")
+        raise LocalFailure(f"The result lacks {sorted(wanted)[0]!r}, which its list names.")
 
 
 def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, change: Change, target: Path) -> None:
@@ -166,6 +168,6 @@ def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, change: Change, t
             os.fchmod(file.fileno(), change.mode)
         digest = seen.hexdigest()
     else:
-        raise CommandFailed(f"The result's {change.path!r} is neither a file nor a symlink.")
+        raise LocalFailure(f"The result's {change.path!r} is neither a file nor a symlink.")
     if digest != change.after:
-        raise CommandFailed(f"The result's {change.path!r} is not what its list says (another hash).")
+        raise LocalFailure(f"The result's {change.path!r} is not what its list says (another hash).")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from remit.cli.failure import CommandFailed
+from remit.errors import LocalFailure
 
 GIT_SECONDS_MAX = 600.0
 
@@ -54,7 +54,7 @@ def is_inside(folder: Path) -> bool:
 
 
 def list_files(folder: Path) -> GitFiles:
-    """Ask git which files count. Raises CommandFailed with git's own words."""
+    """Ask git which files count. Raises LocalFailure with git's own words."""
     staged = _run_checked(folder, "ls-files", "--stage", "-z")
     entries = [entry for entry in staged.split(b"\0") if entry]
     submodules = {
@@ -203,5 +203,5 @@ def _run_checked(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
     result = _run(folder, *arguments, stdin=stdin)
     if result.returncode != 0:
         reason = result.stderr.decode(errors="replace").strip() or f"exit code {result.returncode}"
-        raise CommandFailed(f"git could not read {str(folder)!r}: {reason}")
+        raise LocalFailure(f"git could not read {str(folder)!r}: {reason}")
     return result.stdout

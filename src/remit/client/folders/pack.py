@@ -13,9 +13,8 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from remit.cli import history, left_out
-from remit.cli.failure import BadUsage, CommandFailed
-from remit.cli.left_out import (
+from remit.client.folders import history, left_out
+from remit.client.folders.left_out import (
     Includes,
     generated_versions,
     human_bytes,
@@ -23,6 +22,7 @@ from remit.cli.left_out import (
     may_be_secret,
     secrets_note,
 )
+from remit.errors import BadInput, LocalFailure
 
 INPUT_BYTES_MAX = 2 << 30
 MEMBERS_MAX = 200_000
@@ -133,24 +133,24 @@ class _Survey:
         return (f"not included (names that are not UTF-8): {_named(shown)}",)
 
     def refuse(self) -> None:
-        """Raise BadUsage for everything that cannot be sent."""
+        """Raise BadInput for everything that cannot be sent."""
         if self.special:
-            raise BadUsage(
+            raise BadInput(
                 f"The input has sockets, devices or pipes: {_named(self.special)}.",
                 mend="Remove them, or let git ignore them.",
             )
         if self.escaping:
-            raise BadUsage(
+            raise BadInput(
                 f"The input has symlinks that point outside of it: {_named(self.escaping)}.",
                 mend="Make them relative and pointing inside, replace them by files, or let git ignore them.",
             )
         if self.unreadable:
-            raise BadUsage(
+            raise BadInput(
                 f"The input has files that cannot be read: {_named(self.unreadable)}.",
                 mend="Give read permission, or let git ignore them.",
             )
         if len(self.members) > MEMBERS_MAX:
-            raise BadUsage(
+            raise BadInput(
                 f"The input has {len(self.members):,} files; at most {MEMBERS_MAX:,} can be sent.",
                 mend="Choose a smaller folder, or let git ignore what is not needed.",
             )
@@ -158,10 +158,10 @@ class _Survey:
 
 def plan_input(folder: Path, include: Sequence[str] = ()) -> InputPlan:
     """Look at a folder; reads names and sizes, and the beginning of what may be a secret. `include` are globs of what is
-    sent though git ignores it. Raises BadUsage naming what cannot be sent."""
+    sent though git ignores it. Raises BadInput naming what cannot be sent."""
     includes = Includes(include)
     if not folder.is_dir():
-        raise BadUsage(
+        raise BadInput(
             f"The input {str(folder)!r} is not a folder.", mend="Give an existing folder to --input."
         )
     folder = folder.resolve()
@@ -170,7 +170,7 @@ def plan_input(folder: Path, include: Sequence[str] = ()) -> InputPlan:
     else:
         plan = _plan_plain(folder, includes)
     if plan.size_bytes > INPUT_BYTES_MAX:
-        raise BadUsage(
+        raise BadInput(
             f"The input has {human_bytes(plan.size_bytes)}; at most {human_bytes(INPUT_BYTES_MAX)} can be sent.",
             mend="Choose a smaller folder, or let git ignore what is not needed.",
         )
@@ -284,7 +284,7 @@ class _Included:
     def _refuse_environment(self, top: str) -> None:
         place = self._folder / top
         if (place / "pyvenv.cfg").is_file() and self._includes.takes(f"{top}pyvenv.cfg"):
-            raise BadUsage(
+            raise BadInput(
                 f"{top.rstrip('/')!r} is a virtual environment: its links lead to this machine's interpreter.",
                 mend=f"Put it into the sandbox as it is: --toolchain {place}",
             )
@@ -303,9 +303,9 @@ def _is_below(path: str, ignored: Iterable[str]) -> bool:
     return any(path == top or (top.endswith("/") and path.startswith(top)) for top in ignored)
 
 
-def _takes_nothing(includes: Includes, left: Sequence[str]) -> BadUsage:
+def _takes_nothing(includes: Includes, left: Sequence[str]) -> BadInput:
     there = f"What is left out here: {_named(left)}." if left else "Nothing is left out here."
-    return BadUsage(
+    return BadInput(
         f"--include {', '.join(map(repr, includes.unused))} matches nothing in the input.",
         mend=f"Write it as in a .gitignore, relative to the input. {there}",
     )
@@ -337,7 +337,7 @@ def _walk(folder: Path, histories: list[str]) -> Iterator[str]:
     """Every path below, folders before what is in them; the folders named `.git` are put aside."""
 
     def refuse(error: OSError) -> None:
-        raise BadUsage(
+        raise BadInput(
             f"The folder {str(error.filename)!r} cannot be read: {error.strerror}.",
             mend="Give read permission.",
         ) from error
@@ -444,8 +444,8 @@ def _content(member: Member) -> Generator[bytes]:
         os.close(descriptor)
 
 
-def _changed(member: Member) -> CommandFailed:
-    return CommandFailed(
+def _changed(member: Member) -> LocalFailure:
+    return LocalFailure(
         f"{member.path!r} changed while the input was read; nothing was started.",
         mend="Run the command again.",
     )
