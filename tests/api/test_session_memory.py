@@ -377,6 +377,8 @@ async def test_what_a_program_in_the_background_writes_is_kept_before_the_sandbo
                 await anyio.sleep(0.05)
             assert "/late.md" not in await memories_of(client, store)
             await platform.held.let_go()
+            while platform.held.get(session.id) is not None:  # noqa: ASYNC110 it was still at work
+                await anyio.sleep(0.05)
         assert (await memories_of(client, store))["/late.md"] == "late"
 
 
