@@ -13,9 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from record_remits import encode_row, record
 
@@ -23,7 +22,7 @@ from remit.deployments.state import DeploymentState, fold
 from remit.testing.simulation import simulate
 from remit.values import EventRow
 
-GOLDEN = HERE / "deployments"
+GOLDEN = Path(__file__).resolve().parent / "deployments"
 
 
 def read(name: str) -> list[EventRow]:
