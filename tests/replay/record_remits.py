@@ -33,10 +33,11 @@ async def record(story: str, folder: Path) -> list[EventRow]:
     life, person = Life(world, world.process()), Person()
     async with life.working():
         person.connect(life.assembled.asgi)
+        await person.set_up(STORIES[story].tools)
         wrong = await STORIES[story].play(person)
         assert not wrong, wrong
         person.hang_up()
-    streams = [head.stream_id for head in await world.heads() if head.kind in ("remit", "session")]
+    streams = [head.stream_id for head in await world.heads() if head.kind != "workspace"]
     return [row for stream_id in sorted(streams) for row in await world.rows(stream_id)]
 
 

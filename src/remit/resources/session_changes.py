@@ -36,7 +36,7 @@ from remit.session.rows import (
 )
 from remit.session.state import SessionState
 from remit.streams.rows import stamp
-from remit.values import Account, Append, Effect, JsonObject, JsonValue, NewEvent
+from remit.values import Account, Append, Effect, JsonObject, JsonValue, NewEvent, StreamHead
 
 REMOVAL_SECONDS = 60.0
 """A request that has not removed what it deleted by then has most likely died. A start does not wait for it."""
@@ -110,11 +110,11 @@ def _now(state: SessionState) -> JsonObject:
     return decided | pending_changes(state)
 
 
-def archive(state: SessionState, *, ids: Ids, now_us: int) -> Append | None:
+def archive(state: SessionState, head: StreamHead, *, ids: Ids, now_us: int) -> Append | None:
     """None when it is archived already. Raises WrongState."""
     if state.archived_at is not None:
         return None
-    _check_removable(state, "archived")
+    _check_removable(state, head, "archived")
     at_us = max(now_us, state.last_processed_us)
     events: list[NewEvent] = []
     if state.status != "terminated":
@@ -131,13 +131,13 @@ def archive(state: SessionState, *, ids: Ids, now_us: int) -> Append | None:
     )
 
 
-def delete(state: SessionState, *, ids: Ids, now_us: int) -> Append | None:
+def delete(state: SessionState, head: StreamHead, *, ids: Ids, now_us: int) -> Append | None:
     """The last event, so that open streams learn of it; None when it is there already. Raises WrongState.
 
     Whoever appends it removes the rest; should it die, a worker does, which is woken for it."""
     if state.is_deleted:
         return None
-    _check_removable(state, "deleted")
+    _check_removable(state, head, "deleted")
     at_us = max(now_us, state.last_processed_us)
     return Append(
         stream_id=state.session_id,
@@ -147,14 +147,14 @@ def delete(state: SessionState, *, ids: Ids, now_us: int) -> Append | None:
     )
 
 
-def _check_removable(state: SessionState, what: str) -> None:
+def _check_removable(state: SessionState, head: StreamHead, what: str) -> None:
     if is_busy(state):
         raise WrongState(
             f"Session {state.session_id!r} is running and cannot be {what}; send user.interrupt and wait until it is idle."
         )
-    if state.parent_stream_id is not None:
+    if head.parent_stream_id not in (None, state.deployment_id):
         raise WrongState(
-            f"Session {state.session_id!r} works for {state.parent_stream_id!r}, whose proof it holds; it cannot be {what}."
+            f"Session {state.session_id!r} works for {head.parent_stream_id!r}, whose proof it holds; it cannot be {what}."
         )
 
 

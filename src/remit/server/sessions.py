@@ -79,7 +79,7 @@ class SessionRoutes:
         services, principal = self._services, call.principal
 
         def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
-            return session_changes.archive(state, ids=services.ids, now_us=services.clock.now_us())
+            return session_changes.archive(state, head, ids=services.ids, now_us=services.clock.now_us())
 
         await self._change(principal, session_id, choose)
         return await self._answer(principal, session_id)
@@ -89,7 +89,7 @@ class SessionRoutes:
         services, principal = self._services, call.principal
 
         def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
-            return session_changes.delete(state, ids=services.ids, now_us=services.clock.now_us())
+            return session_changes.delete(state, head, ids=services.ids, now_us=services.clock.now_us())
 
         await self._change(principal, session_id, choose, is_deletion=True)
         with suppress(NotFound):  # a worker was quicker

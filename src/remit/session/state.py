@@ -224,6 +224,11 @@ class SessionState:
         return cast("str | None", self.created.get("parent"))
 
     @property
+    def deployment_id(self) -> str | None:
+        """The deployment that opened it: listed as its parent, and told nothing."""
+        return cast("str | None", self.created.get("deployment_id"))
+
+    @property
     def takes_messages_at_cap(self) -> bool:
         """It has no budget that somebody would have to raise first."""
         return self.budget is None and self.parent_stream_id is None
