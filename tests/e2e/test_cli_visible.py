@@ -20,12 +20,12 @@ from rich.text import Text
 
 from fake_api import FakeApi, FakeOpener, verdict
 from remit.cli import failure
-from remit.cli.changes import strays_text
 from remit.cli.main import run
 from remit.cli.screens import LineScreen
 from remit.cli.view import View
 from remit.cli.visible import VisibleOutput, json_line, make_visible, visible_output
 from remit.cli.visible_console import VisibleConsole
+from remit.client.folders.changes import strays_text
 from remit.client.wording import printable, printable_name
 
 CLI = Path(__file__).parents[2] / "src" / "remit" / "cli"
