@@ -62,18 +62,21 @@ FIT = [
 
 
 @pytest.mark.parametrize(("present", "added", "refused"), FIT)
-@pytest.mark.parametrize("field", ["resources", None])
+@pytest.mark.parametrize("is_alone", [False, True])
 def test_no_file_is_mounted_where_another_or_its_folder_is(
-    present: tuple[str, ...], added: tuple[str, ...], refused: str | None, field: str | None
+    present: tuple[str, ...], added: tuple[str, ...], refused: str | None, is_alone: bool
 ) -> None:
     there: dict[str, JsonObject] = {path: {"mount_path": UPLOADS + path} for path in present}
-    paths = [UPLOADS + path for path in added]
+    paths = {f"resources[{index}].": UPLOADS + path for index, path in enumerate(added)}
+    if is_alone:  # one after the other
+        there |= {path: {"mount_path": UPLOADS + path} for path in added[:-1]}
+        paths = {"": UPLOADS + added[-1]}
     if refused is None:
-        check_paths(paths, there, field)
+        check_paths(paths, there)
         return
-    place = f"resources[{added.index(refused)}].mount_path" if field else "mount_path"
+    place = "mount_path" if is_alone else f"resources[{added.index(refused)}].mount_path"
     with pytest.raises(InvalidRequest, match=f"^{re.escape(f'`{place}`: {UPLOADS + refused!r} is taken')}"):
-        check_paths(paths, there, field)
+        check_paths(paths, there)
 
 
 async def test_a_refused_addition_names_the_field_that_was_sent(world: World) -> None:
