@@ -92,7 +92,7 @@ async def test_what_a_session_needed_is_collected_when_only_its_rows_were_remove
     head = await bench.store.head(PRINCIPAL, session_id)
     await bench.store.delete_stream(PRINCIPAL, session_id, expected_seq=head.seq)
     in_two_days = FakeClock(start_us=bench.clock.now_us() + 2 * 86_400_000_000)
-    is_there = BlobOwners(bench.store, bench.catalog).is_there
+    is_there = BlobOwners(bench.store, bench.catalog, KINDS).is_there
     await KeptBlobs(bench.blobs, bench.catalog, is_there, in_two_days).collect()
     assert await bench.blobs.has([digest]) == frozenset()
     await require_gone(bench, session_id, digest)
