@@ -166,9 +166,7 @@ def test_a_long_value_is_cut() -> None:
     assert len(caught.value.message) < 200
 
 
-@pytest.mark.parametrize(
-    "word", ["anthropic_cloud", "self_hosted", "package_managers_and_custom", "mcp_toolset"]
-)
+@pytest.mark.parametrize("word", ["anthropic_cloud", "self_hosted", "package_managers_and_custom"])
 def test_what_is_older_or_refused_is_not_told(word: str) -> None:
     assert any(word in one.values for one in PLACES)
     assert not any(word in one.told for one in PLACES)

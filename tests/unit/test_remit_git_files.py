@@ -9,7 +9,6 @@ import tarfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from kept import kept
@@ -17,7 +16,6 @@ from remit.blobs.directory import DirectoryBlobStore
 from remit.client.folders.pack import packed, plan_input
 from remit.clock import SystemClock
 from remit.ids import Ids
-from remit.remits.creation import InputBody
 from remit.remits.deliverables import Handover, hand_over
 from remit.remits.git_files import GitInput, read_tree
 from remit.remits.inputs import Inputs
@@ -94,7 +92,7 @@ class Bench:
         else:
             async with packed(plan_input(project)) as chunks:
                 resource = await inputs.store(self._principal, chunks)
-        body = msgspec.json.decode(resource.body, type=InputBody)
+        body = resource.config
         base = await read_tree(self._blobs, body.tree_digest)
         entries = {entry.path: entry for entry in base.entries}
         for path, content in agent.items():
