@@ -60,6 +60,7 @@ async def test_bubblewrap(check: SandboxCheck, tmp_path: Path) -> None:
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="only root can become another user; as a user the tests above are it"
 )
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("suite", ["test_sandboxes.py", "test_hostile.py", "test_egress.py"])
 def test_bubblewrap_as_an_ordinary_user(suite: str) -> None:
     # The interpreter of this test may lie in root's home: a toolchain is one that anybody can run.

@@ -3,7 +3,6 @@ everything in the sandbox goes on."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from remit.interfaces import BlobReader
 from remit.sandboxes.restore import read_tree, write_tree
+from remit.sandboxes.threads import to_its_end
 from remit.values import UPLOADS, ReadOnlyTree
 
 
@@ -23,16 +23,16 @@ async def fill_uploads(blobs: BlobReader, digest: str | None, folder: Path) -> N
     """Have exactly the files of this tree in the folder; the folder itself, which is mounted, stays. A file is there whole
     or not yet. Raises BlobMissing."""
     staged = folder.with_name(f"{folder.name}.next")
-    await asyncio.to_thread(_make_anew, staged)
+    await to_its_end(_make_anew, staged)
     try:
         paths: list[str] = []
         if digest is not None:
             tree = await read_tree(blobs, digest)
             paths = [entry.path for entry in tree.entries if entry.kind == "file"]
             await write_tree(blobs, tree, staged, None)
-        await asyncio.to_thread(_take_over, staged, folder, paths)
+        await to_its_end(_take_over, staged, folder, paths)
     finally:
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, staged, ignore_errors=True))
+        await to_its_end(shutil.rmtree, staged, ignore_errors=True)
 
 
 def _make_anew(staged: Path) -> None:
