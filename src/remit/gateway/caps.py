@@ -18,11 +18,11 @@ import structlog
 
 from remit.clock import Clock, rfc3339
 from remit.errors import HoldRefused, NotFound, SequenceConflict
-from remit.gateway.appends import carry_through
 from remit.gateway.workspace_stream import create_workspace_stream, workspace_stream_id
 from remit.interfaces import CallRecorder, SessionStore
 from remit.ledger.accounts import describe_amount
 from remit.ledger.caps import WORKSPACE, Cap, CapName, begins_anew, caps_in, names_for, purposes_for
+from remit.shielded import carry_through
 from remit.values import (
     Account,
     Append,

@@ -13,7 +13,6 @@ import structlog
 
 from remit.clock import Clock
 from remit.errors import HoldRefused, InvalidRequest, ModelCallFailed, RemitError, Unpriced
-from remit.gateway.appends import carry_through
 from remit.gateway.caps import Caps
 from remit.gateway.course import Course, RetrySettings
 from remit.gateway.endings import Started, assumed, believed, failed, interrupted, succeeded, unbilled
@@ -31,6 +30,7 @@ from remit.ledger.bounds import (
     require_price,
     with_slack,
 )
+from remit.shielded import carry_through
 from remit.values import (
     CALL_PROGRESS,
     CallAttempt,

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from remit.clock import Clock
 from remit.errors import LeaseLost
-from remit.gateway.appends import carry_through
 from remit.ids import Ids
 from remit.interfaces import LiveBus, SessionStore
 from remit.resources.rows import read_on
@@ -20,6 +19,7 @@ from remit.session import events
 from remit.session.events import Draft
 from remit.session.folding import fold
 from remit.session.state import SessionState
+from remit.shielded import carry_through
 from remit.values import (
     Append,
     Appended,

@@ -7,8 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-import anyio
-import anyio.lowlevel
+from remit.shielded import carry_through
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -18,37 +17,18 @@ async def to_its_end(
     function: Callable[Parameters, Result], *arguments: Parameters.args, **named: Parameters.kwargs
 ) -> Result:
     """Run a function in a thread and return its result; a cancellation goes on once the thread has ended."""
-    task = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **named))
-    cancellation = await _ended(task)
-    if cancellation is not None:
-        if not task.cancelled():
-            task.exception()  # nobody else is told of it
-        raise cancellation
-    return task.result()
+    return await take(lambda: function(*arguments, **named), give_back=lambda _: None)
 
 
 async def take(function: Callable[[], Result], give_back: Callable[[Result], None]) -> Result:
     """Take something in a thread and return it; where we are cancelled meanwhile it is given back."""
-    task = asyncio.ensure_future(asyncio.to_thread(function))
-    cancellation = await _ended(task)
+    taken: list[Result] = []
+
+    async def run() -> None:
+        taken.append(await asyncio.to_thread(function))
+
+    cancellation = await carry_through(run())
     if cancellation is not None:
-        if not task.cancelled() and task.exception() is None:
-            give_back(task.result())
+        give_back(taken[0])
         raise cancellation
-    return task.result()
-
-
-async def _ended(task: asyncio.Future[Result]) -> asyncio.CancelledError | None:
-    """Wait for its end, and return the cancellation that came meanwhile."""
-    cancellation: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):  # against scopes; the loop is against `Task.cancel`
-        while not task.done():
-            try:
-                await asyncio.wait((task,))
-            except asyncio.CancelledError as error:
-                cancellation = error
-    try:
-        await anyio.lowlevel.checkpoint_if_cancelled()
-    except asyncio.CancelledError as error:
-        cancellation = error
-    return cancellation
+    return taken[0]
