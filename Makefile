@@ -25,7 +25,7 @@ ON_POSTGRES := tests/api tests/conformance/test_stores.py tests/conformance/test
 # Of `make test`; PYTEST_WORKERS=0 runs them in one process, where a debugger and the timings of single tests make sense.
 PYTEST_WORKERS ?= auto
 
-.PHONY: FORCE demo demo-rate test check accept format lint types layers faults zoo cheats bench bench-turn bench-verification load soak clean help
+.PHONY: FORCE demo demo-rate test check accept format lint types layers faults zoo cheats walls bench bench-turn bench-verification load soak clean help
 
 help:
 	@echo "make demo [MODEL=ID]   real remits on a scripted model, in under a minute; MODEL=local adds one on a real small one (1.1 GB)"
@@ -37,6 +37,7 @@ help:
 	@echo "make soak              sessions made, used and deleted: what of them stays behind [MINUTES=10] [WORKERS=24]"
 	@echo "make faults            every story struck by every fault at every point [SEED=22] [CELLS=500] [RESUME=1]"
 	@echo "make cheats            every row of the tables of cheats, of which make test runs some [PYTEST_ARGS=…]"
+	@echo "make walls             sandboxes and hostile programs, as root also whole as an ordinary user"
 	@echo "make zoo               real public projects: honest changes, cheats [SEED=8] [SLICE=6] [ONLY=name,name]"
 	@echo "make accept            one script per promise of the first release, in a fresh clone"
 
@@ -88,6 +89,9 @@ accept: $(STAMP)
 faults: $(DEV_STAMP)
 	@PYTHONPATH=tests $(BIN)/python -m fault_matrix $(if $(SEED),--seed $(SEED)) $(if $(CELLS),--slice $(CELLS)) $(if $(STORY),--story "$(STORY)") $(if $(FAULT),--fault "$(FAULT)") $(if $(STORE),--store $(STORE)) $(if $(RESUME),--resume)
 	@$(BIN)/python scripts/kill_test.py --wounds 12
+
+walls: $(DEV_STAMP)
+	@REMIT_TEST_TABLES=whole $(BIN)/python -m pytest tests/conformance/test_sandboxes.py tests/conformance/test_hostile.py tests/conformance/test_egress.py $(PYTEST_ARGS)
 
 cheats: $(DEV_STAMP)
 	@REMIT_TEST_TABLES=whole $(BIN)/python -m pytest -m table $(PYTEST_ARGS)

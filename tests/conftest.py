@@ -12,6 +12,8 @@ from remit.values import Principal
 
 IS_WHOLE = os.environ.get("REMIT_TEST_TABLES") == "whole"
 SEED = os.environ.get("REMIT_TEST_SEED", "8")
+SHARE = int(os.environ.get("REMIT_TEST_SHARE", "1"))
+"""Of all tests one in so many runs: for suites that are run a second time, under other circumstances."""
 
 os.environ.pop(
     "COLUMNS", None
@@ -31,10 +33,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_left_out(item: pytest.Item) -> bool:
     marker = item.get_closest_marker("table")
-    if marker is None:
-        return False
+    share = SHARE * (1 if marker is None else int(marker.args[0]))
     number = int.from_bytes(hashlib.sha256(f"{SEED} {item.nodeid}".encode()).digest()[:4], "big")
-    return number % int(marker.args[0]) != 0
+    return number % share != 0
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""An append that has begun comes to its end, whatever becomes of who asked for it."""
+"""What has begun and must not be left half done comes to its end, whatever becomes of who asked for it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import anyio
 import anyio.lowlevel
 
 
-async def shielded(append: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
-    """Wait for an append to the end although we may be cancelled meanwhile, and return the cancellation.
+async def carry_through(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
+    """Wait for it to the end although we may be cancelled meanwhile, and return the cancellation.
 
-    Half an append cannot be told from none: a hold whose start we gave up on could stay open for ever.
-    Raises what the append raises, unless we are cancelled too.
+    Half an append cannot be told from none: a hold whose start we gave up on could stay open for ever. A thread cannot be
+    stopped at all. Raises what the work raises, unless we are cancelled too.
     """
     cancellation: asyncio.CancelledError | None = None
-    task = asyncio.ensure_future(append)
+    task = asyncio.ensure_future(work)
     with anyio.CancelScope(shield=True):  # against scopes; the loop is against `Task.cancel`
         while not task.done():
             try:

@@ -25,6 +25,8 @@ from remit.testing.sandbox_suite import SANDBOX_CHECKS, SandboxCheck
 pytestmark = pytest.mark.anyio
 ORDINARY_UID = 199_999
 FOR_USERS = "test_bubblewrap or holds_nothing"
+USERS_SHARE = 1 if os.environ.get("REMIT_TEST_TABLES") == "whole" else 3
+"""As root the suites run whole; again as an ordinary user one test in three, by the seed; all of them by `make walls`."""
 
 
 @contextlib.asynccontextmanager
@@ -58,6 +60,7 @@ async def test_bubblewrap(check: SandboxCheck, tmp_path: Path) -> None:
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="only root can become another user; as a user the tests above are it"
 )
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("suite", ["test_sandboxes.py", "test_hostile.py", "test_egress.py"])
 def test_bubblewrap_as_an_ordinary_user(suite: str) -> None:
     # The interpreter of this test may lie in root's home: a toolchain is one that anybody can run.
@@ -81,6 +84,8 @@ def test_bubblewrap_as_an_ordinary_user(suite: str) -> None:
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": ":".join([str(repository / "src"), *packages]),
                 "PYTHONDONTWRITEBYTECODE": "1",
+                "REMIT_TEST_SHARE": str(USERS_SHARE),
+                "REMIT_TEST_SEED": os.environ.get("REMIT_TEST_SEED", "8"),
                 "REMIT_TEST_IMAGES": f"{folder}/images",
             },
             capture_output=True,

@@ -17,9 +17,10 @@ from typing import Any
 import anyio
 import pytest
 
-from remit.cli import connect
+from remit.cli.connect import require_answer
+from remit.cli.failure import CommandFailed
 from remit.cli.main import run
-from remit.cli.owners import START_SECONDS_MAX
+from remit.cli.owners import START_SECONDS_MAX, over_socket
 from remit.cli.visible import json_line, make_visible
 from remit.ownership import find_owner
 
@@ -134,16 +135,14 @@ def test_a_data_folder_that_cannot_be_made_is_named_with_the_mend(tmp_path: Path
     assert "Give another with --data." in ended.stderr
 
 
-def test_an_owner_that_hangs_is_named_with_the_mend(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(connect, "ANSWER_SECONDS_MAX", 0.2)
+@pytest.mark.anyio
+async def test_an_owner_that_hangs_is_named_with_the_mend(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
     (tmp_path / "key").write_text("rk_x")
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "api.sock"))
+        listener.bind(str(path))
         listener.listen()
-        assert run(["ls", "--data", str(tmp_path)]) == 1
-    said = capsys.readouterr().err
-    assert f"process {os.getpid()}" in said
-    assert "has not answered" in said
-    assert f"kill -9 {os.getpid()}" in said
+        async with over_socket(path) as client:
+            with pytest.raises(CommandFailed, match=f"process {os.getpid()}.* has not answered") as refused:
+                await require_answer(client, path, seconds_max=0.2)
+    assert f"kill -9 {os.getpid()}" in str(refused.value.mend)

@@ -150,6 +150,7 @@ sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
 from test_cli_land import CHANGES
 from remit.cli.land import land, plan_landing, signals_wait
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
+signal.signal(number, signal.SIG_DFL)  # whoever started the tests with `nohup` ignores one of them
 rename = os.rename
 def slow(*arguments, **keywords):
     os.kill(os.getpid(), number)  # before each step

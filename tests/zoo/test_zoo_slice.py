@@ -21,8 +21,8 @@ from zoo.trial import Trial, try_project
 
 SEED = int(os.environ.get("REMIT_ZOO_SEED", "8"))
 IS_REQUIRED = os.environ.get("REMIT_TEST_ZOO") == "required"
-SLICE_PROJECTS = 4
-BEGIN_SECONDS, END_SECONDS = 70.0, 120.0
+SLICE_PROJECTS = 3
+BEGIN_SECONDS, END_SECONDS = 30.0, 90.0
 """What is not begun by then, or not done, is left out."""
 SMALL = Project(
     name="small",

@@ -172,19 +172,24 @@ class _Tenancy:
         client = await stack.enter_async_context(
             over_socket(socket_path, stream_reconnects_max=STREAM_RECONNECTS_MAX)
         )
-        # An owner that is starting or dying has the lock but no socket: find out now. One that hangs has both.
-        try:
-            with anyio.fail_after(ANSWER_SECONDS_MAX):
-                await _probe(client)
-        except TimeoutError as error:
-            owner = find_owner(socket_path.parent)
-            pid = None if owner is None else owner.pid
-            raise CommandFailed(
-                f"The owner of the data folder, {'a process' if owner is None else owner.name()}, has not answered for "
-                f"{ANSWER_SECONDS_MAX:.0f} s.",
-                mend=f"Look at it; `kill -9 {pid or 'PID'}` loses nothing that is in the log.",
-            ) from error
+        await require_answer(client, socket_path, seconds_max=ANSWER_SECONDS_MAX)
         return client
+
+
+async def require_answer(client: AsyncClient, socket_path: Path, *, seconds_max: float) -> None:
+    """Ask the owner behind this socket whether it is there: one that is starting or dying has the lock but no socket, one that
+    hangs has both. Raises ConnectionLost, and CommandFailed when it has not answered in time."""
+    try:
+        with anyio.fail_after(seconds_max):
+            await _probe(client)
+    except TimeoutError as error:
+        owner = find_owner(socket_path.parent)
+        pid = None if owner is None else owner.pid
+        raise CommandFailed(
+            f"The owner of the data folder, {'a process' if owner is None else owner.name()}, has not answered for "
+            f"{seconds_max:.0f} s.",
+            mend=f"Look at it; `kill -9 {pid or 'PID'}` loses nothing that is in the log.",
+        ) from error
 
 
 class Connection:

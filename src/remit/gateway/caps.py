@@ -23,7 +23,7 @@ from remit.gateway.workspace_stream import create_workspace_stream, workspace_st
 from remit.interfaces import CallRecorder, SessionStore
 from remit.ledger.accounts import describe_amount
 from remit.ledger.caps import WORKSPACE, Cap, CapName, begins_anew, caps_in, names_for, purposes_for
-from remit.shielded import shielded
+from remit.shielded import carry_through
 from remit.values import (
     Account,
     Append,
@@ -242,7 +242,7 @@ class _CappedRecorder:
         except BaseException:
             nothing = [Settle(hold_id=hold.hold_id, unit=hold.unit, amount=0) for hold in attempt.holds]
             if held:
-                await shielded(self._caps.settle(self._principal, attempt.call_id, held, nothing))
+                await carry_through(self._caps.settle(self._principal, attempt.call_id, held, nothing))
             raise
         self._held[attempt.call_id] = held
 

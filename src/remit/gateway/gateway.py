@@ -30,7 +30,7 @@ from remit.ledger.bounds import (
     require_price,
     with_slack,
 )
-from remit.shielded import shielded
+from remit.shielded import carry_through
 from remit.values import (
     CALL_PROGRESS,
     CallAttempt,
@@ -230,7 +230,7 @@ class Gateway:
     async def _tell_of_waiting(self, limiter: Limiter, recorder: CallRecorder) -> None:
         ahead = limiter.waiting
         await self._clock.sleep(WAIT_TOLD_SECONDS)
-        await shielded(recorder.waits(limiter.words, ahead))
+        await carry_through(recorder.waits(limiter.words, ahead))
 
     def _limiter(self, route: Route) -> Limiter:
         """One for each provider, for each has one key."""
@@ -268,7 +268,7 @@ class Gateway:
                 log.info("model_request_fields_dropped", model=route.priced_as, fields=list(trimmed.dropped))
             started = Started(attempt, planned.nano_usd_max, rate, planned.input_tokens_max)
             try:
-                cancellation = await shielded(recorder.started(attempt))
+                cancellation = await carry_through(recorder.started(attempt))
             except HoldRefused:
                 # Another call of the stream took what was left: what remains may do for a smaller one.
                 if plans == PLANS_MAX:
@@ -276,7 +276,7 @@ class Gateway:
                 continue
             if cancellation is not None:
                 never_made = unbilled(started, reason="interrupted", message="cancelled before it was made")
-                await shielded(recorder.finished(attempt, never_made))
+                await carry_through(recorder.finished(attempt, never_made))
                 raise cancellation
             return started
 
@@ -313,7 +313,7 @@ class Gateway:
         except asyncio.CancelledError:
             ended = interrupted(started, progress)
             try:
-                await shielded(recorder.finished(started.attempt, ended))
+                await carry_through(recorder.finished(started.attempt, ended))
             except RemitError:
                 # Whoever owns the stream next finds the open hold and settles it the same way; we are to stop.
                 log.warning("model_call_end_not_recorded", call_id=started.attempt.call_id, exc_info=True)
@@ -321,7 +321,7 @@ class Gateway:
         except Exception:
             log.exception("model_driver_broke", call_id=started.attempt.call_id, provider=route.provider_name)
             ended = assumed(started, reason="internal", message="the driver broke; see the server's log")
-            await shielded(recorder.finished(started.attempt, ended))
+            await carry_through(recorder.finished(started.attempt, ended))
             raise
         finally:
             CALL_PROGRESS.reset(laid_out)
@@ -384,6 +384,6 @@ def _for_provider(request: ModelRequest, route: Route) -> ModelRequest:
 
 
 async def _finish(started: Started, recorder: CallRecorder, ended: CallEnded) -> None:
-    cancellation = await shielded(recorder.finished(started.attempt, ended))
+    cancellation = await carry_through(recorder.finished(started.attempt, ended))
     if cancellation is not None:
         raise cancellation

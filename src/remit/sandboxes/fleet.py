@@ -25,6 +25,7 @@ from remit.sandboxes.recorder import TreeRecorder
 from remit.sandboxes.restore import read_tree, without, write_tree
 from remit.sandboxes.shared import lay_shared, replace_files, shared_at, shared_folders
 from remit.sandboxes.spawner import Spawner, control_pair
+from remit.sandboxes.threads import take, to_its_end
 from remit.values import GROUND_FILES, JsonObject, JsonValue, NetworkPolicy, SandboxLimits, SandboxSpec
 
 _log = structlog.get_logger()
@@ -124,7 +125,7 @@ class Fleet:
         try:
             own = await asyncio.to_thread(self._folder.open)
             folder = own / id
-            owner = await asyncio.to_thread(self._owner)
+            owner = await take(self._owner, self._give_back)
         except OSError as error:
             raise SandboxUnavailable(f"the sandbox folder cannot be made: {error}") from error
         cgroup: Cgroup | None = None
@@ -163,7 +164,7 @@ class Fleet:
                 if owner is not None:
                     os.chown(folder / name, *owner)
 
-        await asyncio.to_thread(make)
+        await to_its_end(make)
         if spec.tree_digest is not None:
             tree = without(await read_tree(self._blobs, spec.tree_digest), spec.mounts)
             await write_tree(self._blobs, tree, folder / "workspace", owner)
@@ -293,6 +294,9 @@ class Fleet:
         if cgroup is not None:
             await asyncio.to_thread(cgroup.remove)
         await asyncio.to_thread(remove_tree, folder)
+        self._give_back(owner)
+
+    def _give_back(self, owner: tuple[int, int] | None) -> None:
         if owner is not None:
             self._disown(owner)
 

@@ -12,6 +12,7 @@ import msgspec
 
 from remit.errors import BlobMissing, SandboxUnavailable
 from remit.interfaces import BlobReader
+from remit.sandboxes.threads import to_its_end
 from remit.values import ReadOnlyTree, Tree, TreeEntry
 
 _BATCH_FILES = 256
@@ -58,7 +59,7 @@ async def write_tree(blobs: BlobReader, tree: Tree, folder: Path, owner: tuple[i
     others = {path for _, paths in links for path in paths}
     files = [entry for entry in tree.entries if entry.kind == "file" and entry.path not in others]
     try:
-        await asyncio.to_thread(_write_folders, folder, tree.entries)
+        await to_its_end(_write_folders, folder, tree.entries)
         batches = iter(_batches(files))
         try:
             # Not asyncio's: where a task of it fails it leaves the caller's own task marked as cancelled (Python 3.11 and
@@ -68,7 +69,7 @@ async def write_tree(blobs: BlobReader, tree: Tree, folder: Path, owner: tuple[i
                     group.start_soon(_write_batches, blobs, folder, batches, owner)
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
-        await asyncio.to_thread(_finish, folder, tree.entries, links, owner)
+        await to_its_end(_finish, folder, tree.entries, links, owner)
     except OSError as error:
         raise SandboxUnavailable(f"the working tree cannot be written: {error}") from error
 
@@ -105,7 +106,7 @@ async def _write_batches(
         digests = list(dict.fromkeys(_digest(entry) for entry in batch))
         contents = await asyncio.gather(*(blobs.read(digest) for digest in digests))
         found = dict(zip(digests, contents, strict=True))
-        await asyncio.to_thread(_write_files, folder, batch, found, owner)
+        await to_its_end(_write_files, folder, batch, found, owner)
 
 
 def _check_paths(tree: Tree) -> None:
@@ -205,10 +206,10 @@ async def _write_large(
     blobs: BlobReader, folder: Path, entry: TreeEntry, owner: tuple[int, int] | None
 ) -> None:
     parents = _Parents(folder)
-    descriptor = await asyncio.to_thread(_create, parents, entry.path)
+    descriptor = await to_its_end(_create, parents, entry.path)
     try:
         async for piece in blobs.stream(_digest(entry)):
-            await asyncio.to_thread(_write_all, descriptor, piece)
+            await to_its_end(_write_all, descriptor, piece)
         _seal(descriptor, entry, owner)
     finally:
         os.close(descriptor)

@@ -4,7 +4,6 @@ reaches from here once a program could have put a link there."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from remit.interfaces import BlobReader
 from remit.sandboxes.restore import read_tree, write_tree
+from remit.sandboxes.threads import to_its_end
 from remit.values import UPLOADS, SandboxSpec, SharedFolder
 
 
@@ -33,31 +33,31 @@ async def lay_shared(
 ) -> None:
     """Fill a shared folder before anything runs. Raises BlobMissing, SandboxUnavailable."""
     target = shared_at(folder, shared.path)
-    await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
+    await to_its_end(target.parent.mkdir, parents=True, exist_ok=True)
     if not shared.is_writable:
         await replace_files(blobs, shared.tree_digest, target)
         return
-    await asyncio.to_thread(target.mkdir, mode=0o755)
+    await to_its_end(target.mkdir, mode=0o755)
     if shared.tree_digest is not None:
         await write_tree(blobs, await read_tree(blobs, shared.tree_digest), target, owner)
     if owner is not None:
-        await asyncio.to_thread(os.chown, target, *owner)
+        await to_its_end(os.chown, target, *owner)
 
 
 async def replace_files(blobs: BlobReader, digest: str | None, folder: Path) -> None:
     """Have exactly the files of this tree in the folder; the folder itself, which is mounted, stays. A file is there whole
     or not yet. Raises BlobMissing."""
     staged = folder.with_name(f"{folder.name}.next")
-    await asyncio.to_thread(_make_anew, staged)
+    await to_its_end(_make_anew, staged)
     try:
         paths: list[str] = []
         if digest is not None:
             tree = await read_tree(blobs, digest)
             paths = [entry.path for entry in tree.entries if entry.kind == "file"]
             await write_tree(blobs, tree, staged, None)
-        await asyncio.to_thread(_take_over, staged, folder, paths)
+        await to_its_end(_take_over, staged, folder, paths)
     finally:
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, staged, ignore_errors=True))
+        await to_its_end(shutil.rmtree, staged, ignore_errors=True)
 
 
 def _make_anew(staged: Path) -> None:

@@ -17,7 +17,7 @@ from remit.clock import Clock
 from remit.errors import LeaseLost, SequenceConflict
 from remit.ids import Ids
 from remit.interfaces import LiveBus, SessionStore
-from remit.shielded import shielded
+from remit.shielded import carry_through
 from remit.streams.deciding import decide
 from remit.streams.kinds import S, StreamKind
 from remit.streams.reading import read_on
@@ -220,7 +220,7 @@ class StreamWriter(Generic[S]):
         try:
             # To its end, also when we are cancelled: rows that came after whoever closes the turn has looked would be
             # there beside those that close it.
-            cancellation = await shielded(ask())
+            cancellation = await carry_through(ask())
         except BaseException:
             # Refused as a whole; what was buffered is not the reason, and goes with the next one.
             self._buffered = buffered

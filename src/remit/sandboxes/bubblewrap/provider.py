@@ -40,6 +40,7 @@ from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache
 from remit.sandboxes.patience import patience
 from remit.sandboxes.seccomp import build_filter
 from remit.sandboxes.shared import shared_at, shared_folders
+from remit.sandboxes.threads import to_its_end
 from remit.sandboxes.toolchain import HOST_NAME, INSIDE, PYTHON
 from remit.values import (
     PROBE_HOST,
@@ -348,7 +349,7 @@ class BubblewrapProvider:
             passwd = await asyncio.to_thread(Path(image.binds[0].source, "etc/passwd").read_text)
             links = await asyncio.to_thread(bytecode.link_bytecode, self._image_folder, image)
             places = [(mount.path, source) for mount, source in mounts]
-            laid = await asyncio.to_thread(lay_ground, spec.ground, folder, places, passwd, links, owner)
+            laid = await to_its_end(lay_ground, spec.ground, folder, places, passwd, links, owner)
         environment: dict[str, JsonValue] = {
             "PATH": ":".join((*spec.path, *image.path)),
             "HOME": _HOME,
