@@ -30,7 +30,7 @@ BLANKS = [
 TEXTS = st.one_of(st.sampled_from([*BLANKS, "a\0b", "\0x", "x"]), st.text(max_size=12))
 IDS = st.one_of(
     st.sampled_from(
-        ["", "call_0", "toolu_1", "call_0_2", "functions.bash:0", "id with spaces", "ü|x/y=", "a" * 90]
+        ["", "call_0", "toolu_1", "call_0_2", "functions.bash:0", "id with spaces", "ü|x/y=", "\0", "a" * 90]
     ),
     st.text(max_size=8),
 )

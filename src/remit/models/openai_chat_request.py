@@ -21,7 +21,7 @@ from remit.models.openai import (
 )
 from remit.models.reasoning import PARTS, Told, fill_in, kept_in
 from remit.models.tool_calls import told_of_tool
-from remit.models.tool_use_ids import CHAT_ID_LENGTH_MAX, with_ids
+from remit.models.tool_use_ids import CHAT_ID_LENGTH_MAX, SERVER_ID_LENGTH_MAX, with_ids
 from remit.values import JsonObject, JsonValue, ModelRequest
 
 TAKEN_FIELDS = frozenset(
@@ -56,8 +56,8 @@ def chat_body(
     if request.system:
         messages.append({"role": "system", "content": request.system})
     ids: dict[str, JsonValue] = {}
-    given = with_ids(request.messages, length_max=CHAT_ID_LENGTH_MAX) if is_vendor else request.messages
-    for message in given:
+    length_max = CHAT_ID_LENGTH_MAX if is_vendor else SERVER_ID_LENGTH_MAX
+    for message in with_ids(request.messages, length_max=length_max, is_any_printable=not is_vendor):
         for said in _messages(message):
             if said["role"] == "system" and not is_vendor:
                 said["role"] = "user"  # most templates take a system prompt at the beginning alone
