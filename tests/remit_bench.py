@@ -1,136 +1,75 @@
-"""Remits in one process for tests: the session bench with the remit handler beside it, below HTTP."""
+"""Remits of a platform below HTTP, by what is asked for; read back from their logs."""
 
 from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import anyio
 import msgspec
+from starlette.types import ASGIApp
 
-from remit.app.kinds import KINDS, stream_kinds
-from remit.clock import Clock
 from remit.gateway.routing import Router
-from remit.interfaces import SessionStore, Verifier
-from remit.ledger.prices import PriceTable, parse_overrides
 from remit.orchestrator.check import CheckReport, check_stream
 from remit.orchestrator.worker import Worker
 from remit.remits.creation import RemitCreation
 from remit.remits.events import Command, InputReceived
 from remit.remits.forecaster import Forecaster
-from remit.remits.handler import RemitHandler
 from remit.remits.inputs import Inputs
-from remit.remits.kind import REMIT
 from remit.remits.receipt import make_receipt
-from remit.remits.setup import Setup
 from remit.remits.state import RemitState, fold
-from remit.remits.verification import Judge
-from remit.remits.working_session import SessionOpener
-from remit.resources.agents import Agents
-from remit.resources.environments import Environments
 from remit.schema.remits import RemitCreate
-from remit.streams.kinds import StreamKind
 from remit.streams.reading import read_rows
-from remit.streams.streams import Streams
-from remit.toolsets.agent import agent_tools
-from remit.toolsets.web.tools import WebTools, web_offer
-from remit.values import Append, ConsentReason, JsonObject, LiveItem, Principal
-from remit.verifiers.command import CommandVerifier
+from remit.testing.platform import PartOptions
+from remit.values import ConsentReason, JsonObject, Principal
 from remit.verifiers.composition import Verifiers
-from remit.verifiers.rubric import RubricVerifier
-from session_bench import PRICES, PRINCIPAL, TIMEOUT_SECONDS, SessionBench, at_work
-
-HARNESSES = {"remit": "1"}
+from session_bench import PRINCIPAL, TIMEOUT_SECONDS, SessionBench
 
 
 class RemitBench:
-    """Remits by what is asked for; read back from their logs."""
+    """A platform whose worker runs when the test says so."""
 
     def __init__(
         self,
         folder: Path,
         *,
-        scripts: Mapping[str, JsonObject],
-        store: SessionStore | None = None,
-        clock: Clock | None = None,
-        web: WebTools | None = None,
-        commands: Verifier | None = None,
+        around: Callable[[ASGIApp], ASGIApp] | None = None,
+        **given: Unpack[PartOptions],
     ) -> None:
-        """`commands` stands for the verifier that runs commands."""
-        self.web = web
-        self.sessions = SessionBench(folder=folder, scripts=scripts, store=store, clock=clock)
-        bench = self.sessions
+        self.sessions = bench = SessionBench(folder, around=around, **given)
+        self.platform, self.services = bench.platform, bench.services
         self.store, self.catalog, self.blobs, self.bus = bench.store, bench.catalog, bench.blobs, bench.bus
-        self.clock, self.ids = bench.clock, bench.ids
-        self.prices = PriceTable(parse_overrides(PRICES), clock=bench.clock)
-        self.verifiers = Verifiers(
-            {
-                "command": commands or CommandVerifier(bench.sandboxes, bench.kept, bench.ids),
-                "rubric": RubricVerifier(bench.gateway, bench.blobs),
-            }
+        self.clock, self.ids, self.prices = bench.clock, bench.ids, bench.prices
+        services = self.services
+        router, verifiers = (
+            Router(self.platform.parts.models, aliases=self.platform.parts.settings.aliases),
+            Verifiers(services.verifiers),
         )
-        self.agents = Agents(bench.catalog, bench.clock, bench.ids, HARNESSES, web_offer(web))
-        self.environments = Environments(bench.catalog, bench.clock, bench.ids)
-        router = Router({"scripted": bench.scripted}, aliases={})
-        self.forecaster = Forecaster(router=router, prices=self.prices, verifiers=self.verifiers)
-        self.remits: Streams[RemitState] = self._streams(REMIT)
         self.creation = RemitCreation(
-            remits=self.remits,
-            catalog=bench.catalog,
-            blobs=bench.kept,
-            agents=self.agents,
-            environments=self.environments,
-            harnesses=HARNESSES,
+            remits=services.remits,
+            catalog=services.catalog,
+            blobs=services.blobs,
+            agents=services.agents,
+            environments=services.environments,
+            harnesses=services.settings.harnesses,
             router=router,
-            forecaster=self.forecaster,
-            verifiers=self.verifiers,
-            clock=bench.clock,
-            ids=bench.ids,
+            forecaster=Forecaster(router=router, prices=self.prices, verifiers=verifiers),
+            verifiers=verifiers,
+            clock=self.clock,
+            ids=self.ids,
         )
-        self.inputs = Inputs(catalog=bench.catalog, blobs=bench.kept, clock=bench.clock, ids=bench.ids)
-
-    def _streams(self, kind: StreamKind[Any]) -> Streams[Any]:
-        bench = self.sessions
-        return Streams(
-            kind, store=bench.store, bus=bench.bus, dispatcher=bench.hints, clock=bench.clock, ids=bench.ids
-        )
-
-    def worker(self, name: str = "worker_1", store: SessionStore | None = None) -> Worker:
-        """A worker for sessions and remits."""
-        bench, store = self.sessions, store or self.store
-        session_handler = bench.session_handler(store, self.verifiers, agent_tools(web=self.web))
-        remit_handler = RemitHandler(
-            store=store,
-            blobs=bench.kept,
-            bus=bench.bus,
-            dispatcher=bench.hints,
-            sandboxes=bench.sandboxes,
-            setup=Setup(sandboxes=bench.sandboxes, blobs=bench.kept, clock=bench.clock),
-            judge=Judge(verifiers=self.verifiers, blobs=bench.kept),
-            forecaster=self.forecaster,
-            sessions=SessionOpener(
-                store=store,
-                blobs=bench.kept,
-                agents=self.agents,
-                environments=self.environments,
-                clock=bench.clock,
-                ids=bench.ids,
-            ),
-            clock=bench.clock,
-            ids=bench.ids,
-        )
-        return bench.worker_for([session_handler, remit_handler], name=name, store=store)
+        self.inputs = Inputs(catalog=self.catalog, blobs=services.blobs, clock=self.clock, ids=self.ids)
 
     def running(self) -> AbstractAsyncContextManager[Worker]:
         """A worker at work."""
-        return at_work(self.worker())
+        return self.platform.working()
 
     async def close(self) -> None:
-        await self.sessions.close()
+        await self.platform.close()
 
     async def upload(self, files: Mapping[str, str]) -> str:
         """An input with these files; returns its id."""
@@ -145,11 +84,8 @@ class RemitBench:
     async def command(self, remit_id: str, type: str, despite: Sequence[ConsentReason] = ()) -> str:
         """A command as the route appends it; returns its id."""
         command = Command(id=self.ids.new("revt"), type=type, actor=PRINCIPAL.actor, despite=tuple(despite))
-        event = InputReceived(id=command.id, event=command).as_row(key=command.id)
-        appended = await self.store.append(
-            PRINCIPAL, Append(stream_id=remit_id, events=(event,), wake_at_us=self.clock.now_us())
-        )
-        self.bus.publish(LiveItem(stream_id=remit_id, rows=appended.rows))
+        received = InputReceived(id=command.id, event=command)
+        await self.services.remits.receive(PRINCIPAL, remit_id, received, key=command.id)
         return command.id
 
     async def state(self, remit_id: str) -> RemitState:
@@ -163,7 +99,7 @@ class RemitBench:
 
     async def view(self, remit_id: str) -> JsonObject:
         """The remit object."""
-        return await self.remits.view(PRINCIPAL, remit_id)
+        return await self.services.remits.view(PRINCIPAL, remit_id)
 
     async def receipt(self, remit_id: str) -> JsonObject:
         return await make_receipt(self.store, PRINCIPAL, remit_id, self.prices)
@@ -185,14 +121,14 @@ class RemitBench:
         """The invariant checker over the remit and its sessions."""
 
         async def serve(principal: Principal, kind: str, stream_id: str) -> JsonObject:
-            return await self._streams(KINDS[kind]).view(principal, stream_id)
+            return await self.services.streams[kind].view(principal, stream_id)
 
         return await check_stream(
             self.store,
             PRINCIPAL,
             remit_id,
             now_us=self.clock.now_us(),
-            kinds=stream_kinds(self.prices),
+            kinds=self.services.kinds,
             serve=serve,
         )
 

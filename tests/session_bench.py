@@ -1,48 +1,24 @@
-"""A session engine in one process for tests: memory stores, a scripted model, a sandbox folder, real time.
-
-Drives sessions below HTTP: rows go in as the routes would append them; what the worker makes of them is read back.
-"""
+"""Sessions of a platform below HTTP: rows go in as the routes would append them; what the worker makes of them is read
+back."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import anyio
 import msgspec
+from starlette.types import ASGIApp
 
-from remit.app.kinds import KINDS
-from remit.blobs.directory import DirectoryBlobStore
-from remit.bus.memory import MemoryBus
-from remit.clock import Clock, SystemClock
 from remit.gateway.course import RetrySettings
-from remit.gateway.gateway import Gateway
-from remit.gateway.routing import Router
-from remit.harness.loop import BuiltInLoop
-from remit.ids import Ids
-from remit.interfaces import Harness, ModelProvider, SandboxProvider, SessionStore, StreamHandler, ToolSource
-from remit.ledger.prices import PriceTable, parse_overrides
-from remit.models.scripted import ScriptedProvider, parse_script
-from remit.orchestrator.evaluation import HEARTBEAT_SECONDS, Evaluation
-from remit.orchestrator.held import HeldSandboxes
-from remit.orchestrator.session_handler import SessionHandler
-from remit.orchestrator.worker import STREAMS_MAX, Hints, Rouser, Worker
-from remit.resources.blob_owners import BlobOwners
-from remit.resources.files import Files
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.memory_stores import MemoryStores
-from remit.resources.session_removal import SessionRemoval
-from remit.sandboxes.local import LocalProvider
+from remit.orchestrator.worker import Hints, Worker
 from remit.session import events
 from remit.session.folding import fold
 from remit.session.rows import ROWS
 from remit.session.state import SessionState
-from remit.stores.memory import MemoryCatalog, MemorySessionStore
-from remit.testing.messages_rules import StrictModel
-from remit.toolsets.agent import agent_tools
+from remit.testing.platform import ONE, PartOptions, PlatformUnderTest, parts_in
 from remit.values import (
     Append,
     Effect,
@@ -51,14 +27,10 @@ from remit.values import (
     LiveItem,
     NewStream,
     OpenAccount,
-    Principal,
     StreamSummary,
 )
-from remit.verifiers.command import CommandVerifier
-from remit.verifiers.composition import Verifiers
-from remit.verifiers.rubric import RubricVerifier
 
-PRINCIPAL = Principal(workspace_id="wrkspc_one", actor="apikey_one")
+PRINCIPAL = ONE.principal
 TIMEOUT_SECONDS = 20
 PRICES = {
     name: {"input_per_million_usd": 10.0, "output_per_million_usd": 50.0}
@@ -82,131 +54,44 @@ AGENT: JsonObject = {
 }
 
 
-@asynccontextmanager
-async def at_work(worker: Worker) -> AsyncGenerator[Worker]:
-    """For as long as the test needs it."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(worker.run())
-        try:
-            yield worker
-        finally:
-            task.cancel()
-
-
 class SessionBench:
-    """Sessions by their rows."""
+    """A platform whose worker runs when the test says so, on stores in memory and a folder for a sandbox."""
 
     def __init__(
         self,
-        *,
         folder: Path,
-        store: SessionStore | None = None,
-        clock: Clock | None = None,
-        scripts: Mapping[str, JsonObject],
-        sandboxes: SandboxProvider | None = None,
-        harnesses: tuple[Harness, ...] = (),
-        retries: RetrySettings | None = None,
-        models: Mapping[str, ModelProvider] | None = None,
-        sandbox_idle_seconds: float = 300.0,
-        sandboxes_max: int = 256,
-        streams_max: int = STREAMS_MAX,
-        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        *,
+        around: Callable[[ASGIApp], ASGIApp] | None = None,
+        **given: Unpack[PartOptions],
     ) -> None:
-        self.clock = clock or SystemClock()
-        self.ids = Ids(self.clock)
-        self.store = store or MemorySessionStore(self.clock)
-        self.catalog = MemoryCatalog(self.clock)
-        self.blobs = DirectoryBlobStore(folder / "blobs", self.clock)
-        self.bus = MemoryBus()
-        self.hints = Hints()
-        self.sandboxes = sandboxes or LocalProvider(folder / "runtime", self.blobs, self.ids)
-        self.scripted = ScriptedProvider(
-            {name: parse_script(msgspec.json.encode(script), name=name) for name, script in scripts.items()},
-            clock=self.clock,
+        usual: PartOptions = {"prices": PRICES, "retries": RetrySettings(backoff_first_seconds=0.01)}
+        settings = {"reader_wait_seconds": 0.0, **given.pop("settings", {})}
+        self.platform = PlatformUnderTest(
+            parts_in(folder, settings=settings, **{**usual, **given}), around=around
         )
-        self.strict = StrictModel(self.scripted)
-        self.gateway = Gateway(
-            router=Router({"scripted": self.strict, **(models or {})}, aliases={}),
-            prices=PriceTable(parse_overrides(PRICES), clock=self.clock),
-            clock=self.clock,
-            ids=self.ids,
-            retries=retries or RetrySettings(backoff_first_seconds=0.01),
+        parts = self.platform.parts
+        self.clock, self.ids, self.store, self.catalog = parts.clock, parts.ids, parts.sessions, parts.catalog
+        self.blobs, self.bus, self.sandboxes, self.prices = (
+            parts.blobs,
+            parts.bus,
+            parts.sandboxes,
+            parts.prices,
         )
-        self.kept = KeptBlobs(
-            self.blobs, self.catalog, BlobOwners(self.store, self.catalog, KINDS).is_there, self.clock
+        self.services = self.platform.services
+        self.kept, self.files, self.removal = (
+            self.services.blobs,
+            self.services.files,
+            self.services.removal,
         )
-        self.memory_stores = MemoryStores(self.catalog, self.kept, self.clock, self.ids)
-        self.held = HeldSandboxes(
-            provider=self.sandboxes,
-            blobs=self.kept,
-            catalog=self.catalog,
-            clock=self.clock,
-            idle_seconds=sandbox_idle_seconds,
-            live_max=sandboxes_max,
-            memory=self.memory_stores,
-            rouse=Rouser(store=self.store, clock=self.clock, hints=self.hints, name="worker_1"),
-        )
-        self.files = Files(self.catalog, self.kept, self.clock, self.ids)
-        self.removal = SessionRemoval(sessions=self.store, files=self.files, blobs=self.kept, bus=self.bus)
-        self._heartbeat_seconds = heartbeat_seconds
-        self._harnesses = (BuiltInLoop(), *harnesses)
-        self._streams_max = streams_max
-
-    def worker(self, name: str = "worker_1") -> Worker:
-        """A worker over these parts."""
-        verifiers = Verifiers(
-            {
-                "rubric": RubricVerifier(self.gateway, self.blobs),
-                "command": CommandVerifier(provider=self.sandboxes, blobs=self.kept, ids=self.ids),
-            }
-        )
-        return self.worker_for([self.session_handler(self.store, verifiers, agent_tools())], name=name)
-
-    def session_handler(self, store: SessionStore, verifiers: Verifiers, tools: ToolSource) -> SessionHandler:
-        """A handler of sessions over these parts."""
-        return SessionHandler(
-            store=store,
-            bus=self.bus,
-            blobs=self.blobs,
-            clock=self.clock,
-            ids=self.ids,
-            harnesses={one.name: one for one in self._harnesses},
-            gateway=self.gateway,
-            tools=tools,
-            sandboxes=self.held,
-            evaluation=Evaluation(
-                verifiers=verifiers,
-                sandboxes=self.held,
-                blobs=self.kept,
-                heartbeat_seconds=self._heartbeat_seconds,
-            ),
-            removal=self.removal,
-            reader_wait_seconds=0.0,
-            is_resting=lambda: self.hints.is_resting,
-        )
-
-    def worker_for(
-        self, handlers: Sequence[StreamHandler], *, name: str, store: SessionStore | None = None
-    ) -> Worker:
-        """A worker with these handlers."""
-        return Worker(
-            name=name,
-            store=store or self.store,
-            bus=self.bus,
-            clock=self.clock,
-            hints=self.hints,
-            handlers=handlers,
-            streams_max=self._streams_max,
-        )
+        self.held = self.platform.held
+        self.hints = cast("Hints", self.services.dispatcher)
 
     def running(self) -> AbstractAsyncContextManager[Worker]:
         """A worker at work."""
-        return at_work(self.worker())
+        return self.platform.working()
 
     async def close(self) -> None:
-        await self.held.close()
-        await self.sandboxes.close()
-        self.strict.require_none()
+        await self.platform.close()
 
     # ------------------------------------------------------------------------------------------- input
 

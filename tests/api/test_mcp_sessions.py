@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from anthropic import AsyncAnthropic, BadRequestError
+from anthropic import BadRequestError
 
 from api.running import events_of, running, script, send, texts, until, until_idle, use
 from mcp_forge import serving_forge
@@ -34,7 +34,7 @@ def toolset(name: str = "forge", **more: Any) -> dict[str, Any]:
 
 
 async def open_session(
-    client: AsyncAnthropic,
+    client: Any,
     servers: list[Any],
     tools: list[Any],
     *,

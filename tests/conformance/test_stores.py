@@ -43,7 +43,7 @@ async def make_sqlite_store() -> AsyncGenerator[tuple[SessionStore, FakeClock], 
 @asynccontextmanager
 async def make_faultless_faulty_store() -> AsyncGenerator[tuple[SessionStore, FakeClock], None]:
     clock = FakeClock()
-    yield FaultyStore(MemorySessionStore(clock)), clock
+    yield FaultyStore(MemorySessionStore(clock)).store, clock
 
 
 @asynccontextmanager

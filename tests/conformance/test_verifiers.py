@@ -394,6 +394,9 @@ class NoLedger:
     async def accounts(self) -> Sequence[Account]:
         return ()
 
+    async def waits(self, limit: str, ahead: int) -> None:
+        pass
+
     async def started(self, attempt: CallAttempt) -> None: ...
 
     async def finished(self, attempt: CallAttempt, ended: CallEnded) -> None: ...

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[SessionBench]:
-    bench = SessionBench(folder=tmp_path, scripts={"script": script(say("Hello."))})
+    bench = SessionBench(tmp_path, scripts={"script": script(say("Hello."))})
     yield bench
     await bench.close()
 

@@ -118,7 +118,7 @@ async def test_a_command_whose_spawner_is_killed_is_announced_and_the_session_go
     deaths: list[None] = []
     steps = (use("bash", command="echo begun; sleep 600"), use("bash", command="echo again"), say("Done."))
     bench = SessionBench(
-        folder=tmp_path, scripts={"script": script(*steps)}, sandboxes=make(tmp_path, deaths)
+        folder=tmp_path, scripts={"script": script(*steps)}, sandboxes=lambda *_: make(tmp_path, deaths)
     )
     try:
         async with bench.running():

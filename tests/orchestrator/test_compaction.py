@@ -27,7 +27,7 @@ async def make_bench(tmp_path: Path) -> AsyncGenerator[Callable[..., SessionBenc
 
     def make(*steps: JsonObject, rules: list[JsonValue], window: int = WINDOW) -> SessionBench:
         played: JsonObject = {**script(*steps), "rules": rules, "context_tokens": window}
-        benches.append(SessionBench(folder=tmp_path, scripts={"script": played}))
+        benches.append(SessionBench(tmp_path, scripts={"script": played}))
         return benches[-1]
 
     yield make

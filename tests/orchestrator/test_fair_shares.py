@@ -108,7 +108,7 @@ async def make_bench(tmp_path: Path) -> AsyncIterator[Callable[..., SessionBench
 
     def make(**options: int) -> SessionBench:
         steps = script(use("bash", command="echo $((++N))"), say("counted"))
-        made.append(SessionBench(folder=tmp_path, scripts={"script": steps}, **options))
+        made.append(SessionBench(tmp_path, scripts={"script": steps}, settings=options))
         return made[-1]
 
     yield make

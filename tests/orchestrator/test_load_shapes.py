@@ -36,7 +36,9 @@ SCRIPTS: dict[str, JsonObject] = {
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[SessionBench]:
-    made = SessionBench(folder=tmp_path, scripts=SCRIPTS, clock=FakeClock(), streams_max=8, sandboxes_max=8)
+    made = SessionBench(
+        tmp_path, scripts=SCRIPTS, clock=FakeClock(), settings={"streams_max": 8, "sandboxes_max": 8}
+    )
     yield made
     await made.close()
 

@@ -107,7 +107,7 @@ async def make_bench(tmp_path: Path) -> AsyncGenerator[Callable[[Provider], Sess
     benches: list[SessionBench] = []
 
     def make(provider: Provider) -> SessionBench:
-        benches.append(SessionBench(folder=tmp_path, scripts={}, models={"provider": provider}))
+        benches.append(SessionBench(tmp_path, scripts={}, models={"provider": provider}))
         return benches[-1]
 
     yield make

@@ -31,7 +31,7 @@ POINTS = [
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncGenerator[SessionBench]:
-    bench = SessionBench(folder=tmp_path, scripts={"script": script(*STEPS, say("again"))})
+    bench = SessionBench(tmp_path, scripts={"script": script(*STEPS, say("again"))})
     yield bench
     await bench.close()
 

@@ -74,6 +74,9 @@ class LedgerRecorder:
     async def accounts(self) -> Sequence[Account]:
         return tuple(self._accounts.values())
 
+    async def waits(self, limit: str, ahead: int) -> None:
+        pass
+
     async def started(self, attempt: CallAttempt) -> None:
         await self._wait_at_the_gate()
         if self.failure_of_start is not None:
