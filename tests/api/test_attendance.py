@@ -26,9 +26,9 @@ from remit.testing.clock import FakeClock
 from remit.testing.platform import ONE
 from remit.values import Append
 from remit.verifiers.composition import Verifiers
-from remit_bench import RemitBench
-from session_bench import PRINCIPAL, say, script
-from waiting import eventually
+from support.remit_bench import RemitBench
+from support.session_bench import PRINCIPAL, say, script
+from support.waiting import eventually
 
 ASKED = {
     "outcome": "Answer",

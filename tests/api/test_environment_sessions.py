@@ -12,7 +12,6 @@ import httpx2
 import pytest
 
 from api.running import TOOLSET, running, said, script, send, until_idle, use
-from package_registry import serving
 from remit.client.asgi import StreamingASGITransport
 from remit.egress.proxied import EgressSettings, ProxiedEgress
 from remit.ids import Ids
@@ -20,6 +19,7 @@ from remit.interfaces import BlobStore
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.testing.platform import PlatformUnderTest
 from remit.values import Principal
+from support.package_registry import serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 

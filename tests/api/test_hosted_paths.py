@@ -12,7 +12,7 @@ from api.running import TOOLSET, open_session, running, said, script, send, unti
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.testing.platform import PlatformUnderTest
 from remit.values import Principal
-from waiting import POLL_SECONDS, WAIT_SECONDS
+from support.waiting import POLL_SECONDS, WAIT_SECONDS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 

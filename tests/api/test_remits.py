@@ -23,8 +23,8 @@ from remit.server.app import create_app
 from remit.server.doctor import DoctorRoutes, no_local_servers
 from remit.testing.platform import ONE, OPERATOR, TWO, GivenKey
 from remit.values import Page, Principal, StreamFilter
-from remit_bench import RemitBench, tar_of
-from session_bench import PRINCIPAL, say, script, use
+from support.remit_bench import RemitBench, tar_of
+from support.session_bench import PRINCIPAL, say, script, use
 
 pytestmark = pytest.mark.anyio
 

@@ -23,7 +23,7 @@ from remit.session.folding import fold
 from remit.session.state import SessionState
 from remit.testing.platform import PlatformUnderTest
 from remit.values import EventRow, JsonObject, Principal, SandboxSpec
-from web_site import Site, page, redirect, silence, site
+from support.web_site import Site, page, redirect, silence, site
 
 pytestmark = pytest.mark.anyio
 

@@ -11,9 +11,9 @@ from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
 from api.answers import CheckedAnswers
-from chosen_stores import chosen_stores
 from remit.clock import SystemClock
 from remit.testing.platform import ONE, GivenKey, Options, PlatformUnderTest, platform
+from support.chosen_stores import chosen_stores
 
 
 @asynccontextmanager

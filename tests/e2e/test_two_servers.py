@@ -14,8 +14,8 @@ import anthropic
 import psutil
 import pytest
 
-from postgres_server import PostgresServer, new_database
 from remit.testing.up_process import WAIT_SECONDS, UpProcess
+from support.postgres_server import PostgresServer, new_database
 
 pytestmark = pytest.mark.slow
 

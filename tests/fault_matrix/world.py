@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from fault_matrix.process import Process
-from postgres_server import empty_database
 from remit.app import Assembled, assemble
 from remit.app.kinds import KINDS
 from remit.bus.memory import MemoryBus
@@ -45,6 +44,7 @@ from remit.values import (
     StreamFilter,
     StreamHead,
 )
+from support.postgres_server import empty_database
 
 WORKSPACE = "wrkspc_one"
 WITH = GivenKey(name="one", scopes=("*", "operator"))

@@ -19,7 +19,7 @@ from remit.resources.session_changes import delete
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.memory_blobs import MemoryBlobStore
-from session_bench import PRINCIPAL, SessionBench, say, script
+from support.session_bench import PRINCIPAL, SessionBench, say, script
 
 pytestmark = pytest.mark.anyio
 

@@ -21,8 +21,8 @@ from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.local import LocalProvider
 from remit.sandboxes.spawner import MAKINGS_MAX, Spawner
 from remit.values import JsonObject, SandboxSpec, ShellRequest
-from session_bench import SessionBench, say, script, texts, use
-from waiting import eventually
+from support.session_bench import SessionBench, say, script, texts, use
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ from remit.orchestrator.worker import FENCE_SECONDS, LEASE_SECONDS, RENEW_SECOND
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.values import HandlerResult, Lease, SandboxSpec, ShellRequest
-from session_bench import SessionBench
+from support.session_bench import SessionBench
 
 pytestmark = pytest.mark.anyio
 

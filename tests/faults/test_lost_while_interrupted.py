@@ -11,7 +11,7 @@ from remit.clock import SystemClock
 from remit.errors import SandboxLost
 from remit.sandboxes.local import LocalProvider
 from remit.values import SandboxSpec
-from session_bench import SessionBench, say, script, use
+from support.session_bench import SessionBench, say, script, use
 
 pytestmark = pytest.mark.anyio
 

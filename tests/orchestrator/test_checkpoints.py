@@ -15,8 +15,8 @@ from remit.session.folding import fold
 from remit.stores.memory import MemorySessionStore
 from remit.streams.folds import Folds
 from remit.values import Checkpoint, EventRow, Principal, Visibility
-from session_bench import PRINCIPAL, SessionBench, say, script, texts
-from waiting import eventually
+from support.session_bench import PRINCIPAL, SessionBench, say, script, texts
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

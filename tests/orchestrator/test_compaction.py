@@ -10,7 +10,7 @@ import pytest
 from remit.session.compaction import Compact, next_relief
 from remit.session.state import SessionState
 from remit.values import JsonObject, JsonValue, ModelRequest
-from session_bench import PRINCIPAL, SessionBench, script, use
+from support.session_bench import PRINCIPAL, SessionBench, script, use
 
 pytestmark = pytest.mark.anyio
 

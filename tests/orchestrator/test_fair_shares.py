@@ -16,7 +16,7 @@ from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.store_checks.given import TWO, given_stream
 from remit.values import HandlerResult, JsonValue, Lease
-from session_bench import SessionBench, say, script, use
+from support.session_bench import SessionBench, say, script, use
 
 pytestmark = pytest.mark.anyio
 BATCH = 3_000

@@ -13,7 +13,7 @@ import pytest
 from remit.orchestrator.worker import Worker
 from remit.testing.clock import FakeClock
 from remit.values import JsonObject
-from session_bench import PRINCIPAL, SessionBench, say, script, texts, use
+from support.session_bench import PRINCIPAL, SessionBench, say, script, texts, use
 
 pytestmark = pytest.mark.anyio
 MANY = 60

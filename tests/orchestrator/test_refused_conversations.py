@@ -29,7 +29,7 @@ from remit.values import (
     NewEvent,
     Usage,
 )
-from session_bench import PRINCIPAL, SessionBench, texts
+from support.session_bench import PRINCIPAL, SessionBench, texts
 
 pytestmark = pytest.mark.anyio
 Answer = Sequence[JsonObject]

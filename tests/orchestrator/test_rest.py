@@ -12,7 +12,7 @@ import pytest
 from remit.app.kinds import KINDS
 from remit.orchestrator.check import check_stream
 from remit.values import JsonObject
-from session_bench import PRINCIPAL, SessionBench, say, script, texts, use
+from support.session_bench import PRINCIPAL, SessionBench, say, script, texts, use
 
 pytestmark = pytest.mark.anyio
 

@@ -8,10 +8,10 @@ from typing import Unpack, cast
 
 import pytest
 
-from guest_harness import Guest
 from remit.testing.platform import PartOptions
 from remit.values import JsonObject, JsonValue, OpenAccount
-from session_bench import PRINCIPAL, SessionBench, say, script, texts, use
+from support.guest_harness import Guest
+from support.session_bench import PRINCIPAL, SessionBench, say, script, texts, use
 
 pytestmark = pytest.mark.anyio
 

@@ -24,7 +24,7 @@ from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.faulty_store import FaultyStore
 from remit.values import Append, Appended, Hold, JsonObject, NewStream, OpenAccount, Principal, StreamSummary
-from session_bench import PRINCIPAL, SessionBench, say, script, use
+from support.session_bench import PRINCIPAL, SessionBench, say, script, use
 
 pytestmark = pytest.mark.anyio
 

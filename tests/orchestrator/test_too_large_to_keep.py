@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from remit.values import JsonObject
-from session_bench import SessionBench, say, script, use
+from support.session_bench import SessionBench, say, script, use
 
 pytestmark = pytest.mark.anyio
 

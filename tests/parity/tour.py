@@ -13,10 +13,10 @@ import httpx2
 from anthropic import AsyncAnthropic
 
 from api.whole import whole_platform
-from mcp_forge import serving_forge
 from parity.manifest import served_methods
 from parity.recording import Recorder, RecordingTransport
 from remit.server.app import App
+from support.mcp_forge import serving_forge
 
 MODEL = "scripted/inline"
 PRICES = {MODEL: {"input_per_million_usd": 10.0, "output_per_million_usd": 50.0}}

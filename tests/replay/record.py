@@ -21,7 +21,7 @@ from remit.session.checkpoints import FOLD_VERSION
 from remit.session.folding import fold
 from remit.session.state import SessionState
 from remit.values import EventRow, JsonObject, JsonValue
-from session_bench import PRINCIPAL, SessionBench, say, script, use
+from support.session_bench import PRINCIPAL, SessionBench, say, script, use
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 ASKING_BASH: JsonObject = {

@@ -20,7 +20,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from fake_api import KEY, FakeApi
 from remit import AsyncClient, Client
 from remit.client.asgi import StreamingASGITransport
 from remit.client.errors import AuthenticationError, BadRequestError, ConnectionLost, NotFoundError
@@ -28,6 +27,7 @@ from remit.client.stream import EventStream
 from remit.clock import SystemClock
 from remit.schema.agents import ModelParams
 from remit.schema.remits import BudgetParams
+from support.fake_api import KEY, FakeApi
 
 pytestmark = pytest.mark.anyio
 

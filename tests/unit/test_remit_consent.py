@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fake_verifier import FakeVerifier
 from remit.remits.events import ProtectedFile
 from remit.remits.state import RemitState
 from remit.values import ConsentReason, Verdict
-from remit_bench import RemitBench
-from session_bench import PRINCIPAL, say, script, use
+from support.fake_verifier import FakeVerifier
+from support.remit_bench import RemitBench
+from support.session_bench import PRINCIPAL, say, script, use
 
 pytestmark = pytest.mark.anyio
 

@@ -10,9 +10,9 @@ import pytest
 
 from remit.resources.environments import Environments
 from remit.schema.environments import CloudConfigParams, EnvironmentCreate, UnrestrictedNetwork
-from remit_bench import RemitBench
-from session_bench import PRINCIPAL, say, script, use
-from web_site import page, site
+from support.remit_bench import RemitBench
+from support.session_bench import PRINCIPAL, say, script, use
+from support.web_site import page, site
 
 pytestmark = pytest.mark.anyio
 

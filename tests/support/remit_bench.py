@@ -27,7 +27,7 @@ from remit.streams.reading import read_rows
 from remit.testing.platform import PartOptions
 from remit.values import ConsentReason, JsonObject, Principal
 from remit.verifiers.composition import Verifiers
-from session_bench import PRINCIPAL, TIMEOUT_SECONDS, SessionBench
+from support.session_bench import PRINCIPAL, TIMEOUT_SECONDS, SessionBench
 
 
 class RemitBench:
