@@ -18,7 +18,7 @@ from remit.values import JsonObject, ModelDelta, ModelInfo, ModelRequest, ModelR
 pytestmark = pytest.mark.anyio
 
 PARROT = ModelInfo(
-    id="zoo/parrot", display_name="Parrot", context_tokens=8_000, max_output_tokens=1_000, provider="zoo"
+    id="parrot", display_name="Parrot", context_tokens=8_000, max_output_tokens=1_000, provider="zoo"
 )
 PRICES = {"zoo/parrot": {"input_per_million_usd": 2.0, "output_per_million_usd": 10.0}}
 
@@ -61,7 +61,7 @@ async def test_a_provider_answers_a_turn_and_its_cost_is_settled(tmp_path: Path)
         )
         await send(here.sdk, session.id, said("hello"))
         events = await until_idle(here.sdk, session.id)
-        accounts = (await here.client.sessions.accounts(session.id))["accounts"]
+        accounts = (await here.client.sessions.accounts(session.id))["data"]
     assert "zoo/parrot" in listed
     assert texts(events) == ["HELLO"]
     (work,) = [one for one in accounts if (one["purpose"], one["unit"]) == ("work", "nano_usd")]

@@ -72,7 +72,9 @@ class NoteRoutes:
     @handles(NOTE)
     async def note(self, call: Call[Note, NoQuery], countdown_id: str) -> StreamView:
         async def choose(state: NotedState) -> Change | None:
-            return None if state.note == call.body.text else Change(rows=(CountdownNoted(text=call.body.text),))
+            return (
+                None if state.note == call.body.text else Change(rows=(CountdownNoted(text=call.body.text),))
+            )
 
         await self._countdowns.change(call.principal, countdown_id, choose)
         return msgspec.convert(await self._countdowns.view(call.principal, countdown_id), StreamView)

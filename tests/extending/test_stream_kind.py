@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace as with_parts
 from pathlib import Path
@@ -170,7 +169,7 @@ async def test_a_kind_is_carried_on_and_shown_like_every_other(tmp_path: Path) -
         why = await here.client.streams.why(made["id"])
         said = await here.command("why", made["id"])
         checked = await here.command("check", made["id"])
-        doctor = json.loads(await here.command("doctor", "--json"))
+        doctor = await here.client.doctor()
     assert (made["type"], made["status"], ended["status"]) == ("countdown", "at 2", "over")
     assert seen == listed == ["countdown.begun", *["countdown.ticked"] * 2, "countdown.over"]
     assert (report["ok"], why["kind"], why["status"]) == (True, "countdown", "over")

@@ -59,9 +59,7 @@ class WordCount(Verifier):
         digests = [entry.sha256 for entry in tree.entries if entry.path == wanted.path and entry.sha256]
         count = sum([len((await self._blobs.read(digest)).split()) for digest in digests])
         said = f"{wanted.path} has {count} words of {wanted.at_least}"
-        return Verdict(
-            verifier=request.verifier, passed=count >= wanted.at_least, summary=said, output=said
-        )
+        return Verdict(verifier=request.verifier, passed=count >= wanted.at_least, summary=said, output=said)
 
 
 def extend(parts: Parts) -> Parts:
@@ -104,5 +102,4 @@ async def test_a_verifier_refuses_sends_back_and_verifies(tmp_path: Path) -> Non
         ended = await remits.retrieve(made["id"])
         shown = await here.command("show", made["id"])
     assert ended["verified"] is True
-    print(ended)
     assert "word_count" in shown

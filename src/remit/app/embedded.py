@@ -90,9 +90,7 @@ async def open_platform(
         yield platform
 
 
-async def _opened(
-    settings: Settings, kind: OwnerKind, extend: Extend, stack: AsyncExitStack
-) -> Platform:
+async def _opened(settings: Settings, kind: OwnerKind, extend: Extend, stack: AsyncExitStack) -> Platform:
     lock = DataFolderLock(settings.data)
     lock.acquire()
     stack.callback(lock.release)

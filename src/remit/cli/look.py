@@ -153,7 +153,9 @@ async def check(invocation: Invocation, id: str | None) -> int:
                 _print_check(invocation.console, answer)
     if not invocation.is_json:
         invocation.console.print(
-            Text(f"{wording.counted(count, 'remit' if id is None else 'stream')} checked: {'all is well' if is_ok else 'NOT well'}")
+            Text(
+                f"{wording.counted(count, 'remit' if id is None else 'stream')} checked: {'all is well' if is_ok else 'NOT well'}"
+            )
         )
     return EXIT_VERIFIED if is_ok else EXIT_NOT_VERIFIED
 

@@ -79,7 +79,9 @@ class Verifiers:
         name = verifier_name(verifier)
         found = self._by_name.get(name)
         if found is None:
-            raise InvalidRequest(f"type: {name!r} is no verifier. There are: {', '.join(sorted(self._by_name))}.")
+            raise InvalidRequest(
+                f"type: {name!r} is no verifier. There are: {', '.join(sorted(self._by_name))}."
+            )
         return found
 
 
