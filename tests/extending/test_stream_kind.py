@@ -55,7 +55,10 @@ class CountdownState(Value, frozen=True, kw_only=True):
 ROWS = RowTypes(CountdownBegun, CountdownTicked, CountdownOver)
 
 
-def fold(rows: Iterable[EventRow], state: CountdownState) -> CountdownState:
+C = TypeVar("C", bound=CountdownState)
+
+
+def fold(rows: Iterable[EventRow], state: C) -> C:
     for row in rows:
         state = replace(state, seq=row.seq, last_processed_us=max(state.last_processed_us, row.created_at_us))
         match ROWS.decode(row):
