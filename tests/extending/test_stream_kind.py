@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from extending.opened import opened
+from remit import AsyncClient
 from remit.app import MoreStreams, Parts
 from remit.client.calls import InLoop, Resource, call, call_one, items_of, stream_of
 from remit.schema.operation import NoQuery, Operation
@@ -169,6 +170,9 @@ async def test_a_kind_is_carried_on_and_shown_like_every_other(tmp_path: Path) -
         listed = [event["type"] async for event in countdowns.events(made["id"])]
         ended = await countdowns.retrieve(made["id"])
         report = await here.client.streams.check(made["id"])
+        key = await here.client.keys.create(name="looks", scopes=[f"read:{made['id']}"])
+        async with AsyncClient(api_key=key["secret"], base_url=here.url) as visitor:
+            looked = await Countdowns[InLoop](visitor.caller).retrieve(made["id"])
         why = await here.client.streams.why(made["id"])
         said = await here.command("why", made["id"])
         checked = await here.command("check", made["id"])
@@ -176,6 +180,7 @@ async def test_a_kind_is_carried_on_and_shown_like_every_other(tmp_path: Path) -
     assert (made["type"], made["status"], ended["status"]) == ("countdown", "at 2", "over")
     assert seen == listed == ["countdown.begun", *["countdown.ticked"] * 2, "countdown.over"]
     assert (report["ok"], why["kind"], why["status"]) == (True, "countdown", "over")
+    assert looked == ended
     assert made["id"] in said
     assert "1 stream checked: all is well" in checked
     assert "countdown" in {one["name"]: one for one in doctor["probes"]}["store"]["detail"]
