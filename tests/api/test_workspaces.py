@@ -121,6 +121,7 @@ async def make_things(app: App) -> dict[str, str]:
             "agent_id": agent["id"],
             "environment_id": environment["id"],
             "session_id": session["id"],
+            "stream_id": session["id"],
             "thread_id": thread["id"],
             "remit_id": remit["id"],
             "file_id": file_id,
