@@ -32,7 +32,10 @@ from remit.remits.verification import Judge
 from remit.remits.working_session import SessionOpener
 from remit.resources.agents import Agents
 from remit.resources.environments import Environments
+from remit.resources.sending import Sending
+from remit.resources.session_kind import SESSION
 from remit.schema.remits import RemitCreate
+from remit.streams.folds import Folds
 from remit.streams.kinds import StreamKind
 from remit.streams.reading import read_rows
 from remit.streams.streams import Streams
@@ -67,12 +70,11 @@ class RemitBench:
         self.store, self.catalog, self.blobs, self.bus = bench.store, bench.catalog, bench.blobs, bench.bus
         self.clock, self.ids = bench.clock, bench.ids
         self.prices = PriceTable(parse_overrides(PRICES), clock=bench.clock)
-        self.verifiers = Verifiers(
-            {
-                "command": commands or CommandVerifier(bench.sandboxes, bench.kept, bench.ids),
-                "rubric": RubricVerifier(bench.gateway, bench.blobs),
-            }
-        )
+        self.verifiers_by_type: dict[str, Verifier] = {
+            "command": commands or CommandVerifier(bench.sandboxes, bench.kept, bench.ids),
+            "rubric": RubricVerifier(bench.gateway, bench.blobs),
+        }
+        self.verifiers = Verifiers(self.verifiers_by_type)
         self.agents = Agents(bench.catalog, bench.clock, bench.ids, HARNESSES, web_offer(web))
         self.environments = Environments(bench.catalog, bench.clock, bench.ids)
         router = Router({"scripted": bench.scripted}, aliases={})
@@ -99,10 +101,28 @@ class RemitBench:
             kind, store=bench.store, bus=bench.bus, dispatcher=bench.hints, clock=bench.clock, ids=bench.ids
         )
 
+    def sending(
+        self, store: SessionStore | None = None, verifiers: Mapping[str, Verifier] | None = None
+    ) -> Sending:
+        """How input gets into sessions."""
+        bench, store = self.sessions, store or self.store
+        return Sending(
+            Folds(SESSION, store),
+            store=store,
+            bus=bench.bus,
+            dispatcher=bench.hints,
+            blobs=bench.kept,
+            files=bench.files,
+            verifiers=self.verifiers_by_type if verifiers is None else verifiers,
+            clock=bench.clock,
+            ids=bench.ids,
+        )
+
     def worker(self, name: str = "worker_1", store: SessionStore | None = None) -> Worker:
         """A worker for sessions and remits."""
         bench, store = self.sessions, store or self.store
         session_handler = bench.session_handler(store, self.verifiers, agent_tools(web=self.web))
+        sending = self.sending(store)
         remit_handler = RemitHandler(
             store=store,
             blobs=bench.kept,
@@ -117,9 +137,11 @@ class RemitBench:
                 blobs=bench.kept,
                 agents=self.agents,
                 environments=self.environments,
+                sending=sending,
                 clock=bench.clock,
                 ids=bench.ids,
             ),
+            sending=sending,
             clock=bench.clock,
             ids=bench.ids,
         )

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remit.app.domain import build_domain
 from remit.app.kinds import stream_kinds
 from remit.client.asgi import StreamingASGITransport
 from remit.clock import rfc3339
@@ -23,7 +24,7 @@ from remit.remits.events import RemitPaused
 from remit.server.app import create_app
 from remit.server.attendance import ABSENCE_SECONDS, ACTOR, LOOK_SECONDS, Attendance
 from remit.server.remit_routes import remit_routes
-from remit.server.services import Services
+from remit.server.services import services_of
 from remit.streams.reading import read_rows
 from remit.testing.clock import FakeClock
 from remit.values import Append, KeyRow
@@ -51,7 +52,7 @@ class World:
         self.bench = RemitBench(folder, scripts={"free": script(say("Done."))}, clock=self.clock)
         self.folder = folder / "attended"
         bench = self.bench
-        self.services = Services(
+        domain = build_domain(
             clock=bench.clock,
             ids=bench.ids,
             sessions=bench.store,
@@ -63,6 +64,7 @@ class World:
             verifiers={},
             kinds=stream_kinds(bench.prices),
         )
+        self.services = services_of(domain)
         self.attendance = Attendance(self.services, self.folder)
         self._task = asyncio.ensure_future(self.attendance.run())
 

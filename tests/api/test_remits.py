@@ -17,13 +17,14 @@ import msgspec
 import pytest
 
 from api.answers import CheckedAnswers
+from remit.app.domain import build_domain
 from remit.app.kinds import stream_kinds
 from remit.client.asgi import StreamingASGITransport
 from remit.gateway.routing import Router
 from remit.server.app import create_app
 from remit.server.doctor import DoctorRoutes, no_local_servers
 from remit.server.remit_routes import remit_routes
-from remit.server.services import Services
+from remit.server.services import Services, services_of
 from remit.values import KeyRow, Page, Principal, StreamFilter
 from remit_bench import RemitBench, tar_of
 from session_bench import PRINCIPAL, say, script, use
@@ -81,7 +82,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
                 created_at_us=0,
             )
         )
-    services = Services(
+    domain = build_domain(
         clock=bench.clock,
         ids=bench.ids,
         sessions=bench.store,
@@ -90,9 +91,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         bus=bench.bus,
         dispatcher=bench.sessions.hints,
         prices=bench.prices,
-        verifiers=bench.verifiers,
+        verifiers=bench.verifiers_by_type,
         kinds=stream_kinds(bench.prices),
     )
+    services = services_of(domain)
     routes = remit_routes(
         services,
         router=Router({"scripted": bench.sessions.scripted}, aliases={}),

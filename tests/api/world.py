@@ -15,6 +15,7 @@ from anthropic import AsyncAnthropic
 
 from api.answers import CheckedAnswers
 from chosen_stores import ChosenStores
+from remit.app.domain import build_domain
 from remit.app.kinds import KINDS, stream_kinds
 from remit.blobs.directory import DirectoryBlobStore
 from remit.bus.memory import MemoryBus
@@ -25,7 +26,7 @@ from remit.ledger.prices import PriceTable
 from remit.resources.blob_owners import BlobOwners
 from remit.resources.kept_blobs import KeptBlobs
 from remit.server.app import App, create_app
-from remit.server.services import Services
+from remit.server.services import Services, services_of
 from remit.session.events import consumed
 from remit.session.folding import fold
 from remit.session.state import SessionState
@@ -206,7 +207,7 @@ async def make_world(
     sessions, catalog = stores or (MemorySessionStore(clock), MemoryCatalog(clock))
     dispatcher = HintList()
     blobs = DirectoryBlobStore(folder / "blobs", clock)
-    services = Services(
+    domain = build_domain(
         clock=clock,
         ids=Ids(clock),
         sessions=sessions,
@@ -218,6 +219,7 @@ async def make_world(
         kinds=stream_kinds(PriceTable({}, clock=clock)),
         verifiers={"command": WillingVerifier("command"), "rubric": WillingVerifier("rubric")},
     )
+    services = services_of(domain)
     for key, number in ((KEY_ONE, "one"), (KEY_TWO, "two")):
         await catalog.put_key(
             KeyRow(

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from api.whole import whole_platform
 from remit.app.parts import MoreStreams
+from remit.domain import Domain
 from remit.schema.streams import StreamNames
-from remit.server.services import Services
 from remit.streams.kinds import StreamKind
 from remit.streams.rows import PrivateRow, PublicRow, RowTypes
 from remit.streams.streams import Change, Streams
@@ -92,17 +92,17 @@ class CountdownHandler:
 
     kind = COUNTDOWN.name
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, domain: Domain) -> None:
+        self._domain = domain
 
     async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
-        services = self._services
+        domain = self._domain
         writer = StreamWriter(
             COUNTDOWN,
-            store=services.sessions,
-            bus=services.bus,
-            clock=services.clock,
-            ids=services.ids,
+            store=domain.sessions,
+            bus=domain.bus,
+            clock=domain.clock,
+            ids=domain.ids,
             lease=lease,
             is_fenced=is_fenced,
         )
