@@ -27,7 +27,7 @@ from remit.testing.verifier_suite import (
 )
 from remit.values import Pending, Verdict, VerifyRequest
 from remit.verifiers.command import CommandVerifier
-from waiting_verifier import CheckRuns, CheckRunVerifier
+from support.waiting_verifier import CheckRuns, CheckRunVerifier
 
 pytestmark = pytest.mark.anyio
 

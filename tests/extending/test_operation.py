@@ -15,7 +15,7 @@ import pytest
 from anyio import to_thread
 from starlette.types import ASGIApp
 
-from api.world import World, make_world
+from api.world import World, open_world
 from remit import AsyncClient, Client
 from remit.client.asgi import StreamingASGITransport
 from remit.client.calls import Blocking, InLoop, Resource, call_one, items
@@ -24,17 +24,17 @@ from remit.schema.lists import ListOf, Paging
 from remit.schema.operation import NoQuery, Operation
 from remit.schema.wire import Params
 from remit.server.app import create_app
-from remit.server.auth import hash_key
 from remit.server.openapi import openapi_document
 from remit.server.routes import Call, handles
-from remit.values import KeyRow
+from remit.testing.platform import OPERATOR, GivenKey
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> World:
-    return await make_world(tmp_path)
+async def world(tmp_path: Path) -> AsyncGenerator[World, None]:
+    async with open_world(tmp_path) as world:
+        yield world
 
 
 # ------------------------------------------------------------------------------- one file: what is on the wire
@@ -157,18 +157,8 @@ async def said(answer: httpx2.Response) -> tuple[int, str]:
 
 
 async def test_its_scope_and_its_gate_are_those_of_any_operation(world: World) -> None:
-    for name, scopes in (("read", ("read",)), ("operator", ("*", "operator"))):
-        await world.services.catalog.put_key(
-            KeyRow(
-                id=f"apikey_{name}",
-                sha256=hash_key(f"rk_{name}"),
-                kind="api_key",
-                name=name,
-                scopes=scopes,
-                workspace_id="wrkspc_one",
-                created_at_us=1,
-            )
-        )
+    for key in (GivenKey(name="read", scopes=("read",)), OPERATOR):
+        await world.services.catalog.put_key(key.row())
     app = create_app(world.services, BellRoutes())
     async with http_of(app, "rk_read") as reader, http_of(app, "rk_operator") as operator:
         assert (await reader.get("/v1/bells")).status_code == 200

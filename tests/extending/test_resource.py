@@ -16,7 +16,6 @@ from starlette.types import ASGIApp
 
 from api.whole import whole_platform
 from remit.catalog.resources import ResourceKind, Resources, Stored
-from remit.client.asgi import StreamingASGITransport
 from remit.schema.lists import ListOf, PagingByTime
 from remit.schema.operation import NoQuery, Operation
 from remit.schema.wire import Params
@@ -135,12 +134,9 @@ def to_wire(term: Stored[TermConfig]) -> Term:
 
 
 async def test_a_resource_from_outside_is_served_like_those_inside(tmp_path: Path) -> None:
-    async with whole_platform(tmp_path, more_routes=(TermRoutes,)) as platform:
-        headers = {"authorization": "Bearer rk_one"}
-        transport = StreamingASGITransport(platform.asgi)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://remit", headers=headers) as http:
-            with anyio.fail_after(30):
-                await _use(http)
+    async with whole_platform(tmp_path, more_routes=(TermRoutes,)) as here, here.http() as http:
+        with anyio.fail_after(30):
+            await _use(http)
 
 
 async def _use(http: httpx2.AsyncClient) -> None:

@@ -11,11 +11,11 @@ import anyio
 import pytest
 
 from api.running import open_session, running, script, send, until_idle
-from chosen_stores import ChosenStores
 from remit.interfaces import SessionStore
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.store_suite import run_store_suite
+from support.chosen_stores import ChosenStores
 
 pytestmark = pytest.mark.anyio
 

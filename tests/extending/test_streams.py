@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
 import anyio
-import httpx2
 import pytest
 from msgspec.structs import replace
 
@@ -119,7 +117,10 @@ class CountdownHandler:
 
 async def test_a_kind_from_outside_is_carried_on_and_shown_like_every_other(tmp_path: Path) -> None:
     more = MoreStreams(kind=COUNTDOWN, handler=CountdownHandler)
-    async with whole_platform(tmp_path, more_streams=(more,)) as platform:
+    async with (
+        whole_platform(tmp_path, more_streams=(more,), is_at_work=False) as platform,
+        platform.http() as client,
+    ):
         countdowns: Streams[CountdownState] = platform.services.streams["countdown"]
 
         async def skip(state: CountdownState) -> Change | None:
@@ -129,29 +130,23 @@ async def test_a_kind_from_outside_is_carried_on_and_shown_like_every_other(tmp_
         appended = await countdowns.change(ONE, "cntd_1", skip)
         assert appended is not None
         assert appended.rows[0].schema_version == 2
-        transport = httpx2.ASGITransport(app=platform.asgi)
-        headers = {"x-api-key": "rk_one"}
-        async with httpx2.AsyncClient(transport=transport, base_url="http://r", headers=headers) as client:
-            shown = (await client.get("/v1/countdowns/cntd_1")).json()
-            assert (shown["type"], shown["status"]) == ("countdown", "at 2")
-            why = (await client.get("/v1/countdowns/cntd_1/why")).json()
-            assert (why["kind"], why["waits_for"]) == ("countdown", "worker")
-            working = asyncio.ensure_future(platform.worker.run())
-            after = appended.rows[0].event_id
+        shown = (await client.get("/v1/countdowns/cntd_1")).json()
+        assert (shown["type"], shown["status"]) == ("countdown", "at 2")
+        why = (await client.get("/v1/countdowns/cntd_1/why")).json()
+        assert (why["kind"], why["waits_for"]) == ("countdown", "worker")
+        after = appended.rows[0].event_id
+        async with platform.working():
             with anyio.fail_after(10):
                 text = (await client.get(f"/v1/countdowns/cntd_1/events/stream?after={after}")).text
-            working.cancel()
-            assert text.count("event: countdown.ticked") == 2
-            assert text.rstrip().rpartition("event: ")[2].startswith("countdown.over")
-            events = (await client.get("/v1/countdowns/cntd_1/events")).json()["data"]
-            assert [event["type"] for event in events] == [
-                "countdown.begun",
-                *["countdown.ticked"] * 2,
-                "countdown.over",
-            ]
-            assert (await client.get("/v1/countdowns/cntd_1/check")).json()["violations"] == []
-            assert (
-                (await client.get("/v1/countdowns/cntd_2"))
-                .json()["error"]["message"]
-                .startswith("No countdown")
-            )
+        assert text.count("event: countdown.ticked") == 2
+        assert text.rstrip().rpartition("event: ")[2].startswith("countdown.over")
+        events = (await client.get("/v1/countdowns/cntd_1/events")).json()["data"]
+        assert [event["type"] for event in events] == [
+            "countdown.begun",
+            *["countdown.ticked"] * 2,
+            "countdown.over",
+        ]
+        assert (await client.get("/v1/countdowns/cntd_1/check")).json()["violations"] == []
+        assert (
+            (await client.get("/v1/countdowns/cntd_2")).json()["error"]["message"].startswith("No countdown")
+        )

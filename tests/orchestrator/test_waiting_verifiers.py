@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import anyio
 import pytest
 
-from remit.orchestrator.worker import Worker
+from remit.clock import SystemClock
 from remit.resources import session_changes
 from remit.resources.session_wire import to_wire
 from remit.session.state import SessionState
 from remit.session.why import explain_session
 from remit.streams.reading import read_rows
 from remit.streams.waiting import Why
-from remit.toolsets.agent import agent_tools
 from remit.values import JsonObject, OpenAccount, StreamHead
-from remit.verifiers.composition import Verifiers
-from remit.verifiers.rubric import RubricVerifier
-from session_bench import PRINCIPAL, TIMEOUT_SECONDS, SessionBench, at_work, say, script, use
-from waiting_verifier import CheckRuns, CheckRunVerifier
+from support.session_bench import PRINCIPAL, TIMEOUT_SECONDS, SessionBench, say, script, use
+from support.waiting_verifier import CheckRuns, CheckRunVerifier
 
 pytestmark = pytest.mark.anyio
 
@@ -46,16 +42,11 @@ class Bench:
     """Sessions whose commands are checks of a service."""
 
     def __init__(self, folder: Path) -> None:
-        self.sessions = SessionBench(folder=folder, scripts=SCRIPTS)
+        clock = SystemClock()
         self.runs = CheckRuns()
-        self.wait_seconds = 60.0
-
-    def running(self, name: str = "worker_1") -> AbstractAsyncContextManager[Worker]:
-        bench = self.sessions
-        checks = CheckRunVerifier(self.runs, bench.clock, wait_seconds=self.wait_seconds)
-        verifiers = Verifiers({"command": checks, "rubric": RubricVerifier(bench.gateway, bench.blobs)})
-        handler = bench.session_handler(bench.store, verifiers, agent_tools())
-        return at_work(bench.worker_for([handler], name=name))
+        self.checks = CheckRunVerifier(self.runs, clock)
+        self.sessions = SessionBench(folder, scripts=SCRIPTS, clock=clock, verifiers=[self.checks])
+        self.running = self.sessions.running
 
     async def start(self, *checks: str, count: int = 1, **fields: object) -> str:
         """A session whose verifiers wait; returns its id once nobody works on it."""
@@ -115,7 +106,7 @@ async def test_a_wait_is_a_row_with_a_time_and_everybody_is_told_what_it_is_for(
 
 
 async def test_they_are_asked_again_at_that_time_about_the_same_and_the_turn_ends(bench: Bench) -> None:
-    bench.wait_seconds = 1.0
+    bench.checks.wait_seconds = 1.0
     async with bench.running():
         session_id = await bench.start("ci")
         await bench.rests(session_id, count=2)
@@ -134,14 +125,14 @@ async def test_they_are_asked_again_at_that_time_about_the_same_and_the_turn_end
 
 
 async def test_who_takes_over_while_they_wait_asks_the_same_question(bench: Bench) -> None:
-    bench.wait_seconds = 1.0
+    bench.checks.wait_seconds = 1.0
     async with bench.running():
         session_id = await bench.start("ci")
     for number in (2, 3):
         await bench.sessions.store.raise_epochs()
         if number == 3:
             bench.runs.done["ci"] = True
-        async with bench.running(f"worker_{number}"):
+        async with bench.running():
             if number == 2:
                 await bench.rests(session_id, count=2)
             else:
@@ -153,7 +144,7 @@ async def test_who_takes_over_while_they_wait_asks_the_same_question(bench: Benc
 
 async def test_what_has_answered_is_not_asked_again_and_what_fails_ends_the_wait(bench: Bench) -> None:
     bench.runs.done["lint"] = True
-    bench.wait_seconds = 1.0
+    bench.checks.wait_seconds = 1.0
     async with bench.running():
         session_id = await bench.start("lint", "ci", "merge")
         bench.runs.done["ci"] = False
@@ -195,7 +186,7 @@ async def test_a_message_sends_the_agent_on_and_another_tree_is_another_question
 
 
 async def test_a_budget_that_ends_after_a_wait_stops_the_session_as_ever(bench: Bench) -> None:
-    bench.wait_seconds = 1.0
+    bench.checks.wait_seconds = 1.0
     caps = (
         OpenAccount(unit="nano_usd", purpose="work"),
         OpenAccount(unit="tokens", purpose="work"),

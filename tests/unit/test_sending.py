@@ -15,15 +15,15 @@ from remit.remits.steps import ReopenOutcome
 from remit.remits.working_session import SessionInput
 from remit.resources import sending as sending_module
 from remit.resources.inbound import PENDING_EVENTS_MAX
-from remit.resources.sending import Judged, receipts
+from remit.resources.sending import Judged, Sending, receipts
 from remit.schema.blocks import TextBlock
 from remit.schema.events import UserDefineOutcome, UserMessage
 from remit.schema.verifiers import CommandVerifier
 from remit.session import events, rows
 from remit.streams.reading import read_rows
 from remit.values import Append, JsonObject
-from remit_bench import RemitBench
-from session_bench import AGENT, PRINCIPAL, say, script, use
+from support.remit_bench import RemitBench
+from support.session_bench import AGENT, PRINCIPAL, say, script, use
 
 pytestmark = pytest.mark.anyio
 
@@ -99,7 +99,7 @@ async def test_what_a_remit_says_is_refused_when_its_session_has_no_room_and_sai
     assert created is not None
     step = ReopenOutcome(resume_id=resume_id, max_iterations=2)
     with pytest.raises(RateLimited, match="events waiting"):
-        await SessionInput(bench.sending(), bench.store).reopen(PRINCIPAL, session_id, step, created)
+        await SessionInput(bench.services.sending, bench.store).reopen(PRINCIPAL, session_id, step, created)
     assert await read_rows(bench.store, PRINCIPAL, session_id) == before
     async with bench.running():
         state = await bench.ended(remit_id)
@@ -110,17 +110,17 @@ async def test_what_a_remit_says_is_refused_when_its_session_has_no_room_and_sai
 
 async def test_an_outcome_is_not_given_to_a_session_that_somebody_gave_another(bench: RemitBench) -> None:
     remit_id, session_id = await interrupted(bench)
-    await bench.sending().send(PRINCIPAL, session_id, [OUTCOME])
+    await bench.services.sending.send(PRINCIPAL, session_id, [OUTCOME])
     created = (await bench.state(remit_id)).created
     assert created is not None
     step = ReopenOutcome(resume_id="revt_1", max_iterations=2)
     with pytest.raises(WrongState, match="still working on an outcome"):
-        await SessionInput(bench.sending(), bench.store).reopen(PRINCIPAL, session_id, step, created)
+        await SessionInput(bench.services.sending, bench.store).reopen(PRINCIPAL, session_id, step, created)
 
 
 async def test_what_is_said_again_by_the_same_command_stands_as_it_was_first_said(bench: RemitBench) -> None:
     session_id = await bench.sessions.create()
-    sending = bench.sending()
+    sending = bench.services.sending
     first = await sending.send(PRINCIPAL, session_id, [OUTCOME], command_id="revt_7")
     other = UserDefineOutcome(
         description="Answer", verifiers=[CommandVerifier(command="true")], max_iterations=1
@@ -134,7 +134,7 @@ async def test_what_is_said_again_by_the_same_command_stands_as_it_was_first_sai
 
 async def test_a_key_that_was_used_for_other_events_is_a_conflict(bench: RemitBench) -> None:
     session_id = await bench.sessions.create()
-    sending = bench.sending()
+    sending = bench.services.sending
     first = await sending.send(PRINCIPAL, session_id, [HELLO], key="once")
     assert await sending.send(PRINCIPAL, session_id, [HELLO], key="once") == first
     with pytest.raises(Conflict):
@@ -143,7 +143,7 @@ async def test_a_key_that_was_used_for_other_events_is_a_conflict(bench: RemitBe
 
 async def test_what_was_decided_on_an_older_log_is_not_put_in(bench: RemitBench) -> None:
     session_id = await bench.sessions.create()
-    sending = bench.sending()
+    sending = bench.services.sending
     seen = (await bench.store.head(PRINCIPAL, session_id)).seq
     sent = await sending.send(PRINCIPAL, session_id, [HELLO], if_seq=seen)
     with pytest.raises(SequenceConflict, match=f"at row {sent.seq}"):
@@ -153,7 +153,18 @@ async def test_what_was_decided_on_an_older_log_is_not_put_in(bench: RemitBench)
 
 async def test_the_first_events_of_a_session_pass_the_same_looks(bench: RemitBench) -> None:
     """Sessions of routes, deployments and remits are prepared here."""
-    sending = bench.sending(verifiers={})
+    parts = bench.services
+    sending = Sending(
+        parts.states,
+        store=parts.sessions,
+        bus=parts.bus,
+        dispatcher=parts.dispatcher,
+        blobs=parts.blobs,
+        files=parts.files,
+        verifiers={},
+        clock=parts.clock,
+        ids=parts.ids,
+    )
     with pytest.raises(VerifierUnavailable, match="no verifier of type 'command'"):
         await sending.prepare(PRINCIPAL, [OUTCOME], Judged(agent=AGENT), field="initial_events")
 
@@ -161,7 +172,7 @@ async def test_the_first_events_of_a_session_pass_the_same_looks(bench: RemitBen
 async def test_an_interrupt_has_always_room_and_an_ended_session_needs_none(bench: RemitBench) -> None:
     session_id = await bench.sessions.create()
     await fill(bench, session_id)
-    sending = bench.sending()
+    sending = bench.services.sending
     for _ in range(2):
         await sending.interrupt(PRINCIPAL, session_id, "sevt_1")
     state = await bench.sessions.state(session_id)

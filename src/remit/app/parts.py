@@ -10,7 +10,6 @@ from opentelemetry.trace import Tracer
 
 from remit.clock import Clock
 from remit.config import Settings
-from remit.domain import Domain
 from remit.gateway.course import RetrySettings
 from remit.harness.loop import BuiltInLoop
 from remit.ids import Ids
@@ -39,7 +38,7 @@ class MoreStreams:
     """A kind of stream from outside: what it is, and who carries it on."""
 
     kind: StreamKind[Any]  # Any: of every state
-    handler: Callable[[Domain], StreamHandler]
+    handler: Callable[[Services], StreamHandler]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +62,7 @@ class Parts:
     tools: Sequence[ToolSource] = ()
     """Beside those that every platform has."""
     verifiers: Sequence[Verifier] = ()
-    """Beside those that every platform has; one of the same type is in its place."""
+    """Beside those that every platform has; instead of one of them where the type is the same."""
     retries: RetrySettings = field(default_factory=RetrySettings)
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS
     metrics: Metrics = field(default_factory=Metrics)

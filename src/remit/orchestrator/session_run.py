@@ -12,6 +12,7 @@ from typing import Any, assert_never
 import structlog
 from msgspec.structs import replace
 
+from remit.clock import is_wait_over
 from remit.errors import (
     HoldRefused,
     LeaseLost,
@@ -162,8 +163,9 @@ class SessionRun:
         match next_move(self._state):
             case Rest():
                 return True
-            case AwaitVerifiers(until_us=until_us):
-                return until_us > self._writer.clock.now_us()
+            case AwaitVerifiers(since_us=since_us, until_us=until_us):
+                now_us = self._writer.clock.now_us()
+                return not is_wait_over(since_us=since_us, until_us=until_us, now_us=now_us)
             case _:
                 return False
 

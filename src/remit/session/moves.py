@@ -39,6 +39,7 @@ class CarryOn(Value, frozen=True, kw_only=True):
 class AwaitVerifiers(Value, frozen=True, kw_only=True):
     """Verifiers wait for something elsewhere: ask them again then, and do nothing before."""
 
+    since_us: int
     until_us: int
 
 
@@ -73,7 +74,7 @@ def _move_in_turn(state: SessionState) -> CarryOn | AwaitVerifiers:
     waiting = state.outcome.waiting if state.outcome is not None else None
     if waiting is None or state.needs_model or input_on_the_way(state):
         return CarryOn()
-    return AwaitVerifiers(until_us=waiting.wake_at_us)
+    return AwaitVerifiers(since_us=waiting.asked_at_us, until_us=waiting.wake_at_us)
 
 
 def next_input(state: SessionState) -> tuple[str, ...]:

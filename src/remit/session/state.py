@@ -70,6 +70,8 @@ class Waiting:
     outputs_digest: str | None
     waits_for: str
     since_us: int
+    asked_at_us: int
+    """When they last said so, by the store's clock."""
     wake_at_us: int
     verdicts: list[JsonObject | None]
     """For each verifier what it has said; None: it waits, or has not been asked."""

@@ -242,6 +242,7 @@ def verifiers_wait(state: SessionState, row: EventRow, body: turn_rows.OutcomePe
         outputs_digest=body.outputs_digest,
         waits_for=body.waits_for,
         since_us=before.since_us if before is not None else row.created_at_us,
+        asked_at_us=row.created_at_us,
         wake_at_us=body.wake_at_us,
         verdicts=[new or old for new, old in zip_longest(body.verdicts, known)],
     )
