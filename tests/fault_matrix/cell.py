@@ -89,6 +89,7 @@ async def _carry_out(cell: Cell, result: Result, folder: Path, bug: StoreMaker) 
     clock = WorldClock()
     world = World(folder, await Stores.open(cell.store, folder, clock), clock, story.script, cell.seed)
     world.has_surviving_sandboxes = story.has_surviving_sandboxes
+    world.has_check_runs = story.has_check_runs
     try:
         await world.open()
         person = Person()

@@ -8,11 +8,13 @@ from functools import cached_property, partial
 
 from starlette.types import ASGIApp
 
+from remit.app.domain import build_domain
 from remit.app.kinds import stream_kinds
 from remit.app.mcp import mcp_servers
 from remit.app.parts import Parts
 from remit.app.web import web_tools
 from remit.deployments.handler import DeploymentHandler
+from remit.domain import Domain
 from remit.egress.operator_credentials import OperatorCredentials
 from remit.gateway.caps import Caps
 from remit.gateway.direct_calls import DirectCalls
@@ -58,7 +60,7 @@ from remit.server.models import ModelList, ModelRoutes
 from remit.server.preview import PreviewRoutes, Previews
 from remit.server.reconcile import ReconcileRoutes
 from remit.server.remit_routes import remit_routes
-from remit.server.services import ServerSettings, Services
+from remit.server.services import ServerSettings, Services, services_of
 from remit.server.stop import StopRoutes
 from remit.streams.kinds import StreamKinds
 from remit.telemetry.edge import ObservedEdge
@@ -173,7 +175,13 @@ class _Wiring:
     def services(self) -> Services:
         """What the routes act through."""
         settings = self._settings
-        return Services(
+        gates = AdmissionSettings(requests_max=settings.requests_max, readers_max=settings.readers_max)
+        return services_of(self.domain, ServerSettings(admission=gates))
+
+    @cached_property
+    def domain(self) -> Domain:
+        """The rules, on the adapters."""
+        return build_domain(
             clock=self._clock,
             ids=self._ids,
             sessions=self._sessions,
@@ -184,15 +192,10 @@ class _Wiring:
             prices=self._parts.prices,
             verifiers=self._observed_verifiers,
             kinds=self.kinds,
-            settings=ServerSettings(
-                harnesses={one.name: one.version for one in self._parts.harnesses},
-                default_networking=settings.default_networking,
-                web=web_offer(self._web),
-                find_missing_packages=missing_packages,
-                admission=AdmissionSettings(
-                    requests_max=settings.requests_max, readers_max=settings.readers_max
-                ),
-            ),
+            harnesses={one.name: one.version for one in self._parts.harnesses},
+            default_networking=self._settings.default_networking,
+            web=web_offer(self._web),
+            find_missing_packages=missing_packages,
         )
 
     @cached_property
@@ -240,7 +243,7 @@ class _Wiring:
                     caps=self._caps,
                     owns_store=not self._parts.is_shared,
                 ),
-                *(more.handler(self.services) for more in self._parts.more_streams),
+                *(more.handler(self.domain) for more in self._parts.more_streams),
             ],
         )
 
@@ -261,7 +264,7 @@ class _Wiring:
                 blobs=self._blobs,
                 heartbeat_seconds=self._parts.evaluation_heartbeat_seconds,
             ),
-            removal=self.services.removal,
+            removal=self.domain.removal,
             reader_wait_seconds=self._settings.reader_wait_seconds,
             watch=watch_turns(self._tracer),
             is_resting=lambda: self._hints.is_resting,
@@ -292,24 +295,26 @@ class _Wiring:
             sessions=SessionOpener(
                 store=self._sessions,
                 blobs=self._blobs,
-                agents=self.services.agents,
-                environments=self.services.environments,
+                agents=self.domain.agents,
+                environments=self.domain.environments,
+                sending=self.domain.sending,
                 clock=self._clock,
                 ids=self._ids,
             ),
+            sending=self.domain.sending,
             clock=self._clock,
             ids=self._ids,
             is_resting=lambda: self._hints.is_resting,
         )
 
     def _deployment_handler(self) -> DeploymentHandler:
-        services = self.services
+        domain = self.domain
         return DeploymentHandler(
             store=self._sessions,
             bus=self._bus,
-            opening=services.opening,
-            agents=services.agents,
-            runs=services.deployments.runs,
+            opening=domain.opening,
+            agents=domain.agents,
+            runs=domain.deployments.runs,
             clock=self._clock,
             ids=self._ids,
             is_resting=lambda: self._hints.is_resting,
@@ -322,7 +327,7 @@ class _Wiring:
         collectors: list[Collector] = [
             ExpiredFiles(catalog, blobs, clock),
             OldInputs(catalog, blobs, clock),
-            OrphanedFiles(catalog, self.services.files, clock, self._owners.is_there),
+            OrphanedFiles(catalog, self.domain.files, clock, self._owners.is_there),
             self._layers,
             blobs,
         ]
@@ -389,7 +394,7 @@ class _Wiring:
     def held(self) -> HeldSandboxes:
         """The sandboxes of sessions."""
         return HeldSandboxes(
-            memory=self.services.memory_stores,
+            memory=self.domain.memory_stores,
             provider=self._parts.sandboxes,
             blobs=self._blobs,
             catalog=self._catalog,

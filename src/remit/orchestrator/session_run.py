@@ -12,6 +12,7 @@ from typing import Any, assert_never
 import structlog
 from msgspec.structs import replace
 
+from remit.clock import is_wait_over
 from remit.errors import (
     HoldRefused,
     LeaseLost,
@@ -41,6 +42,7 @@ from remit.resources.session_kind import SessionWriter, summarize
 from remit.session import events
 from remit.session.events import of_thread
 from remit.session.moves import (
+    AwaitVerifiers,
     CarryOn,
     Rest,
     StartTurn,
@@ -154,8 +156,18 @@ class SessionRun:
             await self._until_settled_or_news()
             await self._writer.flush()
             await self._writer.catch_up()
-            if self._snapshots.is_settled and next_move(self._state) == Rest():
+            if self._snapshots.is_settled and self._is_at_rest():
                 return self._state.seq
+
+    def _is_at_rest(self) -> bool:
+        match next_move(self._state):
+            case Rest():
+                return True
+            case AwaitVerifiers(since_us=since_us, until_us=until_us):
+                now_us = self._writer.clock.now_us()
+                return not is_wait_over(since_us=since_us, until_us=until_us, now_us=now_us)
+            case _:
+                return False
 
     async def _until_settled_or_news(self) -> None:
         """A snapshot under way keeps the lease, and no turn waiting."""
@@ -178,7 +190,9 @@ class SessionRun:
             await self._writer.catch_up()
             self._interrupt_came.clear()
             move = next_move(self._state)
-            if isinstance(move, StartTurn | CarryOn) and self._is_resting():
+            if self._is_at_rest():
+                return
+            if isinstance(move, StartTurn | CarryOn | AwaitVerifiers) and self._is_resting():
                 raise ComingToRest
             match move:
                 case Rest():
@@ -193,7 +207,9 @@ class SessionRun:
                 case StopTurn(event_ids=ids):
                     await self._stop_turn(ids)
                 case CarryOn():
-                    await self._until_interrupted(self._carry_on())
+                    await self._until_interrupted(self._carry_on(self._work))
+                case AwaitVerifiers():
+                    await self._until_interrupted(self._carry_on(self._ask_again))
                 case _:
                     assert_never(move)
 
@@ -215,13 +231,21 @@ class SessionRun:
         unsaid = self._sandboxes.unsaid(writer)
         await writer.buffer(*unsaid, *running, *consume(writer, event_ids), summary=self._summary("running"))
 
-    async def _carry_on(self) -> None:
+    async def _work(self) -> None:
         """Let the harness work, then decide what its end means."""
+        await self._turn.open_tools()
+        await self._describe_environment()
+        end = await self._harness.run(self._turn)
+        await self._after_harness(end)
+
+    async def _ask_again(self) -> None:
+        """What the verifiers waited for may be there."""
+        await self._evaluation.run(self._writer)
+
+    async def _carry_on(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Go on with the turn; what stops it is said."""
         try:
-            await self._turn.open_tools()
-            await self._describe_environment()
-            end = await self._harness.run(self._turn)
-            await self._after_harness(end)
+            await work()
         except HoldRefused as error:
             await self._writer.append(ModelRefused(message=error.message))
             await self._go_idle({"type": "budget_reached"})
@@ -370,7 +394,7 @@ class SessionRun:
     async def _look_for_input(self) -> None:
         """The bus may lose things, the log does not."""
         while True:
-            await asyncio.sleep(INPUT_POLL_SECONDS)
+            await self._writer.clock.sleep(INPUT_POLL_SECONDS)
             await self._look()
 
     async def _look(self) -> None:
@@ -422,15 +446,18 @@ class SessionRun:
 
     async def _release_if_idle(self) -> None:
         due = self._sandboxes.idle_at(self._writer.stream_id)
-        if due is not None and self._state.status != "running" and self._writer.clock.monotonic() >= due:
+        if due is not None and self._is_at_rest() and self._writer.clock.monotonic() >= due:
             await self._sandboxes.release(self._writer)
 
     def _next_wake_us(self) -> int | None:
-        due = self._sandboxes.idle_at(self._writer.stream_id)
-        if due is None:
-            return None
-        clock = self._writer.clock
-        return clock.now_us() + int(max(0.0, due - clock.monotonic()) * 1_000_000) + 1
+        """When its sandbox is put away, or its verifiers are asked again."""
+        wakes: list[int] = []
+        clock, move = self._writer.clock, next_move(self._state)
+        if isinstance(move, AwaitVerifiers):
+            wakes.append(move.until_us)
+        if (due := self._sandboxes.idle_at(self._writer.stream_id)) is not None:
+            wakes.append(clock.now_us() + int(max(0.0, due - clock.monotonic()) * 1_000_000) + 1)
+        return min(wakes, default=None)
 
     def _summary(self, status: str) -> StreamSummary:
         return replace(summarize(self._state), status=status)

@@ -9,8 +9,8 @@ import msgspec
 
 from remit.clock import rfc3339
 from remit.ids import Ids
+from remit.resources.sending import receipts
 from remit.schema.resources import SessionMemoryStore
-from remit.session.events import received
 from remit.session.rows import SessionCreated
 from remit.values import Append, Effect, JsonObject, JsonValue, NewStream, StreamSummary
 
@@ -41,7 +41,7 @@ def new_session(
     """The stream and its first append, for `SessionStore.create_stream`; nothing is done yet.
 
     `agent` is a snapshot (`resources.agents.snapshot`), `events` are inputs with their ids
-    (`resources.inbound.stored_events`), `effects` open the accounts or bring grants, `input` is
+    (`resources.sending.Sending.prepare`), `effects` open the accounts or bring grants, `input` is
     `{"tree_digest", "mounts"}`, `paid_by` is the key whose caps bind it, `deployment_id` lists it and is told nothing, `resources` are copies of files (`resources.session_resources`), `memory_stores` are attached
     ones (`resources.session_memory`), and `files` those that messages name (`resources.message_files`). With events the session is due at once. Creating it twice with one id is harmless.
     """
@@ -67,13 +67,12 @@ def new_session(
         memory_stores=msgspec.to_builtins(memory_stores),
         files=dict(files or {}),
     )
-    receipts = tuple(received(event, key=str(event["id"]), batch=str(events[0]["id"])) for event in events)
     stream = NewStream(
         stream_id=session_id,
         kind="session",
         parent_stream_id=parent_stream_id or deployment_id,
         summary=StreamSummary(
-            status="running" if receipts else "idle",
+            status="running" if events else "idle",
             title=title,
             agent_id=str(agent["id"]),
             agent_version=cast("int", agent["version"]),
@@ -82,8 +81,8 @@ def new_session(
     )
     append = Append(
         stream_id=session_id,
-        events=(created.as_row(), *receipts),
+        events=(created.as_row(), *receipts(events)),
         effects=tuple(effects),
-        wake_at_us=now_us if receipts else None,
+        wake_at_us=now_us if events else None,
     )
     return stream, append

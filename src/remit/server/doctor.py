@@ -205,7 +205,7 @@ class DoctorRoutes:
         return Probe(name="models", is_ok=True, detail=detail)
 
     def _probe_web(self) -> Probe:
-        offered = sorted(self._services.settings.web.tools)
+        offered = sorted(self._services.agents.web.tools)
         lacking = [name for name in WEB_TOOLS if name not in offered]
         detail = f"agents have {' and '.join(offered)}" if offered else "agents have none"
         mends = " ".join(f"{name} is not offered. {offer_mend(name)}" for name in lacking)

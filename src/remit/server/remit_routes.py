@@ -42,7 +42,7 @@ def remit_routes(
         blobs=services.blobs,
         agents=services.agents,
         environments=services.environments,
-        harnesses=services.settings.harnesses,
+        harnesses=services.agents.harnesses,
         router=router,
         forecaster=Forecaster(router=router, prices=services.prices, verifiers=verifiers),
         verifiers=verifiers,

@@ -62,6 +62,22 @@ class OpenCall:
 
 
 @dataclass
+class Waiting:
+    """Verifiers of an evaluation wait for something elsewhere, and are asked again about the same tree."""
+
+    verification_id: str
+    tree_digest: str
+    outputs_digest: str | None
+    waits_for: str
+    since_us: int
+    asked_at_us: int
+    """When they last said so, by the store's clock."""
+    wake_at_us: int
+    verdicts: list[JsonObject | None]
+    """For each verifier what it has said; None: it waits, or has not been asked."""
+
+
+@dataclass
 class Outcome:
     """The outcome that is being worked on."""
 
@@ -69,6 +85,9 @@ class Outcome:
     iteration: int = 0
     evaluation_start_id: str | None = None
     """An evaluation has begun and has not ended."""
+    waiting: Waiting | None = None
+    waits: int = 0
+    """How often verifiers began to wait and stopped: what they are asked next is another question."""
 
     @property
     def id(self) -> str:
@@ -242,6 +261,12 @@ class SessionState:
     def is_interrupt_pending(self) -> bool:
         """A person said stop and it has not been carried out."""
         return any(event["type"] == "user.interrupt" for event in self.pending.values())
+
+    def stop_clock(self, at_us: int) -> None:
+        """Count the time at work until then; what follows is none until it runs again."""
+        if self.running_since_us is not None:
+            self.active_us += max(0, at_us - self.running_since_us)
+            self.running_since_us = None
 
     def active_seconds(self, now_us: int | None = None) -> float:
         """How long the session was running, up to `now_us` if it is."""

@@ -16,7 +16,7 @@ from remit.schema.streams import SESSION
 from remit.schema.tool_kinds import CONFIRMATION, answered_use
 from remit.session.folding import fold
 from remit.session.mends import mends
-from remit.session.moves import Rest, next_move
+from remit.session.moves import AwaitVerifiers, Rest, next_move
 from remit.session.signs import PACKAGES, Queued, Signs, read_signs
 from remit.session.state import OpenToolUse, SessionState
 from remit.streams.waiting import Found, Way, Why, attend, lease_sentence
@@ -74,12 +74,16 @@ def _found(
 
 def _found_running(state: SessionState, signs: Signs, head: StreamHead, *, now_us: int) -> Found:
     under_way = _under_way(state, signs, head)
+    move = next_move(state)
+    is_waiting = isinstance(move, AwaitVerifiers) and move.until_us > now_us
     interrupt = f"/v1/sessions/{head.stream_id}/events"
     stop = Way(
         does="Stop the turn; what is under way is cut",
         call=f'POST {interrupt} {{"events":[{{"type":"user.interrupt"}}]}}',
     )
     stopping = ("An interrupt has come and is being carried out.",) if state.is_interrupt_pending else ()
+    if is_waiting and head.owner is None:
+        return msgspec.structs.replace(under_way, ways=(stop,))
     waiting = attend(head, SESSION.path_of(head.stream_id), now_us=now_us)
     if waiting is None:
         return msgspec.structs.replace(
@@ -135,6 +139,16 @@ def _under_way(state: SessionState, signs: Signs, head: StreamHead) -> Found:
             sentences=(
                 f"{_uses_in_words(started)} running since {rfc3339(since_us)}.",
                 "The result goes to the model.",
+            ),
+        )
+    if state.outcome is not None and (waits := state.outcome.waiting) is not None:
+        return Found(
+            waits_for="verification",
+            since_us=waits.since_us,
+            sentences=(
+                f"To judge its outcome (iteration {state.outcome.iteration}) its verifiers have waited since "
+                f"{rfc3339(waits.since_us)} for this: {waits.waits_for}.",
+                f"They are asked again at {rfc3339(waits.wake_at_us)}; until then nothing runs and nothing is spent.",
             ),
         )
     if state.outcome is not None and state.outcome.evaluation_start_id is not None:

@@ -17,6 +17,7 @@ from remit.telemetry.spans import fail, span
 from remit.values import (
     JsonObject,
     JsonValue,
+    Pending,
     Principal,
     Tool,
     ToolContext,
@@ -155,7 +156,7 @@ class ObservedVerifier:
     def is_priced(self, verifier: dict[str, JsonValue]) -> bool:
         return self._verifier.is_priced(verifier)
 
-    async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict:
+    async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict | Pending:
         attributes = {
             "remit.verifier.type": self.type,
             "remit.stream.id": request.stream_id,
@@ -165,10 +166,16 @@ class ObservedVerifier:
         said = "none"
         try:
             with span(self._tracer, f"verify {self.type}", attributes) as made:
-                verdict = await self._verifier.verify(request, recorder)
-                said = "passed" if verdict.passed else "failed"
+                answer = await self._verifier.verify(request, recorder)
+                said = _said(answer)
                 if made is not None:
                     made.set_attribute("remit.verifier.verdict", said)
-                return verdict
+                return answer
         finally:
             self._metrics.verified(self.type, said, self._clock.monotonic() - started_at)
+
+
+def _said(answer: Verdict | Pending) -> str:
+    if isinstance(answer, Pending):
+        return "pending"
+    return "passed" if answer.passed else "failed"

@@ -81,7 +81,7 @@ from remit.values.tools import Permission, Tool
 from remit.values.trees import LeftOut, ReadOnlyTree, Tree, TreeEntry
 from remit.values.turns import ToolContext, ToolResult, ToolUse, TurnEnd, TurnView
 from remit.values.value import JsonObject, JsonValue, Value
-from remit.values.verifying import ConsentReason, Verdict, VerifyRequest
+from remit.values.verifying import ConsentReason, Pending, Verdict, VerifyRequest
 from remit.values.walls import WALLS, Probe, SandboxCapabilities, Wall
 
 __all__ = [
@@ -143,6 +143,7 @@ __all__ = [
     "OpenAccount",
     "OutboxItem",
     "Page",
+    "Pending",
     "Permission",
     "Principal",
     "Probe",
