@@ -78,8 +78,8 @@ def _client(app: App, number: str) -> httpx2.AsyncClient:
 
 @pytest.fixture
 async def two(tmp_path: Path) -> AsyncIterator[Two]:
-    async with whole_platform(tmp_path) as assembled:
-        app = assembled.asgi
+    async with whole_platform(tmp_path, is_at_work=False) as here:
+        app = here.api
         assert isinstance(app, App)
         yield Two(app, await make_things(app))
 

@@ -62,7 +62,8 @@ class Parts:
     tools: Sequence[ToolSource] = ()
     """Beside those that every platform has."""
     verifiers: Sequence[Verifier] = ()
-    """Beside those that every platform has; asked for as `{"type": "custom", "name": its type}`. They cost nothing."""
+    """Beside those that every platform has, asked for as `{"type": "custom", "name": its type}`; they cost nothing. One of a
+    type that every platform has stands in its place."""
     retries: RetrySettings = field(default_factory=RetrySettings)
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS
     metrics: Metrics = field(default_factory=Metrics)
