@@ -18,7 +18,7 @@ from remit.models.anthropic import AnthropicProvider
 from remit.models.http import ModelTimeouts
 from remit.models.openai_chat import OpenAIChatProvider
 from remit.models.openai_responses import OpenAIResponsesProvider
-from remit.testing.model_server import ModelServer
+from remit.testing.model_server import Answer, ModelServer
 from remit.testing.platform import Options, PlatformUnderTest
 from remit.values import EventRow, HoldRow, JsonObject, Principal
 
@@ -64,6 +64,7 @@ class GatewayWorld:
 @asynccontextmanager
 async def gateway_world(
     folder: Path,
+    by_name: Mapping[str, Sequence[Answer]] | None = None,
     *,
     routes: Mapping[str, Any] | None = None,
     aliases: Mapping[str, str] | None = None,
@@ -74,15 +75,16 @@ async def gateway_world(
     providers: Mapping[str, ModelProvider] | None = None,
     prices_of: Sequence[str] = (),
     is_at_work: bool = False,
-    **answers: Any,  # Any: a sequence of answers; its type would bind the keywords above in `**given`
+    **answers: Sequence[Answer],
 ) -> AsyncIterator[GatewayWorld]:
     """`listed` is what every provider lists, `models_said` the table of the settings. `anthropic`, `chat`, `responses`,
-    `spare`: what the provider of this name answers, in turn. `spare` speaks Messages. `providers` are further ones, as they
+    `spare`: what the provider of this name answers, in turn
+    (`by_name` likewise). `spare` speaks Messages. `providers` are further ones, as they
     are; `prices_of` are their models."""
     servers: dict[str, ModelServer] = {}
     models: dict[str, ModelProvider] = dict(providers or {})
     async with AsyncExitStack() as stack:
-        for name, given in answers.items():
+        for name, given in {**(by_name or {}), **answers}.items():
             server = servers[name] = await stack.enter_async_context(
                 ModelServer(given, models=tuple(listed or ()), described=listed).serving()
             )

@@ -397,7 +397,7 @@ async def test_a_model_that_cannot_be_told_how_hard_to_think_is_asked_without(
         "messages": [{"role": "user", "content": "hello"}],
         "output_config": {"effort": "max"},
     }
-    async with gateway_world(tmp_path, **{target: answers}) as world, world.http() as client:
+    async with gateway_world(tmp_path, {target: answers}) as world, world.http() as client:
         response = await client.post("/v1/messages", json=body)
         first, second = world.servers[target].requests
     assert response.status_code == 200, response.text

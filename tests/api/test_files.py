@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 import anthropic
 import pytest
@@ -210,7 +209,7 @@ async def test_parts_are_read_in_pieces_of_any_size() -> None:
     for size in (1, 2, 7, 100, len(body)):
         pieces: list[bytes] = []
 
-        async def chunks(size: int = size) -> Any:
+        async def chunks(size: int = size) -> AsyncGenerator[bytes]:
             for start in range(0, len(body), size):
                 yield body[start : start + size]
 

@@ -23,8 +23,10 @@ URL = "http://127.0.0.1:8400"
 
 @asynccontextmanager
 async def platform(folder: Path, public_url: str | None = URL) -> AsyncIterator[PlatformUnderTest]:
-    served: Options = {} if public_url is None else {"public_url": public_url}
-    async with whole_platform(folder, is_at_work=False, **served) as assembled:
+    served: Options = {"is_at_work": False}
+    if public_url is not None:
+        served["public_url"] = public_url
+    async with whole_platform(folder, **served) as assembled:
         await put_key(assembled, "rk_operator", "operator", "*")
         yield assembled
 

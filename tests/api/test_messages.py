@@ -59,7 +59,7 @@ async def test_an_answer_comes_back_as_the_provider_gave_it(tmp_path: Path) -> N
 @pytest.mark.parametrize("provider", ["anthropic", "chat", "responses"])
 async def test_a_stream_is_what_the_official_client_accumulates(tmp_path: Path, provider: str) -> None:
     async with (
-        gateway_world(tmp_path, **{provider: [RICH]}) as world,
+        gateway_world(tmp_path, {provider: [RICH]}) as world,
         world.anthropic() as client,
         client.messages.stream(model=f"{provider}/m", max_tokens=500, messages=HELLO, tools=[TOOL]) as stream,
     ):

@@ -21,7 +21,7 @@ async def test_the_log_names_the_model_asked_for_and_the_one_that_served(tmp_pat
         "spare": [Answer(chunks=("Good day",))],
     }
     async with (
-        gateway_world(tmp_path, routes=routes, is_at_work=True, **answers) as world,
+        gateway_world(tmp_path, answers, routes=routes, is_at_work=True) as world,
         world.anthropic() as client,
     ):
         with anyio.fail_after(5):

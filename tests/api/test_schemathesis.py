@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -41,7 +41,7 @@ SETTINGS = settings(
     database=None,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[*HealthCheck.__members__.values()],
 )
 
 
@@ -55,7 +55,7 @@ def operations() -> Iterator[Any]:
             False  # what the document leaves to the providers' own is not invented here
         )
     schema = schemathesis.openapi.from_dict(document)
-    for result in schema.get_all_operations():
+    for result in cast("Any", schema.get_all_operations()):
         operation = result.ok()
         if operation.method.upper() != "PATCH":
             yield pytest.param(operation, id=f"{operation.method.upper()} {operation.path}")
@@ -129,7 +129,7 @@ def made_real(value: Any, ids: Mapping[str, str]) -> Any:
 async def ask(http: httpx2.AsyncClient, sent: requests.PreparedRequest) -> tuple[int, bytes]:
     """Status and, where it was refused, the body: streams that begin are not followed."""
     headers = {**sent.headers, **HEADERS}
-    content = sent.body.encode() if isinstance(sent.body, str) else sent.body
+    content: Any = sent.body.encode() if isinstance(sent.body, str) else sent.body
     request = http.build_request(sent.method or "", sent.url or "", headers=headers, content=content)
     is_left = request.url.path.endswith(WAITS)
     with move_on_after(WAIT_SECONDS) if is_left else fail_after(REQUEST_SECONDS_MAX):

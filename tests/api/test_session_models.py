@@ -187,7 +187,7 @@ async def test_a_receipt_names_the_model_that_was_overloaded_and_the_one_that_di
         "consent": "given",
     }
     async with (
-        gateway_world(tmp_path, routes=routes, **answers) as world,
+        gateway_world(tmp_path, answers, routes=routes) as world,
         working(world),
         world.http() as http,
     ):
@@ -274,7 +274,7 @@ async def test_a_session_goes_from_protocol_to_protocol_and_back_and_nothing_of_
     }
     async with (
         gateway_world(
-            tmp_path, routes=routes, retries=RetrySettings(backoff_first_seconds=0.01), **answers
+            tmp_path, answers, routes=routes, retries=RetrySettings(backoff_first_seconds=0.01)
         ) as world,
         working(world) as client,
     ):

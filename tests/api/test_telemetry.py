@@ -136,7 +136,7 @@ async def watched(
         provider.shutdown()
 
 
-async def a_turn(client: AsyncClient, *events: Mapping[str, object], model: str = "scripted/work") -> str:
+async def a_turn(client: Any, *events: Mapping[str, object], model: str = "scripted/work") -> str:
     """One turn of a new session, to its rest; gives the session's id."""
     agent = await client.agents.create(name="worker", model=model, tools=[{"type": "agent_toolset_20260401"}])
     environment = await client.environments.create(name="plain")

@@ -206,7 +206,7 @@ async def test_servers_that_the_agent_no_longer_has_are_let_go() -> None:
     async with serving_forge() as served, bench() as it:
         await it.open(url(served.url), url(served.url, "other"))
         toolset = await it.open(url(served.url, "other"))
-        assert {tool.use_fields["mcp_server_name"] for tool in toolset.tools} == {"other"}
+        assert {str(tool.use_fields["mcp_server_name"]) for tool in toolset.tools} == {"other"}
         await it.source.forget("sesn_1")
         assert not toolset.is_current
 

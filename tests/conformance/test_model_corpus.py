@@ -169,7 +169,7 @@ async def check(recording: Recording, driver: ModelProvider) -> None:
 
 
 def check_answer(recording: Recording, deltas: list[ModelDelta], response: ModelResponse) -> None:
-    texts = "".join(block["text"] for block in response.content if block["type"] == "text")
+    texts = "".join(str(block["text"]) for block in response.content if block["type"] == "text")
     uses = [block for block in response.content if block["type"] == "tool_use"]
     assert texts == recording.get("text", "")
     assert [(use["name"], use["input"]) for use in uses] == [
@@ -214,7 +214,7 @@ def check_what_is_sent_back(recording: Recording, request: ModelRequest, respons
     foreign = chat_body(again, is_vendor=False, provider="another")
     assert "reasoning" not in str(foreign)
     assert "thought_signature" not in str(foreign)
-    assert not any(block["type"] == "text" and not block["text"].strip() for block in response.content)
+    assert not any(block["type"] == "text" and not str(block["text"]).strip() for block in response.content)
     if "back" in recording:
         said = [message for message in chat["messages"] if message["role"] == "assistant"][-1]
         sent = {**said, "call_ids": [call["id"] for call in said["tool_calls"]], **said["tool_calls"][0]}

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -64,7 +65,7 @@ async def ask(
     )
 
 
-async def whole(transport: Transport, **options: float) -> bytes:
+async def whole(transport: Transport, **options: Any) -> bytes:
     """The content of an answer that is read to its end."""
     answer = await ask(transport, **options)
     try:

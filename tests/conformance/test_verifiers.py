@@ -385,6 +385,9 @@ class ScriptedModels:
             model=request.model,
         )
 
+    async def context_tokens(self, model: str) -> int:
+        return 200_000
+
 
 class NoLedger:
     """A recorder for models that cost nothing."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -42,10 +43,8 @@ class Opener:
             session = await client.sessions.create(agent=agent["id"], environment_id=environment["id"])
             self.session_id = str(session["id"])
             if options.data is not None:
-                await client.sessions.send(
-                    self.session_id,
-                    events=[{"type": "user.message", "content": [{"type": "text", "text": "hello"}]}],
-                )
+                hello: Any = {"type": "user.message", "content": [{"type": "text", "text": "hello"}]}
+                await client.sessions.send(self.session_id, events=[hello])
             yield Opened(platform.asgi)
 
 

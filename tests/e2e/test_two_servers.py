@@ -76,7 +76,7 @@ def new_session(client: anthropic.Anthropic, script: str) -> str:
 
 
 def say(client: anthropic.Anthropic, session_id: str, text: str = "Go.") -> None:
-    content = [{"type": "text", "text": text}]
+    content: Any = [{"type": "text", "text": text}]
     client.beta.sessions.events.send(session_id, events=[{"type": "user.message", "content": content}])
 
 

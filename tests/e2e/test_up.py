@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anthropic
 import httpx2
@@ -33,7 +33,7 @@ def new_session(client: anthropic.Anthropic, script: str) -> Any:
 
 
 def say(client: anthropic.Anthropic, session_id: str, text: str) -> None:
-    content = [{"type": "text", "text": text}]
+    content: Any = [{"type": "text", "text": text}]
     client.beta.sessions.events.send(session_id, events=[{"type": "user.message", "content": content}])
 
 
@@ -45,7 +45,12 @@ def answer_of(client: anthropic.Anthropic, session_id: str) -> str:
                 if event.type == "session.status_idle":
                     break
     listed = client.beta.sessions.events.list(session_id)
-    return "".join(block.text for event in listed if event.type == "agent.message" for block in event.content)
+    return "".join(
+        cast("Any", block).text
+        for event in listed
+        if event.type == "agent.message"
+        for block in event.content
+    )
 
 
 def remit(up: UpProcess, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -72,6 +72,13 @@ def test_every_name_on_the_page_can_be_imported_from_where_it_says() -> None:
             import_module(name)
 
 
+def test_every_place_on_the_page_is_there() -> None:
+    places = set(re.findall(r"`([a-z_]+/[\w/*]*(?:\.py|\.md)?)`", PAGE.read_text()))
+    assert len(places) > 10, "the expression finds nothing any more"
+    root = PAGE.parent.parent
+    assert {one for one in places if not any((*root.glob(one), *(root / "src/remit").glob(one)))} == set()
+
+
 def test_recipes_import_of_remit_only_what_the_page_says() -> None:
     allowed = set(re.findall(r"`(remit[\w.]*)`", SECTIONS["What may be imported"]))
     used = {module for path in (*RECIPES, HERE / "opened.py") for module in of_remit(path)}

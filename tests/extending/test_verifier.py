@@ -66,6 +66,13 @@ def extend(parts: Parts) -> Parts:
     return replace(parts, verifiers=[WordCount(parts.blobs)])
 
 
+class Dear(WordCount):
+    """Says that it costs something, and nobody could tell how much."""
+
+    def is_priced(self, verifier: JsonObject) -> bool:
+        return True
+
+
 def write(text: str) -> JsonObject:
     return {"tool_uses": [{"name": "write", "input": {"file_path": "story.txt", "content": text}}]}
 
@@ -103,3 +110,17 @@ async def test_a_verifier_refuses_sends_back_and_verifies(tmp_path: Path) -> Non
         shown = await here.command("show", made["id"])
     assert ended["verified"] is True
     assert "word_count" in shown
+
+
+async def test_a_verifier_that_costs_nobody_knows_what_is_refused(tmp_path: Path) -> None:
+    def extend(parts: Parts) -> Parts:
+        return replace(parts, verifiers=[Dear(parts.blobs)])
+
+    async with opened(tmp_path, extend) as here:
+        with pytest.raises(BadRequestError, match="nobody can say how much"):
+            await here.client.remits.create(
+                outcome="A story.",
+                budget=BudgetParams(tokens=100_000),
+                model="scripted/inline",
+                verifiers=[CustomVerifier(name="word_count", config={"path": "a", "at_least": 1})],
+            )

@@ -146,7 +146,7 @@ async def _outcome(person: Person) -> list[str]:
     return wrong
 
 
-OUTCOME_SCRIPT: JsonObject = {
+OUTCOME_SCRIPT: dict[str, Any] = {
     "rules": [
         # What a crash took from a revision is done again after the next feedback.
         rule(
@@ -531,7 +531,7 @@ async def _archived(person: Person, path: str) -> list[str]:
         is_over = (await person.get(f"{path}/why"))["waits_for"] == "nobody"
         ran = _of(await person.all(f"{path}/events"), "deployment_run.succeeded", "deployment_run.failed")
         listed = {run["id"] for run in await _runs(person, "limit=1000")}
-        if is_over and listed == {event["run_id"] for event in ran}:
+        if is_over and listed == {str(event["run_id"]) for event in ran}:
             break
         await asyncio.sleep(1.0)
     wrong: list[str] = []

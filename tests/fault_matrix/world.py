@@ -277,7 +277,7 @@ class World:
         self.stores = stores
         self.blobs = MemoryBlobStore(clock)
         self.watch = Watch()
-        self.store = WatchedStore(stores.sessions, self.watch)
+        self.store: Any = WatchedStore(stores.sessions, self.watch)  # Any: a SessionStore by __getattr__
         self.tickets = 0
         self.bill = Bill(
             StrictModel(

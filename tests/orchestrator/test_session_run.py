@@ -40,7 +40,7 @@ async def make_bench(tmp_path: Path) -> AsyncGenerator[Callable[..., SessionBenc
     ) -> SessionBench:
         played: JsonObject = {**script(*steps), "rules": rules or []}
         scripts = {"script": played, "dear": played}
-        benches.append(SessionBench(tmp_path, scripts=scripts, **options))
+        benches.append(SessionBench(tmp_path, **{**options, "scripts": scripts}))
         return benches[-1]
 
     yield make

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,7 +106,7 @@ def test_whatever_a_model_calls_comes_back_as_an_item(name: str, given: JsonObje
     answer = ResponsesAnswer("resp_1", decode(json.dumps(RESPONSES).encode(), ResponsesParams), created=1)
     block: JsonObject = {"type": "tool_use", "id": "c", "name": name, "input": given}
     response = ModelResponse(model="m", content=(block,), stop_reason="tool_use", usage=Usage())
-    (item,) = answer.whole(response)["output"]
+    (item,) = cast("Any", answer.whole(response)["output"])
     assert item["call_id"] == "c"
     assert isinstance(item.get("input", ""), str)
     assert isinstance(item.get("action", {"command": []})["command"], list)

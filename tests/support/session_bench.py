@@ -65,10 +65,8 @@ class SessionBench:
         **given: Unpack[PartOptions],
     ) -> None:
         usual: PartOptions = {"prices": PRICES, "retries": RetrySettings(backoff_first_seconds=0.01)}
-        settings = {"reader_wait_seconds": 0.0, **given.pop("settings", {})}
-        self.platform = PlatformUnderTest(
-            parts_in(folder, settings=settings, **{**usual, **given}), around=around
-        )
+        given["settings"] = {"reader_wait_seconds": 0.0, **given.get("settings", {})}
+        self.platform = PlatformUnderTest(parts_in(folder, **{**usual, **given}), around=around)
         parts = self.platform.parts
         self.clock, self.ids, self.store, self.catalog = parts.clock, parts.ids, parts.sessions, parts.catalog
         self.blobs, self.bus, self.sandboxes, self.prices = (

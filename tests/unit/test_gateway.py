@@ -32,6 +32,7 @@ from remit.values import (
     CallEnded,
     Effect,
     HoldRow,
+    JsonObject,
     ModelDelta,
     ModelInfo,
     ModelRequest,
@@ -590,7 +591,10 @@ async def test_spent_and_held_never_exceed_the_cap(
     recorder = LedgerRecorder(usd=usd, tokens=tokens)
     gateway = make_gateway(clock, *script)
     for index in range(len(script)):
-        exchange = ({"role": "user", "content": "x"}, {"role": "assistant", "content": "y"})
+        exchange: tuple[JsonObject, ...] = (
+            {"role": "user", "content": "x"},
+            {"role": "assistant", "content": "y"},
+        )
         history = (*exchange * index, {"role": "user", "content": "go on"})
         request = ModelRequest(model="scripted/demo", messages=history, max_tokens=600)
         task = asyncio.ensure_future(gateway.call(SOMEONE, request, recorder))

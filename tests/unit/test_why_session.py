@@ -70,7 +70,7 @@ def new(*, budget: JsonObject | None = None, **more: Any) -> Log:
 
 
 def running(**more: Any) -> Log:
-    message = {"content": [{"type": "text", "text": "hello"}]}
+    message: Any = {"content": [{"type": "text", "text": "hello"}]}
     log = new(**more).came("user.message", "sevt_m", **message)
     return log.add("session.status_running").add("user.message", "sevt_m", **message)
 
@@ -85,7 +85,7 @@ def calling() -> Log:
     )
 
 
-def retrying(**ended: object) -> Log:
+def retrying(**ended: Any) -> Log:
     error = {"type": "model_overloaded_error", "message": "the provider is overloaded", "retry_status": {}}
     return (
         calling()
