@@ -15,6 +15,7 @@ from extending.opened import opened
 from remit import AsyncClient
 from remit.app import MoreStreams, Parts
 from remit.client.calls import InLoop, Resource, call, call_one, items_of, stream_of
+from remit.domain import Domain
 from remit.schema.operation import NoQuery, Operation
 from remit.schema.stream_operations import StreamView, stream_operations
 from remit.schema.streams import StreamNames
@@ -94,17 +95,17 @@ class CountdownHandler:
 
     kind = COUNTDOWN.name
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, domain: Domain) -> None:
+        self._domain = domain
 
     async def run(self, lease: Lease, is_fenced: Callable[[], bool]) -> HandlerResult:
-        services = self._services
+        domain = self._domain
         writer = StreamWriter(
-            services.streams[self.kind].kind,
-            store=services.sessions,
-            bus=services.bus,
-            clock=services.clock,
-            ids=services.ids,
+            domain.streams[self.kind].kind,
+            store=domain.sessions,
+            bus=domain.bus,
+            clock=domain.clock,
+            ids=domain.ids,
             lease=lease,
             is_fenced=is_fenced,
         )

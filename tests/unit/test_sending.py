@@ -165,7 +165,7 @@ async def test_the_first_events_of_a_session_pass_the_same_looks(bench: RemitBen
         clock=parts.clock,
         ids=parts.ids,
     )
-    with pytest.raises(VerifierUnavailable, match="no verifier of type 'command'"):
+    with pytest.raises(VerifierUnavailable, match="no verifier 'command'"):
         await sending.prepare(PRINCIPAL, [OUTCOME], Judged(agent=AGENT), field="initial_events")
 
 

@@ -10,6 +10,7 @@ from opentelemetry.trace import Tracer
 
 from remit.clock import Clock
 from remit.config import Settings
+from remit.domain import Domain
 from remit.gateway.course import RetrySettings
 from remit.harness.loop import BuiltInLoop
 from remit.ids import Ids
@@ -38,7 +39,7 @@ class MoreStreams:
     """A kind of stream from outside: what it is, and who carries it on."""
 
     kind: StreamKind[Any]  # Any: of every state
-    handler: Callable[[Services], StreamHandler]
+    handler: Callable[[Domain], StreamHandler]
 
 
 @dataclass(frozen=True, kw_only=True)
