@@ -171,25 +171,25 @@ class HeldSandboxes:
         )
         await self.install_packages(writer)
         mounts = await self.mounts(writer)
-        memory = await self._memory.lay(writer)
         network = network_of(state)
         credentials = await self.credentials(state)
         image = await self.provider.image(toolchains(state.created))
-        sandbox = await self.provider.create(
+        sandbox, memory = await self._memory.create(
+            writer,
+            self.provider,
             SandboxSpec(
                 key=f"{writer.stream_id}:{writer.epoch}:{state.seq}",
                 epoch=writer.epoch,
                 tree_digest=digest,
                 outputs_digest=state.outputs_digest,
                 mounts=mounts,
-                shared=memory.shared(),
                 links=links_outside(state.resources),
                 environment=session_variables(state),
                 path=session_path(state),
                 network=network,
                 credentials=credentials,
                 toolchains=toolchains(state.created),
-            )
+            ),
         )
         capabilities = self.provider.capabilities()
         try:
