@@ -53,9 +53,7 @@ async def test_a_memory_that_is_written_while_its_store_is_deleted_does_not_stay
             await write(store.id, memory.id)
         assert await left_of(catalog) == [0, 0]
 
-    await write_to_one_that_goes(
-        lambda store_id, _: stores.add(ONE, store_id, path="/new.md", content="new")
-    )
+    await write_to_one_that_goes(lambda store_id, _: stores.add(ONE, store_id, path="/new.md", content="new"))
     await write_to_one_that_goes(
         lambda store_id, memory_id: stores.change(ONE, store_id, memory_id, Change(content="new"))
     )

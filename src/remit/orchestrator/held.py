@@ -329,9 +329,13 @@ class HeldSandboxes:
     async def attach(self, writer: SessionWriter) -> Sandbox | None:
         """A sandbox that the log knows and that lives on from before a crash."""
         record = writer.state.sandbox
+        sandbox = self.get(writer.stream_id)
+        if sandbox is not None and (record is None or sandbox.id != record.sandbox_id):
+            # Another process had the session meanwhile: the files here are not those that the log tells of.
+            await self.drop(writer.stream_id)
+            sandbox = None
         if record is None:
             return None
-        sandbox = self.get(writer.stream_id)
         if sandbox is None and self.provider.capabilities().survives_server:
             sandbox = await self.provider.attach(str(record.key))
             if sandbox is not None:
