@@ -810,6 +810,10 @@ class Toolset(Protocol):
         """Whether it can serve the next turn as well; else the source is asked to open once more."""
         return True
 
+    def take_credential_uses(self) -> Sequence[CredentialUse]:
+        """Which credentials its own requests carried since the last time, see `Sandbox.take_credential_uses`."""
+        return ()
+
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
         """What is wrong with the input, for the model; None if it is fine."""
         ...
