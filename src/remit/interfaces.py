@@ -247,10 +247,16 @@ class Catalog(Protocol):
     """Durable keeper of resources, keys and blob references. `kind` and `id` name a resource within a workspace."""
 
     async def create(
-        self, principal: Principal, resource: Resource, *, along: Sequence[Resource] = ()
+        self,
+        principal: Principal,
+        resource: Resource,
+        *,
+        along: Sequence[Resource] = (),
+        parent_kind: str | None = None,
     ) -> None:
         """Insert version 1; of those `along` as well, all of them or none. Raises Conflict when an id is taken, KeyTaken
-        when a unique key is."""
+        when a unique key is. With `parent_kind` their parents are resources of that kind, which must be there: raises
+        NotFound. Of a deletion of the parent at the same moment one comes first: what is inserted goes with it."""
         ...
 
     async def retrieve(
@@ -267,11 +273,12 @@ class Catalog(Protocol):
         expected_version: int,
         is_new_version: bool,
         along: Sequence[Resource] = (),
+        parent_kind: str | None = None,
     ) -> None:
         """Replace the current row if its version is `expected_version` (else Conflict), it is not archived (else
         WrongState: nothing un-archives) and its unique key is its own (else KeyTaken). With `is_new_version` the
         resource's version is one more and the former one stays retrievable. `created_at_us` and `parent_id` stay. Those
-        `along` are created in the same transaction."""
+        `along` are created in the same transaction, as by `create` (`parent_kind` is that of their parents)."""
         ...
 
     async def list(
@@ -803,6 +810,10 @@ class Toolset(Protocol):
     def is_current(self) -> bool:
         """Whether it can serve the next turn as well; else the source is asked to open once more."""
         return True
+
+    def take_credential_uses(self) -> Sequence[CredentialUse]:
+        """Which credentials its own requests carried since the last time, see `Sandbox.take_credential_uses`."""
+        return ()
 
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
         """What is wrong with the input, for the model; None if it is fine."""

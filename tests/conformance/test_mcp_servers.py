@@ -149,6 +149,21 @@ async def test_a_server_that_changes_its_tools_is_seen_at_the_next_turn() -> Non
         assert ("mcp__forge__add" in names(second), "mcp__forge__fresh" in names(second)) == (False, True)
 
 
+async def test_tools_that_are_left_out_are_told_once_until_others_are() -> None:
+    server = forge()
+    async with serving_forge(server) as served, bench(listed_seconds=0.0, tools=8) as it:
+        (problem,) = (await it.open(url(served.url))).problems
+        assert (problem.server, problem.reason) == ("forge", "limits")
+        assert "'forge' lists 11 tools, of which 3 are left out" in problem.message
+        assert not (await it.open(url(served.url))).problems
+        server.remove_tool("add")
+        (problem,) = (await it.open(url(served.url))).problems
+        assert "lists 10 tools, of which 2 are left out" in problem.message
+        server.remove_tool("keep")
+        server.remove_tool("recall")
+        assert not (await it.open(url(served.url))).problems
+
+
 async def test_a_server_that_was_restarted_is_called_again() -> None:
     async with bench() as it:
         async with serving_forge() as served:

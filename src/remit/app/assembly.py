@@ -232,6 +232,7 @@ class _Wiring:
             hints=self._hints,
             streams_max=self._settings.streams_max,
             poll_seconds=SHARED_POLL_SECONDS if self._parts.is_shared else POLL_SECONDS,
+            positions=self._parts.positions,
             handlers=[
                 self._session_handler(),
                 self._remit_handler(),

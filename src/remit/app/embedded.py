@@ -211,6 +211,7 @@ async def _embedded_parts(settings: Settings, extend: Extend, stack: AsyncExitSt
         queued_writes=stores.queued_writes,
         is_shared=stores.is_shared,
         keep_up=stores.keep_up,
+        positions=stores.positions,
         blobs=blobs,
         bus=stores.bus,
         sandboxes=sandboxes,

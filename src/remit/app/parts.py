@@ -28,6 +28,7 @@ from remit.interfaces import (
     Verifier,
 )
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
+from remit.orchestrator.worker import Positions
 from remit.server.services import Services
 from remit.streams.kinds import StreamKind
 from remit.telemetry.metrics import Metrics
@@ -76,3 +77,5 @@ class Parts:
     """Other processes may be at work on the stores."""
     keep_up: Callable[[], Awaitable[None]] | None = None
     """What the stores need to have run beside them."""
+    positions: Positions | None = None
+    """How far streams have come, where other processes append to them."""

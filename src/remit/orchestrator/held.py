@@ -171,25 +171,25 @@ class HeldSandboxes:
         )
         await self.install_packages(writer)
         mounts = await self.mounts(writer)
-        memory = await self._memory.lay(writer)
         network = network_of(state)
         credentials = await self.credentials(state)
         image = await self.provider.image(toolchains(state.created))
-        sandbox = await self.provider.create(
+        sandbox, memory = await self._memory.create(
+            writer,
+            self.provider,
             SandboxSpec(
                 key=f"{writer.stream_id}:{writer.epoch}:{state.seq}",
                 epoch=writer.epoch,
                 tree_digest=digest,
                 outputs_digest=state.outputs_digest,
                 mounts=mounts,
-                shared=memory.shared(),
                 links=links_outside(state.resources),
                 environment=session_variables(state),
                 path=session_path(state),
                 network=network,
                 credentials=credentials,
                 toolchains=toolchains(state.created),
-            )
+            ),
         )
         capabilities = self.provider.capabilities()
         try:
@@ -329,9 +329,13 @@ class HeldSandboxes:
     async def attach(self, writer: SessionWriter) -> Sandbox | None:
         """A sandbox that the log knows and that lives on from before a crash."""
         record = writer.state.sandbox
+        sandbox = self.get(writer.stream_id)
+        if sandbox is not None and (record is None or sandbox.id != record.sandbox_id):
+            # Another process had the session meanwhile: the files here are not those that the log tells of.
+            await self.drop(writer.stream_id)
+            sandbox = None
         if record is None:
             return None
-        sandbox = self.get(writer.stream_id)
         if sandbox is None and self.provider.capabilities().survives_server:
             sandbox = await self.provider.attach(str(record.key))
             if sandbox is not None:

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -172,8 +171,7 @@ class HeldTrees:
     async def _tell_of_credentials(self, writer: SessionWriter, sandbox: Sandbox) -> None:
         """People can read which were used, and where."""
         if uses := sandbox.take_credential_uses():
-            shown: list[JsonObject] = [msgspec.to_builtins(use) for use in uses]
-            await writer.append(CredentialsUsed(credentials=shown))
+            await writer.append(CredentialsUsed.of(uses))
 
 
 def _left_out(*trees: Tree) -> list[JsonObject]:

@@ -344,6 +344,7 @@ class SessionRun:
             cost_nano_usd=state.cost_nano_usd,
             active_seconds=state.active_seconds(writer.clock.now_us()),
         )
+        signed = [writer.new(row) for row in self._turn.credentials_used()]
         thread_idle = writer.new(
             replace(of_thread(ThreadStatusIdle, state), stop_reason=reason, stop_details=details)
         )
@@ -352,6 +353,7 @@ class SessionRun:
         idle = writer.new(SessionStatusIdle(stop_reason=reason, stop_details=details))
         await writer.append(
             *self._sandboxes.unsaid(writer),
+            *signed,
             thread_idle,
             used,
             idle,

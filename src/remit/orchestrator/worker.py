@@ -18,7 +18,7 @@ import structlog
 from remit.clock import Clock
 from remit.errors import LeaseLost, NotFound, StoreAway, StoreUnavailable
 from remit.interfaces import LiveBus, SessionStore, StreamHandler
-from remit.values import Append, HandlerResult, Lease, LiveItem, Principal
+from remit.values import Append, HandlerResult, Lease, LiveItem, Principal, StreamHead
 
 logger = structlog.get_logger(__name__)
 
@@ -40,6 +40,10 @@ RETRY_SECONDS = 5.0
 """A handler that failed is tried again after this long."""
 AWAY_SECONDS = 0.5
 """How long a store that is away is left alone before it is asked again."""
+
+
+Positions = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
+"""How far these streams have come, whoever appended to them; one that is deleted is left out."""
 
 
 @dataclass
@@ -108,8 +112,10 @@ class Worker:
         handlers: Sequence[StreamHandler],
         streams_max: int = STREAMS_MAX,
         poll_seconds: float = POLL_SECONDS,
+        positions: Positions | None = None,
     ) -> None:
-        """`poll_seconds`: how late it may see what another process has made due."""
+        """`poll_seconds`: how late it may see what another process has made due. `positions` where there are others, who
+        may take over what this one keeps something for."""
         self._name = name
         self._poll_seconds = poll_seconds
         self._store = store
@@ -121,6 +127,9 @@ class Worker:
         self._running: dict[str, Running] = {}
         self._running_of: Counter[str] = Counter()
         """How many of them are of each workspace."""
+        self._positions = positions
+        self._near: dict[str, tuple[Lease, int]] = {}
+        """Released, with something of it kept here: the last lease, and the row up to which it was looked at."""
         self._hints = hints
         self._due = hints.due
         self._wall_ahead = clock.now_us() / 1_000_000 - clock.monotonic()
@@ -173,6 +182,7 @@ class Worker:
             asked_at = self._clock.monotonic()
             leases = await self._claim()
             for lease in leases:
+                self._near.pop(lease.stream_id, None)
                 running = self._running[lease.stream_id] = Running(lease=lease, renewed_at=asked_at)
                 self._running_of[lease.workspace_id] += 1
                 running.task = group.create_task(self._run_one(running))
@@ -252,11 +262,13 @@ class Worker:
             return
         with contextlib.suppress(NotFound, StoreAway):
             if seen_seq is None:
-                head_seq = await self._head_seq(lease)
-                if head_seq is None or wake_at_us is None:
+                head = await self._head(lease)
+                if head is None or wake_at_us is None:
                     return
-                seen_seq = head_seq
+                seen_seq = head.seq
             await self._store.release(lease, seen_seq=seen_seq, wake_at_us=wake_at_us, is_near=is_near)
+            if is_near and lease.stream_id not in self._running:
+                self._near[lease.stream_id] = lease, seen_seq
         self._due.set()
         self._outbox_due.set()
 
@@ -275,9 +287,9 @@ class Worker:
         if self._running.get(lease.stream_id) in (None, running):
             await self._handlers[lease.kind].forget(lease.stream_id)
 
-    async def _head_seq(self, lease: Lease) -> int | None:
+    async def _head(self, lease: Lease) -> StreamHead | None:
         try:
-            return (await self._store.head(_principal(lease.workspace_id, self._name), lease.stream_id)).seq
+            return await self._store.head(_principal(lease.workspace_id, self._name), lease.stream_id)
         except NotFound:
             return None
 
@@ -287,6 +299,7 @@ class Worker:
         while True:
             await self._clock.sleep(RENEW_SECONDS)
             await self._renew()
+            await self._forget_taken_over()
 
     async def _renew(self) -> None:
         # What is fenced is being stopped: its lease is to lapse, so that the stream is taken up again.
@@ -300,6 +313,21 @@ class Worker:
                 self._fence(one)
             else:
                 one.renewed_at = asked_at
+
+    async def _forget_taken_over(self) -> None:
+        """Keep nothing any more of streams that rest here, and that another process has worked on or deleted since."""
+        if self._positions is None or not self._near:
+            return
+        positions = await self._positions(list(self._near))
+        for stream_id, near in list(self._near.items()):
+            lease, seen_seq = near
+            if positions.get(stream_id) == seen_seq:
+                continue
+            head = await self._head(lease)
+            if (head is None or head.epoch != lease.epoch) and self._near.get(stream_id) is near:
+                del self._near[stream_id]
+                logger.info("stream_taken_over", stream_id=stream_id)
+                await self._forget(Running(lease=lease))
 
     async def _renew_after_jump(self) -> None:
         """A wall clock that was set forward ends leases before their time: ours would be claimed from ourselves."""

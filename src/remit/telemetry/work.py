@@ -15,6 +15,7 @@ from remit.session.state import SessionState
 from remit.telemetry.metrics import Metrics
 from remit.telemetry.spans import fail, span
 from remit.values import (
+    CredentialUse,
     JsonObject,
     JsonValue,
     Pending,
@@ -102,6 +103,9 @@ class _ObservedToolset(Toolset):
     @property
     def is_current(self) -> bool:
         return self._toolset.is_current
+
+    def take_credential_uses(self) -> Sequence[CredentialUse]:
+        return self._toolset.take_credential_uses()
 
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
         return self._toolset.check_input(name, input)

@@ -8,7 +8,7 @@ import anyio
 
 from remit.errors import ToolsUnavailable
 from remit.interfaces import Sandbox, ToolSession, Toolset, ToolSource
-from remit.values import JsonValue, Tool, ToolContext, ToolResult, ToolUse
+from remit.values import CredentialUse, JsonValue, Tool, ToolContext, ToolResult, ToolUse
 
 
 class Toolsets(Toolset):
@@ -35,6 +35,9 @@ class Toolsets(Toolset):
     @property
     def is_current(self) -> bool:
         return all(part.is_current for part in self._parts)
+
+    def take_credential_uses(self) -> Sequence[CredentialUse]:
+        return [use for part in self._parts for use in part.take_credential_uses()]
 
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
         return self._part_of[name].check_input(name, input)

@@ -15,6 +15,7 @@ from remit.stores.catalog_rules import (
     key_taken,
     no_such_resource,
     no_such_version,
+    parents_of,
     require_changeable,
 )
 from remit.stores.sqlite.cursor import Cursor
@@ -68,9 +69,15 @@ class SqliteCatalog:
     # ----------------------------------------------------------------------------------------- resources
 
     async def create(
-        self, principal: Principal, resource: Resource, *, along: Sequence[Resource] = ()
+        self,
+        principal: Principal,
+        resource: Resource,
+        *,
+        along: Sequence[Resource] = (),
+        parent_kind: str | None = None,
     ) -> None:
         def run(cursor: Cursor) -> None:
+            _require_parents(cursor, principal, parent_kind, (resource, *along))
             for one in (resource, *along):
                 _create(cursor, principal, one)
 
@@ -100,6 +107,7 @@ class SqliteCatalog:
         expected_version: int,
         is_new_version: bool,
         along: Sequence[Resource] = (),
+        parent_kind: str | None = None,
     ) -> None:
         def run(cursor: Cursor) -> None:
             name = (principal.workspace_id, resource.kind, resource.id)
@@ -134,6 +142,7 @@ class SqliteCatalog:
                         version,
                     ),
                 )
+            _require_parents(cursor, principal, parent_kind, along)
             for one in along:
                 _create(cursor, principal, one)
 
@@ -403,6 +412,13 @@ def _insert(cursor: Cursor, principal: Principal, resource: Resource, *, version
             _labels(resource),
         ),
     )
+
+
+def _require_parents(
+    cursor: Cursor, principal: Principal, parent_kind: str | None, resources: Sequence[Resource]
+) -> None:
+    for kind, id in parents_of(parent_kind, resources):
+        _require_resource(cursor, principal, kind, id)
 
 
 def _require_resource(cursor: Cursor, principal: Principal, kind: str, id: str) -> None:

@@ -133,11 +133,15 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             raise WebFailure("url_not_allowed", refusal)
         failure: httpx2.HTTPError | None = None
         for address in await self._gate.addresses(host, port):
+            is_sent = True
             try:
                 response = await self._through(address).handle_async_request(self._pinned(request, address))
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                failure = error
+                failure, is_sent = error, False
                 continue
+            finally:
+                if is_sent:
+                    self._authorization.count(host)
             if response.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
                 await response.aclose()
                 raise Refused("it answered in an encoding that was not asked for")
