@@ -21,12 +21,13 @@ from typing import Self
 from remit.errors import RemitError, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobReader
+from remit.resources.trees import read_tree
 from remit.sandboxes.fleet import Fleet, LaunchPlan
 from remit.sandboxes.folders import RuntimeFolder
 from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.mounts import HOSTED_WORKSPACE, free_links, part_of
-from remit.sandboxes.restore import read_tree, write_tree
+from remit.sandboxes.restore import write_tree
 from remit.sandboxes.shared import shared_at
 from remit.values import (
     GROUND_FILES,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import posixpath
 
-import msgspec
-
 from remit.errors import BlobMissing, SandboxRefused
 from remit.interfaces import BlobReader
-from remit.values import GROUND_FILES, MEMORY, UPLOADS, Tree, TreeEntry
+from remit.resources.trees import read_tree
+from remit.values import GROUND_FILES, MEMORY, UPLOADS, TreeEntry
 
 ROOTS = ("/workspace", "/mnt/session/outputs", UPLOADS, MEMORY, "/tmp")
 
@@ -17,9 +16,7 @@ async def restore(
     blobs: BlobReader, root: str, digest: str | None, files: dict[str, TreeEntry], contents: dict[str, bytes]
 ) -> None:
     """Put the files of a tree below `root`. Raises BlobMissing."""
-    if digest is None:
-        return
-    tree = msgspec.json.decode(await blobs.read(digest), type=Tree)
+    tree = await read_tree(blobs, digest)
     for entry in tree.entries:
         path = f"{root}/{entry.path}"
         files[path] = entry

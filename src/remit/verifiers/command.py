@@ -14,6 +14,7 @@ from remit.errors import VerifierUnavailable
 from remit.ids import Ids
 from remit.interfaces import CallRecorder, SandboxProvider
 from remit.resources.kept_blobs import KeptBlobs
+from remit.resources.trees import read_tree
 from remit.schema import verifiers as schema
 from remit.values import (
     GROUND_FILES,
@@ -31,7 +32,6 @@ from remit.values import (
 from remit.verifiers.baseline import Baseline, baseline_key, load_baseline
 from remit.verifiers.binding import read_only_paths
 from remit.verifiers.case_files import case_files
-from remit.verifiers.exhibits import load_tree
 from remit.verifiers.isolation import Isolation, isolate
 from remit.verifiers.judged import Judged, judge_tree
 from remit.verifiers.make_ground import makefile_of
@@ -104,8 +104,8 @@ class CommandVerifier:
         """See Verifier. Without a baseline the command is first run on the untouched input."""
         specification = parse_command(request.verifier)
         refuse_tree_programs(request.verifier, needs_of(specification.command), request.mounts)
-        given = await load_tree(self._blobs, request.input_tree_digest)
-        work = await load_tree(self._blobs, request.tree_digest)
+        given = await read_tree(self._blobs, request.input_tree_digest)
+        work = await read_tree(self._blobs, request.tree_digest)
         key = baseline_key(specification, request.input_tree_digest, request.outcome)
         baseline: Baseline | None = None
         if request.baseline_digest is not None:
