@@ -179,7 +179,7 @@ async def test_a_git_input_gives_a_patch_and_a_branch_that_apply(
         ["tar", "rf", packed, "--transform=s,^project/.git,git,", "project/.git"], cwd=tmp_path, check=True
     )
     resource = await inputs.store(principal, in_pieces(packed.read_bytes(), 65_536))
-    body = msgspec.json.decode(resource.body, type=InputBody)
+    body = resource.config
     base = await read_tree(blobs, body.tree_digest)
     new, noise = await blobs.put_many([b"x = 3\n", b"noise"])
     by_path = {one.path: one for one in base.entries}

@@ -62,6 +62,7 @@ from remit.session.rows import (
 )
 from remit.session.state import OpenToolUse, SessionState
 from remit.session.turn_rows import EnvironmentDescribed, ModelRefused, OutcomeEvaluationEnd
+from remit.shielded import first_of
 from remit.streams.children import to_parent
 from remit.streams.rows import NewRow
 from remit.values import (
@@ -159,17 +160,8 @@ class SessionRun:
 
     async def _until_settled_or_news(self) -> None:
         """A snapshot under way keeps the lease, and no turn waiting."""
-        if self._snapshots.is_settled:
-            return
-        waits = [
-            asyncio.ensure_future(self._snapshots.settled()),
-            asyncio.ensure_future(self._news_came.wait()),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        if not self._snapshots.is_settled:
+            await first_of(self._snapshots.settled(), self._news_came.wait())
 
     # -------------------------------------------------------------------------------------------- moves
 

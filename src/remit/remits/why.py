@@ -37,7 +37,7 @@ from remit.remits.work import DELETED, Work, known_work, read_work
 from remit.schema.streams import REMIT
 from remit.session.signs import read_signs
 from remit.session.why import explain_session
-from remit.streams.waiting import Found, Trouble, Way, Why, attend, lease_sentence, make_trouble
+from remit.streams.waiting import Found, Trouble, Way, Why, attend, lease_sentence, make_trouble, why
 from remit.values import Account, EventRow, StreamHead, Value
 
 
@@ -59,17 +59,8 @@ def explain_remit(
     if isinstance(step, Rest) and step.why == "session" and session is not None:
         nested = explain_session(session.rows, session.head, session.accounts, now_us=now_us)
     found = _found(state, step, rows, head, nested, now_us=now_us)
-    return Why(
-        id=head.stream_id,
-        kind="remit",
-        status=state.status,
-        waits_for=found.waits_for,
-        since=rfc3339(found.since_us),
-        sentences=found.sentences,
-        ways=found.ways,
-        trouble=_last_trouble(rows, session),
-        session=nested,
-    )
+    trouble = _last_trouble(rows, session)
+    return why(found, head, status=state.status, trouble=trouble, session=nested)
 
 
 def _work(state: RemitState, session: SessionFacts | None) -> Work | None:
