@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from kept import kept
@@ -14,7 +13,6 @@ from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.ids import Ids
 from remit.remits.changes import changed_files, changes_between, without_leftovers
-from remit.remits.creation import InputBody
 from remit.remits.deliverables import hand_over, write_tar
 from remit.remits.git_files import GitInput
 from remit.remits.inputs import Inputs

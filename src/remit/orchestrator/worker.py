@@ -63,7 +63,6 @@ class Hints:
         """Streams that are to be taken up even if every place is taken."""
 
     def hint(self, stream_id: str) -> None:
-        """See interfaces.Dispatcher."""
         self.due.set()
 
     def hint_before_others(self, stream_id: str) -> None:

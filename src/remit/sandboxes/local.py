@@ -82,7 +82,6 @@ class LocalProvider:
         await self.close()
 
     def capabilities(self) -> SandboxCapabilities:
-        """See `interfaces.SandboxProvider`."""
         return SandboxCapabilities(
             provider="unsafe-local",
             isolation="none",
@@ -104,7 +103,6 @@ class LocalProvider:
         )
 
     async def probe(self) -> Sequence[Probe]:
-        """See `interfaces.SandboxProvider`."""
         try:
             sandbox = await self.create(SandboxSpec(key=self._ids.new("probe"), epoch=0))
             try:
@@ -120,15 +118,12 @@ class LocalProvider:
         ]
 
     async def create(self, spec: SandboxSpec) -> GuestSandbox:
-        """See `interfaces.SandboxProvider`."""
         return await self._fleet.create(spec)
 
     async def attach(self, key: str) -> GuestSandbox | None:
-        """See `interfaces.SandboxProvider`."""
         return self._fleet.find(key)
 
     async def close(self) -> None:
-        """See `interfaces.SandboxProvider`."""
         await self._fleet.close()
 
     async def _plan(self, spec: SandboxSpec, folder: Path, _owner: tuple[int, int] | None) -> LaunchPlan:

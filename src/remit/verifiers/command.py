@@ -66,7 +66,6 @@ class CommandVerifier:
         self._trials = Trials(provider, ids)
 
     def is_priced(self, verifier: JsonObject) -> bool:
-        """See Verifier."""
         return False
 
     async def check(
@@ -77,7 +76,6 @@ class CommandVerifier:
         toolchains: Sequence[str] = (),
         has_packages: bool = False,
     ) -> None:
-        """See Verifier."""
         specification = parse_command(verifier)
         ProtectedPatterns(
             protect=specification.protect, unprotect=specification.unprotect, work=specification.work

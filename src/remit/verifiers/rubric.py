@@ -69,7 +69,6 @@ class RubricVerifier:
         self._default_model = default_model
 
     def is_priced(self, verifier: JsonObject) -> bool:
-        """See Verifier."""
         return True
 
     async def check(
