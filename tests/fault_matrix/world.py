@@ -29,7 +29,6 @@ from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.stores.postgres.server import open_catalog as open_catalog_on_postgres
 from remit.stores.postgres.server import open_session_store as open_sessions_on_postgres
 from remit.stores.sqlite.folder import open_catalog, open_session_store
-from remit.testing.crash_disk import CrashDisk
 from remit.testing.memory_blobs import MemoryBlobStore
 from remit.testing.memory_programs import Said
 from remit.testing.memory_sandbox import MemorySandbox, MemorySandboxes
@@ -49,6 +48,7 @@ from remit.values import (
     StreamFilter,
     StreamHead,
 )
+from support.crash_disk import CrashDisk
 
 WORKSPACE = "wrkspc_one"
 PRINCIPAL = Principal(workspace_id=WORKSPACE, actor="apikey_one", scopes=("*", "operator"))
