@@ -133,13 +133,9 @@ def _by_span(entries: Sequence[Entry]) -> list[UsedInSpan]:
         if isinstance(entry, UsedInSpan):
             key = (entry.model, entry.start_us, entry.end_us)
             before = spans.get(key)
-            spans[key] = entry if before is None else _sum(before, entry)
+            usage = entry.usage if before is None else before.usage + entry.usage
+            spans[key] = msgspec.structs.replace(entry, usage=usage)
     return list(spans.values())
-
-
-def _sum(one: UsedInSpan, other: UsedInSpan) -> UsedInSpan:
-    counts = {name: getattr(one.usage, name) + getattr(other.usage, name) for name in Usage.__struct_fields__}
-    return msgspec.structs.replace(one, usage=Usage(**counts))
 
 
 def _match_span(
