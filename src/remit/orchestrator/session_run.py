@@ -38,28 +38,9 @@ from remit.orchestrator.turn import (
     unmeasured,
 )
 from remit.resources.session_kind import SessionWriter, summarize
-from remit.session import events
+from remit.session import events, moves, rows
 from remit.session.events import of_thread
-from remit.session.moves import (
-    CarryOn,
-    Rest,
-    StartTurn,
-    StopTurn,
-    TakeInput,
-    WaitAgain,
-    next_input,
-    next_move,
-)
 from remit.session.reporting import idle_report
-from remit.session.rows import (
-    SessionError,
-    SessionStatusIdle,
-    SessionStatusRunning,
-    SessionUsage,
-    ThreadStatusIdle,
-    ThreadStatusRunning,
-    TurnFailed,
-)
 from remit.session.state import OpenToolUse, SessionState
 from remit.session.turn_rows import EnvironmentDescribed, ModelRefused, OutcomeEvaluationEnd
 from remit.shielded import first_of
@@ -155,7 +136,7 @@ class SessionRun:
             await self._until_settled_or_news()
             await self._writer.flush()
             await self._writer.catch_up()
-            if self._snapshots.is_settled and next_move(self._state) == Rest():
+            if self._snapshots.is_settled and moves.next_move(self._state) == moves.Rest():
                 return self._state.seq
 
     async def _until_settled_or_news(self) -> None:
@@ -169,22 +150,22 @@ class SessionRun:
         while True:
             await self._writer.catch_up()
             self._interrupt_came.clear()
-            move = next_move(self._state)
-            if isinstance(move, StartTurn | CarryOn) and self._is_resting():
+            move = moves.next_move(self._state)
+            if isinstance(move, moves.StartTurn | moves.CarryOn) and self._is_resting():
                 raise ComingToRest
             match move:
-                case Rest():
+                case moves.Rest():
                     return
-                case TakeInput(event_ids=ids):
+                case moves.TakeInput(event_ids=ids):
                     await self._take_input(ids)
-                case StartTurn(event_ids=ids):
+                case moves.StartTurn(event_ids=ids):
                     await self._start_turn(ids)
-                case WaitAgain(event_ids=ids):
+                case moves.WaitAgain(event_ids=ids):
                     await self._writer.buffer(*consume(self._writer, ids))
                     await self._go_idle({"type": "requires_action"})
-                case StopTurn(event_ids=ids):
+                case moves.StopTurn(event_ids=ids):
                     await self._stop_turn(ids)
-                case CarryOn():
+                case moves.CarryOn():
                     await self._until_interrupted(self._carry_on())
                 case _:
                     assert_never(move)
@@ -201,8 +182,8 @@ class SessionRun:
         await self._sandboxes.remount(self._writer)
         writer = self._writer
         running = [
-            SessionStatusRunning(),
-            of_thread(ThreadStatusRunning, self._state),
+            rows.SessionStatusRunning(),
+            of_thread(rows.ThreadStatusRunning, self._state),
         ]
         unsaid = self._sandboxes.unsaid(writer)
         await writer.buffer(*unsaid, *running, *consume(writer, event_ids), summary=self._summary("running"))
@@ -236,7 +217,7 @@ class SessionRun:
         state = self._state
         match end.reason:
             case "requires_action":
-                if state.blocking and next_move(state) == CarryOn():
+                if state.blocking and moves.next_move(state) == moves.CarryOn():
                     await self._go_idle({"type": "requires_action"})
             case "refusal":
                 await self._go_idle({"type": "refusal"}, details=state.last_stop_details)
@@ -249,9 +230,9 @@ class SessionRun:
                     }
                 )
             case "end_turn":
-                if state.needs_model or next_move(state) != CarryOn():
+                if state.needs_model or moves.next_move(state) != moves.CarryOn():
                     return
-                if following := next_input(state):
+                if following := moves.next_input(state):
                     await self._writer.buffer(*consume(self._writer, following))
                     return
                 if state.outcome is not None:
@@ -283,7 +264,7 @@ class SessionRun:
         await writer.buffer(*new, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "end_turn"})
 
-    async def _fail_turn(self, error: JsonObject, failure: TurnFailed | None = None) -> None:
+    async def _fail_turn(self, error: JsonObject, failure: rows.TurnFailed | None = None) -> None:
         """The turn is dead: say why, answer what is open, flush the queue, go idle."""
         writer, state = self._writer, self._state
         closed = [
@@ -291,7 +272,7 @@ class SessionRun:
             for use in state.tool_uses.values()
         ]
         flushed = [id for id, event in state.pending.items() if event["type"] != "user.interrupt"]
-        new = [SessionError(error=error), *closed, *consume(writer, flushed)]
+        new = [rows.SessionError(error=error), *closed, *consume(writer, flushed)]
         failed = replace(failure or turn_failure(None), message=str(error["message"]))
         uses = list(state.tool_uses.values())
         await writer.append(*new, failed, *unmeasured(writer, uses), effects=_assumed(uses))
@@ -313,11 +294,11 @@ class SessionRun:
             active_seconds=state.active_seconds(writer.clock.now_us()),
         )
         thread_idle = writer.new(
-            replace(of_thread(ThreadStatusIdle, state), stop_reason=reason, stop_details=details)
+            replace(of_thread(rows.ThreadStatusIdle, state), stop_reason=reason, stop_details=details)
         )
-        used = writer.new(SessionUsage(usage=usage, budget=state.budget))
+        used = writer.new(rows.SessionUsage(usage=usage, budget=state.budget))
         # Its id is made last: ids are in the order of the rows.
-        idle = writer.new(SessionStatusIdle(stop_reason=reason, stop_details=details))
+        idle = writer.new(rows.SessionStatusIdle(stop_reason=reason, stop_details=details))
         await writer.append(
             *self._sandboxes.unsaid(writer),
             thread_idle,
