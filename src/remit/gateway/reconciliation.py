@@ -23,12 +23,12 @@ from remit.ledger.caps import is_cap
 from remit.ledger.exports import Charged, Entry, UsedInSpan
 from remit.ledger.prices import cost
 from remit.session.rows import CallReconciled
+from remit.streams.reading import list_all
 from remit.values import (
     Append,
     Correct,
     HoldRow,
     JsonObject,
-    Page,
     Principal,
     StreamFilter,
     Unit,
@@ -36,7 +36,6 @@ from remit.values import (
     Value,
 )
 
-PAGE_LIMIT = 200
 END_ROWS_MAX = 2_000
 """Behind a call's start its end is looked for in so many rows."""
 _KINDS: tuple[str, ...] = ("workspace", "session")
@@ -295,18 +294,9 @@ class Reconciliation:
         found: list[Call] = []
         corrected: set[str] = set()
         for kind in _KINDS:
-            position: tuple[int, str] | None = None
-            while True:
-                heads = await self._store.list_streams(
-                    principal,
-                    StreamFilter(kind=kind, include_archived=True),
-                    Page(limit=PAGE_LIMIT, position=position),
-                )
-                for head in heads:
-                    found += await self._calls_of(principal, head.stream_id, corrected)
-                if len(heads) < PAGE_LIMIT:
-                    break
-                position = (heads[-1].created_at_us, heads[-1].stream_id)
+            of_kind = StreamFilter(kind=kind, include_archived=True)
+            async for head in list_all(self._store, principal, of_kind):
+                found += await self._calls_of(principal, head.stream_id, corrected)
         return [
             msgspec.structs.replace(call, is_corrected=True) if call.call_id in corrected else call
             for call in found
