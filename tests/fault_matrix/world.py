@@ -33,7 +33,6 @@ from remit.testing.memory_blobs import MemoryBlobStore
 from remit.testing.memory_programs import Said
 from remit.testing.memory_sandbox import MemorySandbox, MemorySandboxes
 from remit.testing.messages_rules import StrictModel
-from remit.testing.simulation import SimulatedClock, SimulatedLoop
 from remit.values import (
     Append,
     Appended,
@@ -49,6 +48,7 @@ from remit.values import (
     StreamHead,
 )
 from support.crash_disk import CrashDisk
+from support.simulation import SimulatedClock, SimulatedLoop
 
 WORKSPACE = "wrkspc_one"
 PRINCIPAL = Principal(workspace_id=WORKSPACE, actor="apikey_one", scopes=("*", "operator"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from remit.clock import SteadyClock
-from remit.testing.simulation import SimulatedClock, simulate
+from support.simulation import SimulatedClock, simulate
 
 
 async def _set_back_and_forward() -> list[int]:

@@ -188,18 +188,7 @@ class GuestSandbox:
         self._walked.add(root)
         found = msgspec.json.decode(answer.payload, type=_Manifest)
         return Tree(
-            entries=tuple(
-                TreeEntry(
-                    path=row.path,
-                    kind=row.kind,
-                    mode=row.mode,
-                    size=row.size,
-                    mtime_ns=row.mtime_ns,
-                    sha256=row.sha256,
-                    target=row.target,
-                )
-                for row in found.entries
-            ),
+            entries=tuple(TreeEntry(**msgspec.structs.asdict(row)) for row in found.entries),
             links=found.links,
             left_out=tuple(LeftOut(path=path, why=why) for path, why in found.left_out),
             left_out_more=found.left_out_more,
