@@ -37,8 +37,7 @@ from remit.verifiers.judged import Judged, judge_tree
 from remit.verifiers.make_ground import makefile_of
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.programs import Needs, needs_of
-from remit.verifiers.protected import Protection
-from remit.verifiers.protection import protect_input
+from remit.verifiers.protected import Protection, protection_of
 from remit.verifiers.reports import RunReport, pack_report
 from remit.verifiers.specifications import describe, parse_command
 from remit.verifiers.spoken import REPORTER, spoken_by
@@ -123,33 +122,36 @@ class CommandVerifier:
         digest = await self._blobs.put(request.principal, request.stream_id, given.encode())
         image = await self._provider.image(request.toolchains)
         own = msgspec.structs.replace(request, verification_id=f"{request.verification_id}.input")
-        trial = await self._trials.run(
-            own, specification, tree=given, tree_digest=digest, ground=Ground(), environment={}
+        run_it = partial(
+            self._trials.run,
+            own,
+            specification,
+            tree=given,
+            tree_digest=digest,
+            ground=Ground(),
+            environment={},
         )
-        reading = await protect_input(
+        trial = await run_it()
+        reading = await read_through(
             self._blobs,
             given,
-            specification.command,
-            outcome=request.outcome,
-            opened=trial.record.opened if trial.record.is_complete else None,
-            holding_cases=case_files(trial.report, trial.record.opened),
-            protect=specification.protect,
-            unprotect=specification.unprotect,
-            work=specification.work,
+            lambda read: protection_of(
+                given,
+                specification.command,
+                outcome=request.outcome,
+                opened=trial.record.opened if trial.record.is_complete else None,
+                holding_cases=case_files(trial.report, trial.record.opened),
+                read=read,
+                protect=specification.protect,
+                unprotect=specification.unprotect,
+                work=specification.work,
+            ),
         )
         protection = with_source_roots(reading, request.environment)
         plain = trial
         isolation = await self._isolation(request, specification, given, given, protection)
         if isolation is not None:
-            trial = await self._trials.run(
-                own,
-                specification,
-                tree=given,
-                tree_digest=digest,
-                ground=Ground(),
-                environment={},
-                isolation=isolation,
-            )
+            trial = await run_it(isolation=isolation)
         report = trial.report and await self._of_the_judge(
             trial.report, given, specification.command, protection, plain.record.opened
         )
