@@ -378,6 +378,7 @@ class _Wiring:
         verifiers: Sequence[Verifier] = (
             CommandVerifier(provider=self._parts.sandboxes, blobs=self._blobs, ids=self._ids),
             RubricVerifier(self._gateway, self._blobs, self._settings.model),
+            *self._parts.verifiers,
         )
         return {
             one.type: ObservedVerifier(one, metrics=self._metrics, tracer=self._tracer, clock=self._clock)

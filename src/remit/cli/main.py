@@ -343,7 +343,9 @@ def verify_command(
 @app.command(name="check")
 def check_command(
     context: typer.Context,
-    id: Annotated[str | None, typer.Argument(metavar="ID", help="A remit's id, or the end of it.")] = None,
+    id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="A stream's id, or the end of a remit's.")
+    ] = None,
     all: Annotated[bool, typer.Option("--all", help="Check every remit.")] = False,
     json: Json = False,
     data: Data = None,
@@ -353,7 +355,7 @@ def check_command(
     from remit.cli import look
 
     if all == (id is not None):
-        raise BadUsage("check takes one remit's id, or --all.", mend="`remit ls` shows the ids.")
+        raise BadUsage("check takes one id, or --all.", mend="`remit ls` shows the ids.")
     invocation = invocation_of(context, data, unsafe_local, json=json)
     return run_command(lambda: look.check(invocation, id))
 

@@ -61,6 +61,8 @@ class RemitState(Value, frozen=True, kw_only=True):
     """Interrupts of the working session that stand in this log already."""
     pause: events.RemitPaused | None = None
     """The last one, perhaps long over."""
+    paused_at_us: int = 0
+    """When its row was made."""
     is_paused: bool = False
     reopenings: tuple[events.RemitReopened, ...] = ()
     """By which it went on after its budget was reached."""
@@ -251,7 +253,7 @@ def _change(state: RemitState, event: events.AnyEvent, row: EventRow) -> RemitSt
             resume_ids = (*state.resume_ids, event.id)
             return replace(state, is_interrupted=False, is_paused=False, resume_ids=resume_ids)
         case events.RemitPaused():
-            return replace(state, pause=event, is_paused=True)
+            return replace(state, pause=event, paused_at_us=row.created_at_us, is_paused=True)
         case events.RemitReopened():
             return replace(
                 state,
