@@ -152,14 +152,13 @@ class MemorySessionStore:
             seq=seq,
             now_us=now_us,
         )
-        made_at_us = append.at_us if append.at_us is not None else now_us
         rows = tuple(
             provisional(
                 append.events,
                 workspace_id=head.workspace_id,
                 stream_id=head.stream_id,
                 after_seq=head.seq,
-                at_us=made_at_us,
+                at_us=now_us if append.at_us is None else append.at_us,
             )
         )
         stream.rows.extend(rows)
