@@ -24,13 +24,11 @@ from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.stores.postgres.server import open_catalog as open_catalog_on_postgres
 from remit.stores.postgres.server import open_session_store as open_sessions_on_postgres
 from remit.stores.sqlite.folder import open_catalog, open_session_store
-from remit.testing.crash_disk import CrashDisk
 from remit.testing.memory_blobs import MemoryBlobStore
 from remit.testing.memory_programs import Said
 from remit.testing.memory_sandbox import MemorySandbox, MemorySandboxes
 from remit.testing.messages_rules import StrictModel
 from remit.testing.platform import GivenKey, parts_in
-from remit.testing.simulation import SimulatedClock, SimulatedLoop
 from remit.values import (
     Append,
     Appended,
@@ -44,7 +42,9 @@ from remit.values import (
     StreamFilter,
     StreamHead,
 )
+from support.crash_disk import CrashDisk
 from support.postgres_server import empty_database
+from support.simulation import SimulatedClock, SimulatedLoop
 from support.waiting_verifier import CheckRuns, CheckRunVerifier
 
 WORKSPACE = "wrkspc_one"

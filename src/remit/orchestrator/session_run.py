@@ -39,31 +39,12 @@ from remit.orchestrator.turn import (
     unmeasured,
 )
 from remit.resources.session_kind import SessionWriter, summarize
-from remit.session import events
+from remit.session import events, moves, rows
 from remit.session.events import of_thread
-from remit.session.moves import (
-    AwaitVerifiers,
-    CarryOn,
-    Rest,
-    StartTurn,
-    StopTurn,
-    TakeInput,
-    WaitAgain,
-    next_input,
-    next_move,
-)
 from remit.session.reporting import idle_report
-from remit.session.rows import (
-    SessionError,
-    SessionStatusIdle,
-    SessionStatusRunning,
-    SessionUsage,
-    ThreadStatusIdle,
-    ThreadStatusRunning,
-    TurnFailed,
-)
 from remit.session.state import OpenToolUse, SessionState
 from remit.session.turn_rows import EnvironmentDescribed, ModelRefused, OutcomeEvaluationEnd
+from remit.shielded import first_of
 from remit.streams.children import to_parent
 from remit.streams.rows import NewRow
 from remit.values import (
@@ -160,10 +141,10 @@ class SessionRun:
                 return self._state.seq
 
     def _is_at_rest(self) -> bool:
-        match next_move(self._state):
-            case Rest():
+        match moves.next_move(self._state):
+            case moves.Rest():
                 return True
-            case AwaitVerifiers(since_us=since_us, until_us=until_us):
+            case moves.AwaitVerifiers(since_us=since_us, until_us=until_us):
                 now_us = self._writer.clock.now_us()
                 return not is_wait_over(since_us=since_us, until_us=until_us, now_us=now_us)
             case _:
@@ -171,17 +152,8 @@ class SessionRun:
 
     async def _until_settled_or_news(self) -> None:
         """A snapshot under way keeps the lease, and no turn waiting."""
-        if self._snapshots.is_settled:
-            return
-        waits = [
-            asyncio.ensure_future(self._snapshots.settled()),
-            asyncio.ensure_future(self._news_came.wait()),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        if not self._snapshots.is_settled:
+            await first_of(self._snapshots.settled(), self._news_came.wait())
 
     # -------------------------------------------------------------------------------------------- moves
 
@@ -189,26 +161,29 @@ class SessionRun:
         while True:
             await self._writer.catch_up()
             self._interrupt_came.clear()
-            move = next_move(self._state)
+            move = moves.next_move(self._state)
             if self._is_at_rest():
                 return
-            if isinstance(move, StartTurn | CarryOn | AwaitVerifiers) and self._is_resting():
+            if (
+                isinstance(move, moves.StartTurn | moves.CarryOn | moves.AwaitVerifiers)
+                and self._is_resting()
+            ):
                 raise ComingToRest
             match move:
-                case Rest():
+                case moves.Rest():
                     return
-                case TakeInput(event_ids=ids):
+                case moves.TakeInput(event_ids=ids):
                     await self._take_input(ids)
-                case StartTurn(event_ids=ids):
+                case moves.StartTurn(event_ids=ids):
                     await self._start_turn(ids)
-                case WaitAgain(event_ids=ids):
+                case moves.WaitAgain(event_ids=ids):
                     await self._writer.buffer(*consume(self._writer, ids))
                     await self._go_idle({"type": "requires_action"})
-                case StopTurn(event_ids=ids):
+                case moves.StopTurn(event_ids=ids):
                     await self._stop_turn(ids)
-                case CarryOn():
+                case moves.CarryOn():
                     await self._until_interrupted(self._carry_on(self._work))
-                case AwaitVerifiers():
+                case moves.AwaitVerifiers():
                     await self._until_interrupted(self._carry_on(self._ask_again))
                 case _:
                     assert_never(move)
@@ -225,8 +200,8 @@ class SessionRun:
         await self._sandboxes.remount(self._writer)
         writer = self._writer
         running = [
-            SessionStatusRunning(),
-            of_thread(ThreadStatusRunning, self._state),
+            rows.SessionStatusRunning(),
+            of_thread(rows.ThreadStatusRunning, self._state),
         ]
         unsaid = self._sandboxes.unsaid(writer)
         await writer.buffer(*unsaid, *running, *consume(writer, event_ids), summary=self._summary("running"))
@@ -268,7 +243,7 @@ class SessionRun:
         state = self._state
         match end.reason:
             case "requires_action":
-                if state.blocking and next_move(state) == CarryOn():
+                if state.blocking and moves.next_move(state) == moves.CarryOn():
                     await self._go_idle({"type": "requires_action"})
             case "refusal":
                 await self._go_idle({"type": "refusal"}, details=state.last_stop_details)
@@ -281,9 +256,9 @@ class SessionRun:
                     }
                 )
             case "end_turn":
-                if state.needs_model or next_move(state) != CarryOn():
+                if state.needs_model or moves.next_move(state) != moves.CarryOn():
                     return
-                if following := next_input(state):
+                if following := moves.next_input(state):
                     await self._writer.buffer(*consume(self._writer, following))
                     return
                 if state.outcome is not None:
@@ -315,7 +290,7 @@ class SessionRun:
         await writer.buffer(*new, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "end_turn"})
 
-    async def _fail_turn(self, error: JsonObject, failure: TurnFailed | None = None) -> None:
+    async def _fail_turn(self, error: JsonObject, failure: rows.TurnFailed | None = None) -> None:
         """The turn is dead: say why, answer what is open, flush the queue, go idle."""
         writer, state = self._writer, self._state
         closed = [
@@ -323,7 +298,7 @@ class SessionRun:
             for use in state.tool_uses.values()
         ]
         flushed = [id for id, event in state.pending.items() if event["type"] != "user.interrupt"]
-        new = [SessionError(error=error), *closed, *consume(writer, flushed)]
+        new = [rows.SessionError(error=error), *closed, *consume(writer, flushed)]
         failed = replace(failure or turn_failure(None), message=str(error["message"]))
         uses = list(state.tool_uses.values())
         await writer.append(*new, failed, *unmeasured(writer, uses), effects=_assumed(uses))
@@ -346,11 +321,11 @@ class SessionRun:
         )
         signed = [writer.new(row) for row in self._turn.credentials_used()]
         thread_idle = writer.new(
-            replace(of_thread(ThreadStatusIdle, state), stop_reason=reason, stop_details=details)
+            replace(of_thread(rows.ThreadStatusIdle, state), stop_reason=reason, stop_details=details)
         )
-        used = writer.new(SessionUsage(usage=usage, budget=state.budget))
+        used = writer.new(rows.SessionUsage(usage=usage, budget=state.budget))
         # Its id is made last: ids are in the order of the rows.
-        idle = writer.new(SessionStatusIdle(stop_reason=reason, stop_details=details))
+        idle = writer.new(rows.SessionStatusIdle(stop_reason=reason, stop_details=details))
         await writer.append(
             *self._sandboxes.unsaid(writer),
             *signed,
@@ -454,8 +429,8 @@ class SessionRun:
     def _next_wake_us(self) -> int | None:
         """When its sandbox is put away, or its verifiers are asked again."""
         wakes: list[int] = []
-        clock, move = self._writer.clock, next_move(self._state)
-        if isinstance(move, AwaitVerifiers):
+        clock, move = self._writer.clock, moves.next_move(self._state)
+        if isinstance(move, moves.AwaitVerifiers):
             wakes.append(move.until_us)
         if (due := self._sandboxes.idle_at(self._writer.stream_id)) is not None:
             wakes.append(clock.now_us() + int(max(0.0, due - clock.monotonic()) * 1_000_000) + 1)

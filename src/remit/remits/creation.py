@@ -26,7 +26,6 @@ from remit.remits.events import (
     RemitCreated,
 )
 from remit.remits.forecaster import Forecaster
-from remit.remits.git_files import read_tree
 from remit.remits.money import format_usd, parse_usd
 from remit.remits.state import RemitState
 from remit.remits.working_session import environment_ref
@@ -36,6 +35,7 @@ from remit.resources.environment_config import packages_of
 from remit.resources.environments import Environments
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.mcp_servers import check_servers_reachable
+from remit.resources.trees import read_tree
 from remit.resources.web_settings import check_within_environment
 from remit.schema.agents import AgentConfig, AgentCreate
 from remit.schema.remits import BudgetParams, RemitCreate

@@ -263,20 +263,6 @@ def is_interpreters_own(name: str) -> bool:
     return (name in sys.stdlib_module_names or name in _JUDGES) and name not in _HARMLESS
 
 
-def standing_in(tree: Tree, roots: Iterable[str]) -> tuple[str, ...]:
-    """Modules and packages of a tree, by path, that would stand in for the interpreter's own where these folders
-    (relative; empty text for the root) come first on PYTHONPATH."""
-    folders = _Folders(tree)
-    return tuple(
-        sorted(
-            path
-            for root in roots
-            for path in _importable(root, folders)
-            if is_interpreters_own(_module(path))
-        )
-    )
-
-
 def _importable(root: str, folders: _Folders) -> set[str]:
     """Modules and packages, by path, that a folder on the path would answer with first. One without `__init__.py`
     answers last."""

@@ -283,16 +283,3 @@ BYTES_PER_TOKEN = 3
 def context_tokens(state: SessionState) -> int:
     """About how many tokens the next request has."""
     return state.prompt_tokens + (state.history.bytes_added - state.bytes_at_last_call) // BYTES_PER_TOKEN
-
-
-def add_usage(left: Usage, right: Usage) -> Usage:
-    """The sum, field by field."""
-    return Usage(
-        input_tokens=left.input_tokens + right.input_tokens,
-        output_tokens=left.output_tokens + right.output_tokens,
-        cache_read_input_tokens=left.cache_read_input_tokens + right.cache_read_input_tokens,
-        cache_creation_5m_input_tokens=left.cache_creation_5m_input_tokens
-        + right.cache_creation_5m_input_tokens,
-        cache_creation_1h_input_tokens=left.cache_creation_1h_input_tokens
-        + right.cache_creation_1h_input_tokens,
-    )

@@ -23,7 +23,6 @@ from remit.session.state import (
     SessionState,
     Standing,
     Waiting,
-    add_usage,
     context_tokens,
 )
 from remit.session.web import WEB_TOOLS, client_tool, server_tool
@@ -40,7 +39,7 @@ def model_ended(state: SessionState, row: EventRow, body: turn_rows.ModelEnded) 
     call = state.open_calls.pop(body.call_id, None)
     _count_failures(state.standing, body)
     usage = body.usage or Usage()
-    state.usage = add_usage(state.usage, usage)
+    state.usage = state.usage + usage
     state.cost_nano_usd += body.cost_nano_usd or 0
     content = body.content
     if content is UNSET or (call is not None and not call.started.is_of_turn):

@@ -19,7 +19,7 @@ from remit.session.mends import mends
 from remit.session.moves import AwaitVerifiers, Rest, next_move
 from remit.session.signs import PACKAGES, Queued, Signs, read_signs
 from remit.session.state import OpenToolUse, SessionState
-from remit.streams.waiting import Found, Way, Why, attend, lease_sentence
+from remit.streams.waiting import Found, Way, Why, attend, lease_sentence, why
 from remit.values import Account, EventRow, StreamHead
 
 USES_NAMED_MAX = 20
@@ -34,16 +34,7 @@ def explain_session(
     """Why a session is where it is; `rows` are all of its log."""
     state, signs = fold(rows), read_signs(rows)
     found = _found(state, signs, head, accounts, now_us=now_us)
-    return Why(
-        id=head.stream_id,
-        kind="session",
-        status=state.status,
-        waits_for=found.waits_for,
-        since=rfc3339(found.since_us),
-        sentences=found.sentences,
-        ways=found.ways,
-        trouble=signs.trouble,
-    )
+    return why(found, head, status=state.status, trouble=signs.trouble)
 
 
 def _found(

@@ -24,6 +24,7 @@ from remit.clock import Clock
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobStore, Listening
+from remit.shielded import first_of
 from remit.testing import memory_trees as trees
 from remit.testing.memory_programs import PROCESSES, PROGRAMS, Process, Program, start
 from remit.testing.memory_record import MemoryRecord
@@ -241,11 +242,7 @@ class MemorySandbox:
         call = self._calls.get(call_id)
         if call is None:
             call = self._calls[call_id] = asyncio.ensure_future(run())
-        lost = asyncio.ensure_future(self._lost.wait())
-        try:
-            await asyncio.wait([call, lost], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            lost.cancel()
+        await first_of(asyncio.wait([call]), self._lost.wait())
         self._require()
         return _result_of(call)
 

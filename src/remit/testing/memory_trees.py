@@ -7,11 +7,10 @@ import posixpath
 import re
 from collections.abc import Mapping
 
-import msgspec
-
 from remit.errors import BlobMissing, SandboxRefused
 from remit.interfaces import BlobReader
-from remit.values import GROUND_FILES, MEMORY, UPLOADS, Tree, TreeEntry
+from remit.resources.trees import read_tree
+from remit.values import GROUND_FILES, MEMORY, UPLOADS, TreeEntry
 
 ROOTS = ("/workspace", "/mnt/session/outputs", UPLOADS, MEMORY, "/tmp")
 
@@ -20,9 +19,7 @@ async def restore(
     blobs: BlobReader, root: str, digest: str | None, files: dict[str, TreeEntry], contents: dict[str, bytes]
 ) -> None:
     """Put the files of a tree below `root`. Raises BlobMissing."""
-    if digest is None:
-        return
-    tree = msgspec.json.decode(await blobs.read(digest), type=Tree)
+    tree = await read_tree(blobs, digest)
     for entry in tree.entries:
         path = f"{root}/{entry.path}"
         files[path] = entry

@@ -67,20 +67,6 @@ def normalise(name: str) -> str:
     return _VARIABLE.sub("…", name)
 
 
-def steady(first: RunReport, second: RunReport) -> RunReport:
-    """The first report, with the names that the second run of the same had not, or had alone, noted as unsteady."""
-    names = [_normalised_names(report) for report in (first, second)]
-    differing = {
-        key for key in {*names[0], *names[1]} if len(names[0].get(key, ())) != len(names[1].get(key, ()))
-    }
-    return RunReport(
-        runs=first.runs,
-        scripts=first.scripts,
-        is_truncated=first.is_truncated or second.is_truncated,
-        unsteady=tuple(sorted({*first.unsteady, *(name for _, name in differing)})),
-    )
-
-
 def compare(
     before: RunReport | None,
     now: RunReport | None,
@@ -158,17 +144,11 @@ def _missing(before: RunReport, now: RunReport) -> tuple[list[str], list[str]]:
     skipped = _normalised_names(now, ("skipped", "xfailed"))
     missing: list[str] = []
     skipped_now: list[str] = []
-    unsteady = set(before.unsteady)
     fewer = _families(before) - _families(now)
     files = _files_of_node(ran, runs_now)
     for key, names in ran.items():
         lacking = len(names) - len(runs_now.get(key, ()))
-        if (
-            lacking <= 0
-            or key[1] in unsteady
-            or key in files
-            or (_FAMILY.search(key[1]) and _family(key) not in fewer)
-        ):
+        if lacking <= 0 or key in files or (_FAMILY.search(key[1]) and _family(key) not in fewer):
             continue
         gone = sorted(names - runs_now.get(key, set()))[:lacking]
         missing += gone
