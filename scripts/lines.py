@@ -37,9 +37,7 @@ def lines_of(path: Path) -> int:
 def main() -> int:
     """Print the table."""
     all_lines = sum(len(file.read_text().splitlines()) for file in SOURCE.rglob("*.py"))
-    of_tenants = {
-        name: sum(lines_of(SOURCE / part) for part in parts) for name, parts in TENANTS.items()
-    }
+    of_tenants = {name: sum(lines_of(SOURCE / part) for part in parts) for name, parts in TENANTS.items()}
     python_of_tenants = sum(
         len(file.read_text().splitlines())
         for parts in TENANTS.values()
