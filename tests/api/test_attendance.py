@@ -167,7 +167,7 @@ async def served(world: World) -> AsyncIterator[httpx2.AsyncClient]:
         attendance=world.attendance,
     )
     async with httpx2.AsyncClient(
-        transport=StreamingASGITransport(create_app(world.services, routes)),
+        transport=StreamingASGITransport(create_app(world.services, *routes)),
         base_url="http://remit",
         headers={"authorization": "Bearer rk_one"},
         timeout=None,

@@ -46,12 +46,11 @@ from remit.resources.expired_files import ExpiredFiles
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.orphaned_files import OrphanedFiles
 from remit.sandboxes.system_packages import missing_packages
-from remit.server.accounts import AccountRoutes
 from remit.server.admission import AdmissionSettings
 from remit.server.app import create_app
 from remit.server.attendance import Attendance
 from remit.server.caps import CapRoutes
-from remit.server.gateway_routes import gateway_routes
+from remit.server.gateway_routes import GatewayRoutes
 from remit.server.keys import KeyRoutes
 from remit.server.metrics import MetricsRoutes, OpenMetricsRoutes
 from remit.server.models import ModelList, ModelRoutes
@@ -140,13 +139,12 @@ class _Wiring:
             services,
             metrics(self._render_metrics),
             KeyRoutes(services, public_url=public_url),
-            AccountRoutes(services),
             CapRoutes(services, self._caps),
             StopRoutes(services, self._calls),
             ReconcileRoutes(services),
             PreviewRoutes(services, self.held, public_url=public_url),
             Previews(services, self.held),
-            *gateway_routes(services, self._calls),
+            GatewayRoutes(services, self._calls),
             ModelRoutes(ModelList(self._router, self._clock)),
             *remit_routes(
                 services,

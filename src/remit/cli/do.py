@@ -48,8 +48,7 @@ ENVIRONMENT_ID_PREFIX = "env_"
 class DoOptions:
     """The command line of `remit do`, understood."""
 
-    outcome: str
-    budget: Budget
+    outcome: str = ""
     folder: Path | None = None
     commands: tuple[str, ...] = ()
     rubric: Path | None = None
@@ -66,7 +65,7 @@ class DoOptions:
     max_iterations: int | None = None
 
 
-async def do(invocation: Invocation, options: DoOptions, manner: Manner) -> int:
+async def do(invocation: Invocation, options: DoOptions, budget: Budget, manner: Manner) -> int:
     """Carry an outcome out. Gives the exit code."""
     check_out(manner.out, options.folder)
     rubric = _read_rubric(options.rubric)
@@ -94,7 +93,7 @@ async def do(invocation: Invocation, options: DoOptions, manner: Manner) -> int:
         input_id = await _upload(client, plan)
         remit = await client.remits.create(
             outcome=options.outcome,
-            budget=BudgetParams(usd=options.budget.dollars, tokens=options.budget.tokens),
+            budget=BudgetParams(usd=budget.dollars, tokens=budget.tokens),
             verifiers=_verifiers(options),
             rubric=rubric,
             input_id=input_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from remit.catalog.resources import Resources
@@ -29,7 +30,7 @@ from remit.schema.files import FILE_BYTES_MAX
 from remit.server.admission import Admission, AdmissionSettings
 from remit.session.state import SessionState
 from remit.streams.folds import Folds
-from remit.streams.kinds import StreamKind, StreamKinds
+from remit.streams.kinds import StreamKinds
 from remit.streams.streams import Streams
 
 
@@ -71,89 +72,80 @@ class Services:
     """By type; an outcome that names another is refused."""
     kinds: StreamKinds
     settings: ServerSettings = field(default_factory=ServerSettings)
-    admission: Admission = field(init=False)
-    streams: Mapping[str, Streams[Any]] = field(init=False)
-    """By kind."""
-    agents: Agents = field(init=False)
-    environments: Environments = field(init=False)
-    files: Files = field(init=False)
-    memory_stores: MemoryStores = field(init=False)
-    removal: SessionRemoval = field(init=False)
-    opening: SessionOpening = field(init=False)
-    deployments: Deployments = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "admission", Admission(self.settings.admission))
-        object.__setattr__(self, "streams", {kind.name: self._streams_of(kind) for kind in self.kinds})
-        object.__setattr__(
-            self,
-            "agents",
-            Agents(self.catalog, self.clock, self.ids, self.settings.harnesses, self.settings.web),
-        )
-        object.__setattr__(
-            self,
-            "environments",
-            Environments(
-                self.catalog,
-                self.clock,
-                self.ids,
-                default_networking=self.settings.default_networking,
-                find_missing=self.settings.find_missing_packages,
-            ),
-        )
-        object.__setattr__(
-            self,
-            "files",
-            Files(self.catalog, self.blobs, self.clock, self.ids, bytes_max=self.settings.file_bytes_max),
-        )
-        object.__setattr__(
-            self, "memory_stores", MemoryStores(self.catalog, self.blobs, self.clock, self.ids)
-        )
-        object.__setattr__(
-            self,
-            "removal",
-            SessionRemoval(sessions=self.sessions, files=self.files, blobs=self.blobs, bus=self.bus),
-        )
+    @cached_property
+    def admission(self) -> Admission:
+        """The gates of this server."""
+        return Admission(self.settings.admission)
 
-        object.__setattr__(
-            self,
-            "opening",
-            SessionOpening(
+    @cached_property
+    def streams(self) -> Mapping[str, Streams[Any]]:  # Any: of every state
+        """By kind."""
+        return {
+            kind.name: Streams(
+                kind,
                 store=self.sessions,
                 bus=self.bus,
                 dispatcher=self.dispatcher,
-                blobs=self.blobs,
-                agents=self.agents,
-                environments=self.environments,
-                files=self.files,
-                memory_stores=self.memory_stores,
-                prices=self.prices,
-                verifiers=self.verifiers,
                 clock=self.clock,
                 ids=self.ids,
-            ),
-        )
-        object.__setattr__(
-            self,
-            "deployments",
-            Deployments(
-                self.streams[DEPLOYMENT.name],
-                Resources(RUN, self.catalog, self.clock, self.ids),
-                store=self.sessions,
-                bus=self.bus,
-                opening=self.opening,
-                agents=self.agents,
-                clock=self.clock,
-                ids=self.ids,
-            ),
+            )
+            for kind in self.kinds
+        }
+
+    @cached_property
+    def agents(self) -> Agents:
+        """Of every workspace, as all that follow."""
+        return Agents(self.catalog, self.clock, self.ids, self.settings.harnesses, self.settings.web)
+
+    @cached_property
+    def environments(self) -> Environments:
+        return Environments(
+            self.catalog,
+            self.clock,
+            self.ids,
+            default_networking=self.settings.default_networking,
+            find_missing=self.settings.find_missing_packages,
         )
 
-    def _streams_of(self, kind: StreamKind[Any]) -> Streams[Any]:  # Any: of every state
-        return Streams(
-            kind,
+    @cached_property
+    def files(self) -> Files:
+        return Files(self.catalog, self.blobs, self.clock, self.ids, bytes_max=self.settings.file_bytes_max)
+
+    @cached_property
+    def memory_stores(self) -> MemoryStores:
+        return MemoryStores(self.catalog, self.blobs, self.clock, self.ids)
+
+    @cached_property
+    def removal(self) -> SessionRemoval:
+        return SessionRemoval(sessions=self.sessions, files=self.files, blobs=self.blobs, bus=self.bus)
+
+    @cached_property
+    def opening(self) -> SessionOpening:
+        return SessionOpening(
             store=self.sessions,
             bus=self.bus,
             dispatcher=self.dispatcher,
+            blobs=self.blobs,
+            agents=self.agents,
+            environments=self.environments,
+            files=self.files,
+            memory_stores=self.memory_stores,
+            prices=self.prices,
+            verifiers=self.verifiers,
+            clock=self.clock,
+            ids=self.ids,
+        )
+
+    @cached_property
+    def deployments(self) -> Deployments:
+        return Deployments(
+            self.streams[DEPLOYMENT.name],
+            Resources(RUN, self.catalog, self.clock, self.ids),
+            store=self.sessions,
+            bus=self.bus,
+            opening=self.opening,
+            agents=self.agents,
             clock=self.clock,
             ids=self.ids,
         )

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from remit.errors import HoldRefused, InvalidRequest, NotFound, WrongState
 from remit.resources import session_changes
 from remit.resources.inbound import check_initial
-from remit.resources.session_wire import thread_to_wire, to_wire
+from remit.resources.session_wire import account_to_wire, thread_to_wire, to_wire
 from remit.schema import sessions
 from remit.schema.lists import encode_list, encode_list_both_ways
 from remit.schema.operation import NoQuery
@@ -151,6 +151,12 @@ class SessionRoutes:
         state, _ = await self._services.states.load(call.principal, session_id)
         require_primary_thread(state, thread_id)
         raise WrongState("The primary thread ends with its session; archive the session instead.")
+
+    @handles(sessions.ACCOUNTS)
+    async def accounts(self, call: Call[None, NoQuery], session_id: str) -> ASGIApp:
+        """What is spent, held and left, from the ledger, in the receipt's form."""
+        loaded = await self._services.states.load_all(call.principal, session_id, with_deleted=True)
+        return json_response({"data": list(map(account_to_wire, loaded.accounts)), "next_page": None})
 
     async def _answer(self, principal: Principal, session_id: str) -> ASGIApp:
         state, head = await self._services.states.load(principal, session_id)
