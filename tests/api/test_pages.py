@@ -20,7 +20,7 @@ from remit.app import Assembled
 from remit.client.asgi import StreamingASGITransport
 from remit.clock import SystemClock
 from remit.console.app import Console
-from remit.console.html import tag
+from remit.client.html import tag
 
 pytestmark = pytest.mark.anyio
 

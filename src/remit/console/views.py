@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from remit.client.client import AsyncClient
 from remit.client.errors import NotFoundError
+from remit.client.html import Markup, join, tag
 from remit.client.wording import (
     ENDED,
     Json,
@@ -22,7 +23,6 @@ from remit.client.wording import (
     usd,
 )
 from remit.console import sections
-from remit.console.html import Markup, join, tag
 from remit.console.transcript import Patch, entries, patch_of
 from remit.schema.tool_kinds import USE_TYPES
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import anyio
 import msgspec
-from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp
 
@@ -23,7 +22,7 @@ from remit.schema.operation import NoQuery
 from remit.schema.remits import BudgetParams, RemitAnswer, RemitAttend, RemitCreate, RemitInput, RemitPaging
 from remit.server.attendance import Attendance
 from remit.server.listing import read_page
-from remit.server.requests import encoded_response, json_response, pieces
+from remit.server.requests import encoded_response, json_response, pieces, until_left
 from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.streams.deciding import decide
@@ -166,7 +165,7 @@ class RemitRoutes:
         else:
             with self._attendance.attending(principal, remit_id):
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_until_left, call.request, tasks.cancel_scope)
+                    tasks.start_soon(until_left, call.request.receive, tasks.cancel_scope)
                     await self._until_ended(principal, remit_id)
                     tasks.cancel_scope.cancel()
         return await self._answer(principal, remit_id)
@@ -312,9 +311,3 @@ def refuse_approval(remit_id: str, state: RemitState, command: Command) -> Wrong
 def _is_over(state: RemitState) -> bool:
     """One whose budget is being raised is about to go on."""
     return state.ended is not None and not state.is_being_raised
-
-
-async def _until_left(request: Request, scope: anyio.CancelScope) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
