@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
+from opentelemetry.trace import Tracer
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from remit.clock import Clock
 from remit.values import CallAttempt, CallEnded, Value
 
 LABEL_VALUES_MAX = 100
@@ -220,6 +223,15 @@ class Metrics:
             gauge = gauges[reading.name]
             (gauge.labels(**dict(reading.labels)) if names else gauge).set(reading.value)
         return generate_latest(self.registry) + generate_latest(seen)
+
+
+class Observing(NamedTuple):
+    """With what is observed."""
+
+    metrics: Metrics
+    tracer: Tracer | None
+    """None: no traces."""
+    clock: Clock
 
 
 def _nano_usd_held(attempt: CallAttempt) -> int:
