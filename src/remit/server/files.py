@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-import msgspec
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp
 
@@ -14,14 +12,14 @@ from remit.errors import InvalidRequest, NotFound
 from remit.resources.files import File, Upload, file_to_wire
 from remit.resources.session_files import session_file_ids
 from remit.schema import files
-from remit.schema.files import FILES_LIMIT_DEFAULT, FileDeleted, FileMetadata, FilePaging, UploadFields
-from remit.schema.lists import encode_list
+from remit.schema.files import FileDeleted, FileMetadata, FilePaging, UploadFields
 from remit.schema.operation import NoQuery
 from remit.schema.wire import convert
-from remit.server.cursors import ListPage, decode_list_cursor
+from remit.server.cursors import ListPage
+from remit.server.listing import read_page, resource_list
 from remit.server.multipart import Multipart
 from remit.server.outputs import settled_state
-from remit.server.requests import encoded_response, pieces
+from remit.server.requests import json_response, pieces
 from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.values import Principal
@@ -70,13 +68,14 @@ class FileRoutes:
             raise InvalidRequest("`ids[]`: goes without `page` and `limit`; remove them.")
         if ids:
             found = await self._services.files.find(principal, ids)
-            return _answer([f for f in found if scope_id is None or f.config.session_id == scope_id], None)
-        page = _read_page(query, list=f"files of {scope_id}" if scope_id else "files")
+            found = [f for f in found if scope_id is None or f.config.session_id == scope_id]
+            return json_response({"data": list(map(file_to_wire, found)), "next_page": None})
+        page = read_page(query, list=f"files of {scope_id}" if scope_id else "files")
         if scope_id is None:
             found = list(await self._services.files.list(principal, page.query()))
         else:
             found = await self._of_session(principal, scope_id, page)
-        return _answer(found[: page.limit], page.next_page([file.position for file in found]))
+        return resource_list(page, found, file_to_wire)
 
     @handles(files.RETRIEVE)
     async def retrieve(self, call: Call[None, NoQuery], file_id: str) -> FileMetadata:
@@ -113,21 +112,6 @@ class FileRoutes:
         if (cursor := page.cursor) is not None:
             found = [file for file in found if file.position < cursor.position]
         return found[: page.limit + 1]
-
-
-def _read_page(query: FilePaging, *, list: str) -> ListPage:
-    return ListPage(
-        list=list,
-        limit=query.limit or FILES_LIMIT_DEFAULT,
-        is_ascending=False,
-        cursor=decode_list_cursor(query.page, list=list, is_ascending=False) if query.page else None,
-    )
-
-
-def _answer(found: Sequence[File], next_page: str | None) -> ASGIApp:
-    return encoded_response(
-        encode_list([msgspec.json.encode(file_to_wire(file)) for file in found], next_page)
-    )
 
 
 def _numbers(fields: dict[str, str]) -> dict[str, int | str]:

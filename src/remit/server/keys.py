@@ -12,12 +12,10 @@ from remit.clock import rfc3339
 from remit.errors import NotFound, WrongState
 from remit.schema import keys
 from remit.schema.keys import Key, KeyCreate, KeyPaging, KeyRevoke, Link, LinkCreate, NewKey
-from remit.schema.lists import encode_list
 from remit.schema.operation import NoQuery
 from remit.schema.wire import convert
 from remit.server.auth import hash_key
-from remit.server.listing import read_page
-from remit.server.requests import encoded_response
+from remit.server.listing import read_page, resource_list
 from remit.server.routes import Call, handles
 from remit.server.scopes import READ, READ_ONE
 from remit.server.services import Services
@@ -65,10 +63,7 @@ class KeyRoutes:
             for key in reversed(await self._services.catalog.list_keys(workspace_id))
             if after is None or (key.created_at_us, key.id) < after
         ]
-        items = [msgspec.json.encode(key_view(key)) for key in found[: page.limit]]
-        return encoded_response(
-            encode_list(items, page.next_page([(key.created_at_us, key.id) for key in found]))
-        )
+        return resource_list(page, found, key_view, lambda key: (key.created_at_us, key.id))
 
     @handles(keys.REVOKE)
     async def revoke(self, call: Call[KeyRevoke, NoQuery], key_id: str) -> Key:
