@@ -73,8 +73,9 @@ def keys_create_command(
 ) -> Running:
     """Make a key; its secret is shown once."""
     from remit.cli import keys
+    from remit.cli.options import parse_duration
 
-    seconds = keys.parse_duration(expires)
+    seconds = parse_duration(expires)
     return keys.create(invocation, name=name, scopes=scope or [], expires=seconds, workspace=workspace)
 
 
@@ -111,8 +112,9 @@ def link_command(
 ) -> Running:
     """Print the address of a live read-only page, while `remit up` runs."""
     from remit.cli import keys
+    from remit.cli.options import parse_duration
 
-    return keys.link(invocation, id=id, expires=keys.parse_duration(expires))
+    return keys.link(invocation, id=id, expires=parse_duration(expires))
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
-
 from rich.console import Console
 from rich.text import Text
 
@@ -22,11 +19,6 @@ UNOWNED = (
 )
 
 
-class _Named(NamedTuple):
-    id: str
-    ask: Callable[[str], Awaitable[JsonObject]]
-
-
 async def why(invocation: Invocation, id: str) -> int:
     """Of a remit, a session or a deployment, by its id or the end of it."""
     async with invocation.look() as connection:
@@ -42,19 +34,20 @@ async def why(invocation: Invocation, id: str) -> int:
 
 
 async def _ask(client: AsyncClient, id: str) -> JsonObject:
-    for ask in (client.remits.why, client.sessions.why, client.deployments.why):
+    kinds = (client.remits, client.sessions, client.deployments)
+    for kind in kinds:
         try:
-            return await ask(id)
+            return await kind.why(id)
         except NotFoundError:
             continue
-    found = [_Named(str(one["id"]), client.remits.why) async for one in client.remits.list()]
-    found += [_Named(str(one["id"]), client.sessions.why) async for one in client.sessions.list()]
-    found += [_Named(str(one["id"]), client.deployments.why) async for one in client.deployments.list()]
-    matches = [one for one in found if one.id.endswith(id)]
+    matches = [
+        (kind, str(one["id"])) for kind in kinds async for one in kind.list() if one["id"].endswith(id)
+    ]
     if len(matches) != 1:
         what = "no remit, session or deployment" if not matches else f"{len(matches)} streams"
         raise BadUsage(f"{id!r} names {what}.", mend="`remit ls` shows the remits; give more of the id.")
-    return await matches[0].ask(matches[0].id)
+    ((kind, whole_id),) = matches
+    return await kind.why(whole_id)
 
 
 def _print(console: Console, answer: JsonObject) -> None:
