@@ -20,14 +20,6 @@ from remit.resources.outcomes import check_verifiers
 from remit.resources.session_kind import SESSION, summarize
 from remit.resources.session_wire import pending_events, with_receipt
 from remit.schema import events as wire
-from remit.schema.events import (
-    STAMPED_ON_RECEIPT,
-    InboundEvent,
-    SendEvents,
-    SessionEventPaging,
-    SessionEventsAfter,
-    ThreadEventPaging,
-)
 from remit.schema.lists import Paging, encode_list
 from remit.schema.operation import NoQuery
 from remit.server.event_list import EventFilter, Place, list_events
@@ -53,7 +45,7 @@ class EventRoutes:
         self._services = services
 
     @handles(wire.SEND)
-    async def send(self, call: Call[SendEvents, NoQuery], session_id: str) -> ASGIApp:
+    async def send(self, call: Call[wire.SendEvents, NoQuery], session_id: str) -> ASGIApp:
         services, principal, given = self._services, call.principal, call.body.events
         key = call.request.headers.get("idempotency-key")
         new_id = _id_maker(services.ids, session_id, key)
@@ -90,7 +82,7 @@ class EventRoutes:
         return json_response({"data": shown})
 
     @handles(wire.LIST)
-    async def list(self, call: Call[None, SessionEventPaging], session_id: str) -> ASGIApp:
+    async def list(self, call: Call[None, wire.SessionEventPaging], session_id: str) -> ASGIApp:
         query = call.query
         shown = EventFilter(
             selects=query.types.__contains__ if query.types else every_type,
@@ -100,7 +92,7 @@ class EventRoutes:
         return await self._list(call.principal, session_id, query, shown, is_ascending=query.order == "asc")
 
     @handles(wire.STREAM, wire.STREAM_BY_ITS_OTHER_NAME)
-    async def stream(self, call: Call[None, SessionEventsAfter], session_id: str) -> ASGIApp:
+    async def stream(self, call: Call[None, wire.SessionEventsAfter], session_id: str) -> ASGIApp:
         await self._services.states.load(call.principal, session_id)
         return await stream_response(
             self._services, call, session_id, last_types=SESSION.final, deltas=call.query.event_deltas
@@ -108,14 +100,14 @@ class EventRoutes:
 
     @handles(wire.LIST_OF_THREAD)
     async def list_of_thread(
-        self, call: Call[None, ThreadEventPaging], session_id: str, thread_id: str
+        self, call: Call[None, wire.ThreadEventPaging], session_id: str, thread_id: str
     ) -> ASGIApp:
         await self._require_thread(call.principal, session_id, thread_id)
         return await self._list(call.principal, session_id, call.query, EventFilter(selects=_is_of_thread))
 
     @handles(wire.STREAM_OF_THREAD, wire.STREAM_OF_THREAD_BY_ITS_OTHER_NAME)
     async def stream_of_thread(
-        self, call: Call[None, SessionEventsAfter], session_id: str, thread_id: str
+        self, call: Call[None, wire.SessionEventsAfter], session_id: str, thread_id: str
     ) -> ASGIApp:
         await self._require_thread(call.principal, session_id, thread_id)
         return await stream_response(
@@ -151,7 +143,7 @@ class EventRoutes:
         self,
         principal: Principal,
         session_id: str,
-        params: Sequence[InboundEvent],
+        params: Sequence[wire.InboundEvent],
         events: Sequence[JsonObject],
         known: Mapping[str, JsonObject],
         files: dict[str, JsonObject],
@@ -161,7 +153,7 @@ class EventRoutes:
         echoes = {
             str(event["id"]): with_receipt(event, 0)
             for event in events
-            if event["type"] not in STAMPED_ON_RECEIPT
+            if event["type"] not in wire.STAMPED_ON_RECEIPT
         }
 
         async def attempt() -> Appended:

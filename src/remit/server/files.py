@@ -12,7 +12,6 @@ from remit.errors import InvalidRequest, NotFound
 from remit.resources.files import File, Upload, file_to_wire
 from remit.resources.session_files import session_file_ids
 from remit.schema import files
-from remit.schema.files import FileDeleted, FileMetadata, FilePaging, UploadFields
 from remit.schema.operation import NoQuery
 from remit.schema.wire import convert
 from remit.server.cursors import ListPage
@@ -42,13 +41,13 @@ class FileRoutes:
         self._services = services
 
     @handles(files.UPLOAD)
-    async def upload(self, call: Call[None, NoQuery]) -> FileMetadata:
+    async def upload(self, call: Call[None, NoQuery]) -> files.FileMetadata:
         kept, principal = self._services.files, call.principal
         body = Multipart(call.request.headers.get("content-type", ""), pieces(call.request))
         try:
             async with kept.uploading(principal) as upload:
                 parts = await _read(body, upload)
-                given = convert(_numbers(parts.fields), UploadFields, what="body")
+                given = convert(_numbers(parts.fields), files.UploadFields, what="body")
                 resource = await kept.create(
                     principal,
                     upload,
@@ -61,7 +60,7 @@ class FileRoutes:
         return file_to_wire(resource)
 
     @handles(files.LIST)
-    async def list(self, call: Call[None, FilePaging]) -> ASGIApp:
+    async def list(self, call: Call[None, files.FilePaging]) -> ASGIApp:
         query, principal = call.query, call.principal
         ids, scope_id = query.ids, query.scope_id
         if ids and (query.page or query.limit):
@@ -78,7 +77,7 @@ class FileRoutes:
         return resource_list(page, found, file_to_wire)
 
     @handles(files.RETRIEVE)
-    async def retrieve(self, call: Call[None, NoQuery], file_id: str) -> FileMetadata:
+    async def retrieve(self, call: Call[None, NoQuery], file_id: str) -> files.FileMetadata:
         return file_to_wire(await self._services.files.retrieve(call.principal, file_id))
 
     @handles(files.DOWNLOAD)
@@ -97,7 +96,7 @@ class FileRoutes:
         )
 
     @handles(files.DELETE)
-    async def delete(self, call: Call[None, NoQuery], file_id: str) -> FileDeleted:
+    async def delete(self, call: Call[None, NoQuery], file_id: str) -> files.FileDeleted:
         await self._services.files.delete(call.principal, file_id)
         return {"id": file_id, "type": "file_deleted"}
 

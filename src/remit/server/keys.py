@@ -11,7 +11,6 @@ from starlette.types import ASGIApp
 from remit.clock import rfc3339
 from remit.errors import NotFound, WrongState
 from remit.schema import keys
-from remit.schema.keys import Key, KeyCreate, KeyPaging, KeyRevoke, Link, LinkCreate, NewKey
 from remit.schema.operation import NoQuery
 from remit.schema.wire import convert
 from remit.server.auth import hash_key
@@ -35,7 +34,7 @@ class KeyRoutes:
         self._public_url = public_url
 
     @handles(keys.CREATE)
-    async def create(self, call: Call[KeyCreate, NoQuery]) -> NewKey:
+    async def create(self, call: Call[keys.KeyCreate, NoQuery]) -> keys.NewKey:
         principal, services, params = call.principal, self._services, call.body
         secret = new_secret(KEY_PREFIX)
         now_us = services.clock.now_us()
@@ -53,7 +52,7 @@ class KeyRoutes:
         return {**key_view(key), "secret": secret}
 
     @handles(keys.LIST)
-    async def list(self, call: Call[None, KeyPaging]) -> ASGIApp:
+    async def list(self, call: Call[None, keys.KeyPaging]) -> ASGIApp:
         named = call.query.workspace_id
         workspace_id = call.principal.workspace_id if named is None else workspace_named(named)
         page = read_page(call.query, list="keys")
@@ -66,7 +65,7 @@ class KeyRoutes:
         return resource_list(page, found, key_view, lambda key: (key.created_at_us, key.id))
 
     @handles(keys.REVOKE)
-    async def revoke(self, call: Call[KeyRevoke, NoQuery], key_id: str) -> Key:
+    async def revoke(self, call: Call[keys.KeyRevoke, NoQuery], key_id: str) -> keys.Key:
         principal, services = call.principal, self._services
         workspace_id = call.body.workspace_id or principal.workspace_id
         key = _find(await services.catalog.list_keys(workspace_id), key_id)
@@ -80,7 +79,7 @@ class KeyRoutes:
         return key_view(key)
 
     @handles(keys.LINK)
-    async def create_link(self, call: Call[LinkCreate, NoQuery]) -> Link:
+    async def create_link(self, call: Call[keys.LinkCreate, NoQuery]) -> keys.Link:
         """A token for a page, made of what the caller may read anyway."""
         principal, services, params = call.principal, self._services, call.body
         path = "/" if params.id is None else await self._page_of(principal, params.id)
@@ -125,7 +124,7 @@ def new_secret(prefix: str) -> str:
     return prefix + secrets.token_urlsafe(SECRET_BYTES)
 
 
-def key_view(key: KeyRow) -> Key:
+def key_view(key: KeyRow) -> keys.Key:
     """The key as the API shows it: never its secret."""
     return {
         "id": key.id,
@@ -149,7 +148,7 @@ def _find(among: Sequence[KeyRow], key_id: str) -> KeyRow:
 
 def workspace_named(text: str) -> str:
     """The id of a workspace in a query. Raises InvalidRequest."""
-    return convert({"workspace_id": text}, KeyRevoke, what="workspace_id").workspace_id or text
+    return convert({"workspace_id": text}, keys.KeyRevoke, what="workspace_id").workspace_id or text
 
 
 def workspace_within(principal: Principal, workspace_id: str | None) -> Principal:
