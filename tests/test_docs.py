@@ -13,13 +13,13 @@ from typing import Any, cast, get_args
 import pytest
 import typer.main
 
-from api.whole import whole_platform
 from remit.app.kinds import KINDS
 from remit.cli.main import app
 from remit.config import SETTINGS, Settings
 from remit.remits import events
 from remit.schema.events import EventType
 from remit.server.app import App
+from remit.testing.platform import platform
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -116,10 +116,10 @@ def test_no_option_is_documented_that_does_not_exist() -> None:
 
 @pytest.mark.anyio
 async def test_every_route_of_our_own_is_documented_and_no_other(tmp_path: Path) -> None:
-    async with whole_platform(tmp_path) as platform:
+    async with platform(tmp_path, is_at_work=False) as here:
         exist = {
             (method, re.sub(r"{\w+}", "{}", operation.plain_path))
-            for operation in cast("App", platform.asgi).operations
+            for operation in cast("App", here.api).operations
             for method in operation.methods
             if OUR_OWN.search(operation.plain_path)
         }

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from api.gateway_world import GatewayWorld, gateway_world
-from recordings import Recording, recordings
 from remit.clock import SystemClock
 from remit.errors import HoldRefused
 from remit.gateway.protocols.messages import request_from_messages
@@ -30,7 +29,8 @@ from remit.schema.wire import decode
 from remit.server.error_forms import answer_in
 from remit.testing.model_server import Answer, ModelServer, ServedToolUse
 from remit.values import Account, Rate
-from vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
+from support.recordings import Recording, recordings
+from support.vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
 
 google_credentials = pytest.importorskip("google.oauth2.credentials", reason="pip install 'remit[vertex]'")
 

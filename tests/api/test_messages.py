@@ -205,7 +205,7 @@ async def test_a_client_that_reads_nothing_for_long_has_left(tmp_path: Path) -> 
             "headers": [(b"authorization", b"Bearer rk_one"), (b"content-type", b"application/json")],
         }
         with anyio.fail_after(5):
-            call = asyncio.ensure_future(world.assembled.asgi(scope, receive, send))
+            call = asyncio.ensure_future(world.platform.asgi(scope, receive, send))
             await stuck.wait()
             await clock.advance(UNREAD_SECONDS_MAX - 1)
             assert not call.done()

@@ -20,11 +20,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from api.answers import CheckedAnswers
-from api.whole import OPERATOR_KEY, operator_key, whole_platform
+from api.whole import whole_platform
 from parity.routes import operations as described
-from remit.client.asgi import StreamingASGITransport
 from remit.server.openapi import openapi_document
+from remit.testing.platform import OPERATOR
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -35,7 +34,7 @@ WAITS = "/attend"
 """Answered when a remit has ended, and none ends here: who asks soon leaves."""
 WAIT_SECONDS = 0.1
 URL = "http://remit"
-HEADERS = {"authorization": f"Bearer {OPERATOR_KEY}"}
+HEADERS = {"authorization": f"Bearer {OPERATOR.secret}"}
 SCRIPT = '```script\n{"steps": [{"text": "Hello."}]}\n```'
 SETTINGS = settings(
     derandomize=True,
@@ -65,11 +64,16 @@ def operations() -> Iterator[Any]:
 @pytest.mark.requirement("no internal errors")
 @pytest.mark.parametrize("operation", list(operations()))
 async def test_no_request_makes_the_server_fail(tmp_path: Path, operation: Any) -> None:
-    async with whole_platform(tmp_path, is_strict=False) as platform:  # the doors take what callers send
-        await platform.services.catalog.put_key(operator_key())
-        transport = StreamingASGITransport(CheckedAnswers(platform.asgi))
-        async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=HEADERS) as http:
-            answered = await to_thread.run_sync(fuzz, operation, http, await things(http))
+    async with (
+        whole_platform(
+            tmp_path,
+            keys=[OPERATOR],
+            is_at_work=False,
+            is_strict=False,  # the doors take what callers send
+        ) as here,
+        here.http(OPERATOR) as http,
+    ):
+        answered = await to_thread.run_sync(fuzz, operation, http, await things(http))
     assert answered >= 1
 
 

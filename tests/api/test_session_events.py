@@ -34,7 +34,7 @@ async def test_sent_events_get_ids_and_wait_until_they_are_consumed(world: World
     assert [event.type for event in consumed] == ["session.status_running", "user.message", "user.interrupt"]
     assert [event.id for event in consumed[1:]] == [event.id for event in sent.data]
     assert all(event.processed_at is not None for event in consumed)
-    assert world.dispatcher.hints == [session.id]
+    assert world.hints.due.is_set()
 
 
 @pytest.mark.requirement("events atomic")
@@ -50,7 +50,7 @@ async def test_one_refused_event_refuses_all(world: World) -> None:
                 ],
             )
         assert [event async for event in client.beta.sessions.events.list(session.id)] == []
-    assert world.dispatcher.hints == []
+    assert not world.hints.due.is_set()
 
 
 @pytest.mark.requirement("events repeat")

@@ -9,8 +9,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from court import make_court
-from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.errors import VerifierUnavailable
@@ -23,6 +21,8 @@ from remit.values import ExecRequest, Ground, JsonObject, SandboxSpec
 from remit.verifiers.command import CommandVerifier
 from remit.verifiers.exhibits import load_tree
 from remit.verifiers.isolation import Calls, how_isolated, isolate, judge_files, run_isolated, stubbed
+from support.court import make_court
+from support.kept import kept
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 Files = Mapping[str, str | bytes]

@@ -29,7 +29,7 @@ from remit.models.openai_responses_request import responses_body
 from remit.models.sse import SseParser
 from remit.models.vertex import vertex_provider
 from remit.values import UNPARSED_INPUT, ModelDelta, ModelRequest, ModelResponse
-from vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
+from support.vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
 
 pytestmark = pytest.mark.anyio
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from certificates import certify
-from raw_server import Answering, Exchange, RawServer, chunked, raw_server
 from remit.errors import ModelCallFailed
 from remit.models.http import ModelEndpoint, ModelTimeouts
 from remit.models.http1 import Http1Transport
 from remit.models.proxied import Httpx2Transport, has_proxy
 from remit.models.transport import Answer, Transport, TransportFailed
+from support.certificates import certify
+from support.raw_server import Answering, Exchange, RawServer, chunked, raw_server
 
 pytestmark = pytest.mark.anyio
 

@@ -19,7 +19,7 @@ from remit.models.http import ModelTimeouts
 from remit.models.vendor_sdk import VendorEndpoint, VendorProvider
 from remit.models.vertex import vertex_provider
 from remit.values import JsonObject, ModelDelta, ModelRequest, ModelResponse, Usage
-from vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
+from support.vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
 
 pytest.importorskip("boto3", reason="pip install 'remit[bedrock]'")
 google_credentials = pytest.importorskip("google.oauth2.credentials", reason="pip install 'remit[vertex]'")

@@ -15,7 +15,6 @@ from api.whole import whole_platform
 from remit.cli.connect import PlatformOptions
 from remit.cli.main import app, run
 from remit.client.asgi import ASGIApp
-from remit.client.client import AsyncClient
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Opener:
     @asynccontextmanager
     async def __call__(self, options: PlatformOptions) -> AsyncGenerator[Opened]:
         async with (
-            whole_platform(self._folder) as platform,
-            AsyncClient.in_process(platform.asgi, api_key="rk_one") as client,
+            whole_platform(self._folder, is_at_work=False) as platform,
+            platform.client() as client,
         ):
             agent = await client.agents.create(name="a", model="scripted/s")
             environment = await client.environments.create(name="e")

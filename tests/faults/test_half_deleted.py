@@ -19,14 +19,14 @@ from remit.resources.session_changes import delete
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.memory_blobs import MemoryBlobStore
-from session_bench import PRINCIPAL, SessionBench, say, script
+from support.session_bench import PRINCIPAL, SessionBench, say, script
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[SessionBench]:
-    bench = SessionBench(folder=tmp_path, scripts={"script": script(say("Hello."))})
+    bench = SessionBench(tmp_path, scripts={"script": script(say("Hello."))})
     yield bench
     await bench.close()
 

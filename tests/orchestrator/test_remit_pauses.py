@@ -23,6 +23,7 @@ from remit.testing.simulation import simulate
 from remit.values import JsonObject
 
 LONGER_THAN_ANY_PAUSE = 1_000.0
+DAY_SECONDS = 86_400.0
 BUDGET: JsonObject = {"usd": "20.00", "tokens": 2_000_000}
 
 
@@ -87,13 +88,8 @@ def on_a_platform(
 ) -> None:
     """A remit is asked for while the server is away."""
 
-    async def run() -> None:
-        clock = WorldClock()
-        world = World(folder, await Stores.open("memory", folder, clock), clock, script, seed=7)
-        await world.open()
-        server: Any = Away(world.bill)
+    async def run(world: World, server: Away) -> None:
         server.error = error
-        world.bill = server
         life, person = Life(world, world.process()), Person()
         async with life.working():
             person.connect(life.assembled.asgi)
@@ -102,6 +98,20 @@ def on_a_platform(
             checked: Any = await person.get(f"{path}/check")
             assert checked["violations"] == []
             person.hang_up()
+
+    in_a_world(run, script)
+
+
+def in_a_world(play: Callable[[World, Away], Awaitable[None]], script: JsonObject) -> None:
+    """In simulated time."""
+
+    async def run() -> None:
+        clock = WorldClock()
+        world = World(folder, await Stores.open("memory", folder, clock), clock, script, seed=7)
+        await world.open()
+        server: Any = Away(world.bill)
+        world.bill = server
+        await play(world, server)
         assert world.watch.complaints == []
 
     random.seed(7)
@@ -164,6 +174,33 @@ def test_a_long_outage_is_looked_at_less_and_less() -> None:
         assert await outage.ends_as() == "satisfied"
 
     on_a_platform(play, failure("unavailable"), script=OUTCOME_SCRIPT)
+
+
+def test_a_pause_is_over_when_the_clock_was_set_back_before_a_start_and_the_next_one_lasts_its_time() -> None:
+    async def play(world: World, server: Away) -> None:
+        server.error, person = failure("unavailable"), Person()
+        first = Life(world, world.process())
+        async with first.working():
+            person.connect(first.assembled.asgi)
+            outage = Outage(person, server, await commission(person, budget=BUDGET, consent="given"))
+            await outage.heard("remit.paused")
+            person.hang_up()
+        world.clock.machine.jump(-DAY_SECONDS)
+        await world.start_anew()
+        second, started = Life(world, world.process()), world.clock.monotonic()
+        async with second.working():
+            person.connect(second.assembled.asgi)
+            await outage.heard("remit.resumed")
+            assert world.clock.monotonic() - started < 5
+            await outage.heard("remit.paused", 2)
+            paused = world.clock.monotonic()
+            await outage.heard("remit.resumed", 2)
+            assert 60 <= world.clock.monotonic() - paused < 65
+            server.error = None
+            assert await outage.ends_as() == "satisfied"
+            person.hang_up()
+
+    in_a_world(play, OUTCOME_SCRIPT)
 
 
 def test_what_is_paused_is_stopped_with_all_the_rest_and_goes_on_when_people_say_so() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings import recordings
 from remit.errors import InvalidRequest, ModelCallFailed
 from remit.gateway.protocols.chat_input import request_from_chat
 from remit.gateway.protocols.messages import request_from_messages
@@ -23,6 +22,7 @@ from remit.schema.messages import read_messages
 from remit.schema.openai import ChatParams, ResponsesParams
 from remit.schema.wire import decode
 from remit.values import JsonObject, ModelRequest, ModelResponse, Usage
+from support.recordings import recordings
 from unit.test_published_fields import CHAT, MESSAGES, RESPONSES
 
 NAMES = st.sampled_from(["type", "text", "content", "name", "id", "source", "data"])

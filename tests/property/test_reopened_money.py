@@ -7,14 +7,18 @@ import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remit.bus.memory import MemoryBus
 from remit.errors import HoldRefused
 from remit.gateway.workspace_stream import create_workspace_stream, workspace_stream_id
 from remit.ids import Ids
 from remit.interfaces import SessionStore
+from remit.orchestrator.worker import Hints
 from remit.remits import accounts, reopening
 from remit.remits.events import Amount, Budget
 from remit.remits.money import format_usd
+from remit.remits.working_session import SessionInput
 from remit.stores.memory import MemorySessionStore
+from remit.streams.children import Children
 from remit.streams.grants import GrantNote, grants_in, grants_out, opening_effects
 from remit.testing.clock import FakeClock
 from remit.values import (
@@ -70,6 +74,8 @@ class Books:
         clock = FakeClock()
         self.store: SessionStore = MemorySessionStore(clock)
         self.ids = Ids(clock)
+        children = Children(store=self.store, bus=MemoryBus(), dispatcher=Hints(), clock=clock)
+        self.session = SessionInput(children, self.store)
         self.epoch = 0
         self.spent = 0
         self.overran = False
@@ -102,9 +108,7 @@ class Books:
             await self._continue(mine)
 
     async def _continue(self, notes: tuple[GrantNote, ...]) -> None:
-        await reopening.continue_session(
-            self.store, PRINCIPAL, SESSION, f"sevt_{self.reopened}", notes, key=f"{self.reopened}", now_us=0
-        )
+        await self.session.go_on(PRINCIPAL, SESSION, f"revt_{self.reopened}", notes)
 
     async def call(self, call: Call) -> None:
         account = next(

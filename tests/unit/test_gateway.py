@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raw_server import Exchange, raw_server
 from remit.clock import SystemClock
 from remit.errors import HoldRefused, LeaseLost, ModelCallFailed, ModelUnavailable, Unpriced
 from remit.gateway.course import RetrySettings
@@ -41,6 +40,7 @@ from remit.values import (
     Purpose,
     Usage,
 )
+from support.raw_server import Exchange, raw_server
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +73,9 @@ class LedgerRecorder:
 
     async def accounts(self) -> Sequence[Account]:
         return tuple(self._accounts.values())
+
+    async def waits(self, limit: str, ahead: int) -> None:
+        pass
 
     async def started(self, attempt: CallAttempt) -> None:
         await self._wait_at_the_gate()

@@ -1,8 +1,10 @@
-"""Wall time that never goes back."""
+"""Wall time that never goes back while a process lives, and waits that outlive a process whose clock was set back."""
 
 from __future__ import annotations
 
-from remit.clock import SteadyClock
+import pytest
+
+from remit.clock import SteadyClock, is_wait_over
 from remit.testing.simulation import SimulatedClock, simulate
 
 
@@ -35,3 +37,22 @@ async def _asked_often() -> float:
 
 def test_a_clock_that_was_set_back_loses_no_time_however_often_it_is_asked() -> None:
     assert 6.9 < simulate(_asked_often()) < 7.1
+
+
+@pytest.mark.parametrize(
+    ("now", "is_over"),
+    [
+        (1_000.0, False),
+        (1_029.9, False),
+        (1_030.0, True),
+        (90_000.0, True),  # set forward
+        (999.95, False),  # a small step back is waited out
+        (970.0, True),  # set back before the wait began
+        (-85_400.0, True),
+    ],
+)
+def test_a_stored_wait_is_over_at_its_time_or_when_the_clock_was_set_back_before_it_began(
+    now: float, is_over: bool
+) -> None:
+    since_us, until_us = 1_000_000_000, 1_030_000_000
+    assert is_wait_over(since_us=since_us, until_us=until_us, now_us=round(now * 1_000_000)) is is_over

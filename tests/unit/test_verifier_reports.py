@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -56,7 +57,7 @@ def case(name: str, status: str = "passed", where: str | None = None) -> dict[st
 END: dict[str, object] = {"t": "end", "code": 0, "how": "normally", "why": None}
 
 
-def report(*cases: tuple[str, Status], **changes: object) -> RunReport:
+def report(*cases: tuple[str, Any], **changes: Any) -> RunReport:
     run = RunnerRun(
         reporter="pytest",
         argv=("pytest",),

@@ -349,6 +349,7 @@ class Assembled:
         verifiers: Sequence[Verifier] = (
             CommandVerifier(provider=self._parts.sandboxes, blobs=self._blobs, ids=self._ids),
             RubricVerifier(self._gateway, self._blobs, self._settings.model),
+            *self._parts.verifiers,
         )
         return {one.type: ObservedVerifier(one, self._observing) for one in verifiers}
 

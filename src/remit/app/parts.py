@@ -24,6 +24,7 @@ from remit.interfaces import (
     SessionStore,
     StreamHandler,
     ToolSource,
+    Verifier,
 )
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
 from remit.server.services import Services
@@ -60,6 +61,9 @@ class Parts:
     """What answers further operations, beside those that every platform has."""
     tools: Sequence[ToolSource] = ()
     """Beside those that every platform has."""
+    verifiers: Sequence[Verifier] = ()
+    """Beside those that every platform has, asked for as `{"type": "custom", "name": its type}`; they cost nothing. One of a
+    type that every platform has stands in its place."""
     retries: RetrySettings = field(default_factory=RetrySettings)
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS
     metrics: Metrics = field(default_factory=Metrics)

@@ -277,14 +277,16 @@ def verify_command(invocation: Invocation, id: RemitId) -> Running:
 @command(app, "check")
 def check_command(
     invocation: Invocation,
-    id: Annotated[str | None, typer.Argument(metavar="ID", help="A remit's id, or the end of it.")] = None,
+    id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="A stream's id, or the end of a remit's.")
+    ] = None,
     all: Annotated[bool, typer.Option("--all", help="Check every remit.")] = False,
 ) -> Running:
     """Check what must always hold of logs and accounts."""
     from remit.cli import look
 
     if all == (id is not None):
-        raise BadUsage("check takes one remit's id, or --all.", mend="`remit ls` shows the ids.")
+        raise BadUsage("check takes one id, or --all.", mend="`remit ls` shows the ids.")
     return look.check(invocation, id)
 
 

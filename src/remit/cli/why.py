@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
+from contextlib import suppress
+
 from rich.console import Console
 from rich.text import Text
 
@@ -20,7 +23,7 @@ UNOWNED = (
 
 
 async def why(invocation: Invocation, id: str) -> int:
-    """Of a remit, a session or a deployment, by its id or the end of it."""
+    """Of a stream of any kind by its id; of a remit, a session or a deployment also by the end of it."""
     async with invocation.look() as connection:
         answer = await _ask(connection.client, id)
         is_unowned = connection.is_unowned
@@ -34,20 +37,18 @@ async def why(invocation: Invocation, id: str) -> int:
 
 
 async def _ask(client: AsyncClient, id: str) -> JsonObject:
-    kinds = (client.remits, client.sessions, client.deployments)
-    for kind in kinds:
-        try:
-            return await kind.why(id)
-        except NotFoundError:
-            continue
-    matches = [
-        (kind, str(one["id"])) for kind in kinds async for one in kind.list() if one["id"].endswith(id)
-    ]
+    with suppress(NotFoundError):
+        return await client.streams.why(id)
+    lists: tuple[AsyncIterable[JsonObject], ...] = (
+        client.remits.list(),
+        client.sessions.list(),
+        client.deployments.list(),
+    )
+    matches = [one["id"] for found in lists async for one in found if one["id"].endswith(id)]
     if len(matches) != 1:
         what = "no remit, session or deployment" if not matches else f"{len(matches)} streams"
         raise BadUsage(f"{id!r} names {what}.", mend="`remit ls` shows the remits; give more of the id.")
-    ((kind, whole_id),) = matches
-    return await kind.why(whole_id)
+    return await client.streams.why(matches[0])
 
 
 def _print(console: Console, answer: JsonObject) -> None:

@@ -208,6 +208,8 @@ def verifier_text(verifier: object) -> str:
             return one_line(str(fields.get("command", "")))
         case "rubric":
             return f"rubric: {short(one_line(str(fields.get('rubric', ''))), RUBRIC_CELLS)}"
+        case "custom":
+            return str(fields.get("name", ""))
         case None:
             return str(verifier)
         case other:

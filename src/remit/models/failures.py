@@ -236,9 +236,17 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
             seconds = float(value.strip().removesuffix("s")) / divisor
         except ValueError:
             try:
-                seconds = parsedate_to_datetime(value).timestamp() - time.time()
+                seconds = parsedate_to_datetime(value).timestamp() - _server_time(headers)
             except (ValueError, OverflowError):
                 continue
         if math.isfinite(seconds):
             return min(max(0.0, seconds), RETRY_AFTER_SECONDS_MAX)
     return None
+
+
+def _server_time(headers: Mapping[str, str]) -> float:
+    """By the clock that the server's times are of; ours may be a day off."""
+    try:
+        return parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return time.time()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remit.clock import Clock, rfc3339
+from remit.clock import Clock, is_wait_over, rfc3339
 from remit.interfaces import SessionStore
 from remit.remits import outage, reopening
 from remit.remits.events import (
@@ -48,7 +48,8 @@ class GoingOn:
 
     async def resume_if_due(self, wake_at_us: int | None, log: RemitWriter) -> bool:
         """End a pause whose time has come; False where there is none."""
-        if wake_at_us is None or wake_at_us > self._clock.now_us():
+        paused_at_us, now_us = log.state.paused_at_us, self._clock.now_us()
+        if wake_at_us is None or not is_wait_over(since_us=paused_at_us, until_us=wake_at_us, now_us=now_us):
             return False
         await log.append(RemitResumed(actor=BY_ITSELF))
         return True

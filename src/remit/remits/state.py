@@ -82,6 +82,8 @@ class RemitState(Value, frozen=True, kw_only=True):
     """Interrupts of the working session that stand in this log already."""
     pause: RemitPaused | None = None
     """The last one, perhaps long over."""
+    paused_at_us: int = 0
+    """When its row was made."""
     is_paused: bool = False
     reopenings: tuple[RemitReopened, ...] = ()
     """By which it went on after its budget was reached."""
@@ -272,7 +274,7 @@ def _change(state: RemitState, event: AnyEvent, row: EventRow) -> RemitState:
             resume_ids = (*state.resume_ids, event.id)
             return replace(state, is_interrupted=False, is_paused=False, resume_ids=resume_ids)
         case RemitPaused():
-            return replace(state, pause=event, is_paused=True)
+            return replace(state, pause=event, paused_at_us=row.created_at_us, is_paused=True)
         case RemitReopened():
             return replace(
                 state,

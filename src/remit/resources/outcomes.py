@@ -7,6 +7,7 @@ from typing import cast
 
 from remit.errors import VerifierUnavailable
 from remit.interfaces import Verifier
+from remit.schema.verifiers import verifier_name
 from remit.values import JsonObject, Principal
 
 
@@ -26,11 +27,10 @@ async def check_verifiers(
     default_model = cast("JsonObject", agent["model"])["id"]
     for event in events:
         for specification in cast("Sequence[JsonObject]", event.get("verifiers") or ()):
-            verifier = verifiers.get(str(specification["type"]))
+            name = verifier_name(specification)
+            verifier = verifiers.get(name)
             if verifier is None:
-                raise VerifierUnavailable(
-                    f"`verifiers`: there is no verifier of type {specification['type']!r} here; use another type."
-                )
+                raise VerifierUnavailable(f"`verifiers`: there is no verifier {name!r} here; use another.")
             if specification["type"] == "rubric":
                 specification = {**specification, "model": specification.get("model") or default_model}
             await verifier.check(principal, specification, toolchains=toolchains, has_packages=has_packages)

@@ -144,7 +144,9 @@ class DoctorRoutes:
         if found.body != PROBE_BODY:
             return Probe(name="store", is_ok=False, detail="reads other bytes than it wrote", mend=mend)
         took_ms = (services.clock.now_us() - began_us) / 1_000
-        return Probe(name="store", is_ok=True, detail=f"wrote, read and removed a row in {took_ms:.1f} ms")
+        kinds = ", ".join(services.kinds.names)
+        detail = f"wrote, read and removed a row in {took_ms:.1f} ms; keeps streams of these kinds: {kinds}"
+        return Probe(name="store", is_ok=True, detail=detail)
 
     async def _probe_folder(self) -> Sequence[Probe]:
         folder = self._data_folder

@@ -9,7 +9,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from remit.clock import rfc3339
-from remit.errors import NotFound, WrongState
+from remit.errors import InvalidRequest, NotFound, WrongState
 from remit.schema import keys
 from remit.schema.operation import NoQuery
 from remit.schema.wire import convert
@@ -36,6 +36,9 @@ class KeyRoutes:
     @handles(keys.CREATE)
     async def create(self, call: Call[keys.KeyCreate, NoQuery]) -> keys.NewKey:
         principal, services, params = call.principal, self._services, call.body
+        for index, scope in enumerate(params.scopes):
+            if scope.startswith(READ_ONE):
+                self._path_of(scope.removeprefix(READ_ONE), field=f"scopes[{index}]")
         secret = new_secret(KEY_PREFIX)
         now_us = services.clock.now_us()
         key = KeyRow(
@@ -111,12 +114,19 @@ class KeyRoutes:
         }
 
     async def _page_of(self, principal: Principal, stream_id: str) -> str:
+        path = self._path_of(stream_id, field="id")
         try:
-            head = await self._services.sessions.head(principal, stream_id)
+            await self._services.sessions.head(principal, stream_id)
         except NotFound as error:
             raise NotFound(f"`id`: there is no {stream_id!r} in this workspace.") from error
-        path = self._services.kinds[head.kind].names.path_of(stream_id)
         return path.removeprefix("/v1")
+
+    def _path_of(self, stream_id: str, *, field: str) -> str:
+        """Where the API shows it. Raises InvalidRequest where it shows nothing with such an id."""
+        kind = self._services.kinds.of_id(stream_id)
+        if kind is None or kind.names.path is None:
+            raise InvalidRequest(f"`{field}`: {stream_id!r} is no id of a stream that the API shows.")
+        return kind.names.path_of(stream_id)
 
 
 def new_secret(prefix: str) -> str:

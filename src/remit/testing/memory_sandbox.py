@@ -99,17 +99,14 @@ class MemorySandboxes:
     async def create(self, spec: SandboxSpec) -> MemorySandbox:
         if self.unavailable is not None:
             raise SandboxUnavailable(self.unavailable)
-        living = self._live.get(spec.key)
-        if living is not None:
+        if (living := self._live.get(spec.key)) is not None:
             return living
         files: dict[str, TreeEntry] = {}
         contents: dict[str, bytes] = {}
         await trees.restore(self.blobs, "/workspace", spec.tree_digest, files, contents)
         await trees.restore(self.blobs, "/mnt/session/outputs", spec.outputs_digest, files, contents)
-        for mount in spec.mounts:
-            await trees.restore(self.blobs, mount.path, mount.tree_digest, files, contents)
-        for shared in spec.shared:
-            await trees.restore(self.blobs, shared.path, shared.tree_digest, files, contents)
+        for laid in (*spec.mounts, *spec.shared):
+            await trees.restore(self.blobs, laid.path, laid.tree_digest, files, contents)
         mounts = (
             *(mount.path for mount in spec.mounts),
             *(shared.path for shared in spec.shared if not shared.is_writable),
@@ -393,14 +390,7 @@ class MemorySandbox:
             wanted = re.compile(pattern)
         except re.error as error:
             raise SandboxRefused(f"not a regular expression: {error}") from error
-        found: list[str] = []
-        for one, content in sorted(self._contents.items()):
-            is_wanted = one == path or one.startswith(f"{path}/")
-            if not is_wanted or b"\0" in content or not fnmatch.fnmatch(one, include or "*"):
-                continue
-            lines = content.decode(errors="replace").splitlines()
-            found += [f"{one}:{number}:{line}" for number, line in enumerate(lines, 1) if wanted.search(line)]
-        return "\n".join(found)[:output_bytes_max]
+        return "\n".join(trees.matches(self._contents, path, wanted, include or "*"))[:output_bytes_max]
 
     async def tree(self, root: str = "/workspace", previous: Tree | None = None) -> Tree:
         self._require()

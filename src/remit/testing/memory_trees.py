@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
+import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -73,3 +76,15 @@ def make_way(
     for one in [one for one in files if f"{one}/".startswith(f"{path}/")]:
         files.pop(one)
     return True
+
+
+def matches(contents: Mapping[str, bytes], path: str, wanted: re.Pattern[str], include: str) -> list[str]:
+    """Find the lines of text files at or below a path, as `path:number:line`, sorted."""
+    found: list[str] = []
+    for one, content in sorted(contents.items()):
+        is_wanted = one == path or one.startswith(f"{path}/")
+        if not is_wanted or b"\0" in content or not fnmatch.fnmatch(one, include):
+            continue
+        lines = content.decode(errors="replace").splitlines()
+        found += [f"{one}:{number}:{line}" for number, line in enumerate(lines, 1) if wanted.search(line)]
+    return found

@@ -8,15 +8,15 @@ import msgspec
 
 from remit.errors import InvalidRequest
 from remit.interfaces import CallRecorder, Verifier
-from remit.schema.verifiers import VERIFIERS_MAX
+from remit.schema.verifiers import VERIFIERS_MAX, verifier_name
 from remit.values import JsonObject, Principal, Verdict, VerifyRequest
 
 
 class Verifiers:
-    """Verifiers by the `type` of their specification."""
+    """Verifiers by their names (`verifier_name` of a specification)."""
 
-    def __init__(self, by_type: Mapping[str, Verifier]) -> None:
-        self._by_type = dict(by_type)
+    def __init__(self, by_name: Mapping[str, Verifier]) -> None:
+        self._by_name = dict(by_name)
 
     async def check_all(
         self,
@@ -76,11 +76,11 @@ class Verifiers:
         return sorted(enumerate(verifiers), key=lambda item: (self.is_priced(item[1]), item[0]))
 
     def _of(self, verifier: JsonObject) -> Verifier:
-        kind = verifier.get("type")
-        found = self._by_type.get(kind) if isinstance(kind, str) else None
+        name = verifier_name(verifier)
+        found = self._by_name.get(name)
         if found is None:
             raise InvalidRequest(
-                f"type: {kind!r} is no verifier. There are: {', '.join(sorted(self._by_type))}."
+                f"type: {name!r} is no verifier. There are: {', '.join(sorted(self._by_name))}."
             )
         return found
 

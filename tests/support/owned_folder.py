@@ -91,13 +91,7 @@ class OwnedFolder:
         os.kill(self.owner().pid, signal.SIGKILL)
 
     def events(self) -> dict[str, list[str]]:
-        """The types of every stream's rows, as they stand in the database."""
-        with closing(sqlite3.connect(f"file:{self.data / 'sessions.db'}?mode=ro", uri=True)) as database:
-            rows = database.execute("SELECT stream_id, type FROM events ORDER BY stream_id, seq").fetchall()
-        found: dict[str, list[str]] = {}
-        for stream_id, type in rows:
-            found.setdefault(stream_id, []).append(type)
-        return found
+        return logged(self.data)
 
     def accounts(self) -> list[Any]:
         with closing(sqlite3.connect(f"file:{self.data / 'sessions.db'}?mode=ro", uri=True)) as database:
@@ -131,6 +125,16 @@ def _gated(gate: Path) -> dict[str, Any]:
     wait = f"while [ ! -e {gate} ]; do sleep 0.02; done; echo 4 > a.txt"
     first = {"text": "I wait.", "tool_uses": [{"name": "bash", "input": {"command": wait}}]}
     return {"steps": [first, *ANSWER["steps"][1:]]}
+
+
+def logged(data: Path) -> dict[str, list[str]]:
+    """The types of every stream's rows, as they stand in the database."""
+    with closing(sqlite3.connect(f"file:{data / 'sessions.db'}?mode=ro", uri=True)) as database:
+        rows = database.execute("SELECT stream_id, type FROM events ORDER BY stream_id, seq").fetchall()
+    found: dict[str, list[str]] = {}
+    for stream_id, type in rows:
+        found.setdefault(stream_id, []).append(type)
+    return found
 
 
 def until(condition: Callable[[], object]) -> None:
