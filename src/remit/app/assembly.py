@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 
 from starlette.types import ASGIApp
@@ -48,12 +47,11 @@ from remit.resources.expired_files import ExpiredFiles
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.orphaned_files import OrphanedFiles
 from remit.sandboxes.system_packages import missing_packages
-from remit.server.accounts import AccountRoutes
 from remit.server.admission import AdmissionSettings
 from remit.server.app import create_app
 from remit.server.attendance import Attendance
 from remit.server.caps import CapRoutes
-from remit.server.gateway_routes import gateway_routes
+from remit.server.gateway_routes import GatewayRoutes
 from remit.server.keys import KeyRoutes
 from remit.server.metrics import MetricsRoutes, OpenMetricsRoutes
 from remit.server.models import ModelList, ModelRoutes
@@ -64,6 +62,7 @@ from remit.server.services import ServerSettings, Services, services_of
 from remit.server.stop import StopRoutes
 from remit.streams.kinds import StreamKinds
 from remit.telemetry.edge import ObservedEdge
+from remit.telemetry.metrics import Observing
 from remit.telemetry.model_calls import observe_calls
 from remit.telemetry.readings import PlatformReadings
 from remit.telemetry.rows import ObservedBus
@@ -78,77 +77,51 @@ SHARED_POLL_SECONDS = 0.2
 """How late a worker sees what another process has made due."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Assembled:
-    """A platform put together; run `worker.run()` to make it live."""
-
-    asgi: ASGIApp
-    """The API itself."""
-    edge: ASGIApp
-    """What is served: the API, observed."""
-    worker: Worker
-    held: HeldSandboxes
-    tools: ToolSource
-    services: Services
-    attendance: Attendance
-    collection: Collection
-    """Of what nobody needs: to be run where this process alone owns the stores."""
-
-
 def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
     """Wire the parts. Starts nothing. `public_url` is where pages are served for people, if they are."""
-    platform = _Wiring(parts, public_url)
-    return Assembled(
-        asgi=platform.api,
-        edge=platform.edge,
-        worker=platform.worker,
-        held=platform.held,
-        tools=platform.tools,
-        services=platform.services,
-        attendance=platform.attendance,
-        collection=platform.collection(),
-    )
+    return Assembled(parts, public_url)
 
 
-class _Wiring:
-    """Every part of a platform by its name, made once, when the first other part needs it."""
+class Assembled:
+    """A platform put together: every part by its name, made once, when the first other part needs it. Run `worker.run()` to
+    make it live."""
 
     def __init__(self, parts: Parts, public_url: str | None) -> None:
         self._public_url = public_url
         self._settings = parts.settings
         self._parts = parts
         self._clock, self._ids = parts.clock, parts.ids
-        self._metrics, self._tracer = parts.metrics, parts.tracer
+        self._observing = Observing(parts.metrics, parts.tracer, parts.clock)
         self._sessions, self._catalog = parts.sessions, parts.catalog
         self._hints = Hints()
         self._name = parts.ids.new("worker")
         self._web = web_tools(parts.settings)
         self._credentials = OperatorCredentials(parts.settings.credentials)
         self._bus = ObservedBus(parts.bus, parts.metrics)
+        self.asgi = self._api()
+        """The API itself."""
+        self.edge: ASGIApp = ObservedEdge(self.asgi, self._observing)
+        """What is served: the API, observed."""
+        self.worker = self._worker()
+        """Carries streams of every kind on."""
+        self.collection = self._collection()
+        """Of what nobody needs: to be run where this process alone owns the stores."""
 
     # ------------------------------------------------------------------------------------------ what is served
 
-    @cached_property
-    def edge(self) -> ASGIApp:
-        """The API, observed."""
-        return ObservedEdge(self.api, metrics=self._metrics, tracer=self._tracer, clock=self._clock)
-
-    @cached_property
-    def api(self) -> ASGIApp:
-        """All routes."""
+    def _api(self) -> ASGIApp:
         services, public_url = self.services, self._public_url
         metrics = OpenMetricsRoutes if self._settings.metrics_open else MetricsRoutes
         return create_app(
             services,
             metrics(self._render_metrics),
             KeyRoutes(services, public_url=public_url),
-            AccountRoutes(services),
             CapRoutes(services, self._caps),
             StopRoutes(services, self._calls),
             ReconcileRoutes(services),
             PreviewRoutes(services, self.held, public_url=public_url),
             Previews(services, self.held),
-            *gateway_routes(services, self._calls),
+            GatewayRoutes(services, self._calls),
             ModelRoutes(ModelList(self._router, self._clock)),
             *remit_routes(
                 services,
@@ -204,7 +177,7 @@ class _Wiring:
         return Attendance(self.services, self._settings.data / "attended")
 
     async def _render_metrics(self) -> bytes:
-        return await self._metrics.render(self._readings)
+        return await self._observing.metrics.render(self._readings)
 
     @cached_property
     def _readings(self) -> PlatformReadings:
@@ -221,9 +194,7 @@ class _Wiring:
 
     # -------------------------------------------------------------------------------------------- who works
 
-    @cached_property
-    def worker(self) -> Worker:
-        """Carries streams of every kind on."""
+    def _worker(self) -> Worker:
         return Worker(
             name=self._name,
             store=self._sessions,
@@ -267,7 +238,7 @@ class _Wiring:
             ),
             removal=self.domain.removal,
             reader_wait_seconds=self._settings.reader_wait_seconds,
-            watch=watch_turns(self._tracer),
+            watch=watch_turns(self._observing.tracer),
             is_resting=lambda: self._hints.is_resting,
         )
 
@@ -276,7 +247,7 @@ class _Wiring:
         """All that agents may have."""
         servers = mcp_servers(self._settings, self._credentials, clock=self._clock, ids=self._ids)
         tools = agent_tools(servers, *self._parts.tools, web=self._web)
-        return ObservedTools(tools, metrics=self._metrics, tracer=self._tracer, clock=self._clock)
+        return ObservedTools(tools, self._observing)
 
     def _remit_handler(self) -> RemitHandler:
         return RemitHandler(
@@ -321,7 +292,7 @@ class _Wiring:
             is_resting=lambda: self._hints.is_resting,
         )
 
-    def collection(self) -> Collection:
+    def _collection(self) -> Collection:
         """Removes what nobody needs: whoever refers to blobs before the blobs."""
         catalog, blobs, clock = self._catalog, self._blobs, self._clock
         sandboxes = self._parts.sandboxes
@@ -359,7 +330,7 @@ class _Wiring:
             retries=self._parts.retries,
             limits=LimiterSettings.beginning_with(self._settings.model_calls),
             models=parse_models(self._settings.models),
-            observe=observe_calls(metrics=self._metrics, tracer=self._tracer, clock=self._clock),
+            observe=observe_calls(self._observing),
             caps=self._caps,
         )
 
@@ -386,10 +357,7 @@ class _Wiring:
             RubricVerifier(self._gateway, self._blobs, self._settings.model),
             *self._parts.verifiers,
         )
-        return {
-            one.type: ObservedVerifier(one, metrics=self._metrics, tracer=self._tracer, clock=self._clock)
-            for one in verifiers
-        }
+        return {one.type: ObservedVerifier(one, self._observing) for one in verifiers}
 
     @cached_property
     def held(self) -> HeldSandboxes:

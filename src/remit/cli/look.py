@@ -111,7 +111,7 @@ async def receipt(invocation: Invocation, remit_id: str, *, html: Path | None) -
         remit = await retrieve(connection.client, remit_id)
         found = await connection.client.remits.receipt(remit["id"])
     if html is not None:
-        await anyio.Path(html).write_text(receipt_html(remit, found), encoding="utf-8")
+        await anyio.Path(html).write_bytes(receipt_html(remit, found))
         invocation.console.print(Text(f"Written to {html}"))
     elif invocation.is_json:
         invocation.print_json(found)

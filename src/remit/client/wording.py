@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any, cast
 
@@ -178,6 +178,12 @@ def cut(text: str) -> str:
         return text
     half = TEXT_SHOWN_MAX // 2
     return f"{text[:half]}\n… {len(text) - 2 * half:,} characters are left out here …\n{text[-half:]}"
+
+
+def listed(names: Sequence[str], most: int, number: int | None = None) -> str:
+    """The first so many of them, and how many more there are (of `number`, where some are not here)."""
+    more = (len(names) if number is None else number) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def short_stream(stream_id: str) -> str:

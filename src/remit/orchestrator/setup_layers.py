@@ -7,6 +7,7 @@ import asyncio
 import posixpath
 from collections.abc import Sequence
 
+from remit.client.wording import listed
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import Sandbox, SandboxProvider
@@ -216,12 +217,9 @@ class SetupLayers:
 def _unheld_notes(tree: Tree) -> tuple[str, ...]:
     if not tree.left_out:
         return ()
-    named = ", ".join(
-        f"{one.path[:PATH_SHOWN_MAX]} ({one.why})" for one in tree.left_out[:LEFT_OUT_NAMED_MAX]
-    )
-    more = len(tree.left_out) + tree.left_out_more - LEFT_OUT_NAMED_MAX
-    rest = f" and {more:,} more" if more > 0 else ""
-    return (f"what the setup command left and a snapshot cannot hold is not there: {named}{rest}",)
+    paths = [f"{one.path[:PATH_SHOWN_MAX]} ({one.why})" for one in tree.left_out]
+    named = listed(paths, LEFT_OUT_NAMED_MAX, len(paths) + tree.left_out_more)
+    return (f"what the setup command left and a snapshot cannot hold is not there: {named}",)
 
 
 def _digests(tree: Tree) -> list[str]:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from remit.clock import parse_rfc3339
 from remit.remits import events
+from remit.schema.remits import RemitStatus
 from remit.streams.children import ChildEvaluated, ChildEvaluation, ChildIdled, ChildReport
 from remit.streams.grants import GrantNote
 from remit.values import ConsentReason, EventRow, Value
@@ -16,17 +17,7 @@ from remit.values import ConsentReason, EventRow, Value
 Consent = Literal["awaiting", "given", "declined"]
 """To the cost; what else is asked is accepted by name (`RemitState.reasons`)."""
 REASONS: tuple[ConsentReason, ...] = get_args(ConsentReason)
-Status = Literal[
-    "verifying_input",
-    "awaiting_consent",
-    "working",
-    "interrupted",
-    "paused",
-    "satisfied",
-    "unsatisfied",
-    "budget_reached",
-    "stopped",
-]
+Status = RemitStatus
 
 
 class RemitState(Value, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from time import monotonic
 import anyio
 from anyio import to_thread
 
+from remit.client.wording import listed
 from remit.errors import RemitError
 from remit.gateway.routing import Router
 from remit.interfaces import SandboxProvider
@@ -193,15 +194,13 @@ class DoctorRoutes:
     async def _probe_models(self) -> Probe:
         try:
             model = await self._router.default_model()
-            listed = await self._router.models()
+            models = await self._router.models()
         except RemitError as error:
             return Probe(name="models", is_ok=False, detail="no model can be called", mend=error.message)
-        others = [info.id for info in listed if info.id != model]
-        named = ", ".join(others[:MODELS_NAMED_MAX])
-        more = len(others) - MODELS_NAMED_MAX
+        others = [info.id for info in models if info.id != model]
         detail = f"{model} by default"
-        if named:
-            detail += f"; also {named}" + (f" and {more} more" if more > 0 else "")
+        if others:
+            detail += f"; also {listed(others, MODELS_NAMED_MAX)}"
         return Probe(name="models", is_ok=True, detail=detail)
 
     def _probe_web(self) -> Probe:

@@ -7,12 +7,6 @@ from starlette.types import ASGIApp
 from remit.resources.session_kind import SESSION
 from remit.resources.session_wire import pending_events
 from remit.schema import events as wire
-from remit.schema.events import (
-    SendEvents,
-    SessionEventPaging,
-    SessionEventsAfter,
-    ThreadEventPaging,
-)
 from remit.schema.lists import Paging, encode_list
 from remit.schema.operation import NoQuery
 from remit.server.event_list import EventFilter, Place, list_events
@@ -33,13 +27,13 @@ class EventRoutes:
         self._services = services
 
     @handles(wire.SEND)
-    async def send(self, call: Call[SendEvents, NoQuery], session_id: str) -> ASGIApp:
+    async def send(self, call: Call[wire.SendEvents, NoQuery], session_id: str) -> ASGIApp:
         key = call.request.headers.get("idempotency-key")
         sent = await self._services.sending.send(call.principal, session_id, call.body.events, key=key)
         return json_response({"data": list(sent.events)})
 
     @handles(wire.LIST)
-    async def list(self, call: Call[None, SessionEventPaging], session_id: str) -> ASGIApp:
+    async def list(self, call: Call[None, wire.SessionEventPaging], session_id: str) -> ASGIApp:
         query = call.query
         shown = EventFilter(
             selects=query.types.__contains__ if query.types else every_type,
@@ -49,7 +43,7 @@ class EventRoutes:
         return await self._list(call.principal, session_id, query, shown, is_ascending=query.order == "asc")
 
     @handles(wire.STREAM, wire.STREAM_BY_ITS_OTHER_NAME)
-    async def stream(self, call: Call[None, SessionEventsAfter], session_id: str) -> ASGIApp:
+    async def stream(self, call: Call[None, wire.SessionEventsAfter], session_id: str) -> ASGIApp:
         await self._services.states.load(call.principal, session_id)
         return await stream_response(
             self._services, call, session_id, last_types=SESSION.final, deltas=call.query.event_deltas
@@ -57,14 +51,14 @@ class EventRoutes:
 
     @handles(wire.LIST_OF_THREAD)
     async def list_of_thread(
-        self, call: Call[None, ThreadEventPaging], session_id: str, thread_id: str
+        self, call: Call[None, wire.ThreadEventPaging], session_id: str, thread_id: str
     ) -> ASGIApp:
         await self._require_thread(call.principal, session_id, thread_id)
         return await self._list(call.principal, session_id, call.query, EventFilter(selects=_is_of_thread))
 
     @handles(wire.STREAM_OF_THREAD, wire.STREAM_OF_THREAD_BY_ITS_OTHER_NAME)
     async def stream_of_thread(
-        self, call: Call[None, SessionEventsAfter], session_id: str, thread_id: str
+        self, call: Call[None, wire.SessionEventsAfter], session_id: str, thread_id: str
     ) -> ASGIApp:
         await self._require_thread(call.principal, session_id, thread_id)
         return await stream_response(

@@ -10,7 +10,7 @@ from typing import assert_never
 
 import msgspec
 
-from remit.client.wording import nano_usd, tokens
+from remit.client.wording import listed, nano_usd, tokens
 from remit.clock import rfc3339
 from remit.schema.streams import SESSION
 from remit.schema.tool_kinds import CONFIRMATION, answered_use
@@ -342,11 +342,10 @@ def _sandbox_sentence(state: SessionState, head: StreamHead) -> tuple[str, ...]:
     if state.sandbox is None or head.wake_at_us is None:
         return ()
     left_out = state.snapshot.left_out if state.snapshot is not None else ()
-    named = ", ".join(f"{one['path']} ({one['why']})" for one in left_out[:LEFT_OUT_NAMED_MAX])
-    more = f" and {len(left_out) - LEFT_OUT_NAMED_MAX} more" if len(left_out) > LEFT_OUT_NAMED_MAX else ""
+    named = listed([f"{one['path']} ({one['why']})" for one in left_out], LEFT_OUT_NAMED_MAX)
     return (
         f"Its sandbox is kept until about {rfc3339(head.wake_at_us)}; its files outlive it in a snapshot.",
-        *((f"A snapshot cannot hold these: {named}{more}.",) if left_out else ()),
+        *((f"A snapshot cannot hold these: {named}.",) if left_out else ()),
     )
 
 
@@ -370,6 +369,5 @@ def _amount(amount: int, unit: str) -> str:
 
 
 def _uses_in_words(uses: Sequence[OpenToolUse]) -> str:
-    names = ", ".join(f"{use.use.name} ({use.use.id})" for use in uses[:USES_NAMED_MAX])
-    more = f" and {len(uses) - USES_NAMED_MAX} more" if len(uses) > USES_NAMED_MAX else ""
-    return f"The tool use {names} is" if len(uses) == 1 else f"The tool uses {names}{more} are"
+    names = listed([f"{use.use.name} ({use.use.id})" for use in uses], USES_NAMED_MAX)
+    return f"The tool use {names} is" if len(uses) == 1 else f"The tool uses {names} are"

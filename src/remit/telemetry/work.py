@@ -8,11 +8,10 @@ from typing import cast
 
 from opentelemetry.trace import Tracer
 
-from remit.clock import Clock
 from remit.errors import SandboxLost, ToolsUnavailable
 from remit.interfaces import CallRecorder, Harness, Sandbox, ToolSession, Toolset, ToolSource, Turn, Verifier
 from remit.session.state import SessionState
-from remit.telemetry.metrics import Metrics
+from remit.telemetry.metrics import Observing
 from remit.telemetry.spans import fail, span
 from remit.values import (
     CredentialUse,
@@ -71,12 +70,12 @@ def watch_turns(tracer: Tracer | None) -> Callable[[Harness, SessionState], Harn
 class ObservedTools(ToolSource):
     """Counts tool runs and gives each an `execute_tool` span."""
 
-    def __init__(self, source: ToolSource, *, metrics: Metrics, tracer: Tracer | None, clock: Clock) -> None:
+    def __init__(self, source: ToolSource, observing: Observing) -> None:
         self._source = source
-        self._parts = metrics, tracer, clock
+        self._observing = observing
 
     async def open(self, session: ToolSession) -> Toolset:
-        return _ObservedToolset(await self._source.open(session), *self._parts)
+        return _ObservedToolset(await self._source.open(session), self._observing)
 
     async def forget(self, session_id: str) -> None:
         await self._source.forget(session_id)
@@ -86,11 +85,9 @@ class ObservedTools(ToolSource):
 
 
 class _ObservedToolset(Toolset):
-    def __init__(self, toolset: Toolset, metrics: Metrics, tracer: Tracer | None, clock: Clock) -> None:
+    def __init__(self, toolset: Toolset, observing: Observing) -> None:
         self._toolset = toolset
-        self._metrics = metrics
-        self._tracer = tracer
-        self._clock = clock
+        self._metrics, self._tracer, self._clock = observing
 
     @property
     def tools(self) -> Sequence[Tool]:
@@ -140,12 +137,10 @@ class _ObservedToolset(Toolset):
 class ObservedVerifier:
     """Counts verdicts and gives each verification a span."""
 
-    def __init__(self, verifier: Verifier, *, metrics: Metrics, tracer: Tracer | None, clock: Clock) -> None:
+    def __init__(self, verifier: Verifier, observing: Observing) -> None:
         self.type = verifier.type
         self._verifier = verifier
-        self._metrics = metrics
-        self._tracer = tracer
-        self._clock = clock
+        self._metrics, self._tracer, self._clock = observing
 
     async def check(
         self,

@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
+from remit.client.wording import listed
 from remit.values import Value
 from remit.verifiers.reports import Case, RunnerRun, RunReport
 
@@ -176,8 +177,8 @@ def _why_missing(missing: Sequence[str], skipped_now: Sequence[str]) -> str | No
     if not missing:
         return None
     if skipped_now:
-        return f"{_listed(skipped_now)} ran on the untouched input and {_is(skipped_now)} skipped now"
-    return f"{_listed(missing)} ran on the untouched input and {_is(missing)} missing now"
+        return f"{listed(skipped_now, _SHOWN)} ran on the untouched input and {_is(skipped_now)} skipped now"
+    return f"{listed(missing, _SHOWN)} ran on the untouched input and {_is(missing)} missing now"
 
 
 def _why_ended(before: RunReport | None, now: RunReport) -> str | None:
@@ -208,7 +209,7 @@ def _why_unreported(before: RunReport | None, now: RunReport) -> str | None:
         if (run.reporter, name) not in usual and (run.reporter, name) not in reported
     ]
     return (
-        f"{_listed(names)} {'was' if len(names) == 1 else 'were'} to run and never reported"
+        f"{listed(names, _SHOWN)} {'was' if len(names) == 1 else 'were'} to run and never reported"
         if names
         else None
     )
@@ -237,7 +238,7 @@ def _why_exit_code(
                 if (known := passed_before.get((run.reporter, name))) is not None and known.status == "passed"
             ]
         if run.exit_code and failed:
-            return f"{_listed(failed)} failed and {run.reporter} ended with code {run.exit_code}, but the command with 0"
+            return f"{listed(failed, _SHOWN)} failed and {run.reporter} ended with code {run.exit_code}, but the command with 0"
     return None
 
 
@@ -317,8 +318,3 @@ def _shares_process(run: RunnerRun, is_protected: Callable[[str], bool]) -> bool
 
 def _is(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
