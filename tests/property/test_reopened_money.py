@@ -7,14 +7,18 @@ import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remit.bus.memory import MemoryBus
 from remit.errors import HoldRefused
 from remit.gateway.workspace_stream import create_workspace_stream, workspace_stream_id
 from remit.ids import Ids
 from remit.interfaces import SessionStore
+from remit.orchestrator.worker import Hints
 from remit.remits import accounts, reopening
 from remit.remits.events import Amount, Budget
 from remit.remits.money import format_usd
+from remit.remits.working_session import SessionInput
 from remit.stores.memory import MemorySessionStore
+from remit.streams.children import Children
 from remit.streams.grants import GrantNote, grants_in, grants_out, opening_effects
 from remit.testing.clock import FakeClock
 from remit.values import (
@@ -67,9 +71,9 @@ class Books:
     """A workspace, a remit and its session, in the ledger alone."""
 
     def __init__(self) -> None:
-        clock = FakeClock()
-        self.store: SessionStore = MemorySessionStore(clock)
-        self.ids = Ids(clock)
+        self.clock = FakeClock()
+        self.store: SessionStore = MemorySessionStore(self.clock)
+        self.ids = Ids(self.clock)
         self.epoch = 0
         self.spent = 0
         self.overran = False
@@ -102,9 +106,8 @@ class Books:
             await self._continue(mine)
 
     async def _continue(self, notes: tuple[GrantNote, ...]) -> None:
-        await reopening.continue_session(
-            self.store, PRINCIPAL, SESSION, f"sevt_{self.reopened}", notes, key=f"{self.reopened}", now_us=0
-        )
+        children = Children(store=self.store, bus=MemoryBus(), dispatcher=Hints(), clock=self.clock)
+        await SessionInput(children, self.store).go_on(PRINCIPAL, SESSION, f"revt_{self.reopened}", notes)
 
     async def call(self, call: Call) -> None:
         account = next(

@@ -6,14 +6,12 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.ids import Ids
 from remit.remits.changes import changed_files, changes_between, without_leftovers
-from remit.remits.creation import InputBody
 from remit.remits.deliverables import hand_over, write_tar
 from remit.remits.git_files import GitInput, read_tree
 from remit.remits.inputs import Inputs
@@ -178,7 +176,7 @@ async def test_a_git_input_gives_a_patch_and_a_branch_that_apply(
         ["tar", "rf", packed, "--transform=s,^project/.git,git,", "project/.git"], cwd=tmp_path, check=True
     )
     resource = await inputs.store(principal, in_pieces(packed.read_bytes(), 65_536))
-    body = msgspec.json.decode(resource.body, type=InputBody)
+    body = resource.config
     base = await read_tree(blobs, body.tree_digest)
     new, noise = await blobs.put_many([b"x = 3\n", b"noise"])
     by_path = {one.path: one for one in base.entries}
