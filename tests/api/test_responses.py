@@ -12,7 +12,7 @@ import pytest
 from api.gateway_world import gateway_world
 from remit.gateway.protocols.responses_tools import flat_name
 from remit.testing.model_server import Answer, ServedToolUse
-from remit.values import Usage
+from remit.values import JsonObject, Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -180,7 +180,7 @@ async def test_tools_of_every_kind_are_called_as_they_were_offered(
     ],
 )
 async def test_what_a_model_writes_to_a_custom_tool_reaches_it(
-    tmp_path: Path, given: dict[str, object], input: str
+    tmp_path: Path, given: JsonObject, input: str
 ) -> None:
     wrote = Answer(tool_uses=(ServedToolUse(id="call_1", name="apply_patch", input=given),))
     async with gateway_world(tmp_path, anthropic=[wrote]) as world, world.openai() as client:

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import msgspec
@@ -196,12 +196,12 @@ def check_what_is_sent_back(recording: Recording, request: ModelRequest, respons
     ids = [
         block["id"]
         for message in again.messages
-        for block in message["content"]
+        for block in cast("list[Any]", message["content"])
         if isinstance(block, dict) and block["type"] == "tool_use"
     ]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch("[A-Za-z0-9_-]{1,40}", id) for id in ids)
-    chat = chat_body(again, is_vendor=False, provider="local")
+    chat: dict[str, Any] = chat_body(again, is_vendor=False, provider="local")
     for body in (chat, responses_body(again), request_body(again)):
         json.loads(msgspec.json.encode(body))
     for message in chat["messages"]:

@@ -52,7 +52,7 @@ class PostgresServer:
             "shared_buffers=32MB",
             *options,
         )
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[Any] | None = None
         if os.geteuid() == 0:
             os.chown(self.folder, NOBODY, NOBODY)
         self._run("initdb", "-D", str(self.folder / "data"), "-U", USER, "-A", "trust", "--no-sync",

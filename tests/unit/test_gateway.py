@@ -595,7 +595,7 @@ async def test_spent_and_held_never_exceed_the_cap(
             {"role": "user", "content": "x"},
             {"role": "assistant", "content": "y"},
         )
-        history = (*exchange * index, {"role": "user", "content": "go on"})
+        history: tuple[JsonObject, ...] = (*exchange * index, {"role": "user", "content": "go on"})
         request = ModelRequest(model="scripted/demo", messages=history, max_tokens=600)
         task = asyncio.ensure_future(gateway.call(SOMEONE, request, recorder))
         rounds = 0
