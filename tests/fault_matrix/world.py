@@ -290,7 +290,7 @@ class World:
         self.processes = 0
         self.surviving: MemorySandboxes | None = None
         self.has_surviving_sandboxes = False
-        self.check_runs = CheckRuns(run_seconds=CHECK_RUN_SECONDS)
+        self.check_runs = CheckRuns(run_seconds=CHECK_RUN_SECONDS, seconds=clock.machine.monotonic)
         self.has_check_runs = False
         self.bug: StoreMaker = no_bug
         self.power_loss: random.Random | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from remit.clock import Clock
@@ -19,14 +20,16 @@ class CheckRuns:
     """By name of the check: whether it passed."""
     run_seconds: float | None = None
     """After which each is green by itself."""
-    begun_us: dict[tuple[str, str, str], int] = field(default_factory=dict[tuple[str, str, str], int])
+    seconds: Callable[[], float] = time.monotonic
+    """Its own clock, which nobody sets back."""
+    begun: dict[tuple[str, str, str], float] = field(default_factory=dict[tuple[str, str, str], float])
     asked: list[VerifyRequest] = field(default_factory=list[VerifyRequest])
 
-    def result(self, request: VerifyRequest, name: str, now_us: int) -> bool | None:
+    def result(self, request: VerifyRequest, name: str) -> bool | None:
         """Begin it, once, and say what it came to; None: nothing yet."""
         self.asked.append(request)
-        began_us = self.begun_us.setdefault((request.stream_id, request.tree_digest, name), now_us)
-        if self.run_seconds is not None and now_us >= began_us + self.run_seconds * 1_000_000:
+        began = self.begun.setdefault((request.stream_id, request.tree_digest, name), self.seconds())
+        if self.run_seconds is not None and self.seconds() >= began + self.run_seconds:
             return True
         return self.done.get(name)
 
@@ -56,10 +59,9 @@ class CheckRunVerifier:
 
     async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict | Pending:
         name = str(request.verifier["command"])
-        now_us = self.clock.now_us()
-        passed = self.runs.result(request, name, now_us)
+        passed = self.runs.result(request, name)
         if passed is None:
-            wake_at_us = now_us + round(self.wait_seconds * 1_000_000)
+            wake_at_us = self.clock.now_us() + round(self.wait_seconds * 1_000_000)
             return Pending(wake_at_us=wake_at_us, waits_for=f"the check run {name!r}")
         summary = f"{name}: {'green' if passed else 'red'}"
         return Verdict(verifier=request.verifier, passed=passed, summary=summary)

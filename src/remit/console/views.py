@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote
@@ -30,8 +30,6 @@ EVENTS_SHOWN_MAX = 2_000
 """Of each session, the newest; the API has all of them."""
 LISTED_MAX = 100
 TITLE_LINES_CELLS = 600
-
-Follow = Callable[[str, str], None]
 
 
 class View(Protocol):
