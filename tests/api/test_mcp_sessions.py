@@ -215,7 +215,7 @@ async def test_tools_that_are_left_out_are_told_in_the_session_once(tmp_path: Pa
         await send(client, session, script({"text": "one"}, {"text": "two"}))
         (error,) = errors(await until_idle(client, session))
         assert (error.type, error.retry_status.type) == ("unknown_error", "retrying")
-        assert "'forge' lists 141 tools, of which 13 are left out" in error.message
+        assert "'forge' lists 142 tools, of which 14 are left out" in error.message
         await send(client, session, {"type": "user.message", "content": [{"type": "text", "text": "on"}]})
         events = await until_idle(client, session, 2)
         assert len(errors(events)) == 1

@@ -9,6 +9,7 @@ from typing import cast
 
 import mcp_types
 from mcp.client import Client
+from mcp.client.session import MessageHandlerFnT
 
 from remit.clock import Clock
 from remit.errors import LeaseLost, RemitError, StoreUnavailable, ToolsUnavailable
@@ -27,7 +28,9 @@ from remit.toolsets.offers import entries_of
 from remit.toolsets.web.fetching import Gate
 from remit.values import CredentialUse, JsonObject, JsonValue, Tool, ToolContext, ToolResult, ToolUse
 
-Connect = Callable[[ToolSession, Sandbox | None, Failures], AbstractAsyncContextManager[Client]]
+Connect = Callable[
+    [ToolSession, Sandbox | None, Failures, MessageHandlerFnT], AbstractAsyncContextManager[Client]
+]
 
 
 class Server:
@@ -77,7 +80,10 @@ class Server:
                 await self._connection.close()
             failures = Failures()
             connection = Connection(
-                self.name, lambda: self._connect(session, sandbox, failures), self._clock, self.limits
+                self.name,
+                lambda heard: self._connect(session, sandbox, failures, heard),
+                self._clock,
+                self.limits,
             )
             try:
                 await connection.open()
@@ -163,7 +169,7 @@ class Pool:
 
     def _in_sandbox(self, config: JsonObject) -> Connect:
         def connect(
-            session: ToolSession, sandbox: Sandbox | None, failures: Failures
+            session: ToolSession, sandbox: Sandbox | None, failures: Failures, heard: MessageHandlerFnT
         ) -> AbstractAsyncContextManager[Client]:
             assert sandbox is not None, "it lives in one"
             return stdio_client(
@@ -173,13 +179,14 @@ class Pool:
                 command=cast("list[str]", config["command"]),
                 env=cast("dict[str, str]", config["env"]),
                 limits=self._limits,
+                heard=heard,
             )
 
         return connect
 
     def _over_http(self, config: JsonObject, authorization: Authorization) -> Connect:
         def connect(
-            session: ToolSession, sandbox: Sandbox | None, failures: Failures
+            session: ToolSession, sandbox: Sandbox | None, failures: Failures, heard: MessageHandlerFnT
         ) -> AbstractAsyncContextManager[Client]:
             hosts = mcp_hosts(session.config, [config])
 
@@ -189,7 +196,7 @@ class Pool:
                 return f"{host} is not open in the limited network of this session's environment"
 
             return http_client(
-                str(config["url"]), self._gate, may_reach, authorization, failures, self._limits
+                str(config["url"]), self._gate, may_reach, authorization, failures, self._limits, heard=heard
             )
 
         return connect
