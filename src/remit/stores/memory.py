@@ -141,17 +141,12 @@ class MemorySessionStore:
         self._require_new_names(stream, append.events)
         seq = head.seq + len(append.events)
         needed = rows_needed(append.effects)
-        changed = apply_effects(
-            LedgerRows(
-                accounts=tuple(stream.accounts.values()),
-                holds=tuple(stream.holds[key] for key in needed.holds if key in stream.holds),
-                grants=tuple(stream.grants[key] for key in needed.grants if key in stream.grants),
-            ),
-            append.effects,
-            stream_id=head.stream_id,
-            seq=seq,
-            now_us=now_us,
+        view = LedgerRows(
+            accounts=tuple(stream.accounts.values()),
+            holds=tuple(stream.holds[key] for key in needed.holds if key in stream.holds),
+            grants=tuple(stream.grants[key] for key in needed.grants if key in stream.grants),
         )
+        changed = apply_effects(view, append.effects, stream_id=head.stream_id, seq=seq, now_us=now_us)
         rows = tuple(
             provisional(
                 append.events,
