@@ -13,7 +13,6 @@ from typing import Any
 import anthropic
 import asyncpg
 import pytest
-
 from postgres_server import USER, PostgresServer, new_database
 from up_process import UpProcess
 
