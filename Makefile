@@ -75,6 +75,7 @@ lint: $(DEV_STAMP)
 
 types: $(DEV_STAMP)
 	@$(BIN)/pyright
+	@$(BIN)/pyright -p tests
 
 layers: $(DEV_STAMP)
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports

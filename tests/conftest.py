@@ -1,4 +1,23 @@
-"""Fixtures that many tests share."""
+"""Fixtures that many tests share.
+
+| I want to test…                                    | use…                                                               |
+|----------------------------------------------------|--------------------------------------------------------------------|
+| pure code: a fold, a next step, a parser           | the function itself, in tests/unit                                 |
+| what a user of the API sees, agents at work        | `api.running.running` (the official SDK), `api.whole.whole_platform` |
+| a route, with the worker's part done by hand       | the fixture `world` of tests/api (`api.world.World`)                |
+| model calls through the gateway, real protocols    | `api.gateway_world.gateway_world`                                  |
+| what sessions or remits write in their logs        | `support.session_bench.SessionBench`, `support.remit_bench.RemitBench` |
+| programs of their own before it, over a socket     | `remit.testing.platform.platform(size="http")`                     |
+| `remit up` itself: started, signalled, killed      | `remit.testing.up_process.UpProcess` (`size="process"`)            |
+| the client and the CLI against odd answers         | `support.fake_api.FakeApi`: no platform, one remit told by a script |
+| death or failure at any point of any story         | tests/fault_matrix; one part alone: `remit.testing.around.around`  |
+| a store, sandbox, harness, blob store of one's own | the suites of `remit.testing`, as tests/conformance runs them      |
+| a verifier: verdicts on cheats and honest work     | `support.court`, `support.cheats`, tests/zoo                       |
+| MCP servers, web sites, registries, raw sockets    | `support.mcp_forge`, `.web_site`, `.package_registry`, `.raw_server` |
+| something that takes time                          | the fixture `clock`; for real processes `support.waiting.eventually` |
+
+Every platform here is `remit.testing.platform` beneath; on PostgreSQL with `make test STORE=postgres` (`support.chosen_stores`).
+"""
 
 from __future__ import annotations
 

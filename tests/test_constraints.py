@@ -61,7 +61,7 @@ def wanted(python: str) -> Iterator[tuple[str, Requirement]]:
 def test_a_pin_is_what_is_installed_and_suits_every_python(name: str) -> None:
     found = distribution(name)
     assert found is not None, f"{name} is pinned, and nothing that the tests install brings it"
-    assert found.version == PINS[name]
+    assert found.version == PINS[canonicalize_name(name)]
     suits = SpecifierSet(found.metadata["Requires-Python"] or "")
     assert [python for python in PYTHONS if python not in suits] == [], f"{name} needs Python {suits}"
 

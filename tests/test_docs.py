@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import pytest
 import typer.main
 
-from api.whole import whole_platform
 from remit.app.kinds import KINDS
 from remit.cli.main import app
-from remit.config import SETTINGS
+from remit.config import SETTINGS, Settings
 from remit.remits import events
 from remit.schema.events import EventType
 from remit.server.app import App
+from remit.testing.platform import platform
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -47,9 +50,25 @@ def test_every_setting_is_documented_with_its_variables_and_meaning() -> None:
         for row in rows(page("settings.md"))
         if len(row) == 4 and row[0].strip() != "setting"
     }
+    meanings = docstrings_of_fields(Settings)
     assert documented == {
-        name: (", ".join(f"`{variable}`" for variable in setting.variables), setting.meaning)
+        name: (", ".join(f"`{variable}`" for variable in setting.variables), meanings[name])
         for name, setting in SETTINGS.items()
+    }
+
+
+def docstrings_of_fields(type: type) -> dict[str, str]:
+    """What stands below each field of a class, on one line."""
+    (found,) = ast.parse(inspect.getsource(type)).body
+    assert isinstance(found, ast.ClassDef)
+    return {
+        field.target.id: " ".join(said.value.value.split())
+        for field, said in pairwise(found.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(said, ast.Expr)
+        and isinstance(said.value, ast.Constant)
+        and isinstance(said.value.value, str)
     }
 
 
@@ -97,10 +116,10 @@ def test_no_option_is_documented_that_does_not_exist() -> None:
 
 @pytest.mark.anyio
 async def test_every_route_of_our_own_is_documented_and_no_other(tmp_path: Path) -> None:
-    async with whole_platform(tmp_path) as platform:
+    async with platform(tmp_path, is_at_work=False) as here:
         exist = {
             (method, re.sub(r"{\w+}", "{}", operation.plain_path))
-            for operation in cast("App", platform.asgi).operations
+            for operation in cast("App", here.api).operations
             for method in operation.methods
             if OUR_OWN.search(operation.plain_path)
         }

@@ -124,7 +124,7 @@ def interrupted(project: Path) -> None:
     (an_environment(project) / ".installing").touch()
 
 
-WOUNDS = {
+WOUNDS: dict[Callable[[Path], None], str] = {
     without_anything: "",
     without_pip: "its pip does not work",
     without_an_interpreter: "is missing, or leads nowhere",

@@ -91,7 +91,7 @@ async def _database() -> AsyncIterator[str | None]:
         return
     sys.path.append(str(TESTS))
     try:
-        from postgres_server import PostgresServer, new_database
+        from support.postgres_server import PostgresServer, new_database
     except ImportError:
         yield None
         return

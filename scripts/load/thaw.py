@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import json
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -15,24 +15,17 @@ from typing import Any
 from sessions import Seen
 from shapes import Shape
 
-from remit.app import Assembled, Parts, assemble
-from remit.blobs.directory import DirectoryBlobStore
-from remit.bus.memory import MemoryBus
+from remit.app import Assembled
 from remit.client.client import AsyncClient
 from remit.client.errors import AuthenticationError
-from remit.config import Settings
-from remit.ids import Ids
-from remit.ledger.prices import PriceTable
-from remit.models.scripted import ScriptedProvider, parse_script
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.stores.sqlite.folder import open_sqlite
 from remit.testing.clock import FakeClock
-from remit.values import KeyRow
+from remit.testing.platform import OPERATOR, platform
 
 WEEK_SECONDS = 7 * 86_400.0
 IDLE_SECONDS = 300.0
 STEP_SECONDS = 0.02
-KEY = "rk_load"
 SCRIPT = b"""{"rules": [
     {"when": {"last_user_contains": "keep"}, "steps": [
         {"tool_uses": [{"name": "bash", "input": {"command": "head -c 100000 /dev/urandom > kept; N=1"}}]},
@@ -56,45 +49,26 @@ class World:
 async def living(folder: Path) -> AsyncIterator[World]:
     """Real stores, real sandboxes, a worker, and time that stands still."""
     clock = FakeClock()
-    ids = Ids(clock)
     sessions, catalog = await open_sqlite(folder, clock)
-    blobs = DirectoryBlobStore(folder / "blobs")
-    sandboxes = BubblewrapProvider(folder / "runtime", blobs, ids, secret_folders=[folder / "blobs"])
-    await catalog.put_key(
-        KeyRow(
-            id="apikey_load",
-            sha256=hashlib.sha256(KEY.encode()).hexdigest(),
-            kind="api_key",
-            name="load",
-            scopes=("*", "operator"),
-            workspace_id="wrkspc_load",
-            created_at_us=clock.now_us(),
-        )
-    )
-    assembled = assemble(
-        Parts(
-            settings=Settings(data=folder, sandbox_idle_seconds=IDLE_SECONDS, reader_wait_seconds=0.0),
-            clock=clock,
-            ids=ids,
-            sessions=sessions,
-            catalog=catalog,
-            blobs=blobs,
-            bus=MemoryBus(),
-            sandboxes=sandboxes,
-            models={"scripted": ScriptedProvider({"keep": parse_script(SCRIPT, name="keep")}, clock=clock)},
-            prices=PriceTable({}, clock=clock),
-        ),
-        public_url="http://load",
-    )
     try:
-        async with asyncio.TaskGroup() as group:
-            worker = group.create_task(assembled.worker.run())
-            async with AsyncClient.in_process(assembled.asgi, api_key=KEY) as client:
-                yield World(clock, assembled, client)
-            worker.cancel()
+        async with (
+            platform(
+                folder,
+                clock=clock,
+                store=sessions,
+                catalog=catalog,
+                scripts={"keep": json.loads(SCRIPT)},
+                sandboxes=lambda runtime, blobs, ids: BubblewrapProvider(
+                    runtime, blobs, ids, secret_folders=[folder / "blobs"]
+                ),
+                settings={"sandbox_idle_seconds": IDLE_SECONDS, "reader_wait_seconds": 0.0},
+                public_url="http://load",
+                keys=[OPERATOR],
+            ) as here,
+            here.client(OPERATOR) as client,
+        ):
+            yield World(clock, here.assembled, client)
     finally:
-        await assembled.held.close()
-        await sandboxes.close()
         await sessions.close()
         await catalog.close()
 

@@ -48,6 +48,7 @@ from remit.values import (
     NewStream,
     OutboxItem,
     Page,
+    Pending,
     Principal,
     Probe,
     ProcessRequest,
@@ -917,9 +918,15 @@ class Verifier(Protocol):
         """Whether running it costs money (a grader) or not (a command)."""
         ...
 
-    async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict:
+    async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict | Pending:
         """Judge a tree. `recorder` is given to priced ones. Raises HoldRefused, ModelCallFailed, SandboxUnavailable,
-        SandboxLost: none of these is a verdict."""
+        SandboxLost: none of these is a verdict.
+
+        Pending: it waits for something, and is asked again with the same request once that time has come, by whoever works
+        on the session then; perhaps sooner, and perhaps once more after it has answered, which it then does in the same
+        way. It is asked no more when people interrupt, send the agent on, or another verifier has failed: it must not rely
+        on being told. What it begins elsewhere it finds again by the request's stream, tree and specification, since a
+        process may die between its answer and the log."""
         ...
 
 

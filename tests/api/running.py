@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import anyio
-import httpx2
-from anthropic import AsyncAnthropic
 
-from api.answers import CheckedAnswers
-from api.whole import whole_platform
-from remit.app import Assembled
-from remit.client.asgi import StreamingASGITransport
+from api.whole import anthropic, whole_platform
+from remit.testing.platform import Options, PlatformUnderTest
 
 WAIT_SECONDS = 20
 TOOLSET: dict[str, Any] = {"type": "agent_toolset_20260401"}
 
 
 @asynccontextmanager
-async def running(folder: Path, **given: Any) -> AsyncIterator[tuple[AsyncAnthropic, Assembled]]:
-    """A client of workspace one, and the platform it talks to (`given` as for `whole_platform`)."""
-    async with whole_platform(folder, **given) as platform:
-        work = asyncio.create_task(platform.worker.run())
-        try:
-            async with httpx2.AsyncClient(
-                transport=StreamingASGITransport(CheckedAnswers(platform.asgi))
-            ) as http:
-                yield (
-                    AsyncAnthropic(
-                        api_key="rk_one", base_url="http://remit", http_client=http, max_retries=0
-                    ),
-                    platform,
-                )
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+async def running(folder: Path, **given: Unpack[Options]) -> AsyncIterator[tuple[Any, PlatformUnderTest]]:
+    """A client of workspace one, and the platform it talks to."""
+    async with whole_platform(folder, **given) as here, anthropic(here) as client:
+        yield client, here
 
 
 def script(*steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -58,7 +40,7 @@ def use(name: str, **input: Any) -> dict[str, Any]:
 
 
 async def open_session(
-    client: AsyncAnthropic, *, model: str = "scripted/inline", tools: list[Any] | None = None, **fields: Any
+    client: Any, *, model: str = "scripted/inline", tools: list[Any] | None = None, **fields: Any
 ) -> Any:
     agent = await client.beta.agents.create(
         name="a", model=model, tools=[TOOLSET] if tools is None else tools
@@ -69,15 +51,15 @@ async def open_session(
     )
 
 
-async def send(client: AsyncAnthropic, session_id: str, *events: dict[str, Any]) -> list[Any]:
+async def send(client: Any, session_id: str, *events: dict[str, Any]) -> list[Any]:
     return (await client.beta.sessions.events.send(session_id, events=list(events))).data  # type: ignore[arg-type]
 
 
-async def events_of(client: AsyncAnthropic, session_id: str) -> list[Any]:
+async def events_of(client: Any, session_id: str) -> list[Any]:
     return [event async for event in client.beta.sessions.events.list(session_id)]
 
 
-async def until(client: AsyncAnthropic, session_id: str, type: str, count: int = 1) -> list[Any]:
+async def until(client: Any, session_id: str, type: str, count: int = 1) -> list[Any]:
     """All events of the session as soon as there are so many of this type."""
     with anyio.fail_after(WAIT_SECONDS):
         async with await client.beta.sessions.events.stream(session_id) as stream:
@@ -89,7 +71,7 @@ async def until(client: AsyncAnthropic, session_id: str, type: str, count: int =
                 await news.__anext__()
 
 
-async def until_idle(client: AsyncAnthropic, session_id: str, count: int = 1) -> list[Any]:
+async def until_idle(client: Any, session_id: str, count: int = 1) -> list[Any]:
     return await until(client, session_id, "session.status_idle", count)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from anthropic import AsyncAnthropic
-
 HELLO: dict[str, Any] = {"type": "user.message", "content": [{"type": "text", "text": "hello"}]}
 OUTCOME: dict[str, Any] = {
     "type": "user.define_outcome",
@@ -15,7 +13,7 @@ OUTCOME: dict[str, Any] = {
 BUDGET: dict[str, Any] = {"type": "limit", "max_list_cost": {"amount": "250", "currency": "USD"}}
 
 
-async def new_session(client: AsyncAnthropic, **fields: Any) -> Any:
+async def new_session(client: Any, **fields: Any) -> Any:
     agent = await client.beta.agents.create(
         name="a", model="scripted/echo", system="s", tools=[{"type": "agent_toolset_20260401"}]
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -15,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remit.app.kinds import stream_kinds
 from remit.client.asgi import StreamingASGITransport
 from remit.clock import rfc3339
 from remit.gateway.routing import Router
@@ -23,13 +21,14 @@ from remit.remits.events import RemitPaused
 from remit.server.app import create_app
 from remit.server.attendance import ABSENCE_SECONDS, ACTOR, LOOK_SECONDS, Attendance
 from remit.server.remit_routes import remit_routes
-from remit.server.services import Services
 from remit.streams.reading import read_rows
 from remit.testing.clock import FakeClock
-from remit.values import Append, KeyRow
-from remit_bench import RemitBench
-from session_bench import PRINCIPAL, say, script
-from waiting import eventually
+from remit.testing.platform import ONE
+from remit.values import Append
+from remit.verifiers.composition import Verifiers
+from support.remit_bench import RemitBench
+from support.session_bench import PRINCIPAL, say, script
+from support.waiting import eventually
 
 ASKED = {
     "outcome": "Answer",
@@ -50,19 +49,7 @@ class World:
         self.clock = FakeClock()
         self.bench = RemitBench(folder, scripts={"free": script(say("Done."))}, clock=self.clock)
         self.folder = folder / "attended"
-        bench = self.bench
-        self.services = Services(
-            clock=bench.clock,
-            ids=bench.ids,
-            sessions=bench.store,
-            catalog=bench.catalog,
-            blobs=bench.sessions.kept,
-            bus=bench.bus,
-            dispatcher=bench.sessions.hints,
-            prices=bench.prices,
-            verifiers={},
-            kinds=stream_kinds(bench.prices),
-        )
+        self.services = self.bench.services
         self.attendance = Attendance(self.services, self.folder)
         self._task = asyncio.ensure_future(self.attendance.run())
 
@@ -148,26 +135,16 @@ def test_a_remit_is_interrupted_when_nobody_has_stood_by_for_so_long_and_never_e
 @asynccontextmanager
 async def served(world: World) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the remits' routes."""
-    await world.bench.catalog.put_key(
-        KeyRow(
-            id="apikey_one",
-            sha256=hashlib.sha256(b"rk_one").hexdigest(),
-            kind="api_key",
-            name="one",
-            scopes=("*",),
-            workspace_id=PRINCIPAL.workspace_id,
-            created_at_us=0,
-        )
-    )
+    await world.bench.platform.give(ONE)
     routes = remit_routes(
         world.services,
-        router=Router({"scripted": world.bench.sessions.scripted}, aliases={}),
+        router=Router(world.bench.platform.parts.models, aliases={}),
         sandboxes=world.bench.sessions.sandboxes,
-        verifiers=world.bench.verifiers,
+        verifiers=Verifiers(world.services.verifiers),
         attendance=world.attendance,
     )
     async with httpx2.AsyncClient(
-        transport=StreamingASGITransport(create_app(world.services, routes)),
+        transport=StreamingASGITransport(create_app(world.services, *routes)),
         base_url="http://remit",
         headers={"authorization": "Bearer rk_one"},
         timeout=None,

@@ -16,13 +16,13 @@ from rich.console import Console
 from api.gateway_world import GatewayWorld, gateway_world
 from api.running import open_session, running, said, script, send, until
 from api.test_keys import client, platform, put_key
-from remit.app import Assembled
 from remit.cli import keys
 from remit.cli.caps import list_caps, set_one
 from remit.cli.connect import Invocation, PlatformOptions
 from remit.cli.options import Budget
 from remit.cli.stop import report_lines
 from remit.testing.model_server import Answer
+from remit.testing.platform import PlatformUnderTest
 
 pytestmark = pytest.mark.anyio
 
@@ -35,8 +35,8 @@ CALL: dict[str, Any] = {
 
 
 async def set_cap(world: GatewayWorld, **body: Any) -> list[dict[str, Any]]:
-    await put_key(world.assembled, "rk_operator", "operator", "*")
-    async with client(world.assembled) as operator:
+    await put_key(world.platform, "rk_operator", "operator", "*")
+    async with client(world.platform) as operator:
         answer = await operator.post("/v1/caps", json=body)
     assert answer.status_code == 200, answer.text
     return answer.json()["data"]
@@ -49,7 +49,7 @@ async def test_a_cap_binds_direct_calls_by_their_worst_case_and_is_shown(
     async with gateway_world(tmp_path, anthropic=[Answer(chunks=("Hi",))] * 3) as world:
         (cap,) = await set_cap(world, period="day", usd="0.004", key_id=key_id)
         assert (cap["cap"], cap["spent"], cap["left"], cap["key_id"]) == ("0.004", "0", "0.004", key_id)
-        async with client(world.assembled) as http:
+        async with client(world.platform) as http:
             assert (await http.post("/v1/messages", json=CALL)).status_code == 200
             (cap,) = (await http.get("/v1/caps")).json()["data"]
             assert float(cap["spent"]) > 0
@@ -60,8 +60,8 @@ async def test_a_cap_binds_direct_calls_by_their_worst_case_and_is_shown(
             assert "the cap of" in refused.json()["error"]["message"]
         assert [r.path for r in world.servers["anthropic"].requests].count("/v1/messages") == 1
         if key_id is not None:  # another key is not bound by it
-            await put_key(world.assembled, "rk_three", "*")
-            async with client(world.assembled, "rk_three") as http:
+            await put_key(world.platform, "rk_three", "*")
+            async with client(world.platform, "rk_three") as http:
                 assert (await http.post("/v1/messages", json=CALL)).status_code == 200
                 assert (await http.get("/v1/caps")).json()["data"][0]["key_id"] == key_id
         assert await set_cap(world, period="day", usd=None, key_id=key_id) == []
@@ -156,7 +156,7 @@ class Opened:
 
     socket_path = "unused"
 
-    def __init__(self, assembled: Assembled) -> None:
+    def __init__(self, assembled: PlatformUnderTest) -> None:
         self.asgi = assembled.asgi
         self.api_key = "rk_operator"
 

@@ -29,7 +29,7 @@ RICH = Answer(
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_an_answer_has_its_text_calls_and_usage(tmp_path: Path, provider: str) -> None:
-    async with gateway_world(tmp_path, **{provider: [RICH]}) as world, world.openai() as client:
+    async with gateway_world(tmp_path, {provider: [RICH]}) as world, world.openai() as client:
         answer = await client.chat.completions.create(model=f"{provider}/m", messages=HELLO, tools=TOOLS)
         assert len(await world.holds()) == 2
     (choice,) = answer.choices
@@ -43,7 +43,7 @@ async def test_an_answer_has_its_text_calls_and_usage(tmp_path: Path, provider: 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_a_stream_is_what_the_official_client_accumulates(tmp_path: Path, provider: str) -> None:
     async with (
-        gateway_world(tmp_path, **{provider: [RICH]}) as world,
+        gateway_world(tmp_path, {provider: [RICH]}) as world,
         world.openai() as client,
         client.chat.completions.stream(
             model=f"{provider}/m", messages=HELLO, tools=TOOLS, stream_options={"include_usage": True}

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from api.gateway_world import GatewayWorld, gateway_world
-from recordings import Recording, recordings
 from remit.clock import SystemClock
 from remit.errors import HoldRefused
 from remit.gateway.protocols.messages import request_from_messages
@@ -30,7 +29,8 @@ from remit.schema.wire import decode
 from remit.server.error_forms import answer_in
 from remit.testing.model_server import Answer, ModelServer, ServedToolUse
 from remit.values import Account, Rate
-from vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
+from support.recordings import Recording, recordings
+from support.vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
 
 google_credentials = pytest.importorskip("google.oauth2.credentials", reason="pip install 'remit[vertex]'")
 
@@ -397,7 +397,7 @@ async def test_a_model_that_cannot_be_told_how_hard_to_think_is_asked_without(
         "messages": [{"role": "user", "content": "hello"}],
         "output_config": {"effort": "max"},
     }
-    async with gateway_world(tmp_path, **{target: answers}) as world, world.http() as client:
+    async with gateway_world(tmp_path, {target: answers}) as world, world.http() as client:
         response = await client.post("/v1/messages", json=body)
         first, second = world.servers[target].requests
     assert response.status_code == 200, response.text

@@ -62,7 +62,7 @@ async def test_a_session_uses_a_credential_that_no_part_of_it_shows(
     networking = {"type": "limited", "allowed_hosts": [host]}
     look = f'curl -sS -H "X-Mine: $API_TOKEN" http://{place}/ | tee echoed; env'
     with structlog.testing.capture_logs() as lines:
-        async with running(tmp_path, make_sandboxes=make_sandboxes, settings={"credentials": tables}) as (
+        async with running(tmp_path, sandboxes=make_sandboxes, settings={"credentials": tables}) as (
             client,
             platform,
         ):

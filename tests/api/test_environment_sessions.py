@@ -10,17 +10,16 @@ from typing import Any
 import anthropic
 import httpx2
 import pytest
-from anthropic import AsyncAnthropic
 
 from api.running import TOOLSET, running, said, script, send, until_idle, use
-from package_registry import serving
-from remit.app import Assembled
 from remit.client.asgi import StreamingASGITransport
 from remit.egress.proxied import EgressSettings, ProxiedEgress
 from remit.ids import Ids
 from remit.interfaces import BlobStore
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
+from remit.testing.platform import PlatformUnderTest
 from remit.values import Principal
+from support.package_registry import serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 
@@ -32,7 +31,7 @@ LOOK = 'greet; echo "mode=$APP_MODE"; curl -sS http://refused.example/; env | gr
 
 
 @asynccontextmanager
-async def with_registry(folder: Path) -> AsyncGenerator[tuple[AsyncAnthropic, Assembled]]:
+async def with_registry(folder: Path) -> AsyncGenerator[tuple[Any, PlatformUnderTest]]:
     """A platform whose sandboxes reach a package registry of ours, if their environment lets them."""
     async with serving() as (_, place, base):
         egress = ProxiedEgress(EgressSettings(registries=(place.partition(":")[0],), private_hosts=(place,)))
@@ -42,7 +41,7 @@ async def with_registry(folder: Path) -> AsyncGenerator[tuple[AsyncAnthropic, As
 
         settings = {"pip_index_url": f"{base}/simple"}
         try:
-            async with running(folder, make_sandboxes=make_sandboxes, settings=settings) as running_now:
+            async with running(folder, sandboxes=make_sandboxes, settings=settings) as running_now:
                 yield running_now
         finally:
             await egress.close()

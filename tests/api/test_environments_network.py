@@ -12,12 +12,12 @@ import pytest
 
 from api.whole import whole_platform
 from api.world import World
-from remit.app import Assembled
 from remit.client.asgi import StreamingASGITransport
 from remit.resources.environment_config import network_policy, resolve_config
 from remit.resources.environments import Environments
 from remit.schema.environments import EnvironmentCreate
 from remit.schema.wire import convert
+from remit.testing.platform import PlatformUnderTest
 from remit.values import NetworkPolicy
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +40,7 @@ async def created(world: World, config: dict[str, Any]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def bare_http(platform: Assembled) -> AsyncGenerator[httpx2.AsyncClient]:
+async def bare_http(platform: PlatformUnderTest) -> AsyncGenerator[httpx2.AsyncClient]:
     transport = StreamingASGITransport(platform.asgi)
     headers = {"x-api-key": "rk_one"}
     async with httpx2.AsyncClient(transport=transport, base_url="http://remit", headers=headers) as http:

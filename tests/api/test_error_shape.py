@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -139,7 +140,7 @@ def assert_envelope(answer: httpx2.Response, status: int, type: str) -> None:
 async def test_body_that_grows_too_large_is_refused_while_it_comes(world: World) -> None:
     pieces = 0
 
-    async def endless() -> Any:
+    async def endless() -> AsyncGenerator[bytes]:
         nonlocal pieces
         while True:
             pieces += 1

@@ -9,10 +9,10 @@ import anyio
 import pytest
 
 from api.running import TOOLSET, open_session, running, said, script, send, until_idle, use
-from remit.app import Assembled
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
+from remit.testing.platform import PlatformUnderTest
 from remit.values import Principal
-from waiting import POLL_SECONDS, WAIT_SECONDS
+from support.waiting import POLL_SECONDS, WAIT_SECONDS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 
@@ -25,7 +25,7 @@ READ_ONLY = "echo x > /mnt/session/uploads/calc.py || echo x > /usr/x || echo no
 async def test_files_are_taken_from_uploads_mended_in_mnt_user_and_handed_over_in_outputs(
     tmp_path: Path,
 ) -> None:
-    async with running(tmp_path, make_sandboxes=BubblewrapProvider) as (client, _):
+    async with running(tmp_path, sandboxes=BubblewrapProvider) as (client, _):
         agent = await client.beta.agents.create(name="a", model="scripted/inline", tools=[TOOLSET])  # type: ignore[list-item]
         limited: Any = {"type": "cloud", "networking": {"type": "limited"}}
         environment = await client.beta.environments.create(name="e", config=limited)
@@ -57,7 +57,7 @@ async def test_files_are_taken_from_uploads_mended_in_mnt_user_and_handed_over_i
     assert content == CALC.replace(b"a - b", b"a + b")
 
 
-async def until_row(platform: Assembled, session_id: str, type: str) -> None:
+async def until_row(platform: PlatformUnderTest, session_id: str, type: str) -> None:
     """The log has a row of this type."""
     who = Principal(workspace_id="wrkspc_one", actor="apikey_one")
     with anyio.fail_after(WAIT_SECONDS):
@@ -87,7 +87,7 @@ async def test_files_stand_where_the_program_mounted_them_too_wherever_nothing_e
         "/mnt/session/uploads/z.txt",
     ]
     released: Any = {"sandbox_idle_seconds": 0.0}
-    async with running(tmp_path, make_sandboxes=BubblewrapProvider, settings=released) as (client, platform):
+    async with running(tmp_path, sandboxes=BubblewrapProvider, settings=released) as (client, platform):
         given = await client.beta.files.upload(file=("x", b"given\n"))
         files: Any = [{"type": "file", "file_id": given.id, "mount_path": path} for path in (*paths, *others)]
         session = await open_session(client, resources=files)
@@ -119,7 +119,7 @@ async def test_files_stand_where_the_program_mounted_them_too_wherever_nothing_e
 
 @pytest.mark.requirement("files at their place")
 async def test_the_uploads_are_a_folder_also_in_a_session_without_files(tmp_path: Path) -> None:
-    async with running(tmp_path, make_sandboxes=BubblewrapProvider) as (client, _):
+    async with running(tmp_path, sandboxes=BubblewrapProvider) as (client, _):
         session = await open_session(client)
         await send(
             client, session.id, script(use("bash", command="ls -d /mnt/session/uploads"), {"text": "ok"})

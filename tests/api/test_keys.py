@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
-from api.answers import CheckedAnswers
 from api.samples import HELLO
 from api.whole import whole_platform
-from remit.app import Assembled
-from remit.client.asgi import StreamingASGITransport
+from remit.testing.platform import GivenKey, Options, PlatformUnderTest
 from remit.values import KeyRow
 
 pytestmark = pytest.mark.anyio
@@ -24,38 +22,27 @@ URL = "http://127.0.0.1:8400"
 
 
 @asynccontextmanager
-async def platform(folder: Path, public_url: str | None = URL) -> AsyncIterator[Assembled]:
-    async with whole_platform(folder, public_url=public_url) as assembled:
+async def platform(folder: Path, public_url: str | None = URL) -> AsyncIterator[PlatformUnderTest]:
+    served: Options = {"is_at_work": False}
+    if public_url is not None:
+        served["public_url"] = public_url
+    async with whole_platform(folder, **served) as assembled:
         await put_key(assembled, "rk_operator", "operator", "*")
         yield assembled
 
 
-async def put_key(assembled: Assembled, secret: str, *scopes: str, **fields: Any) -> KeyRow:
-    row = KeyRow(
-        **{
-            "id": f"apikey_{secret}",
-            "sha256": hashlib.sha256(secret.encode()).hexdigest(),
-            "kind": "api_key",
-            "name": secret,
-            "scopes": scopes,
-            "workspace_id": "wrkspc_one",
-            "created_at_us": 1,
-            **fields,
-        }
-    )
-    await assembled.services.catalog.put_key(row)
+async def put_key(here: PlatformUnderTest, secret: str, *scopes: str, **fields: Any) -> KeyRow:
+    row = GivenKey(name=secret.removeprefix("rk_"), scopes=scopes).row()
+    row = msgspec.structs.replace(row, id=f"apikey_{secret}", name=secret, **fields)
+    await here.services.catalog.put_key(row)
     return row
 
 
-def client(assembled: Assembled, key: str = "rk_operator") -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(
-        transport=StreamingASGITransport(CheckedAnswers(assembled.asgi)),
-        base_url="http://remit",
-        headers={"authorization": f"Bearer {key}"},
-    )
+def client(here: PlatformUnderTest, key: str = "rk_operator") -> httpx2.AsyncClient:
+    return here.http(key)
 
 
-async def make_session(assembled: Assembled, key: str = "rk_one") -> str:
+async def make_session(assembled: PlatformUnderTest, key: str = "rk_one") -> str:
     async with client(assembled, key) as http:
         agent = (await http.post("/v1/agents", json={"name": "a", "model": "scripted/inline"})).json()
         environment = (await http.post("/v1/environments", json={"name": "e"})).json()

@@ -8,15 +8,15 @@ from typing import Any
 
 import anyio
 import pytest
-from anthropic import AsyncAnthropic, BadRequestError
+from anthropic import BadRequestError
 
 from api.running import events_of, running, script, send, texts, until, until_idle, use
-from mcp_forge import forge, serving_forge
+from support.mcp_forge import forge, serving_forge
 
 pytestmark = pytest.mark.anyio
 
 OPEN: dict[str, Any] = {"egress_private_hosts": ("127.0.0.1",), "egress_ports": tuple(range(1, 65_536))}
-FORGE = Path(__file__).parents[1] / "mcp_forge.py"
+FORGE = Path(__file__).parents[1] / "support" / "mcp_forge.py"
 ALLOWED: dict[str, Any] = {"default_config": {"permission_policy": {"type": "always_allow"}}}
 UNRESTRICTED: dict[str, Any] = {"type": "cloud", "networking": {"type": "unrestricted"}}
 
@@ -34,7 +34,7 @@ def toolset(name: str = "forge", **more: Any) -> dict[str, Any]:
 
 
 async def open_session(
-    client: AsyncAnthropic,
+    client: Any,
     servers: list[Any],
     tools: list[Any],
     *,

@@ -59,7 +59,7 @@ async def test_an_answer_comes_back_as_the_provider_gave_it(tmp_path: Path) -> N
 @pytest.mark.parametrize("provider", ["anthropic", "chat", "responses"])
 async def test_a_stream_is_what_the_official_client_accumulates(tmp_path: Path, provider: str) -> None:
     async with (
-        gateway_world(tmp_path, **{provider: [RICH]}) as world,
+        gateway_world(tmp_path, {provider: [RICH]}) as world,
         world.anthropic() as client,
         client.messages.stream(model=f"{provider}/m", max_tokens=500, messages=HELLO, tools=[TOOL]) as stream,
     ):
@@ -205,7 +205,7 @@ async def test_a_client_that_reads_nothing_for_long_has_left(tmp_path: Path) -> 
             "headers": [(b"authorization", b"Bearer rk_one"), (b"content-type", b"application/json")],
         }
         with anyio.fail_after(5):
-            call = asyncio.ensure_future(world.assembled.asgi(scope, receive, send))
+            call = asyncio.ensure_future(world.platform.asgi(scope, receive, send))
             await stuck.wait()
             await clock.advance(UNREAD_SECONDS_MAX - 1)
             assert not call.done()

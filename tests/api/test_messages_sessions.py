@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import anyio
@@ -21,27 +20,25 @@ async def test_the_log_names_the_model_asked_for_and_the_one_that_served(tmp_pat
         "anthropic": [Answer(status=529, headers={"retry-after": "60"})],
         "spare": [Answer(chunks=("Good day",))],
     }
-    async with gateway_world(tmp_path, routes=routes, **answers) as world, world.anthropic() as client:
-        work = asyncio.create_task(world.assembled.worker.run())
-        try:
-            with anyio.fail_after(5):
-                agent = await client.beta.agents.create(name="a", model="main")
-                environment = await client.beta.environments.create(name="e")
-                session = await client.beta.sessions.create(
-                    agent=agent.id,
-                    environment_id=environment.id,
-                    initial_events=[{"type": "user.message", "content": [{"type": "text", "text": "hello"}]}],
-                )
-                async with world.http() as http:
-                    async with http.stream("GET", f"/v1/sessions/{session.id}/events/stream?after=0") as live:
-                        async for line in live.aiter_lines():
-                            if line == "event: session.status_idle":
-                                break
-                    check = (await http.get(f"/v1/sessions/{session.id}/check")).json()
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-        rows = await world.assembled.services.sessions.read(SOMEONE, session.id)
+    async with (
+        gateway_world(tmp_path, answers, routes=routes, is_at_work=True) as world,
+        world.anthropic() as client,
+    ):
+        with anyio.fail_after(5):
+            agent = await client.beta.agents.create(name="a", model="main")
+            environment = await client.beta.environments.create(name="e")
+            session = await client.beta.sessions.create(
+                agent=agent.id,
+                environment_id=environment.id,
+                initial_events=[{"type": "user.message", "content": [{"type": "text", "text": "hello"}]}],
+            )
+            async with world.http() as http:
+                async with http.stream("GET", f"/v1/sessions/{session.id}/events/stream?after=0") as live:
+                    async for line in live.aiter_lines():
+                        if line == "event: session.status_idle":
+                            break
+                check = (await http.get(f"/v1/sessions/{session.id}/check")).json()
+        rows = await world.platform.services.sessions.read(SOMEONE, session.id)
     started = [msgspec.json.decode(row.body) for row in rows if row.type == "model.started"]
     ended = [msgspec.json.decode(row.body) for row in rows if row.type == "model.ended"]
     assert [(row["model"], row["served_model"]) for row in started] == [

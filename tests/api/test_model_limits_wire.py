@@ -23,7 +23,7 @@ LONG = "word " * 1_000
 async def test_no_more_is_asked_for_than_the_server_has_room_for(
     tmp_path: Path, said: dict[str, Any], context: int, output: int
 ) -> None:
-    listed = {"m": {"max_model_len": 8_192}}
+    listed: dict[str, Any] = {"m": {"max_model_len": 8_192}}
     async with (
         gateway_world(tmp_path, models_said=said, listed=listed, chat=[Answer(chunks=("hi",))]) as world,
         world.anthropic() as client,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import anthropic
 import httpx2
@@ -31,7 +32,7 @@ class CountingProvider:
 
     def __init__(self, *models: str) -> None:
         self.models_listed = models
-        self.described: JsonObject = {}
+        self.described: dict[str, Any] = {}
         self.asked = 0
 
     async def models(self) -> Sequence[ModelInfo]:
@@ -115,7 +116,10 @@ async def test_capabilities_are_the_providers_without_what_is_refused_here(world
     vendor.described = {
         "created_at": "2026-09-01T00:00:00Z",
         "line": "opus",
-        "capabilities": {**documented_capabilities("claude-opus-5-5"), "batch": {"supported": True}},
+        "capabilities": {
+            **cast("JsonObject", documented_capabilities("claude-opus-5-5")),
+            "batch": {"supported": True},
+        },
     }
     router = Router({"anthropic": vendor, "other": CountingProvider("unheard-of")}, aliases={})
     app = create_app(world.services, ModelRoutes(ModelList(router, world.clock)))

@@ -13,12 +13,12 @@ import httpx2
 import pytest
 
 from api.openapi_text import openapi_text
-from api.whole import OPERATOR_KEY, operator_key, whole_platform
+from api.whole import whole_platform
 from parity.routes import operations
-from remit.client.asgi import StreamingASGITransport
 from remit.schema.operation import AnyOperation
 from remit.server.openapi import openapi_document
 from remit.server.query import query_names
+from remit.testing.platform import OPERATOR
 
 pytestmark = pytest.mark.anyio
 
@@ -29,13 +29,8 @@ SERVED = [(method, operation) for operation in operations() for method in operat
 
 @pytest.fixture
 async def http(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    async with whole_platform(tmp_path) as platform:
-        await platform.services.catalog.put_key(operator_key())
-        transport = StreamingASGITransport(platform.asgi)
-        async with httpx2.AsyncClient(
-            transport=transport, base_url="http://remit", headers={"x-api-key": OPERATOR_KEY}
-        ) as http:
-            yield http
+    async with whole_platform(tmp_path, keys=[OPERATOR]) as here, here.http(OPERATOR) as http:
+        yield http
 
 
 def test_document_is_the_golden_one() -> None:

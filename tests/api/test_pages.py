@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 import re
 from collections.abc import AsyncIterator
@@ -16,11 +15,11 @@ import msgspec
 import pytest
 
 from api.whole import whole_platform
-from remit.app import Assembled
 from remit.client.asgi import StreamingASGITransport
+from remit.client.html import tag
 from remit.clock import SystemClock
 from remit.console.app import Console
-from remit.console.html import tag
+from remit.testing.platform import PlatformUnderTest
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +41,7 @@ SCRIPTS = {
 class Pages:
     """A platform at work with its pages in front."""
 
-    def __init__(self, assembled: Assembled) -> None:
+    def __init__(self, assembled: PlatformUnderTest) -> None:
         self.front = Console(assembled.asgi, SystemClock())
 
     def browser(self) -> httpx2.AsyncClient:
@@ -102,14 +101,9 @@ class Pages:
 
 @asynccontextmanager
 async def pages(folder: Path) -> AsyncIterator[Pages]:
-    async with whole_platform(folder, scripts=SCRIPTS, public_url=URL) as assembled:
-        worker = asyncio.create_task(assembled.worker.run())
-        try:
-            with anyio.fail_after(30):
-                yield Pages(assembled)
-        finally:
-            worker.cancel()
-            await asyncio.wait([worker])
+    async with whole_platform(folder, scripts=SCRIPTS, public_url=URL) as here:
+        with anyio.fail_after(30):
+            yield Pages(here)
 
 
 async def test_a_links_token_moves_into_a_cookie_and_out_of_the_address(tmp_path: Path) -> None:

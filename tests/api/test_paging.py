@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.samples import HELLO, new_session
-from api.world import World, make_world
+from api.world import World, open_world
 
 pytestmark = pytest.mark.anyio
 
@@ -38,17 +38,17 @@ def test_session_pages_of_any_size_give_each_session_once_in_order(
     count: int, limit: int, order: str
 ) -> None:
     async def run(folder: Path) -> None:
-        world = await make_world(folder)
-        made: list[str] = []
-        async with world.sdk() as client:
-            for number in range(count):
-                made.append((await new_session(client)).id)
-                if number % 3:
-                    world.clock.jump(1)
-        pages = await ids_of_all_pages(world, "/v1/sessions", limit=limit, order=order)
-        expected = made if order == "asc" else made[::-1]
-        assert [id for page in pages for id in page] == expected
-        assert all(len(page) == limit for page in pages[:-1])
+        async with open_world(folder) as world:
+            made: list[str] = []
+            async with world.sdk() as client:
+                for number in range(count):
+                    made.append((await new_session(client)).id)
+                    if number % 3:
+                        world.clock.jump(1)
+            pages = await ids_of_all_pages(world, "/v1/sessions", limit=limit, order=order)
+            expected = made if order == "asc" else made[::-1]
+            assert [id for page in pages for id in page] == expected
+            assert all(len(page) == limit for page in pages[:-1])
 
     with TemporaryDirectory() as folder:
         anyio.run(run, Path(folder))
@@ -67,8 +67,7 @@ def test_event_pages_of_any_size_give_each_event_once_in_order(
     consumed: int, answers: int, waiting: int, limit: int, order: str
 ) -> None:
     async def run(folder: Path) -> None:
-        world = await make_world(folder)
-        async with world.sdk() as client:
+        async with open_world(folder) as world, world.sdk() as client:
             session = await new_session(client)
             for _ in range(consumed):
                 await client.beta.sessions.events.send(session.id, events=[HELLO])

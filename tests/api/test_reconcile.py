@@ -37,9 +37,9 @@ def usage(model: str, input_tokens: int, output_tokens: int) -> dict[str, Any]:
 async def test_a_direct_call_that_was_cut_takes_the_providers_figure_once(tmp_path: Path) -> None:
     cut = Answer(chunks=("Good ",), fault="silence")
     async with gateway_world(tmp_path, anthropic=[cut]) as world:
-        await put_key(world.assembled, "rk_operator", "operator", "*")
-        store = world.assembled.services.sessions
-        async with client(world.assembled) as http:
+        await put_key(world.platform, "rk_operator", "operator", "*")
+        store = world.platform.services.sessions
+        async with client(world.platform) as http:
             await http.post("/v1/caps", json={"period": "month", "usd": "5"})
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(lambda: http.post("/v1/messages", json=CALL))
@@ -72,8 +72,8 @@ async def test_a_direct_call_that_was_cut_takes_the_providers_figure_once(tmp_pa
                 )
             refused = await http.post("/v1/reconcile", json={"content": "nonsense"})
             assert refused.status_code == 400
-        await put_key(world.assembled, "rk_plain", "*")
-        async with client(world.assembled, "rk_plain") as http:
+        await put_key(world.platform, "rk_plain", "*")
+        async with client(world.platform, "rk_plain") as http:
             assert (await http.post("/v1/reconcile", json=body)).status_code == 403
 
 

@@ -17,16 +17,14 @@ import msgspec
 import pytest
 
 from api.answers import CheckedAnswers
-from remit.app.kinds import stream_kinds
 from remit.client.asgi import StreamingASGITransport
 from remit.gateway.routing import Router
 from remit.server.app import create_app
 from remit.server.doctor import DoctorRoutes, no_local_servers
-from remit.server.remit_routes import remit_routes
-from remit.server.services import Services
-from remit.values import KeyRow, Page, Principal, StreamFilter
-from remit_bench import RemitBench, tar_of
-from session_bench import PRINCIPAL, say, script, use
+from remit.testing.platform import ONE, OPERATOR, TWO, GivenKey
+from remit.values import Page, Principal, StreamFilter
+from support.remit_bench import RemitBench, tar_of
+from support.session_bench import PRINCIPAL, say, script, use
 
 pytestmark = pytest.mark.anyio
 
@@ -40,26 +38,16 @@ ASKED: dict[str, Any] = {
     "model": "scripted/dear",
     "budget": {"usd": "5.00"},
 }
-KEYS = {
-    "rk_one": ("wrkspc_one", ("*",)),
-    "rk_two": ("wrkspc_two", ("*",)),
-    "rk_operator": ("wrkspc_one", ("*", "operator")),
-    "rk_plain": ("wrkspc_one", ("api",)),
-}
+PLAIN = GivenKey(name="plain", scopes=("api",))
+KEYS = {key.secret: key for key in (ONE, TWO, OPERATOR, PLAIN)}
 
 
 @dataclass
 class World:
     bench: RemitBench
-    app: Any  # Any: an ASGI application
-    services: Services
 
     def client(self, key: str = "rk_one") -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(
-            transport=StreamingASGITransport(CheckedAnswers(self.app)),
-            base_url="http://remit",
-            headers={"authorization": f"Bearer {key}"},
-        )
+        return self.bench.platform.http(KEYS[key])
 
     async def remit_count(self) -> int:
         return len(await self.bench.store.list_streams(PRINCIPAL, StreamFilter(kind="remit"), Page(limit=9)))
@@ -67,40 +55,10 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    bench = RemitBench(tmp_path, scripts=SCRIPTS)
-    for key, (workspace_id, scopes) in KEYS.items():
-        digest = hashlib.sha256(key.encode()).hexdigest()
-        await bench.catalog.put_key(
-            KeyRow(
-                id=f"apikey_{key}",
-                sha256=digest,
-                kind="api_key",
-                name=key,
-                scopes=scopes,
-                workspace_id=workspace_id,
-                created_at_us=0,
-            )
-        )
-    services = Services(
-        clock=bench.clock,
-        ids=bench.ids,
-        sessions=bench.store,
-        catalog=bench.catalog,
-        blobs=bench.sessions.kept,
-        bus=bench.bus,
-        dispatcher=bench.sessions.hints,
-        prices=bench.prices,
-        verifiers=bench.verifiers,
-        kinds=stream_kinds(bench.prices),
-    )
-    routes = remit_routes(
-        services,
-        router=Router({"scripted": bench.sessions.scripted}, aliases={}),
-        sandboxes=bench.sessions.sandboxes,
-        verifiers=bench.verifiers,
-        data_folder=tmp_path,
-    )
-    yield World(bench, create_app(services, *routes), services)
+    bench = RemitBench(tmp_path, scripts=SCRIPTS, around=CheckedAnswers)
+    for key in KEYS.values():
+        await bench.platform.give(key)
+    yield World(bench)
     await bench.close()
 
 
@@ -392,14 +350,14 @@ async def test_those_who_ask_the_doctor_at_once_share_what_it_finds(world: World
             return await create()
 
     routes = DoctorRoutes(
-        world.services,
+        world.bench.services,
         sandboxes=cast("Any", Counted()),  # only asked for its probes
-        router=Router({"scripted": world.bench.sessions.scripted}, aliases={}),
+        router=Router(world.bench.platform.parts.models, aliases={}),
         data_folder=None,
         find_local_servers=no_local_servers,
         probe_credentials=lambda: made.append("all of it") or (),
     )
-    transport = StreamingASGITransport(create_app(world.services, routes))
+    transport = StreamingASGITransport(create_app(world.bench.services, routes))
     async with (
         httpx2.AsyncClient(
             transport=transport, base_url="http://remit", headers={"authorization": "Bearer rk_operator"}

@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
 from remit.errors import InvalidRequest, TooLarge
 from remit.ids import Ids
@@ -19,7 +18,8 @@ from remit.remits.inputs import Inputs
 from remit.stores.memory import MemoryCatalog
 from remit.testing.clock import FakeClock
 from remit.values import Page, Principal, ResourceFilter, Tree
-from remit_bench import in_pieces
+from support.kept import kept
+from support.remit_bench import in_pieces
 
 pytestmark = pytest.mark.anyio
 

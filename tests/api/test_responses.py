@@ -12,7 +12,7 @@ import pytest
 from api.gateway_world import gateway_world
 from remit.gateway.protocols.responses_tools import flat_name
 from remit.testing.model_server import Answer, ServedToolUse
-from remit.values import Usage
+from remit.values import JsonObject, Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ RICH = Answer(
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_an_answer_has_its_text_calls_and_usage(tmp_path: Path, provider: str) -> None:
-    async with gateway_world(tmp_path, **{provider: [RICH]}) as world, world.openai() as client:
+    async with gateway_world(tmp_path, {provider: [RICH]}) as world, world.openai() as client:
         answer = await client.responses.create(model=f"{provider}/m", input="hello", tools=TOOLS)
         assert len(await world.holds()) == 2
     assert answer.output_text == "Good day"
@@ -44,7 +44,7 @@ async def test_an_answer_has_its_text_calls_and_usage(tmp_path: Path, provider: 
 async def test_a_stream_is_what_the_official_client_accumulates(tmp_path: Path, provider: str) -> None:
     types: list[str] = []
     async with (
-        gateway_world(tmp_path, **{provider: [RICH]}) as world,
+        gateway_world(tmp_path, {provider: [RICH]}) as world,
         world.openai() as client,
         client.responses.stream(model=f"{provider}/m", input="hello", tools=TOOLS) as stream,
     ):
@@ -69,7 +69,7 @@ async def test_an_answer_that_was_cut_is_incomplete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("provider", ["anthropic", "responses"])
 async def test_reasoning_goes_out_sealed_and_comes_back_to_its_model(tmp_path: Path, provider: str) -> None:
-    async with gateway_world(tmp_path, **{provider: [RICH, RICH]}) as world, world.openai() as client:
+    async with gateway_world(tmp_path, {provider: [RICH, RICH]}) as world, world.openai() as client:
         answer = await client.responses.create(
             model=f"{provider}/m", input="hello", tools=TOOLS, include=["reasoning.encrypted_content"]
         )
@@ -139,7 +139,7 @@ async def test_tools_of_every_kind_are_called_as_they_were_offered(
 ) -> None:
     asked = {"model": f"{provider}/m", "input": "hello", "tools": OFFERED}
     types: list[str] = []
-    async with gateway_world(tmp_path, **{provider: [CALLED, CALLED]}) as world, world.openai() as client:
+    async with gateway_world(tmp_path, {provider: [CALLED, CALLED]}) as world, world.openai() as client:
         if is_streamed:
             async with client.responses.stream(**asked) as stream:
                 types = [event.type async for event in stream]
@@ -180,7 +180,7 @@ async def test_tools_of_every_kind_are_called_as_they_were_offered(
     ],
 )
 async def test_what_a_model_writes_to_a_custom_tool_reaches_it(
-    tmp_path: Path, given: dict[str, object], input: str
+    tmp_path: Path, given: JsonObject, input: str
 ) -> None:
     wrote = Answer(tool_uses=(ServedToolUse(id="call_1", name="apply_patch", input=given),))
     async with gateway_world(tmp_path, anthropic=[wrote]) as world, world.openai() as client:

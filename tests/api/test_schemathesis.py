@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -20,11 +20,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from api.answers import CheckedAnswers
-from api.whole import OPERATOR_KEY, operator_key, whole_platform
+from api.whole import whole_platform
 from parity.routes import operations as described
-from remit.client.asgi import StreamingASGITransport
 from remit.server.openapi import openapi_document
+from remit.testing.platform import OPERATOR
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -35,14 +34,14 @@ WAITS = "/attend"
 """Answered when a remit has ended, and none ends here: who asks soon leaves."""
 WAIT_SECONDS = 0.1
 URL = "http://remit"
-HEADERS = {"authorization": f"Bearer {OPERATOR_KEY}"}
+HEADERS = {"authorization": f"Bearer {OPERATOR.secret}"}
 SCRIPT = '```script\n{"steps": [{"text": "Hello."}]}\n```'
 SETTINGS = settings(
     derandomize=True,
     database=None,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType] -- its own metaclass iterates
 )
 
 
@@ -56,7 +55,7 @@ def operations() -> Iterator[Any]:
             False  # what the document leaves to the providers' own is not invented here
         )
     schema = schemathesis.openapi.from_dict(document)
-    for result in schema.get_all_operations():
+    for result in cast("Any", schema.get_all_operations()):
         operation = result.ok()
         if operation.method.upper() != "PATCH":
             yield pytest.param(operation, id=f"{operation.method.upper()} {operation.path}")
@@ -65,11 +64,16 @@ def operations() -> Iterator[Any]:
 @pytest.mark.requirement("no internal errors")
 @pytest.mark.parametrize("operation", list(operations()))
 async def test_no_request_makes_the_server_fail(tmp_path: Path, operation: Any) -> None:
-    async with whole_platform(tmp_path, is_strict=False) as platform:  # the doors take what callers send
-        await platform.services.catalog.put_key(operator_key())
-        transport = StreamingASGITransport(CheckedAnswers(platform.asgi))
-        async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=HEADERS) as http:
-            answered = await to_thread.run_sync(fuzz, operation, http, await things(http))
+    async with (
+        whole_platform(
+            tmp_path,
+            keys=[OPERATOR],
+            is_at_work=False,
+            is_strict=False,  # the doors take what callers send
+        ) as here,
+        here.http(OPERATOR) as http,
+    ):
+        answered = await to_thread.run_sync(fuzz, operation, http, await things(http))
     assert answered >= 1
 
 
@@ -125,7 +129,7 @@ def made_real(value: Any, ids: Mapping[str, str]) -> Any:
 async def ask(http: httpx2.AsyncClient, sent: requests.PreparedRequest) -> tuple[int, bytes]:
     """Status and, where it was refused, the body: streams that begin are not followed."""
     headers = {**sent.headers, **HEADERS}
-    content = sent.body.encode() if isinstance(sent.body, str) else sent.body
+    content: Any = sent.body.encode() if isinstance(sent.body, str) else sent.body
     request = http.build_request(sent.method or "", sent.url or "", headers=headers, content=content)
     is_left = request.url.path.endswith(WAITS)
     with move_on_after(WAIT_SECONDS) if is_left else fail_after(REQUEST_SECONDS_MAX):

@@ -15,23 +15,25 @@ from api.whole import whole_platform
 from remit.client.asgi import StreamingASGITransport
 from remit.schema.operation import AnyOperation
 from remit.server.app import App
-from remit.server.auth import hash_key
-from remit.values import KeyRow
+from remit.testing.platform import GivenKey
 
 pytestmark = pytest.mark.anyio
 
 OF_THE_OPERATOR = ("/v1/keys", "/v1/doctor", "/metrics")
 SHOWN = [
-    f"/v1/sessions/{{session_id}}{rest}"
-    for rest in ("", "/events", "/events/stream", "/stream", "/accounts", "/why")
+    *(
+        f"/v1/sessions/{{session_id}}{rest}"
+        for rest in ("", "/events", "/events/stream", "/stream", "/accounts", "/why")
+    ),
+    "/v1/streams/{stream_id}/why",
 ]
 """What a session's page is made of."""
 
 
 @pytest.fixture
 async def two(tmp_path: Path) -> AsyncIterator[Two]:
-    async with whole_platform(tmp_path) as assembled:
-        app = assembled.asgi
+    async with whole_platform(tmp_path, is_at_work=False) as assembled:
+        app = assembled.api
         assert isinstance(app, App)
         two = Two(app, await make_things(app))
         for name, scopes in (
@@ -40,17 +42,7 @@ async def two(tmp_path: Path) -> AsyncIterator[Two]:
             ("operator", ("operator",)),
             ("nothing", ()),
         ):
-            await assembled.services.catalog.put_key(
-                KeyRow(
-                    id=f"apikey_{name}",
-                    sha256=hash_key(f"rk_{name}"),
-                    kind="api_key",
-                    name=name,
-                    scopes=scopes,
-                    workspace_id="wrkspc_one",
-                    created_at_us=1,
-                )
-            )
+            await assembled.give(GivenKey(name=name, scopes=scopes))
         yield two
 
 

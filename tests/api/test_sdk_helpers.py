@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx2
 import pytest
-from anthropic import AsyncAnthropic, beta_async_tool
+from anthropic import beta_async_tool
 from anthropic.lib.sessions import accumulate_managed_agents_event
 
-from api.whole import whole_platform
-from remit.client.asgi import StreamingASGITransport
+from api.whole import anthropic, whole_platform
 
 pytestmark = pytest.mark.anyio
 
@@ -41,18 +38,12 @@ async def lookup(question: str) -> str:
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[AsyncAnthropic]:
-    async with whole_platform(folder) as platform:
-        work = asyncio.create_task(platform.worker.run())
-        try:
-            async with httpx2.AsyncClient(transport=StreamingASGITransport(platform.asgi)) as http:
-                yield AsyncAnthropic(api_key="rk_one", base_url="http://remit", http_client=http)
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+async def running(folder: Path) -> AsyncIterator[Any]:
+    async with whole_platform(folder) as here, anthropic(here, max_retries=2) as client:
+        yield client
 
 
-async def scripted_session(client: AsyncAnthropic) -> str:
+async def scripted_session(client: Any) -> str:
     tool = lookup.to_dict()
     agent = await client.beta.agents.create(
         name="helper of people",

@@ -12,17 +12,16 @@ import anyio
 import httpx2
 import msgspec
 import pytest
-from anthropic import AsyncAnthropic
 from structlog.testing import capture_logs
 
 from api.answers import CheckedAnswers
 from api.running import open_session, running, said, script, send, until, until_idle, use
-from remit.app import Assembled
 from remit.client.asgi import StreamingASGITransport
 from remit.errors import InvalidRequest
 from remit.server.access_log import AccessLog
 from remit.server.listening import listen_on_port
 from remit.session.folding import fold
+from remit.testing.platform import PlatformUnderTest
 from remit.values import Principal
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +84,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 
 class World:
     def __init__(
-        self, client: AsyncAnthropic, platform: Assembled, session_id: str, port: int, folder: Path
+        self, client: Any, platform: PlatformUnderTest, session_id: str, port: int, folder: Path
     ) -> None:
         self.client = client
         self.platform = platform

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -13,8 +13,7 @@ import httpx2
 import pytest
 
 from api.samples import BUDGET, HELLO, OUTCOME, new_session
-from api.world import World
-from remit.server.app import create_app
+from api.world import World, open_world
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.values import Append, Appended, Principal
@@ -34,7 +33,7 @@ async def test_sent_events_get_ids_and_wait_until_they_are_consumed(world: World
     assert [event.type for event in consumed] == ["session.status_running", "user.message", "user.interrupt"]
     assert [event.id for event in consumed[1:]] == [event.id for event in sent.data]
     assert all(event.processed_at is not None for event in consumed)
-    assert world.dispatcher.hints == [session.id]
+    assert world.hints.due.is_set()
 
 
 @pytest.mark.requirement("events atomic")
@@ -50,7 +49,7 @@ async def test_one_refused_event_refuses_all(world: World) -> None:
                 ],
             )
         assert [event async for event in client.beta.sessions.events.list(session.id)] == []
-    assert world.dispatcher.hints == []
+    assert not world.hints.due.is_set()
 
 
 @pytest.mark.requirement("events repeat")
@@ -97,11 +96,14 @@ class Together(MemorySessionStore):
 
 
 async def test_of_different_events_under_one_idempotency_key_only_one_is_said_to_be_there(
-    world: World,
+    tmp_path: Path,
 ) -> None:
-    world.app = create_app(replace(world.services, sessions=Together(world.clock, count=4)))
     answers: dict[int, httpx2.Response] = {}
-    async with world.sdk() as client, world.http() as http:
+    async with (
+        open_world(tmp_path, lambda clock: Together(clock, count=4)) as world,
+        world.sdk() as client,
+        world.http() as http,
+    ):
         session = await new_session(client)
         url = f"/v1/sessions/{session.id}/events"
 

@@ -10,12 +10,10 @@ import anthropic
 import anyio
 import msgspec
 import pytest
-from anthropic import AsyncAnthropic
 
 from api.running import WAIT_SECONDS, open_session, running, said, script, send, texts, until_idle, use
 from api.samples import new_session
 from api.world import World
-from remit.app import Assembled
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.ids import Ids
@@ -25,6 +23,7 @@ from remit.sandboxes.local import LocalProvider
 from remit.session.folding import fold
 from remit.session.state import SessionState
 from remit.streams.reading import read_on
+from remit.testing.platform import PlatformUnderTest
 from remit.values import Principal, SandboxSpec
 
 pytestmark = pytest.mark.anyio
@@ -133,7 +132,7 @@ async def test_sessions_are_listed_by_a_store_that_they_mount(world: World) -> N
         assert await listed(stores[2].id) == []
 
 
-async def memories_of(client: AsyncAnthropic, store_id: str) -> dict[str, str | None]:
+async def memories_of(client: Any, store_id: str) -> dict[str, str | None]:
     """The texts of a store by path."""
     return {
         one.path: one.content
@@ -142,7 +141,7 @@ async def memories_of(client: AsyncAnthropic, store_id: str) -> dict[str, str | 
     }
 
 
-async def ids_of(client: AsyncAnthropic, store_id: str) -> dict[str, str]:
+async def ids_of(client: Any, store_id: str) -> dict[str, str]:
     """The ids of a store's memories by path."""
     return {
         one.path: one.id
@@ -151,7 +150,7 @@ async def ids_of(client: AsyncAnthropic, store_id: str) -> dict[str, str]:
     }
 
 
-async def a_store(client: AsyncAnthropic, name: str = "Notes", **texts: str) -> str:
+async def a_store(client: Any, name: str = "Notes", **texts: str) -> str:
     """A store with texts at the paths /NAME.md."""
     store = await client.beta.memory_stores.create(name=name)
     for path, content in texts.items():
@@ -169,7 +168,7 @@ def bash(command: str) -> dict[str, Any]:
 async def test_what_an_agent_writes_changes_and_deletes_becomes_versions_of_its_session(
     tmp_path: Path, provider: Callable[[Path, BlobStore, Ids], SandboxProvider]
 ) -> None:
-    async with running(tmp_path, make_sandboxes=provider) as (client, _):
+    async with running(tmp_path, sandboxes=provider) as (client, _):
         store = await a_store(client, old="old", gone="gone", moved="moved")
         kept = await ids_of(client, store)
         session = await open_session(client, resources=[mounted(store)])
@@ -217,7 +216,7 @@ async def test_what_an_agent_writes_changes_and_deletes_becomes_versions_of_its_
 async def test_what_cannot_be_a_memory_is_named_to_people_and_to_the_model(
     tmp_path: Path, provider: Callable[[Path, BlobStore, Ids], SandboxProvider]
 ) -> None:
-    async with running(tmp_path, make_sandboxes=provider) as (client, platform):
+    async with running(tmp_path, sandboxes=provider) as (client, platform):
         store = await a_store(client, big="small")
         memories = client.beta.memory_stores.memories
         for path in ("/d/x", "/big.md/below"):
@@ -261,7 +260,7 @@ async def test_what_cannot_be_a_memory_is_named_to_people_and_to_the_model(
 async def test_changes_from_outside_reach_the_living_sandbox(
     tmp_path: Path, provider: Callable[[Path, BlobStore, Ids], SandboxProvider]
 ) -> None:
-    async with running(tmp_path, make_sandboxes=provider) as (client, _):
+    async with running(tmp_path, sandboxes=provider) as (client, _):
         store = await a_store(client, a="1", b="1", c="1")
         rules = await a_store(client, "rules", r="1")
         session = await open_session(client, resources=[mounted(store), mounted(rules, access="read_only")])
@@ -290,7 +289,7 @@ async def test_changes_from_outside_reach_the_living_sandbox(
 WAITS = 'W="${WORKSPACE:-/workspace}"; touch "$W/waits"; until [ -e "$W/go" ]; do sleep 0.05; done'
 
 
-async def until_it_waits(platform: Assembled, session_id: str) -> Sandbox:
+async def until_it_waits(platform: PlatformUnderTest, session_id: str) -> Sandbox:
     """The sandbox of a session whose command has come to `WAITS`."""
     with anyio.fail_after(WAIT_SECONDS):
         while True:
@@ -305,7 +304,7 @@ async def until_it_waits(platform: Assembled, session_id: str) -> Sandbox:
 async def test_where_both_changed_a_memory_the_store_wins_and_the_agents_text_is_kept(
     tmp_path: Path, provider: Callable[[Path, BlobStore, Ids], SandboxProvider]
 ) -> None:
-    async with running(tmp_path, make_sandboxes=provider) as (client, platform):
+    async with running(tmp_path, sandboxes=provider) as (client, platform):
         store = await a_store(client, a="1", b="1", c="1", d="1")
         session = await open_session(client, resources=[mounted(store)])
         change = bash(
@@ -426,7 +425,7 @@ async def test_a_session_goes_on_whose_memory_is_redacted_while_its_sandbox_is_m
         made.append(OvertakenProvider(folder, blobs, ids))
         return made[0]
 
-    async with running(tmp_path, make_sandboxes=make_sandboxes) as (client, _):
+    async with running(tmp_path, sandboxes=make_sandboxes) as (client, _):
         store = await a_store(client, a="secret", b="kept")
         memories, versions = client.beta.memory_stores.memories, client.beta.memory_stores.memory_versions
         blobs = DirectoryBlobStore(tmp_path / "blobs", SystemClock())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
-from anthropic import AsyncAnthropic
 
 from api.gateway_world import GatewayWorld, gateway_world
 from remit.gateway.course import RetrySettings
@@ -32,26 +30,21 @@ LOOKS = Answer(
 
 
 @asynccontextmanager
-async def working(world: GatewayWorld) -> AsyncGenerator[AsyncAnthropic]:
+async def working(world: GatewayWorld) -> AsyncGenerator[Any]:
     """A client, and a worker at work."""
-    work = asyncio.create_task(world.assembled.worker.run())
-    try:
-        async with world.anthropic() as client:
-            with anyio.fail_after(20):
-                yield client
-    finally:
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+    async with world.platform.working(), world.anthropic() as client:
+        with anyio.fail_after(20):
+            yield client
 
 
-async def new_session(client: AsyncAnthropic, model: Any) -> str:
+async def new_session(client: Any, model: Any) -> str:
     agent = await client.beta.agents.create(name="a", model=model, tools=[TOOLSET])
     environment = await client.beta.environments.create(name="e")
     session = await client.beta.sessions.create(agent=agent.id, environment_id=environment.id)
     return session.id
 
 
-async def say(client: AsyncAnthropic, session_id: str, text: str) -> list[Any]:
+async def say(client: Any, session_id: str, text: str) -> list[Any]:
     """One turn; the events that it brought."""
     events: list[Any] = []
     previews: Any = ["agent.message", "agent.thinking"]
@@ -194,7 +187,7 @@ async def test_a_receipt_names_the_model_that_was_overloaded_and_the_one_that_di
         "consent": "given",
     }
     async with (
-        gateway_world(tmp_path, routes=routes, **answers) as world,
+        gateway_world(tmp_path, answers, routes=routes) as world,
         working(world),
         world.http() as http,
     ):
@@ -281,7 +274,7 @@ async def test_a_session_goes_from_protocol_to_protocol_and_back_and_nothing_of_
     }
     async with (
         gateway_world(
-            tmp_path, routes=routes, retries=RetrySettings(backoff_first_seconds=0.01), **answers
+            tmp_path, answers, routes=routes, retries=RetrySettings(backoff_first_seconds=0.01)
         ) as world,
         working(world) as client,
     ):

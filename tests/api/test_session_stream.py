@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.samples import HELLO, OUTCOME, new_session
-from api.world import World, make_world
+from api.world import World, open_world
 from remit.values import LiveItem
 
 pytestmark = pytest.mark.anyio
@@ -171,8 +171,7 @@ def test_any_place_to_reconnect_gives_the_rest_exactly_once(data: st.DataObject)
 
 
 async def _reconnect_anywhere(data: st.DataObject, folder: Path) -> None:
-    world = await make_world(folder)
-    async with world.sdk() as client:
+    async with open_world(folder) as world, world.sdk() as client:
         session = await new_session(client, initial_events=[HELLO])
         await world.consume_all(session.id)
         before = data.draw(st.integers(0, 12), label="events before")

@@ -39,7 +39,7 @@ async def test_new_session_shows_every_field_of_the_wire(world: World) -> None:
     assert session.usage.list_cost.amount == "0"
     assert session.usage.server_tool_use.web_search_requests == 0
     assert session.stats.duration_seconds == 0
-    assert world.dispatcher.hints == []
+    assert not world.hints.due.is_set()
 
 
 @pytest.mark.requirement("sessions initial events")
@@ -55,7 +55,7 @@ async def test_initial_events_make_it_run_at_once(world: World) -> None:
     assert "pytest -q" in events[1].rubric.content
     assert session.outcome_evaluations[0].result == "pending"
     assert running == [session.id]
-    assert world.dispatcher.hints == [session.id]
+    assert world.hints.due.is_set()
     assert (await world.services.sessions.head(world.one, session.id)).wake_at_us == world.clock.now_us()
 
 
@@ -301,6 +301,7 @@ async def test_budget_is_set_only_at_creation_and_must_exceed_what_is_used(world
         assert caught.value.error_code == "budget_create_only"
 
         capped = await new_session(client, budget=BUDGET)
+        world.hints.due.clear()
         raised = await client.beta.sessions.update(
             capped.id, budget={"type": "limit", "max_list_cost": {"amount": "300", "currency": "USD"}}
         )
@@ -322,11 +323,12 @@ async def test_raised_budget_wakes_a_session_that_stands_at_its_cap(world: World
         assert caught.value.error_code == "budget_reached"
         assert "user.interrupt" in caught.value.message
         assert (await client.beta.sessions.retrieve(session.id)).status == "idle"
+        world.hints.due.clear()
         raised = await client.beta.sessions.update(
             session.id, budget={"type": "limit", "max_list_cost": {"amount": "300", "currency": "USD"}}
         )
     assert raised.status == "running"
-    assert world.dispatcher.hints[-1] == session.id
+    assert world.hints.due.is_set()
 
 
 async def test_primary_thread_is_served(world: World) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,30 +12,23 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import httpx2
-import msgspec
 import pytest
 import structlog
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from remit.app import Assembled, Parts, assemble, load_settings
-from remit.blobs.directory import DirectoryBlobStore
-from remit.bus.memory import MemoryBus
+from remit.app import Assembled
 from remit.cli.logs import log_to_file
 from remit.client.asgi import StreamingASGITransport
 from remit.client.client import AsyncClient
 from remit.clock import SystemClock
 from remit.errors import ModelCallFailed
-from remit.ids import Ids
-from remit.ledger.prices import PriceTable, parse_overrides
-from remit.models.scripted import ScriptedProvider, parse_script
-from remit.sandboxes.local import LocalProvider
 from remit.server.access_log import AccessLog
-from remit.stores.memory import MemoryCatalog
 from remit.stores.sqlite.folder import open_session_store
 from remit.telemetry.metrics import Bounded, Metrics
-from remit.values import KeyRow, ModelDelta, ModelInfo, ModelRequest, ModelResponse
+from remit.testing.platform import GivenKey, Options, platform
+from remit.values import ModelDelta, ModelInfo, ModelRequest, ModelResponse
 
 pytestmark = pytest.mark.anyio
 
@@ -120,64 +111,32 @@ async def watched(
     **settings: object,
 ) -> AsyncGenerator[Watched]:
     clock = SystemClock()
-    ids = Ids(clock)
-    catalog = MemoryCatalog(clock)
-    blobs = DirectoryBlobStore(folder / "blobs")
-    sandboxes = LocalProvider(folder / "runtime", blobs, ids)
     metrics = Metrics()
     sessions = await open_session_store(folder, clock, on_commit=metrics.committed)
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    assembled = assemble(
-        Parts(
-            settings=load_settings({}, data=folder, **settings),
-            clock=clock,
-            ids=ids,
-            sessions=sessions,
-            catalog=catalog,
-            blobs=blobs,
-            bus=MemoryBus(),
-            sandboxes=sandboxes,
-            models={
-                "scripted": ScriptedProvider(
-                    {
-                        name: parse_script(msgspec.json.encode(script), name=name)
-                        for name, script in scripts.items()
-                    },
-                    clock=clock,
-                ),
-                "complaining": Complaining(),
-            },
-            prices=PriceTable(parse_overrides(PRICES), clock=clock),
-            metrics=metrics,
-            tracer=provider.get_tracer("remit") if is_traced else None,
-        )
-    )
-    await catalog.put_key(
-        KeyRow(
-            id="apikey_one",
-            sha256=hashlib.sha256(KEY.encode()).hexdigest(),
-            kind="api_key",
-            name="one",
-            scopes=scopes,
-            workspace_id="wrkspc_one",
-            created_at_us=clock.now_us(),
-        )
-    )
-    working = asyncio.ensure_future(assembled.worker.run())
+    given: Options = {
+        "store": sessions,
+        "clock": clock,
+        "scripts": scripts,
+        "models": {"complaining": Complaining()},
+        "prices": PRICES,
+        "metrics": metrics,
+        "settings": settings,
+        "keys": [GivenKey(name=SECRET, scopes=scopes)],
+    }
+    if is_traced:
+        given["tracer"] = provider.get_tracer("remit")
     try:
-        yield Watched(assembled, exporter if is_traced else None)
+        async with platform(folder, **given) as here:
+            yield Watched(here.assembled, exporter if is_traced else None)
     finally:
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
-        await assembled.held.close()
-        await sandboxes.close()
         await sessions.close()
         provider.shutdown()
 
 
-async def a_turn(client: AsyncClient, *events: Mapping[str, object], model: str = "scripted/work") -> str:
+async def a_turn(client: Any, *events: Mapping[str, object], model: str = "scripted/work") -> str:
     """One turn of a new session, to its rest; gives the session's id."""
     agent = await client.agents.create(name="worker", model=model, tools=[{"type": "agent_toolset_20260401"}])
     environment = await client.environments.create(name="plain")

@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import anyio
-import httpx2
 import msgspec
 import pytest
-from anthropic import AsyncAnthropic, BadRequestError
+from anthropic import BadRequestError
 
-from api.whole import whole_platform
-from remit.app import Assembled
-from remit.client.asgi import StreamingASGITransport
+from api.whole import anthropic, whole_platform
 from remit.errors import SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobStore, SandboxProvider
@@ -24,8 +21,9 @@ from remit.orchestrator.check_ledger import Ledger, check_calls, check_ledger
 from remit.sandboxes.local import LocalProvider
 from remit.session.folding import fold
 from remit.session.state import SessionState
+from remit.testing.platform import PlatformUnderTest
 from remit.values import EventRow, JsonObject, Principal, SandboxSpec
-from web_site import Site, page, redirect, silence, site
+from support.web_site import Site, page, redirect, silence, site
 
 pytestmark = pytest.mark.anyio
 
@@ -48,9 +46,7 @@ def no_sandboxes(folder: Path, blobs: BlobStore, ids: Ids) -> SandboxProvider:
 class Bench:
     """A client, the platform behind it, and a web site."""
 
-    def __init__(
-        self, platform: Assembled, client: AsyncAnthropic, web: Site, tasks: asyncio.TaskGroup
-    ) -> None:
+    def __init__(self, platform: PlatformUnderTest, client: Any, web: Site, tasks: asyncio.TaskGroup) -> None:
         self.platform = platform
         self.client = client
         self.web = web
@@ -148,13 +144,13 @@ async def bench(
             whole_platform(
                 folder,
                 scripts={"s": {"steps": msgspec.json.decode(told)}},
-                make_sandboxes=no_sandboxes,
+                sandboxes=no_sandboxes,
                 settings={name: value for name, value in chosen.items() if value is not None},
+                is_at_work=False,
             ) as platform,
             asyncio.TaskGroup() as group,
-            httpx2.AsyncClient(transport=StreamingASGITransport(platform.asgi)) as http,
+            anthropic(platform, max_retries=2) as client,
         ):
-            client = AsyncAnthropic(api_key="rk_one", base_url="http://remit", http_client=http)
             bench = Bench(platform, client, web, group)
             yield bench
             await bench.stop_worker()

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import msgspec
 from anthropic import AsyncAnthropic
 
 from api.answers import CheckedAnswers
-from chosen_stores import ChosenStores
-from remit.app.kinds import KINDS, stream_kinds
-from remit.blobs.directory import DirectoryBlobStore
-from remit.bus.memory import MemoryBus
+from api.whole import whole_platform
 from remit.client.asgi import StreamingASGITransport
 from remit.errors import VerifierUnavailable
-from remit.ids import Ids
-from remit.ledger.prices import PriceTable
-from remit.resources.blob_owners import BlobOwners
-from remit.resources.kept_blobs import KeptBlobs
-from remit.server.app import App, create_app
-from remit.server.services import Services
+from remit.interfaces import SessionStore
+from remit.orchestrator.worker import Hints
+from remit.server.app import App
 from remit.session.events import consumed
 from remit.session.folding import fold
 from remit.session.state import SessionState
-from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.streams.rows import Draft
 from remit.testing.clock import FakeClock
+from remit.testing.platform import ONE, TWO, Options, PlatformUnderTest
 from remit.values import (
     Append,
     Appended,
     JsonValue,
-    KeyRow,
     LiveItem,
     NewEvent,
     Principal,
@@ -45,18 +36,7 @@ from remit.values import (
     VerifyRequest,
 )
 
-KEY_ONE = "rk_one"
-KEY_TWO = "rk_two"
-
-
-class HintList:
-    """A dispatcher that only remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.hints: list[str] = []
-
-    def hint(self, stream_id: str) -> None:
-        self.hints.append(stream_id)
+KEY_ONE, KEY_TWO = ONE.secret, TWO.secret
 
 
 class WillingVerifier:
@@ -83,17 +63,17 @@ class WillingVerifier:
         return Verdict(verifier=request.verifier, passed=True, summary="fine")
 
 
-@dataclass
 class World:
-    """The server, its stores, and keys of two workspaces."""
+    """The server, its stores, and keys of two workspaces. Tests may put another application or other services in place."""
 
-    services: Services
-    app: App
-    clock: FakeClock
-    dispatcher: HintList
-    lose_items: bool = False
-    """The bus loses what the worker publishes, as a bus may."""
-    one: Principal = field(default_factory=lambda: Principal(workspace_id="wrkspc_one", actor="apikey_one"))
+    def __init__(self, here: PlatformUnderTest, clock: FakeClock) -> None:
+        self.services = here.services
+        self.clock = clock
+        self.hints = cast("Hints", self.services.dispatcher)
+        self.app = cast("App", here.api)
+        self.lose_items = False
+        """The bus loses what the worker publishes, as a bus may."""
+        self.one = ONE.principal
 
     @asynccontextmanager
     async def http(self, key: str | None = KEY_ONE) -> AsyncIterator[httpx2.AsyncClient]:
@@ -107,7 +87,7 @@ class World:
             yield client
 
     @asynccontextmanager
-    async def sdk(self, key: str = KEY_ONE) -> AsyncIterator[AsyncAnthropic]:
+    async def sdk(self, key: str = KEY_ONE) -> AsyncIterator[Any]:  # Any: as api.whole.anthropic
         """The official client, with its retries on."""
         async with httpx2.AsyncClient(transport=StreamingASGITransport(CheckedAnswers(self.app))) as http:
             yield AsyncAnthropic(api_key=key, base_url="http://remit", http_client=http)
@@ -198,36 +178,13 @@ def _encode(body: dict[str, Any]) -> bytes:
     return msgspec.json.encode(body)
 
 
-async def make_world(
-    folder: Path, clock: FakeClock | None = None, stores: ChosenStores | None = None
-) -> World:
-    """Two workspaces with a key each, on stores in memory unless others are given."""
-    clock = clock or FakeClock()
-    sessions, catalog = stores or (MemorySessionStore(clock), MemoryCatalog(clock))
-    dispatcher = HintList()
-    blobs = DirectoryBlobStore(folder / "blobs", clock)
-    services = Services(
-        clock=clock,
-        ids=Ids(clock),
-        sessions=sessions,
-        catalog=catalog,
-        blobs=KeptBlobs(blobs, catalog, BlobOwners(sessions, catalog, KINDS).is_there, clock),
-        bus=MemoryBus(),
-        dispatcher=dispatcher,
-        prices=PriceTable({}, clock=clock),
-        kinds=stream_kinds(PriceTable({}, clock=clock)),
-        verifiers={"command": WillingVerifier("command"), "rubric": WillingVerifier("rubric")},
-    )
-    for key, number in ((KEY_ONE, "one"), (KEY_TWO, "two")):
-        await catalog.put_key(
-            KeyRow(
-                id=f"apikey_{number}",
-                sha256=hashlib.sha256(key.encode()).hexdigest(),
-                kind="api_key",
-                name=number,
-                scopes=("*",),
-                workspace_id=f"wrkspc_{number}",
-                created_at_us=clock.now_us(),
-            )
-        )
-    return World(services=services, app=create_app(services), clock=clock, dispatcher=dispatcher)
+@asynccontextmanager
+async def open_world(
+    folder: Path, make_store: Callable[[FakeClock], SessionStore] | None = None
+) -> AsyncGenerator[World]:
+    """A platform on which nobody works but the test, by hand."""
+    clock = FakeClock()
+    given: Options = {} if make_store is None else {"store": make_store(clock)}
+    verifiers = [WillingVerifier("command"), WillingVerifier("rubric")]
+    async with whole_platform(folder, clock=clock, is_at_work=False, verifiers=verifiers, **given) as here:
+        yield World(here, clock)

@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from up_process import UpProcess
+from remit.testing.up_process import UpProcess
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [

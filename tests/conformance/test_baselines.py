@@ -11,11 +11,11 @@ import anyio
 import msgspec
 import pytest
 
-from court import Court, Files, make_court
 from remit.testing.verifier_cases import BROKEN, MENDED, verify_request
 from remit.values import JsonObject, Verdict
 from remit.verifiers.baseline import load_baseline
 from remit.verifiers.protected import Protection
+from support.court import Court, Files, make_court
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 

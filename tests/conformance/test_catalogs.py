@@ -10,14 +10,15 @@ from pathlib import Path
 import anyio
 import pytest
 
-from postgres_server import empty_database
 from remit.clock import SystemClock
 from remit.interfaces import Catalog
 from remit.stores.memory import MemoryCatalog
 from remit.stores.postgres.server import open_catalog as open_catalog_on_postgres
 from remit.stores.sqlite.folder import open_catalog
-from remit.testing.catalog_suite import CATALOG_CHECKS, CatalogCheck, MakeCatalog, run_catalog_suite
+from remit.testing.catalog_selection import CatalogCheck, MakeCatalog
+from remit.testing.catalog_suite import CATALOG_CHECKS, run_catalog_suite
 from remit.testing.clock import FakeClock
+from support.postgres_server import empty_database
 
 pytestmark = pytest.mark.anyio
 

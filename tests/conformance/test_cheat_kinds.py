@@ -1,4 +1,4 @@
-"""The two sides of one word: every cheat of tests/cheats.py works where nothing guards the check and is not verified, and
+"""The two sides of one word: every cheat of tests/support/cheats.py works where nothing guards the check and is not verified, and
 the honest work beside it is, with no option but the command."""
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cheats import KINDS, applied
-from court import Court, make_court
+from support.cheats import KINDS, applied
+from support.court import Court, make_court
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 

@@ -1,5 +1,5 @@
 """Ways to pass a check without doing the work. Each first shows that the cheat works where nothing protects the check
-(`Court.unguarded`), then that the verifier is not fooled. Those of tests/cheats.py are by kind, these are one by one."""
+(`Court.unguarded`), then that the verifier is not fooled. Those of tests/support/cheats.py are by kind, these are one by one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from court import Court, Files, make_court
 from remit.testing.verifier_cases import BROKEN, MENDED
 from remit.values import ShellRequest
+from support.court import Court, Files, make_court
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 

@@ -18,8 +18,8 @@ from collections.abc import AsyncGenerator, Callable
 import anyio
 import pytest
 
-from bound_place import HOST, SECRET, World, answer, header_binding, world
 from remit.egress.scrubbing import FLOW_BYTES
+from support.bound_place import HOST, SECRET, World, answer, header_binding, world
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import package_registry
 from remit.egress.certificates import make_authority
+from support import package_registry
 
 API, OTHER = "93.184.216.34", "151.101.0.223"
 SECRET, OTHER_SECRET = "s3cr3t/Token+value==", "another/Secret+1"

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raw_server import Answering, Exchange, RawServer, raw_server
 from remit.clock import SystemClock
 from remit.errors import ModelCallFailed
 from remit.gateway.course import RetrySettings
@@ -47,6 +46,7 @@ from remit.values import (
     Unit,
 )
 from remit.values.call_progress import weigh
+from support.raw_server import Answering, Exchange, RawServer, raw_server
 
 pytestmark = pytest.mark.anyio
 

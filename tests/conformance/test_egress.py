@@ -21,7 +21,7 @@ from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.local import LocalProvider
 from remit.testing.sandbox_checks.given import Hands
 from remit.values import Credential, NetworkPolicy, SandboxSpec, Secret
-from waiting import eventually
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 

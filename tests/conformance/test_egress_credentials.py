@@ -15,7 +15,14 @@ from urllib.parse import quote, quote_plus
 import anyio
 import pytest
 
-from bound_place import (
+from remit.egress.bindings import Binding, bind_places, parse_place
+from remit.egress.certificates import make_authority
+from remit.egress.limits import Limits
+from remit.egress.policy import Policy
+from remit.egress.roots import system_roots
+from remit.egress.scrubbing import FLOW_BYTES
+from remit.egress.tls import as_client
+from support.bound_place import (
     HOST,
     PLACEHOLDER,
     SECRET,
@@ -25,13 +32,6 @@ from bound_place import (
     placeholder_binding,
     world,
 )
-from remit.egress.bindings import Binding, bind_places, parse_place
-from remit.egress.certificates import make_authority
-from remit.egress.limits import Limits
-from remit.egress.policy import Policy
-from remit.egress.roots import system_roots
-from remit.egress.scrubbing import FLOW_BYTES
-from remit.egress.tls import as_client
 
 pytestmark = pytest.mark.anyio
 

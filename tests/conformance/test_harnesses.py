@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
-from guest_harness import Guest
 from remit.errors import HoldRefused
 from remit.harness.loop import BuiltInLoop
 from remit.interfaces import Harness, Turn
 from remit.testing.harness_suite import CHECKS, lets_the_platforms_exceptions_through
 from remit.values import TurnEnd
+from support.guest_harness import Guest
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import pytest
 
-from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.ids import Ids
@@ -24,6 +23,7 @@ from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.local import LocalProvider
 from remit.testing.sandbox_checks.given import Hands
 from remit.values import Principal, SandboxSpec, Tree, TreeEntry
+from support.kept import kept
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mcp_bench import bench, names, text, url
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.ids import Ids
 from remit.interfaces import Sandbox
 from remit.sandboxes.local import LocalProvider
 from remit.values import JsonObject, JsonValue, SandboxSpec
+from support.mcp_bench import bench, names, text, url
 
 PACKAGES = Path(os.environ.get("REMIT_TEST_MCP_PACKAGES", "/nowhere"))
 
@@ -106,4 +106,4 @@ async def test_everything_over_http(kind: str, path: str) -> None:
         assert list(toolset.problems) == []
         assert "Echo: hello" in text(await it.call("mcp__everything__echo", message="hello"))
         picture = next(name for name in names(toolset) if "image" in name.lower())
-        assert "image" in {block["type"] for block in (await it.call(picture)).content}
+        assert "image" in [block["type"] for block in (await it.call(picture)).content]

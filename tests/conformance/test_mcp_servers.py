@@ -11,8 +11,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mcp_bench import bench, names, text, url
-from mcp_forge import forge, serving_forge
 from remit.app.web import make_judge
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
@@ -22,11 +20,13 @@ from remit.interfaces import Sandbox, SandboxProvider
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.local import LocalProvider
 from remit.values import JsonObject, SandboxSpec
-from web_site import page, silence, site
+from support.mcp_bench import bench, names, text, url
+from support.mcp_forge import forge, serving_forge
+from support.web_site import page, silence, site
 
 pytestmark = pytest.mark.anyio
 
-TINY = (Path(__file__).parents[1] / "mcp_tiny.py").read_bytes()
+TINY = (Path(__file__).parents[1] / "support" / "mcp_tiny.py").read_bytes()
 PROGRAM: JsonObject = {"type": "stdio", "name": "tiny", "command": ["python3", "/tmp/tiny.py"], "env": {}}
 
 
@@ -238,7 +238,7 @@ async def test_servers_that_the_agent_no_longer_has_are_let_go() -> None:
     async with serving_forge() as served, bench() as it:
         await it.open(url(served.url), url(served.url, "other"))
         toolset = await it.open(url(served.url, "other"))
-        assert {tool.use_fields["mcp_server_name"] for tool in toolset.tools} == {"other"}
+        assert {str(tool.use_fields["mcp_server_name"]) for tool in toolset.tools} == {"other"}
         await it.source.forget("sesn_1")
         assert not toolset.is_current
 

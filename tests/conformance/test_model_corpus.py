@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import msgspec
@@ -29,7 +29,7 @@ from remit.models.openai_responses_request import responses_body
 from remit.models.sse import SseParser
 from remit.models.vertex import vertex_provider
 from remit.values import UNPARSED_INPUT, ModelDelta, ModelRequest, ModelResponse
-from vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
+from support.vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
 
 pytestmark = pytest.mark.anyio
 
@@ -169,7 +169,7 @@ async def check(recording: Recording, driver: ModelProvider) -> None:
 
 
 def check_answer(recording: Recording, deltas: list[ModelDelta], response: ModelResponse) -> None:
-    texts = "".join(block["text"] for block in response.content if block["type"] == "text")
+    texts = "".join(str(block["text"]) for block in response.content if block["type"] == "text")
     uses = [block for block in response.content if block["type"] == "tool_use"]
     assert texts == recording.get("text", "")
     assert [(use["name"], use["input"]) for use in uses] == [
@@ -196,12 +196,12 @@ def check_what_is_sent_back(recording: Recording, request: ModelRequest, respons
     ids = [
         block["id"]
         for message in again.messages
-        for block in message["content"]
+        for block in cast("list[Any]", message["content"])
         if isinstance(block, dict) and block["type"] == "tool_use"
     ]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch("[A-Za-z0-9_-]{1,40}", id) for id in ids)
-    chat = chat_body(again, is_vendor=False, provider="local")
+    chat: dict[str, Any] = chat_body(again, is_vendor=False, provider="local")
     for body in (chat, responses_body(again), request_body(again)):
         json.loads(msgspec.json.encode(body))
     for message in chat["messages"]:
@@ -214,7 +214,7 @@ def check_what_is_sent_back(recording: Recording, request: ModelRequest, respons
     foreign = chat_body(again, is_vendor=False, provider="another")
     assert "reasoning" not in str(foreign)
     assert "thought_signature" not in str(foreign)
-    assert not any(block["type"] == "text" and not block["text"].strip() for block in response.content)
+    assert not any(block["type"] == "text" and not str(block["text"]).strip() for block in response.content)
     if "back" in recording:
         said = [message for message in chat["messages"] if message["role"] == "assistant"][-1]
         sent = {**said, "call_ids": [call["id"] for call in said["tool_calls"]], **said["tool_calls"][0]}

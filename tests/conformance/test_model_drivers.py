@@ -3,8 +3,9 @@ show that it speaks the protocol."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from typing import Any, cast
 
 import anthropic
 import anyio
@@ -17,8 +18,8 @@ from remit.models.anthropic import AnthropicProvider
 from remit.models.http import ModelTimeouts
 from remit.models.openai_chat import OpenAIChatProvider
 from remit.models.openai_responses import OpenAIResponsesProvider
-from remit.testing.model_server import Answer, ModelServer, ServedToolUse
-from remit.values import ModelDelta, ModelRequest, ModelResponse, Usage
+from remit.testing.model_server import Answer, Fault, ModelServer, ServedToolUse
+from remit.values import JsonObject, ModelDelta, ModelRequest, ModelResponse, Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -72,9 +73,10 @@ async def served(
 async def collect(driver: ModelProvider, request: ModelRequest = HELLO) -> tuple[list[str], ModelResponse]:
     """The deltas and the one answer, which must come last."""
     items = [item async for item in driver.stream(request)]
-    assert all(isinstance(item, ModelDelta) for item in items[:-1])
+    deltas = [item for item in items if isinstance(item, ModelDelta)]
+    assert deltas == items[:-1]
     assert isinstance(items[-1], ModelResponse)
-    return [text for item in items[:-1] for text in item.texts], items[-1]
+    return [text for delta in deltas for text in delta.texts], items[-1]
 
 
 async def failure(driver: ModelProvider, request: ModelRequest = HELLO) -> ModelCallFailed:
@@ -143,7 +145,7 @@ async def test_a_status_says_whether_to_try_again_and_whether_it_was_billed(
     [("cut", "cut"), ("silence", "timeout"), ("garbage", "garbage")],
 )
 async def test_an_answer_that_breaks_off_has_an_unknown_cost(
-    make_driver: MakeDriver, fault: str, reason: str
+    make_driver: MakeDriver, fault: Fault, reason: str
 ) -> None:
     async with served(make_driver, Answer(chunks=("half",), fault=fault)) as (_, driver):
         failed = await failure(driver)
@@ -242,7 +244,7 @@ async def test_a_server_that_is_not_there_costs_nothing(make_driver: MakeDriver)
 async def test_closing_the_iterator_aborts_the_call(make_driver: MakeDriver) -> None:
     answers = (Answer(chunks=("begun",), fault="silence"), Answer(chunks=("next",)))
     async with served(make_driver, *answers) as (server, driver):
-        stream = driver.stream(HELLO)
+        stream = cast("AsyncGenerator[ModelDelta | ModelResponse]", driver.stream(HELLO))
         async with aclosing(stream):
             assert await anext(stream) == ModelDelta(texts=("begun",))
             await server.is_silent.wait()
@@ -305,7 +307,8 @@ async def test_what_the_server_says_of_a_model_is_kept_and_the_documentation_fil
         sonnet, opus, own = await anthropic_driver(server).models()
     assert sonnet.described == {**told, "line": "sonnet"}
     assert opus.described["line"] == "opus"
-    assert opus.described["capabilities"]["thinking"]["types"]["adaptive"] == {"supported": True}
+    capabilities = cast("Any", opus.described["capabilities"])
+    assert capabilities["thinking"]["types"]["adaptive"] == {"supported": True}
     assert own.described == {}
 
 
@@ -368,7 +371,7 @@ async def test_cache_writes_are_told_apart_by_how_long_they_last() -> None:
 
 
 async def test_a_refusal_keeps_its_details() -> None:
-    details = {"type": "refusal", "category": "cyber", "explanation": "No."}
+    details: JsonObject = {"type": "refusal", "category": "cyber", "explanation": "No."}
     answer = Answer(stop_reason="refusal", stop_details=details)
     async with served(anthropic_driver, answer) as (_, driver):
         _, response = await collect(driver)
@@ -399,7 +402,7 @@ async def test_the_vendors_own_sdk_understands_the_test_server() -> None:
                 await client.messages.create(**ask)
 
     assert [block.type for block in message.content] == ["thinking", "text", "tool_use"]
-    assert message.content[2].input == {"command": "ls"}
+    assert cast("Any", message.content[2]).input == {"command": "ls"}
     assert (message.stop_reason, message.usage.output_tokens) == ("tool_use", 5)
 
 
@@ -507,7 +510,7 @@ async def test_json_that_is_no_call_of_a_known_tool_stays_text() -> None:
     assert response.stop_reason == "end_turn"
 
 
-def _fields(request: ModelRequest) -> dict[str, object]:
+def _fields(request: ModelRequest) -> dict[str, Any]:
     return {name: getattr(request, name) for name in request.__struct_fields__}
 
 

@@ -11,7 +11,6 @@ import anyio
 import msgspec
 import pytest
 
-from raw_server import Exchange, raw_server
 from remit.errors import ModelCallFailed
 from remit.interfaces import ModelProvider
 from remit.models.anthropic import AnthropicProvider
@@ -19,6 +18,7 @@ from remit.models.http import ModelTimeouts
 from remit.models.openai_chat import OpenAIChatProvider
 from remit.models.openai_responses import OpenAIResponsesProvider
 from remit.values import ModelRequest, ModelResponse
+from support.raw_server import Exchange, raw_server
 
 pytestmark = pytest.mark.anyio
 

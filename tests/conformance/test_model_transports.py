@@ -10,17 +10,18 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
-from certificates import certify
-from raw_server import Answering, Exchange, RawServer, chunked, raw_server
 from remit.errors import ModelCallFailed
 from remit.models.http import ModelEndpoint, ModelTimeouts
 from remit.models.http1 import Http1Transport
 from remit.models.proxied import Httpx2Transport, has_proxy
 from remit.models.transport import Answer, Transport, TransportFailed
+from support.certificates import certify
+from support.raw_server import Answering, Exchange, RawServer, chunked, raw_server
 
 pytestmark = pytest.mark.anyio
 
@@ -64,7 +65,7 @@ async def ask(
     )
 
 
-async def whole(transport: Transport, **options: float) -> bytes:
+async def whole(transport: Transport, **options: Any) -> bytes:
     """The content of an answer that is read to its end."""
     answer = await ask(transport, **options)
     try:

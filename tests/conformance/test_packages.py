@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from kept import kept
-from package_registry import Registry, serving
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.egress.proxied import EgressSettings, ProxiedEgress
@@ -24,6 +22,8 @@ from remit.sandboxes.local import LocalProvider
 from remit.stores.memory import MemoryCatalog
 from remit.testing.sandbox_checks.given import Hands
 from remit.values import Principal, SandboxSpec
+from support.kept import kept
+from support.package_registry import Registry, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 

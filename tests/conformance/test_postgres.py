@@ -11,7 +11,6 @@ import anyio
 import asyncpg
 import pytest
 
-from postgres_server import PostgresServer, empty_database, new_database, shared_server
 from remit.clock import SystemClock
 from remit.errors import (
     InvalidRequest,
@@ -29,6 +28,7 @@ from remit.stores.postgres.session_store import PostgresSessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.store_checks.given import IDLE, ONE, claim, event, given_lease, given_stream
 from remit.values import Append, Hold, NewStream, OpenAccount, Resource, StreamSummary
+from support.postgres_server import PostgresServer, empty_database, new_database, shared_server
 
 pytestmark = pytest.mark.anyio
 

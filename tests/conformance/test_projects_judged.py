@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from court import Court, Files, make_court
-from kept import kept
 from remit.clock import SystemClock
 from remit.orchestrator.surroundings import variables
 from remit.remits.events import AgentRef, Budget, HarnessRef, RemitCreated
 from remit.remits.setup import Setup
 from remit.testing.verifier_cases import PRINCIPAL
 from remit.values import ConsentReason
+from support.court import Court, Files, make_court
+from support.kept import kept
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -231,7 +232,7 @@ async def append(store: SqliteSessionStore, number: int) -> None:
     await store.append(ONE, Append(stream_id="sesn_1", events=(event(f"e{number}", key=f"k{number}"),)))
 
 
-def schema_of(connection: apsw.Connection) -> list[tuple[object, ...]]:
+def schema_of(connection: apsw.Connection) -> list[Any]:
     return connection.execute(
         "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name"
     ).fetchall()

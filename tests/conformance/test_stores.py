@@ -10,7 +10,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from postgres_server import empty_database
 from remit.interfaces import SessionStore
 from remit.stores.memory import MemorySessionStore
 from remit.stores.postgres.server import open_session_store as open_session_store_on_postgres
@@ -19,6 +18,7 @@ from remit.testing.clock import FakeClock
 from remit.testing.faulty_store import FaultyStore
 from remit.testing.store_checks.given import MakeStore
 from remit.testing.store_suite import STORE_CHECKS, StoreCheck, run_store_suite
+from support.postgres_server import empty_database
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +43,7 @@ async def make_sqlite_store() -> AsyncGenerator[tuple[SessionStore, FakeClock], 
 @asynccontextmanager
 async def make_faultless_faulty_store() -> AsyncGenerator[tuple[SessionStore, FakeClock], None]:
     clock = FakeClock()
-    yield FaultyStore(MemorySessionStore(clock)), clock
+    yield FaultyStore(MemorySessionStore(clock)).store, clock
 
 
 @asynccontextmanager

@@ -4,8 +4,9 @@ real services were never called from here: there are no accounts for it."""
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from typing import cast
 
 import anyio
 import pytest
@@ -19,7 +20,7 @@ from remit.models.http import ModelTimeouts
 from remit.models.vendor_sdk import VendorEndpoint, VendorProvider
 from remit.models.vertex import vertex_provider
 from remit.values import JsonObject, ModelDelta, ModelRequest, ModelResponse, Usage
-from vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
+from support.vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
 
 pytest.importorskip("boto3", reason="pip install 'remit[bedrock]'")
 google_credentials = pytest.importorskip("google.oauth2.credentials", reason="pip install 'remit[vertex]'")
@@ -120,9 +121,10 @@ async def called(
 
 async def collect(driver: VendorProvider, request: ModelRequest = HELLO) -> tuple[list[str], ModelResponse]:
     items = [item async for item in driver.stream(request)]
-    assert all(isinstance(item, ModelDelta) for item in items[:-1])
+    deltas = [item for item in items if isinstance(item, ModelDelta)]
+    assert deltas == items[:-1]
     assert isinstance(items[-1], ModelResponse)
-    return [text for item in items[:-1] for text in item.texts], items[-1]
+    return [text for delta in deltas for text in delta.texts], items[-1]
 
 
 async def failure(driver: VendorProvider) -> ModelCallFailed:
@@ -253,7 +255,7 @@ async def test_closing_the_answer_aborts_the_call(
 ) -> None:
     async with (
         called(make_vendor(is_silent=True), make_driver) as driver,
-        aclosing(driver.stream(HELLO)) as answer,
+        aclosing(cast("AsyncGenerator[object]", driver.stream(HELLO))) as answer,
     ):
         assert isinstance(await anext(answer), ModelDelta)
 

@@ -12,7 +12,6 @@ import anyio
 import msgspec
 import pytest
 
-from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.errors import (
@@ -44,7 +43,8 @@ from remit.verifiers.command import CommandVerifier
 from remit.verifiers.composition import Verifiers
 from remit.verifiers.rubric import RubricVerifier
 from remit.verifiers.specifications import describe
-from waiting import POLL_SECONDS
+from support.kept import kept
+from support.waiting import POLL_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -385,6 +385,9 @@ class ScriptedModels:
             model=request.model,
         )
 
+    async def context_tokens(self, model: str) -> int:
+        return 200_000
+
 
 class NoLedger:
     """A recorder for models that cost nothing."""
@@ -393,6 +396,9 @@ class NoLedger:
 
     async def accounts(self) -> Sequence[Account]:
         return ()
+
+    async def waits(self, limit: str, ahead: int) -> None:
+        pass
 
     async def started(self, attempt: CallAttempt) -> None: ...
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from certificates import certify
 from remit.toolsets.web.failures import WebFailure
 from remit.toolsets.web.fetching import Address, Fetcher
-from web_site import page, site
+from support.certificates import certify
+from support.web_site import page, site
 
 pytestmark = pytest.mark.anyio
 

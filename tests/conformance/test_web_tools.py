@@ -22,7 +22,7 @@ from remit.toolsets.web.fetching import Address, Fetcher, FetchLimits, Lookups
 from remit.toolsets.web.search import BraveSearch, SearxngSearch
 from remit.toolsets.web.tools import WebTools
 from remit.values import JsonObject, ToolContext, ToolResult, ToolUse
-from web_site import Answer, Site, page, redirect, silence, site
+from support.web_site import Answer, Site, page, redirect, silence, site
 
 pytestmark = pytest.mark.anyio
 

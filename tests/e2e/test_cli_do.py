@@ -13,10 +13,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from fake_api import FakeApi, FakeOpener, sha256, verdict
 from remit.cli.main import run
 from remit.errors import DataFolderBusy, SandboxUnavailable
-from waiting import eventually
+from support.fake_api import FakeApi, FakeOpener, sha256, verdict
+from support.waiting import eventually
 
 GOOD, BAD = b"def add(a, b):\n    return a + b\n", b"def add(a, b):\n    return a - b\n"
 
@@ -37,7 +37,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def fix_it(api: FakeApi) -> None:
     """What an agent would do."""
-    from fake_api import FakeLog
+    from support.fake_api import FakeLog
 
     api.session_logs["sesn_1"] = FakeLog()
     api.append("remit.session_created", session_id="sesn_1")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fake_api import FakeApi, FakeLog, FakeOpener, verdict
 from remit.cli.main import run
+from support.fake_api import FakeApi, FakeLog, FakeOpener, verdict
 
 WAKE_AT = "2026-11-22T09:30:00.000000Z"
 PASSED = verdict("pytest -q", passed=True)

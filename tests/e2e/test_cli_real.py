@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from owned_folder import logged, until
+from support.owned_folder import logged, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.sandbox]
 

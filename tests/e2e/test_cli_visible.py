@@ -18,7 +18,6 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from fake_api import FakeApi, FakeOpener, verdict
 from remit.cli import failure
 from remit.cli.main import run
 from remit.cli.screens import LineScreen
@@ -27,6 +26,7 @@ from remit.cli.visible import VisibleOutput, json_line, make_visible, visible_ou
 from remit.cli.visible_console import VisibleConsole
 from remit.client.folders.changes import strays_text
 from remit.client.wording import printable, printable_name
+from support.fake_api import FakeApi, FakeOpener, verdict
 
 CLI = Path(__file__).parents[2] / "src" / "remit" / "cli"
 STEERING = {

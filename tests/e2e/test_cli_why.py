@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -15,7 +16,6 @@ from api.whole import whole_platform
 from remit.cli.connect import PlatformOptions
 from remit.cli.main import app, run
 from remit.client.asgi import ASGIApp
-from remit.client.client import AsyncClient
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,16 @@ class Opener:
     @asynccontextmanager
     async def __call__(self, options: PlatformOptions) -> AsyncGenerator[Opened]:
         async with (
-            whole_platform(self._folder) as platform,
-            AsyncClient.in_process(platform.asgi, api_key="rk_one") as client,
+            whole_platform(self._folder, is_at_work=False) as platform,
+            platform.client() as client,
         ):
             agent = await client.agents.create(name="a", model="scripted/s")
             environment = await client.environments.create(name="e")
             session = await client.sessions.create(agent=agent["id"], environment_id=environment["id"])
             self.session_id = str(session["id"])
             if options.data is not None:
-                await client.sessions.send(
-                    self.session_id,
-                    events=[{"type": "user.message", "content": [{"type": "text", "text": "hello"}]}],
-                )
+                hello: Any = {"type": "user.message", "content": [{"type": "text", "text": "hello"}]}
+                await client.sessions.send(self.session_id, events=[hello])
             yield Opened(platform.asgi)
 
 

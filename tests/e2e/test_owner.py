@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from owned_folder import WAIT_SECONDS, OwnedFolder, is_gone, read_until, until
 from remit.ownership import OWNER_FILE, find_owner
+from support.owned_folder import WAIT_SECONDS, OwnedFolder, is_gone, read_until, until
 
 pytestmark = pytest.mark.slow
 

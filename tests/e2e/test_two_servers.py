@@ -14,8 +14,8 @@ import anthropic
 import psutil
 import pytest
 
-from postgres_server import PostgresServer, new_database
-from up_process import WAIT_SECONDS, UpProcess
+from remit.testing.up_process import WAIT_SECONDS, UpProcess
+from support.postgres_server import PostgresServer, new_database
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ def server() -> Generator[PostgresServer, None, None]:
 @pytest.fixture(scope="module")
 def pair(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Generator[Pair, None, None]:
     tmp_path = tmp_path_factory.mktemp("pair")
-    shared = {"REMIT_DATABASE": asyncio.run(new_database(server)), "REMIT_BLOBS": str(tmp_path / "blobs")}
+    shared = {"database": asyncio.run(new_database(server)), "blobs": tmp_path / "blobs"}
     with (
         UpProcess(tmp_path / "one", SCRIPTS, **shared) as one,
         UpProcess(tmp_path / "two", SCRIPTS, **shared) as two,
@@ -76,7 +76,7 @@ def new_session(client: anthropic.Anthropic, script: str) -> str:
 
 
 def say(client: anthropic.Anthropic, session_id: str, text: str = "Go.") -> None:
-    content = [{"type": "text", "text": text}]
+    content: Any = [{"type": "text", "text": text}]
     client.beta.sessions.events.send(session_id, events=[{"type": "user.message", "content": content}])
 
 

@@ -14,8 +14,8 @@ import anthropic
 import asyncpg
 import pytest
 
-from postgres_server import USER, PostgresServer, new_database
-from up_process import UpProcess
+from remit.testing.up_process import UpProcess
+from support.postgres_server import USER, PostgresServer, new_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -9,13 +9,13 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anthropic
 import httpx2
 import pytest
 
-from up_process import WAIT_SECONDS, UpProcess
+from remit.testing.up_process import WAIT_SECONDS, UpProcess
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def new_session(client: anthropic.Anthropic, script: str) -> Any:
 
 
 def say(client: anthropic.Anthropic, session_id: str, text: str) -> None:
-    content = [{"type": "text", "text": text}]
+    content: Any = [{"type": "text", "text": text}]
     client.beta.sessions.events.send(session_id, events=[{"type": "user.message", "content": content}])
 
 
@@ -45,7 +45,12 @@ def answer_of(client: anthropic.Anthropic, session_id: str) -> str:
                 if event.type == "session.status_idle":
                     break
     listed = client.beta.sessions.events.list(session_id)
-    return "".join(block.text for event in listed if event.type == "agent.message" for block in event.content)
+    return "".join(
+        cast("Any", block).text
+        for event in listed
+        if event.type == "agent.message"
+        for block in event.content
+    )
 
 
 def remit(up: UpProcess, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -139,7 +144,7 @@ def test_a_second_owner_is_told_of_the_first_and_a_taken_port_of_the_flag(tmp_pa
 
 def test_the_settings_key_is_the_first_key_and_is_never_printed(tmp_path: Path) -> None:
     given = "a-key-of-my-own"
-    with UpProcess(tmp_path, SCRIPTS, REMIT_API_KEY=given, REMIT_HOST="0.0.0.0").start() as up:
+    with UpProcess(tmp_path, SCRIPTS, api_key=given, host="0.0.0.0").start() as up:
         assert given not in up.printed
         assert "REMIT_API_KEY" in up.printed
         assert up.key == given
@@ -151,7 +156,7 @@ def test_the_settings_key_is_the_first_key_and_is_never_printed(tmp_path: Path) 
         assert list(client.beta.agents.list()) == []
         assert up.stop() == 0
     # Another one later is valid beside the first, which other commands go on using.
-    with UpProcess(tmp_path, SCRIPTS, REMIT_API_KEY="another-key").start() as up:
+    with UpProcess(tmp_path, SCRIPTS, api_key="another-key").start() as up:
         for key in (given, "another-key"):
             assert list(anthropic.Anthropic(base_url=up.url, api_key=key).beta.agents.list()) == []
         assert up.run("ls").returncode == 0
@@ -237,7 +242,7 @@ def test_the_port_is_free_again_for_the_next_start(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     for _ in range(2):
-        with UpProcess(tmp_path, SCRIPTS, REMIT_PORT=str(port)).start() as up:
+        with UpProcess(tmp_path, SCRIPTS, port=port).start() as up:
             assert up.url.endswith(f":{port}")
             httpx2.get(f"{up.url}/v1/agents", headers={"x-api-key": up.key}).raise_for_status()
             assert up.stop() == 0

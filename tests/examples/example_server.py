@@ -9,17 +9,13 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
-from up_process import UpProcess
+from remit.testing.up_process import UpProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 KEY = "rk_of_the_examples"
-PRICES = """\
-[prices."scripted/cap_spend"]
-input_per_million_usd = 20.0
-output_per_million_usd = 100.0
-"""
+PRICES = {"scripted/cap_spend": {"input_per_million_usd": 20.0, "output_per_million_usd": 100.0}}
 """A scripted model costs nothing otherwise."""
 WAIT_SECONDS = 60
 
@@ -28,11 +24,7 @@ class ExampleServer:
     """A platform with real sandboxes that plays the script of each example's name."""
 
     def __init__(self, folder: Path) -> None:
-        self.up = UpProcess(
-            folder, REMIT_SCRIPTED=str(SCRIPTS), REMIT_UNSAFE_LOCAL="false", REMIT_API_KEY=KEY
-        )
-        self.up.data.mkdir()
-        (self.up.data / "remit.toml").write_text(PRICES)
+        self.up = UpProcess(folder, prices=PRICES, scripted=SCRIPTS, unsafe_local=False, api_key=KEY)
 
     def __enter__(self) -> ExampleServer:
         with ExitStack() as stack:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,34 +12,28 @@ from typing import Any
 import msgspec
 
 from fault_matrix.process import Process
-from postgres_server import empty_database
-from remit.app import Assembled, Parts, assemble
+from remit.app import Assembled, assemble
 from remit.app.kinds import KINDS
 from remit.bus.memory import MemoryBus
 from remit.clock import SteadyClock
-from remit.config import Settings
-from remit.gateway.course import RetrySettings
 from remit.gateway.workspace_stream import wake_workspace
 from remit.ids import Ids
-from remit.interfaces import ModelProvider, SessionStore
-from remit.ledger.prices import PriceTable, parse_overrides
+from remit.interfaces import ModelProvider, SessionStore, Verifier
 from remit.models.scripted import ScriptedProvider, parse_script
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.stores.postgres.server import open_catalog as open_catalog_on_postgres
 from remit.stores.postgres.server import open_session_store as open_sessions_on_postgres
 from remit.stores.sqlite.folder import open_catalog, open_session_store
-from remit.testing.crash_disk import CrashDisk
 from remit.testing.memory_blobs import MemoryBlobStore
 from remit.testing.memory_programs import Said
 from remit.testing.memory_sandbox import MemorySandbox, MemorySandboxes
 from remit.testing.messages_rules import StrictModel
-from remit.testing.simulation import SimulatedClock, SimulatedLoop
+from remit.testing.platform import GivenKey, parts_in
 from remit.values import (
     Append,
     Appended,
     EventRow,
     JsonObject,
-    KeyRow,
     Lease,
     ModelResponse,
     NewStream,
@@ -49,14 +42,21 @@ from remit.values import (
     StreamFilter,
     StreamHead,
 )
+from support.crash_disk import CrashDisk
+from support.postgres_server import empty_database
+from support.simulation import SimulatedClock, SimulatedLoop
+from support.waiting_verifier import CheckRuns, CheckRunVerifier
 
 WORKSPACE = "wrkspc_one"
-PRINCIPAL = Principal(workspace_id=WORKSPACE, actor="apikey_one", scopes=("*", "operator"))
-KEY = "rk_one"
+WITH = GivenKey(name="one", scopes=("*", "operator"))
+PRINCIPAL, KEY = WITH.principal, WITH.secret
 MODEL = "scripted/story"
 PRICE = {"input_per_million_usd": 10.0, "output_per_million_usd": 50.0}
 NANO_PER_INPUT_TOKEN, NANO_PER_OUTPUT_TOKEN = 10_000, 50_000
 SANDBOX_IDLE_SECONDS = 3.0
+CHECK_RUN_SECONDS = 12.0
+"""Longer than sandboxes are kept, and than a verifier wants to wait at a time."""
+ASKED_AGAIN_SECONDS = 5.0
 
 WHATEVER_EPOCH = -1
 """Only for planted bugs: an append that nothing fences."""
@@ -277,7 +277,7 @@ class World:
         self.stores = stores
         self.blobs = MemoryBlobStore(clock)
         self.watch = Watch()
-        self.store = WatchedStore(stores.sessions, self.watch)
+        self.store: Any = WatchedStore(stores.sessions, self.watch)  # Any: a SessionStore by __getattr__
         self.tickets = 0
         self.bill = Bill(
             StrictModel(
@@ -290,22 +290,14 @@ class World:
         self.processes = 0
         self.surviving: MemorySandboxes | None = None
         self.has_surviving_sandboxes = False
+        self.check_runs = CheckRuns(run_seconds=CHECK_RUN_SECONDS, seconds=clock.machine.monotonic)
+        self.has_check_runs = False
         self.bug: StoreMaker = no_bug
         self.power_loss: random.Random | None = None
 
     async def open(self) -> None:
         """Give the workspace its key."""
-        await self.stores.catalog.put_key(
-            KeyRow(
-                id=PRINCIPAL.actor,
-                sha256=hashlib.sha256(KEY.encode()).hexdigest(),
-                kind="api_key",
-                name="tests",
-                scopes=PRINCIPAL.scopes,
-                workspace_id=WORKSPACE,
-                created_at_us=self.clock.now_us(),
-            )
-        )
+        await self.stores.catalog.put_key(WITH.row(self.clock.now_us()))
 
     async def close(self) -> None:
         await self.stores.close()
@@ -376,24 +368,29 @@ class Life:
         self.bus = Bus()
         self.sandboxes = world.sandboxes()
         store = process.through("store", world.store)
-        prices: Mapping[str, Any] = {MODEL: PRICE}
         self.assembled: Assembled = assemble(
-            Parts(
-                settings=Settings(
-                    data=world.folder, sandbox_idle_seconds=SANDBOX_IDLE_SECONDS, reader_wait_seconds=0.0
-                ),
+            parts_in(
+                world.folder,
+                settings={"sandbox_idle_seconds": SANDBOX_IDLE_SECONDS, "reader_wait_seconds": 0.0},
                 clock=process.clock(world.clock),
                 ids=world.ids,
-                sessions=world.bug(process, store, self.bus),
+                store=world.bug(process, store, self.bus),
                 catalog=process.through("catalog", world.stores.catalog),
                 blobs=process.through("blobs", world.blobs),
                 bus=self.bus,
-                sandboxes=process.through("sandboxes", self.sandboxes),
+                sandboxes=lambda *_: process.through("sandboxes", self.sandboxes),
                 models={"scripted": process.model(world.bill)},
-                prices=PriceTable(parse_overrides(prices), clock=world.clock),
-                retries=RetrySettings(),
+                prices={MODEL: PRICE},
+                verifiers=self._verifiers(),
             )
         )
+
+    def _verifiers(self) -> Sequence[Verifier]:
+        """Where commands are checks of a service elsewhere, in place of the one that runs them."""
+        if not self.world.has_check_runs:
+            return ()
+        runs, clock = self.world.check_runs, self.process.clock(self.world.clock)
+        return (CheckRunVerifier(runs, clock, wait_seconds=ASKED_AGAIN_SECONDS),)
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[asyncio.Task[None]]:

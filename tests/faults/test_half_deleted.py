@@ -19,14 +19,15 @@ from remit.resources.session_changes import delete
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.memory_blobs import MemoryBlobStore
-from session_bench import PRINCIPAL, SessionBench, say, script
+from remit.values import JsonObject
+from support.session_bench import PRINCIPAL, SessionBench, say, script
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[SessionBench]:
-    bench = SessionBench(folder=tmp_path, scripts={"script": script(say("Hello."))})
+    bench = SessionBench(tmp_path, scripts={"script": script(say("Hello."))})
     yield bench
     await bench.close()
 
@@ -34,7 +35,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[SessionBench]:
 async def session_with_a_file(bench: SessionBench) -> tuple[str, str]:
     """Its id, and the digest of a file of it."""
     digest = await bench.kept.put(PRINCIPAL, "file_1", b"a copy")
-    resource = {
+    resource: JsonObject = {
         "id": "sesrsc_1",
         "type": "file",
         "file_id": "file_1",

@@ -21,8 +21,8 @@ from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.local import LocalProvider
 from remit.sandboxes.spawner import MAKINGS_MAX, Spawner
 from remit.values import JsonObject, SandboxSpec, ShellRequest
-from session_bench import SessionBench, say, script, texts, use
-from waiting import eventually
+from support.session_bench import SessionBench, say, script, texts, use
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -118,7 +118,7 @@ async def test_a_command_whose_spawner_is_killed_is_announced_and_the_session_go
     deaths: list[None] = []
     steps = (use("bash", command="echo begun; sleep 600"), use("bash", command="echo again"), say("Done."))
     bench = SessionBench(
-        folder=tmp_path, scripts={"script": script(*steps)}, sandboxes=make(tmp_path, deaths)
+        folder=tmp_path, scripts={"script": script(*steps)}, sandboxes=lambda *_: make(tmp_path, deaths)
     )
     try:
         async with bench.running():

@@ -17,7 +17,7 @@ from remit.orchestrator.worker import FENCE_SECONDS, LEASE_SECONDS, RENEW_SECOND
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.values import HandlerResult, Lease, SandboxSpec, ShellRequest
-from session_bench import SessionBench
+from support.session_bench import SessionBench
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +53,7 @@ async def test_a_worker_whose_store_does_not_answer_stops_before_its_lease_can_b
 ) -> None:
     clock = FakeClock()
     store, handler = SilentStore(clock), Endless()
-    bench = SessionBench(folder=tmp_path, store=store, clock=clock, scripts={})
+    bench = SessionBench(tmp_path, store=store, clock=clock, scripts={})
     session_id = await bench.create()
     await bench.say(session_id, "go")
     worker = Worker(
@@ -84,7 +84,7 @@ async def test_a_worker_that_stood_still_knows_that_it_is_fenced_before_anybody_
 ) -> None:
     clock = FakeClock()
     handler = Endless()
-    bench = SessionBench(folder=tmp_path, store=MemorySessionStore(clock), clock=clock, scripts={})
+    bench = SessionBench(tmp_path, store=MemorySessionStore(clock), clock=clock, scripts={})
     session_id = await bench.create()
     await bench.say(session_id, "go")
     worker = Worker(
@@ -108,7 +108,7 @@ async def test_a_worker_that_stood_still_knows_that_it_is_fenced_before_anybody_
 
 
 async def test_a_sandbox_refuses_the_epoch_of_a_worker_that_was_replaced(tmp_path: Path) -> None:
-    bench = SessionBench(folder=tmp_path, scripts={})
+    bench = SessionBench(tmp_path, scripts={})
     sandbox = await bench.sandboxes.create(SandboxSpec(key="one", epoch=3))
 
     async def touch(epoch: int, name: str) -> None:

@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.errors import SandboxLost
-from remit.ids import Ids
 from remit.sandboxes.local import LocalProvider
 from remit.values import SandboxSpec
-from session_bench import SessionBench, say, script, use
+from support.session_bench import SessionBench, say, script, use
 
 pytestmark = pytest.mark.anyio
 
@@ -41,12 +39,11 @@ class FragileProvider(LocalProvider):
 
 async def test_an_interrupt_that_kills_the_sandbox_still_ends_the_turn(tmp_path: Path) -> None:
     clock = SystemClock()
-    blobs = DirectoryBlobStore(tmp_path / "blobs")
     bench = SessionBench(
         folder=tmp_path,
         clock=clock,
         scripts={"script": script(use("bash", command="sleep 60"), say("I went on."))},
-        sandboxes=FragileProvider(tmp_path / "runtime", blobs, Ids(clock)),
+        sandboxes=FragileProvider,
     )
     async with bench.running():
         session_id = await bench.create()

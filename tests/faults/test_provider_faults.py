@@ -19,7 +19,7 @@ from remit.models.openai_responses import OpenAIResponsesProvider
 from remit.orchestrator.check import check_stream
 from remit.testing.model_server import Answer, Fault, ModelServer
 from remit.values import JsonObject, OpenAccount
-from session_bench import AGENT, PRINCIPAL, SessionBench, script
+from support.session_bench import AGENT, PRINCIPAL, SessionBench, script
 
 pytestmark = pytest.mark.anyio
 

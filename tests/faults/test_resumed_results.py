@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fake_api import FakeApi, FakeOpener, verdict
 from remit.app import load_settings, open_platform
 from remit.cli.main import run
 from remit.client.client import AsyncClient
+from support.fake_api import FakeApi, FakeOpener, verdict
 
 
 async def end_well(api: FakeApi) -> None:

@@ -15,8 +15,8 @@ from remit.session.folding import fold
 from remit.stores.memory import MemorySessionStore
 from remit.streams.folds import Folds
 from remit.values import Checkpoint, EventRow, Principal, Visibility
-from session_bench import PRINCIPAL, SessionBench, say, script, texts
-from waiting import eventually
+from support.session_bench import PRINCIPAL, SessionBench, say, script, texts
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +66,7 @@ async def long_session(bench: SessionBench) -> str:
 
 async def test_another_worker_goes_on_from_the_stored_fold(tmp_path: Path) -> None:
     store = WatchedStore(SystemClock())
-    bench = SessionBench(folder=tmp_path, store=store, scripts=SCRIPTS)
+    bench = SessionBench(tmp_path, store=store, scripts=SCRIPTS)
     session_id = await long_session(bench)
     stored = await store.checkpoint(PRINCIPAL, session_id)
     assert stored is not None
@@ -82,7 +82,7 @@ async def test_another_worker_goes_on_from_the_stored_fold(tmp_path: Path) -> No
 
 async def test_the_api_reads_the_rows_after_it_and_no_history(tmp_path: Path) -> None:
     store = WatchedStore(SystemClock())
-    bench = SessionBench(folder=tmp_path, store=store, scripts=SCRIPTS)
+    bench = SessionBench(tmp_path, store=store, scripts=SCRIPTS)
     session_id = await long_session(bench)
     stored = await store.checkpoint(PRINCIPAL, session_id)
     assert stored is not None
@@ -99,7 +99,7 @@ async def test_the_api_reads_the_rows_after_it_and_no_history(tmp_path: Path) ->
 
 async def test_one_of_another_version_is_replayed(tmp_path: Path) -> None:
     store = WatchedStore(SystemClock())
-    bench = SessionBench(folder=tmp_path, store=store, scripts=SCRIPTS)
+    bench = SessionBench(tmp_path, store=store, scripts=SCRIPTS)
     session_id = await long_session(bench)
     later = Checkpoint(
         stream_id=session_id, seq=1, version=FOLD_VERSION + 1, body=b"what a later version keeps"

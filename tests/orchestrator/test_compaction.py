@@ -10,7 +10,7 @@ import pytest
 from remit.session.compaction import Compact, next_relief
 from remit.session.state import SessionState
 from remit.values import JsonObject, JsonValue, ModelRequest
-from session_bench import PRINCIPAL, SessionBench, script, use
+from support.session_bench import PRINCIPAL, SessionBench, script, use
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ async def make_bench(tmp_path: Path) -> AsyncGenerator[Callable[..., SessionBenc
 
     def make(*steps: JsonObject, rules: list[JsonValue], window: int = WINDOW) -> SessionBench:
         played: JsonObject = {**script(*steps), "rules": rules, "context_tokens": window}
-        benches.append(SessionBench(folder=tmp_path, scripts={"script": played}))
+        benches.append(SessionBench(tmp_path, scripts={"script": played}))
         return benches[-1]
 
     yield make

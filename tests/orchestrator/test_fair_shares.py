@@ -16,7 +16,7 @@ from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.store_checks.given import TWO, given_stream
 from remit.values import HandlerResult, JsonValue, Lease
-from session_bench import SessionBench, say, script, use
+from support.session_bench import SessionBench, say, script, use
 
 pytestmark = pytest.mark.anyio
 BATCH = 3_000
@@ -108,7 +108,7 @@ async def make_bench(tmp_path: Path) -> AsyncIterator[Callable[..., SessionBench
 
     def make(**options: int) -> SessionBench:
         steps = script(use("bash", command="echo $((++N))"), say("counted"))
-        made.append(SessionBench(folder=tmp_path, scripts={"script": steps}, **options))
+        made.append(SessionBench(tmp_path, scripts={"script": steps}, settings=options))
         return made[-1]
 
     yield make

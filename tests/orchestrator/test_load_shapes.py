@@ -13,7 +13,7 @@ import pytest
 from remit.orchestrator.worker import Worker
 from remit.testing.clock import FakeClock
 from remit.values import JsonObject
-from session_bench import PRINCIPAL, SessionBench, say, script, texts, use
+from support.session_bench import PRINCIPAL, SessionBench, say, script, texts, use
 
 pytestmark = pytest.mark.anyio
 MANY = 60
@@ -36,7 +36,9 @@ SCRIPTS: dict[str, JsonObject] = {
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[SessionBench]:
-    made = SessionBench(folder=tmp_path, scripts=SCRIPTS, clock=FakeClock(), streams_max=8, sandboxes_max=8)
+    made = SessionBench(
+        tmp_path, scripts=SCRIPTS, clock=FakeClock(), settings={"streams_max": 8, "sandboxes_max": 8}
+    )
     yield made
     await made.close()
 

@@ -29,7 +29,7 @@ from remit.values import (
     NewEvent,
     Usage,
 )
-from session_bench import PRINCIPAL, SessionBench, texts
+from support.session_bench import PRINCIPAL, SessionBench, texts
 
 pytestmark = pytest.mark.anyio
 Answer = Sequence[JsonObject]
@@ -107,7 +107,7 @@ async def make_bench(tmp_path: Path) -> AsyncGenerator[Callable[[Provider], Sess
     benches: list[SessionBench] = []
 
     def make(provider: Provider) -> SessionBench:
-        benches.append(SessionBench(folder=tmp_path, scripts={}, models={"provider": provider}))
+        benches.append(SessionBench(tmp_path, scripts={}, models={"provider": provider}))
         return benches[-1]
 
     yield make

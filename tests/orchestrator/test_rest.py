@@ -12,7 +12,7 @@ import pytest
 from remit.app.kinds import KINDS
 from remit.orchestrator.check import check_stream
 from remit.values import JsonObject
-from session_bench import PRINCIPAL, SessionBench, say, script, texts, use
+from support.session_bench import PRINCIPAL, SessionBench, say, script, texts, use
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ POINTS = [
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncGenerator[SessionBench]:
-    bench = SessionBench(folder=tmp_path, scripts={"script": script(*STEPS, say("again"))})
+    bench = SessionBench(tmp_path, scripts={"script": script(*STEPS, say("again"))})
     yield bench
     await bench.close()
 

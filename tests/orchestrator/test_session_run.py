@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import cast
+from typing import Unpack, cast
 
 import pytest
 
-from guest_harness import Guest
+from remit.testing.platform import PartOptions
 from remit.values import JsonObject, JsonValue, OpenAccount
-from session_bench import PRINCIPAL, SessionBench, say, script, texts, use
+from support.guest_harness import Guest
+from support.session_bench import PRINCIPAL, SessionBench, say, script, texts, use
 
 pytestmark = pytest.mark.anyio
 
@@ -34,10 +35,12 @@ CUSTOM = {
 async def make_bench(tmp_path: Path) -> AsyncGenerator[Callable[..., SessionBench]]:
     benches: list[SessionBench] = []
 
-    def make(*steps: JsonObject, rules: list[JsonValue] | None = None, **options: object) -> SessionBench:
+    def make(
+        *steps: JsonObject, rules: list[JsonValue] | None = None, **options: Unpack[PartOptions]
+    ) -> SessionBench:
         played: JsonObject = {**script(*steps), "rules": rules or []}
         scripts = {"script": played, "dear": played}
-        benches.append(SessionBench(folder=tmp_path, scripts=scripts, **options))  # type: ignore[arg-type]
+        benches.append(SessionBench(tmp_path, **{**options, "scripts": scripts}))
         return benches[-1]
 
     yield make
@@ -392,7 +395,7 @@ async def test_iterations_end_at_their_limit(make_bench: Callable[..., SessionBe
 async def test_a_long_evaluation_shows_signs_of_life_until_it_ends(
     make_bench: Callable[..., SessionBench], tmp_path: Path
 ) -> None:
-    bench = make_bench(say("done"), heartbeat_seconds=0.01)
+    bench = make_bench(say("done"), evaluation_heartbeat_seconds=0.01)
     door = tmp_path / "door"
     async with bench.running():
         session_id = await bench.create()
@@ -488,7 +491,7 @@ async def test_an_idle_sandbox_is_released_and_its_files_come_back(
         say("written"),
         use("bash", command="cat kept.txt"),
         say("read"),
-        sandbox_idle_seconds=0.05,
+        settings={"sandbox_idle_seconds": 0.05},
     )
     async with bench.running():
         session_id = await bench.create()

@@ -24,16 +24,16 @@ from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.faulty_store import FaultyStore
 from remit.values import Append, Appended, Hold, JsonObject, NewStream, OpenAccount, Principal, StreamSummary
-from session_bench import PRINCIPAL, SessionBench, say, script, use
+from support.session_bench import PRINCIPAL, SessionBench, say, script, use
 
 pytestmark = pytest.mark.anyio
 
 
-class SlowStore(FaultyStore):
+class SlowStore(MemorySessionStore):
     """Its appends are durable at once and heard of when the gate opens."""
 
-    def __init__(self, store: MemorySessionStore) -> None:
-        super().__init__(store)
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
         self.gate = asyncio.Event()
         self.gate.set()
         self.is_asked = asyncio.Event()
@@ -50,7 +50,8 @@ class Desk:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.store = SlowStore(MemorySessionStore(self.clock))
+        self.store = SlowStore(self.clock)
+        self.watched = FaultyStore(self.store)
         self.bus = MemoryBus()
         self.writer: SessionWriter
         self.reader: MemorySubscription
@@ -61,10 +62,10 @@ class Desk:
     async def somebody_writes(self) -> None:
         event: JsonObject = {"id": self.writer.ids.new("sevt"), "type": "user.message", "content": []}
         row = events.received(event, key=str(event["id"]))
-        await self.store.append(PRINCIPAL, Append(stream_id="sesn_1", events=(row,)))
+        await self.watched.store.append(PRINCIPAL, Append(stream_id="sesn_1", events=(row,)))
 
     def appends(self) -> list[tuple[str, ...]]:
-        return [point.event_types for point in self.store.trace[1:]]
+        return [point.event_types for point in self.watched.trace[1:]]
 
 
 @asynccontextmanager
@@ -76,7 +77,7 @@ async def desk(cap_tokens: int | None = None) -> AsyncGenerator[Desk]:
         "agent": {"name": "one"},
         "thread_id": "sthr_1",
     }
-    await made.store.create_stream(
+    await made.watched.store.create_stream(
         PRINCIPAL,
         NewStream(stream_id="sesn_1", kind="session", summary=StreamSummary(status="idle")),
         Append(
@@ -89,7 +90,7 @@ async def desk(cap_tokens: int | None = None) -> AsyncGenerator[Desk]:
     [lease] = await made.store.claim("worker_1", kinds=["session"], lease_seconds=60, limit=1)
     made.writer = SessionWriter(
         SESSION,
-        store=made.store,
+        store=made.watched.store,
         bus=made.bus,
         clock=made.clock,
         ids=ids,
@@ -174,19 +175,19 @@ async def test_an_append_is_waited_for_by_whoever_is_cancelled_meanwhile() -> No
 async def test_a_turn_with_a_tool_is_four_appends_of_the_writer(tmp_path: Path) -> None:
     steps = (use("bash", command="echo hi"), say("It said hi."))
     clock = FakeClock()
-    store = FaultyStore(MemorySessionStore(clock))
-    bench = SessionBench(folder=tmp_path, store=store, scripts={"script": script(*steps, *steps)})
+    watched = FaultyStore(MemorySessionStore(clock))
+    bench = SessionBench(tmp_path, store=watched.store, scripts={"script": script(*steps, *steps)})
     async with bench.running():
         session_id = await bench.create()
         await bench.say(session_id, "first")
         await bench.wait_idle(session_id)
         await bench.wait_for(session_id, "snapshot.taken")
-        begun = len(store.trace)
+        begun = len(watched.trace)
         await bench.say(session_id, "again")
         await bench.wait_idle(session_id, count=2)
     await bench.close()
     appends = [
-        [type for type in point.event_types if type != "snapshot.taken"] for point in store.trace[begun:]
+        [type for type in point.event_types if type != "snapshot.taken"] for point in watched.trace[begun:]
     ]
     assert appends == [
         ["input.received"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,14 +11,12 @@ import pytest
 
 from remit.bus.memory import MemoryBus
 from remit.errors import NotFound
-from remit.orchestrator.held import HeldSandboxes
-from remit.orchestrator.worker import RENEW_SECONDS, Hints, Rouser, Worker
-from remit.sandboxes.local import LocalProvider
+from remit.orchestrator.worker import RENEW_SECONDS, Hints, Worker
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.store_checks.given import ONE, claim, event, given_stream
 from remit.values import NEAR_US, Append, HandlerResult, JsonObject, Lease
-from session_bench import PRINCIPAL, TIMEOUT_SECONDS, SessionBench, at_work, say, script, use
+from support.session_bench import PRINCIPAL, TIMEOUT_SECONDS, SessionBench, say, script, use
 
 pytestmark = pytest.mark.anyio
 
@@ -64,7 +62,8 @@ async def test_what_is_kept_goes_when_another_process_works_on_the_stream_or_del
         handlers=[handler],
         positions=positions,
     )
-    async with at_work(worker):
+    working = asyncio.create_task(worker.run())
+    try:
         await clock.advance(RENEW_SECONDS)
         assert sorted(handler.runs) == ["sesn_deleted", "sesn_ours", "sesn_taken"]
         assert handler.forgotten == []
@@ -78,6 +77,9 @@ async def test_what_is_kept_goes_when_another_process_works_on_the_stream_or_del
         assert sorted(handler.forgotten) == ["sesn_deleted", "sesn_taken"]
         await clock.advance(2 * RENEW_SECONDS)
         assert len(handler.forgotten) == 2
+    finally:
+        working.cancel()
+        await asyncio.wait([working])
 
 
 STEPS: list[JsonObject] = [
@@ -90,24 +92,22 @@ STEPS: list[JsonObject] = [
 async def test_the_files_of_a_sandbox_whose_session_another_process_had_meanwhile_are_never_used(
     tmp_path: Path,
 ) -> None:
-    first = SessionBench(folder=tmp_path, scripts={"script": script(*STEPS)})
-    second = copy.copy(first)
-    second.sandboxes = LocalProvider(tmp_path / "runtime_2", first.blobs, first.ids)
-    second.held = HeldSandboxes(
-        provider=second.sandboxes,
-        blobs=first.kept,
-        catalog=first.catalog,
+    scripts = {"script": script(*STEPS)}
+    first = SessionBench(tmp_path / "first", scripts=scripts)
+    second = SessionBench(
+        tmp_path / "second",
+        scripts=scripts,
         clock=first.clock,
-        idle_seconds=0.0,
-        memory=first.memory_stores,
-        rouse=Rouser(store=first.store, clock=first.clock, hints=first.hints, name="worker_2"),
+        ids=first.ids,
+        store=first.store,
+        catalog=first.catalog,
+        blobs=first.blobs,
+        bus=first.bus,
     )
     try:
         session_id = await first.create()
-        for turn, (bench, name) in enumerate(
-            ((first, "worker_1"), (second, "worker_2"), (first, "worker_1"))
-        ):
-            async with at_work(bench.worker(name)):
+        for turn, bench in enumerate((first, second, first)):
+            async with bench.running():
                 await bench.say(session_id, "go")
                 await bench.wait_idle(session_id, turn + 1)
                 with anyio.fail_after(TIMEOUT_SECONDS):
@@ -118,6 +118,5 @@ async def test_the_files_of_a_sandbox_whose_session_another_process_had_meanwhil
             [{"type": "text", "text": seen}] for seen in ("one", "one two", "one two three")
         ]
     finally:
-        await second.held.close()
-        await second.sandboxes.close()
+        await second.close()
         await first.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from remit.values import JsonObject
-from session_bench import SessionBench, say, script, use
+from support.session_bench import SessionBench, say, script, use
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ async def test_files_that_are_too_many_to_keep_are_lost_for_that_cause_and_the_s
     steps = (use("bash", command="echo kept > small"), use("bash", command=FILL), say("filled"))
     again = (use("bash", command="ls"), say("gone"))
     played: JsonObject = {**script(*steps, *again), "rules": []}
-    bench = SessionBench(folder=tmp_path, scripts={"script": played}, sandbox_idle_seconds=0.0)
+    bench = SessionBench(tmp_path, scripts={"script": played}, settings={"sandbox_idle_seconds": 0.0})
     try:
         session_id = await bench.create()
         async with bench.running():

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from functools import cache
-from pathlib import Path
 
 import anyio
 
-from api.whole import whole_platform
 from remit.schema.operation import AnyOperation
 from remit.server.app import App
 from remit.server.routes import Route
+from remit.testing.platform import platform
 
 
 @cache
@@ -19,10 +17,9 @@ def routes() -> tuple[Route, ...]:
     """All there are, refusals among them."""
 
     async def read() -> tuple[Route, ...]:
-        with tempfile.TemporaryDirectory() as folder:
-            async with whole_platform(Path(folder)) as assembled:
-                assert isinstance(assembled.asgi, App)
-                return assembled.asgi.routes
+        async with platform(is_at_work=False) as here:
+            assert isinstance(here.api, App)
+            return here.api.routes
 
     return anyio.run(read)
 

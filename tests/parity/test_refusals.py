@@ -11,12 +11,11 @@ import httpx2
 import pytest
 from anthropic import AsyncAnthropic, BadRequestError
 
-from api.whole import whole_platform
 from parity.manifest import refused_methods
 from parity.requirements import EVENTS_REFUSED, event_id
 from parity.routes import routes
-from remit.client.asgi import StreamingASGITransport
 from remit.server.refused import endpoints
+from remit.testing.platform import platform
 
 pytestmark = pytest.mark.anyio
 
@@ -29,12 +28,8 @@ AGENT_FIELDS: dict[str, Any] = {
 
 @pytest.fixture
 async def http(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    async with whole_platform(tmp_path) as platform:
-        transport = StreamingASGITransport(platform.asgi)
-        async with httpx2.AsyncClient(
-            transport=transport, base_url="http://remit", headers={"x-api-key": "rk_one"}
-        ) as http:
-            yield http
+    async with platform(tmp_path) as here, here.http() as http:
+        yield http
 
 
 @pytest.mark.requirement("errors refusals")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
@@ -14,10 +13,10 @@ import httpx2
 from anthropic import AsyncAnthropic
 
 from api.whole import whole_platform
-from mcp_forge import serving_forge
 from parity.manifest import served_methods
 from parity.recording import Recorder, RecordingTransport
 from remit.server.app import App
+from support.mcp_forge import serving_forge
 
 MODEL = "scripted/inline"
 PRICES = {MODEL: {"input_per_million_usd": 10.0, "output_per_million_usd": 50.0}}
@@ -77,19 +76,14 @@ async def make_tour(folder: Path) -> Recorder:
             settings={"egress_private_hosts": ("127.0.0.1",), "egress_ports": (forge.port,)},
         ) as platform,
     ):
-        assert isinstance(platform.asgi, App)
-        work = asyncio.create_task(platform.worker.run())
+        assert isinstance(platform.api, App)
         transport = RecordingTransport(platform.asgi)
-        try:
-            async with httpx2.AsyncClient(transport=transport) as http:
-                client = AsyncAnthropic(api_key="rk_one", base_url="http://remit", http_client=http)
-                recorder = Recorder(client, transport)
-                with anyio.fail_after(TOUR_SECONDS_MAX):
-                    await Tour(recorder, served_methods(platform.asgi.routes), forge.url).make()
-                return recorder
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+        async with httpx2.AsyncClient(transport=transport) as http:
+            client = AsyncAnthropic(api_key="rk_one", base_url="http://remit", http_client=http)
+            recorder = Recorder(client, transport)
+            with anyio.fail_after(TOUR_SECONDS_MAX):
+                await Tour(recorder, served_methods(platform.api.routes), forge.url).make()
+            return recorder
 
 
 class Tour:

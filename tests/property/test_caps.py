@@ -20,6 +20,7 @@ from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.gateway import Gateway
 from remit.gateway.routing import Router
 from remit.ids import Ids
+from remit.interfaces import SessionStore
 from remit.ledger.caps import PERIODS, WORKSPACE, CapName, Period, begins_anew, is_cap, label
 from remit.ledger.prices import PriceOverride, PriceTable
 from remit.models.scripted import Script, ScriptedFault, ScriptedProvider, ScriptedUsage, Step
@@ -59,7 +60,7 @@ class World:
         store: MemorySessionStore,
         steps: Sequence[Step] = (),
         *,
-        faulty: FaultyStore | None = None,
+        faulty: SessionStore | None = None,
     ) -> None:
         ids = Ids(clock)
         self.store = store
@@ -188,7 +189,7 @@ async def test_wherever_a_process_dies_the_next_one_settles_what_it_held(when: s
         setter = World(clock, store)
         for subject in (WORKSPACE, "apikey_a"):
             await setter.caps.set(principal("apikey_op"), CapName(subject, "month"), "tokens", 100_000)
-        dying = World(clock, store, faulty=FaultyStore(store, CrashPlan(at=at, when=when)))  # type: ignore[arg-type]
+        dying = World(clock, store, faulty=FaultyStore(store, CrashPlan(at=at, when=when)).store)  # type: ignore[arg-type]
         try:
             await dying.spend("apikey_a")
             is_dead = False

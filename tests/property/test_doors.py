@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import json
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings import recordings
 from remit.errors import InvalidRequest, ModelCallFailed
 from remit.gateway.protocols.chat_input import request_from_chat
 from remit.gateway.protocols.messages import request_from_messages
@@ -23,6 +22,7 @@ from remit.schema.messages import read_messages
 from remit.schema.openai import ChatParams, ResponsesParams
 from remit.schema.wire import decode
 from remit.values import JsonObject, ModelRequest, ModelResponse, Usage
+from support.recordings import recordings
 from unit.test_published_fields import CHAT, MESSAGES, RESPONSES
 
 NAMES = st.sampled_from(["type", "text", "content", "name", "id", "source", "data"])
@@ -106,7 +106,7 @@ def test_whatever_a_model_calls_comes_back_as_an_item(name: str, given: JsonObje
     answer = ResponsesAnswer("resp_1", decode(json.dumps(RESPONSES).encode(), ResponsesParams), created=1)
     block: JsonObject = {"type": "tool_use", "id": "c", "name": name, "input": given}
     response = ModelResponse(model="m", content=(block,), stop_reason="tool_use", usage=Usage())
-    (item,) = answer.whole(response)["output"]
+    (item,) = cast("Any", answer.whole(response)["output"])
     assert item["call_id"] == "c"
     assert isinstance(item.get("input", ""), str)
     assert isinstance(item.get("action", {"command": []})["command"], list)

@@ -15,6 +15,7 @@ from remit.models.http import ModelEndpoint, ModelTimeouts
 from remit.models.limits import limits_of
 from remit.models.output_room import smaller_max_tokens
 from remit.session.refusals import blamed_blocks, read_too_long
+from remit.values import JsonValue
 
 ENDPOINT = ModelEndpoint(name="server", base_url="http://127.0.0.1:1", headers={}, timeouts=ModelTimeouts())
 NAMES = [
@@ -159,5 +160,6 @@ def test_a_pause_that_only_the_words_tell_is_kept(words: str, seconds: float | N
     ],
 )
 def test_an_error_without_a_name_is_known_by_its_sentence(words: str, reason: str) -> None:
-    for error in (words, {"message": words}, {"message": words, "code": None, "type": ""}):
+    errors: list[JsonValue] = [words, {"message": words}, {"message": words, "code": None, "type": ""}]
+    for error in errors:
         assert error_failure(ENDPOINT, error, is_begun=False).reason == reason

@@ -14,7 +14,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from postgres_server import empty_database
 from remit.errors import RemitError
 from remit.interfaces import SessionStore
 from remit.stores.memory import MemorySessionStore
@@ -43,6 +42,7 @@ from remit.values import (
     StreamFilter,
     StreamSummary,
 )
+from support.postgres_server import empty_database
 
 Result = TypeVar("Result")
 

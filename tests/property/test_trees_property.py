@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ordinary_user import NOBODY, as_nobody, given_to_nobody
 from remit.blobs.directory import DirectoryBlobStore
 from remit.sandboxes.guest.paths import Paths
 from remit.sandboxes.guest.trees import PATH_BYTES_MAX, Manifest, TreeReader, fetch
 from remit.sandboxes.restore import write_tree
 from remit.values import LeftOut, Tree, TreeEntry
+from support.ordinary_user import NOBODY, as_nobody, given_to_nobody
 
 pytestmark = pytest.mark.anyio
 

@@ -21,7 +21,7 @@ from remit.session.checkpoints import FOLD_VERSION
 from remit.session.folding import fold
 from remit.session.state import SessionState
 from remit.values import EventRow, JsonObject, JsonValue
-from session_bench import PRINCIPAL, SessionBench, say, script, use
+from support.session_bench import PRINCIPAL, SessionBench, say, script, use
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 ASKING_BASH: JsonObject = {
@@ -57,7 +57,7 @@ async def record(folder: Path) -> list[EventRow]:
         },
         {"when": {"last_user_contains": "slow"}, "steps": [{"text": "slow", "delay_ms": 60_000}]},
     ]
-    bench = SessionBench(folder=folder, scripts={"script": {**script(*steps), "rules": rules}})
+    bench = SessionBench(folder, scripts={"script": {**script(*steps), "rules": rules}})
     async with bench.running():
         session_id = await bench.create(agent={"tools": [ASKING_BASH, BOSS]})
         await bench.define_outcome(session_id, "a.txt says two", "grep -q two a.txt")

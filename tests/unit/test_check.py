@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -286,7 +287,7 @@ class Damaged:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    async def read(self, principal: Principal, stream_id: str, **options: int) -> list[EventRow]:
+    async def read(self, principal: Principal, stream_id: str, **options: Any) -> list[EventRow]:
         rows = list(await self._store.read(principal, stream_id, **options))
         if self._changes.get("drops_a_row"):
             del rows[1]

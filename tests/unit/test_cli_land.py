@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fake_api import sha256
 from remit.cli.land import land, plan_landing
 from remit.client.folders.changes import Change, changes_of
 from remit.errors import LocalFailure
+from support.fake_api import sha256
 
 
 def change(path: str, before: bytes | None, after: bytes | None, mode: int = 0o644) -> Change:

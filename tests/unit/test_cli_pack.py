@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ordinary_user import as_nobody, given_to_nobody
 from remit.client.folders.pack import packed, plan_input
 from remit.errors import BadInput, LocalFailure
+from support.ordinary_user import as_nobody, given_to_nobody
 
 pytestmark = pytest.mark.anyio
 

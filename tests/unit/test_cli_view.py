@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from fake_api import verdict
 from remit.cli import render
 from remit.cli.lines import remit_lines, session_lines
 from remit.cli.view import STEPS_KEPT, View, fold_remit, fold_session, fold_snapshot
+from support.fake_api import verdict
 
 NOW = datetime(2026, 11, 22, 9, 0, 42, tzinfo=UTC)
 BUDGET = {"usd": "2.00", "tokens": None}

@@ -20,7 +20,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from fake_api import KEY, FakeApi
 from remit import AsyncClient, Client
 from remit.client.asgi import StreamingASGITransport
 from remit.client.errors import AuthenticationError, BadRequestError, ConnectionLost, NotFoundError
@@ -28,6 +27,7 @@ from remit.client.stream import EventStream
 from remit.clock import SystemClock
 from remit.schema.agents import ModelParams
 from remit.schema.remits import BudgetParams
+from support.fake_api import KEY, FakeApi
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,7 @@ def client_of(api: FakeApi, key: str = KEY) -> AsyncClient:
 
 
 async def made(client: AsyncClient) -> str:
-    remit = await client.remits.create(outcome="x", budget={"usd": "1"}, verifiers=[])
+    remit = await client.remits.create(outcome="x", budget=BudgetParams(usd="1"), verifiers=[])
     return remit["id"]
 
 
@@ -249,7 +249,7 @@ async def test_a_socket_without_a_server_is_a_lost_connection(tmp_path: Path) ->
 def test_the_blocking_client_does_the_same() -> None:
     api = FakeApi()
     with Client(client=client_of(api)) as client:
-        remit = client.remits.create(outcome="x", budget={"usd": "1"})
+        remit = client.remits.create(outcome="x", budget=BudgetParams(usd="1"))
         api.append("remit.ended")
         with client.remits.stream(remit["id"]) as events:
             assert [event["type"] for event in events] == ["remit.created", *ASKED, "remit.ended"]

@@ -15,7 +15,6 @@ import anyio
 import msgspec
 import pytest
 
-from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.errors import NotFound, StoreUnavailable
@@ -35,6 +34,7 @@ from remit.stores.sqlite.folder import open_catalog
 from remit.testing.clock import FakeClock
 from remit.testing.memory_blobs import MemoryBlobStore
 from remit.values import Collected, Principal, Resource, Tree, TreeEntry
+from support.kept import kept
 
 pytestmark = pytest.mark.anyio
 
@@ -177,7 +177,7 @@ def _resource(kind: str, id: str, body: bytes, created_at_us: int) -> Resource:
 PUT_AND_WAIT = """
 import asyncio, sys
 from pathlib import Path
-from kept import kept
+from support.kept import kept
 from remit.blobs.directory import DirectoryBlobStore
 from remit.stores.sqlite.folder import open_catalog
 from remit.values import Principal

@@ -172,6 +172,7 @@ def test_of_the_times_that_are_due_only_the_last_is_fired_and_the_others_are_not
     now_us = fires("08:05:00", MINUTELY)
     missed = step(state, now_us)
     assert missed == NoteMissed(first_us=at("08:01:00"), until_us=at("08:05:00") - 1)
+    assert isinstance(missed, NoteMissed)
     noted = FiringsMissed(first_at=rfc3339(missed.first_us), until_at=rfc3339(missed.until_us))
     assert step(state_of(born(MINUTELY), (now_us, noted)), now_us) == BeginScheduled(
         scheduled_us=at("08:05:00")
@@ -193,6 +194,7 @@ def test_years_without_a_server_are_noted_in_one_step() -> None:
     missed = step(state, now_us)
     assert isinstance(missed, NoteMissed)
     assert missed.first_us == at("08:01:00")
+    assert isinstance(missed, NoteMissed)
     noted = FiringsMissed(first_at=rfc3339(missed.first_us), until_at=rfc3339(missed.until_us))
     assert isinstance(step(state_of(born(MINUTELY), (now_us, noted)), now_us), BeginScheduled | Rest)
 

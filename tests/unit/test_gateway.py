@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raw_server import Exchange, raw_server
 from remit.clock import SystemClock
 from remit.errors import HoldRefused, LeaseLost, ModelCallFailed, ModelUnavailable, Unpriced
 from remit.gateway.course import RetrySettings
@@ -33,6 +32,7 @@ from remit.values import (
     CallEnded,
     Effect,
     HoldRow,
+    JsonObject,
     ModelDelta,
     ModelInfo,
     ModelRequest,
@@ -41,6 +41,7 @@ from remit.values import (
     Purpose,
     Usage,
 )
+from support.raw_server import Exchange, raw_server
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +74,9 @@ class LedgerRecorder:
 
     async def accounts(self) -> Sequence[Account]:
         return tuple(self._accounts.values())
+
+    async def waits(self, limit: str, ahead: int) -> None:
+        pass
 
     async def started(self, attempt: CallAttempt) -> None:
         await self._wait_at_the_gate()
@@ -587,8 +591,11 @@ async def test_spent_and_held_never_exceed_the_cap(
     recorder = LedgerRecorder(usd=usd, tokens=tokens)
     gateway = make_gateway(clock, *script)
     for index in range(len(script)):
-        exchange = ({"role": "user", "content": "x"}, {"role": "assistant", "content": "y"})
-        history = (*exchange * index, {"role": "user", "content": "go on"})
+        exchange: tuple[JsonObject, ...] = (
+            {"role": "user", "content": "x"},
+            {"role": "assistant", "content": "y"},
+        )
+        history: tuple[JsonObject, ...] = (*exchange * index, {"role": "user", "content": "go on"})
         request = ModelRequest(model="scripted/demo", messages=history, max_tokens=600)
         task = asyncio.ensure_future(gateway.call(SOMEONE, request, recorder))
         rounds = 0

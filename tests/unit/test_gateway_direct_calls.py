@@ -14,6 +14,7 @@ from remit.gateway.gateway import Gateway
 from remit.gateway.routing import Router
 from remit.gateway.workspace_stream import create_workspace_stream
 from remit.ids import Ids
+from remit.interfaces import SessionStore
 from remit.ledger.prices import PriceOverride, PriceTable
 from remit.models.scripted import Script, ScriptedProvider, Step
 from remit.orchestrator.workspace_handler import WorkspaceHandler
@@ -37,7 +38,7 @@ class Desk:
         self.clock = FakeClock()
         self.store = MemorySessionStore(self.clock)
 
-    def calls(self, server: str, store: MemorySessionStore | FaultyStore | None = None) -> DirectCalls:
+    def calls(self, server: str, store: SessionStore | None = None) -> DirectCalls:
         ids = Ids(self.clock)
         gateway = Gateway(
             router=Router(
@@ -59,7 +60,7 @@ class Desk:
 
     async def die_in_a_call(self, server: str) -> None:
         """The start is durable and the process is gone."""
-        calls = self.calls(server, FaultyStore(self.store, CrashPlan(at=2, when="before")))
+        calls = self.calls(server, FaultyStore(self.store, CrashPlan(at=2, when="before")).store)
         await create_workspace_stream(self.store, SOMEONE)
         with pytest.raises(Crash):
             await calls.call(SOMEONE, HELLO)
@@ -132,7 +133,7 @@ async def test_a_stream_with_nothing_open_is_not_looked_at_again() -> None:
 
 async def test_a_key_of_a_request_that_was_lost_may_be_used_again() -> None:
     desk = Desk()
-    calls = desk.calls("first", FaultyStore(desk.store, CrashPlan(at=2, when="before")))
+    calls = desk.calls("first", FaultyStore(desk.store, CrashPlan(at=2, when="before")).store)
     await create_workspace_stream(desk.store, SOMEONE)
     with pytest.raises(Crash):
         await calls.call(SOMEONE, HELLO, key="one")

@@ -90,6 +90,9 @@ class Noting:
     async def accounts(self) -> Sequence[Account]:
         return [Account(stream_id="sesn_one", unit="nano_usd", purpose="work", cap=self._cap)]
 
+    async def waits(self, limit: str, ahead: int) -> None:
+        pass
+
     async def started(self, attempt: CallAttempt) -> None:
         self.starts.append(attempt)
 

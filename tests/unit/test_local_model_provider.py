@@ -24,7 +24,7 @@ from remit.models.openai_chat import OpenAIChatProvider
 from remit.testing.model_server import Answer, ModelServer
 from remit.toolsets.inputs import definitions
 from remit.values import ModelRequest, ModelResponse
-from waiting import eventually
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -256,12 +256,13 @@ def test_limits_are_read_under_every_name(
 
 
 def test_a_list_is_read_in_every_form() -> None:
-    for listed in (
+    lists: tuple[Any, ...] = (
         {"object": "list", "data": [{"id": "a"}, {"id": "b"}]},
         [{"id": "a"}, {"id": "b"}],
         {"models": [{"name": "a"}, {"model": "b"}]},
         {"data": ["a", "b", None, {}, 7]},
-    ):
+    )
+    for listed in lists:
         assert [id for id, _ in listed_entries(listed)] == ["a", "b"]
     assert list(listed_entries(None)) == list(listed_entries({"data": {}})) == []
 

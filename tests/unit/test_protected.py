@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pathspec
 import pytest
@@ -53,7 +54,7 @@ def entry_of(some: Tree, path: str) -> TreeEntry:
     return next(entry for entry in some.entries if entry.path == path)
 
 
-def paths(before: Tree, command: str, **options: tuple[str, ...]) -> list[str]:
+def paths(before: Tree, command: str, **options: Any) -> list[str]:
     return [file.path for file in protection_of(before, command, **options).files]
 
 

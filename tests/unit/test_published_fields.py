@@ -25,7 +25,6 @@ from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 
-from recordings import Recording, objects_of, recordings
 from remit.errors import InvalidRequest
 from remit.gateway.protocols.chat_input import request_from_chat
 from remit.gateway.protocols.responses_input import request_from_responses
@@ -33,6 +32,7 @@ from remit.schema.messages import REFUSED, read_counted, read_messages
 from remit.schema.openai import ChatParams, ResponsesParams
 from remit.schema.published import ASKED, BLOCKS, COUNTED, Kinds, Shape, client_tool
 from remit.schema.wire import decode
+from support.recordings import Recording, objects_of, recordings
 
 HEADERS = {"betas", "user_profile_id", "workspace_id"}
 """What the SDK's functions take and send as headers."""

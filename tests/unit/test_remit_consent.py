@@ -8,20 +8,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fake_verifier import FakeVerifier
-from remit.gateway.routing import Router
 from remit.remits.events import ProtectedFile
-from remit.remits.forecaster import Forecaster
 from remit.remits.state import RemitState
 from remit.values import ConsentReason, Verdict
-from remit_bench import RemitBench
-from session_bench import PRINCIPAL, say, script, use
+from support.fake_verifier import FakeVerifier
+from support.remit_bench import RemitBench
+from support.session_bench import PRINCIPAL, say, script, use
 
 pytestmark = pytest.mark.anyio
 
 SCRIPTS = {
     "dear": script(use("write", file_path="/workspace/answer.txt", content="42\n"), say("Done.")),
 }
+SETTINGS = {"aliases": {"passing": "scripted/dear"}}
 CHECKS = [{"type": "command", "command": "check"}]
 NAMED: tuple[ConsentReason, ...] = ("vacuous", "cannot_run", "work_unclear", "unseen", "drafted")
 
@@ -33,7 +32,7 @@ def verifier() -> FakeVerifier:
 
 @pytest.fixture
 async def bench(tmp_path: Path, verifier: FakeVerifier) -> AsyncIterator[RemitBench]:
-    bench = RemitBench(tmp_path, scripts=SCRIPTS, commands=verifier)
+    bench = RemitBench(tmp_path, scripts=SCRIPTS, verifiers=[verifier], settings=SETTINGS)
     yield bench
     await bench.close()
 
@@ -272,14 +271,19 @@ async def test_what_the_verdicts_rest_on_stands_on_the_remit_its_end_and_its_rec
 
 
 async def test_a_model_that_has_gone_since_creation_stops_it_with_the_reason(
-    bench: RemitBench, verifier: FakeVerifier
+    bench: RemitBench, verifier: FakeVerifier, tmp_path: Path
 ) -> None:
-    remit_id = await make(bench, consent="given")
-    bench.forecaster = Forecaster(
-        router=Router({}, aliases={}), prices=bench.prices, verifiers=bench.verifiers
+    remit_id = await make(bench, consent="given", model="passing")
+    without = RemitBench(
+        tmp_path,
+        scripts=SCRIPTS,
+        store=bench.store,
+        catalog=bench.catalog,
+        verifiers=[verifier],
     )
-    async with bench.running():
-        state = await bench.ended(remit_id)
+    async with without.running():
+        state = await without.ended(remit_id)
+    await without.close()
     assert state.ended is not None
     assert state.ended.status == "stopped"
     assert state.ended.explanation.startswith("The forecast could not be made: ")

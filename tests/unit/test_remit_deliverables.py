@@ -6,22 +6,21 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.ids import Ids
 from remit.remits.changes import changed_files, changes_between, without_leftovers
-from remit.remits.creation import InputBody
 from remit.remits.deliverables import hand_over, write_tar
-from remit.remits.git_files import GitInput, read_tree
+from remit.remits.git_files import GitInput
 from remit.remits.inputs import Inputs
+from remit.resources.trees import read_tree
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.stores.memory_catalog import MemoryCatalog
 from remit.values import LeftOut, Principal, Tree, TreeEntry
-from remit_bench import in_pieces
+from support.kept import kept
+from support.remit_bench import in_pieces
 
 pytestmark = pytest.mark.anyio
 
@@ -177,8 +176,7 @@ async def test_a_git_input_gives_a_patch_and_a_branch_that_apply(
     subprocess.run(
         ["tar", "rf", packed, "--transform=s,^project/.git,git,", "project/.git"], cwd=tmp_path, check=True
     )
-    resource = await inputs.store(principal, in_pieces(packed.read_bytes(), 65_536))
-    body = msgspec.json.decode(resource.body, type=InputBody)
+    body = (await inputs.store(principal, in_pieces(packed.read_bytes(), 65_536))).config
     base = await read_tree(blobs, body.tree_digest)
     new, noise = await blobs.put_many([b"x = 3\n", b"noise"])
     by_path = {one.path: one for one in base.entries}

@@ -13,8 +13,8 @@ from remit.remits.creation import INPUT, InputBody
 from remit.remits.why import explain_remit
 from remit.streams.reading import read_rows
 from remit.values import Tree, TreeEntry
-from remit_bench import RemitBench
-from session_bench import PRINCIPAL, say, script, use
+from support.remit_bench import RemitBench
+from support.session_bench import PRINCIPAL, say, script, use
 
 pytestmark = pytest.mark.anyio
 

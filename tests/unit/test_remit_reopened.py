@@ -11,8 +11,8 @@ from remit.errors import InvalidRequest, WrongState
 from remit.remits.events import Budget, Command, InputReceived
 from remit.remits.reopening import is_to_be_raised, require_raised
 from remit.values import Append, JsonObject, JsonValue, SetCap
-from remit_bench import RemitBench
-from session_bench import PRINCIPAL, say, script, use
+from support.remit_bench import RemitBench
+from support.session_bench import PRINCIPAL, say, script, use
 
 pytestmark = pytest.mark.anyio
 

@@ -34,7 +34,7 @@ from remit.remits.events import (
     RemitWorking,
 )
 from remit.remits.outage import TREATMENTS
-from remit.remits.state import fold
+from remit.remits.state import fold, session_event_id
 from remit.remits.steps import (
     Answer,
     ContinueSession,
@@ -52,7 +52,6 @@ from remit.remits.steps import (
     Step,
     VerifyInput,
     next_step,
-    session_event_id,
 )
 from remit.remits.work import Work
 from remit.streams.children import ChildEvaluation, ChildFailure

@@ -20,7 +20,7 @@ from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.folders import RuntimeFolder
 from remit.sandboxes.local import LocalProvider
 from remit.values import SandboxSpec, ShellRequest
-from waiting import eventually
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

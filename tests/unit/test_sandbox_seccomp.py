@@ -11,7 +11,7 @@ import pytest
 from remit.errors import SandboxUnavailable
 from remit.sandboxes.ioctls import ALLOWED
 from remit.sandboxes.seccomp import DENIED, JUDGED, NEWEST, OF_ONESELF, build_filter
-from system_calls import HEADERS, TABLE, read_numbers
+from support.system_calls import HEADERS, TABLE, read_numbers
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 EPERM, ENOSYS, EAFNOSUPPORT, EOPNOTSUPP = 0x00050001, 0x00050026, 0x00050061, 0x0005005F
@@ -196,7 +196,7 @@ def test_a_personality_changes_no_more_than_names_and_where_memory_lies(
 
 
 def kernel_table() -> dict[str, tuple[int | None, int | None]]:
-    """Linux 6.1's numbers (x86-64, aarch64) by name; see tests/system_calls.py."""
+    """Linux 6.1's numbers (x86-64, aarch64) by name; see tests/support/system_calls.py."""
     rows = [line.split(",") for line in TABLE.read_text().splitlines()[1:]]
     return {name: (int(x86) if x86 else None, int(arm) if arm else None) for name, x86, arm in rows}
 

@@ -24,7 +24,7 @@ from remit.sandboxes.local import LocalProvider
 from remit.testing.sandbox_checks.given import Hands
 from remit.toolsets.sandbox import SandboxTools
 from remit.values import SandboxLimits, SandboxSpec, ToolContext, ToolUse
-from waiting import eventually
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sandbox]
 MIB = 1 << 20

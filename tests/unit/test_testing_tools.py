@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import anyio
 import pytest
@@ -47,22 +48,25 @@ async def test_a_cancelled_sleeper_is_forgotten(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize(("when", "is_durable"), [("before", False), ("after", True)])
-async def test_the_process_dies_at_the_planned_append(clock: FakeClock, when: str, is_durable: bool) -> None:
+async def test_the_process_dies_at_the_planned_append(
+    clock: FakeClock, when: Literal["before", "after"], is_durable: bool
+) -> None:
     inner = MemorySessionStore(clock)
-    store = FaultyStore(inner, CrashPlan(at=2, when=when))  # type: ignore[arg-type]
+    faulty = FaultyStore(inner, CrashPlan(at=2, when=when))
+    store = faulty.store
     await given_stream(store)
     with pytest.raises(Crash):
         await store.append(ONE, Append(stream_id="sesn_1", events=(event("e", key="k"),)))
     assert (await inner.head(ONE, "sesn_1")).seq == (2 if is_durable else 1)
     with pytest.raises(Crash):
         await store.head(ONE, "sesn_1")
-    assert [point.describe() for point in store.trace] == ["1 session test.event", "2 session test.event"]
+    assert [point.describe() for point in faulty.trace] == ["1 session test.event", "2 session test.event"]
 
 
 async def test_a_crash_at_creation_leaves_no_stream_and_can_be_made_to_kill(clock: FakeClock) -> None:
     killed: list[str] = []
     inner = MemorySessionStore(clock)
-    store = FaultyStore(inner, CrashPlan(at=1, when="before"), die=lambda: killed.append("now"))
+    store = FaultyStore(inner, CrashPlan(at=1, when="before"), die=lambda: killed.append("now")).store
     with pytest.raises(Crash):
         await given_stream(store)
     assert killed == ["now"]

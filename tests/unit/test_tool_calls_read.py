@@ -26,7 +26,7 @@ JSON = st.recursive(
     taken=st.lists(st.text(max_size=60)), given_ids=st.lists(st.text(max_size=60) | st.none() | st.integers())
 )
 def test_ids_are_well_formed_and_no_two_are_the_same(taken: list[str], given_ids: list[Any]) -> None:
-    blocks = [{"type": "tool_use", "id": id} for id in taken]
+    blocks: list[Any] = [{"type": "tool_use", "id": id} for id in taken]
     ids = CallIds([{"role": "assistant", "content": blocks}])
     made = [ids.new(id, otherwise=f"call__{number}") for number, id in enumerate(given_ids)]
     assert all(re.fullmatch("[A-Za-z0-9_-]{1,40}", id) for id in made)

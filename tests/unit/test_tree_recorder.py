@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ordinary_user import as_nobody, given_to_nobody
 from remit.sandboxes.recorder import TreeRecorder
+from support.ordinary_user import as_nobody, given_to_nobody
 
 
 def test_a_recorder_that_cannot_be_made_keeps_no_descriptor_and_no_thread(tmp_path: Path) -> None:

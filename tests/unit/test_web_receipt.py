@@ -10,11 +10,9 @@ import pytest
 
 from remit.resources.environments import Environments
 from remit.schema.environments import CloudConfigParams, EnvironmentCreate, UnrestrictedNetwork
-from remit.toolsets.web.search import SearxngSearch
-from remit.toolsets.web.tools import WebTools
-from remit_bench import RemitBench
-from session_bench import PRINCIPAL, say, script, use
-from web_site import page, site
+from support.remit_bench import RemitBench
+from support.session_bench import PRINCIPAL, say, script, use
+from support.web_site import page, site
 
 pytestmark = pytest.mark.anyio
 
@@ -27,8 +25,9 @@ async def test_a_priced_search_stands_on_the_receipt_and_the_checker_finds_nothi
     ]
     async with site() as web:
         web.pages["/search"] = page(msgspec.json.encode({"results": []}), type="application/json")
-        tools = WebTools(fetcher=None, engine=SearxngSearch(web.url), search_nano_usd=10_000_000)
-        bench = RemitBench(tmp_path, scripts={"s": script(*steps)}, web=tools)
+        settings = {"web_tools": True, "searxng_url": web.url, "web_search_usd_per_thousand": 10.0}
+        settings |= {"egress_ports": (web.port,), "egress_private_hosts": ("127.0.0.1",)}
+        bench = RemitBench(tmp_path, scripts={"s": script(*steps)}, settings=settings)
         try:
             environments = Environments(bench.catalog, bench.clock, bench.ids)
             config = CloudConfigParams(networking=UnrestrictedNetwork())

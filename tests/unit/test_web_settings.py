@@ -28,7 +28,9 @@ CUSTOM = {"type": "custom", "name": "lookup", "description": "d", "input_schema"
 def resolved(*configs: JsonObject, web: WebOffer = BOTH, **toolset: Any) -> dict[str, JsonObject]:
     """The toolset's entries by name."""
     tools = [{"type": "agent_toolset_20260401", "configs": configs, **toolset}, CUSTOM]
-    body = as_offered(resolve_tools(decode(msgspec.json.encode(tools), ToolList), web=web), web)[0]
+    body = as_offered(resolve_tools(decode(msgspec.json.encode(tools), cast("Any", ToolList)), web=web), web)[
+        0
+    ]
     return {str(entry["name"]): entry for entry in cast("list[JsonObject]", body["configs"])}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import pytest
@@ -54,7 +55,7 @@ class Log:
         return self.private("input.received", event_id, event={"id": event_id, "type": type, **fields})
 
 
-def new(*, budget: JsonObject | None = None, **more: object) -> Log:
+def new(*, budget: JsonObject | None = None, **more: Any) -> Log:
     session: JsonObject = {"title": None, "metadata": {}, "budget": budget}
     agent: JsonObject = {
         "id": "agent_1",
@@ -68,8 +69,8 @@ def new(*, budget: JsonObject | None = None, **more: object) -> Log:
     )
 
 
-def running(**more: object) -> Log:
-    message = {"content": [{"type": "text", "text": "hello"}]}
+def running(**more: Any) -> Log:
+    message: Any = {"content": [{"type": "text", "text": "hello"}]}
     log = new(**more).came("user.message", "sevt_m", **message)
     return log.add("session.status_running").add("user.message", "sevt_m", **message)
 
@@ -84,7 +85,7 @@ def calling() -> Log:
     )
 
 
-def retrying(**ended: object) -> Log:
+def retrying(**ended: Any) -> Log:
     error = {"type": "model_overloaded_error", "message": "the provider is overloaded", "retry_status": {}}
     return (
         calling()

@@ -11,7 +11,6 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.errors import RemitError
@@ -21,6 +20,7 @@ from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.testing.verifier_cases import PRINCIPAL, verify_request
 from remit.values import ExecRequest, JsonObject, SandboxSpec, Tree, TreeEntry, Verdict
 from remit.verifiers.command import CommandVerifier
+from support.kept import kept
 from zoo.fetch import cache_folder
 from zoo.project import File, Files
 

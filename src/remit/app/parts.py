@@ -10,6 +10,7 @@ from opentelemetry.trace import Tracer
 
 from remit.clock import Clock
 from remit.config import Settings
+from remit.domain import Domain
 from remit.gateway.course import RetrySettings
 from remit.harness.loop import BuiltInLoop
 from remit.ids import Ids
@@ -24,6 +25,7 @@ from remit.interfaces import (
     SessionStore,
     StreamHandler,
     ToolSource,
+    Verifier,
 )
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
 from remit.orchestrator.worker import Positions
@@ -38,7 +40,7 @@ class MoreStreams:
     """A kind of stream from outside: what it is, and who carries it on."""
 
     kind: StreamKind[Any]  # Any: of every state
-    handler: Callable[[Services], StreamHandler]
+    handler: Callable[[Domain], StreamHandler]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,9 @@ class Parts:
     """What answers further operations, beside those that every platform has."""
     tools: Sequence[ToolSource] = ()
     """Beside those that every platform has."""
+    verifiers: Sequence[Verifier] = ()
+    """Beside those that every platform has, asked for as `{"type": "custom", "name": its type}`; they cost nothing. One of a
+    type that every platform has stands in its place."""
     retries: RetrySettings = field(default_factory=RetrySettings)
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS
     metrics: Metrics = field(default_factory=Metrics)

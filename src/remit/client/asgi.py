@@ -48,7 +48,7 @@ class StreamingASGITransport(httpx2.AsyncBaseTransport):
             return
         tasks, self._tasks = self._tasks, None
         tasks.cancel_scope.cancel()
-        await tasks.__aexit__(exc_type, exc_value, traceback)
+        await tasks.__aexit__(None, None, None)  # what the block raised goes on as it is, in no group
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if self._tasks is None:

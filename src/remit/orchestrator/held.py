@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 from weakref import WeakValueDictionary
 
-import msgspec
-
 from remit.clock import Clock
 from remit.errors import PackagesNotInstalled, SandboxLost, SandboxUnavailable
 from remit.interfaces import Catalog, CredentialSource, Sandbox, SandboxProvider
@@ -31,9 +29,9 @@ from remit.orchestrator.surroundings import (
 from remit.resources.environment_config import packages_of
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.memory_stores import MemoryStores
-from remit.resources.session_files import load_outputs
 from remit.resources.session_kind import SessionWriter
 from remit.resources.session_resources import uploads_tree
+from remit.resources.trees import read_tree
 from remit.session.machine_rows import (
     PackagesInstalled,
     PackagesInstalling,
@@ -51,7 +49,6 @@ from remit.values import (
     JsonValue,
     ReadOnlyTree,
     SandboxSpec,
-    Tree,
 )
 
 LIVE_MAX = 256
@@ -209,8 +206,8 @@ class HeldSandboxes:
                 )
             )
             await _place_links(writer, sandbox)
-            tree = await self._read_tree(digest)
-            outputs = await load_outputs(self._blobs, state.outputs_digest)
+            tree = None if digest is None else await read_tree(self._blobs, digest)
+            outputs = await read_tree(self._blobs, state.outputs_digest)
         except BaseException:
             await asyncio.shield(sandbox.destroy())
             raise
@@ -322,9 +319,6 @@ class HeldSandboxes:
             await _place_links(writer, held.sandbox)
         held.mounts, held.resource_ids = mounts, ids
         return True
-
-    async def _read_tree(self, digest: str | None) -> Tree | None:
-        return msgspec.json.decode(await self._blobs.read(digest), type=Tree) if digest is not None else None
 
     async def attach(self, writer: SessionWriter) -> Sandbox | None:
         """A sandbox that the log knows and that lives on from before a crash."""

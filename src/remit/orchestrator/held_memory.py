@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
 from msgspec.structs import replace
 
 from remit.catalog.resources import Stored
@@ -31,6 +30,7 @@ from remit.resources.memory_stores import Change, MemoryBody, MemoryStores
 from remit.resources.session_files import OUTPUTS
 from remit.resources.session_kind import SessionWriter
 from remit.resources.session_memory import attached_stores
+from remit.resources.trees import read_tree
 from remit.schema.memory_stores import CONTENT_BYTES_MAX, wrong_with_path
 from remit.schema.resources import SessionMemoryStore
 from remit.session.machine_rows import MemorySynced, SessionMemoryNotKept
@@ -137,7 +137,7 @@ class MemoryKeeper:
             digest = digests.get(store.memory_store_id)
             agreed: dict[str, str] = {}
             if digest is not None:
-                agreed = _contents(msgspec.json.decode(await self._blobs.read(digest), type=Tree))
+                agreed = _contents(await read_tree(self._blobs, digest))
             _agree(agreed, writer.state.memory_agreed.get(store.memory_store_id, {}))
             folders.append(MemoryFolder(store, agreed, None))
         return HeldMemory(tuple(folders))

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
 from remit.clock import Clock
 from remit.errors import LeaseLost, NotFound, StoreAway, StoreUnavailable
 from remit.interfaces import LiveBus, SessionStore, StreamHandler
+from remit.shielded import first_of
 from remit.values import Append, HandlerResult, Lease, LiveItem, Principal, StreamHead
 
 logger = structlog.get_logger(__name__)
@@ -67,7 +67,6 @@ class Hints:
         """Streams that are to be taken up even if every place is taken."""
 
     def hint(self, stream_id: str) -> None:
-        """See interfaces.Dispatcher."""
         self.due.set()
 
     def hint_before_others(self, stream_id: str) -> None:
@@ -220,7 +219,7 @@ class Worker:
             seconds = min(seconds, max(0.0, (next_us - self._clock.now_us()) / 1_000_000))
         if seconds == 0.0 and len(self._running) >= self.each_max:
             seconds = self._poll_seconds  # what is due has no place: the next release says when
-        await _first_of(self._due.wait(), self._clock.sleep(seconds))
+        await first_of(self._due.wait(), self._clock.sleep(seconds))
 
     async def _run_one(self, running: Running) -> None:
         lease = running.lease
@@ -381,7 +380,7 @@ class Worker:
                 await self._store.outbox_done([position for position, _, _ in due])
                 self._due.set()
             else:
-                await _first_of(self._outbox_due.wait(), self._clock.sleep(POLL_SECONDS))
+                await first_of(self._outbox_due.wait(), self._clock.sleep(POLL_SECONDS))
 
     # ------------------------------------------------------------------------------------------- deletion
 
@@ -397,12 +396,3 @@ class Worker:
 
 def _principal(workspace_id: str, name: str) -> Principal:
     return Principal(workspace_id=workspace_id, actor=name, kind="worker")
-
-
-async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()

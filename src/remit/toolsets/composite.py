@@ -53,16 +53,13 @@ class ToolSources(ToolSource):
         self._sources = tuple(sources)
 
     async def open(self, session: ToolSession) -> Toolset:
-        """See ToolSource."""
         return Toolsets([await source.open(session) for source in self._sources])
 
     async def forget(self, session_id: str) -> None:
-        """See ToolSource."""
         for source in self._sources:
             await source.forget(session_id)
 
     async def close(self) -> None:
-        """See ToolSource."""
         async with anyio.create_task_group() as closing:
             for source in self._sources:
                 closing.start_soon(source.close)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent / "recordings"
+FOLDER = Path(__file__).parents[1] / "recordings"
 FREE = ("input_schema", "parameters", "input", "arguments", "client_metadata", "metadata")
 """Objects whose fields are the caller's own."""
 

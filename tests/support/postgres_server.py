@@ -52,7 +52,7 @@ class PostgresServer:
             "shared_buffers=32MB",
             *options,
         )
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[Any] | None = None
         if os.geteuid() == 0:
             os.chown(self.folder, NOBODY, NOBODY)
         self._run("initdb", "-D", str(self.folder / "data"), "-U", USER, "-A", "trust", "--no-sync",
@@ -69,7 +69,7 @@ class PostgresServer:
         deadline = time.monotonic() + START_SECONDS_MAX
         while True:
             with (self.folder / "server.log").open("ab") as log:
-                self._process = subprocess.Popen(
+                process = self._process = subprocess.Popen(
                     [self._programs / "postgres", "-D", self.folder / "data", *self._options],
                     stdout=log,
                     stderr=log,
@@ -77,7 +77,7 @@ class PostgresServer:
                     preexec_fn=_die_with_the_test,
                     **_as_nobody(),
                 )
-            while self._process.poll() is None:
+            while process.poll() is None:
                 ready = self._run(
                     "pg_isready", "-h", str(self.folder), "-p", str(self._port), is_checked=False
                 )

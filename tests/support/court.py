@@ -10,7 +10,6 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from kept import kept
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.ids import Ids
@@ -19,6 +18,7 @@ from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.testing.verifier_cases import store_tree, verify_request
 from remit.values import ConsentReason, JsonObject, SandboxSpec, ShellRequest, Verdict, VerifyRequest
 from remit.verifiers.command import CommandVerifier
+from support.kept import kept
 
 Files = Mapping[str, str | bytes]
 OUTCOME = "Make the check pass."

@@ -1,4 +1,4 @@
-"""Writes system_calls.csv from the headers of linux-libc-dev; run by hand: `python tests/system_calls.py`."""
+"""Writes system_calls.csv from the headers of linux-libc-dev; run by hand: `python tests/support/system_calls.py`."""
 
 from __future__ import annotations
 

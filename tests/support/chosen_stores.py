@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from postgres_server import empty_database
 from remit.clock import Clock
 from remit.interfaces import Catalog, SessionStore
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.stores.postgres.server import open_catalog, open_session_store
+from support.postgres_server import empty_database
 
 STORE = os.environ.get("REMIT_TEST_STORE", "memory")
 STORES = ("memory", "postgres")
