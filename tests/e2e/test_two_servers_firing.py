@@ -13,8 +13,9 @@ from typing import Any
 import anthropic
 import asyncpg
 import pytest
-from postgres_server import USER, PostgresServer, new_database
-from up_process import UpProcess
+
+from remit.testing.up_process import UpProcess
+from support.postgres_server import USER, PostgresServer, new_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -43,22 +44,23 @@ SELECT stream_id, type, body FROM events WHERE type LIKE 'deployment_run.%' ORDE
 SESSIONS = "SELECT stream_id, parent_stream_id FROM streams WHERE kind = 'session' AND deleted_at_us IS NULL"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Generator[PostgresServer, None, None]:
     server = PostgresServer()
-    yield server
-    server.remove()
+    try:
+        asyncio.run(name_servers(server.url()))
+        yield server
+    finally:
+        server.remove()
 
 
-async def given_database(server: PostgresServer) -> str:
-    """Each server has a name of its own there, by which the database knows who decides."""
-    url = await new_database(server)
+async def name_servers(url: str) -> None:
+    """By which the database knows who decides."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("CREATE ROLE one SUPERUSER LOGIN; CREATE ROLE two SUPERUSER LOGIN")
     finally:
         await connection.close()
-    return url
 
 
 def deploy(client: anthropic.Anthropic) -> None:
@@ -126,7 +128,7 @@ def test_a_firing_opens_one_session_whichever_server_is_killed_at_that_instant(
     server: PostgresServer, tmp_path: Path, at: str
 ) -> None:
     folder = tmp_path
-    url = asyncio.run(given_database(server))
+    url = asyncio.run(new_database(server))
     scripts = {"hello": {"steps": [{"text": "Hello."}]}}
     given = {
         name: {

@@ -11,6 +11,8 @@ from support.session_bench import SessionBench, say, script, use
 
 pytestmark = pytest.mark.anyio
 
+LOOKED_AT_SECONDS = 90
+"""To make so many files, to look at them once, and to remove them: some seconds of a core, of which others have their share."""
 FILL = """python3 -c '
 import os
 folder = "/".join("d" * 250 for _ in range(12))
@@ -31,7 +33,7 @@ async def test_files_that_are_too_many_to_keep_are_lost_for_that_cause_and_the_s
         session_id = await bench.create()
         async with bench.running():
             await bench.say(session_id, "fill it")
-            lost = await bench.wait_for(session_id, "session.sandbox_lost")
+            lost = await bench.wait_for(session_id, "session.sandbox_lost", seconds=LOOKED_AT_SECONDS)
             await bench.say(session_id, "go on")
             await bench.wait_idle(session_id, 2)
         assert lost["cause"] == "too_large"

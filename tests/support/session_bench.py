@@ -185,9 +185,11 @@ class SessionBench:
         rows = await self.store.read(PRINCIPAL, session_id, limit=100_000, visibility="public")
         return [row.type for row in rows]
 
-    async def wait_for(self, session_id: str, *types: str, count: int = 1) -> JsonObject:
+    async def wait_for(
+        self, session_id: str, *types: str, count: int = 1, seconds: float = TIMEOUT_SECONDS
+    ) -> JsonObject:
         """The body of the count-th row of one of these types, as soon as it is durable."""
-        with anyio.fail_after(TIMEOUT_SECONDS):
+        with anyio.fail_after(seconds):
             async with self.bus.subscribe(session_id) as subscription:
                 while True:
                     found = await self.bodies(session_id, *types)
