@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -12,7 +15,7 @@ import typer.main
 
 from remit.app.kinds import KINDS
 from remit.cli.main import app
-from remit.config import SETTINGS
+from remit.config import SETTINGS, Settings
 from remit.remits import events
 from remit.schema.events import EventType
 from remit.server.app import App
@@ -47,9 +50,25 @@ def test_every_setting_is_documented_with_its_variables_and_meaning() -> None:
         for row in rows(page("settings.md"))
         if len(row) == 4 and row[0].strip() != "setting"
     }
+    meanings = docstrings_of_fields(Settings)
     assert documented == {
-        name: (", ".join(f"`{variable}`" for variable in setting.variables), setting.meaning)
+        name: (", ".join(f"`{variable}`" for variable in setting.variables), meanings[name])
         for name, setting in SETTINGS.items()
+    }
+
+
+def docstrings_of_fields(type: type) -> dict[str, str]:
+    """What stands below each field of a class, on one line."""
+    (found,) = ast.parse(inspect.getsource(type)).body
+    assert isinstance(found, ast.ClassDef)
+    return {
+        field.target.id: " ".join(said.value.value.split())
+        for field, said in pairwise(found.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(said, ast.Expr)
+        and isinstance(said.value, ast.Constant)
+        and isinstance(said.value.value, str)
     }
 
 

@@ -1,4 +1,8 @@
-"""Settings: one table, read from flags, then REMIT_* variables, then DATA/remit.toml, then the defaults below."""
+"""Settings: one class, read from flags, then REMIT_* variables, then DATA/remit.toml, then its defaults.
+
+A field's type says how its text is read; what is left out of its `repr` is a secret; its docstring is its line in
+`docs/settings.md`.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,12 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from types import NoneType
+from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from remit.errors import InvalidRequest
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One row of the table."""
-
-    variables: tuple[str, ...]
-    """Environment variables, the first that is set wins."""
-    parse: Callable[[str], object]
-    meaning: str
-    is_secret: bool = False
-    separator: str = os.pathsep
-    """Between the items of a list."""
 
 
 def _boolean(text: str) -> bool:
@@ -49,9 +42,9 @@ def _ports(text: str) -> tuple[int, ...]:
     return ports
 
 
-def _networking(text: str) -> str:
-    if text not in ("limited", "unrestricted"):
-        raise ValueError("expected limited or unrestricted")
+def _one_of(words: tuple[str, ...], text: str) -> str:
+    if text not in words:
+        raise ValueError(f"expected {' or '.join(words)}")
     return text
 
 
@@ -100,238 +93,19 @@ def _registry_url(text: str) -> str:
     return text
 
 
-def _openai_protocol(text: str) -> str:
-    if text not in ("chat", "responses"):
-        raise ValueError("expected chat or responses")
-    return text
-
-
-def _owner(text: str) -> str:
-    if text not in ("background", "foreground"):
-        raise ValueError("expected background or foreground")
-    return text
-
+Folders = Annotated[tuple[str, ...], _folders]
+Words = Annotated[tuple[str, ...], _words]
+Ports = Annotated[tuple[int, ...], _ports]
+NotNegative = Annotated[float, _positive]
+Count = Annotated[int, _count]
+Port = Annotated[int, _port]
+Key = Annotated[str, _key]
+HttpUrl = Annotated[str, _http_url]
+DatabaseUrl = Annotated[str, _database_url]
+RegistryUrl = Annotated[str, _registry_url]
 
 FILE_NAME = "remit.toml"
 """In the data folder."""
-SETTINGS: Mapping[str, Setting] = {
-    "data": Setting(
-        variables=("REMIT_DATA",), parse=Path, meaning="The data folder; its owner serves the API."
-    ),
-    "database": Setting(
-        variables=("REMIT_DATABASE",),
-        parse=_database_url,
-        meaning="A PostgreSQL database (`postgresql://USER@HOST:PORT/NAME`) instead of SQLite in the data folder; several "
-        "processes may share it.",
-        is_secret=True,
-    ),
-    "database_connections": Setting(
-        variables=("REMIT_DATABASE_CONNECTIONS",),
-        parse=_count,
-        meaning="Connections of this process for streams; four more are for resources and keys.",
-    ),
-    "database_pooled": Setting(
-        variables=("REMIT_DATABASE_POOLED",),
-        parse=_boolean,
-        meaning="A pooler in transaction mode (PgBouncer) stands before the database: no statement is kept prepared.",
-    ),
-    "blobs": Setting(
-        variables=("REMIT_BLOBS",),
-        parse=Path,
-        meaning="The folder of blobs; processes that share a database share it too. Else DATA/blobs.",
-    ),
-    "owner": Setting(
-        variables=("REMIT_OWNER",),
-        parse=_owner,
-        meaning="Where the platform runs when no process has it yet: `background` (a process of its own, which ends when "
-        "it is idle) or `foreground` (in the command itself, for containers and CI).",
-    ),
-    "owner_idle_seconds": Setting(
-        variables=("REMIT_OWNER_IDLE_SECONDS",),
-        parse=_positive,
-        meaning="How long an owner in the background stays when nothing runs and nobody asks.",
-    ),
-    "host": Setting(
-        variables=("REMIT_HOST",),
-        parse=str,
-        meaning="The address that `remit up` serves on; there is no TLS.",
-    ),
-    "port": Setting(
-        variables=("REMIT_PORT",), parse=_port, meaning="The port of `remit up`; 0 takes any that is free."
-    ),
-    "public_url": Setting(
-        variables=("REMIT_PUBLIC_URL",),
-        parse=_http_url,
-        meaning="What links to pages begin with, where others reach `remit up` by another address (a proxy).",
-    ),
-    "api_key": Setting(
-        variables=("REMIT_API_KEY",),
-        parse=_key,
-        meaning="A key of the operator's, instead of one that Remit makes.",
-        is_secret=True,
-    ),
-    "model": Setting(variables=("REMIT_MODEL",), parse=str, meaning="The model when none is named."),
-    "anthropic_api_key": Setting(
-        variables=("REMIT_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY"),
-        parse=str,
-        meaning="Key of the Anthropic provider.",
-        is_secret=True,
-    ),
-    "anthropic_base_url": Setting(
-        variables=("REMIT_ANTHROPIC_BASE_URL",), parse=str, meaning="Where the Anthropic protocol is spoken."
-    ),
-    "openai_api_key": Setting(
-        variables=("REMIT_OPENAI_API_KEY",),
-        parse=str,
-        meaning="Key of the OpenAI-compatible provider, wherever it is.",
-        is_secret=True,
-    ),
-    "openai_vendor_api_key": Setting(
-        variables=("OPENAI_API_KEY",),
-        parse=str,
-        meaning="OpenAI's own key; sent to OpenAI alone, when `openai_api_key` is not set.",
-        is_secret=True,
-    ),
-    "openai_protocol": Setting(
-        variables=("REMIT_OPENAI_PROTOCOL",),
-        parse=_openai_protocol,
-        meaning="`chat` (Chat Completions) or `responses`: what is spoken with the OpenAI-compatible provider.",
-    ),
-    "openai_base_url": Setting(
-        variables=("REMIT_OPENAI_BASE_URL",),
-        parse=str,
-        meaning="An OpenAI-compatible server (vLLM, Ollama, llama.cpp …).",
-    ),
-    "local_models": Setting(
-        variables=("REMIT_LOCAL_MODELS",),
-        parse=Path,
-        meaning="Where `remit model install` keeps weights; several data folders may share it. Else DATA/models.",
-    ),
-    "scripted": Setting(
-        variables=("REMIT_SCRIPTED",),
-        parse=Path,
-        meaning="Folder of scripts (NAME.json) served as `scripted/NAME`.",
-    ),
-    "unsafe_local": Setting(
-        variables=("REMIT_UNSAFE_LOCAL",),
-        parse=_boolean,
-        meaning="Run tools without any isolation. Said everywhere.",
-    ),
-    "toolchains": Setting(
-        variables=("REMIT_TOOLCHAINS",),
-        parse=_folders,
-        meaning="Folders every sandbox may read besides the image (a virtual environment), separated by `:`.",
-    ),
-    "runtime": Setting(
-        variables=("REMIT_RUNTIME",),
-        parse=Path,
-        meaning="Where live sandboxes and the image stand; outside any home when the server is root.",
-    ),
-    "sandbox_idle_seconds": Setting(
-        variables=("REMIT_SANDBOX_IDLE_SECONDS",),
-        parse=_positive,
-        meaning="How long an idle sandbox is kept.",
-    ),
-    "sandboxes_max": Setting(
-        variables=("REMIT_SANDBOXES_MAX",),
-        parse=_count,
-        meaning="Sessions that have a live sandbox at once; one more waits for the longest idle one to leave.",
-    ),
-    "streams_max": Setting(
-        variables=("REMIT_STREAMS_MAX",),
-        parse=_count,
-        meaning="Sessions and remits that are worked on at once; a fifth of the places is kept from any one workspace.",
-    ),
-    "requests_max": Setting(
-        variables=("REMIT_REQUESTS_MAX",),
-        parse=_count,
-        meaning="Requests under way at once; one more is answered 529. A workspace has at most three quarters, a key half.",
-    ),
-    "readers_max": Setting(
-        variables=("REMIT_READERS_MAX",),
-        parse=_count,
-        meaning="Event streams read at once; one more is answered 529. A workspace has at most three quarters, a key half.",
-    ),
-    "default_networking": Setting(
-        variables=("REMIT_DEFAULT_NETWORKING",),
-        parse=_networking,
-        meaning="What an environment has that says nothing of networking: `limited` (to nothing) or `unrestricted`.",
-    ),
-    "egress_ports": Setting(
-        variables=("REMIT_EGRESS_PORTS",),
-        parse=_ports,
-        meaning="Ports that sandboxes may reach, separated by commas.",
-        separator=",",
-    ),
-    "egress_private_hosts": Setting(
-        variables=("REMIT_EGRESS_PRIVATE_HOSTS",),
-        parse=_words,
-        meaning="Names, addresses or networks, each perhaps with `:port`, that sandboxes may reach although they are private.",
-        separator=",",
-    ),
-    "egress_unredacted_hosts": Setting(
-        variables=("REMIT_EGRESS_UNREDACTED_HOSTS",),
-        parse=_words,
-        meaning="Places of credentials (`name`, `name:port`, `http://name:port`) that stream: answers are not looked through.",
-        separator=",",
-    ),
-    "registry_hosts": Setting(
-        variables=("REMIT_REGISTRY_HOSTS",),
-        parse=_words,
-        meaning="Hosts that `allow_package_managers` opens, besides those of the two addresses below.",
-        separator=",",
-    ),
-    "pip_index_url": Setting(
-        variables=("REMIT_PIP_INDEX_URL",),
-        parse=_registry_url,
-        meaning="Where an environment's pip packages come from.",
-    ),
-    "npm_registry": Setting(
-        variables=("REMIT_NPM_REGISTRY",),
-        parse=_registry_url,
-        meaning="Where an environment's npm packages come from.",
-    ),
-    "web_tools": Setting(
-        variables=("REMIT_WEB_TOOLS",),
-        parse=_boolean,
-        meaning="Agents may have web_fetch, and web_search if there is a search engine below. Off unless set.",
-    ),
-    "searxng_url": Setting(
-        variables=("REMIT_SEARXNG_URL",),
-        parse=_http_url,
-        meaning="A SearXNG of your own for web_search (with `json` among its formats); goes before Brave.",
-    ),
-    "brave_api_key": Setting(
-        variables=("REMIT_BRAVE_API_KEY",),
-        parse=_key,
-        meaning="Key of Brave Search, for web_search.",
-        is_secret=True,
-    ),
-    "web_search_usd_per_thousand": Setting(
-        variables=("REMIT_WEB_SEARCH_USD_PER_THOUSAND",),
-        parse=_positive,
-        meaning="What a thousand searches cost. Unset: 10 dollars with Brave, nothing with your own SearXNG.",
-    ),
-    "metrics_open": Setting(
-        variables=("REMIT_METRICS_OPEN",),
-        parse=_boolean,
-        meaning="`/metrics` is answered without a key. Else it takes one with the scope `operator`.",
-    ),
-    "model_calls": Setting(
-        variables=("REMIT_MODEL_CALLS",),
-        parse=_count,
-        meaning="How many calls with one provider key run at once to begin with. Answers raise it, up to four times that; "
-        "refusals lower it.",
-    ),
-    "reader_wait_seconds": Setting(
-        variables=("REMIT_READER_WAIT_SECONDS",),
-        parse=_positive,
-        meaning="How long a turn of an API-created session waits for a first reader.",
-    ),
-}
-"""Every setting that a flag or a variable can set. Tables of the file only: [prices."MODEL"], [aliases],
-[routes."NAME"], [models."NAME"], [credentials.NAME]."""
-
 TABLES: Mapping[str, str] = {
     "prices": 'prices."MODEL"',
     "aliases": "aliases",
@@ -339,7 +113,7 @@ TABLES: Mapping[str, str] = {
     "models": 'models."NAME"',
     "credentials": "credentials.NAME",
 }
-"""Those tables, and how their heads are written."""
+"""Tables of the file only, and how their heads are written."""
 
 
 def _no_table() -> dict[str, Any]:  # Any: TOML as tomllib gives it
@@ -351,47 +125,92 @@ class Settings:
     """What a process runs with."""
 
     data: Path = field(default_factory=lambda: Path.home() / ".remit")
-    database: str | None = field(default=None, repr=False)
-    database_connections: int = 10
+    """The data folder; its owner serves the API."""
+    database: DatabaseUrl | None = field(default=None, repr=False)
+    """A PostgreSQL database (`postgresql://USER@HOST:PORT/NAME`) instead of SQLite in the data folder; several
+    processes may share it."""
+    database_connections: Count = 10
+    """Connections of this process for streams; four more are for resources and keys."""
     database_pooled: bool = False
+    """A pooler in transaction mode (PgBouncer) stands before the database: no statement is kept prepared."""
     blobs: Path | None = None
+    """The folder of blobs; processes that share a database share it too. Else DATA/blobs."""
     owner: Literal["background", "foreground"] = "background"
-    owner_idle_seconds: float = 60.0
+    """Where the platform runs when no process has it yet: `background` (a process of its own, which ends when it is
+    idle) or `foreground` (in the command itself, for containers and CI)."""
+    owner_idle_seconds: NotNegative = 60.0
+    """How long an owner in the background stays when nothing runs and nobody asks."""
     host: str = "127.0.0.1"
-    port: int = 8400
-    public_url: str | None = None
-    api_key: str | None = field(default=None, repr=False)
+    """The address that `remit up` serves on; there is no TLS."""
+    port: Port = 8400
+    """The port of `remit up`; 0 takes any that is free."""
+    public_url: HttpUrl | None = None
+    """What links to pages begin with, where others reach `remit up` by another address (a proxy)."""
+    api_key: Key | None = field(default=None, repr=False)
+    """A key of the operator's, instead of one that Remit makes."""
     model: str | None = None
+    """The model when none is named."""
     anthropic_api_key: str | None = field(default=None, repr=False)
+    """Key of the Anthropic provider."""
     anthropic_base_url: str = "https://api.anthropic.com"
+    """Where the Anthropic protocol is spoken."""
     openai_api_key: str | None = field(default=None, repr=False)
+    """Key of the OpenAI-compatible provider, wherever it is."""
     openai_vendor_api_key: str | None = field(default=None, repr=False)
-    openai_protocol: str = "chat"
+    """OpenAI's own key; sent to OpenAI alone, when `openai_api_key` is not set."""
+    openai_protocol: Literal["chat", "responses"] = "chat"
+    """`chat` (Chat Completions) or `responses`: what is spoken with the OpenAI-compatible provider."""
     openai_base_url: str | None = None
+    """An OpenAI-compatible server (vLLM, Ollama, llama.cpp …)."""
     local_models: Path | None = None
+    """Where `remit model install` keeps weights; several data folders may share it. Else DATA/models."""
     scripted: Path | None = None
+    """Folder of scripts (NAME.json) served as `scripted/NAME`."""
     unsafe_local: bool = False
-    toolchains: tuple[str, ...] = ()
+    """Run tools without any isolation. Said everywhere."""
+    toolchains: Folders = ()
+    """Folders every sandbox may read besides the image (a virtual environment), separated by `:`."""
     runtime: Path | None = None
-    sandbox_idle_seconds: float = 300.0
-    sandboxes_max: int = 256
-    streams_max: int = 320
-    requests_max: int = 4_096
-    readers_max: int = 8_192
+    """Where live sandboxes and the image stand; outside any home when the server is root."""
+    sandbox_idle_seconds: NotNegative = 300.0
+    """How long an idle sandbox is kept."""
+    sandboxes_max: Count = 256
+    """Sessions that have a live sandbox at once; one more waits for the longest idle one to leave."""
+    streams_max: Count = 320
+    """Sessions and remits that are worked on at once; a fifth of the places is kept from any one workspace."""
+    requests_max: Count = 4_096
+    """Requests under way at once; one more is answered 529. A workspace has at most three quarters, a key half."""
+    readers_max: Count = 8_192
+    """Event streams read at once; one more is answered 529. A workspace has at most three quarters, a key half."""
     default_networking: Literal["limited", "unrestricted"] = "limited"
-    egress_ports: tuple[int, ...] = (80, 443)
-    egress_private_hosts: tuple[str, ...] = ()
-    egress_unredacted_hosts: tuple[str, ...] = ()
-    registry_hosts: tuple[str, ...] = ("pypi.org", "files.pythonhosted.org", "registry.npmjs.org")
-    pip_index_url: str = "https://pypi.org/simple"
-    npm_registry: str = "https://registry.npmjs.org/"
+    """What an environment has that says nothing of networking: `limited` (to nothing) or `unrestricted`."""
+    egress_ports: Ports = (80, 443)
+    """Ports that sandboxes may reach, separated by commas."""
+    egress_private_hosts: Words = ()
+    """Names, addresses or networks, each perhaps with `:port`, that sandboxes may reach although they are private."""
+    egress_unredacted_hosts: Words = ()
+    """Places of credentials (`name`, `name:port`, `http://name:port`) that stream: answers are not looked through."""
+    registry_hosts: Words = ("pypi.org", "files.pythonhosted.org", "registry.npmjs.org")
+    """Hosts that `allow_package_managers` opens, besides those of the two addresses below."""
+    pip_index_url: RegistryUrl = "https://pypi.org/simple"
+    """Where an environment's pip packages come from."""
+    npm_registry: RegistryUrl = "https://registry.npmjs.org/"
+    """Where an environment's npm packages come from."""
     web_tools: bool = False
-    searxng_url: str | None = None
-    brave_api_key: str | None = field(default=None, repr=False)
-    web_search_usd_per_thousand: float | None = None
+    """Agents may have web_fetch, and web_search if there is a search engine below. Off unless set."""
+    searxng_url: HttpUrl | None = None
+    """A SearXNG of your own for web_search (with `json` among its formats); goes before Brave."""
+    brave_api_key: Key | None = field(default=None, repr=False)
+    """Key of Brave Search, for web_search."""
+    web_search_usd_per_thousand: NotNegative | None = None
+    """What a thousand searches cost. Unset: 10 dollars with Brave, nothing with your own SearXNG."""
     metrics_open: bool = False
-    model_calls: int = 64
-    reader_wait_seconds: float = 0.3
+    """`/metrics` is answered without a key. Else it takes one with the scope `operator`."""
+    model_calls: Count = 64
+    """How many calls with one provider key run at once to begin with. Answers raise it, up to four times that; refusals
+    lower it."""
+    reader_wait_seconds: NotNegative = 0.3
+    """How long a turn of an API-created session waits for a first reader."""
     prices: Mapping[str, Any] = field(default_factory=_no_table)
     aliases: Mapping[str, str] = field(default_factory=_no_table)
     routes: Mapping[str, Any] = field(default_factory=_no_table)
@@ -399,7 +218,51 @@ class Settings:
     credentials: Mapping[str, Any] = field(default_factory=_no_table)
 
 
-_PATHS = frozenset({"data", "blobs", "local_models", "scripted", "runtime"})
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """How a flag, a variable or the file sets one."""
+
+    variables: tuple[str, ...]
+    """Environment variables, the first that is set wins."""
+    parse: Callable[[str], object]
+    is_secret: bool
+
+    @property
+    def separator(self) -> str:
+        """Between the items of a list."""
+        return "," if self.parse in (_words, _ports) else os.pathsep
+
+
+def _parser_of(hint: Any) -> Callable[[str], object]:  # Any: a type
+    given = [one for one in get_args(hint) if one is not NoneType] if NoneType in get_args(hint) else [hint]
+    (type,) = given
+    if get_origin(type) is Annotated:
+        return type.__metadata__[0]
+    if get_origin(type) is Literal:
+        return partial(_one_of, get_args(type))
+    return _boolean if type is bool else type
+
+
+def _settings() -> dict[str, Setting]:
+    hints = get_type_hints(Settings, include_extras=True)
+    return {
+        one.name: Setting(
+            variables=_OTHER_VARIABLES.get(one.name, (f"REMIT_{one.name.upper()}",)),
+            parse=_parser_of(hints[one.name]),
+            is_secret=not one.repr,
+        )
+        for one in fields(Settings)
+        if one.name not in TABLES
+    }
+
+
+_OTHER_VARIABLES = {
+    "anthropic_api_key": ("REMIT_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY"),
+    "openai_vendor_api_key": ("OPENAI_API_KEY",),
+}
+SETTINGS: Mapping[str, Setting] = _settings()
+"""Every setting that a flag or a variable can set."""
+_PATHS = frozenset(name for name, setting in SETTINGS.items() if setting.parse is Path)
 
 
 def load_settings(environment: Mapping[str, str] | None = None, **flags: object) -> Settings:

@@ -191,11 +191,14 @@ class SandboxRefused(RemitError):
 class ToolsUnavailable(RemitError):
     """Tools that an agent should have cannot be had now. The message is for people."""
 
-    def __init__(self, message: str, *, server: str, reason: Literal["connection", "authentication"]) -> None:
+    def __init__(
+        self, message: str, *, server: str, reason: Literal["connection", "authentication", "limits"]
+    ) -> None:
         super().__init__(message)
         self.server = server
         """Who has them, by the agent's name for it."""
         self.reason = reason
+        """`limits`: what is left out is more, or other, than is taken; the rest is there."""
 
 
 class VerifierUnavailable(RemitError):

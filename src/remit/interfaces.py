@@ -48,6 +48,7 @@ from remit.values import (
     NewStream,
     OutboxItem,
     Page,
+    Pending,
     Principal,
     Probe,
     ProcessRequest,
@@ -246,10 +247,16 @@ class Catalog(Protocol):
     """Durable keeper of resources, keys and blob references. `kind` and `id` name a resource within a workspace."""
 
     async def create(
-        self, principal: Principal, resource: Resource, *, along: Sequence[Resource] = ()
+        self,
+        principal: Principal,
+        resource: Resource,
+        *,
+        along: Sequence[Resource] = (),
+        parent_kind: str | None = None,
     ) -> None:
         """Insert version 1; of those `along` as well, all of them or none. Raises Conflict when an id is taken, KeyTaken
-        when a unique key is."""
+        when a unique key is. With `parent_kind` their parents are resources of that kind, which must be there: raises
+        NotFound. Of a deletion of the parent at the same moment one comes first: what is inserted goes with it."""
         ...
 
     async def retrieve(
@@ -266,11 +273,12 @@ class Catalog(Protocol):
         expected_version: int,
         is_new_version: bool,
         along: Sequence[Resource] = (),
+        parent_kind: str | None = None,
     ) -> None:
         """Replace the current row if its version is `expected_version` (else Conflict), it is not archived (else
         WrongState: nothing un-archives) and its unique key is its own (else KeyTaken). With `is_new_version` the
         resource's version is one more and the former one stays retrievable. `created_at_us` and `parent_id` stay. Those
-        `along` are created in the same transaction."""
+        `along` are created in the same transaction, as by `create` (`parent_kind` is that of their parents)."""
         ...
 
     async def list(
@@ -803,6 +811,10 @@ class Toolset(Protocol):
         """Whether it can serve the next turn as well; else the source is asked to open once more."""
         return True
 
+    def take_credential_uses(self) -> Sequence[CredentialUse]:
+        """Which credentials its own requests carried since the last time, see `Sandbox.take_credential_uses`."""
+        return ()
+
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
         """What is wrong with the input, for the model; None if it is fine."""
         ...
@@ -906,9 +918,15 @@ class Verifier(Protocol):
         """Whether running it costs money (a grader) or not (a command)."""
         ...
 
-    async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict:
+    async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict | Pending:
         """Judge a tree. `recorder` is given to priced ones. Raises HoldRefused, ModelCallFailed, SandboxUnavailable,
-        SandboxLost: none of these is a verdict."""
+        SandboxLost: none of these is a verdict.
+
+        Pending: it waits for something, and is asked again with the same request once that time has come, by whoever works
+        on the session then; perhaps sooner, and perhaps once more after it has answered, which it then does in the same
+        way. It is asked no more when people interrupt, send the agent on, or another verifier has failed: it must not rely
+        on being told. What it begins elsewhere it finds again by the request's stream, tree and specification, since a
+        process may die between its answer and the log."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What has begun and must not be left half done comes to its end, whatever becomes of who asked for it."""
+"""Waiting for what must come to its end whatever becomes of who asked for it, and for the first of several things."""
 
 from __future__ import annotations
 
@@ -32,3 +32,13 @@ async def carry_through(work: Coroutine[Any, Any, None]) -> asyncio.CancelledErr
     if failure is not None:
         raise cancellation or failure
     return cancellation
+
+
+async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Return when one of these is over; the others are cancelled. What must live on is waited for by `asyncio.wait`."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

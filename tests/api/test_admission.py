@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -23,7 +22,7 @@ from remit.server.admission import RETRY_SECONDS, AdmissionSettings
 from remit.server.app import create_app
 from remit.server.auth import hash_key
 from remit.server.metrics import OpenMetricsRoutes
-from remit.server.services import ServerSettings
+from remit.server.services import ServerSettings, services_of
 from remit.server.sse import READERS_PER_STREAM_MAX
 from remit.values import KeyRow
 
@@ -33,7 +32,7 @@ pytestmark = pytest.mark.anyio
 def limited(world: World, **limits: int) -> World:
     """The same world with a server of these limits."""
     settings = ServerSettings(admission=AdmissionSettings(**limits))
-    world.services = replace(world.services, settings=settings)
+    world.services = services_of(world.services, settings)
     world.app = create_app(world.services)
     return world
 

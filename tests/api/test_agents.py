@@ -9,6 +9,7 @@ import anthropic
 import pytest
 
 from api.world import World
+from remit.resources.agents import Agents
 from remit.resources.web_settings import WebOffer
 from remit.server.app import create_app
 
@@ -230,8 +231,9 @@ async def test_an_agent_that_does_not_get_the_web_tools_of_its_toolset_is_told_s
     toolset = {"type": "agent_toolset_20260401"}
     off = [{"name": name, "enabled": False} for name in ("web_fetch", "web_search")]
     plain = {"name": "a", "model": "m"}
-    offers = replace(world.services.settings, web=WebOffer(tools=frozenset({"web_fetch", "web_search"})))
-    with_web = replace(world.services, settings=offers)
+    offer = WebOffer(tools=frozenset({"web_fetch", "web_search"}))
+    parts = world.services
+    with_web = replace(parts, agents=Agents(parts.catalog, parts.clock, parts.ids, {"remit": "1"}, offer))
     async with world.http() as http:
         made = await http.post("/v1/agents", json={**plain, "tools": [toolset]})
         said = made.headers["remit-warning"]

@@ -16,10 +16,10 @@ from api.samples import new_session
 from api.world import World
 from remit.errors import BlobMissing
 from remit.resources import files as files_module
+from remit.resources.files import Files
 from remit.resources.kept_blobs import KEPT_SECONDS
 from remit.server.app import create_app
 from remit.server.multipart import Multipart
-from remit.server.services import ServerSettings
 from remit.values import Page
 
 pytestmark = pytest.mark.anyio
@@ -187,7 +187,9 @@ async def test_bad_upload_is_refused_by_name_and_leaves_no_file(
 
 
 async def test_upload_beyond_the_limit_is_refused_while_it_arrives(world: World) -> None:
-    small = replace(world.services, settings=ServerSettings(file_bytes_max=1_000))
+    parts = world.services
+    files = Files(parts.catalog, parts.blobs, parts.clock, parts.ids, bytes_max=1_000)
+    small = replace(parts, files=files)
     world.app = create_app(small)
     async with world.sdk() as client:
         await client.beta.files.upload(file=("a", b"x" * 1_000))

@@ -11,7 +11,7 @@ import pytest
 from anthropic import BadRequestError
 
 from api.running import events_of, running, script, send, texts, until, until_idle, use
-from support.mcp_forge import serving_forge
+from support.mcp_forge import forge, serving_forge
 
 pytestmark = pytest.mark.anyio
 
@@ -195,6 +195,31 @@ async def test_a_server_that_wants_a_credential_gets_the_operators_or_is_told_of
             events = await until_idle(client, session)
             assert "'authorization': 'Bearer ****************'" in results(events)[0]
             assert "hammer" not in repr(events)
+            (used,) = [event for event in events if event.type == "session.credentials_used"]
+            (one,) = used.credentials
+            carried = [headers for _, headers in served.requests if "authorization" in headers]
+            assert one == {"credential": "forge", "host": "127.0.0.1", "requests": len(carried)}
+            assert [event.type for event in events][-3:] == [
+                "session.thread_status_idle",
+                "session.usage",
+                "session.status_idle",
+            ]
+
+
+async def test_tools_that_are_left_out_are_told_in_the_session_once(tmp_path: Path) -> None:
+    server = forge()
+    for number in range(130):
+        server.add_tool(lambda: "it", name=f"tool_{number}", description="One of many.")
+    async with serving_forge(server) as served, running(tmp_path, settings=OPEN) as (client, _):
+        session = await open_session(client, [url(served.url)], [toolset(**ALLOWED)])
+        await send(client, session, script({"text": "one"}, {"text": "two"}))
+        (error,) = errors(await until_idle(client, session))
+        assert (error.type, error.retry_status.type) == ("unknown_error", "retrying")
+        assert "'forge' lists 142 tools, of which 14 are left out" in error.message
+        await send(client, session, {"type": "user.message", "content": [{"type": "text", "text": "on"}]})
+        events = await until_idle(client, session, 2)
+        assert len(errors(events)) == 1
+        assert texts(events) == ["one", "two"]
 
 
 async def test_a_long_answer_stands_in_a_file_of_the_sandbox(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import pytest
 
 from api.whole import whole_platform
 from remit.client.asgi import StreamingASGITransport
+from remit.client.html import tag
 from remit.clock import SystemClock
 from remit.console.app import Console
-from remit.console.html import tag
 from remit.testing.platform import PlatformUnderTest
 
 pytestmark = pytest.mark.anyio

@@ -41,7 +41,7 @@ SETTINGS = settings(
     database=None,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[*HealthCheck.__members__.values()],
+    suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType] -- its own metaclass iterates
 )
 
 

@@ -21,8 +21,11 @@ pytestmark = pytest.mark.anyio
 
 OF_THE_OPERATOR = ("/v1/keys", "/v1/doctor", "/metrics")
 SHOWN = [
-    f"/v1/sessions/{{session_id}}{rest}"
-    for rest in ("", "/events", "/events/stream", "/stream", "/accounts", "/why")
+    *(
+        f"/v1/sessions/{{session_id}}{rest}"
+        for rest in ("", "/events", "/events/stream", "/stream", "/accounts", "/why")
+    ),
+    "/v1/streams/{stream_id}/why",
 ]
 """What a session's page is made of."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -13,8 +13,7 @@ import httpx2
 import pytest
 
 from api.samples import BUDGET, HELLO, OUTCOME, new_session
-from api.world import World
-from remit.server.app import create_app
+from api.world import World, open_world
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.values import Append, Appended, Principal
@@ -97,11 +96,14 @@ class Together(MemorySessionStore):
 
 
 async def test_of_different_events_under_one_idempotency_key_only_one_is_said_to_be_there(
-    world: World,
+    tmp_path: Path,
 ) -> None:
-    world.app = create_app(replace(world.services, sessions=Together(world.clock, count=4)))
     answers: dict[int, httpx2.Response] = {}
-    async with world.sdk() as client, world.http() as http:
+    async with (
+        open_world(tmp_path, lambda clock: Together(clock, count=4)) as world,
+        world.sdk() as client,
+        world.http() as http,
+    ):
         session = await new_session(client)
         url = f"/v1/sessions/{session.id}/events"
 

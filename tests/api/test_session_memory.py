@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import pytest
 from api.running import WAIT_SECONDS, open_session, running, said, script, send, texts, until_idle, use
 from api.samples import new_session
 from api.world import World
+from remit.blobs.directory import DirectoryBlobStore
+from remit.clock import SystemClock
 from remit.ids import Ids
 from remit.interfaces import BlobStore, Sandbox, SandboxProvider
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
@@ -22,7 +24,7 @@ from remit.session.folding import fold
 from remit.session.state import SessionState
 from remit.streams.reading import read_on
 from remit.testing.platform import PlatformUnderTest
-from remit.values import Principal
+from remit.values import Principal, SandboxSpec
 
 pytestmark = pytest.mark.anyio
 
@@ -401,6 +403,48 @@ async def test_a_store_that_is_archived_or_deleted_under_a_session_is_said(tmp_p
         told = [event for event in events if event.type == "session.memory_not_kept"][-1]
         assert [(one["path"], "deleted" in one["why"]) for one in told.files] == [("/", True)]
         assert texts(events, "agent.tool_result")[-1].startswith("2")
+
+
+class OvertakenProvider(LocalProvider):
+    """Before a sandbox is made, what somebody else does comes in between, once."""
+
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def create(self, spec: SandboxSpec) -> Sandbox:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return await super().create(spec)
+
+
+@pytest.mark.requirement("memory mounts")
+async def test_a_session_goes_on_whose_memory_is_redacted_while_its_sandbox_is_made(tmp_path: Path) -> None:
+    made: list[OvertakenProvider] = []
+
+    def make_sandboxes(folder: Path, blobs: BlobStore, ids: Ids) -> SandboxProvider:
+        made.append(OvertakenProvider(folder, blobs, ids))
+        return made[0]
+
+    async with running(tmp_path, sandboxes=make_sandboxes) as (client, _):
+        store = await a_store(client, a="secret", b="kept")
+        memories, versions = client.beta.memory_stores.memories, client.beta.memory_stores.memory_versions
+        blobs = DirectoryBlobStore(tmp_path / "blobs", SystemClock())
+
+        async def redact() -> None:
+            """And a day passes: its bytes go."""
+            ids = await ids_of(client, store)
+            (before,) = [one async for one in versions.list(store, memory_id=ids["/a.md"])]
+            await memories.update(ids["/a.md"], memory_store_id=store, content="public")
+            await versions.redact(before.id, memory_store_id=store)
+            assert await blobs.remove([str(before.content_sha256)], untouched_since_us=1 << 62)
+
+        made[0].meanwhile = redact
+        session = await open_session(client, resources=[mounted(store)])
+        await send(client, session.id, script(bash("cat *.md"), {"text": "Done."}))
+        events = await until_idle(client, session.id)
+        assert texts(events, "agent.tool_result") == ["publickept"]
+        assert made[0].meanwhile is None
+        assert "session.error" not in {event.type for event in events}
 
 
 @pytest.mark.requirement("memory prompt")

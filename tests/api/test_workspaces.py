@@ -33,6 +33,10 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/v1/agents/{agent_id}"): {"name": "stolen"},
     ("POST", "/v1/environments/{environment_id}"): {"name": "stolen"},
     ("POST", "/v1/remits/{remit_id}/budget"): {"usd": "9"},
+    ("POST", "/v1/deployments/{deployment_id}"): {"name": "stolen"},
+    ("POST", "/v1/memory_stores/{memory_store_id}"): {"name": "stolen"},
+    ("POST", "/v1/memory_stores/{memory_store_id}/memories"): {"path": "/b.md", "content": "stolen"},
+    ("POST", "/v1/memory_stores/{memory_store_id}/memories/{memory_id}"): {"content": "stolen"},
     ("POST", "/v1/sessions/{session_id}"): {"title": "stolen"},
     ("POST", "/v1/sessions/{session_id}/events"): {"events": [HELLO]},
     ("POST", "/v1/sessions/{session_id}/previews"): {"port": 8000},
@@ -99,17 +103,36 @@ async def make_things(app: App) -> dict[str, str]:
         uploaded = await http.post("/v1/files", files={"file": ("a.txt", b"secret", "text/plain")})
         file_id: str = uploaded.json()["id"]
         resource = await make(f"/v1/sessions/{session['id']}/resources", {"type": "file", "file_id": file_id})
+        store = await make("/v1/memory_stores", {"name": "s"})
+        memories = f"/v1/memory_stores/{store['id']}/memories"
+        memory = await make(memories, {"path": "/a.md", "content": "secret"})
+        deployment = await make(
+            "/v1/deployments",
+            {
+                "name": "d",
+                "agent": agent["id"],
+                "environment_id": environment["id"],
+                "initial_events": [HELLO],
+                "schedule": {"type": "cron", "expression": "0 9 * * *", "timezone": "UTC"},
+            },
+        )
         (thread,) = (await http.get(f"/v1/sessions/{session['id']}/threads")).json()["data"]
         return {
             "agent_id": agent["id"],
             "environment_id": environment["id"],
             "session_id": session["id"],
+            "stream_id": session["id"],
             "thread_id": thread["id"],
             "remit_id": remit["id"],
             "file_id": file_id,
             "model_id": "scripted/none",
             "resource_id": resource["id"],
             "key_id": "apikey_one",
+            "memory_store_id": store["id"],
+            "memory_id": memory["id"],
+            "memory_version_id": memory["memory_version_id"],
+            "deployment_id": deployment["id"],
+            "deployment_run_id": "drun_none",  # a worker makes them; tests/api/test_deployments.py looks at one
         }
 
 

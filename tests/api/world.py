@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ from api.answers import CheckedAnswers
 from api.whole import whole_platform
 from remit.client.asgi import StreamingASGITransport
 from remit.errors import VerifierUnavailable
+from remit.interfaces import SessionStore
 from remit.orchestrator.worker import Hints
 from remit.server.app import App
 from remit.session.events import consumed
@@ -22,7 +23,7 @@ from remit.session.folding import fold
 from remit.session.state import SessionState
 from remit.streams.rows import Draft
 from remit.testing.clock import FakeClock
-from remit.testing.platform import ONE, TWO, PlatformUnderTest
+from remit.testing.platform import ONE, TWO, Options, PlatformUnderTest
 from remit.values import (
     Append,
     Appended,
@@ -178,9 +179,12 @@ def _encode(body: dict[str, Any]) -> bytes:
 
 
 @asynccontextmanager
-async def open_world(folder: Path) -> AsyncGenerator[World]:
+async def open_world(
+    folder: Path, make_store: Callable[[FakeClock], SessionStore] | None = None
+) -> AsyncGenerator[World]:
     """A platform on which nobody works but the test, by hand."""
     clock = FakeClock()
+    given: Options = {} if make_store is None else {"store": make_store(clock)}
     verifiers = [WillingVerifier("command"), WillingVerifier("rubric")]
-    async with whole_platform(folder, clock=clock, is_at_work=False, verifiers=verifiers) as here:
+    async with whole_platform(folder, clock=clock, is_at_work=False, verifiers=verifiers, **given) as here:
         yield World(here, clock)

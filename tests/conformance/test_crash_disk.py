@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from remit.stores.sqlite.connection import open_writer
-from remit.testing.crash_disk import CrashDisk
+from support.crash_disk import CrashDisk
 
 ROWS = 20
 

@@ -13,13 +13,13 @@ from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
 from remit.errors import VerifierUnavailable
 from remit.ids import Ids
+from remit.resources.trees import read_tree
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.local import LocalProvider
 from remit.testing.verifier_cases import PRINCIPAL, store_tree
 from remit.values import ExecRequest, Ground, JsonObject, SandboxSpec
 from remit.verifiers.command import CommandVerifier
-from remit.verifiers.exhibits import load_tree
 from remit.verifiers.isolation import Calls, how_isolated, isolate, judge_files, run_isolated, stubbed
 from support.court import make_court
 from support.kept import kept
@@ -62,7 +62,7 @@ class Bench:
             f'( cd {folders[name]}; {case.command} ) < /dev/null > /tmp/said 2>&1; code=$?; echo; echo "== $code"; cat /tmp/said'
             for name, case in cases.items()
         ]
-        tree = await load_tree(self.blobs, await store_tree(self.blobs, files))
+        tree = await read_tree(self.blobs, await store_tree(self.blobs, files))
         isolation = await isolate(self.blobs, self.blobs.put, tree, tree, judge)
         ground = Ground(files=judge_files({"HIDDEN": "of the runner"}, {}))
         judging = await self._sandbox(isolation.tree_digest, ground)
@@ -507,7 +507,7 @@ async def test_the_tree_of_the_judge_has_no_byte_of_the_work(bench: Bench) -> No
         "node_modules/m/j.js": "secret",
         "link": "-> /secret",
     }
-    trees = [await load_tree(bench.blobs, await store_tree(bench.blobs, files)) for files in (given, work)]
+    trees = [await read_tree(bench.blobs, await store_tree(bench.blobs, files)) for files in (given, work)]
     halves = stubbed(trees[0], trees[1], {"tests/t.py"}, {"run": b"#!/bin/secret -x"})
     kept = {entry.path for entry in halves.tree.entries if entry.kind != "dir"}
     assert kept == {

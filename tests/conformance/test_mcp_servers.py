@@ -149,6 +149,38 @@ async def test_a_server_that_changes_its_tools_is_seen_at_the_next_turn() -> Non
         assert ("mcp__forge__add" in names(second), "mcp__forge__fresh" in names(second)) == (False, True)
 
 
+@pytest.mark.parametrize("kind", ["http", "sse"])
+async def test_a_server_that_says_that_its_tools_are_others_is_asked_for_them_at_the_next_turn(
+    kind: str,
+) -> None:
+    async with serving_forge(kind=kind) as served, bench(listed_seconds=3_600.0) as it:
+        first = await it.open(url(served.url))
+        assert names(first) == sorted(names(first))
+        assert first.is_current
+        assert "learnt" in text(await it.call("mcp__forge__learn", word="melt"))
+        assert not first.is_current
+        assert "mcp__forge__melt" not in names(first)
+        second = await it.open(url(served.url))
+        assert second.is_current
+        assert "melt is done" in text(await it.call("mcp__forge__melt"))
+        assert [one for one in second.tools if one.name != "mcp__forge__melt"] == list(first.tools)
+
+
+async def test_tools_that_are_left_out_are_told_once_until_others_are() -> None:
+    server = forge()
+    async with serving_forge(server) as served, bench(listed_seconds=0.0, tools=8) as it:
+        (problem,) = (await it.open(url(served.url))).problems
+        assert (problem.server, problem.reason) == ("forge", "limits")
+        assert "'forge' lists 12 tools, of which 4 are left out" in problem.message
+        assert not (await it.open(url(served.url))).problems
+        server.remove_tool("add")
+        (problem,) = (await it.open(url(served.url))).problems
+        assert "lists 11 tools, of which 3 are left out" in problem.message
+        for name in ("keep", "recall", "learn"):
+            server.remove_tool(name)
+        assert not (await it.open(url(served.url))).problems
+
+
 async def test_a_server_that_was_restarted_is_called_again() -> None:
     async with bench() as it:
         async with serving_forge() as served:

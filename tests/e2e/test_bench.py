@@ -16,7 +16,7 @@ BENCH = Path(__file__).parents[2] / "scripts" / "bench"
 @pytest.mark.table(2)
 @pytest.mark.parametrize(
     ("workload", "rows"),
-    [("W1", 5), ("W2", 2), ("W3", 4), ("W4", 2), ("W5", 3), ("W6", 2), ("W7", 2), ("help", 1)],
+    [("W1", 7), ("W2", 2), ("W3", 4), ("W4", 2), ("W5", 3), ("W6", 2), ("W7", 2), ("help", 1)],
 )
 def test_a_workload_runs_at_a_tiny_size(tmp_path: Path, workload: str, rows: int) -> None:
     written = tmp_path / "bench.json"

@@ -1,45 +1,31 @@
-"""The recipe "operation" of docs/extending.md: a call that no file of the package knows of, declared, handled and served;
-reading, scopes, gates, errors, the document and both clients' methods come of the declaration."""
+"""An operation from outside: declared, handled and served; reading, scope, errors, document and clients' methods come of it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
-import anyio
 import httpx2
 import msgspec
 import pytest
 from anyio import to_thread
-from starlette.types import ASGIApp
 
-from api.world import World, open_world
-from remit import AsyncClient, Client
-from remit.client.asgi import StreamingASGITransport
+from extending.opened import Opened, opened
+from remit import Client
+from remit.app import Parts
 from remit.client.calls import Blocking, InLoop, Resource, call_one, items
 from remit.errors import NotFound
 from remit.schema.lists import ListOf, Paging
 from remit.schema.operation import NoQuery, Operation
 from remit.schema.wire import Params
-from remit.server.app import create_app
-from remit.server.openapi import openapi_document
 from remit.server.routes import Call, handles
-from remit.testing.platform import OPERATOR, GivenKey
+from remit.server.services import Services
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncGenerator[World, None]:
-    async with open_world(tmp_path) as world:
-        yield world
-
+M = TypeVar("M")
 
 # ------------------------------------------------------------------------------- one file: what is on the wire
-
-M = TypeVar("M")
 
 
 class BellRing(Params, frozen=True):
@@ -80,7 +66,7 @@ class Bells(Resource[M]):
 
 
 class BellRoutes:
-    def __init__(self) -> None:
+    def __init__(self, services: Services) -> None:
         self.rang = {"bell_1": 0}
 
     @handles(LIST)
@@ -103,38 +89,35 @@ class BellRoutes:
         return {"id": bell_id, "type": "bell", "rang": self.rang[bell_id]}
 
 
+def extend(parts: Parts) -> Parts:
+    return replace(parts, more_routes=[BellRoutes])
+
+
 # ----------------------------------------------------------------------------------------------- what comes of it
 
 
-@asynccontextmanager
-async def http_of(app: ASGIApp, key: str = "rk_one") -> AsyncGenerator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(
-        transport=StreamingASGITransport(app),
-        base_url="http://remit",
-        headers={"authorization": f"Bearer {key}"},
-    ) as http:
-        yield http
+def http_of(here: Opened, key: str) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=here.url, headers={"authorization": f"Bearer {key}"})
 
 
-def client_of(app: ASGIApp) -> AsyncClient:
-    return AsyncClient.in_process(app, api_key="rk_one")
+def said(answer: httpx2.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]["message"]
 
 
-async def test_a_declared_operation_is_served_and_reads_what_it_says(world: World) -> None:
-    app = create_app(world.services, BellRoutes())
-    async with http_of(app) as http:
+async def test_an_operation_reads_what_it_says_and_refuses_the_rest(tmp_path: Path) -> None:
+    async with opened(tmp_path, extend) as here, http_of(here, here.api_key) as http:
         rung = await http.post("/v1/bells/bell_1/ring", json={"times": 3})
         once = await http.post("/v1/bells/bell_1/ring")
         listed = await http.get("/v1/bells", params={"loud": "true"})
         refused = {
-            await said(await http.post("/v1/bells/bell_1/ring", json={"times": 13})),
-            await said(await http.post("/v1/bells/bell_1/ring", json={"tone": "c"})),
-            await said(await http.get("/v1/bells?loud=maybe")),
-            await said(await http.get("/v1/bells?quiet=true")),
-            await said(await http.post("/v1/bells/bell_2/ring")),
-            await said(await http.delete("/v1/bells/bell_1")),
-            await said(await http.delete("/v1/bells")),
+            said(await http.post("/v1/bells/bell_1/ring", json={"times": 13})),
+            said(await http.post("/v1/bells/bell_1/ring", json={"tone": "c"})),
+            said(await http.get("/v1/bells?loud=maybe")),
+            said(await http.get("/v1/bells?quiet=true")),
+            said(await http.post("/v1/bells/bell_2/ring")),
+            said(await http.delete("/v1/bells")),
         }
+        document: Any = (await http.get("/v1/openapi.json")).json()
     assert rung.json() == {"id": "bell_1", "type": "bell", "rang": 3}
     assert once.json()["rang"] == listed.json()["data"][0]["rang"] == 4
     assert refused == {
@@ -142,60 +125,47 @@ async def test_a_declared_operation_is_served_and_reads_what_it_says(world: Worl
         (400, "`tone`: there is no such field; remove it or correct its name."),
         (400, "`loud`: must be true or false, not 'maybe'."),
         (400, "`quiet`: there is no such query parameter; this call takes: limit, loud, page."),
-        (404, "No bell 'bell_2' in 'wrkspc_one'."),
-        (
-            403,
-            "Key 'apikey_one' lacks the scope `operator`; use one that has it, such as the operator's (the file `key` of "
-            "the data folder).",
-        ),
+        (404, "No bell 'bell_2' in 'wrkspc_default'."),
         (405, "This path does not take the method; use one of: GET, HEAD."),
     }
-
-
-async def said(answer: httpx2.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["message"]
-
-
-async def test_its_scope_and_its_gate_are_those_of_any_operation(world: World) -> None:
-    for key in (GivenKey(name="read", scopes=("read",)), OPERATOR):
-        await world.services.catalog.put_key(key.row())
-    app = create_app(world.services, BellRoutes())
-    async with http_of(app, "rk_read") as reader, http_of(app, "rk_operator") as operator:
-        assert (await reader.get("/v1/bells")).status_code == 200
-        assert (await reader.post("/v1/bells/bell_1/ring")).status_code == 403
-        with world.services.admission.admit("requests", {}, world.one):
-            assert world.services.admission.requests.total == 1
-        assert (await operator.delete("/v1/bells/bell_1")).json()["rang"] == 0
-    assert world.services.admission.requests.total == 0
-
-
-async def test_it_stands_in_the_document_with_its_types(world: World) -> None:
-    app = create_app(world.services, BellRoutes())
-    document: Any = openapi_document(app.operations)
     ring = document["paths"]["/v1/bells/{bell_id}/ring"]["post"]
     assert ring["responses"]["200"]["content"]["application/json"]["schema"] == {
         "$ref": "#/components/schemas/Bell"
     }
     assert ring["requestBody"]["required"] is False
     assert document["components"]["schemas"]["Bell"]["required"] == ["id", "rang", "type"]
-    listed = document["paths"]["/v1/bells"]["get"]
-    assert [one["name"] for one in listed["parameters"]] == ["limit", "page", "loud"]
+    listing = document["paths"]["/v1/bells"]["get"]
+    assert [one["name"] for one in listing["parameters"]] == ["limit", "page", "loud"]
 
 
-async def test_both_clients_call_it(world: World) -> None:
-    app = create_app(world.services, BellRoutes())
-    async with client_of(app) as client:
-        bells = Bells[InLoop](client.caller)
+async def test_its_scope_and_its_gate_are_those_of_any_operation(tmp_path: Path) -> None:
+    async with opened(tmp_path, extend) as here:
+        reading = await here.client.keys.create(name="reading", scopes=["read"])
+        everything = await here.client.keys.create(name="everything", scopes=["*"])
+        async with http_of(here, reading["secret"]) as reader, http_of(here, everything["secret"]) as caller:
+            answers = [
+                await reader.get("/v1/bells"),
+                await reader.post("/v1/bells/bell_1/ring"),
+                await caller.post("/v1/bells/bell_1/ring"),
+                await caller.delete("/v1/bells/bell_1"),
+            ]
+        async with http_of(here, here.api_key) as operator:
+            answers.append(await operator.delete("/v1/bells/bell_1"))
+    assert [answer.status_code for answer in answers] == [200, 403, 200, 403, 200]
+
+
+async def test_both_clients_call_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, extend) as here:
+        bells = Bells[InLoop](here.client.caller)
         assert (await bells.ring("bell_1", times=2))["rang"] == 2
         assert [bell["id"] async for bell in bells.list(loud=True)] == ["bell_1"]
         with pytest.raises(TypeError, match="tone"):
             await bells.ring("bell_1", tone="c")  # pyright: ignore[reportCallIssue]  # what is tried
 
-    def ring_without_a_loop() -> list[int]:
-        client = Client(client=client_of(app))
-        bells = Bells[Blocking](client.caller)
-        bells.ring("bell_1")
-        return [bell["rang"] for bell in bells.list()]
+        def ring_without_a_loop() -> list[int]:
+            with Client(api_key=here.api_key, base_url=here.url) as client:
+                bells = Bells[Blocking](client.caller)
+                bells.ring("bell_1")
+                return [bell["rang"] for bell in bells.list()]
 
-    with anyio.fail_after(5):
         assert await to_thread.run_sync(ring_without_a_loop) == [3]

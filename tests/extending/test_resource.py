@@ -1,21 +1,21 @@
-"""A resource from outside the package: its schema with the operations, and one file with its kind and its routes.
-
-Here both stand in one; the parts between the lines are what the two files would hold.
-"""
+"""A resource from outside: its schema with the operations, its kind and its routes, and what a program calls."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, TypeVar
 
-import anyio
-import httpx2
 import msgspec
 import pytest
 from starlette.types import ASGIApp
 
-from api.whole import whole_platform
+from extending.opened import opened
+from remit.app import Parts
 from remit.catalog.resources import ResourceKind, Resources, Stored
+from remit.client.calls import InLoop, call, call_one, items
+from remit.client.calls import Resource as Calls
+from remit.client.errors import ApiError, BadRequestError, ConflictError, NotFoundError
 from remit.schema.lists import ListOf, PagingByTime
 from remit.schema.operation import NoQuery, Operation
 from remit.schema.wire import Params
@@ -24,8 +24,9 @@ from remit.server.routes import Call, handles
 from remit.server.services import Services
 
 pytestmark = pytest.mark.anyio
+M = TypeVar("M")
 
-# ---------------------------------------------------------------------------------------- schema/glossaries.py
+# ------------------------------------------------------------------------------ one file: what is on the wire
 
 
 class TermCreate(Params, frozen=True):
@@ -54,6 +55,13 @@ class Term(TypedDict):
     archived_at: str | None
 
 
+class TermDeleted(TypedDict):
+    """It is gone."""
+
+    id: str
+    type: Literal["term_deleted"]
+
+
 class TermPaging(PagingByTime, frozen=True):
     """Which terms are listed."""
 
@@ -66,8 +74,21 @@ LIST = Operation("GET", _ALL, "List terms", query=TermPaging, answer=ListOf[Term
 RETRIEVE = Operation("GET", _ONE, "Retrieve a term", answer=Term)
 UPDATE = Operation("POST", _ONE, "Update a term", body=TermUpdate, answer=Term)
 ARCHIVE = Operation("POST", f"{_ONE}/archive", "Archive a term", answer=Term)
+DELETE = Operation("DELETE", _ONE, "Delete a term", answer=TermDeleted)
 
-# ------------------------------------------------------------------------------------------ the kind, its routes
+
+class Terms(Calls[M]):
+    """What a program calls."""
+
+    create = call(CREATE)
+    list = items(LIST)
+    retrieve = call_one(RETRIEVE)
+    update = call_one(UPDATE)
+    archive = call_one(ARCHIVE)
+    delete = call_one(DELETE)
+
+
+# ----------------------------------------------------------------------------- one file: its kind, its routes
 
 
 class TermConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +109,7 @@ TERM = ResourceKind(
 
 
 class TermRoutes:
-    """Create, list, retrieve, update, archive."""
+    """Create, list, retrieve, update, archive, delete."""
 
     def __init__(self, services: Services) -> None:
         self._terms = Resources(TERM, services.catalog, services.clock, services.ids)
@@ -123,6 +144,11 @@ class TermRoutes:
     async def archive(self, call: Call[None, NoQuery], term_id: str) -> Term:
         return to_wire(await self._terms.archive(call.principal, term_id))
 
+    @handles(DELETE)
+    async def delete(self, call: Call[None, NoQuery], term_id: str) -> TermDeleted:
+        await self._terms.delete(call.principal, term_id)
+        return {"id": term_id, "type": "term_deleted"}
+
 
 def to_wire(term: Stored[TermConfig]) -> Term:
     """Return it as the API shows it."""
@@ -130,31 +156,31 @@ def to_wire(term: Stored[TermConfig]) -> Term:
     return {"id": term.id, "type": "term", "word": config.word, "meaning": config.meaning, **term.stamps()}
 
 
-# -------------------------------------------------------------------------------------------------------- tests
+def extend(parts: Parts) -> Parts:
+    return replace(parts, more_routes=[TermRoutes])
 
 
-async def test_a_resource_from_outside_is_served_like_those_inside(tmp_path: Path) -> None:
-    async with whole_platform(tmp_path, more_routes=(TermRoutes,)) as here, here.http() as http:
-        with anyio.fail_after(30):
-            await _use(http)
+# -------------------------------------------------------------------------------------------------------- test
 
 
-async def _use(http: httpx2.AsyncClient) -> None:
-    made = (await http.post(_ALL, json={"word": "lease", "meaning": "?"})).json()
-    other = (await http.post(_ALL, json={"word": "Pacht", "meaning": "lease", "language": "de"})).json()
-    one = f"{_ALL}/{made['id']}"
-    changed = (await http.post(one, json={"meaning": "the right to write"})).json()
-    assert changed == (await http.get(one)).json()
-    assert (changed["id"], changed["meaning"]) == (made["id"], "the right to write")
-    assert (await http.post(_ALL, json={"word": "lease", "meaning": "!"})).status_code == 409
-    assert [term["id"] for term in (await http.get(_ALL)).json()["data"]] == [other["id"], made["id"]]
-    assert [term["id"] for term in (await http.get(f"{_ALL}?language=de")).json()["data"]] == [other["id"]]
-    archived = (await http.post(f"{one}/archive")).json()
-    assert archived["archived_at"] is not None
-    refused = await http.post(one, json={"meaning": "x"})
-    assert (refused.status_code, "archived" in refused.json()["error"]["message"]) == (400, True)
-    assert (await http.get(one, headers={"authorization": "Bearer rk_two"})).status_code == 404
-    unknown = await http.post(_ALL, json={"word": "w", "meaning": "m", "colour": "red"})
-    assert "`colour`" in unknown.json()["error"]["message"]
-    document = (await http.get("/v1/openapi.json")).json()
-    assert document["paths"][_ALL]["post"]["summary"] == "Create a term"
+async def test_a_resource_is_served_like_those_inside(tmp_path: Path) -> None:
+    async with opened(tmp_path, extend) as here:
+        terms = Terms[InLoop](here.client.caller)
+        made = await terms.create(word="lease", meaning="?")
+        other = await terms.create(word="Pacht", meaning="lease", language="de")
+        changed = await terms.update(made["id"], meaning="the right to write")
+        assert changed == await terms.retrieve(made["id"])
+        assert (changed["id"], changed["meaning"]) == (made["id"], "the right to write")
+        with pytest.raises(ConflictError):
+            await terms.create(word="lease", meaning="!")
+        assert [term["id"] async for term in terms.list()] == [other["id"], made["id"]]
+        assert [term["id"] async for term in terms.list(limit=1)] == [other["id"], made["id"]]
+        assert [term["id"] async for term in terms.list(language="de")] == [other["id"]]
+        assert (await terms.archive(made["id"]))["archived_at"] is not None
+        with pytest.raises(BadRequestError, match="archived"):
+            await terms.update(made["id"], meaning="x")
+        assert (await terms.delete(made["id"]))["type"] == "term_deleted"
+        with pytest.raises(NotFoundError, match=r"No term 'term_"):
+            await terms.retrieve(made["id"])
+        with pytest.raises(ApiError, match="`limit`"):
+            _ = [term async for term in terms.list(limit=0)]

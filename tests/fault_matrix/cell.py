@@ -23,7 +23,7 @@ from fault_matrix.stories import STORIES, Story
 from fault_matrix.world import Life, StoreMaker, Stores, World, WorldClock, a_task, no_bug
 from remit.errors import StoreUnavailable
 from remit.testing.faulty_store import Crash
-from remit.testing.simulation import Stuck, simulate
+from support.simulation import Stuck, simulate
 
 LIVES_MAX = 4
 SECONDS_MAX = 3_000.0
@@ -89,6 +89,7 @@ async def _carry_out(cell: Cell, result: Result, folder: Path, bug: StoreMaker) 
     clock = WorldClock()
     world = World(folder, await Stores.open(cell.store, folder, clock), clock, story.script, cell.seed)
     world.has_surviving_sandboxes = story.has_surviving_sandboxes
+    world.has_check_runs = story.has_check_runs
     try:
         await world.open()
         person = Person()

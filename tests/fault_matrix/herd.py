@@ -19,8 +19,8 @@ from fault_matrix.stories import FEEDBACK, TICKET, bash, rule, write
 from fault_matrix.world import MODEL, PRINCIPAL, WORKSPACE, Life, Stores, World, WorldClock, a_task
 from remit.gateway.workspace_stream import create_workspace_stream
 from remit.testing.faulty_store import Crash
-from remit.testing.simulation import simulate
 from remit.values import Append, JsonObject, SetCap, StreamHead
+from support.simulation import simulate
 
 KILL_SECONDS = 0.2
 CHILD_NANO_USD = 10_000_000_000

@@ -44,6 +44,8 @@ class Story:
     play: Callable[[Person], Awaitable[list[str]]]
     tools: Sequence[JsonObject] = (TOOLSET,)
     has_surviving_sandboxes: bool = False
+    has_check_runs: bool = False
+    """Verifiers wait for a service elsewhere."""
 
 
 # ------------------------------------------------------------------------------------------------ with tools
@@ -155,6 +157,35 @@ OUTCOME_SCRIPT: dict[str, Any] = {
     ],
     "steps": [
         {"text": "I try.", "tool_uses": [write("/workspace/answer.txt", "41\n"), bash(TICKET)]},
+        {"text": "Done."},
+    ],
+    "default": {"text": "Nothing more to do."},
+}
+
+
+async def _waiting_outcome(person: Person) -> list[str]:
+    """Its verifier waits for a check run; the sandbox is put away meanwhile."""
+    reader = await person.session()
+    outcome: JsonObject = {
+        "type": "user.define_outcome",
+        "description": "the checks are green",
+        "verifiers": [{"type": "command", "command": "ci"}],
+    }
+    asked = await person.send_once(outcome, lambda one: one["type"] == "user.define_outcome")
+    idle = await person.idle_after(reader, asked)
+    results = [str(event["result"]) for event in reader.seen("span.outcome_evaluation_end")]
+    wrong = _ended(idle, "end_turn")
+    if results != ["satisfied"]:
+        wrong.append(f"the outcome ended as {results}")
+    told = [event for event in reader.seen("span.outcome_evaluation_ongoing") if "waits_for" in event]
+    if not told:
+        wrong.append("nobody was told what it waits for")
+    return wrong
+
+
+WAITING_SCRIPT: JsonObject = {
+    "steps": [
+        {"text": "I try.", "tool_uses": [write("/workspace/answer.txt", "42\n"), bash(TICKET)]},
         {"text": "Done."},
     ],
     "default": {"text": "Nothing more to do."},
@@ -637,6 +668,7 @@ STORIES: dict[str, Story] = {
         Story("memory in lasting sandboxes", MEMORY_SCRIPT, _memory, has_surviving_sandboxes=True),
         Story("confirmations", ASKS_SCRIPT, _asks, tools=ASKING_TOOLS),
         Story("outcome", OUTCOME_SCRIPT, _outcome),
+        Story("outcome that waits", WAITING_SCRIPT, _waiting_outcome, has_check_runs=True),
         Story("remit", OUTCOME_SCRIPT, _remit),
         Story("remit that cheats", CHEAT_SCRIPT, _cheat),
         Story("remit without money", SPENDTHRIFT_SCRIPT, _dear_remit),

@@ -18,19 +18,17 @@ from remit.bus.memory import MemoryBus
 from remit.clock import SteadyClock
 from remit.gateway.workspace_stream import wake_workspace
 from remit.ids import Ids
-from remit.interfaces import ModelProvider, SessionStore
+from remit.interfaces import ModelProvider, SessionStore, Verifier
 from remit.models.scripted import ScriptedProvider, parse_script
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.stores.postgres.server import open_catalog as open_catalog_on_postgres
 from remit.stores.postgres.server import open_session_store as open_sessions_on_postgres
 from remit.stores.sqlite.folder import open_catalog, open_session_store
-from remit.testing.crash_disk import CrashDisk
 from remit.testing.memory_blobs import MemoryBlobStore
 from remit.testing.memory_programs import Said
 from remit.testing.memory_sandbox import MemorySandbox, MemorySandboxes
 from remit.testing.messages_rules import StrictModel
 from remit.testing.platform import GivenKey, parts_in
-from remit.testing.simulation import SimulatedClock, SimulatedLoop
 from remit.values import (
     Append,
     Appended,
@@ -44,7 +42,10 @@ from remit.values import (
     StreamFilter,
     StreamHead,
 )
+from support.crash_disk import CrashDisk
 from support.postgres_server import empty_database
+from support.simulation import SimulatedClock, SimulatedLoop
+from support.waiting_verifier import CheckRuns, CheckRunVerifier
 
 WORKSPACE = "wrkspc_one"
 WITH = GivenKey(name="one", scopes=("*", "operator"))
@@ -53,6 +54,9 @@ MODEL = "scripted/story"
 PRICE = {"input_per_million_usd": 10.0, "output_per_million_usd": 50.0}
 NANO_PER_INPUT_TOKEN, NANO_PER_OUTPUT_TOKEN = 10_000, 50_000
 SANDBOX_IDLE_SECONDS = 3.0
+CHECK_RUN_SECONDS = 12.0
+"""Longer than sandboxes are kept, and than a verifier wants to wait at a time."""
+ASKED_AGAIN_SECONDS = 5.0
 
 WHATEVER_EPOCH = -1
 """Only for planted bugs: an append that nothing fences."""
@@ -286,6 +290,8 @@ class World:
         self.processes = 0
         self.surviving: MemorySandboxes | None = None
         self.has_surviving_sandboxes = False
+        self.check_runs = CheckRuns(run_seconds=CHECK_RUN_SECONDS, seconds=clock.machine.monotonic)
+        self.has_check_runs = False
         self.bug: StoreMaker = no_bug
         self.power_loss: random.Random | None = None
 
@@ -375,8 +381,16 @@ class Life:
                 sandboxes=lambda *_: process.through("sandboxes", self.sandboxes),
                 models={"scripted": process.model(world.bill)},
                 prices={MODEL: PRICE},
+                verifiers=self._verifiers(),
             )
         )
+
+    def _verifiers(self) -> Sequence[Verifier]:
+        """Where commands are checks of a service elsewhere, in place of the one that runs them."""
+        if not self.world.has_check_runs:
+            return ()
+        runs, clock = self.world.check_runs, self.process.clock(self.world.clock)
+        return (CheckRunVerifier(runs, clock, wait_seconds=ASKED_AGAIN_SECONDS),)
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[asyncio.Task[None]]:

@@ -14,7 +14,7 @@ from fault_matrix.process import Point, Process
 from fault_matrix.stories import EVERY_MINUTE
 from fault_matrix.world import Life, Stores, World, WorldClock, a_task
 from remit.testing.faulty_store import Crash
-from remit.testing.simulation import simulate
+from support.simulation import simulate
 
 DECIDED = "append deployment_run.decided"
 OPENED = "create_stream session.created+input.received"

@@ -19,8 +19,8 @@ from remit.cli.receipt import paused_rows
 from remit.clock import parse_rfc3339
 from remit.console.sections import remit_status, remit_waiting
 from remit.errors import ModelCallFailed, ModelUnavailable, RemitError
-from remit.testing.simulation import simulate
 from remit.values import JsonObject
+from support.simulation import simulate
 
 LONGER_THAN_ANY_PAUSE = 1_000.0
 DAY_SECONDS = 86_400.0

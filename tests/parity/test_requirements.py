@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import get_args
 
-import pytest
 from anthropic import AsyncAnthropic
 from anthropic.types.beta.sessions import BetaManagedAgentsSessionEvent
 
 from parity.manifest import refused_methods, served_methods
+from parity.proofs import proofs
 from parity.requirements import EVENTS_REFUSED, PARTLY, event_types, requirements
 from parity.routes import routes
 from remit.schema.events import EventType
 from remit.server.refused import endpoints
 
-TESTS = Path(__file__).parent.parent
 
-
-@pytest.fixture(scope="module")
-def proofs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[str]]:
-    """Tests by requirement, as pytest collects them."""
-    target = tmp_path_factory.mktemp("proofs") / "proofs.json"
-    subprocess.run(
-        [sys.executable, "-m", "pytest", str(TESTS), "--collect-only", "-qq", "-p", "parity.proofs"],
-        env={**os.environ, "REMIT_PROOFS": str(target), "PYTHONPATH": _python_path()},
-        cwd=TESTS.parent,
-        check=True,
-        capture_output=True,
-        timeout=100,
-    )
-    return json.loads(target.read_text())
-
-
-def _python_path() -> str:
-    return os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-def test_every_requirement_is_proved_and_every_proof_names_one(
-    proofs: Mapping[str, Sequence[str]],
-) -> None:
-    known = set(requirements(routes()))
-    assert set(proofs) - known == set(), (
-        "tests name requirements that are not in tests/parity/requirements.py"
-    )
-    assert known - set(proofs) == set(), (
+def test_every_requirement_is_proved_and_every_proof_names_one() -> None:
+    known, proved = set(requirements(routes())), set(proofs())
+    assert proved - known == set(), "tests name requirements that are not in tests/parity/requirements.py"
+    assert known - proved == set(), (
         "no test carries these: add @pytest.mark.requirement(id) where it is shown"
     )
 

@@ -7,20 +7,26 @@ import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remit.app.domain import build_domain
+from remit.app.kinds import stream_kinds
 from remit.bus.memory import MemoryBus
+from remit.domain import Domain
 from remit.errors import HoldRefused
 from remit.gateway.workspace_stream import create_workspace_stream, workspace_stream_id
 from remit.ids import Ids
 from remit.interfaces import SessionStore
+from remit.ledger.prices import PriceTable
 from remit.orchestrator.worker import Hints
 from remit.remits import accounts, reopening
 from remit.remits.events import Amount, Budget
 from remit.remits.money import format_usd
 from remit.remits.working_session import SessionInput
-from remit.stores.memory import MemorySessionStore
-from remit.streams.children import Children
+from remit.resources.blob_owners import BlobOwners
+from remit.resources.kept_blobs import KeptBlobs
+from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.streams.grants import GrantNote, grants_in, grants_out, opening_effects
 from remit.testing.clock import FakeClock
+from remit.testing.memory_blobs import MemoryBlobStore
 from remit.values import (
     Append,
     Effect,
@@ -67,13 +73,32 @@ rounds = st.lists(
 )
 
 
+def _domain(store: SessionStore, clock: FakeClock, ids: Ids) -> Domain:
+    catalog, prices = MemoryCatalog(clock), PriceTable({}, clock=clock)
+    kinds = stream_kinds(prices)
+    is_there = BlobOwners(store, catalog, kinds).is_there
+    return build_domain(
+        clock=clock,
+        ids=ids,
+        sessions=store,
+        catalog=catalog,
+        blobs=KeptBlobs(MemoryBlobStore(clock), catalog, is_there, clock),
+        bus=MemoryBus(),
+        dispatcher=Hints(),
+        prices=prices,
+        verifiers={},
+        kinds=kinds,
+    )
+
+
 class Books:
     """A workspace, a remit and its session, in the ledger alone."""
 
     def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.store: SessionStore = MemorySessionStore(self.clock)
-        self.ids = Ids(self.clock)
+        clock = FakeClock()
+        self.store: SessionStore = MemorySessionStore(clock)
+        self.ids = Ids(clock)
+        self.session = SessionInput(_domain(self.store, clock, self.ids).sending, self.store)
         self.epoch = 0
         self.spent = 0
         self.overran = False
@@ -106,8 +131,7 @@ class Books:
             await self._continue(mine)
 
     async def _continue(self, notes: tuple[GrantNote, ...]) -> None:
-        children = Children(store=self.store, bus=MemoryBus(), dispatcher=Hints(), clock=self.clock)
-        await SessionInput(children, self.store).go_on(PRINCIPAL, SESSION, f"revt_{self.reopened}", notes)
+        await self.session.go_on(PRINCIPAL, SESSION, f"revt_{self.reopened}", notes)
 
     async def call(self, call: Call) -> None:
         account = next(

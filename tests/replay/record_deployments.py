@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from record_remits import encode_row, record
 
 from remit.deployments.state import DeploymentState, fold
-from remit.testing.simulation import simulate
 from remit.values import EventRow
+from support.simulation import simulate
 
 GOLDEN = Path(__file__).resolve().parent / "deployments"
 

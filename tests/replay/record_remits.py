@@ -19,8 +19,8 @@ from fault_matrix.person import Person
 from fault_matrix.stories import STORIES
 from fault_matrix.world import Life, Stores, World, WorldClock
 from remit.remits.state import fold
-from remit.testing.simulation import simulate
 from remit.values import EventRow
+from support.simulation import simulate
 
 GOLDEN = Path(__file__).resolve().parent / "remits"
 

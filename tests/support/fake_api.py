@@ -135,7 +135,7 @@ class FakeApi:
                 Route("/v1/remits/{id}/deliverables", self._deliverables),
                 Route("/v1/remits/{id}/deliverables/{name}", self._download),
                 Route("/v1/remits/{id}/receipt", self._receipt),
-                Route("/v1/remits/{id}/check", self._check),
+                Route("/v1/streams/{id}/check", self._check),
                 Route("/v1/remits/{id}/{action}", self._act, methods=["POST"]),
                 Route("/v1/sessions/{id}", self._session),
                 Route("/v1/sessions/{id}/events/stream", self._session_stream),
@@ -384,6 +384,8 @@ class FakeApi:
         return JSONResponse(receipt)
 
     async def _check(self, request: Request) -> Response:
+        if request.path_params["id"] != self.remit["id"]:
+            return not_found(request)
         return JSONResponse(
             {"type": "check", "id": self.remit["id"], "ok": True, "checked": ["a"], "violations": []}
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
-from mcp_types import ImageContent
+from mcp_types import ImageContent, ToolListChangedNotification
 
 Scope = MutableMapping[str, Any]
 
@@ -68,6 +68,12 @@ def forge() -> MCPServer:
     def echo_headers(ctx: Context) -> str:
         request: Any = ctx.request_context.request
         return str(dict(request.headers))
+
+    @server.tool(description="Learn a new tool, and say so.")
+    async def learn(word: str, ctx: Context) -> str:
+        server.add_tool(lambda: f"{word} is done", name=word, description="Learnt.")
+        await ctx.session.send_notification(ToolListChangedNotification(), ctx.request_id)
+        return "learnt"
 
     @server.tool(description="Ends the program.")
     def die() -> str:

@@ -55,7 +55,7 @@ class RemitBench:
             blobs=services.blobs,
             agents=services.agents,
             environments=services.environments,
-            harnesses=services.settings.harnesses,
+            harnesses=services.agents.harnesses,
             router=router,
             forecaster=Forecaster(router=router, prices=self.prices, verifiers=verifiers),
             verifiers=verifiers,

@@ -13,8 +13,9 @@ from remit.clock import SystemClock
 from remit.ids import Ids
 from remit.remits.changes import changed_files, changes_between, without_leftovers
 from remit.remits.deliverables import hand_over, write_tar
-from remit.remits.git_files import GitInput, read_tree
+from remit.remits.git_files import GitInput
 from remit.remits.inputs import Inputs
+from remit.resources.trees import read_tree
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.stores.memory_catalog import MemoryCatalog
 from remit.values import LeftOut, Principal, Tree, TreeEntry
@@ -175,8 +176,7 @@ async def test_a_git_input_gives_a_patch_and_a_branch_that_apply(
     subprocess.run(
         ["tar", "rf", packed, "--transform=s,^project/.git,git,", "project/.git"], cwd=tmp_path, check=True
     )
-    resource = await inputs.store(principal, in_pieces(packed.read_bytes(), 65_536))
-    body = resource.config
+    body = (await inputs.store(principal, in_pieces(packed.read_bytes(), 65_536))).config
     base = await read_tree(blobs, body.tree_digest)
     new, noise = await blobs.put_many([b"x = 3\n", b"noise"])
     by_path = {one.path: one for one in base.entries}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from remit.resources.source_roots import SourceRoots, metadata_files, source_roots, standing_in
+from remit.resources.source_roots import SourceRoots, metadata_files, source_roots
 from remit.values import InstalledPython, Tree, TreeEntry, installed_python
 
 pytestmark = pytest.mark.anyio
@@ -188,21 +188,6 @@ async def test_a_folder_that_would_stand_in_for_the_interpreters_own_is_left_out
 async def test_a_name_that_stands_in_for_nothing_is_no_reason(name: str) -> None:
     some = await found({"pyproject.toml": named("pkg"), "pkg/__init__.py": "", name: ""})
     assert (some.paths, some.notes) == (("",), ())
-
-
-def test_what_stands_in_for_the_interpreters_own_is_named_by_path() -> None:
-    tree = tree_of(
-        {
-            "json.py": "",
-            "re.cpython-311-x86_64-linux-gnu.so": "",
-            "src/_pytest/__init__.py": "",
-            "src/email/plain.txt": "",
-            "src/pkg/types.py": "",
-            "src/test.py": "",
-        }
-    )
-    assert standing_in(tree, ["", "src"]) == ("json.py", "re.cpython-311-x86_64-linux-gnu.so", "src/_pytest")
-    assert standing_in(tree, ["src"]) == ("src/_pytest",)
 
 
 SITE = "/srv/x/.venv/lib/python3.11/site-packages"

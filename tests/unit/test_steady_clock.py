@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from remit.clock import SteadyClock, is_wait_over
-from remit.testing.simulation import SimulatedClock, simulate
+from support.simulation import SimulatedClock, simulate
 
 
 async def _set_back_and_forward() -> list[int]:

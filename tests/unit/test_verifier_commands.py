@@ -82,7 +82,7 @@ def test_programs_of_the_working_tree_are_noticed(program: str) -> None:
 
 
 def test_nothing_is_claimed_of_what_is_not_understood() -> None:
-    assert needs_of("case x in a) frobnicate") == Needs(is_understood=False)
+    assert needs_of("case x in a) frobnicate") == Needs()
 
 
 def test_programs_are_found_inside_what_is_nested() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.verifiers.case_verdict import CasesVerdict, compare, count, normalise, steady
+from remit.verifiers.case_verdict import CasesVerdict, compare, count, normalise
 from remit.verifiers.junit import is_junit_path, read_junit
 from remit.verifiers.reports import (
     CASES_MAX,
@@ -323,12 +323,6 @@ def test_a_skip_from_where_it_came_before_is_the_projects_own() -> None:
 
     assert verdict(skipped("helper.py"), skipped("helper.py")).why_no_pass is None
     assert "calc.py" in (verdict(skipped("helper.py"), skipped("calc.py")).why_no_pass or "")
-
-
-def test_names_that_two_untouched_runs_did_not_share_are_not_asked_for() -> None:
-    first, second = report(("a", "passed"), ("odd", "passed")), report(("a", "passed"), ("even", "passed"))
-    assert verdict(steady(first, second), report(("a", "passed"))).why_no_pass is None
-    assert verdict(first, report(("a", "passed"))).why_no_pass is not None
 
 
 NO_PASS: dict[str, tuple[RunReport | None, RunReport | None, str]] = {

@@ -5,8 +5,8 @@ an embedded one: the lock on the data folder, SQLite, the sandbox, the worker, t
 """
 
 from remit.app.assembly import Assembled, assemble
-from remit.app.embedded import Platform, look_into_platform, open_platform
-from remit.app.parts import Parts
+from remit.app.embedded import Extend, Platform, look_into_platform, open_platform
+from remit.app.parts import MoreStreams, Parts
 from remit.config import load_settings
 from remit.models.configured import model_folder, model_shelf
 from remit.models.local.catalogue import LocalModel
@@ -15,9 +15,11 @@ from remit.models.local.shelf import ModelShelf
 
 __all__ = [
     "Assembled",
+    "Extend",
     "InstallProgress",
     "LocalModel",
     "ModelShelf",
+    "MoreStreams",
     "Parts",
     "Platform",
     "assemble",

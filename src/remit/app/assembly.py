@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 
 from starlette.types import ASGIApp
 
+from remit.app.domain import build_domain
 from remit.app.kinds import stream_kinds
 from remit.app.mcp import mcp_servers
 from remit.app.parts import Parts
 from remit.app.web import web_tools
 from remit.deployments.handler import DeploymentHandler
+from remit.domain import Domain
 from remit.egress.operator_credentials import OperatorCredentials
 from remit.gateway.caps import Caps
 from remit.gateway.direct_calls import DirectCalls
@@ -46,22 +47,22 @@ from remit.resources.expired_files import ExpiredFiles
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.orphaned_files import OrphanedFiles
 from remit.sandboxes.system_packages import missing_packages
-from remit.server.accounts import AccountRoutes
 from remit.server.admission import AdmissionSettings
 from remit.server.app import create_app
 from remit.server.attendance import Attendance
 from remit.server.caps import CapRoutes
-from remit.server.gateway_routes import gateway_routes
+from remit.server.gateway_routes import GatewayRoutes
 from remit.server.keys import KeyRoutes
 from remit.server.metrics import MetricsRoutes, OpenMetricsRoutes
 from remit.server.models import ModelList, ModelRoutes
 from remit.server.preview import PreviewRoutes, Previews
 from remit.server.reconcile import ReconcileRoutes
 from remit.server.remit_routes import remit_routes
-from remit.server.services import ServerSettings, Services
+from remit.server.services import ServerSettings, Services, services_of
 from remit.server.stop import StopRoutes
 from remit.streams.kinds import StreamKinds
 from remit.telemetry.edge import ObservedEdge
+from remit.telemetry.metrics import Observing
 from remit.telemetry.model_calls import observe_calls
 from remit.telemetry.readings import PlatformReadings
 from remit.telemetry.rows import ObservedBus
@@ -76,77 +77,51 @@ SHARED_POLL_SECONDS = 0.2
 """How late a worker sees what another process has made due."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Assembled:
-    """A platform put together; run `worker.run()` to make it live."""
-
-    asgi: ASGIApp
-    """The API itself."""
-    edge: ASGIApp
-    """What is served: the API, observed."""
-    worker: Worker
-    held: HeldSandboxes
-    tools: ToolSource
-    services: Services
-    attendance: Attendance
-    collection: Collection
-    """Of what nobody needs: to be run where this process alone owns the stores."""
-
-
 def assemble(parts: Parts, *, public_url: str | None = None) -> Assembled:
     """Wire the parts. Starts nothing. `public_url` is where pages are served for people, if they are."""
-    platform = _Wiring(parts, public_url)
-    return Assembled(
-        asgi=platform.api,
-        edge=platform.edge,
-        worker=platform.worker,
-        held=platform.held,
-        tools=platform.tools,
-        services=platform.services,
-        attendance=platform.attendance,
-        collection=platform.collection(),
-    )
+    return Assembled(parts, public_url)
 
 
-class _Wiring:
-    """Every part of a platform by its name, made once, when the first other part needs it."""
+class Assembled:
+    """A platform put together: every part by its name, made once, when the first other part needs it. Run `worker.run()` to
+    make it live."""
 
     def __init__(self, parts: Parts, public_url: str | None) -> None:
         self._public_url = public_url
         self._settings = parts.settings
         self._parts = parts
         self._clock, self._ids = parts.clock, parts.ids
-        self._metrics, self._tracer = parts.metrics, parts.tracer
+        self._observing = Observing(parts.metrics, parts.tracer, parts.clock)
         self._sessions, self._catalog = parts.sessions, parts.catalog
         self._hints = Hints()
         self._name = parts.ids.new("worker")
         self._web = web_tools(parts.settings)
         self._credentials = OperatorCredentials(parts.settings.credentials)
         self._bus = ObservedBus(parts.bus, parts.metrics)
+        self.asgi = self._api()
+        """The API itself."""
+        self.edge: ASGIApp = ObservedEdge(self.asgi, self._observing)
+        """What is served: the API, observed."""
+        self.worker = self._worker()
+        """Carries streams of every kind on."""
+        self.collection = self._collection()
+        """Of what nobody needs: to be run where this process alone owns the stores."""
 
     # ------------------------------------------------------------------------------------------ what is served
 
-    @cached_property
-    def edge(self) -> ASGIApp:
-        """The API, observed."""
-        return ObservedEdge(self.api, metrics=self._metrics, tracer=self._tracer, clock=self._clock)
-
-    @cached_property
-    def api(self) -> ASGIApp:
-        """All routes."""
+    def _api(self) -> ASGIApp:
         services, public_url = self.services, self._public_url
         metrics = OpenMetricsRoutes if self._settings.metrics_open else MetricsRoutes
         return create_app(
             services,
             metrics(self._render_metrics),
             KeyRoutes(services, public_url=public_url),
-            AccountRoutes(services),
             CapRoutes(services, self._caps),
             StopRoutes(services, self._calls),
             ReconcileRoutes(services),
             PreviewRoutes(services, self.held, public_url=public_url),
             Previews(services, self.held),
-            *gateway_routes(services, self._calls),
+            GatewayRoutes(services, self._calls),
             ModelRoutes(ModelList(self._router, self._clock)),
             *remit_routes(
                 services,
@@ -173,7 +148,13 @@ class _Wiring:
     def services(self) -> Services:
         """What the routes act through."""
         settings = self._settings
-        return Services(
+        gates = AdmissionSettings(requests_max=settings.requests_max, readers_max=settings.readers_max)
+        return services_of(self.domain, ServerSettings(admission=gates))
+
+    @cached_property
+    def domain(self) -> Domain:
+        """The rules, on the adapters."""
+        return build_domain(
             clock=self._clock,
             ids=self._ids,
             sessions=self._sessions,
@@ -184,15 +165,10 @@ class _Wiring:
             prices=self._parts.prices,
             verifiers=self._observed_verifiers,
             kinds=self.kinds,
-            settings=ServerSettings(
-                harnesses={one.name: one.version for one in self._parts.harnesses},
-                default_networking=settings.default_networking,
-                web=web_offer(self._web),
-                find_missing_packages=missing_packages,
-                admission=AdmissionSettings(
-                    requests_max=settings.requests_max, readers_max=settings.readers_max
-                ),
-            ),
+            harnesses={one.name: one.version for one in self._parts.harnesses},
+            default_networking=self._settings.default_networking,
+            web=web_offer(self._web),
+            find_missing_packages=missing_packages,
         )
 
     @cached_property
@@ -201,7 +177,7 @@ class _Wiring:
         return Attendance(self.services, self._settings.data / "attended")
 
     async def _render_metrics(self) -> bytes:
-        return await self._metrics.render(self._readings)
+        return await self._observing.metrics.render(self._readings)
 
     @cached_property
     def _readings(self) -> PlatformReadings:
@@ -218,9 +194,7 @@ class _Wiring:
 
     # -------------------------------------------------------------------------------------------- who works
 
-    @cached_property
-    def worker(self) -> Worker:
-        """Carries streams of every kind on."""
+    def _worker(self) -> Worker:
         return Worker(
             name=self._name,
             store=self._sessions,
@@ -229,6 +203,7 @@ class _Wiring:
             hints=self._hints,
             streams_max=self._settings.streams_max,
             poll_seconds=SHARED_POLL_SECONDS if self._parts.is_shared else POLL_SECONDS,
+            positions=self._parts.positions,
             handlers=[
                 self._session_handler(),
                 self._remit_handler(),
@@ -240,7 +215,7 @@ class _Wiring:
                     caps=self._caps,
                     owns_store=not self._parts.is_shared,
                 ),
-                *(more.handler(self.services) for more in self._parts.more_streams),
+                *(more.handler(self.domain) for more in self._parts.more_streams),
             ],
         )
 
@@ -261,9 +236,9 @@ class _Wiring:
                 blobs=self._blobs,
                 heartbeat_seconds=self._parts.evaluation_heartbeat_seconds,
             ),
-            removal=self.services.removal,
+            removal=self.domain.removal,
             reader_wait_seconds=self._settings.reader_wait_seconds,
-            watch=watch_turns(self._tracer),
+            watch=watch_turns(self._observing.tracer),
             is_resting=lambda: self._hints.is_resting,
         )
 
@@ -272,7 +247,7 @@ class _Wiring:
         """All that agents may have."""
         servers = mcp_servers(self._settings, self._credentials, clock=self._clock, ids=self._ids)
         tools = agent_tools(servers, *self._parts.tools, web=self._web)
-        return ObservedTools(tools, metrics=self._metrics, tracer=self._tracer, clock=self._clock)
+        return ObservedTools(tools, self._observing)
 
     def _remit_handler(self) -> RemitHandler:
         return RemitHandler(
@@ -292,37 +267,39 @@ class _Wiring:
             sessions=SessionOpener(
                 store=self._sessions,
                 blobs=self._blobs,
-                agents=self.services.agents,
-                environments=self.services.environments,
+                agents=self.domain.agents,
+                environments=self.domain.environments,
+                sending=self.domain.sending,
                 clock=self._clock,
                 ids=self._ids,
             ),
+            sending=self.domain.sending,
             clock=self._clock,
             ids=self._ids,
             is_resting=lambda: self._hints.is_resting,
         )
 
     def _deployment_handler(self) -> DeploymentHandler:
-        services = self.services
+        domain = self.domain
         return DeploymentHandler(
             store=self._sessions,
             bus=self._bus,
-            opening=services.opening,
-            agents=services.agents,
-            runs=services.deployments.runs,
+            opening=domain.opening,
+            agents=domain.agents,
+            runs=domain.deployments.runs,
             clock=self._clock,
             ids=self._ids,
             is_resting=lambda: self._hints.is_resting,
         )
 
-    def collection(self) -> Collection:
+    def _collection(self) -> Collection:
         """Removes what nobody needs: whoever refers to blobs before the blobs."""
         catalog, blobs, clock = self._catalog, self._blobs, self._clock
         sandboxes = self._parts.sandboxes
         collectors: list[Collector] = [
             ExpiredFiles(catalog, blobs, clock),
             OldInputs(catalog, blobs, clock),
-            OrphanedFiles(catalog, self.services.files, clock, self._owners.is_there),
+            OrphanedFiles(catalog, self.domain.files, clock, self._owners.is_there),
             self._layers,
             blobs,
         ]
@@ -353,7 +330,7 @@ class _Wiring:
             retries=self._parts.retries,
             limits=LimiterSettings.beginning_with(self._settings.model_calls),
             models=parse_models(self._settings.models),
-            observe=observe_calls(metrics=self._metrics, tracer=self._tracer, clock=self._clock),
+            observe=observe_calls(self._observing),
             caps=self._caps,
         )
 
@@ -380,16 +357,13 @@ class _Wiring:
             RubricVerifier(self._gateway, self._blobs, self._settings.model),
             *self._parts.verifiers,
         )
-        return {
-            one.type: ObservedVerifier(one, metrics=self._metrics, tracer=self._tracer, clock=self._clock)
-            for one in verifiers
-        }
+        return {one.type: ObservedVerifier(one, self._observing) for one in verifiers}
 
     @cached_property
     def held(self) -> HeldSandboxes:
         """The sandboxes of sessions."""
         return HeldSandboxes(
-            memory=self.services.memory_stores,
+            memory=self.domain.memory_stores,
             provider=self._parts.sandboxes,
             blobs=self._blobs,
             catalog=self._catalog,

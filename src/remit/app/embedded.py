@@ -50,8 +50,15 @@ from remit.telemetry.spans import installed_tracer
 
 LET_GO_SECONDS = 3.0
 """How long sandboxes at rest may take to keep their files when the platform closes."""
+Extend = Callable[[Parts], Parts]
+"""Makes the parts of a platform out of those that it would have had: the place of all that comes from outside."""
 LISTED_PROVIDERS = frozenset({"anthropic", "openai"})
 """Who has an operator's key here is soon asked, at listed prices."""
+
+
+def as_they_are(parts: Parts) -> Parts:
+    """Nothing comes from outside."""
+    return parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,19 +76,21 @@ class Platform:
 
 
 @asynccontextmanager
-async def open_platform(settings: Settings, *, kind: OwnerKind = "foreground") -> AsyncGenerator[Platform]:
+async def open_platform(
+    settings: Settings, *, kind: OwnerKind = "foreground", extend: Extend = as_they_are
+) -> AsyncGenerator[Platform]:
     """Own the data folder and run a platform on it, also for others through its socket; as `up` over TCP too, with the
-    pages for people.
+    pages for people. What `extend` returns is what the platform is made of (docs/extending.md).
 
     Raises DataFolderBusy (another process owns the folder; use its socket), SandboxUnavailable, InvalidRequest.
     """
     async with AsyncExitStack() as stack:
         with _trouble_of(settings.data):
-            platform = await _opened(settings, kind, stack)
+            platform = await _opened(settings, kind, extend, stack)
         yield platform
 
 
-async def _opened(settings: Settings, kind: OwnerKind, stack: AsyncExitStack) -> Platform:
+async def _opened(settings: Settings, kind: OwnerKind, extend: Extend, stack: AsyncExitStack) -> Platform:
     lock = DataFolderLock(settings.data)
     lock.acquire()
     stack.callback(lock.release)
@@ -91,7 +100,7 @@ async def _opened(settings: Settings, kind: OwnerKind, stack: AsyncExitStack) ->
     # Before anything runs: a port that is taken must not cost a start.
     tcp = stack.enter_context(listen_on_port(settings.host, settings.port)) if kind == "up" else None
     url = None if tcp is None else url_of(settings.host, tcp)
-    parts = await _embedded_parts(settings, stack)
+    parts = await _embedded_parts(settings, extend, stack)
     if not parts.is_shared:
         # Having the lock proves the former owner dead: its leases need not run out.
         await parts.sessions.raise_epochs()
@@ -142,7 +151,7 @@ async def look_into_platform(settings: Settings) -> AsyncGenerator[Platform]:
             lock = DataFolderLock(settings.data)
             lock.acquire()
             stack.callback(lock.release)
-            parts = await _embedded_parts(settings, stack)
+            parts = await _embedded_parts(settings, as_they_are, stack)
             key = await operator_key(settings, parts.catalog, parts.clock, parts.ids)
         assembled = assemble(parts)
         stack.push_async_callback(assembled.held.close)
@@ -173,16 +182,13 @@ def _leave_no_trace(data: Path, lock: DataFolderLock) -> None:
         (data / SOCKET_FILE).unlink(missing_ok=True)
 
 
-async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
+async def _embedded_parts(settings: Settings, extend: Extend, stack: AsyncExitStack) -> Parts:
     clock = SteadyClock(SystemClock())
     ids = Ids(clock)
     blobs = DirectoryBlobStore(settings.blobs or settings.data / "blobs", clock)
     await blobs.remove_leftovers()
     metrics = Metrics()
     stores = await open_stores(settings, clock, ids, metrics, stack)
-    models = model_providers(settings, clock)
-    for provider in models.values():
-        stack.push_async_callback(provider.close)
     egress = ProxiedEgress(
         EgressSettings(
             ports=settings.egress_ports,
@@ -196,7 +202,7 @@ async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
     stack.push_async_callback(egress.close)
     sandboxes = _sandbox_provider(settings, blobs, ids, egress, on_spawner_death=metrics.spawner_died)
     stack.push_async_callback(sandboxes.close)
-    return Parts(
+    parts = Parts(
         settings=settings,
         clock=clock,
         ids=ids,
@@ -205,14 +211,19 @@ async def _embedded_parts(settings: Settings, stack: AsyncExitStack) -> Parts:
         queued_writes=stores.queued_writes,
         is_shared=stores.is_shared,
         keep_up=stores.keep_up,
+        positions=stores.positions,
         blobs=blobs,
         bus=stores.bus,
         sandboxes=sandboxes,
-        models=models,
+        models=model_providers(settings, clock),
         prices=PriceTable(parse_overrides(settings.prices), clock=clock),
         metrics=metrics,
         tracer=installed_tracer(),
     )
+    parts = extend(parts)
+    for provider in parts.models.values():
+        stack.push_async_callback(provider.close)
+    return parts
 
 
 def _sandbox_provider(

@@ -33,16 +33,20 @@ def mcp_servers(settings: Settings, credentials: CredentialSource, *, clock: Clo
             session.workspace_id, session.environment_id, session.session_id
         )
         headers: dict[str, str] = {}
+        names: list[str] = []
         secrets: list[bytes] = []
         for one in found:
             header = _header(one)
-            if header is not None and place in map(parse_place, one.places):
-                headers.setdefault(*header)
+            if header is not None and header[0] not in headers and place in map(parse_place, one.places):
+                headers |= [header]
+                names.append(one.name)
                 secrets.append(one.secret.reveal().encode())
         if not headers:
             return Authorization()
         scrubber = Scrubber(secrets)
-        return Authorization(headers=headers, clean=lambda content: scrubber.clean(content)[0])
+        return Authorization(
+            headers=headers, clean=lambda content: scrubber.clean(content)[0], credentials=tuple(names)
+        )
 
     return McpServers(gate=Gate(make_judge(settings)), authorize=authorize, clock=clock, ids=ids)
 

@@ -10,6 +10,7 @@ from opentelemetry.trace import Tracer
 
 from remit.clock import Clock
 from remit.config import Settings
+from remit.domain import Domain
 from remit.gateway.course import RetrySettings
 from remit.harness.loop import BuiltInLoop
 from remit.ids import Ids
@@ -27,6 +28,7 @@ from remit.interfaces import (
     Verifier,
 )
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
+from remit.orchestrator.worker import Positions
 from remit.server.services import Services
 from remit.streams.kinds import StreamKind
 from remit.telemetry.metrics import Metrics
@@ -38,7 +40,7 @@ class MoreStreams:
     """A kind of stream from outside: what it is, and who carries it on."""
 
     kind: StreamKind[Any]  # Any: of every state
-    handler: Callable[[Services], StreamHandler]
+    handler: Callable[[Domain], StreamHandler]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,8 @@ class Parts:
     tools: Sequence[ToolSource] = ()
     """Beside those that every platform has."""
     verifiers: Sequence[Verifier] = ()
-    """Beside those that every platform has; instead of one of them where the type is the same."""
+    """Beside those that every platform has, asked for as `{"type": "custom", "name": its type}`; they cost nothing. One of a
+    type that every platform has stands in its place."""
     retries: RetrySettings = field(default_factory=RetrySettings)
     evaluation_heartbeat_seconds: float = HEARTBEAT_SECONDS
     metrics: Metrics = field(default_factory=Metrics)
@@ -74,3 +77,5 @@ class Parts:
     """Other processes may be at work on the stores."""
     keep_up: Callable[[], Awaitable[None]] | None = None
     """What the stores need to have run beside them."""
+    positions: Positions | None = None
+    """How far streams have come, where other processes append to them."""

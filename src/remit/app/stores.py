@@ -12,6 +12,7 @@ from remit.clock import Clock
 from remit.config import Settings
 from remit.ids import Ids
 from remit.interfaces import Catalog, LiveBus, SessionStore
+from remit.orchestrator.worker import Positions
 from remit.stores.sqlite.folder import open_sqlite
 from remit.telemetry.metrics import Metrics
 
@@ -28,6 +29,8 @@ class Stores:
     """Other processes may be at work on them."""
     keep_up: Callable[[], Awaitable[None]] | None = None
     """To be run for as long as they are used."""
+    positions: Positions | None = None
+    """How far streams have come, where other processes append to them."""
 
 
 async def open_stores(
@@ -72,4 +75,5 @@ async def _open_postgres(
         queued_writes=lambda: sessions.queued_writes,
         is_shared=True,
         keep_up=bus.run,
+        positions=sessions.positions,
     )

@@ -54,6 +54,8 @@ class ResourceKind(Generic[Config]):
     """What is taken once among those of a parent that are not archived."""
     labels: Callable[[Config], Mapping[str, str]] = lambda _: {}
     """What lists select by."""
+    parent_kind: str | None = None
+    """The kind of resource that it stands under, and without which there is none of it."""
 
     def read(self, row: Resource) -> Stored[Config]:
         """Return a row of this kind, decoded."""
@@ -128,9 +130,9 @@ class Resources(Generic[Config]):
         along: Sequence[Resource] = (),
     ) -> Stored[Config]:
         """Store version 1, and what goes `along` with it. Raises Conflict when an id is taken, KeyTaken when a unique key
-        is."""
+        is, NotFound when its parent is gone."""
         stored = self.made(principal, config, id=id, parent_id=parent_id)
-        await self._catalog.create(principal, stored.row, along=along)
+        await self._catalog.create(principal, stored.row, along=along, parent_kind=self.kind.parent_kind)
         return stored
 
     def made(
@@ -289,6 +291,7 @@ class Resources(Generic[Config]):
                 expected_version=current.version,
                 is_new_version=changed.version != current.version,
                 along=along,
+                parent_kind=self.kind.parent_kind,
             )
         except KeyTaken:
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +48,7 @@ ENVIRONMENT_ID_PREFIX = "env_"
 class DoOptions:
     """The command line of `remit do`, understood."""
 
-    outcome: str
-    budget: Budget
+    outcome: str = ""
     folder: Path | None = None
     commands: tuple[str, ...] = ()
     rubric: Path | None = None
@@ -66,7 +65,7 @@ class DoOptions:
     max_iterations: int | None = None
 
 
-async def do(invocation: Invocation, options: DoOptions, manner: Manner) -> int:
+async def do(invocation: Invocation, options: DoOptions, budget: Budget, manner: Manner) -> int:
     """Carry an outcome out. Gives the exit code."""
     check_out(manner.out, options.folder)
     rubric = _read_rubric(options.rubric)
@@ -94,7 +93,7 @@ async def do(invocation: Invocation, options: DoOptions, manner: Manner) -> int:
         input_id = await _upload(client, plan)
         remit = await client.remits.create(
             outcome=options.outcome,
-            budget=BudgetParams(usd=options.budget.dollars, tokens=options.budget.tokens),
+            budget=BudgetParams(usd=budget.dollars, tokens=budget.tokens),
             verifiers=_verifiers(options),
             rubric=rubric,
             input_id=input_id,
@@ -244,29 +243,29 @@ async def _upload(client: AsyncClient, plan: InputPlan | None) -> str | None:
 
 
 async def _agent_id(client: AsyncClient, agent: str | None) -> str | None:
-    """An agent by id or by name. Raises BadUsage when the name means none or several."""
-    if agent is None or agent.startswith(AGENT_ID_PREFIX):
-        return agent
-    found = [entry async for entry in client.agents.list() if entry.get("name") == agent]
-    return _only_id(found, f"agent named {agent!r}", "Leave --agent away for the built-in one.")
+    mend = "Leave --agent away for the built-in one."
+    return await _id_of(agent, "agent", AGENT_ID_PREFIX, client.agents.list(), mend)
 
 
 async def _environment_id(client: AsyncClient, environment: str | None) -> str | None:
-    """An environment by id or by name. Raises BadUsage when the name means none or several."""
-    if environment is None or environment.startswith(ENVIRONMENT_ID_PREFIX):
-        return environment
-    found = [entry async for entry in client.environments.list() if entry.get("name") == environment]
-    what = f"environment named {environment!r}"
-    return _only_id(found, what, "Make it over the API (POST /v1/environments), or leave --environment away.")
+    mend = "Make it over the API (POST /v1/environments), or leave --environment away."
+    return await _id_of(environment, "environment", ENVIRONMENT_ID_PREFIX, client.environments.list(), mend)
 
 
-def _only_id(found: Sequence[JsonObject], what: str, mend: str) -> str:
-    if len(found) == 1:
-        return found[0]["id"]
-    if found:
-        ids = ", ".join(str(entry["id"]) for entry in found)
-        raise BadUsage(f"There is more than one {what}.", mend=f"Give one of their ids: {ids}.")
-    raise BadUsage(f"There is no {what}.", mend=mend)
+async def _id_of(
+    name: str | None, what: str, prefix: str, listed: AsyncIterable[JsonObject], mend: str
+) -> str | None:
+    """One of these by id or by name. Raises BadUsage when the name means none or several."""
+    if name is None or name.startswith(prefix):
+        return name
+    ids = [str(entry["id"]) async for entry in listed if entry.get("name") == name]
+    if len(ids) == 1:
+        return ids[0]
+    if ids:
+        raise BadUsage(
+            f"There is more than one {what} named {name!r}.", mend=f"Give one of their ids: {', '.join(ids)}."
+        )
+    raise BadUsage(f"There is no {what} named {name!r}.", mend=mend)
 
 
 async def _known(client: AsyncClient, remit_id: str) -> Counter[str]:

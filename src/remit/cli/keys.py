@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 from rich.table import Table
 from rich.text import Text
 
 from remit.cli import render
 from remit.cli.connect import Invocation
 from remit.cli.do import retrieve
-from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage, CommandFailed
+from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, CommandFailed
 from remit.cli.links import PAGES_NOT_SERVED
 from remit.client import wording
 from remit.client.errors import ApiError
 from remit.client.stream import JsonObject
 from remit.clock import SystemClock, parse_rfc3339
 from remit.schema.keys import LINK_SECONDS_DEFAULT
-
-_DURATION = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[mhdw])")
-_UNIT_SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
-
-
-def parse_duration(text: str | None) -> int | None:
-    """`30m`, `12h`, `7d`, `4w` as seconds. Raises BadUsage."""
-    if text is None:
-        return None
-    found = _DURATION.fullmatch(text.strip())
-    if found is None:
-        raise BadUsage(f"{text!r} is no duration.", mend="Write it as 30m, 12h, 7d or 4w.")
-    return int(found["number"]) * _UNIT_SECONDS[found["unit"]]
 
 
 async def create(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio.to_thread
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from remit.cli import render
-from remit.cli.connect import Connection, Invocation, settings_of
+from remit.cli.connect import Invocation, settings_of
 from remit.cli.do import retrieve, unowned_text
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage
 from remit.cli.land import land, plan_landing, signals_wait
@@ -22,7 +23,9 @@ from remit.cli.receipt_html import receipt_html
 from remit.cli.view import verdicts_of
 from remit.client import wording
 from remit.client.anew import INPUT_PATH
+from remit.client.client import AsyncClient
 from remit.client.consent import reason_lines, reasons_beside_cost
+from remit.client.errors import NotFoundError
 from remit.client.folders.changes import (
     CHANGED_FILES,
     changes_of,
@@ -33,6 +36,7 @@ from remit.client.folders.changes import (
 )
 from remit.client.folders.deliver import short_id
 from remit.client.stream import JsonObject
+from remit.schema.stream_operations import CheckReport
 
 LISTED_MAX = 50
 
@@ -107,7 +111,7 @@ async def receipt(invocation: Invocation, remit_id: str, *, html: Path | None) -
         remit = await retrieve(connection.client, remit_id)
         found = await connection.client.remits.receipt(remit["id"])
     if html is not None:
-        await anyio.Path(html).write_text(receipt_html(remit, found), encoding="utf-8")
+        await anyio.Path(html).write_bytes(receipt_html(remit, found))
         invocation.console.print(Text(f"Written to {html}"))
     elif invocation.is_json:
         invocation.print_json(found)
@@ -137,21 +141,21 @@ async def verify(invocation: Invocation, remit_id: str) -> int:
     return EXIT_VERIFIED if answer.get("verified") is True else EXIT_NOT_VERIFIED
 
 
-async def check(invocation: Invocation, remit_id: str | None) -> int:
-    """`remit check`: what must always hold, of one remit or (with None) of all."""
-    is_ok = True
+async def check(invocation: Invocation, id: str | None) -> int:
+    """`remit check`: what must always hold, of one stream or (with None) of all remits."""
+    is_ok, count = True, 0
     async with invocation.look() as connection:
-        ids = await _ids_to_check(connection, remit_id)
-        for id in ids:
-            answer = await connection.client.remits.check(id)
-            is_ok = is_ok and answer["ok"] is True
+        async for answer in _checks(connection.client, id):
+            is_ok, count = is_ok and answer["ok"] is True, count + 1
             if invocation.is_json:
                 invocation.print_json(answer)
             else:
                 _print_check(invocation.console, answer)
     if not invocation.is_json:
         invocation.console.print(
-            Text(f"{wording.counted(len(ids), 'remit')} checked: {'all is well' if is_ok else 'NOT well'}")
+            Text(
+                f"{wording.counted(count, 'remit' if id is None else 'stream')} checked: {'all is well' if is_ok else 'NOT well'}"
+            )
         )
     return EXIT_VERIFIED if is_ok else EXIT_NOT_VERIFIED
 
@@ -223,10 +227,17 @@ def _landing_folder(remit: JsonObject, to: Path | None) -> Path:
     return folder.resolve()
 
 
-async def _ids_to_check(connection: Connection, remit_id: str | None) -> list[str]:
-    if remit_id is not None:
-        return [(await retrieve(connection.client, remit_id))["id"]]
-    return [remit["id"] async for remit in connection.client.remits.list()]
+async def _checks(client: AsyncClient, id: str | None) -> AsyncIterator[CheckReport]:
+    """Of a stream of any kind by its id, of a remit also by the end of it."""
+    if id is None:
+        async for remit in client.remits.list():
+            yield await client.streams.check(remit["id"])
+        return
+    try:
+        report = await client.streams.check(id)
+    except NotFoundError:
+        report = await client.streams.check((await retrieve(client, id))["id"])
+    yield report
 
 
 def _print_check(console: Console, answer: JsonObject) -> None:

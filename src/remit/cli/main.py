@@ -17,12 +17,11 @@ from typer.main import get_command
 
 from remit.cli import model, money, serving
 from remit.cli.failure import EXIT_USAGE, BadUsage, explain, lost_output, say
-from remit.cli.general_options import Data, Json, UnsafeLocal
-from remit.cli.invocation import invocation_of, run_command
+from remit.cli.general_options import Running, command, group
 from remit.cli.visible import visible_output
 
 if TYPE_CHECKING:
-    from remit.cli.connect import Opener
+    from remit.cli.connect import Invocation, Opener
 
 _EXIT_CODES = """Exit codes: 0 verified (for other commands: done), 1 not verified or failed, 2 bad usage,
 75 paused (no model answers; it can go on), 130 interrupted."""
@@ -31,13 +30,10 @@ RemitId = Annotated[str, typer.Argument(metavar="ID", help="A remit's id, or the
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the result goes (a new folder).")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Consent to the forecast's cost without being asked.")]
 
-app = typer.Typer(
-    name="remit",
-    help=f"Say what done means and what you will pay; get it back verified, with a receipt.\n\n{_EXIT_CODES}",
+app = group(
+    "remit",
+    f"Say what done means and what you will pay; get it back verified, with a receipt.\n\n{_EXIT_CODES}",
     add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
 )
 
 
@@ -59,9 +55,9 @@ def program(
     """Say what done means and what you will pay; get it back verified, with a receipt."""
 
 
-@app.command(name="do")
+@command(app, "do")
 def do_command(
-    context: typer.Context,
+    invocation: Invocation,
     outcome: Annotated[
         str | None, typer.Argument(metavar="OUTCOME", help="What must be true at the end.")
     ] = None,
@@ -142,17 +138,13 @@ def do_command(
             help="Go on although a verifier is vacuous, cannot_run, work_unclear, unseen or drafted. Repeatable.",
         ),
     ] = None,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+) -> Running:
     """Carry out an outcome within a budget, and verify it."""
-    from remit.cli import do as command
+    from remit.cli import do
     from remit.cli.consent import is_at_a_terminal
     from remit.cli.options import consent_above_usd, parse_budget, parse_despite, parse_wait
 
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    manner = command.Manner(
+    manner = do.Manner(
         above_usd=consent_above_usd(os.environ),
         out=out,
         is_yes=yes,
@@ -160,40 +152,8 @@ def do_command(
         wait_seconds=parse_wait(wait, is_at_a_terminal=is_at_a_terminal()),
         is_detached=detach,
     )
-    if resume is not None:
-        given = [
-            outcome,
-            input,
-            verify,
-            rubric,
-            protect,
-            unprotect,
-            work,
-            isolate or None,
-            toolchain,
-            include,
-            setup,
-            environment,
-            model,
-            agent,
-            max_iterations,
-        ]
-        if any(value is not None for value in given):
-            raise BadUsage(
-                "--resume goes on with a remit as it was made.",
-                mend="Give only --budget, --out, --wait, --yes, --detach, --despite or --json with it, or leave --resume away "
-                "to make a new one.",
-            )
-        raised = parse_budget(budget) if budget else None
-        return run_command(lambda: command.resume(invocation, resume, manner, budget=raised))
-    if outcome is None or not outcome.strip():
-        raise BadUsage(
-            "There is no outcome.",
-            mend='Say what must be true: remit do "the tests pass" --input . --verify "pytest -q" --budget 1',
-        )
-    options = command.DoOptions(
-        outcome=outcome,
-        budget=parse_budget(budget or []),
+    options = do.DoOptions(
+        outcome=outcome or "",
         folder=input,
         commands=tuple(verify or ()),
         rubric=rubric,
@@ -209,167 +169,136 @@ def do_command(
         agent=agent,
         max_iterations=max_iterations,
     )
-    return run_command(lambda: command.do(invocation, options, manner))
+    if resume is not None:
+        if options != do.DoOptions():
+            raise BadUsage(
+                "--resume goes on with a remit as it was made.",
+                mend="Give only --budget, --out, --wait, --yes, --detach, --despite or --json with it, or leave --resume away "
+                "to make a new one.",
+            )
+        raised = parse_budget(budget) if budget else None
+        return do.resume(invocation, resume, manner, budget=raised)
+    if not options.outcome.strip():
+        raise BadUsage(
+            "There is no outcome.",
+            mend='Say what must be true: remit do "the tests pass" --input . --verify "pytest -q" --budget 1',
+        )
+    return do.do(invocation, options, parse_budget(budget or []), manner)
 
 
-@app.command(name="ls")
+@command(app, "ls")
 def ls_command(
-    context: typer.Context,
+    invocation: Invocation,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 50,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+) -> Running:
     """List remits, newest first."""
     from remit.cli import look
 
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: look.list_remits(invocation, limit=limit))
+    return look.list_remits(invocation, limit=limit)
 
 
-@app.command(name="show")
-def show_command(
-    context: typer.Context,
-    id: RemitId,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+@command(app, "show")
+def show_command(invocation: Invocation, id: RemitId) -> Running:
     """Show one remit as it is now."""
     from remit.cli import look
 
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: look.show(invocation, id))
+    return look.show(invocation, id)
 
 
-@app.command(name="why")
+@command(app, "why")
 def why_command(
-    context: typer.Context,
+    invocation: Invocation,
     id: Annotated[str, typer.Argument(metavar="ID", help="A remit's or a session's id, or the end of it.")],
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+) -> Running:
     """Say why a remit or session is where it is, and who can move it."""
     from remit.cli import why
 
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: why.why(invocation, id))
+    return why.why(invocation, id)
 
 
-@app.command(name="watch")
-def watch_command(
-    context: typer.Context,
-    id: RemitId,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+@command(app, "watch")
+def watch_command(invocation: Invocation, id: RemitId) -> Running:
     """Watch a remit at work; leaving does not interrupt it."""
-    from remit.cli import do as command
+    from remit.cli import do
 
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: command.watch(invocation, id))
+    return do.watch(invocation, id)
 
 
-@app.command(name="raise")
+@command(app, "raise")
 def raise_command(
-    context: typer.Context,
+    invocation: Invocation,
     id: RemitId,
     amount: Annotated[
         list[str], typer.Argument(metavar="AMOUNT", help="The whole new budget: 4 (dollars) or 90000tokens.")
     ],
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+) -> Running:
     """Raise the budget of a remit that reached it; it goes on with what it has."""
-    from remit.cli import do as command
+    from remit.cli import do
     from remit.cli.options import parse_budget
 
-    invocation = invocation_of(context, data, unsafe_local, json=json)
     budget = parse_budget(amount)
-    return run_command(lambda: command.raise_budget(invocation, id, budget))
+    return do.raise_budget(invocation, id, budget)
 
 
-@app.command(name="receipt")
+@command(app, "receipt")
 def receipt_command(
-    context: typer.Context,
+    invocation: Invocation,
     id: RemitId,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one self-contained HTML file.")
     ] = None,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+) -> Running:
     """Show what was spent on what, with the evidence."""
     from remit.cli import look
 
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: look.receipt(invocation, id, html=html))
+    return look.receipt(invocation, id, html=html)
 
 
-@app.command(name="apply")
+@command(app, "apply", takes_json=False)
 def apply_command(
-    context: typer.Context,
+    invocation: Invocation,
     id: RemitId,
     to: Annotated[Path | None, typer.Option(metavar="DIR", help="Another folder than the input's.")] = None,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+) -> Running:
     """Land a result in the folder it came from, wholly or not at all."""
     from remit.cli import look
 
-    invocation = invocation_of(context, data, unsafe_local)
-    return run_command(lambda: look.apply(invocation, id, to=to))
+    return look.apply(invocation, id, to=to)
 
 
-@app.command(name="verify")
-def verify_command(
-    context: typer.Context,
-    id: RemitId,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+@command(app, "verify")
+def verify_command(invocation: Invocation, id: RemitId) -> Running:
     """Run the verifiers again on a result."""
     from remit.cli import look
 
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: look.verify(invocation, id))
+    return look.verify(invocation, id)
 
 
-@app.command(name="check")
+@command(app, "check")
 def check_command(
-    context: typer.Context,
-    id: Annotated[str | None, typer.Argument(metavar="ID", help="A remit's id, or the end of it.")] = None,
+    invocation: Invocation,
+    id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="A stream's id, or the end of a remit's.")
+    ] = None,
     all: Annotated[bool, typer.Option("--all", help="Check every remit.")] = False,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+) -> Running:
     """Check what must always hold of logs and accounts."""
     from remit.cli import look
 
     if all == (id is not None):
-        raise BadUsage("check takes one remit's id, or --all.", mend="`remit ls` shows the ids.")
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: look.check(invocation, id))
+        raise BadUsage("check takes one id, or --all.", mend="`remit ls` shows the ids.")
+    return look.check(invocation, id)
 
 
-@app.command(name="doctor")
-def doctor_command(
-    context: typer.Context, json: Json = False, data: Data = None, unsafe_local: UnsafeLocal = False
-) -> int:
+@command(app, "doctor")
+def doctor_command(invocation: Invocation) -> Running:
     """Show what works on this machine, and the mend of what does not."""
     from remit.cli import look
 
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: look.doctor(invocation))
+    return look.doctor(invocation)
 
 
-model.add_commands(app)
+app.add_typer(model.model_app)
 serving.add_commands(app)
 money.add_commands(app)
 

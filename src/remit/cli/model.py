@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from remit.cli.failure import EXIT_VERIFIED, BadUsage, CommandFailed
-from remit.cli.general_options import Data, Json
+from remit.cli.general_options import Data, Json, group
 from remit.cli.invocation import make_console, run_command
 from remit.cli.visible import json_line
 
@@ -22,13 +22,7 @@ if TYPE_CHECKING:
 
     Report = Callable[[InstallProgress], None]
 
-model_app = typer.Typer(
-    name="model",
-    help="Small free models on this machine: fetch, list, remove.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+model_app = group("model", "Small free models on this machine: fetch, list, remove.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Such as local/qwen2.5-coder-1.5b.")]
 LINE_EVERY_BYTES = 100_000_000
@@ -69,11 +63,6 @@ def remove_command(name: Name, data: Data = None) -> int:
     freed = shelf.folder.remove(_known(shelf, name))
     make_console().print(f"{freed / 1e6:,.0f} MB are free again." if freed else "It was not here.")
     return EXIT_VERIFIED
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Make them part of the program."""
-    app.add_typer(model_app)
 
 
 async def install(

@@ -19,8 +19,7 @@ CONSENT_ABOVE_USD_DEFAULT = Decimal("1.00")
 WAIT_SECONDS_DEFAULT = 900.0
 """How long an outage is waited for where nobody is at a terminal."""
 
-_WAIT = re.compile(r"(?P<amount>[0-9]{1,6})(?P<unit>[smh])")
-_WAIT_UNITS = {"s": 1, "m": 60, "h": 3600}
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _NUMBER = r"[0-9][0-9_]*(?:\.[0-9]+)?|\.[0-9]+"
 _USD = re.compile(rf"\$?\s*(?P<amount>{_NUMBER})\s*(?:usd|\$|dollars?)?", re.IGNORECASE)
 _TOKENS = re.compile(rf"(?P<amount>{_NUMBER})\s*(?P<scale>[km]?)\s*(?:tokens?|tok)", re.IGNORECASE)
@@ -97,12 +96,27 @@ def parse_wait(text: str | None, *, is_at_a_terminal: bool) -> float | None:
     """Seconds of `--wait`: `90s`, `15m`, `2h`. Without it: a quarter of an hour, or at a terminal as long as it takes."""
     if text is None:
         return None if is_at_a_terminal else WAIT_SECONDS_DEFAULT
-    match = _WAIT.fullmatch(text.strip())
-    if match is None:
+    seconds = _seconds(text, "smh")
+    if seconds is None:
         raise BadUsage(
             f"--wait {text}: that is no time.", mend="Write it as 90s, 15m or 2h; 0s does not wait."
         )
-    return float(match["amount"]) * _WAIT_UNITS[match["unit"]]
+    return float(seconds)
+
+
+def parse_duration(text: str | None) -> int | None:
+    """`30m`, `12h`, `7d`, `4w` as seconds. Raises BadUsage."""
+    if text is None:
+        return None
+    seconds = _seconds(text, "mhdw")
+    if seconds is None:
+        raise BadUsage(f"{text!r} is no duration.", mend="Write it as 30m, 12h, 7d or 4w.")
+    return seconds
+
+
+def _seconds(text: str, units: str) -> int | None:
+    found = re.fullmatch(rf"(?P<number>[0-9]{{1,6}})(?P<unit>[{units}])", text.strip())
+    return None if found is None else int(found["number"]) * _UNIT_SECONDS[found["unit"]]
 
 
 def consent_above_usd(environment: Mapping[str, str]) -> Decimal:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from remit.cli import render
 from remit.cli.receipt import amount_text, isolation_text, paused_rows, rests_on_rows, tools_by_name
 from remit.client import wording
+from remit.client.html import Markup, document, join, style, tag
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
@@ -31,58 +31,50 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.25rem;margin:0
 """
 
 
-class Html(str):
-    """Markup that is safe as it is; every other text is escaped when it is placed."""
-
-    __slots__ = ()
-
-
-def receipt_html(remit: wording.Json, receipt: wording.Json) -> str:
+def receipt_html(remit: wording.Json, receipt: wording.Json) -> bytes:
     """The page."""
-    title = f"Receipt of {receipt.get('remit_id')}"
-    body = _join(
+    head = join(
         [
-            _tag("h1", "Receipt"),
-            _tag("div", str(receipt.get("remit_id")), "dim"),
-            _tag("p", str(remit.get("outcome") or ""), "outcome"),
-            _facts(receipt),
-            _details(remit, receipt),
-            _section("Evidence", _evidence(remit)),
-            _section("Model calls", _calls(receipt)),
-            _section("Tools", _tools(receipt)),
-            _section("Accounts", _accounts(receipt)),
+            tag("meta", charset="utf-8"),
+            tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+            tag("meta", name="viewport", content="width=device-width,initial-scale=1"),
+            tag("title", f"Receipt of {receipt.get('remit_id')}"),
+            style(_STYLE),
         ]
     )
-    return (
-        "<!doctype html>\n"
-        f'<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
+    body = tag(
+        "body",
+        tag("h1", "Receipt"),
+        tag("div", str(receipt.get("remit_id")), class_="dim"),
+        tag("p", str(remit.get("outcome") or ""), class_="outcome"),
+        _facts(receipt),
+        _details(remit, receipt),
+        _section("Evidence", _evidence(remit)),
+        _section("Model calls", _calls(receipt)),
+        _section("Tools", _tools(receipt)),
+        _section("Accounts", _accounts(receipt)),
     )
+    return document(head, body)
 
 
-def _facts(receipt: wording.Json) -> Html:
+def _facts(receipt: wording.Json) -> Markup:
     spent, budget = wording.as_object(receipt.get("spent")), wording.as_object(receipt.get("budget"))
-    return _tag(
+    return tag(
         "div",
-        _join(
-            [
-                _fact("completed", *_yes_no(receipt.get("completed"))),
-                _fact("verified", *_yes_no(receipt.get("verified"))),
-                _fact("spent", wording.exact_usd(spent.get("usd"))),
-                _fact("tokens", wording.count(spent.get("tokens"))),
-                _fact("budget", wording.money(budget)),
-            ]
-        ),
-        "facts",
+        _fact("completed", *_yes_no(receipt.get("completed"))),
+        _fact("verified", *_yes_no(receipt.get("verified"))),
+        _fact("spent", wording.exact_usd(spent.get("usd"))),
+        _fact("tokens", wording.count(spent.get("tokens"))),
+        _fact("budget", wording.money(budget)),
+        class_="facts",
     )
 
 
-def _fact(name: str, value: str, style: str = "") -> Html:
-    return _tag("div", _join([_tag("span", name, "dim"), _tag("b", value, style)]), "fact")
+def _fact(name: str, value: str, style: str | None = None) -> Markup:
+    return tag("div", tag("span", name, class_="dim"), tag("b", value, class_=style), class_="fact")
 
 
-def _details(remit: wording.Json, receipt: wording.Json) -> Html:
+def _details(remit: wording.Json, receipt: wording.Json) -> Markup:
     agent = wording.as_object(receipt.get("agent"))
     harness = wording.as_object(agent.get("harness"))
     pairs = [
@@ -99,35 +91,41 @@ def _details(remit: wording.Json, receipt: wording.Json) -> Html:
         pairs.append(("explanation", str(remit["explanation"])))
     for model, price in wording.as_object(receipt.get("prices")).items():
         pairs.append((f"price of {model}", f"from {wording.as_object(price).get('source')}"))
-    return _tag("dl", _join([_join([_tag("dt", name), _tag("dd", value)]) for name, value in pairs]))
+    return tag("dl", *(join([tag("dt", name), tag("dd", value)]) for name, value in pairs))
 
 
-def _evidence(remit: wording.Json) -> Html:
+def _evidence(remit: wording.Json) -> Markup:
     vacuous = {wording.printable(str(entry)) for entry in wording.as_list(remit.get("vacuous"))}
-    parts: list[Html] = []
+    parts: list[Markup] = []
     for iteration in map(wording.as_object, wording.as_list(remit.get("iterations"))):
         for verdict in render.verdicts_of(iteration.get("verdicts")):
             word, style = ("passed", "yes") if verdict.passed else ("failed", "no")
-            head = [_tag("b", word, style), Html(" "), _tag("code", verdict.verifier), Html(" ")]
-            head.append(
-                _tag(
-                    "span", f"iteration {int(iteration.get('iteration') or 0) + 1}  {verdict.summary}", "dim"
+            number = f"iteration {int(iteration.get('iteration') or 0) + 1}"
+            is_vacuous = verdict.verifier in vacuous
+            parts.append(
+                tag(
+                    "p",
+                    tag("b", word, class_=style),
+                    " ",
+                    tag("code", verdict.verifier),
+                    " ",
+                    tag("span", f"{number}  {verdict.summary}", class_="dim"),
+                    tag("span", " vacuous: it passed before any work", class_="warn") if is_vacuous else None,
                 )
             )
-            if verdict.verifier in vacuous:
-                head.append(_tag("span", " vacuous: it passed before any work", "warn"))
-            parts.append(_tag("p", _join(head)))
-            parts.extend(_tag("div", sentence, "dim") for sentence in verdict.rests_on)
+            parts.extend(tag("div", sentence, class_="dim") for sentence in verdict.rests_on)
             if verdict.output.strip():
-                parts.append(_tag("pre", render.tail(verdict.output)))
+                parts.append(tag("pre", render.tail(verdict.output)))
     tampered, added = wording.as_list(remit.get("tampered")), wording.as_list(remit.get("added"))
-    parts.extend(_tag("p", f"tampered: {path} was protected and was changed", "no") for path in tampered)
-    parts.extend(_tag("p", f"added: {path} was left out of the verification", "warn") for path in added)
-    return _join(parts)
+    parts.extend(
+        tag("p", f"tampered: {path} was protected and was changed", class_="no") for path in tampered
+    )
+    parts.extend(tag("p", f"added: {path} was left out of the verification", class_="warn") for path in added)
+    return join(parts)
 
 
-def _calls(receipt: wording.Json) -> Html:
-    rows: list[list[Html]] = []
+def _calls(receipt: wording.Json) -> Markup | None:
+    rows: list[list[Markup]] = []
     for position, call in enumerate(map(wording.as_object, wording.as_list(receipt.get("calls"))), start=1):
         took = wording.duration_between(call.get("started_at"), call.get("ended_at"))
         state = str(call.get("state"))
@@ -139,14 +137,14 @@ def _calls(receipt: wording.Json) -> Html:
                 _cell(str(call.get("purpose") or "")),
                 _number(amount_text(call.get("held"))),
                 _number(amount_text(call.get("settled"))),
-                _tag("td", f"{state}{reason}", "" if state == "settled" else "warn"),
+                tag("td", f"{state}{reason}", class_=None if state == "settled" else "warn"),
                 _number("" if took is None else wording.seconds(took)),
             ]
         )
     return _table(("#n", "model", "for", "held#n", "settled#n", "state", "time#n"), rows)
 
 
-def _tools(receipt: wording.Json) -> Html:
+def _tools(receipt: wording.Json) -> Markup | None:
     rows = [
         [
             _cell(name),
@@ -160,8 +158,8 @@ def _tools(receipt: wording.Json) -> Html:
     return _table(("tool", "uses#n", "time#n", "errors#n", "may have run#n"), rows)
 
 
-def _accounts(receipt: wording.Json) -> Html:
-    rows: list[list[Html]] = []
+def _accounts(receipt: wording.Json) -> Markup | None:
+    rows: list[list[Markup]] = []
     for account in map(wording.as_object, wording.as_list(receipt.get("accounts"))):
         show = wording.nano_usd if account.get("unit") == "nano_usd" else wording.count
         cap = "none" if account.get("cap") is None else show(account["cap"])
@@ -172,35 +170,26 @@ def _accounts(receipt: wording.Json) -> Html:
     return _table(("stream", "for", "unit", "cap#n", "spent#n", "held#n", "granted#n"), rows)
 
 
-def _section(title: str, content: Html) -> Html:
-    return _join([_tag("h2", title), _tag("div", content, "scroll")]) if content else Html("")
+def _section(title: str, content: Markup | None) -> Markup | None:
+    return join([tag("h2", title), tag("div", content, class_="scroll")]) if content else None
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Html]]) -> Html:
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Markup]]) -> Markup | None:
     if not rows:
-        return Html("")
-    head = [_tag("th", name.removesuffix("#n"), "n" if name.endswith("#n") else "") for name in columns]
-    body = [_tag("tr", _join(row)) for row in rows]
-    return _tag("table", _join([_tag("thead", _tag("tr", _join(head))), _tag("tbody", _join(body))]))
+        return None
+    head = [
+        tag("th", name.removesuffix("#n"), class_="n" if name.endswith("#n") else None) for name in columns
+    ]
+    return tag("table", tag("thead", tag("tr", *head)), tag("tbody", *(tag("tr", *row) for row in rows)))
 
 
-def _cell(text: str) -> Html:
-    return _tag("td", text)
+def _cell(text: str) -> Markup:
+    return tag("td", text)
 
 
-def _number(text: str) -> Html:
-    return _tag("td", text, "n")
+def _number(text: str) -> Markup:
+    return tag("td", text, class_="n")
 
 
 def _yes_no(value: object) -> tuple[str, str]:
     return ("yes", "yes") if value is True else ("no", "no")
-
-
-def _tag(name: str, content: str, style: str = "") -> Html:
-    attribute = f' class="{style}"' if style else ""
-    inner = content if isinstance(content, Html) else escape(content)
-    return Html(f"<{name}{attribute}>{inner}</{name}>")
-
-
-def _join(parts: Sequence[Html]) -> Html:
-    return Html("".join(parts))

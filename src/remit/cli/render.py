@@ -13,7 +13,7 @@ from rich.text import Text
 from remit.cli.view import Step, VerdictView, View, verdicts_of
 from remit.client import wording
 from remit.client.consent import OUTPUT_LINES_SHOWN, last_lines
-from remit.client.evidence import listed
+from remit.client.evidence import PATHS_SHOWN
 
 STEPS_SHOWN = 8
 BAR_CELLS = 28
@@ -281,7 +281,8 @@ def _protected(remit: wording.Json) -> str:
 
 
 def _paths(found: object) -> str:
-    return listed([wording.printable_name(str(path)) for path in wording.as_list(found)])
+    names = [wording.printable_name(str(path)) for path in wording.as_list(found)]
+    return wording.listed(names, PATHS_SHOWN)
 
 
 def _globs(found: object) -> str:

@@ -6,7 +6,6 @@ import io
 import re
 import sys
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Protocol, Self, TextIO
 
 from rich.console import Console, RenderableType
@@ -27,36 +26,32 @@ _TRAILING = re.compile(r"[ \t]+(?=\n)")
 class Screen(Protocol):
     """Told of every event once, in the order of its stream, with the view after it."""
 
-    wants_money: bool
+    wants_money = False
     """Whether `changed` should be called with what is spent and held as it changes."""
 
     def remit_event(self, event: Json, view: View) -> None:
         """An event of the remit's stream."""
-        ...
+        self.changed(view)
 
     def session_event(self, event: Json, view: View) -> None:
         """An event of a working session's stream."""
-        ...
+        self.changed(view)
 
     def changed(self, view: View) -> None:
-        """The view changed without an event."""
-        ...
+        """The view changed, perhaps without an event."""
 
     def say(self, text: str) -> None:
         """Something about the watching itself."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        return
 
 
-class LiveScreen:
+class LiveScreen(Screen):
     """One picture that is drawn over and over, and gone at the end."""
 
     wants_money = True
@@ -77,12 +72,6 @@ class LiveScreen:
     def _draw(self) -> RenderableType:
         return render.live(self._view, now=datetime.now(UTC))
 
-    def remit_event(self, event: Json, view: View) -> None:
-        self._view = view
-
-    def session_event(self, event: Json, view: View) -> None:
-        self._view = view
-
     def changed(self, view: View) -> None:
         self._view = view
 
@@ -93,19 +82,12 @@ class LiveScreen:
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
 
-class LineScreen:
+class LineScreen(Screen):
     """One line for each thing worth knowing."""
-
-    wants_money = False
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -118,22 +100,8 @@ class LineScreen:
         for line in session_lines(event):
             self.say(f"  {printable_name(line)}")
 
-    def changed(self, view: View) -> None:
-        return
-
     def say(self, text: str) -> None:
         print(text, file=self._file, flush=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return
 
 
 _LAST_TYPES = ("remit.ended", "remit.interrupted", "remit.paused")

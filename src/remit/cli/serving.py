@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from remit.cli.general_options import Data, Json, UnsafeLocal
-from remit.cli.invocation import invocation_of, make_console, platform_of, run_command
+from remit.cli.general_options import Running, command, group
 
-keys_app = typer.Typer(
-    name="keys",
-    help="Keys of the API: who may call it. Needs an operator's key.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+if TYPE_CHECKING:
+    from remit.cli.connect import Invocation
+
+keys_app = group("keys", "Keys of the API: who may call it. Needs an operator's key.")
 
 Workspace = Annotated[
     str | None, typer.Option(metavar="ID", help="Another workspace than the operator's (wrkspc_…).")
@@ -24,6 +20,7 @@ Expires = Annotated[str | None, typer.Option(metavar="TIME", help="Valid for so 
 
 
 def up_command(
+    invocation: Invocation,
     host: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="The address to serve on (127.0.0.1).")
     ] = None,
@@ -38,38 +35,31 @@ def up_command(
             "REMIT_DATABASE.",
         ),
     ] = None,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+) -> Running:
     """Serve the API and live pages until it is stopped."""
     from remit.cli import up
 
-    platform = platform_of(data, unsafe_local)
-    return run_command(lambda: up.up(platform, make_console(), host=host, port=port, database=database))
+    return up.up(invocation.platform, invocation.console, host=host, port=port, database=database)
 
 
 def stop_command(
-    context: typer.Context,
+    invocation: Invocation,
     all: Annotated[
         bool,
         typer.Option(
             "--all", help="Only interrupt, and report within 2 seconds that nothing runs, bills or holds."
         ),
     ] = False,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+) -> Running:
     """Interrupt what runs on the data folder, and end the process that owns it."""
     from remit.cli import stop
 
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: (stop.stop_all if all else stop.stop)(invocation))
+    return (stop.stop_all if all else stop.stop)(invocation)
 
 
-@keys_app.command(name="create")
+@command(keys_app, "create")
 def keys_create_command(
-    context: typer.Context,
+    invocation: Invocation,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],
     scope: Annotated[
         list[str] | None,
@@ -80,73 +70,56 @@ def keys_create_command(
     ] = None,
     expires: Expires = None,
     workspace: Workspace = None,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+) -> Running:
     """Make a key; its secret is shown once."""
     from remit.cli import keys
+    from remit.cli.options import parse_duration
 
-    seconds = keys.parse_duration(expires)
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(
-        lambda: keys.create(invocation, name=name, scopes=scope or [], expires=seconds, workspace=workspace)
-    )
+    seconds = parse_duration(expires)
+    return keys.create(invocation, name=name, scopes=scope or [], expires=seconds, workspace=workspace)
 
 
-@keys_app.command(name="list")
+@command(keys_app, "list")
 def keys_list_command(
-    context: typer.Context,
+    invocation: Invocation,
     all: Annotated[bool, typer.Option("--all", help="Also the tokens of links.")] = False,
     workspace: Workspace = None,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+) -> Running:
     """List keys, newest first; never their secrets."""
     from remit.cli import keys
 
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: keys.list_keys(invocation, workspace=workspace, is_all=all))
+    return keys.list_keys(invocation, workspace=workspace, is_all=all)
 
 
-@keys_app.command(name="revoke")
+@command(keys_app, "revoke")
 def keys_revoke_command(
-    context: typer.Context,
+    invocation: Invocation,
     id: Annotated[str, typer.Argument(metavar="ID", help="The key's id (apikey_…).")],
     workspace: Workspace = None,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+) -> Running:
     """Refuse a key from now on."""
     from remit.cli import keys
 
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: keys.revoke(invocation, key_id=id, workspace=workspace))
+    return keys.revoke(invocation, key_id=id, workspace=workspace)
 
 
 def link_command(
-    context: typer.Context,
+    invocation: Invocation,
     id: Annotated[
         str | None, typer.Argument(metavar="ID", help="A remit or session; left out: the list of all.")
     ] = None,
     expires: Expires = None,
-    json: Json = False,
-    data: Data = None,
-    unsafe_local: UnsafeLocal = False,
-) -> int:
+) -> Running:
     """Print the address of a live read-only page, while `remit up` runs."""
     from remit.cli import keys
+    from remit.cli.options import parse_duration
 
-    seconds = keys.parse_duration(expires)
-    invocation = invocation_of(context, data, unsafe_local, json=json)
-    return run_command(lambda: keys.link(invocation, id=id, expires=seconds))
+    return keys.link(invocation, id=id, expires=parse_duration(expires))
 
 
 def add_commands(app: typer.Typer) -> None:
     """Make them part of the program."""
-    app.command(name="up")(up_command)
-    app.command(name="stop")(stop_command)
-    app.command(name="link")(link_command)
+    command(app, "up", takes_json=False)(up_command)
+    command(app, "stop")(stop_command)
+    command(app, "link")(link_command)
     app.add_typer(keys_app)

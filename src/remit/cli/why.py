@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import AsyncIterable
+from contextlib import suppress
 
 from rich.console import Console
 from rich.text import Text
@@ -22,13 +22,8 @@ UNOWNED = (
 )
 
 
-class _Named(NamedTuple):
-    id: str
-    ask: Callable[[str], Awaitable[JsonObject]]
-
-
 async def why(invocation: Invocation, id: str) -> int:
-    """Of a remit, a session or a deployment, by its id or the end of it."""
+    """Of a stream of any kind by its id; of a remit, a session or a deployment also by the end of it."""
     async with invocation.look() as connection:
         answer = await _ask(connection.client, id)
         is_unowned = connection.is_unowned
@@ -42,19 +37,18 @@ async def why(invocation: Invocation, id: str) -> int:
 
 
 async def _ask(client: AsyncClient, id: str) -> JsonObject:
-    for ask in (client.remits.why, client.sessions.why, client.deployments.why):
-        try:
-            return await ask(id)
-        except NotFoundError:
-            continue
-    found = [_Named(str(one["id"]), client.remits.why) async for one in client.remits.list()]
-    found += [_Named(str(one["id"]), client.sessions.why) async for one in client.sessions.list()]
-    found += [_Named(str(one["id"]), client.deployments.why) async for one in client.deployments.list()]
-    matches = [one for one in found if one.id.endswith(id)]
+    with suppress(NotFoundError):
+        return await client.streams.why(id)
+    lists: tuple[AsyncIterable[JsonObject], ...] = (
+        client.remits.list(),
+        client.sessions.list(),
+        client.deployments.list(),
+    )
+    matches = [one["id"] for found in lists async for one in found if one["id"].endswith(id)]
     if len(matches) != 1:
         what = "no remit, session or deployment" if not matches else f"{len(matches)} streams"
         raise BadUsage(f"{id!r} names {what}.", mend="`remit ls` shows the remits; give more of the id.")
-    return await matches[0].ask(matches[0].id)
+    return await client.streams.why(matches[0])
 
 
 def _print(console: Console, answer: JsonObject) -> None:

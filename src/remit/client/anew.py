@@ -24,10 +24,13 @@ def anew_line(remit: Json) -> str:
         words += ["--input", "DIR"]
     verifiers = [as_object(verifier) for verifier in as_list(remit.get("verifiers"))]
     for verifier in verifiers:
-        is_command = verifier.get("type") == "command"
-        words += (
-            ["--verify", shlex.quote(str(verifier.get("command")))] if is_command else ["--rubric", "FILE"]
-        )
+        match verifier.get("type"):
+            case "command":
+                words += ["--verify", shlex.quote(str(verifier.get("command")))]
+            case "rubric":
+                words += ["--rubric", "FILE"]
+            case _:  # one that the command line has no option for
+                words += ["--verify", "COMMAND"]
     if any(verifier.get("isolate") is True for verifier in verifiers):
         words.append("--isolate")
     words += budget_words(as_object(remit.get("budget")))

@@ -8,7 +8,6 @@ import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 from remit.client.http import Http
@@ -79,12 +78,7 @@ class BlockingEventStream:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._thread.run(self._stream.aclose())
 
     def __iter__(self) -> Generator[JsonObject]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from remit.client.blocking import BlockingEventStream
 from remit.client.stream import EventStream
@@ -19,6 +19,8 @@ from remit.schema.operation import AnyOperation, Events, Operation
 P = ParamSpec("P")
 A = TypeVar("A")
 M = TypeVar("M")
+L = TypeVar("L")
+B = TypeVar("B")
 
 
 class InLoop:
@@ -30,8 +32,7 @@ class Blocking:
 
 
 class Caller(Protocol):
-    """Carries calls out in one of the two ways; what each answers is said where a method of it is got (`Method` and its
-    siblings)."""
+    """Carries calls out in one of the two ways; what each answers is said where a method of it is got (`Member`)."""
 
     def call(self, operation: AnyOperation, *path: str, **fields: object) -> object:
         """The answer of one call."""
@@ -57,105 +58,79 @@ class Resource(Generic[M]):
         self._caller = caller
 
 
-class Method(Generic[P, A]):
-    """One call with one answer."""
+class Member(Generic[L, B]):
+    """One call of a resource: `L` of a client whose methods are awaited, `B` of one whose methods block."""
 
-    def __init__(self, operation: AnyOperation) -> None:
+    def __init__(
+        self,
+        operation: AnyOperation,
+        how: Literal["call", "items", "stream", "download"],
+        **more: object,
+    ) -> None:
         self._operation = operation
+        self._how = how
+        self._more = more
         self.__doc__ = operation.summary
 
     @overload
-    def __get__(self, of: Resource[InLoop], kind: object = None) -> Callable[P, Coroutine[Any, Any, A]]: ...
+    def __get__(self, of: Resource[InLoop], kind: object = None) -> L: ...
     @overload
-    def __get__(self, of: Resource[Blocking], kind: object = None) -> Callable[P, A]: ...
+    def __get__(self, of: Resource[Blocking], kind: object = None) -> B: ...
     def __get__(self, of: Resource[Any], kind: object = None) -> Any:
-        return partial(of._caller.call, self._operation)  # pyright: ignore[reportPrivateUsage]  # one kind of thing
+        carry_out = getattr(of._caller, self._how)  # pyright: ignore[reportPrivateUsage]  # one kind of thing
+        return partial(carry_out, self._operation, **self._more)
 
 
-class Items(Generic[P, A]):
-    """A list."""
-
-    def __init__(self, operation: AnyOperation) -> None:
-        self._operation = operation
-
-    @overload
-    def __get__(self, of: Resource[InLoop], kind: object = None) -> Callable[P, AsyncGenerator[A]]: ...
-    @overload
-    def __get__(self, of: Resource[Blocking], kind: object = None) -> Callable[P, Iterator[A]]: ...
-    def __get__(self, of: Resource[Any], kind: object = None) -> Any:
-        return partial(of._caller.items, self._operation)  # pyright: ignore[reportPrivateUsage]  # as above
-
-
-class Stream(Generic[P]):
-    """Events of a stream; `after` says where it begins."""
-
-    def __init__(self, operation: AnyOperation, after: str | None) -> None:
-        self._operation = operation
-        self._after = after
-
-    @overload
-    def __get__(self, of: Resource[InLoop], kind: object = None) -> Callable[P, EventStream]: ...
-    @overload
-    def __get__(self, of: Resource[Blocking], kind: object = None) -> Callable[P, BlockingEventStream]: ...
-    def __get__(self, of: Resource[Any], kind: object = None) -> Any:
-        return partial(of._caller.stream, self._operation, after=self._after)  # pyright: ignore[reportPrivateUsage]  # as above
-
-
-class Download(Generic[P]):
-    """Bytes, to be read inside of a `with`."""
-
-    def __init__(self, operation: AnyOperation) -> None:
-        self._operation = operation
-
-    @overload
-    def __get__(
-        self, of: Resource[InLoop], kind: object = None
-    ) -> Callable[P, AbstractAsyncContextManager[AsyncIterable[bytes]]]: ...
-    @overload
-    def __get__(
-        self, of: Resource[Blocking], kind: object = None
-    ) -> Callable[P, AbstractContextManager[Iterator[bytes]]]: ...
-    def __get__(self, of: Resource[Any], kind: object = None) -> Any:
-        return partial(of._caller.download, self._operation)  # pyright: ignore[reportPrivateUsage]  # as above
+Method = Member[Callable[P, Coroutine[Any, Any, A]], Callable[P, A]]
+"""One answer."""
+Items = Member[Callable[P, AsyncGenerator[A]], Callable[P, Iterator[A]]]
+"""A list, page by page."""
+Stream = Member[Callable[P, EventStream], Callable[P, BlockingEventStream]]
+"""Events as they come; `after` says where it begins."""
+Download = Member[
+    Callable[P, AbstractAsyncContextManager[AsyncIterable[bytes]]],
+    Callable[P, AbstractContextManager[Iterator[bytes]]],
+]
+"""Bytes, to be read inside of a `with`."""
 
 
 def call(operation: Operation[P, Any, Any, A]) -> Method[P, A]:
     """Of a path without parameters."""
-    return Method(operation)
+    return Member(operation, "call")
 
 
 def call_one(operation: Operation[P, Any, Any, A]) -> Method[Concatenate[str, P], A]:
     """Of a path with one parameter."""
-    return Method(operation)
+    return Member(operation, "call")
 
 
 def call_two(operation: Operation[P, Any, Any, A]) -> Method[Concatenate[str, str, P], A]:
     """Of a path with two."""
-    return Method(operation)
+    return Member(operation, "call")
 
 
 def items(operation: Operation[P, Any, Any, ListOf[A]]) -> Items[P, A]:
     """Of a path without parameters."""
-    return Items(operation)
+    return Member(operation, "items")
 
 
 def items_of(operation: Operation[P, Any, Any, ListOf[A]]) -> Items[Concatenate[str, P], A]:
     """Of a path with one parameter."""
-    return Items(operation)
+    return Member(operation, "items")
 
 
 def stream_of(
     operation: Operation[P, Any, Any, Events], *, after: str | None = None
 ) -> Stream[Concatenate[str, P]]:
     """Of a path with one parameter; without another `after` it begins there, or now."""
-    return Stream(operation, after)
+    return Member(operation, "stream", after=after)
 
 
 def bytes_of(operation: Operation[[], None, Any, bytes]) -> Download[[str]]:
     """Of a path with one parameter."""
-    return Download(operation)
+    return Member(operation, "download")
 
 
 def bytes_of_two(operation: Operation[[], None, Any, bytes]) -> Download[[str, str]]:
     """Of a path with two."""
-    return Download(operation)
+    return Member(operation, "download")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from remit.client.wording import Json, as_list, as_object, count, counted, one_line, printable
+from remit.client.wording import Json, as_list, as_object, count, counted, listed, one_line, printable
 
 PATHS_SHOWN = 6
 _IN_PROCESS = "the work ran in the process that judged it"
@@ -21,7 +21,7 @@ def verdict_sentences(verdict: Json) -> list[str]:
         why_not = one_line(printable(str(reads.get("why_not") or "")))
         found.append(f"not everything that was read could be seen{f': {why_not}' if why_not else ''}")
     if planted := _texts(reads.get("planted")):
-        found.append(f"these came into being while it ran and were then read: {listed(planted)}")
+        found.append(f"these came into being while it ran and were then read: {listed(planted, PATHS_SHOWN)}")
     return found
 
 
@@ -40,7 +40,7 @@ def cases_sentences(evidence: Json) -> list[str]:
         said += f"; before the work {_tally(before)}"
     found = [said]
     if missing := _texts(cases.get("missing")):
-        found.append(f"missing, though it ran before the work: {listed(missing)}")
+        found.append(f"missing, though it ran before the work: {listed(missing, PATHS_SHOWN)}")
     if cases.get("judged_in_process") is True:
         found.append(_IN_PROCESS)
     return found
@@ -54,19 +54,13 @@ def given_sentences(evidence: Json) -> list[str]:
         return []
     were = "was" if number == 1 else "were"
     names = _texts(reads.get("given"))
-    shown = f": {listed(names, number)}" if names else ""
+    shown = f": {listed(names, PATHS_SHOWN, number)}" if names else ""
     return [f"{counted(number, 'file')} {were} read as you gave {'it' if number == 1 else 'them'}{shown}"]
 
 
 def work_sentence(paths: Sequence[str]) -> str:
     """What was read of the agent's."""
-    return f"these were read and are the agent's: {listed(paths)}"
-
-
-def listed(paths: Sequence[str], number: int | None = None) -> str:
-    """The first of them, and how many more there are."""
-    more = (len(paths) if number is None else number) - PATHS_SHOWN
-    return ", ".join(paths[:PATHS_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+    return f"these were read and are the agent's: {listed(paths, PATHS_SHOWN)}"
 
 
 def _tally(cases: Json) -> str:

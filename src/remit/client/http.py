@@ -70,7 +70,13 @@ class Http:
         def open(cursor: str | None) -> Any:  # a context manager of httpx2.Response; typed at EventStream
             return self._open_stream(url, query, cursor)
 
-        return EventStream(open, after=after, clock=self._clock, reconnects_max=self._reconnects_max)
+        return EventStream(
+            open,
+            after=after,
+            clock=self._clock,
+            reconnects_max=self._reconnects_max,
+            last_types=operation.last_types,
+        )
 
     @asynccontextmanager
     async def download(self, operation: AnyOperation, *path: str) -> AsyncGenerator[AsyncIterable[bytes]]:

@@ -31,6 +31,7 @@ from remit.schema import (
     receipts,
     remits,
     sessions,
+    stream_operations,
 )
 from remit.schema import events as event_calls
 from remit.schema import resources as resource_calls
@@ -127,6 +128,13 @@ class Deployments(Resource[M]):
     why = call_one(deployments.WHY)
 
 
+class Streams(Resource[M]):
+    """Remits, sessions, deployments and whatever else has a log, by id."""
+
+    why = call_one(stream_operations.WHY)
+    check = call_one(stream_operations.CHECK)
+
+
 class Files(Resource[M]):
     """Bytes with a name."""
 
@@ -176,6 +184,7 @@ class Everything(Resource[M]):
         self.environments = Environments[M](caller)
         self.sessions = Sessions[M](caller)
         self.deployments = Deployments[M](caller)
+        self.streams = Streams[M](caller)
         self.files = Files[M](caller)
         self.models = Models[M](caller)
         self.messages = Messages[M](caller)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 from typing import Any, Self
 
 import httpx2
@@ -12,7 +11,6 @@ import msgspec
 
 from remit.client.errors import ConnectionLost, RateLimitError, ServerError, stream_error
 from remit.clock import Clock
-from remit.schema.streams import SHOWN
 
 RECONNECTS_MAX = 8
 """Attempts in a row without one event; then the stream gives up with ConnectionLost."""
@@ -25,9 +23,6 @@ JsonObject = Mapping[str, Any]  # Any: JSON as the server sent it; new fields ar
 Open = Callable[[str | None], AbstractAsyncContextManager[httpx2.Response]]
 """Opens the stream after a cursor; raises ApiError for an error answer."""
 
-_ENDS = frozenset({"session.status_terminated", *(type for names in SHOWN for type in names.final_types)})
-"""After these nothing more is to be waited for, unless the server goes on telling: a remit may have been reopened."""
-
 
 class EventStream:
     """Iterate over it once, inside `async with`. `cursor` is where another stream would have to begin.
@@ -36,22 +31,27 @@ class EventStream:
     Raises ApiError when the server refuses, ConnectionLost when it stays away.
     """
 
-    def __init__(self, open: Open, *, after: str | None, clock: Clock, reconnects_max: int) -> None:
+    def __init__(
+        self,
+        open: Open,
+        *,
+        after: str | None,
+        clock: Clock,
+        reconnects_max: int,
+        last_types: Sequence[str] = (),
+    ) -> None:
+        """`last_types` are those of the operation."""
         self._open = open
         self._clock = clock
         self._reconnects_max = reconnects_max
+        self._last_types = frozenset(last_types)
         self.cursor = after
         self._events = self._follow()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     def __aiter__(self) -> Self:
@@ -77,7 +77,7 @@ class EventStream:
                         failures = 0
                         # Before the event is handed out: a reader that stops here has had it.
                         self.cursor = frame.id or self.cursor
-                        is_over = event.get("type") in _ENDS
+                        is_over = event.get("type") in self._last_types
                         yield event
             except (httpx2.TransportError, RateLimitError, ServerError) as error:
                 cause = error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any, cast
 
@@ -180,6 +180,12 @@ def cut(text: str) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half:,} characters are left out here …\n{text[-half:]}"
 
 
+def listed(names: Sequence[str], most: int, number: int | None = None) -> str:
+    """The first so many of them, and how many more there are (of `number`, where some are not here)."""
+    more = (len(names) if number is None else number) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def short_stream(stream_id: str) -> str:
     """A stream's id, recognisable and short: prefix and end."""
     prefix, _, rest = stream_id.partition("_")
@@ -202,6 +208,8 @@ def verifier_text(verifier: object) -> str:
             return one_line(str(fields.get("command", "")))
         case "rubric":
             return f"rubric: {short(one_line(str(fields.get('rubric', ''))), RUBRIC_CELLS)}"
+        case "custom":
+            return str(fields.get("name", ""))
         case None:
             return str(verifier)
         case other:

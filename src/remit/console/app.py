@@ -23,8 +23,8 @@ from remit.client.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
+from remit.client.html import Markup, document, join, tag
 from remit.clock import Clock
-from remit.console.html import Markup, document, join, tag
 from remit.console.live import Live, decode_cursors, encode_cursors
 from remit.console.views import ListView, RemitView, SessionView, View
 from remit.schema.keys import LINK_SECONDS_MAX

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from remit.client.consent import reason_lines, reasons_beside_cost
 from remit.client.evidence import verdict_sentences, work_sentence
+from remit.client.html import Markup, join, tag
 from remit.client.wording import (
     NANO,
     Json,
@@ -27,7 +28,6 @@ from remit.client.wording import (
     usd,
     verifier_text,
 )
-from remit.console.html import Markup, join, tag
 from remit.schema.tool_kinds import BY_USE
 
 GOOD = frozenset({"satisfied", "idle"})

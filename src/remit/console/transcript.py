@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from remit.client.html import Child, Markup, join, tag
 from remit.client.wording import (
     Json,
     as_list,
@@ -20,7 +21,6 @@ from remit.client.wording import (
     short,
     tool_input,
 )
-from remit.console.html import Child, Markup, join, tag
 from remit.schema.tool_kinds import CONFIRMATION, RESULT_TYPES, USE_TYPES, answered_use
 
 RESULTS = RESULT_TYPES | {"user.tool_result"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote
 
 from remit.client.client import AsyncClient
 from remit.client.errors import NotFoundError
+from remit.client.html import Markup, join, tag
 from remit.client.wording import (
     ENDED,
     Json,
@@ -22,7 +23,6 @@ from remit.client.wording import (
     usd,
 )
 from remit.console import sections
-from remit.console.html import Markup, join, tag
 from remit.console.transcript import Patch, entries, patch_of
 from remit.schema.tool_kinds import USE_TYPES
 
@@ -31,11 +31,9 @@ EVENTS_SHOWN_MAX = 2_000
 LISTED_MAX = 100
 TITLE_LINES_CELLS = 600
 
-Follow = Callable[[str, str], None]
-
 
 class View(Protocol):
-    """A page that can be loaded, shown and kept up to date."""
+    """A page that can be loaded, shown and kept up to date; as it stands here it follows no stream."""
 
     title: str
 
@@ -54,15 +52,15 @@ class View(Protocol):
     @property
     def cursors(self) -> Mapping[str, str]:
         """Of each followed stream, the last event that is shown (`0`: none)."""
-        ...
+        return {}
 
     def since(self, cursors: Mapping[str, str]) -> Sequence[Patch]:
         """What came after these, for a page that was away."""
-        ...
+        return ()
 
     def take(self, stream_id: str, event: Json) -> Sequence[Patch]:
         """An event of a followed stream came."""
-        ...
+        return ()
 
     async def refresh(self, client: AsyncClient) -> Sequence[Patch]:
         """Read again what events do not carry; entries of streams that are new to the page."""
@@ -71,7 +69,7 @@ class View(Protocol):
     @property
     def is_over(self) -> bool:
         """Whether nothing more can come."""
-        ...
+        return False
 
 
 @dataclass
@@ -275,7 +273,7 @@ class RemitView:
         return str(self._remit.get("status")) in ENDED
 
 
-class ListView:
+class ListView(View):
     """/: everything of the workspace, newest first."""
 
     title = "Remits and sessions"
@@ -328,23 +326,9 @@ class ListView:
         ]
         return _table("sessions", "Sessions", ("title", "status", "agent", "began"), rows)
 
-    @property
-    def cursors(self) -> Mapping[str, str]:
-        return {}
-
-    def since(self, cursors: Mapping[str, str]) -> Sequence[Patch]:
-        return ()
-
-    def take(self, stream_id: str, event: Json) -> Sequence[Patch]:
-        return ()
-
     async def refresh(self, client: AsyncClient) -> Sequence[Patch]:
         await self.load(client)
         return ()
-
-    @property
-    def is_over(self) -> bool:
-        return False
 
 
 def page_of(kind: str, id: str) -> str:

@@ -13,6 +13,7 @@ import asyncio
 from remit.clock import Clock
 from remit.errors import ModelCallFailed
 from remit.gateway.fair_queue import FairQueue, Place
+from remit.shielded import first_of
 from remit.values import Value
 
 QUEUE_SECONDS_MAX = 600.0
@@ -161,15 +162,11 @@ class Limiter:
                     QUEUE_FULL_RETRY_SECONDS,
                 )
             place.news.clear()
-            waits = (
-                asyncio.ensure_future(self._clock.sleep(min(left, self.closed_seconds or left))),
-                asyncio.ensure_future(place.news.wait()),
+            await first_of(
+                asyncio.wait([place.turn]),
+                self._clock.sleep(min(left, self.closed_seconds or left)),
+                place.news.wait(),
             )
-            try:
-                await asyncio.wait((place.turn, *waits), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
             self._serve_waiting()
 
     def _post_watch(self) -> None:

@@ -23,12 +23,12 @@ from remit.ledger.caps import is_cap
 from remit.ledger.exports import Charged, Entry, UsedInSpan
 from remit.ledger.prices import cost
 from remit.session.rows import CallReconciled
+from remit.streams.reading import list_all
 from remit.values import (
     Append,
     Correct,
     HoldRow,
     JsonObject,
-    Page,
     Principal,
     StreamFilter,
     Unit,
@@ -36,7 +36,6 @@ from remit.values import (
     Value,
 )
 
-PAGE_LIMIT = 200
 END_ROWS_MAX = 2_000
 """Behind a call's start its end is looked for in so many rows."""
 _KINDS: tuple[str, ...] = ("workspace", "session")
@@ -133,13 +132,9 @@ def _by_span(entries: Sequence[Entry]) -> list[UsedInSpan]:
         if isinstance(entry, UsedInSpan):
             key = (entry.model, entry.start_us, entry.end_us)
             before = spans.get(key)
-            spans[key] = entry if before is None else _sum(before, entry)
+            usage = entry.usage if before is None else before.usage + entry.usage
+            spans[key] = msgspec.structs.replace(entry, usage=usage)
     return list(spans.values())
-
-
-def _sum(one: UsedInSpan, other: UsedInSpan) -> UsedInSpan:
-    counts = {name: getattr(one.usage, name) + getattr(other.usage, name) for name in Usage.__struct_fields__}
-    return msgspec.structs.replace(one, usage=Usage(**counts))
 
 
 def _match_span(
@@ -299,18 +294,9 @@ class Reconciliation:
         found: list[Call] = []
         corrected: set[str] = set()
         for kind in _KINDS:
-            position: tuple[int, str] | None = None
-            while True:
-                heads = await self._store.list_streams(
-                    principal,
-                    StreamFilter(kind=kind, include_archived=True),
-                    Page(limit=PAGE_LIMIT, position=position),
-                )
-                for head in heads:
-                    found += await self._calls_of(principal, head.stream_id, corrected)
-                if len(heads) < PAGE_LIMIT:
-                    break
-                position = (heads[-1].created_at_us, heads[-1].stream_id)
+            of_kind = StreamFilter(kind=kind, include_archived=True)
+            async for head in list_all(self._store, principal, of_kind):
+                found += await self._calls_of(principal, head.stream_id, corrected)
         return [
             msgspec.structs.replace(call, is_corrected=True) if call.call_id in corrected else call
             for call in found

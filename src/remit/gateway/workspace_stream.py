@@ -9,6 +9,7 @@ from remit.errors import NotFound
 from remit.gateway.workspace_rows import ROWS, WorkspaceOpened
 from remit.interfaces import SessionStore
 from remit.schema import streams
+from remit.streams.grants import PURPOSES, UNITS
 from remit.streams.kinds import StreamKind
 from remit.values import (
     Append,
@@ -16,14 +17,9 @@ from remit.values import (
     NewStream,
     OpenAccount,
     Principal,
-    Purpose,
     StreamSummary,
-    Unit,
     Value,
 )
-
-_UNITS: tuple[Unit, ...] = ("nano_usd", "tokens")
-_PURPOSES: tuple[Purpose, ...] = ("work", "verification")
 
 
 class WorkspaceState(Value, frozen=True, kw_only=True):
@@ -63,9 +59,7 @@ async def create_workspace_stream(store: SessionStore, principal: Principal) -> 
         Append(
             stream_id=stream_id,
             events=(opened,),
-            effects=tuple(
-                OpenAccount(unit=unit, purpose=purpose) for unit in _UNITS for purpose in _PURPOSES
-            ),
+            effects=tuple(OpenAccount(unit=unit, purpose=purpose) for unit in UNITS for purpose in PURPOSES),
         ),
     )
 

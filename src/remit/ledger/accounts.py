@@ -7,7 +7,7 @@ stream's accounts and the rows named by `rows_needed`, and writes back what come
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, assert_never
+from typing import Literal, NamedTuple, TypeVar, assert_never
 
 import msgspec
 
@@ -32,6 +32,7 @@ from remit.values import (
 )
 
 Direction = Literal["out", "in"]
+Row = TypeVar("Row", HoldRow, GrantRow, Account)
 
 NANO_USD_PER_USD = 1_000_000_000
 CORRECTION = "/reconciled"
@@ -209,20 +210,15 @@ class _Ledger:
                 unit=effect.unit,
                 purpose=effect.purpose,
                 amount=effect.amount,
-                state="open",
-                settled=None,
-                is_overrun=False,
                 seq=self._seq,
                 created_at_us=self._now_us,
-                settled_at_us=None,
             )
         )
 
     def _settle(self, effect: Settle) -> None:
         _require_amount(effect.amount, "settlement")
-        hold = self._holds.get(HoldKey(effect.hold_id, effect.unit))
-        _require(hold is not None, f"no hold {effect.hold_id!r} ({effect.unit})")
-        assert hold is not None  # for the type checker: required above
+        key = HoldKey(effect.hold_id, effect.unit)
+        hold = _there(self._holds.get(key), f"no hold {effect.hold_id!r} ({effect.unit})")
         _require(hold.state == "open", f"hold {effect.hold_id!r} ({effect.unit}) is already {hold.state}")
         if effect.is_assumed:
             _require(
@@ -253,9 +249,7 @@ class _Ledger:
         key = HoldKey(effect.correction_id, effect.unit)
         if key in self._holds:
             return
-        account = self._accounts.get(AccountKey(effect.unit, effect.purpose))
-        _require(account is not None, f"{self._stream_id!r} has no {effect.purpose} account in {effect.unit}")
-        assert account is not None  # for the type checker: required above
+        account = self._account(effect.unit, effect.purpose)
         spent = account.spent + effect.amount
         _require(spent >= 0, f"{account.spent} are spent: {effect.amount} cannot be booked")
         is_above = account.cap is not None and spent + account.held + account.granted > account.cap
@@ -294,8 +288,6 @@ class _Ledger:
                 purpose=effect.purpose,
                 direction="out",
                 amount=effect.amount,
-                state="open",
-                spent=None,
                 child_stream_id=effect.child_stream_id,
             )
         )
@@ -326,9 +318,6 @@ class _Ledger:
                 purpose=effect.purpose,
                 direction="in",
                 amount=effect.amount,
-                state="open",
-                spent=None,
-                child_stream_id=None,
             )
         )
 
@@ -371,9 +360,7 @@ class _Ledger:
         self._put_grant(msgspec.structs.replace(grant, state="closed", spent=effect.spent))
 
     def _set_cap(self, effect: SetCap) -> None:
-        account = self._accounts.get(AccountKey(effect.unit, effect.purpose))
-        _require(account is not None, f"{self._stream_id!r} has no {effect.purpose} account in {effect.unit}")
-        assert account is not None  # for the type checker: required above
+        account = self._account(effect.unit, effect.purpose)
         committed = _committed(account)
         if effect.cap is not None and effect.cap <= committed:
             raise HoldRefused(
@@ -412,11 +399,13 @@ class _Ledger:
             )
         return account
 
+    def _account(self, unit: Unit, purpose: Purpose) -> Account:
+        account = self._accounts.get(AccountKey(unit, purpose))
+        return _there(account, f"{self._stream_id!r} has no {purpose} account in {unit}")
+
     def _grant(self, grant_id: str, unit: Unit, purpose: Purpose, direction: Direction) -> GrantRow:
-        grant = self._grants.get(GrantKey(grant_id, unit, purpose, direction))
-        _require(grant is not None, f"no grant {grant_id!r} ({unit}, {purpose}, {direction})")
-        assert grant is not None  # for the type checker: required above
-        return grant
+        key = GrantKey(grant_id, unit, purpose, direction)
+        return _there(self._grants.get(key), f"no grant {grant_id!r} ({unit}, {purpose}, {direction})")
 
     def _is_repeated_grant(
         self, grant_id: str, unit: Unit, purpose: Purpose, direction: Direction, amount: int
@@ -456,6 +445,12 @@ def _unit_name(unit: Unit) -> str:
 
 def _require_amount(amount: int, what: str) -> None:
     _require(amount >= 0, f"a {what} cannot be negative: {amount}")
+
+
+def _there(row: Row | None, message: str) -> Row:
+    _require(row is not None, message)
+    assert row is not None  # for the type checker: required above
+    return row
 
 
 def _require(condition: bool, message: str) -> None:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from urllib.parse import urlsplit
 
+import msgspec
+
 from remit.errors import ModelCallFailed
 from remit.models.anthropic_answer import MessagesAnswer
 from remit.models.anthropic_request import (
@@ -23,7 +25,7 @@ from remit.models.http import (
     is_served_here,
     take_all,
 )
-from remit.models.limits import limits_of, listed_entries
+from remit.models.limits import listed_entries, model_info
 from remit.models.output_room import smaller_max_tokens
 from remit.models.usage import count_of
 from remit.schema.claude import claude_model, documented_capabilities
@@ -127,22 +129,14 @@ class AnthropicProvider:
     async def models(self) -> Sequence[ModelInfo]:
         """What the endpoint lists."""
         listed = await self._endpoint.ask("GET", f"/v1/models?limit={MODELS_PER_PAGE}")
-        infos: list[ModelInfo] = []
-        for model_id, entry in listed_entries(listed):
-            limits = limits_of(entry)
-            infos.append(
-                ModelInfo(
-                    id=model_id,
-                    display_name=str(entry.get("display_name") or model_id),
-                    context_tokens=limits.context_tokens or CONTEXT_TOKENS_DEFAULT,
-                    max_output_tokens=limits.max_output_tokens or OUTPUT_TOKENS_DEFAULT,
-                    provider=self._endpoint.name,
-                    is_context_guessed=limits.context_tokens is None,
-                    is_output_guessed=limits.max_output_tokens is None,
-                    described=_described(model_id, entry),
-                )
+        defaults = {"context_tokens": CONTEXT_TOKENS_DEFAULT, "max_output_tokens": OUTPUT_TOKENS_DEFAULT}
+        return [
+            msgspec.structs.replace(
+                model_info(model_id, entry, provider=self._endpoint.name, **defaults),
+                described=_described(model_id, entry),
             )
-        return infos
+            for model_id, entry in listed_entries(listed)
+        ]
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """The endpoint's own count, which costs nothing."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from remit.models.usage import count_of
-from remit.values import JsonObject, JsonValue
+from remit.values import JsonObject, JsonValue, ModelInfo
 
 _CONTEXT = (
     # What is served first, then what the model could do.
@@ -103,6 +103,23 @@ def limits_of(entry: JsonObject) -> Limits:
     context = next((tokens for name in _CONTEXT if (tokens := _tokens(entry, name))), None)
     output = next((tokens for name in _OUTPUT if (tokens := _tokens(entry, name))), None)
     return Limits(context, output if output is None or context is None else min(output, context))
+
+
+def model_info(
+    model_id: str, entry: JsonObject, *, provider: str, context_tokens: int, max_output_tokens: int
+) -> ModelInfo:
+    """What an entry of a list says of a model; the numbers are for where it does not say."""
+    limits = limits_of(entry)
+    output = min(max_output_tokens, limits.context_tokens or max_output_tokens)
+    return ModelInfo(
+        id=model_id,
+        display_name=str(entry.get("display_name") or model_id),
+        context_tokens=limits.context_tokens or context_tokens,
+        max_output_tokens=limits.max_output_tokens or output,
+        provider=provider,
+        is_context_guessed=limits.context_tokens is None,
+        is_output_guessed=limits.max_output_tokens is None,
+    )
 
 
 def listed_entries(listed: JsonValue) -> Iterator[tuple[str, JsonObject]]:

@@ -12,7 +12,7 @@ import msgspec
 
 from remit.models.failures import refused
 from remit.models.http import FIRST_BYTE_SECONDS_OWN, ModelEndpoint, ModelTimeouts, is_served_here
-from remit.models.limits import limits_of, listed_entries
+from remit.models.limits import listed_entries, model_info
 from remit.values import JsonObject, JsonValue, ModelInfo, ModelRequest
 
 BASE_URL = "https://api.openai.com/v1"
@@ -74,23 +74,16 @@ def openai_endpoint(
 
 async def listed_models(endpoint: ModelEndpoint, *, is_vendor: bool) -> Sequence[ModelInfo]:
     """What an endpoint lists."""
-    infos: list[ModelInfo] = []
-    for model_id, entry in listed_entries(await endpoint.ask("GET", "/models")):
-        limits = limits_of(entry)
-        context = CONTEXT_TOKENS_DEFAULT if is_vendor else CONTEXT_TOKENS_DEFAULT_LOCAL
-        output = OUTPUT_TOKENS_DEFAULT if is_vendor else OUTPUT_TOKENS_DEFAULT_LOCAL
-        infos.append(
-            ModelInfo(
-                id=model_id,
-                display_name=model_id,
-                context_tokens=limits.context_tokens or context,
-                max_output_tokens=limits.max_output_tokens or min(output, limits.context_tokens or output),
-                provider=endpoint.name,
-                is_context_guessed=limits.context_tokens is None,
-                is_output_guessed=limits.max_output_tokens is None,
-            )
+    return [
+        model_info(
+            model_id,
+            entry,
+            provider=endpoint.name,
+            context_tokens=CONTEXT_TOKENS_DEFAULT if is_vendor else CONTEXT_TOKENS_DEFAULT_LOCAL,
+            max_output_tokens=OUTPUT_TOKENS_DEFAULT if is_vendor else OUTPUT_TOKENS_DEFAULT_LOCAL,
         )
-    return infos
+        for model_id, entry in listed_entries(await endpoint.ask("GET", "/models"))
+    ]
 
 
 def effort_of(request: ModelRequest) -> str | None:

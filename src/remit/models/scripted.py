@@ -56,14 +56,8 @@ class ScriptedFault(_Part, frozen=True, kw_only=True):
     """How many chunks come before it; for cut, silence and garbage."""
 
 
-class ScriptedUsage(_Part, frozen=True, kw_only=True):
+class ScriptedUsage(Usage, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Usage to report instead of the derived one."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_input_tokens: int = 0
-    cache_creation_5m_input_tokens: int = 0
-    cache_creation_1h_input_tokens: int = 0
 
 
 class Step(_Part, frozen=True, kw_only=True):

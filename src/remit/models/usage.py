@@ -209,8 +209,7 @@ def _of_iterations(reported: JsonObject) -> Usage:
     iterations = reported.get("iterations") or []
     if not isinstance(iterations, list):
         raise _Unreadable
-    parts = [_of_messages(_object(iteration)) for iteration in iterations]
-    return Usage(**{name: sum(getattr(part, name) for part in parts) for name in Usage.__struct_fields__})
+    return sum((_of_messages(_object(iteration)) for iteration in iterations), Usage())
 
 
 def _read_by(reported: JsonObject) -> int:

@@ -184,7 +184,6 @@ class VendorProvider(AnthropicProvider):
         self._extra = extra
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
-        """See AnthropicProvider."""
         # Cast: the contract promises an iterator that can be closed, which is what aborts the call.
         items = cast(
             "AsyncGenerator[ModelDelta | ModelResponse]", super().stream(without_first_party(request))
@@ -194,7 +193,6 @@ class VendorProvider(AnthropicProvider):
                 yield item
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
-        """See AnthropicProvider."""
         return await super().count_tokens(without_first_party(request))
 
     def takes(self, field: str) -> bool:

@@ -14,20 +14,18 @@ from remit.orchestrator.check_ledger import Ledger, check_calls, check_grants, c
 from remit.orchestrator.check_log import check_log
 from remit.orchestrator.violations import RULES, Violation
 from remit.streams.kinds import Sight, StreamKinds
-from remit.streams.reading import read_rows
+from remit.streams.reading import list_all, read_rows
 from remit.values import (
     EventRow,
     GrantRow,
     JsonObject,
     JsonValue,
-    Page,
     Principal,
     StreamFilter,
     StreamHead,
     Value,
 )
 
-CHILDREN_PAGE = 100
 DEPTH_MAX = 8
 
 Serve = Callable[[Principal, str, str], Awaitable[JsonObject]]
@@ -135,17 +133,9 @@ class _Checker:
     async def _children(self, stream_id: str) -> list[str]:
         found: list[str] = []
         for kind in self._kinds.names:
-            position: tuple[int, str] | None = None
-            while True:
-                page = await self._store.list_streams(
-                    self._principal,
-                    StreamFilter(kind=kind, parent_stream_id=stream_id, include_archived=True),
-                    Page(limit=CHILDREN_PAGE, position=position, is_ascending=True),
-                )
-                found += [head.stream_id for head in page]
-                if len(page) < CHILDREN_PAGE:
-                    break
-                position = (page[-1].created_at_us, page[-1].stream_id)
+            below = StreamFilter(kind=kind, parent_stream_id=stream_id, include_archived=True)
+            children = list_all(self._store, self._principal, below, is_ascending=True)
+            found += [head.stream_id async for head in children]
         return found
 
     async def _check_summary(self, head: StreamHead, rows: Sequence[EventRow], *, is_live: bool) -> None:

@@ -8,9 +8,8 @@ from typing import cast
 from remit.ledger.accounts import CORRECTION
 from remit.orchestrator.check_log import decode
 from remit.orchestrator.violations import Violation
-from remit.values import Account, EventRow, GrantRow, HoldRow, JsonObject, Unit, Value
-
-UNITS: tuple[Unit, ...] = ("nano_usd", "tokens")
+from remit.streams.grants import UNITS
+from remit.values import Account, EventRow, GrantRow, HoldRow, JsonObject, Value
 
 
 class Ledger(Value, frozen=True, kw_only=True):

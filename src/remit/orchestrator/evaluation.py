@@ -33,15 +33,20 @@ from remit.session.turn_rows import (
     OutcomeEvaluationEnd,
     OutcomeEvaluationOngoing,
     OutcomeEvaluationStart,
+    OutcomePending,
     OutcomeVerified,
 )
 from remit.streams.children import ChildEvaluation, to_parent
-from remit.values import JsonObject, Verdict, VerifyRequest
+from remit.values import JsonObject, Pending, Verdict, VerifyRequest
 from remit.verifiers.composition import Verifiers
 from remit.verifiers.output import shorten
 
 HEARTBEAT_SECONDS = 15.0
 """Between two signs of life of an evaluation, which may take as long as its slowest verifier."""
+ASK_AGAIN_SECONDS_MIN = 1.0
+"""Between two questions to a verifier that waits for something, however soon it wants to be asked."""
+WAITS_FOR_LENGTH_MAX = 300
+"""Characters of what verifiers wait for."""
 OUTPUT_SHOWN_MAX = 12_000
 """Characters of one verifier's output that go back to the agent."""
 EXPLANATION_SHOWN_MAX = 2_000
@@ -65,31 +70,67 @@ class Evaluation:
         self._heartbeat_seconds = heartbeat_seconds
 
     async def run(self, writer: SessionWriter) -> None:
-        """Judge the work and append the result. Raises HoldRefused, ModelCallFailed when a grader cannot be paid or
-        reached: none of these is a verdict, and the evaluation stays open."""
+        """Judge the work and append the result, or what the verifiers wait for: then ask again when that time has come.
+        Raises HoldRefused, ModelCallFailed when a grader cannot be paid or reached: none of these is a verdict, and the
+        evaluation stays open."""
         outcome = writer.state.outcome
         assert outcome is not None
         if outcome.evaluation_start_id is None:
             await writer.append(OutcomeEvaluationStart(outcome_id=outcome.id, iteration=outcome.iteration))
         recorder = SessionRecorder(writer, use="grader")
         async with in_background(self._heartbeat(writer, outcome)):
-            verdicts, failure = await self._judge(writer, outcome, recorder)
-        await self._conclude(writer, outcome, verdicts, failure, recorder)
+            said, asked, failure = await self._judge(writer, outcome, recorder)
+        verdicts = [one for one in said if isinstance(one, Verdict)]
+        if asked is not None and len(verdicts) < len(said):
+            await self._wait(writer, outcome, asked, said)
+        else:
+            await self._conclude(writer, outcome, verdicts, failure, recorder)
+
+    async def _wait(
+        self,
+        writer: SessionWriter,
+        outcome: Outcome,
+        asked: VerifyRequest,
+        said: Sequence[Verdict | Pending],
+    ) -> None:
+        """Leave it to whoever works on the session when they are asked again; nothing runs meanwhile."""
+        pending = [one for one in said if isinstance(one, Pending)]
+        lines = dict.fromkeys(one.waits_for.partition("\n")[0] for one in pending)
+        waits_for = "; ".join(lines)[:WAITS_FOR_LENGTH_MAX]
+        soonest_us = writer.clock.now_us() + int(ASK_AGAIN_SECONDS_MIN * 1_000_000)
+        known = _known(outcome) or [None] * len(said)
+        row = OutcomePending(
+            outcome_id=outcome.id,
+            verification_id=asked.verification_id,
+            tree_digest=asked.tree_digest,
+            outputs_digest=asked.outputs_digest,
+            waits_for=waits_for,
+            wake_at_us=max(soonest_us, min(one.wake_at_us for one in pending)),
+            verdicts=[
+                cast("JsonObject", msgspec.to_builtins(one)) if isinstance(one, Verdict) and not old else None
+                for one, old in zip(said, known, strict=True)
+            ],
+        )
+        is_told = outcome.waiting is not None and outcome.waiting.waits_for == waits_for
+        told = OutcomeEvaluationOngoing(
+            outcome_id=outcome.id, iteration=outcome.iteration, waits_for=waits_for
+        )
+        await writer.append(row, *(() if is_told else (told,)))
 
     async def _judge(
         self, writer: SessionWriter, outcome: Outcome, recorder: SessionRecorder
-    ) -> tuple[Sequence[Verdict], RemitError | None]:
-        state = writer.state
+    ) -> tuple[Sequence[Verdict | Pending], VerifyRequest | None, RemitError | None]:
+        state, waiting = writer.state, outcome.waiting
         try:
-            digest = await self._tree_digest(writer)
+            digest = waiting.tree_digest if waiting is not None else await self._tree_digest(writer)
             await self._sandboxes.install_packages(writer)  # the agent may have needed no sandbox
             request = VerifyRequest(
                 principal=writer.principal,
                 stream_id=state.session_id,
-                verification_id=f"{outcome.evaluation_start_id}.{writer.epoch}",
+                verification_id=_verification_id(writer, outcome),
                 verifier={},
                 tree_digest=digest,
-                outputs_digest=state.outputs_digest,
+                outputs_digest=state.outputs_digest if waiting is None else waiting.outputs_digest,
                 input_tree_digest=input_tree_digest(state.created),
                 mounts=await self._sandboxes.mounts(writer),
                 environment=session_variables(state),
@@ -98,15 +139,16 @@ class Evaluation:
                 outcome=str(outcome.event["description"]),
                 despite=despite(state.created),
             )
-            verdicts = await self._verifiers.verify_all(
+            said = await self._verifiers.verify_all(
                 request,
                 outcome_verifiers(outcome.event, default_model=_model_of(state)),
                 recorder,
                 baselines=baselines(state.created),
+                known=_known(outcome),
             )
         except (SandboxUnavailable, SandboxLost, VerifierUnavailable) as error:
-            return (), error
-        return verdicts, None
+            return (), None, error
+        return said, request, None
 
     async def _tree_digest(self, writer: SessionWriter) -> str:
         try:
@@ -180,6 +222,21 @@ class Evaluation:
         while True:
             await writer.clock.sleep(self._heartbeat_seconds)
             await writer.append(OutcomeEvaluationOngoing(outcome_id=outcome.id, iteration=outcome.iteration))
+
+
+def _verification_id(writer: SessionWriter, outcome: Outcome) -> str:
+    """The same until what they wait for is over; another one for another tree."""
+    if outcome.waiting is not None:
+        return outcome.waiting.verification_id
+    again = f".{outcome.waits}" if outcome.waits else ""
+    return f"{outcome.evaluation_start_id}.{writer.epoch}{again}"
+
+
+def _known(outcome: Outcome) -> list[Verdict | None]:
+    if outcome.waiting is None:
+        return []
+    said = outcome.waiting.verdicts
+    return [None if one is None else msgspec.convert(one, Verdict) for one in said]
 
 
 def outcome_verifiers(event: JsonObject, *, default_model: str) -> list[JsonObject]:

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 from weakref import WeakValueDictionary
 
-import msgspec
-
 from remit.clock import Clock
 from remit.errors import PackagesNotInstalled, SandboxLost, SandboxUnavailable
 from remit.interfaces import Catalog, CredentialSource, Sandbox, SandboxProvider
@@ -31,9 +29,9 @@ from remit.orchestrator.surroundings import (
 from remit.resources.environment_config import packages_of
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.memory_stores import MemoryStores
-from remit.resources.session_files import load_outputs
 from remit.resources.session_kind import SessionWriter
 from remit.resources.session_resources import uploads_tree
+from remit.resources.trees import read_tree
 from remit.session.machine_rows import (
     PackagesInstalled,
     PackagesInstalling,
@@ -51,7 +49,6 @@ from remit.values import (
     JsonValue,
     ReadOnlyTree,
     SandboxSpec,
-    Tree,
 )
 
 LIVE_MAX = 256
@@ -171,25 +168,25 @@ class HeldSandboxes:
         )
         await self.install_packages(writer)
         mounts = await self.mounts(writer)
-        memory = await self._memory.lay(writer)
         network = network_of(state)
         credentials = await self.credentials(state)
         image = await self.provider.image(toolchains(state.created))
-        sandbox = await self.provider.create(
+        sandbox, memory = await self._memory.create(
+            writer,
+            self.provider,
             SandboxSpec(
                 key=f"{writer.stream_id}:{writer.epoch}:{state.seq}",
                 epoch=writer.epoch,
                 tree_digest=digest,
                 outputs_digest=state.outputs_digest,
                 mounts=mounts,
-                shared=memory.shared(),
                 links=links_outside(state.resources),
                 environment=session_variables(state),
                 path=session_path(state),
                 network=network,
                 credentials=credentials,
                 toolchains=toolchains(state.created),
-            )
+            ),
         )
         capabilities = self.provider.capabilities()
         try:
@@ -209,8 +206,8 @@ class HeldSandboxes:
                 )
             )
             await _place_links(writer, sandbox)
-            tree = await self._read_tree(digest)
-            outputs = await load_outputs(self._blobs, state.outputs_digest)
+            tree = None if digest is None else await read_tree(self._blobs, digest)
+            outputs = await read_tree(self._blobs, state.outputs_digest)
         except BaseException:
             await asyncio.shield(sandbox.destroy())
             raise
@@ -323,15 +320,16 @@ class HeldSandboxes:
         held.mounts, held.resource_ids = mounts, ids
         return True
 
-    async def _read_tree(self, digest: str | None) -> Tree | None:
-        return msgspec.json.decode(await self._blobs.read(digest), type=Tree) if digest is not None else None
-
     async def attach(self, writer: SessionWriter) -> Sandbox | None:
         """A sandbox that the log knows and that lives on from before a crash."""
         record = writer.state.sandbox
+        sandbox = self.get(writer.stream_id)
+        if sandbox is not None and (record is None or sandbox.id != record.sandbox_id):
+            # Another process had the session meanwhile: the files here are not those that the log tells of.
+            await self.drop(writer.stream_id)
+            sandbox = None
         if record is None:
             return None
-        sandbox = self.get(writer.stream_id)
         if sandbox is None and self.provider.capabilities().survives_server:
             sandbox = await self.provider.attach(str(record.key))
             if sandbox is not None:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
+from msgspec.structs import replace
 
 from remit.catalog.resources import Stored
 from remit.errors import (
@@ -21,20 +21,22 @@ from remit.errors import (
     PathConflict,
     PreconditionFailed,
     SandboxRefused,
+    SandboxUnavailable,
     WrongState,
 )
-from remit.interfaces import Sandbox
+from remit.interfaces import Sandbox, SandboxProvider
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.memory_stores import Change, MemoryBody, MemoryStores
 from remit.resources.session_files import OUTPUTS
 from remit.resources.session_kind import SessionWriter
 from remit.resources.session_memory import attached_stores
+from remit.resources.trees import read_tree
 from remit.schema.memory_stores import CONTENT_BYTES_MAX, wrong_with_path
 from remit.schema.resources import SessionMemoryStore
 from remit.session.machine_rows import MemorySynced, SessionMemoryNotKept
 from remit.session.memory_merge import Merge, Take, merge, unfit_paths
 from remit.streams.rows import NewRow
-from remit.values import JsonObject, SharedFolder, Tree, TreeEntry
+from remit.values import JsonObject, SandboxSpec, SharedFolder, Tree, TreeEntry
 
 ROUNDS_MAX = 3
 """Of one look: others may write to the store meanwhile. What is left then is for the next look."""
@@ -99,8 +101,23 @@ class MemoryKeeper:
         self._stores = stores
         self._blobs = blobs
 
-    async def lay(self, writer: SessionWriter) -> HeldMemory:
-        """Return the session's stores as they are now, ready for a sandbox. A store that was deleted is an empty folder."""
+    async def create(
+        self, writer: SessionWriter, provider: SandboxProvider, spec: SandboxSpec
+    ) -> tuple[Sandbox, HeldMemory]:
+        """Make a sandbox with the session's stores as they are now. What is changed and redacted while it is made is looked
+        at again. Raises SandboxUnavailable, BlobMissing."""
+        memory = await self._lay(writer)
+        for _ in range(ROUNDS_MAX):
+            try:
+                return await provider.create(replace(spec, shared=memory.shared())), memory
+            except BlobMissing:
+                laid, memory = memory, await self._lay(writer)
+                if memory.digests() == laid.digests():  # something else is missing
+                    raise
+        raise SandboxUnavailable("its memory stores are being redacted all the time; try again")
+
+    async def _lay(self, writer: SessionWriter) -> HeldMemory:
+        """A store that was deleted is an empty folder."""
         return HeldMemory(
             tuple([await self._laid(writer, one) for one in attached_stores(writer.state.created)])
         )
@@ -120,7 +137,7 @@ class MemoryKeeper:
             digest = digests.get(store.memory_store_id)
             agreed: dict[str, str] = {}
             if digest is not None:
-                agreed = _contents(msgspec.json.decode(await self._blobs.read(digest), type=Tree))
+                agreed = _contents(await read_tree(self._blobs, digest))
             _agree(agreed, writer.state.memory_agreed.get(store.memory_store_id, {}))
             folders.append(MemoryFolder(store, agreed, None))
         return HeldMemory(tuple(folders))

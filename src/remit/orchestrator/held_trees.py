@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -18,8 +17,9 @@ from remit.orchestrator.held_memory import HeldMemory
 from remit.orchestrator.stored_files import store_changes
 from remit.resources.files import Files
 from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.session_files import OUTPUTS, add_outputs, load_outputs, remove_outputs
+from remit.resources.session_files import OUTPUTS, add_outputs, remove_outputs
 from remit.resources.session_kind import SessionWriter
+from remit.resources.trees import read_tree
 from remit.session.machine_rows import CredentialsUsed, ServicesSeen, SnapshotTaken
 from remit.streams.rows import NewRow
 from remit.values import (
@@ -99,7 +99,7 @@ class HeldTrees:
             stored = await self._store(writer, held, tree, outputs)
             digest, outputs = stored.tree_digest, stored.outputs
             shown = Files(self._catalog, self._blobs, self._clock, writer.ids)
-            before = await load_outputs(self._blobs, writer.state.outputs_digest)
+            before = await read_tree(self._blobs, writer.state.outputs_digest)
             # Before the row: what the log says is handed over can be downloaded.
             unlisted = await add_outputs(
                 shown, writer.principal, writer.stream_id, before=before, after=outputs
@@ -172,8 +172,7 @@ class HeldTrees:
     async def _tell_of_credentials(self, writer: SessionWriter, sandbox: Sandbox) -> None:
         """People can read which were used, and where."""
         if uses := sandbox.take_credential_uses():
-            shown: list[JsonObject] = [msgspec.to_builtins(use) for use in uses]
-            await writer.append(CredentialsUsed(credentials=shown))
+            await writer.append(CredentialsUsed.of(uses))
 
 
 def _left_out(*trees: Tree) -> list[JsonObject]:

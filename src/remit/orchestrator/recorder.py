@@ -23,7 +23,6 @@ from remit.session.rows import (
     WaitBegan,
 )
 from remit.session.sendable import distinct_uses
-from remit.session.state import add_usage
 from remit.session.turn_rows import (
     AgentSaid,
     AgentThought,
@@ -141,7 +140,7 @@ class SessionRecorder:
             provider_id=UNSET if response is None else response.provider_id,
             tool_use_ids=tool_use_ids,
         )
-        self.usage = add_usage(self.usage, ended.usage)
+        self.usage = self.usage + ended.usage
         new: list[NewRow] = [row, *speech]
         if self._speaks and ended.will_retry:
             error = error_body(ended.error_reason, ended.error_message, "retrying")

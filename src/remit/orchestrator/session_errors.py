@@ -28,7 +28,7 @@ def session_error(error: RemitError, retry_status: RetryStatus) -> JsonObject:
     """The `error` of a `session.error` event."""
     if isinstance(error, ModelCallFailed):
         return error_body(error.reason, error.message, retry_status)
-    if isinstance(error, ToolsUnavailable):
+    if isinstance(error, ToolsUnavailable) and error.reason != "limits":  # for which the wire has no type
         return {
             "type": f"mcp_{error.reason}_failed_error",
             "message": error.message,

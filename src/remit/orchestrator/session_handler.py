@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import cast
 
-import msgspec
 from msgspec.structs import replace
 
 from remit.clock import Clock
@@ -22,11 +21,12 @@ from remit.resources.session_kind import SESSION
 from remit.resources.session_memory import attached_stores
 from remit.resources.session_removal import SessionRemoval
 from remit.resources.session_resources import uploads_tree
+from remit.resources.trees import read_tree
 from remit.session.facts import describe_environment, describe_network
 from remit.session.state import SessionState
 from remit.streams.folds import Folds
 from remit.streams.writer import StreamWriter
-from remit.values import HandlerResult, JsonObject, Lease, Principal, Tree
+from remit.values import HandlerResult, JsonObject, Lease, Principal
 
 Watch = Callable[[Harness, SessionState], Harness]
 """Stands around the harness of every run, for telemetry."""
@@ -129,7 +129,7 @@ class SessionHandler:
     async def _describe(self, state: SessionState) -> str:
         image = await self._sandboxes.provider.image(toolchains(state.created))
         digest = input_tree_digest(state.created)
-        tree = msgspec.json.decode(await self._blobs.read(digest), type=Tree) if digest is not None else None
+        tree = await read_tree(self._blobs, digest)
         uploads = uploads_tree(state.resources)
         modes = self._sandboxes.provider.capabilities().network_modes
         return describe_environment(

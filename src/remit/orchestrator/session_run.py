@@ -12,6 +12,7 @@ from typing import Any, assert_never
 import structlog
 from msgspec.structs import replace
 
+from remit.clock import is_wait_over
 from remit.errors import (
     HoldRefused,
     LeaseLost,
@@ -38,30 +39,12 @@ from remit.orchestrator.turn import (
     unmeasured,
 )
 from remit.resources.session_kind import SessionWriter, summarize
-from remit.session import events
+from remit.session import events, moves, rows
 from remit.session.events import of_thread
-from remit.session.moves import (
-    CarryOn,
-    Rest,
-    StartTurn,
-    StopTurn,
-    TakeInput,
-    WaitAgain,
-    next_input,
-    next_move,
-)
 from remit.session.reporting import idle_report
-from remit.session.rows import (
-    SessionError,
-    SessionStatusIdle,
-    SessionStatusRunning,
-    SessionUsage,
-    ThreadStatusIdle,
-    ThreadStatusRunning,
-    TurnFailed,
-)
 from remit.session.state import OpenToolUse, SessionState
 from remit.session.turn_rows import EnvironmentDescribed, ModelRefused, OutcomeEvaluationEnd
+from remit.shielded import first_of
 from remit.streams.children import to_parent
 from remit.streams.rows import NewRow
 from remit.values import (
@@ -154,22 +137,23 @@ class SessionRun:
             await self._until_settled_or_news()
             await self._writer.flush()
             await self._writer.catch_up()
-            if self._snapshots.is_settled and next_move(self._state) == Rest():
+            if self._snapshots.is_settled and self._is_at_rest():
                 return self._state.seq
+
+    def _is_at_rest(self) -> bool:
+        match moves.next_move(self._state):
+            case moves.Rest():
+                return True
+            case moves.AwaitVerifiers(since_us=since_us, until_us=until_us):
+                now_us = self._writer.clock.now_us()
+                return not is_wait_over(since_us=since_us, until_us=until_us, now_us=now_us)
+            case _:
+                return False
 
     async def _until_settled_or_news(self) -> None:
         """A snapshot under way keeps the lease, and no turn waiting."""
-        if self._snapshots.is_settled:
-            return
-        waits = [
-            asyncio.ensure_future(self._snapshots.settled()),
-            asyncio.ensure_future(self._news_came.wait()),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        if not self._snapshots.is_settled:
+            await first_of(self._snapshots.settled(), self._news_came.wait())
 
     # -------------------------------------------------------------------------------------------- moves
 
@@ -177,23 +161,30 @@ class SessionRun:
         while True:
             await self._writer.catch_up()
             self._interrupt_came.clear()
-            move = next_move(self._state)
-            if isinstance(move, StartTurn | CarryOn) and self._is_resting():
+            move = moves.next_move(self._state)
+            if self._is_at_rest():
+                return
+            if (
+                isinstance(move, moves.StartTurn | moves.CarryOn | moves.AwaitVerifiers)
+                and self._is_resting()
+            ):
                 raise ComingToRest
             match move:
-                case Rest():
+                case moves.Rest():
                     return
-                case TakeInput(event_ids=ids):
+                case moves.TakeInput(event_ids=ids):
                     await self._take_input(ids)
-                case StartTurn(event_ids=ids):
+                case moves.StartTurn(event_ids=ids):
                     await self._start_turn(ids)
-                case WaitAgain(event_ids=ids):
+                case moves.WaitAgain(event_ids=ids):
                     await self._writer.buffer(*consume(self._writer, ids))
                     await self._go_idle({"type": "requires_action"})
-                case StopTurn(event_ids=ids):
+                case moves.StopTurn(event_ids=ids):
                     await self._stop_turn(ids)
-                case CarryOn():
-                    await self._until_interrupted(self._carry_on())
+                case moves.CarryOn():
+                    await self._until_interrupted(self._carry_on(self._work))
+                case moves.AwaitVerifiers():
+                    await self._until_interrupted(self._carry_on(self._ask_again))
                 case _:
                     assert_never(move)
 
@@ -209,19 +200,27 @@ class SessionRun:
         await self._sandboxes.remount(self._writer)
         writer = self._writer
         running = [
-            SessionStatusRunning(),
-            of_thread(ThreadStatusRunning, self._state),
+            rows.SessionStatusRunning(),
+            of_thread(rows.ThreadStatusRunning, self._state),
         ]
         unsaid = self._sandboxes.unsaid(writer)
         await writer.buffer(*unsaid, *running, *consume(writer, event_ids), summary=self._summary("running"))
 
-    async def _carry_on(self) -> None:
+    async def _work(self) -> None:
         """Let the harness work, then decide what its end means."""
+        await self._turn.open_tools()
+        await self._describe_environment()
+        end = await self._harness.run(self._turn)
+        await self._after_harness(end)
+
+    async def _ask_again(self) -> None:
+        """What the verifiers waited for may be there."""
+        await self._evaluation.run(self._writer)
+
+    async def _carry_on(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Go on with the turn; what stops it is said."""
         try:
-            await self._turn.open_tools()
-            await self._describe_environment()
-            end = await self._harness.run(self._turn)
-            await self._after_harness(end)
+            await work()
         except HoldRefused as error:
             await self._writer.append(ModelRefused(message=error.message))
             await self._go_idle({"type": "budget_reached"})
@@ -244,7 +243,7 @@ class SessionRun:
         state = self._state
         match end.reason:
             case "requires_action":
-                if state.blocking and next_move(state) == CarryOn():
+                if state.blocking and moves.next_move(state) == moves.CarryOn():
                     await self._go_idle({"type": "requires_action"})
             case "refusal":
                 await self._go_idle({"type": "refusal"}, details=state.last_stop_details)
@@ -257,9 +256,9 @@ class SessionRun:
                     }
                 )
             case "end_turn":
-                if state.needs_model or next_move(state) != CarryOn():
+                if state.needs_model or moves.next_move(state) != moves.CarryOn():
                     return
-                if following := next_input(state):
+                if following := moves.next_input(state):
                     await self._writer.buffer(*consume(self._writer, following))
                     return
                 if state.outcome is not None:
@@ -291,7 +290,7 @@ class SessionRun:
         await writer.buffer(*new, *unmeasured(writer, uses), effects=_assumed(uses))
         await self._go_idle({"type": "end_turn"})
 
-    async def _fail_turn(self, error: JsonObject, failure: TurnFailed | None = None) -> None:
+    async def _fail_turn(self, error: JsonObject, failure: rows.TurnFailed | None = None) -> None:
         """The turn is dead: say why, answer what is open, flush the queue, go idle."""
         writer, state = self._writer, self._state
         closed = [
@@ -299,7 +298,7 @@ class SessionRun:
             for use in state.tool_uses.values()
         ]
         flushed = [id for id, event in state.pending.items() if event["type"] != "user.interrupt"]
-        new = [SessionError(error=error), *closed, *consume(writer, flushed)]
+        new = [rows.SessionError(error=error), *closed, *consume(writer, flushed)]
         failed = replace(failure or turn_failure(None), message=str(error["message"]))
         uses = list(state.tool_uses.values())
         await writer.append(*new, failed, *unmeasured(writer, uses), effects=_assumed(uses))
@@ -320,14 +319,16 @@ class SessionRun:
             cost_nano_usd=state.cost_nano_usd,
             active_seconds=state.active_seconds(writer.clock.now_us()),
         )
+        signed = [writer.new(row) for row in self._turn.credentials_used()]
         thread_idle = writer.new(
-            replace(of_thread(ThreadStatusIdle, state), stop_reason=reason, stop_details=details)
+            replace(of_thread(rows.ThreadStatusIdle, state), stop_reason=reason, stop_details=details)
         )
-        used = writer.new(SessionUsage(usage=usage, budget=state.budget))
+        used = writer.new(rows.SessionUsage(usage=usage, budget=state.budget))
         # Its id is made last: ids are in the order of the rows.
-        idle = writer.new(SessionStatusIdle(stop_reason=reason, stop_details=details))
+        idle = writer.new(rows.SessionStatusIdle(stop_reason=reason, stop_details=details))
         await writer.append(
             *self._sandboxes.unsaid(writer),
+            *signed,
             thread_idle,
             used,
             idle,
@@ -370,7 +371,7 @@ class SessionRun:
     async def _look_for_input(self) -> None:
         """The bus may lose things, the log does not."""
         while True:
-            await asyncio.sleep(INPUT_POLL_SECONDS)
+            await self._writer.clock.sleep(INPUT_POLL_SECONDS)
             await self._look()
 
     async def _look(self) -> None:
@@ -422,15 +423,18 @@ class SessionRun:
 
     async def _release_if_idle(self) -> None:
         due = self._sandboxes.idle_at(self._writer.stream_id)
-        if due is not None and self._state.status != "running" and self._writer.clock.monotonic() >= due:
+        if due is not None and self._is_at_rest() and self._writer.clock.monotonic() >= due:
             await self._sandboxes.release(self._writer)
 
     def _next_wake_us(self) -> int | None:
-        due = self._sandboxes.idle_at(self._writer.stream_id)
-        if due is None:
-            return None
-        clock = self._writer.clock
-        return clock.now_us() + int(max(0.0, due - clock.monotonic()) * 1_000_000) + 1
+        """When its sandbox is put away, or its verifiers are asked again."""
+        wakes: list[int] = []
+        clock, move = self._writer.clock, moves.next_move(self._state)
+        if isinstance(move, moves.AwaitVerifiers):
+            wakes.append(move.until_us)
+        if (due := self._sandboxes.idle_at(self._writer.stream_id)) is not None:
+            wakes.append(clock.now_us() + int(max(0.0, due - clock.monotonic()) * 1_000_000) + 1)
+        return min(wakes, default=None)
 
     def _summary(self, status: str) -> StreamSummary:
         return replace(summarize(self._state), status=status)

@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
+from remit.client.wording import listed
 from remit.errors import SandboxUnavailable
 from remit.values import Tree, TreeEntry, Value
 
@@ -60,7 +61,7 @@ def additions(before: Tree, after: Tree) -> Additions:
         (links if entry.kind == "symlink" else parts).append(path)
     if len(parts) > PARTS_MAX:
         raise SandboxUnavailable(
-            f"the setup command adds {len(parts):,} single files and folders to folders of the input ({_listed(parts)}); at "
+            f"the setup command adds {len(parts):,} single files and folders to folders of the input ({listed(parts, SHOWN_MAX)}); at "
             f"most {PARTS_MAX} can be kept: let it put them into a folder of their own"
         )
     tops = tuple(f"{part}/" for part in parts)
@@ -73,14 +74,16 @@ def additions(before: Tree, after: Tree) -> Additions:
         path for path, entry in known.items() if entry.kind != "dir" and _differs(entry, there.get(path))
     )
     notes = (
-        [f"the setup adds {_listed(parts)}: read-only for the agent and the verifiers"]
+        [f"the setup adds {listed(parts, SHOWN_MAX)}: read-only for the agent and the verifiers"]
         if parts
         else ["the setup adds nothing to the working tree"]
     )
     if changed:
-        notes.append(f"what the setup changed stays as it was given: {_listed(changed)}")
+        notes.append(f"what the setup changed stays as it was given: {listed(changed, SHOWN_MAX)}")
     if links:
-        notes.append(f"links that the setup made beside the input's files are left out: {_listed(links)}")
+        notes.append(
+            f"links that the setup made beside the input's files are left out: {listed(links, SHOWN_MAX)}"
+        )
     return Additions(
         entries=entries,
         parts=tuple(parts),
@@ -120,8 +123,3 @@ def _is_published(part: str, there: Mapping[str, TreeEntry]) -> bool:
 def _has_own_project(entries: Sequence[TreeEntry]) -> bool:
     """Whether a project of the input itself was installed."""
     return any(_LOCAL_RECORD.search(entry.path) for entry in entries)
-
-
-def _listed(paths: Sequence[str]) -> str:
-    more = len(paths) - SHOWN_MAX
-    return ", ".join(paths[:SHOWN_MAX]) + (f" and {more:,} more" if more > 0 else "")

@@ -7,8 +7,7 @@ import asyncio
 import posixpath
 from collections.abc import Sequence
 
-import msgspec
-
+from remit.client.wording import listed
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import Sandbox, SandboxProvider
@@ -17,6 +16,7 @@ from remit.orchestrator.packages import registry_variables
 from remit.orchestrator.setup_additions import Additions, additions, is_lock_or_manifest, without_place
 from remit.orchestrator.stored_files import store_files
 from remit.resources.kept_blobs import Keeping, KeptBlobs
+from remit.resources.trees import read_tree
 from remit.values import (
     ExecRequest,
     InstalledPython,
@@ -97,7 +97,7 @@ class SetupLayers:
                 "these sandboxes have no network of their own through which a setup could reach the package registries"
             )
         image = await self._provider.image(request.toolchains)
-        given = await self._read_tree(request.tree_digest)
+        given = await read_tree(self._blobs, request.tree_digest)
         made_of = [
             "setup",
             LAYOUT,
@@ -128,16 +128,13 @@ class SetupLayers:
                     [*made_of, "locks", locks],
                     lambda keeping: self._again(keeping, known),
                 )
-        return _as_mounted(layer, await self._read_tree(layer.tree_digest))
+        return _as_mounted(layer, await read_tree(self._blobs, layer.tree_digest))
 
     async def _again(self, keeping: Keeping, layer: Layer) -> Layer:
         """The same layer under another key, with needs of its own."""
-        tree = await self._read_tree(layer.tree_digest)
+        tree = await read_tree(self._blobs, layer.tree_digest)
         await keeping.need([layer.tree_digest, *_digests(tree)])
         return layer
-
-    async def _read_tree(self, digest: str) -> Tree:
-        return msgspec.json.decode(await self._blobs.read(digest), type=Tree)
 
     async def _make(self, keeping: Keeping, request: SetupRequest, given: Tree, image_digest: str) -> Layer:
         sandbox = await self._provider.create(
@@ -220,12 +217,9 @@ class SetupLayers:
 def _unheld_notes(tree: Tree) -> tuple[str, ...]:
     if not tree.left_out:
         return ()
-    named = ", ".join(
-        f"{one.path[:PATH_SHOWN_MAX]} ({one.why})" for one in tree.left_out[:LEFT_OUT_NAMED_MAX]
-    )
-    more = len(tree.left_out) + tree.left_out_more - LEFT_OUT_NAMED_MAX
-    rest = f" and {more:,} more" if more > 0 else ""
-    return (f"what the setup command left and a snapshot cannot hold is not there: {named}{rest}",)
+    paths = [f"{one.path[:PATH_SHOWN_MAX]} ({one.why})" for one in tree.left_out]
+    named = listed(paths, LEFT_OUT_NAMED_MAX, len(paths) + tree.left_out_more)
+    return (f"what the setup command left and a snapshot cannot hold is not there: {named}",)
 
 
 def _digests(tree: Tree) -> list[str]:

@@ -23,6 +23,7 @@ from remit.resources.message_files import with_files
 from remit.resources.session_kind import SessionWriter
 from remit.schema.events import STAMPED_ON_RECEIPT
 from remit.session import events
+from remit.session.machine_rows import CredentialsUsed
 from remit.session.moves import input_on_the_way
 from remit.session.rows import SessionError
 from remit.session.sendable import within_limits
@@ -134,6 +135,11 @@ class SessionTurn:
         if toolset.problems:
             errors = [session_error(problem, "retrying") for problem in toolset.problems]
             await self._writer.buffer(*(SessionError(error=error) for error in errors))
+
+    def credentials_used(self) -> Sequence[CredentialsUsed]:
+        """What requests of its tools that no sandbox made carried since this was said last."""
+        uses = self._opened.toolset.take_credential_uses() if self._opened is not None else ()
+        return [CredentialsUsed.of(uses)] if uses else []
 
     async def _sandbox(self) -> Sandbox:
         return await self._sandboxes.ensure(self._writer)

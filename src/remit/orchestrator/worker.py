@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
 from remit.clock import Clock
 from remit.errors import LeaseLost, NotFound, StoreAway, StoreUnavailable
 from remit.interfaces import LiveBus, SessionStore, StreamHandler
-from remit.values import Append, HandlerResult, Lease, LiveItem, Principal
+from remit.shielded import first_of
+from remit.values import Append, HandlerResult, Lease, LiveItem, Principal, StreamHead
 
 logger = structlog.get_logger(__name__)
 
@@ -42,6 +42,10 @@ AWAY_SECONDS = 0.5
 """How long a store that is away is left alone before it is asked again."""
 
 
+Positions = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
+"""How far these streams have come, whoever appended to them; one that is deleted is left out."""
+
+
 @dataclass
 class Running:
     """A stream this worker is working on."""
@@ -63,7 +67,6 @@ class Hints:
         """Streams that are to be taken up even if every place is taken."""
 
     def hint(self, stream_id: str) -> None:
-        """See interfaces.Dispatcher."""
         self.due.set()
 
     def hint_before_others(self, stream_id: str) -> None:
@@ -108,8 +111,10 @@ class Worker:
         handlers: Sequence[StreamHandler],
         streams_max: int = STREAMS_MAX,
         poll_seconds: float = POLL_SECONDS,
+        positions: Positions | None = None,
     ) -> None:
-        """`poll_seconds`: how late it may see what another process has made due."""
+        """`poll_seconds`: how late it may see what another process has made due. `positions` where there are others, who
+        may take over what this one keeps something for."""
         self._name = name
         self._poll_seconds = poll_seconds
         self._store = store
@@ -121,6 +126,9 @@ class Worker:
         self._running: dict[str, Running] = {}
         self._running_of: Counter[str] = Counter()
         """How many of them are of each workspace."""
+        self._positions = positions
+        self._near: dict[str, tuple[Lease, int]] = {}
+        """Released, with something of it kept here: the last lease, and the row up to which it was looked at."""
         self._hints = hints
         self._due = hints.due
         self._wall_ahead = clock.now_us() / 1_000_000 - clock.monotonic()
@@ -173,6 +181,7 @@ class Worker:
             asked_at = self._clock.monotonic()
             leases = await self._claim()
             for lease in leases:
+                self._near.pop(lease.stream_id, None)
                 running = self._running[lease.stream_id] = Running(lease=lease, renewed_at=asked_at)
                 self._running_of[lease.workspace_id] += 1
                 running.task = group.create_task(self._run_one(running))
@@ -210,7 +219,7 @@ class Worker:
             seconds = min(seconds, max(0.0, (next_us - self._clock.now_us()) / 1_000_000))
         if seconds == 0.0 and len(self._running) >= self.each_max:
             seconds = self._poll_seconds  # what is due has no place: the next release says when
-        await _first_of(self._due.wait(), self._clock.sleep(seconds))
+        await first_of(self._due.wait(), self._clock.sleep(seconds))
 
     async def _run_one(self, running: Running) -> None:
         lease = running.lease
@@ -252,11 +261,13 @@ class Worker:
             return
         with contextlib.suppress(NotFound, StoreAway):
             if seen_seq is None:
-                head_seq = await self._head_seq(lease)
-                if head_seq is None or wake_at_us is None:
+                head = await self._head(lease)
+                if head is None or wake_at_us is None:
                     return
-                seen_seq = head_seq
+                seen_seq = head.seq
             await self._store.release(lease, seen_seq=seen_seq, wake_at_us=wake_at_us, is_near=is_near)
+            if is_near and lease.stream_id not in self._running:
+                self._near[lease.stream_id] = lease, seen_seq
         self._due.set()
         self._outbox_due.set()
 
@@ -275,9 +286,9 @@ class Worker:
         if self._running.get(lease.stream_id) in (None, running):
             await self._handlers[lease.kind].forget(lease.stream_id)
 
-    async def _head_seq(self, lease: Lease) -> int | None:
+    async def _head(self, lease: Lease) -> StreamHead | None:
         try:
-            return (await self._store.head(_principal(lease.workspace_id, self._name), lease.stream_id)).seq
+            return await self._store.head(_principal(lease.workspace_id, self._name), lease.stream_id)
         except NotFound:
             return None
 
@@ -287,6 +298,7 @@ class Worker:
         while True:
             await self._clock.sleep(RENEW_SECONDS)
             await self._renew()
+            await self._forget_taken_over()
 
     async def _renew(self) -> None:
         # What is fenced is being stopped: its lease is to lapse, so that the stream is taken up again.
@@ -300,6 +312,21 @@ class Worker:
                 self._fence(one)
             else:
                 one.renewed_at = asked_at
+
+    async def _forget_taken_over(self) -> None:
+        """Keep nothing any more of streams that rest here, and that another process has worked on or deleted since."""
+        if self._positions is None or not self._near:
+            return
+        positions = await self._positions(list(self._near))
+        for stream_id, near in list(self._near.items()):
+            lease, seen_seq = near
+            if positions.get(stream_id) == seen_seq:
+                continue
+            head = await self._head(lease)
+            if (head is None or head.epoch != lease.epoch) and self._near.get(stream_id) is near:
+                del self._near[stream_id]
+                logger.info("stream_taken_over", stream_id=stream_id)
+                await self._forget(Running(lease=lease))
 
     async def _renew_after_jump(self) -> None:
         """A wall clock that was set forward ends leases before their time: ours would be claimed from ourselves."""
@@ -353,7 +380,7 @@ class Worker:
                 await self._store.outbox_done([position for position, _, _ in due])
                 self._due.set()
             else:
-                await _first_of(self._outbox_due.wait(), self._clock.sleep(POLL_SECONDS))
+                await first_of(self._outbox_due.wait(), self._clock.sleep(POLL_SECONDS))
 
     # ------------------------------------------------------------------------------------------- deletion
 
@@ -369,12 +396,3 @@ class Worker:
 
 def _principal(workspace_id: str, name: str) -> Principal:
     return Principal(workspace_id=workspace_id, actor=name, kind="worker")
-
-
-async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()

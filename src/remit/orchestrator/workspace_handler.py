@@ -38,7 +38,7 @@ class WorkspaceHandler:
     kind: str = "workspace"
 
     def __init__(
-        self, *, store: SessionStore, clock: Clock, calls: DirectCalls, caps: Caps, owns_store: bool = True
+        self, *, store: SessionStore, clock: Clock, calls: DirectCalls, caps: Caps, owns_store: bool
     ) -> None:
         """`owns_store`: no other process can be making calls on this store now."""
         self._store = store

@@ -26,7 +26,6 @@ from remit.remits.events import (
     RemitCreated,
 )
 from remit.remits.forecaster import Forecaster
-from remit.remits.git_files import read_tree
 from remit.remits.money import format_usd, parse_usd
 from remit.remits.state import RemitState
 from remit.remits.working_session import environment_ref
@@ -36,6 +35,7 @@ from remit.resources.environment_config import packages_of
 from remit.resources.environments import Environments
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.mcp_servers import check_servers_reachable
+from remit.resources.trees import read_tree
 from remit.resources.web_settings import check_within_environment
 from remit.schema.agents import AgentConfig, AgentCreate
 from remit.schema.remits import BudgetParams, RemitCreate
@@ -102,7 +102,7 @@ class RemitCreation:
             raise InvalidRequest("`outcome`: is blank; say what must be true when the work is done.")
         if params.toolchains and OPERATOR_SCOPE not in principal.scopes:
             raise Forbidden("`toolchains`: naming folders of the host needs a key with the `operator` scope.")
-        read_verifiers(params)
+        given_verifiers = read_verifiers(params)
         check_setup(params)
         given = await self._input(principal, params.input_id)
         environment = await self._environment(principal, params.environment_id)
@@ -110,7 +110,7 @@ class RemitCreation:
         if environment is not None and params.agent is not None:
             check_within_environment(agent.config.tools, environment.config, field="agent")
             check_servers_reachable(agent.config.mcp_servers, environment.config, field="agent")
-        verifiers = _with_grader_model(read_verifiers(params), model)
+        verifiers = _with_grader_model(given_verifiers, model)
         created = RemitCreated(
             outcome=params.outcome,
             verifiers=tuple(verifiers),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from remit.errors import VerifierUnavailable
 from remit.gateway.routing import Router
 from remit.interfaces import Prices
 from remit.ledger.prices import unpriced
@@ -19,6 +20,7 @@ from remit.values import Rate, Verdict
 from remit.verifiers.composition import Verifiers
 from remit.verifiers.exhibits import SHOWN_CHARACTERS_MAX
 from remit.verifiers.rubric import ANSWER_TOKENS_MAX
+from remit.verifiers.specifications import describe
 
 GRADER_INPUT_TOKENS = SHOWN_CHARACTERS_MAX + 20_000
 """What a grader is shown besides the rubric and the outcome: contents, the list of files, its own rules."""
@@ -70,6 +72,10 @@ class Forecaster:
         """What one run of every grader can come to, at the dearest rates."""
         nano_usd = tokens = 0
         for verifier in priced_verifiers(self._verifiers, created.verifiers):
+            if "model" not in verifier:
+                raise VerifierUnavailable(
+                    f"verifier {describe(verifier)!r} costs money and names no model, so nobody can say how much. Leave it out."
+                )
             model = str(verifier["model"])
             rate = await self._rate(model)
             if rate is None and created.budget.usd is not None:

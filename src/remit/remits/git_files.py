@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-import msgspec
-
 from remit.errors import RemitError, SandboxLost, SandboxRefused, SandboxUnavailable, TooLarge
 from remit.interfaces import BlobReader, Sandbox, SandboxProvider
 from remit.remits.changes import changed_files
@@ -21,6 +19,7 @@ from remit.remits.git_index import (
 )
 from remit.remits.git_script import CONTENTS, CONVERSION_FAILED, GIT_SCRIPT, OUT, RULES
 from remit.resources.kept_blobs import Keeping
+from remit.resources.trees import read_tree
 from remit.values import ExecRequest, ReadOnlyTree, SandboxSpec, Tree, TreeEntry, Value
 
 HISTORY_PATH = "/workspace/.git"
@@ -247,13 +246,6 @@ class GitWork:
                         path=inside, kind="file", sha256=entry.sha256, size=entry.size
                     )
         return Tree(entries=tuple(entries[path] for path in sorted(entries)))
-
-
-async def read_tree(blobs: BlobReader, digest: str | None) -> Tree:
-    """A tree by its digest; None is the empty one. Raises BlobMissing."""
-    if digest is None:
-        return Tree(entries=())
-    return msgspec.json.decode(await blobs.read(digest), type=Tree)
 
 
 def _nul_ended(names: Iterable[str]) -> bytes:

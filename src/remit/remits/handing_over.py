@@ -7,9 +7,10 @@ from remit.errors import BlobMissing
 from remit.interfaces import SandboxProvider
 from remit.remits.deliverables import Handover, hand_over
 from remit.remits.events import RemitDeliverablesReady
-from remit.remits.git_files import GitInput, read_tree
+from remit.remits.git_files import GitInput
 from remit.remits.kind import RemitWriter
 from remit.resources.kept_blobs import Keeping, KeptBlobs
+from remit.resources.trees import read_tree
 
 
 class HandingOver:

@@ -13,7 +13,17 @@ import structlog
 
 from remit.client.wording import verifier_text
 from remit.clock import Clock
-from remit.errors import BlobMissing, HoldRefused, NotFound, RemitError, StoreUnavailable, WrongState
+from remit.errors import (
+    BlobMissing,
+    HoldRefused,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    RemitError,
+    StoreUnavailable,
+    VerifierUnavailable,
+    WrongState,
+)
 from remit.ids import Ids
 from remit.interfaces import Dispatcher, LiveBus, SandboxProvider, SessionStore
 from remit.remits import accounts, evidence, reopening
@@ -64,6 +74,7 @@ from remit.remits.steps import (
     SetUp,
     Step,
     VerifyInput,
+    ended_as,
     is_verified,
     next_step,
     stopped,
@@ -72,7 +83,7 @@ from remit.remits.verification import Judge
 from remit.remits.work import DELETED, Work, known_work, read_work
 from remit.remits.working_session import SessionInput, SessionOpener
 from remit.resources.kept_blobs import KeptBlobs
-from remit.streams.children import Children
+from remit.resources.sending import Sending
 from remit.streams.grants import grants_out
 from remit.streams.reading import read_rows
 from remit.streams.writer import StreamWriter
@@ -103,6 +114,7 @@ class RemitHandler:
         judge: Judge,
         forecaster: Forecaster,
         sessions: SessionOpener,
+        sending: Sending,
         clock: Clock,
         ids: Ids,
         is_resting: Callable[[], bool] = lambda: False,
@@ -114,8 +126,7 @@ class RemitHandler:
         self._judge = judge
         self._forecaster = forecaster
         self._sessions = sessions
-        children = Children(store=store, bus=bus, dispatcher=dispatcher, clock=clock)
-        self._session_input = SessionInput(children, store)
+        self._session_input = SessionInput(sending, store)
         self._handing_over = HandingOver(blobs=blobs, sandboxes=sandboxes)
         self._going_on = GoingOn(store=store, sessions=self._session_input, clock=clock)
         self._clock = clock
@@ -192,7 +203,7 @@ class RemitHandler:
             case NoteInterruption(session_event_id=event_id):
                 await log.append(RemitInterrupted(actor="session", session_event_id=event_id))
             case ReopenOutcome():
-                await self._reopen(step, log)
+                return await self._reopen(step, log)
             case Pause(failure=failure):
                 await self._going_on.pause(failure, log)
             case GrantSession(reopening_id=id):
@@ -355,7 +366,7 @@ class RemitHandler:
                 despite=_despite(log.state),
                 setup=log.state.setup,
             )
-        except (NotFound, WrongState, BlobMissing) as error:
+        except (NotFound, WrongState, BlobMissing, InvalidRequest, VerifierUnavailable) as error:
             return await self._end(stopped(f"The working session could not start: {error.message}"), log)
         await log.append(RemitWorking(session_id=session_id))
         self._dispatcher.hint(session_id)
@@ -381,13 +392,29 @@ class RemitHandler:
             number += evaluation.result != "interrupted"
         await log.append(*copies)
 
-    async def _reopen(self, step: ReopenOutcome, log: RemitWriter) -> None:
+    async def _reopen(self, step: ReopenOutcome, log: RemitWriter) -> bool:
         session_id = log.state.session_ids[-1]
-        outcome = self._sessions.outcome(_created(log.state))
-        seq = await self._session_input.reopen(log.principal, session_id, step, outcome)
+        try:
+            seq = await self._session_input.reopen(log.principal, session_id, step, _created(log.state))
+        except RateLimited:  # others have filled its queue: it takes them up, and then there is room
+            return False
+        except (WrongState, InvalidRequest, VerifierUnavailable) as error:
+            return await self._not_reopened(error, log)
         await log.append(
             RemitSessionTold(session_id=session_id, command_id=step.resume_id, gives_outcome=True, seq=seq)
         )
+        return True
+
+    async def _not_reopened(self, error: RemitError, log: RemitWriter) -> bool:
+        if error.code == "budget_reached":
+            return await self._end(ended_as("budget_reached", error.message), log)
+        if isinstance(
+            error, WrongState
+        ):  # somebody has given it other work: who resumes again may be luckier
+            logger.info("remit_not_resumed", remit_id=log.stream_id, reason=error.message)
+            await log.append(RemitInterrupted(actor="session"))
+            return True
+        return await self._end(stopped(f"The work could not go on: {error.message}"), log)
 
     # ------------------------------------------------------------------------------------------ the end
 

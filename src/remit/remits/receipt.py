@@ -13,6 +13,7 @@ from remit.interfaces import Prices, SessionStore
 from remit.remits.accounts import Totals, totals
 from remit.remits.state import RemitState, fold
 from remit.remits.views import amounts, caps, encode_iterations, encode_pauses, setup_view
+from remit.resources.session_wire import account_to_wire
 from remit.schema.tool_kinds import PLATFORM_RESULT_TYPES, USE_TYPES, answered_use
 from remit.streams.grants import UNITS
 from remit.streams.reading import read_rows
@@ -82,7 +83,11 @@ def receipt(
         "spent": amounts(sums.spent),
         "held": amounts(sums.held),
         "spent_exact": {unit: sums.spent[unit] for unit in UNITS},
-        "accounts": [_account(account) for b in books for account in b.accounts],
+        "accounts": [
+            {"stream_id": account.stream_id, **account_to_wire(account)}
+            for b in books
+            for account in b.accounts
+        ],
         "calls": list[JsonValue](calls),
         "tools": [tool for b in sessions for tool in _tools(b)],
         "verifications": list[JsonValue](encode_iterations(state)),
@@ -90,19 +95,6 @@ def receipt(
         "grants": [_plain(grant) for b in books for grant in b.grants],
         "sandboxes": list[JsonValue](sandboxes),
         "prices": {model: _plain(rate) if (rate := prices.rate(model)) else None for model in sorted(models)},
-    }
-
-
-def _account(account: Account) -> JsonObject:
-    return {
-        "stream_id": account.stream_id,
-        "purpose": account.purpose,
-        "unit": account.unit,
-        "cap": account.cap,
-        "spent": account.spent,
-        "held": account.held,
-        "granted": account.granted,
-        "stopped": account.is_stopped,
     }
 
 

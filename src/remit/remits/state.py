@@ -8,37 +8,8 @@ from typing import Literal, get_args
 from msgspec.structs import replace
 
 from remit.clock import parse_rfc3339
-from remit.remits.events import (
-    ROWS,
-    Amount,
-    AnyEvent,
-    Budget,
-    Command,
-    InitialVerificationEnded,
-    InitialVerificationStarted,
-    InputReceived,
-    ProtectedFile,
-    RemitApproved,
-    RemitCreated,
-    RemitDeclined,
-    RemitDeliverablesReady,
-    RemitEnded,
-    RemitForecast,
-    RemitFunded,
-    RemitFundingRefused,
-    RemitInterrupted,
-    RemitIterationEnded,
-    RemitPaused,
-    RemitReopened,
-    RemitResumed,
-    RemitSessionCreated,
-    RemitSessionGranted,
-    RemitSessionTold,
-    RemitSetupEnded,
-    RemitVerificationRepeated,
-    RemitWorking,
-    decode_event,
-)
+from remit.remits import events
+from remit.schema.remits import RemitStatus
 from remit.streams.children import ChildEvaluated, ChildEvaluation, ChildIdled, ChildReport
 from remit.streams.grants import GrantNote
 from remit.values import ConsentReason, EventRow, Value
@@ -46,17 +17,7 @@ from remit.values import ConsentReason, EventRow, Value
 Consent = Literal["awaiting", "given", "declined"]
 """To the cost; what else is asked is accepted by name (`RemitState.reasons`)."""
 REASONS: tuple[ConsentReason, ...] = get_args(ConsentReason)
-Status = Literal[
-    "verifying_input",
-    "awaiting_consent",
-    "working",
-    "interrupted",
-    "paused",
-    "satisfied",
-    "unsatisfied",
-    "budget_reached",
-    "stopped",
-]
+Status = RemitStatus
 
 
 class RemitState(Value, frozen=True, kw_only=True):
@@ -67,34 +28,34 @@ class RemitState(Value, frozen=True, kw_only=True):
     created_at_us: int = 0
     last_processed_at: str = ""
     """`processed_at` of the newest public row; the next one is not earlier."""
-    created: RemitCreated | None = None
-    forecast: RemitForecast | None = None
+    created: events.RemitCreated | None = None
+    forecast: events.RemitForecast | None = None
     is_forecast_first: bool = False
     """In older logs forecast and consent came before the run on the input, and consent was to the cost alone."""
     consent: Consent = "awaiting"
     decline_reason: str | None = None
     despite: frozenset[ConsentReason] = frozenset()
     """What a person has accepted beside the cost."""
-    funding: RemitFunded | None = None
+    funding: events.RemitFunded | None = None
     funding_refusal: str | None = None
-    setup: RemitSetupEnded | None = None
+    setup: events.RemitSetupEnded | None = None
     """None: not yet, or nothing is needed around the work (no input)."""
-    initial_started: InitialVerificationStarted | None = None
-    initial: InitialVerificationEnded | None = None
-    session: RemitSessionCreated | None = None
+    initial_started: events.InitialVerificationStarted | None = None
+    initial: events.InitialVerificationEnded | None = None
+    session: events.RemitSessionCreated | None = None
     is_working: bool = False
     """The working session exists."""
-    iterations: tuple[RemitIterationEnded, ...] = ()
+    iterations: tuple[events.RemitIterationEnded, ...] = ()
     is_interrupted: bool = False
     resume_ids: tuple[str, ...] = ()
     noted_interrupts: frozenset[str] = frozenset()
     """Interrupts of the working session that stand in this log already."""
-    pause: RemitPaused | None = None
+    pause: events.RemitPaused | None = None
     """The last one, perhaps long over."""
     paused_at_us: int = 0
     """When its row was made."""
     is_paused: bool = False
-    reopenings: tuple[RemitReopened, ...] = ()
+    reopenings: tuple[events.RemitReopened, ...] = ()
     """By which it went on after its budget was reached."""
     reopened_seq: int = 0
     """The row of the last of them."""
@@ -108,13 +69,13 @@ class RemitState(Value, frozen=True, kw_only=True):
     """It wrote reports that say no more than to look, as it once did: then its log is read."""
     evaluations: tuple[ChildEvaluation, ...] = ()
     """Of the remit's own outcome, as the session told of them; what others define in it proves nothing here."""
-    told: tuple[RemitSessionTold, ...] = ()
+    told: tuple[events.RemitSessionTold, ...] = ()
     """What the session was told since it exists."""
-    pending: tuple[Command, ...] = ()
+    pending: tuple[events.Command, ...] = ()
     """Commands to consume, oldest first; the first one always means something in this state."""
-    repeated: RemitVerificationRepeated | None = None
-    deliverables: RemitDeliverablesReady | None = None
-    ended: RemitEnded | None = None
+    repeated: events.RemitVerificationRepeated | None = None
+    deliverables: events.RemitDeliverablesReady | None = None
+    ended: events.RemitEnded | None = None
     ended_at_us: int | None = None
 
     @property
@@ -139,7 +100,7 @@ class RemitState(Value, frozen=True, kw_only=True):
         return "working" if is_done else "verifying_input"
 
     @property
-    def budget(self) -> Budget:
+    def budget(self) -> events.Budget:
         """The whole budget, as it was asked for or raised last."""
         if self.reopenings:
             return self.reopenings[-1].budget
@@ -164,9 +125,9 @@ class RemitState(Value, frozen=True, kw_only=True):
         return self.seq if self.is_being_raised else self.reopened_seq
 
     @property
-    def verification_reserve(self) -> Amount:
+    def verification_reserve(self) -> events.Amount:
         """What of the budget is set aside for verification."""
-        return self.forecast.verification_reserve if self.forecast is not None else Amount()
+        return self.forecast.verification_reserve if self.forecast is not None else events.Amount()
 
     @property
     def can_be_asked(self) -> bool:
@@ -198,7 +159,7 @@ class RemitState(Value, frozen=True, kw_only=True):
         return self.initial.vacuous if self.initial is not None else ()
 
     @property
-    def protected(self) -> tuple[ProtectedFile, ...]:
+    def protected(self) -> tuple[events.ProtectedFile, ...]:
         """Files of the input that the agent may not change, as far as they are known."""
         if self.forecast is not None and self.forecast.protected:
             return self.forecast.protected
@@ -237,9 +198,9 @@ def fold(rows: Iterable[EventRow], state: RemitState | None = None) -> RemitStat
 def apply(state: RemitState, row: EventRow) -> RemitState:
     """The state after one more row."""
     state = replace(state, seq=row.seq, created_at_us=state.created_at_us or row.created_at_us)
-    if row.type not in ROWS:
+    if row.type not in events.ROWS:
         return state
-    event = decode_event(row)
+    event = events.decode_event(row)
     if event.stamped_at is not None:
         state = replace(state, last_processed_at=max(state.last_processed_at, event.stamped_at))
     state = _change(state, event, row)
@@ -248,43 +209,43 @@ def apply(state: RemitState, row: EventRow) -> RemitState:
     return _drop_pointless(state)
 
 
-def _change(state: RemitState, event: AnyEvent, row: EventRow) -> RemitState:
+def _change(state: RemitState, event: events.AnyEvent, row: EventRow) -> RemitState:
     match event:
-        case RemitCreated():
+        case events.RemitCreated():
             return replace(state, created=event, despite=frozenset(event.despite))
-        case RemitForecast():
+        case events.RemitForecast():
             return replace(state, forecast=event, is_forecast_first=state.initial is None)
-        case RemitApproved():
+        case events.RemitApproved():
             return replace(state, consent="given", despite=state.despite.union(event.despite))
-        case RemitDeclined():
+        case events.RemitDeclined():
             return replace(state, consent="declined", decline_reason=event.reason)
-        case RemitFunded():
+        case events.RemitFunded():
             return replace(state, funding=event)
-        case RemitFundingRefused():
+        case events.RemitFundingRefused():
             return replace(state, funding_refusal=event.message)
-        case RemitSetupEnded():
+        case events.RemitSetupEnded():
             return replace(state, setup=event)
-        case InitialVerificationStarted():
+        case events.InitialVerificationStarted():
             return replace(state, initial_started=event)
-        case InitialVerificationEnded():
+        case events.InitialVerificationEnded():
             return replace(state, initial=event)
-        case RemitSessionCreated():
+        case events.RemitSessionCreated():
             return replace(state, session=event)
-        case RemitWorking():
+        case events.RemitWorking():
             return replace(state, is_working=True)
-        case RemitIterationEnded():
+        case events.RemitIterationEnded():
             return replace(state, iterations=(*state.iterations, event))
-        case RemitInterrupted():
+        case events.RemitInterrupted():
             noted = state.noted_interrupts
             if event.session_event_id is not None:
                 noted = noted | {event.session_event_id}
             return replace(state, is_interrupted=True, is_paused=False, noted_interrupts=noted)
-        case RemitResumed():
+        case events.RemitResumed():
             resume_ids = (*state.resume_ids, event.id)
             return replace(state, is_interrupted=False, is_paused=False, resume_ids=resume_ids)
-        case RemitPaused():
+        case events.RemitPaused():
             return replace(state, pause=event, paused_at_us=row.created_at_us, is_paused=True)
-        case RemitReopened():
+        case events.RemitReopened():
             return replace(
                 state,
                 reopenings=(*state.reopenings, event),
@@ -294,7 +255,7 @@ def _change(state: RemitState, event: AnyEvent, row: EventRow) -> RemitState:
                 ended=None,
                 ended_at_us=None,
             )
-        case RemitSessionGranted():
+        case events.RemitSessionGranted():
             # From here on the work changes: what was handed over is not the result any more.
             return replace(
                 state,
@@ -302,17 +263,17 @@ def _change(state: RemitState, event: AnyEvent, row: EventRow) -> RemitState:
                 session_grants=event.grants,
                 deliverables=None,
             )
-        case RemitVerificationRepeated():
+        case events.RemitVerificationRepeated():
             return replace(state, repeated=event)
-        case RemitDeliverablesReady():
+        case events.RemitDeliverablesReady():
             return replace(state, deliverables=event)
-        case RemitEnded():
+        case events.RemitEnded():
             return replace(
                 state, ended=event, ended_at_us=row.created_at_us, is_interrupted=False, is_paused=False
             )
-        case InputReceived():
+        case events.InputReceived():
             return replace(state, pending=(*state.pending, event.event))
-        case RemitSessionTold():
+        case events.RemitSessionTold():
             return replace(state, told=(*state.told, event))
         case ChildIdled() | ChildEvaluated():
             return _hear(state, event)
@@ -340,7 +301,7 @@ def session_event_id(command_id: str) -> str:
     return "sevt_" + command_id.partition("_")[2]
 
 
-def is_pointless(state: RemitState, command: Command) -> bool:
+def is_pointless(state: RemitState, command: events.Command) -> bool:
     """A command that changes nothing here (approve twice, interrupt after the end): it is consumed by being read."""
     match command.type:
         case "remit.approve" | "remit.decline" if state.ended is not None or state.consent == "declined":

@@ -159,7 +159,7 @@ def next_step(state: RemitState, work: Work | None) -> Step:
 
 def _step_before_work(state: RemitState) -> Step:
     if state.funding is None and state.funding_refusal is not None:
-        return _ended("budget_reached", state.funding_refusal)
+        return ended_as("budget_reached", state.funding_refusal)
     if state.setup is not None and state.setup.error is not None:
         return stopped(state.setup.error)
     if state.initial is not None and state.initial.error is not None:
@@ -215,7 +215,7 @@ def _step_of_reopening(state: RemitState, work: Work) -> Step | None:
     reopening_id = state.reopenings[-1].id
     if state.funding is None:
         refusal = state.funding_refusal
-        return Fund() if refusal is None else _ended("budget_reached", refusal)
+        return Fund() if refusal is None else ended_as("budget_reached", refusal)
     if reopening_id not in state.granted:
         return GrantSession(reopening_id=reopening_id)
     if session_event_id(reopening_id) not in work.input_ids:
@@ -265,7 +265,9 @@ def _end_of_work(state: RemitState, work: Work) -> End:
     if work.is_terminated or work.stop_reason == "retries_exhausted":
         return stopped(work.error_message or "The working session ended with an error.")
     if work.stop_reason == "budget_reached":
-        return _ended("budget_reached", work.refusal or "The budget is reached: the next call does not fit.")
+        return ended_as(
+            "budget_reached", work.refusal or "The budget is reached: the next call does not fit."
+        )
     if result in ("needs_revision", "max_iterations_reached", "failed"):
         return End(
             status="unsatisfied",
@@ -309,8 +311,9 @@ def _last_explanation(work: Work, result: str) -> str:
 
 def stopped(explanation: str) -> End:
     """The end of a remit that could not be carried through."""
-    return _ended("stopped", explanation)
+    return ended_as("stopped", explanation)
 
 
-def _ended(status: EndStatus, explanation: str) -> End:
+def ended_as(status: EndStatus, explanation: str) -> End:
+    """An end short of the outcome."""
     return End(status=status, completed=False, verified=False, explanation=explanation)

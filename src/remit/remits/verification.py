@@ -14,6 +14,7 @@ from remit.resources.kept_blobs import KeptBlobs
 from remit.values import (
     ConsentReason,
     JsonObject,
+    Pending,
     Principal,
     ReadOnlyTree,
     Tree,
@@ -77,7 +78,8 @@ class Judge:
         despite: Sequence[ConsentReason] = (),
         setup: RemitSetupEnded | None = None,
     ) -> Judged:
-        """Let them look. `baselines` are of the run on the untouched input, one for each verifier of the remit. Raises
+        """Let them look, and take what they say now: nobody waits here for what a verifier waits for. `baselines` are of
+        the run on the untouched input, one for each verifier of the remit. Raises
         SandboxUnavailable, SandboxLost, BlobMissing."""
         setup = setup or RemitSetupEnded()
         indexes = free_verifiers(self._verifiers, created)
@@ -105,12 +107,11 @@ class Judge:
             outcome=created.outcome,
             despite=tuple(despite),
         )
-        verdicts = await self._verifiers.verify_all(
-            request,
-            [created.verifiers[i] for i in indexes],
-            None,
-            baselines=[baselines[i] for i in indexes] if baselines else (),
+        given = [created.verifiers[i] for i in indexes]
+        said = await self._verifiers.verify_all(
+            request, given, None, baselines=[baselines[i] for i in indexes] if baselines else ()
         )
+        verdicts = tuple(_now(verifier, one) for verifier, one in zip(given, said, strict=True))
         return Judged(indexes=indexes, verdicts=verdicts)
 
     async def _installed(
@@ -123,3 +124,15 @@ class Judge:
             raise SandboxUnavailable("the environment names packages, and nothing here installs them")
         layer = await self._installer.layer(principal, remit_id, packages, created.toolchains)
         return layer.tree_digest
+
+
+def _now(verifier: JsonObject, said: Verdict | Pending) -> Verdict:
+    """What cannot be told yet has not passed."""
+    if isinstance(said, Verdict):
+        return said
+    return Verdict(
+        verifier=verifier,
+        passed=False,
+        summary=f"not known yet: it waits for {said.waits_for}",
+        evidence={"waits_for": said.waits_for},
+    )

@@ -9,35 +9,15 @@ import msgspec
 from remit.client.anew import anew_line, raise_line
 from remit.client.consent import REASONS, resume_line
 from remit.clock import rfc3339
+from remit.remits import steps
 from remit.remits.events import RemitInterrupted, decode_event
 from remit.remits.state import RemitState, fold, session_event_id
-from remit.remits.steps import (
-    Answer,
-    ContinueSession,
-    CopyIterations,
-    DecideSession,
-    End,
-    Fund,
-    GrantSession,
-    MakeForecast,
-    NoteInterruption,
-    OpenSession,
-    Pause,
-    PrepareDeliverables,
-    ReopenOutcome,
-    RepeatVerification,
-    Rest,
-    SetUp,
-    Step,
-    VerifyInput,
-    next_step,
-)
 from remit.remits.views import remit_log_view
 from remit.remits.work import DELETED, Work, known_work, read_work
 from remit.schema.streams import REMIT
 from remit.session.signs import read_signs
 from remit.session.why import explain_session
-from remit.streams.waiting import Found, Trouble, Way, Why, attend, lease_sentence, make_trouble
+from remit.streams.waiting import Found, Trouble, Way, Why, attend, lease_sentence, make_trouble, why
 from remit.values import Account, EventRow, StreamHead, Value
 
 
@@ -54,22 +34,13 @@ def explain_remit(
 ) -> Why:
     """Why a remit is where it is; `rows` are all of its log, `session` is None while it has none (or none any more)."""
     state = fold(rows)
-    step = next_step(state, _work(state, session))
+    step = steps.next_step(state, _work(state, session))
     nested: Why | None = None
-    if isinstance(step, Rest) and step.why == "session" and session is not None:
+    if isinstance(step, steps.Rest) and step.why == "session" and session is not None:
         nested = explain_session(session.rows, session.head, session.accounts, now_us=now_us)
     found = _found(state, step, rows, head, nested, now_us=now_us)
-    return Why(
-        id=head.stream_id,
-        kind="remit",
-        status=state.status,
-        waits_for=found.waits_for,
-        since=rfc3339(found.since_us),
-        sentences=found.sentences,
-        ways=found.ways,
-        trouble=_last_trouble(rows, session),
-        session=nested,
-    )
+    trouble = _last_trouble(rows, session)
+    return why(found, head, status=state.status, trouble=trouble, session=nested)
 
 
 def _work(state: RemitState, session: SessionFacts | None) -> Work | None:
@@ -82,21 +53,21 @@ def _work(state: RemitState, session: SessionFacts | None) -> Work | None:
 
 def _found(
     state: RemitState,
-    step: Step,
+    step: steps.Step,
     rows: Sequence[EventRow],
     head: StreamHead,
     nested: Why | None,
     *,
     now_us: int,
 ) -> Found:
-    if isinstance(step, Rest):
+    if isinstance(step, steps.Rest):
         return _found_at_rest(state, step, rows, head, nested)
     since_us = rows[-1].created_at_us
     doing = _doing(state, step)
     waiting = attend(head, REMIT.path_of(head.stream_id), now_us=now_us)
     if waiting is not None:
         return msgspec.structs.replace(waiting, sentences=(*waiting.sentences, f"Next: {doing}"))
-    is_judging = isinstance(step, VerifyInput | RepeatVerification)
+    is_judging = isinstance(step, steps.VerifyInput | steps.RepeatVerification)
     return Found(
         waits_for="verification" if is_judging else "worker",
         since_us=since_us,
@@ -106,7 +77,7 @@ def _found(
 
 
 def _found_at_rest(
-    state: RemitState, step: Rest, rows: Sequence[EventRow], head: StreamHead, nested: Why | None
+    state: RemitState, step: steps.Rest, rows: Sequence[EventRow], head: StreamHead, nested: Why | None
 ) -> Found:
     path, id = f"/v1/remits/{head.stream_id}", head.stream_id
     match step.why:
@@ -258,41 +229,41 @@ def _budget_fields(state: RemitState) -> tuple[str, ...]:
     return tuple(name for name in ("usd", "tokens") if getattr(state.budget, name) is not None)
 
 
-def _doing(state: RemitState, step: Step) -> str:
+def _doing(state: RemitState, step: steps.Step) -> str:
     """What its handler does about this step."""
     match step:
-        case Answer(command=command):
+        case steps.Answer(command=command):
             return f"the command {command.type} of {command.actor} is carried out."
-        case RepeatVerification():
+        case steps.RepeatVerification():
             return "its result is verified again."
-        case Fund():
+        case steps.Fund():
             return "its budget is taken from the workspace's account."
-        case SetUp():
+        case steps.SetUp():
             return "what its work stands on is set up."
-        case VerifyInput():
+        case steps.VerifyInput():
             return "the verifiers that cost nothing look at the untouched input."
-        case MakeForecast():
+        case steps.MakeForecast():
             return "its forecast is made."
-        case DecideSession() | OpenSession():
+        case steps.DecideSession() | steps.OpenSession():
             return "its working session is made."
-        case CopyIterations(evaluations=evaluations):
+        case steps.CopyIterations(evaluations=evaluations):
             return f"{len(evaluations)} evaluations of its session are copied into its log."
-        case NoteInterruption():
+        case steps.NoteInterruption():
             return "it becomes interrupted, since its session was."
-        case ReopenOutcome():
+        case steps.ReopenOutcome():
             return "its session gets the outcome again, since it was resumed."
-        case Pause():
+        case steps.Pause():
             return "it becomes paused, since no model answers its session."
-        case GrantSession():
+        case steps.GrantSession():
             return "what its higher budget adds goes to its session."
-        case ContinueSession():
+        case steps.ContinueSession():
             return "its session goes on where it stopped."
-        case PrepareDeliverables():
+        case steps.PrepareDeliverables():
             return "its deliverables are made."
-        case End(status=status):
+        case steps.End(status=status):
             held = " once its session holds no money any more" if state.session_ids else ""
             return f"what was not spent is given back{held}, and it ends as {status}."
-        case Rest():
+        case steps.Rest():
             return "nothing."
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import msgspec
+from msgspec.structs import replace
 
 from remit.remits.state import RemitState, session_event_id
 from remit.session.folding import fold as fold_session
-from remit.streams.children import ChildEvaluation, ChildFailure
-from remit.values import EventRow, JsonObject, Value, Verdict
-
-SAME_APPEND_ROWS_MAX = 8
+from remit.session.reporting import idle_report
+from remit.session.rows import ROWS, OutcomeDefined
+from remit.session.turn_rows import OutcomeEvaluationEnd, OutcomeVerified
+from remit.streams.children import ChildEvaluation, ChildFailure, ChildReport
+from remit.values import EventRow, Value, Verdict
 
 
 class Work(Value, frozen=True, kw_only=True):
@@ -70,9 +71,41 @@ def known_work(state: RemitState) -> Work | None:
     report = state.report
     if report is None:
         return work
-    return msgspec.structs.replace(
+    return _as_reported(work, report, is_resting=report.is_resting and report.seq >= last_told)
+
+
+def read_work(rows: Sequence[EventRow], reopening_ids: frozenset[str]) -> Work:
+    """As the session's own log has it, for remits whose sessions once reported no more than that there is something to
+    see. The remit's outcome is the first one of the session; `reopening_ids` are the events that gave it again."""
+    outcome_ids: list[str] = []
+    evaluations: list[ChildEvaluation] = []
+    verified: OutcomeVerified | None = None
+    for row in rows:
+        body = ROWS.decode(row)
+        if isinstance(body, OutcomeDefined) and (not outcome_ids or row.event_id in reopening_ids):
+            outcome_ids.append(body.outcome_id)
+        elif isinstance(body, OutcomeVerified):  # stands before the end that it tells more of
+            verified = body
+        elif isinstance(body, OutcomeEvaluationEnd):
+            if body.outcome_id in outcome_ids:
+                evaluations.append(_evaluation(body, verified))
+            verified = None
+    results = [one.result for one in evaluations if one.outcome_id in outcome_ids[-1:]]
+    work = Work(
+        evaluations=tuple(evaluations),
+        last_result=results[-1] if results else None,
+        input_ids=frozenset(row.event_id for row in rows if row.type in ("input.received", "turn.continued")),
+    )
+    state = fold_session(rows)
+    report = replace(idle_report(state), status=state.status)
+    is_resting = state.status == "terminated" or (state.status == "idle" and report.is_resting)
+    return _as_reported(work, report, is_resting=is_resting)
+
+
+def _as_reported(work: Work, report: ChildReport, *, is_resting: bool) -> Work:
+    return replace(
         work,
-        is_resting=report.is_resting and report.seq >= last_told,
+        is_resting=is_resting,
         is_terminated=report.status == "terminated",
         stop_reason=None if report.stop_reason is None else str(report.stop_reason["type"]),
         tree_digest=report.tree_digest,
@@ -83,77 +116,11 @@ def known_work(state: RemitState) -> Work | None:
     )
 
 
-def read_work(rows: Sequence[EventRow], reopening_ids: frozenset[str]) -> Work:
-    """As the session's own log has it, for remits whose sessions once reported no more than that there is something to
-    see. The remit's outcome is the first one the session received; `reopening_ids` are the events that gave it again."""
-    state = fold_session(rows)
-    ours = _evaluations(rows, reopening_ids | {_first_outcome_event(rows)})
-    last_outcome_id = ours.outcome_ids[-1] if ours.outcome_ids else None
-    is_terminated = state.status == "terminated"
-    stop_reason = str(state.stop_reason["type"]) if state.stop_reason else None
-    # At its budget a session leaves what is queued where it is.
-    is_idle = state.status == "idle" and (stop_reason == "budget_reached" or not state.pending)
-    return Work(
-        is_resting=is_terminated or (is_idle and not state.may_resume),
-        is_terminated=is_terminated,
-        stop_reason=stop_reason,
-        evaluations=ours.evaluations,
-        last_result=next(
-            (e.result for e in reversed(ours.evaluations) if e.outcome_id == last_outcome_id), None
-        ),
-        tree_digest=state.standing.tree_digest,
-        input_ids=frozenset(row.event_id for row in rows if row.type in ("input.received", "turn.continued")),
-        last_interrupt_id=state.standing.interrupt_id,
-        failure=state.standing.failure,
-        error_message=state.standing.error,
-        refusal=state.standing.refusal,
-    )
-
-
-class _Evaluations(Value, frozen=True, kw_only=True):
-    outcome_ids: tuple[str, ...]
-    evaluations: tuple[ChildEvaluation, ...]
-
-
-def _first_outcome_event(rows: Sequence[EventRow]) -> str:
-    for row in rows:
-        if row.type == "input.received":
-            event = cast("JsonObject", _decode(row)["event"])
-            if event["type"] == "user.define_outcome":
-                return str(event["id"])
-    return ""
-
-
-def _evaluations(rows: Sequence[EventRow], outcome_event_ids: frozenset[str]) -> _Evaluations:
-    outcome_ids: list[str] = []
-    evaluations: list[ChildEvaluation] = []
-    verified = [(row.seq, _decode(row)) for row in rows if row.type == "outcome.verified"]
-    for row in rows:
-        if row.type == "user.define_outcome" and row.event_id in outcome_event_ids:
-            outcome_ids.append(str(_decode(row)["outcome_id"]))
-        elif row.type == "span.outcome_evaluation_end":
-            body = _decode(row)
-            if str(body["outcome_id"]) in outcome_ids:
-                evaluations.append(_evaluation(row, body, verified))
-    return _Evaluations(outcome_ids=tuple(outcome_ids), evaluations=tuple(evaluations))
-
-
-def _evaluation(row: EventRow, body: JsonObject, verified: list[tuple[int, JsonObject]]) -> ChildEvaluation:
-    # The private row with the verdicts stands in the same append as the public one.
-    near = [
-        (abs(seq - row.seq), detail)
-        for seq, detail in verified
-        if detail.get("iteration") == body.get("iteration") and abs(seq - row.seq) <= SAME_APPEND_ROWS_MAX
-    ]
-    detail = min(near, key=lambda item: item[0])[1] if near else {}
+def _evaluation(end: OutcomeEvaluationEnd, verified: OutcomeVerified | None) -> ChildEvaluation:
     return ChildEvaluation(
-        event_id=row.event_id,
-        outcome_id=str(body["outcome_id"]),
-        result=str(body["result"]),
-        explanation=str(body.get("explanation") or ""),
-        verdicts=msgspec.convert(detail.get("verdicts") or [], tuple[Verdict, ...]),
+        event_id=end.event_id,
+        outcome_id=end.outcome_id,
+        result=end.result,
+        explanation=end.explanation or "",
+        verdicts=msgspec.convert(() if verified is None else verified.verdicts, tuple[Verdict, ...]),
     )
-
-
-def _decode(row: EventRow) -> JsonObject:
-    return cast("JsonObject", msgspec.json.decode(row.body))

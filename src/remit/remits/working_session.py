@@ -22,27 +22,21 @@ from remit.remits.steps import ReopenOutcome
 from remit.remits.verification import history_mounts
 from remit.resources.agent_config import resolve_model
 from remit.resources.agents import Agents
-from remit.resources.environment_config import resolve_config
+from remit.resources.environment_config import packages_of, resolve_config
 from remit.resources.environments import Environments
-from remit.resources.inbound import stored_events
 from remit.resources.kept_blobs import KeptBlobs
+from remit.resources.sending import Judged, Sending
 from remit.resources.session_kind import SESSION
 from remit.resources.sessions import new_session
 from remit.schema.environments import EnvironmentConfig
 from remit.schema.events import UserDefineOutcome
 from remit.schema.wire import convert
-from remit.session import events
-from remit.session.rows import TurnContinued
-from remit.streams.children import Children
-from remit.streams.deciding import decide
 from remit.streams.grants import GrantNote, grants_in, opening_effects
-from remit.values import ConsentReason, JsonObject, JsonValue, Principal
+from remit.values import Account, ConsentReason, Effect, JsonObject, JsonValue, Principal
 
 ENVIRONMENT_ID = "env_remit"
 ENVIRONMENT_NAME = "remit"
 TITLE_LENGTH_MAX = 120
-GO_ON_ATTEMPTS_MAX = 20
-"""A session that is told to go on may be at work for others meanwhile."""
 
 
 class SessionOpener:
@@ -55,6 +49,7 @@ class SessionOpener:
         blobs: KeptBlobs,
         agents: Agents,
         environments: Environments,
+        sending: Sending,
         clock: Clock,
         ids: Ids,
     ) -> None:
@@ -62,6 +57,7 @@ class SessionOpener:
         self._blobs = blobs
         self._agents = agents
         self._environments = environments
+        self._sending = sending
         self._clock = clock
         self._ids = ids
 
@@ -78,20 +74,28 @@ class SessionOpener:
     ) -> None:
         """Make it with its outcome, its input, what its verifiers showed of that (`baselines`, one for each), what was
         accepted, and the child's side of its grants, due at once; nothing if it exists. Raises NotFound when the agent
-        is gone, BlobMissing when a baseline is."""
+        is gone, BlobMissing when a baseline is, VerifierUnavailable when what judges it is."""
         agent = await self._agents.retrieve(principal, created.agent.id, created.agent.version)
         config = agent.config
         config = replace(config, model=resolve_model(created.model, current=config.model))
         environment = created.environment or await self._environment(principal)
+        snapshot = self._agents.snapshot(agent, config)
+        judged = Judged(
+            agent=snapshot,
+            toolchains=created.toolchains,
+            has_packages=bool(packages_of(environment.config)) or created.setup is not None,
+        )
+        outcome = outcome_of(created, created.max_iterations)
+        input = await self._sending.prepare(principal, [outcome], judged, field="initial_events")
         stream, append = new_session(
             ids=self._ids,
             now_us=self._clock.now_us(),
             session_id=session.session_id,
-            agent=self._agents.snapshot(agent, config),
+            agent=snapshot,
             environment_id=environment.id,
             environment_config=environment.config,
             effects=(*opening_effects(session.grants), *grants_in(session.grants)),
-            events=(self.outcome(created),),
+            events=input.events,
             title=created.outcome.strip()[:TITLE_LENGTH_MAX],
             parent_stream_id=remit_id,
             paid_by=created.paid_by,
@@ -103,24 +107,21 @@ class SessionOpener:
             await keeping.commit()
             await self._store.create_stream(principal, stream, append)
 
-    def outcome(self, created: RemitCreated) -> JsonObject:
-        """The event that gives the session its outcome, read as any client's would be."""
-        given: JsonObject = {
-            "type": "user.define_outcome",
-            "description": created.outcome,
-            "verifiers": list[JsonValue](created.verifiers),
-            "max_iterations": created.max_iterations,
-        }
-        event = convert(given, UserDefineOutcome, what="outcome")
-        (stored,) = stored_events(
-            [event], lambda _: self._ids.new("sevt"), lambda _: self._ids.new("outc"), field="initial_events"
-        )
-        return stored
-
     async def _environment(self, principal: Principal) -> EnvironmentRef:
         """The workspace's own environment for remits that name none, made at first use."""
         config = EnvironmentConfig(name=ENVIRONMENT_NAME, config=resolve_config(None))
         return environment_ref(await self._environments.ensure(principal, ENVIRONMENT_ID, config))
+
+
+def outcome_of(created: RemitCreated, max_iterations: int) -> UserDefineOutcome:
+    """The event that gives a session the remit's outcome, read as any client's would be."""
+    given: JsonObject = {
+        "type": "user.define_outcome",
+        "description": created.outcome,
+        "verifiers": list[JsonValue](created.verifiers),
+        "max_iterations": max_iterations,
+    }
+    return convert(given, UserDefineOutcome, what="outcome")
 
 
 def environment_ref(environment: Stored[EnvironmentConfig]) -> EnvironmentRef:
@@ -148,62 +149,45 @@ def _input(
 
 
 class SessionInput:
-    """What a remit says to its working session: appended like any client's, told to whoever works on it. Each gives the row
-    by which it is told, the same however often it is said; None: the session is gone, and its remit sees that next."""
+    """What a remit says to its working session: sent like any client's input, once per command, however often it is said.
+    None: the session is gone, and its remit sees that next."""
 
-    def __init__(self, children: Children, store: SessionStore) -> None:
-        self._children = children
+    def __init__(self, sending: Sending, store: SessionStore) -> None:
+        self._sending = sending
         self._store = store
 
     async def interrupt(
         self, principal: Principal, session_id: str, command_id: str, *, is_at_work: bool = True
     ) -> None:
-        """Interrupt the session with what is queued in it, once per command. One that rests needs none, unless somebody else
-        set it to work; one that is gone needs none either."""
-        event: JsonObject = {"id": session_event_id(command_id), "type": "user.interrupt"}
-        row = events.received(event, key=f"remit:{command_id}", is_emptying=True)
+        """Interrupt the session with what is queued in it. One that rests needs none, unless somebody else set it to work;
+        one that is gone needs none either."""
         with suppress(NotFound):
             if not is_at_work:
                 head = await self._store.head(principal, session_id)
                 is_at_work = head.summary.status in SESSION.busy_statuses or head.wake_at_us is not None
             if is_at_work:
-                await self._children.tell(principal, session_id, row)
+                await self._sending.interrupt(principal, session_id, session_event_id(command_id))
 
     async def reopen(
-        self, principal: Principal, session_id: str, step: ReopenOutcome, outcome_event: JsonObject
+        self, principal: Principal, session_id: str, step: ReopenOutcome, created: RemitCreated
     ) -> int | None:
-        """Give the session its outcome again, with the iterations that are left."""
-        event: JsonObject = {
-            **outcome_event,
-            "id": session_event_id(step.resume_id),
-            "outcome_id": "outc_" + step.resume_id.partition("_")[2],
-            "max_iterations": step.max_iterations,
-        }
+        """Give the session its outcome again, with the iterations that are left; return the row that does. Raises what
+        `Sending.send` raises."""
+        outcome = outcome_of(created, step.max_iterations)
         with suppress(NotFound):
-            return await self._put(principal, session_id, event, key=f"remit:{step.resume_id}")
+            sent = await self._sending.send(principal, session_id, [outcome], command_id=step.resume_id)
+            return sent.seq
         return None
 
     async def go_on(
         self, principal: Principal, session_id: str, command_id: str, notes: Sequence[GrantNote]
     ) -> int | None:
-        """Let it go on with the turn that stopped, once per command, with what it is granted."""
-        event = TurnContinued(id=session_event_id(command_id)).as_row(key=f"remit:{command_id}")
+        """Let it go on with the turn that stopped, with what it is granted; return the row that says so."""
 
-        async def attempt() -> int:
-            seq = (await self._store.head(principal, session_id)).seq
-            effects = arriving(notes, await self._store.accounts(principal, session_id)) if notes else ()
-            appended = await self._children.tell(
-                principal, session_id, event, effects=effects, expected_seq=seq
-            )
-            return appended.rows[0].seq
+        def granted(accounts: Sequence[Account]) -> tuple[Effect, ...]:
+            return tuple(arriving(notes, accounts)) if notes else ()
 
         with suppress(NotFound):
-            return await decide(attempt, attempts_max=GO_ON_ATTEMPTS_MAX)
+            event_id = session_event_id(command_id)
+            return await self._sending.go_on(principal, session_id, event_id, granted)
         return None
-
-    async def _put(
-        self, principal: Principal, session_id: str, event: JsonObject, *, key: str, is_emptying: bool = False
-    ) -> int:
-        row = events.received(event, key=key, is_emptying=is_emptying)
-        appended = await self._children.tell(principal, session_id, row)
-        return appended.rows[0].seq

@@ -33,7 +33,7 @@ class Agents:
         web: WebOffer = NO_WEB,
     ) -> None:
         self.web = web
-        self._harnesses = harnesses
+        self.harnesses = harnesses
         self._agents = Resources(AGENT, catalog, clock, ids)
         self.ensure = self._agents.ensure
         self.retrieve = self._agents.retrieve
@@ -43,14 +43,14 @@ class Agents:
 
     async def create(self, principal: Principal, params: AgentCreate) -> Stored[AgentConfig]:
         """Store version 1. Raises InvalidRequest."""
-        return await self._agents.create(principal, resolve_create(params, self._harnesses, self.web))
+        return await self._agents.create(principal, resolve_create(params, self.harnesses, self.web))
 
     async def update(self, principal: Principal, agent_id: str, params: AgentUpdate) -> Stored[AgentConfig]:
         """Store a new version, or return the old one when nothing would change. Raises NotFound, InvalidRequest,
         WrongState, and Conflict when `version` is given and is not the newest."""
 
         def decide(before: AgentConfig) -> AgentConfig:
-            after = resolve_update(before, params, self._harnesses, self.web)
+            after = resolve_update(before, params, self.harnesses, self.web)
             # What was shown, written back, changes nothing either.
             return before if self._as_offered(after) == self._as_offered(before) else after
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Literal, get_args
 
 import msgspec
@@ -10,9 +9,9 @@ import msgspec
 from remit.errors import NotFound
 from remit.interfaces import SessionStore
 from remit.schema.remits import RemitStatus
-from remit.values import Page, Principal, StreamFilter
+from remit.streams.reading import list_all
+from remit.values import Principal, StreamFilter
 
-PAGE = 200
 SHOWN_MAX = 3
 """Streams that a refusal names."""
 _OPEN_REMITS = tuple(sorted(set(get_args(RemitStatus)) - {"satisfied", "unsatisfied", "stopped"}))
@@ -43,20 +42,12 @@ async def environment_users(
     )
     for kind, statuses in kinds:
         filter = StreamFilter(kind=kind, statuses=statuses, include_archived=True)
-        async for stream_id in _streams(sessions, principal, filter):
-            if await _environment_of(sessions, principal, stream_id) == environment_id:
-                found.append(stream_id)
+        async for head in list_all(sessions, principal, filter):
+            if await _environment_of(sessions, principal, head.stream_id) == environment_id:
+                found.append(head.stream_id)
                 if len(found) == most:
                     return found
     return found
-
-
-async def _streams(sessions: SessionStore, principal: Principal, filter: StreamFilter) -> AsyncIterator[str]:
-    position: tuple[int, str] | None = None
-    while heads := await sessions.list_streams(principal, filter, Page(limit=PAGE, position=position)):
-        for head in heads:
-            yield head.stream_id
-        position = heads[-1].created_at_us, heads[-1].stream_id
 
 
 async def _environment_of(sessions: SessionStore, principal: Principal, stream_id: str) -> str | None:

@@ -31,7 +31,7 @@ from remit.schema.events import (
     UserToolResult,
 )
 from remit.schema.tool_kinds import BY_USE, CLIENT_RESULT_TYPES, CONFIRMATION, CUSTOM, TOOL_KINDS
-from remit.schema.verifiers import CommandVerifier, RubricVerifier, VerifierParams
+from remit.schema.verifiers import CommandVerifier, CustomVerifier, RubricVerifier, VerifierParams
 from remit.schema.wire import not_supported
 from remit.session.images import why_unsendable
 from remit.session.state import SessionState
@@ -279,4 +279,6 @@ def describe_verifiers(verifiers: Sequence[VerifierParams]) -> str:
                 lines.append(f"{number}. The command `{command}` exits with 0 in a fresh sandbox.")
             case RubricVerifier(rubric=rubric):
                 lines.append(f"{number}. {rubric}")
+            case CustomVerifier(name=name):
+                lines.append(f"{number}. The verifier `{name}` of this platform passes.")
     return "\n".join(lines)

@@ -175,14 +175,16 @@ class Keeping:
 
     async def put(self, content: bytes | AsyncIterator[bytes], *, size_bytes_max: int | None = None) -> str:
         """See `BlobStore.put`."""
+        began = self._clock.monotonic()
         digest = await self._blobs.put(content, size_bytes_max=size_bytes_max)
-        self._note([digest])
+        self._note([digest], began)
         return digest
 
     async def put_many(self, contents: Sequence[bytes]) -> Sequence[str]:
         """See `BlobStore.put_many`."""
+        began = self._clock.monotonic()
         digests = await self._blobs.put_many(contents)
-        self._note(digests)
+        self._note(digests, began)
         return digests
 
     async def need(self, digests: Iterable[str]) -> None:
@@ -205,12 +207,14 @@ class Keeping:
             )
         self._touched.clear()
 
-    def _note(self, digests: Iterable[str]) -> None:
-        self._touched.update(dict.fromkeys(digests, self._clock.monotonic()))
+    def _note(self, digests: Iterable[str], at: float) -> None:
+        """The time is of before the call: how long its answer took to be heard nobody knows."""
+        self._touched.update(dict.fromkeys(digests, at))
         self._missing.difference_update(digests)
 
     async def _touch(self, digests: Sequence[str]) -> None:
         if digests:
+            began = self._clock.monotonic()
             there = await self._blobs.touch(digests)
             self._missing |= set(digests) - there
-            self._note(there)
+            self._note(there, began)

@@ -108,9 +108,15 @@ STORE = ResourceKind(
     name="memory store", id_prefix="memstore", config=StoreConfig, archived_code="memory_store_archived"
 )
 MEMORY = ResourceKind(
-    name="memory", id_prefix="mem", config=MemoryBody, unique_key=lambda memory: memory.path
+    name="memory",
+    id_prefix="mem",
+    config=MemoryBody,
+    unique_key=lambda memory: memory.path,
+    parent_kind=STORE.name,
 )
-VERSION = ResourceKind(name="memory version", id_prefix="memver", config=VersionBody, labels=_labels)
+VERSION = ResourceKind(
+    name="memory version", id_prefix="memver", config=VersionBody, labels=_labels, parent_kind=STORE.name
+)
 
 
 @dataclass(frozen=True, kw_only=True)

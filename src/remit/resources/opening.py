@@ -3,7 +3,7 @@ transaction that makes it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,18 +11,16 @@ from remit.catalog.resources import Stored
 from remit.clock import Clock
 from remit.errors import NotFound
 from remit.ids import Ids
-from remit.interfaces import Dispatcher, LiveBus, Prices, SessionStore, Verifier
+from remit.interfaces import Dispatcher, LiveBus, Prices, SessionStore
 from remit.resources import budgets
 from remit.resources.agents import Agents
 from remit.resources.environment_config import packages_of
 from remit.resources.environments import Environments
 from remit.resources.files import Files
-from remit.resources.inbound import stored_events
 from remit.resources.kept_blobs import KeptBlobs
 from remit.resources.mcp_servers import check_servers_reachable
 from remit.resources.memory_stores import MemoryStores
-from remit.resources.message_files import pin_files, read_rubrics
-from remit.resources.outcomes import check_verifiers
+from remit.resources.sending import Input, Judged, Sending
 from remit.resources.session_agent import resolve_session_agent
 from remit.resources.session_memory import attach_stores
 from remit.resources.session_resources import Resources, check_files, copy_files, sort_resources
@@ -43,11 +41,10 @@ class Prepared:
     params: SessionCreate
     agent: JsonObject
     environment: Stored[EnvironmentConfig]
-    events: Sequence[JsonObject]
+    input: Input
+    """Its first events."""
     resources: Resources
     memory_stores: Sequence[SessionMemoryStore]
-    files: Mapping[str, JsonObject]
-    """Those that messages name."""
 
 
 class SessionOpening:
@@ -65,7 +62,7 @@ class SessionOpening:
         files: Files,
         memory_stores: MemoryStores,
         prices: Prices,
-        verifiers: Mapping[str, Verifier],
+        sending: Sending,
         clock: Clock,
         ids: Ids,
     ) -> None:
@@ -78,7 +75,7 @@ class SessionOpening:
         self._files = files
         self._memory_stores = memory_stores
         self._prices = prices
-        self._verifiers = verifiers
+        self._sending = sending
         self._clock = clock
         self._ids = ids
 
@@ -87,15 +84,6 @@ class SessionOpening:
         the agent), WrongState (`environment_archived`, or of the agent), Unpriced, VerifierUnavailable."""
         if params.vault_ids:
             raise not_supported("vault_ids", "vaults are", "Remove them.")
-        initial = await read_rubrics(
-            self._files, principal, params.initial_events or [], field="initial_events"
-        )
-        events = stored_events(
-            initial,
-            lambda index: self._ids.new("sevt"),
-            lambda index: self._ids.new("outc"),
-            field="initial_events",
-        )
         resources = sort_resources(params.resources or [])
         memory_stores = await attach_stores(self._memory_stores, principal, resources.stores)
         agent = await resolve_session_agent(self._agents, principal, params.agent)
@@ -108,18 +96,17 @@ class SessionOpening:
         check_servers_reachable(cast("list[JsonObject]", agent["mcp_servers"]), config, field="agent")
         if params.budget is not None:
             budgets.check_priced(str(cast("JsonObject", agent["model"])["id"]), self._prices)
-        has_packages = bool(packages_of(config))
-        await check_verifiers(self._verifiers, principal, events, agent, has_packages=has_packages)
-        files = await pin_files(self._files, principal, initial, field="initial_events")
+        judged = Judged(agent=agent, has_packages=bool(packages_of(config)))
+        initial = params.initial_events or ()
+        input = await self._sending.prepare(principal, initial, judged, field="initial_events")
         await check_files(self._files, principal, resources.files)
         return Prepared(
             params=params,
             agent=agent,
             environment=environment,
-            events=events,
+            input=input,
             resources=resources,
             memory_stores=memory_stores,
-            files=files,
         )
 
     async def open(
@@ -153,9 +140,9 @@ class SessionOpening:
             environment_config=prepared.environment.config.config,
             effects=budgets.session_accounts(
                 nano_usd=budgets.budget_nano_usd(params.budget) if params.budget is not None else None,
-                has_priced_verifier=budgets.has_priced_verifier(prepared.events),
+                has_priced_verifier=budgets.has_priced_verifier(prepared.input.events),
             ),
-            events=prepared.events,
+            events=prepared.input.events,
             title=params.title,
             metadata=params.metadata,
             budget=budgets.budget_body(params.budget) if params.budget is not None else None,
@@ -164,9 +151,9 @@ class SessionOpening:
             deployment_id=deployment_id,
             resources=resources,
             memory_stores=prepared.memory_stores,
-            files=prepared.files,
+            files=prepared.input.files,
         )
-        needed = [str(file["sha256"]) for file in (*resources, *prepared.files.values())]
+        needed = [str(file["sha256"]) for file in (*resources, *prepared.input.files.values())]
         try:
             async with self._blobs.keeping(principal, session_id) as keeping:
                 await keeping.need(needed)

@@ -19,13 +19,14 @@ from remit.ids import Ids
 from remit.resources.budgets import budget_body, change_budget
 from remit.resources.mcp_servers import check_servers_reachable, check_toolsets, resolve_servers
 from remit.resources.metadata import merge_metadata
+from remit.resources.sending import change_receipt
 from remit.resources.session_kind import summarize
 from remit.resources.session_wire import is_busy, pending_changes, status
 from remit.resources.tools import as_offered, resolve_tools
 from remit.resources.web_settings import NO_WEB, WebOffer, check_within_environment
 from remit.schema.sessions import SessionAgentUpdate, SessionUpdate
 from remit.schema.wire import not_supported
-from remit.session.events import of_thread, received
+from remit.session.events import of_thread
 from remit.session.rows import (
     ROWS,
     SessionArchived,
@@ -51,7 +52,7 @@ def update(
     now_us: int,
     web: WebOffer = NO_WEB,
 ) -> Append | None:
-    """None when nothing would change. Raises InvalidRequest, WrongState."""
+    """None when nothing would change. Raises InvalidRequest, WrongState, RateLimited."""
     if params.vault_ids is not UNSET and params.vault_ids:
         raise not_supported("vault_ids", "vaults are", "Remove it.")
     if state.archived_at is not None or state.status == "terminated":
@@ -92,7 +93,7 @@ def _queued(
     change: JsonObject = {"id": ids.new("sevt"), "type": "session.updated", **changes}
     return Append(
         stream_id=state.session_id,
-        events=(received(change, key=str(change["id"])),),
+        events=(change_receipt(state, change),),
         expected_seq=state.seq,
         effects=effects,
         wake_at_us=now_us,

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 
-import msgspec
-
 from remit.interfaces import BlobReader
 from remit.resources.files import MIME_TYPE_DEFAULT, FileBody, Files
+from remit.resources.trees import read_tree
 from remit.session.state import SessionState
 from remit.values import Principal, Tree, TreeEntry
 
@@ -21,16 +20,9 @@ OUTPUT_FILES_MAX = 1_000
 """Files of one session that are listed; all are kept for its sandbox."""
 
 
-async def load_outputs(blobs: BlobReader, digest: str | None) -> Tree:
-    """The outputs with this digest; None: there are none. Raises BlobMissing."""
-    if digest is None:
-        return Tree(entries=())
-    return msgspec.json.decode(await blobs.read(digest), type=Tree)
-
-
 async def session_file_ids(state: SessionState, blobs: BlobReader) -> list[str]:
     """Every file of the session: its copies and its outputs."""
-    outputs = await load_outputs(blobs, state.outputs_digest)
+    outputs = await read_tree(blobs, state.outputs_digest)
     copies = [str(resource["file_id"]) for resource in state.resources.values()]
     return [*copies, *(output_file_id(state.session_id, entry) for entry in _files(outputs))]
 

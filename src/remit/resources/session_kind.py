@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import cast
 
 from remit.clock import parse_rfc3339
-from remit.ids import Ids
 from remit.resources.session_wire import to_wire
 from remit.schema import sessions, streams
 from remit.session import checkpoints
-from remit.session.events import received
 from remit.session.folding import fold
 from remit.session.rows import ROWS
 from remit.session.state import SessionState
@@ -17,7 +15,7 @@ from remit.session.why import explain_session
 from remit.streams.kinds import Sight, StreamKind
 from remit.streams.waiting import Why
 from remit.streams.writer import StreamWriter
-from remit.values import JsonObject, NewEvent, StreamSummary
+from remit.values import JsonObject, StreamSummary
 
 SessionWriter = StreamWriter[SessionState]
 
@@ -60,11 +58,6 @@ async def _explain(sight: Sight[SessionState]) -> Why:
     return explain_session(rows, sight.head, accounts, now_us=sight.now_us)
 
 
-def _interruption(actor: str, ids: Ids) -> NewEvent:
-    event_id = ids.new("sevt")
-    return received({"id": event_id, "type": "user.interrupt"}, key=event_id, is_emptying=True)
-
-
 SESSION = StreamKind[SessionState](
     names=streams.SESSION,
     event_prefix="sevt",
@@ -77,7 +70,6 @@ SESSION = StreamKind[SessionState](
     payer=_payer,
     is_gone=lambda state: state.is_deleted,
     busy_statuses=("running", "rescheduling"),
-    interruption=_interruption,
     view=_view,
     operations=sessions.OPERATIONS,
     has_own_events=True,

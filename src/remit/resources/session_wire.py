@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from remit.clock import parse_rfc3339, rfc3339
 from remit.resources.session_memory import attached_stores
 from remit.resources.session_resources import resource_to_wire
 from remit.schema.events import STAMPED_ON_RECEIPT
+from remit.schema.sessions import SessionStatus
 from remit.session.events import usage_snapshot
 from remit.session.moves import Rest, StartTurn, TakeInput, next_move
 from remit.session.state import INPUT_TYPES_CHANGING, SessionState
-from remit.values import JsonObject, JsonValue, StreamHead
-
-SessionStatus = Literal["idle", "running", "rescheduling", "terminated"]
+from remit.values import Account, JsonObject, JsonValue, StreamHead
 
 
 def status(state: SessionState) -> SessionStatus:
@@ -144,3 +141,16 @@ def _outcome_evaluations(state: SessionState) -> list[JsonValue]:
         if event["type"] == "user.define_outcome"
     ]
     return [*state.outcome_evaluations, *waiting]
+
+
+def account_to_wire(account: Account) -> JsonObject:
+    """What is spent, held and left for one purpose; also in a receipt, which names the stream."""
+    return {
+        "purpose": account.purpose,
+        "unit": account.unit,
+        "cap": account.cap,
+        "spent": account.spent,
+        "held": account.held,
+        "granted": account.granted,
+        "stopped": account.is_stopped,
+    }

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import msgspec
+from msgspec.structs import replace
 
 from remit.clock import rfc3339
 from remit.ids import Ids
+from remit.resources.sending import receipts
+from remit.resources.session_kind import SESSION, summarize
+from remit.resources.session_wire import status
 from remit.schema.resources import SessionMemoryStore
-from remit.session.events import received
+from remit.session.folding import fold
 from remit.session.rows import SessionCreated
-from remit.values import Append, Effect, JsonObject, JsonValue, NewStream, StreamSummary
+from remit.streams.rows import provisional
+from remit.values import Append, Effect, JsonObject, JsonValue, NewStream
 
 
 def new_session(
@@ -41,7 +45,7 @@ def new_session(
     """The stream and its first append, for `SessionStore.create_stream`; nothing is done yet.
 
     `agent` is a snapshot (`resources.agents.snapshot`), `events` are inputs with their ids
-    (`resources.inbound.stored_events`), `effects` open the accounts or bring grants, `input` is
+    (`resources.sending.Sending.prepare`), `effects` open the accounts or bring grants, `input` is
     `{"tree_digest", "mounts"}`, `paid_by` is the key whose caps bind it, `deployment_id` lists it and is told nothing, `resources` are copies of files (`resources.session_resources`), `memory_stores` are attached
     ones (`resources.session_memory`), and `files` those that messages name (`resources.message_files`). With events the session is due at once. Creating it twice with one id is harmless.
     """
@@ -67,23 +71,19 @@ def new_session(
         memory_stores=msgspec.to_builtins(memory_stores),
         files=dict(files or {}),
     )
-    receipts = tuple(received(event, key=str(event["id"]), batch=str(events[0]["id"])) for event in events)
+    rows = (created.as_row(), *receipts(events))
+    state = fold(provisional(rows, workspace_id="", stream_id=session_id, after_seq=0, at_us=now_us))
     stream = NewStream(
         stream_id=session_id,
-        kind="session",
+        kind=SESSION.name,
         parent_stream_id=parent_stream_id or deployment_id,
-        summary=StreamSummary(
-            status="running" if receipts else "idle",
-            title=title,
-            agent_id=str(agent["id"]),
-            agent_version=cast("int", agent["version"]),
-        ),
+        summary=replace(summarize(state), status=status(state)),
         refers_to=tuple(store.memory_store_id for store in memory_stores),
     )
     append = Append(
         stream_id=session_id,
-        events=(created.as_row(), *receipts),
+        events=rows,
         effects=tuple(effects),
-        wake_at_us=now_us if receipts else None,
+        wake_at_us=now_us if events else None,
     )
     return stream, append

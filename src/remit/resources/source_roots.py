@@ -10,6 +10,7 @@ import posixpath
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+from remit.client.wording import listed
 from remit.resources.python_projects import MANIFESTS, Project, module_name, read_project, version_in
 from remit.values import InstalledPython, Tree, TreeEntry, Value, normalised
 
@@ -243,17 +244,17 @@ def _why_not(
     shadowed = sorted(name for name in importable if is_interpreters_own(name))
     if shadowed:
         return (
-            f"{shown} is not put on PYTHONPATH: its {_listed(shadowed)} would stand in for the interpreter's own. "
+            f"{shown} is not put on PYTHONPATH: its {listed(shadowed, NAMES_SHOWN_MAX)} would stand in for the interpreter's own. "
             "Tests find the work only from the folder that they run in"
         )
     twice = sorted(set(modules) & taken)
     if twice and len(twice) == len(modules):
-        return f"{shown} is not put on PYTHONPATH: {_listed(twice)} is found in another folder of the input first"
+        return f"{shown} is not put on PYTHONPATH: {listed(twice, NAMES_SHOWN_MAX)} is found in another folder of the input first"
     lacking = _only_installed(root, modules, folders, installed)
     if lacking:
         return (
-            f"the tests may run on the installed copy of {_listed(sorted({path.partition('/')[0] for path in lacking}))}: the "
-            f"toolchain's has compiled modules that the input lacks ({_listed(lacking)})"
+            f"the tests may run on the installed copy of {listed(sorted({path.partition('/')[0] for path in lacking}), NAMES_SHOWN_MAX)}: the "
+            f"toolchain's has compiled modules that the input lacks ({listed(lacking, NAMES_SHOWN_MAX)})"
         )
     return None
 
@@ -261,20 +262,6 @@ def _why_not(
 def is_interpreters_own(name: str) -> bool:
     """Whether a judge's interpreter needs its own module of this name, not somebody's."""
     return (name in sys.stdlib_module_names or name in _JUDGES) and name not in _HARMLESS
-
-
-def standing_in(tree: Tree, roots: Iterable[str]) -> tuple[str, ...]:
-    """Modules and packages of a tree, by path, that would stand in for the interpreter's own where these folders
-    (relative; empty text for the root) come first on PYTHONPATH."""
-    folders = _Folders(tree)
-    return tuple(
-        sorted(
-            path
-            for root in roots
-            for path in _importable(root, folders)
-            if is_interpreters_own(_module(path))
-        )
-    )
 
 
 def _importable(root: str, folders: _Folders) -> set[str]:
@@ -334,8 +321,3 @@ def metadata_files(distributions: Iterable[Distribution]) -> Mapping[str, str]:
         if groups:
             files[f"{folder}/entry_points.txt"] = "\n\n".join(groups) + "\n"
     return files
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - NAMES_SHOWN_MAX
-    return ", ".join(names[:NAMES_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")

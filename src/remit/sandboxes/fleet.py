@@ -15,6 +15,7 @@ import structlog
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobReader, Egress
+from remit.resources.trees import read_tree
 from remit.sandboxes.cgroups import Cgroup, Cgroups
 from remit.sandboxes.connection import Connection
 from remit.sandboxes.folders import RuntimeFolder, remove_tree
@@ -22,7 +23,7 @@ from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.lane import Lane, lane_pair
 from remit.sandboxes.patience import patience
 from remit.sandboxes.recorder import TreeRecorder
-from remit.sandboxes.restore import read_tree, without, write_tree
+from remit.sandboxes.restore import without, write_tree
 from remit.sandboxes.shared import lay_shared, replace_files, shared_at, shared_folders
 from remit.sandboxes.spawner import Spawner, control_pair
 from remit.sandboxes.threads import take, to_its_end

@@ -95,7 +95,6 @@ class GuestSandbox:
         self._is_destroyed = False
 
     async def shell(self, request: ShellRequest) -> ExecResult:
-        """See `interfaces.Sandbox`."""
         self._require_recording()
         fields: JsonObject = {
             "call_id": request.call_id,
@@ -109,11 +108,9 @@ class GuestSandbox:
         return self._judged(await self._call("shell", fields, command, patience_seconds=patience))
 
     async def restart_shell(self, *, epoch: int) -> None:
-        """See `interfaces.Sandbox`."""
         await self._call("restart_shell", {"epoch": epoch})
 
     async def exec(self, request: ExecRequest) -> ExecResult:
-        """See `interfaces.Sandbox`."""
         self._require_recording()
         fields: JsonObject = {
             "call_id": request.call_id,
@@ -131,7 +128,6 @@ class GuestSandbox:
         return self._judged(await self._call("exec", fields, request.stdin, patience_seconds=patience))
 
     async def open_process(self, request: ProcessRequest) -> socket.socket:
-        """See `interfaces.Sandbox`."""
         self._require_recording()
         tag = self._lane.tag()
         fields: JsonObject = {
@@ -147,7 +143,6 @@ class GuestSandbox:
         return self._lane.take(tag)
 
     async def read_file(self, path: str, *, epoch: int, offset: int = 0, limit: int = 262_144) -> FileRead:
-        """See `interfaces.Sandbox`."""
         await self._stop_recording(path)
         answer = await self._call("read", {"path": path, "epoch": epoch, "offset": offset, "limit": limit})
         size = int(answer.header["size"])
@@ -155,11 +150,9 @@ class GuestSandbox:
         return FileRead(content=content, size=size, is_truncated=offset + len(content) < size)
 
     async def write_file(self, path: str, content: bytes, *, epoch: int, mode: int | None = None) -> None:
-        """See `interfaces.Sandbox`."""
         await self._call("write", {"path": path, "epoch": epoch, "mode": mode}, content)
 
     async def glob(self, pattern: str, path: str, *, epoch: int, limit: int = 200) -> Sequence[str]:
-        """See `interfaces.Sandbox`."""
         await self._stop_recording(path)
         answer = await self._call("glob", {"pattern": pattern, "path": path, "epoch": epoch, "limit": limit})
         return msgspec.json.decode(answer.payload, type=list[str])
@@ -173,7 +166,6 @@ class GuestSandbox:
         output_bytes_max: int = 102_400,
         include: str | None = None,
     ) -> str:
-        """See `interfaces.Sandbox`."""
         await self._stop_recording(path)
         fields: JsonObject = {
             "pattern": pattern,
@@ -196,25 +188,13 @@ class GuestSandbox:
         self._walked.add(root)
         found = msgspec.json.decode(answer.payload, type=_Manifest)
         return Tree(
-            entries=tuple(
-                TreeEntry(
-                    path=row.path,
-                    kind=row.kind,
-                    mode=row.mode,
-                    size=row.size,
-                    mtime_ns=row.mtime_ns,
-                    sha256=row.sha256,
-                    target=row.target,
-                )
-                for row in found.entries
-            ),
+            entries=tuple(TreeEntry(**msgspec.structs.asdict(row)) for row in found.entries),
             links=found.links,
             left_out=tuple(LeftOut(path=path, why=why) for path, why in found.left_out),
             left_out_more=found.left_out_more,
         )
 
     async def fetch(self, root: str, paths: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
-        """See `interfaces.Sandbox`."""
         await self._stop_recording(root)
         start = 0
         pieces: list[bytes] = []
@@ -237,17 +217,14 @@ class GuestSandbox:
                 start += 1
 
     async def call_status(self, call_id: str) -> CallStatus:
-        """See `interfaces.Sandbox`."""
         answer = await self._call("call_status", {"call_id": call_id})
         state = answer.header["state"]
         return CallStatus(state=state, result=_result(answer) if state == "finished" else None)
 
     async def interrupt(self, call_id: str) -> None:
-        """See `interfaces.Sandbox`."""
         await self._call("interrupt", {"call_id": call_id})
 
     async def services(self) -> Sequence[Service]:
-        """See `interfaces.Sandbox`."""
         answer = await self._call("services", {})
         rows = msgspec.json.decode(answer.payload, type=list[tuple[int, str, int, str]])
         return [
@@ -256,19 +233,16 @@ class GuestSandbox:
         ]
 
     async def connect(self, port: int) -> socket.socket:
-        """See `interfaces.Sandbox`."""
         tag = self._lane.tag()
         await self._call("connect", {"tag": tag, "port": port})
         return self._lane.take(tag)
 
     async def listen(self, name: str, *, epoch: int) -> Listening:
-        """See `interfaces.Sandbox`."""
         tag = self._lane.tag()
         answer = await self._call("listen", {"tag": tag, "name": name, "epoch": epoch})
         return Listening(path=str(answer.header["path"]), listener=self._lane.take(tag))
 
     async def replace_shared(self, path: str, tree_digest: str | None) -> bool:
-        """See `interfaces.Sandbox`."""
         if self._is_destroyed or self.is_lost:
             raise SandboxLost(f"sandbox {self.id!r} is gone")
         return await self._replace_shared(path, tree_digest)
@@ -276,7 +250,6 @@ class GuestSandbox:
     async def exchange_file(
         self, path: str, content: bytes | None, *, expected_sha256: str | None, epoch: int
     ) -> bool:
-        """See `interfaces.Sandbox`."""
         fields: JsonObject = {
             "path": path,
             "epoch": epoch,
@@ -286,7 +259,6 @@ class GuestSandbox:
         return bool((await self._call("exchange", fields, content or b"")).header["is_done"])
 
     def take_credential_uses(self) -> Sequence[CredentialUse]:
-        """See `interfaces.Sandbox`."""
         return self._take_uses()
 
     async def take_record(self) -> TreeRecord:
@@ -298,13 +270,11 @@ class GuestSandbox:
         return await asyncio.to_thread(self.recorder.take)
 
     async def wait_lost(self) -> None:
-        """See `interfaces.Sandbox`."""
         await self._connection.wait_lost()
         if self._is_destroyed:
             await asyncio.Event().wait()  # by contract: never after destroy
 
     async def destroy(self) -> None:
-        """See `interfaces.Sandbox`."""
         self._is_destroyed = True
         self.disconnect()
         await self._destroy(self)

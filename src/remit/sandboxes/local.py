@@ -21,12 +21,13 @@ from typing import Self
 from remit.errors import RemitError, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobReader
+from remit.resources.trees import read_tree
 from remit.sandboxes.fleet import Fleet, LaunchPlan
 from remit.sandboxes.folders import RuntimeFolder
 from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.mounts import HOSTED_WORKSPACE, free_links, part_of
-from remit.sandboxes.restore import read_tree, write_tree
+from remit.sandboxes.restore import write_tree
 from remit.sandboxes.shared import shared_at
 from remit.values import (
     GROUND_FILES,
@@ -81,7 +82,6 @@ class LocalProvider:
         await self.close()
 
     def capabilities(self) -> SandboxCapabilities:
-        """See `interfaces.SandboxProvider`."""
         return SandboxCapabilities(
             provider="unsafe-local",
             isolation="none",
@@ -103,7 +103,6 @@ class LocalProvider:
         )
 
     async def probe(self) -> Sequence[Probe]:
-        """See `interfaces.SandboxProvider`."""
         try:
             sandbox = await self.create(SandboxSpec(key=self._ids.new("probe"), epoch=0))
             try:
@@ -119,15 +118,12 @@ class LocalProvider:
         ]
 
     async def create(self, spec: SandboxSpec) -> GuestSandbox:
-        """See `interfaces.SandboxProvider`."""
         return await self._fleet.create(spec)
 
     async def attach(self, key: str) -> GuestSandbox | None:
-        """See `interfaces.SandboxProvider`."""
         return self._fleet.find(key)
 
     async def close(self) -> None:
-        """See `interfaces.SandboxProvider`."""
         await self._fleet.close()
 
     async def _plan(self, spec: SandboxSpec, folder: Path, _owner: tuple[int, int] | None) -> LaunchPlan:

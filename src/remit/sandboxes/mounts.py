@@ -13,8 +13,9 @@ from weakref import WeakValueDictionary
 
 from remit.errors import SandboxUnavailable
 from remit.interfaces import BlobReader
+from remit.resources.trees import read_tree
 from remit.sandboxes.folders import RuntimeFolder, remove_tree
-from remit.sandboxes.restore import read_tree, write_tree
+from remit.sandboxes.restore import write_tree
 from remit.values import ReadOnlyTree
 
 HOSTED_WORKSPACE = "/mnt/user"

@@ -21,15 +21,6 @@ _WRITERS = 3
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-async def read_tree(blobs: BlobReader, digest: str) -> Tree:
-    """The tree with this digest. Raises BlobMissing."""
-    content = await blobs.read(digest)
-    try:
-        return msgspec.json.decode(content, type=Tree)
-    except msgspec.DecodeError as error:
-        raise BlobMissing(f"blob {digest!r} is not a tree: {error}") from error
-
-
 def without(tree: Tree, mounts: Sequence[ReadOnlyTree]) -> Tree:
     """The tree without what lies at or below a read-only mount: a planted symlink there could lead the mount astray.
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from remit.interfaces import BlobReader
-from remit.sandboxes.restore import read_tree, write_tree
+from remit.resources.trees import read_tree
+from remit.sandboxes.restore import write_tree
 from remit.sandboxes.threads import to_its_end
 from remit.values import UPLOADS, SandboxSpec, SharedFolder
 

@@ -62,11 +62,6 @@ class Toolchain(msgspec.Struct, frozen=True, kw_only=True):
     packages: dict[str, str]
     """Distributions in it, with versions."""
 
-    @property
-    def etc(self) -> Path:
-        """The few files of /etc that programs expect."""
-        return self.folder / "etc"
-
 
 def make_toolchain(images: ImageFolder) -> Toolchain:
     """The toolchain for this interpreter and these packages, made if it is not there. Blocking.

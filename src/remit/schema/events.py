@@ -9,6 +9,7 @@ import msgspec
 from remit.schema.blocks import MessageContent, ResultContent, SystemContent
 from remit.schema.lists import EVENTS_LIMIT_DEFAULT, EVENTS_LIMIT_MAX, ListOf, Paging, PagingWithinTimes
 from remit.schema.operation import Events, Operation
+from remit.schema.streams import SESSION
 from remit.schema.tool_kinds import CLIENT_RESULT_TYPES
 from remit.schema.verifiers import RubricText, VerifierList
 from remit.schema.wire import Json, Order, Params
@@ -214,6 +215,8 @@ class SessionEventsAfter(EventsAfter, frozen=True):
 
 
 _SESSION, _THREAD = "/v1/sessions/{session_id}", "/v1/sessions/{session_id}/threads/{thread_id}"
+_LAST = (*SESSION.final_types, "session.status_terminated")
+
 SEND = Operation("POST", f"{_SESSION}/events", "Send events", body=SendEvents, answer=EventsSent)
 LIST = Operation(
     "GET",
@@ -231,6 +234,7 @@ STREAM = Operation(
     answer=Events,
     scope="read_one",
     gate="readers",
+    last_types=_LAST,
 )
 STREAM_BY_ITS_OTHER_NAME = Operation(
     "GET",
@@ -240,6 +244,7 @@ STREAM_BY_ITS_OTHER_NAME = Operation(
     answer=Events,
     scope="read_one",
     gate="readers",
+    last_types=_LAST,
 )
 """Quickstarts and clients of other languages know the one path, the SDKs for the one thing the other."""
 LIST_OF_THREAD = Operation(
@@ -252,6 +257,7 @@ STREAM_OF_THREAD = Operation(
     query=SessionEventsAfter,
     answer=Events,
     gate="readers",
+    last_types=_LAST,
 )
 STREAM_OF_THREAD_BY_ITS_OTHER_NAME = Operation(
     "GET",
@@ -260,4 +266,5 @@ STREAM_OF_THREAD_BY_ITS_OTHER_NAME = Operation(
     query=SessionEventsAfter,
     answer=Events,
     gate="readers",
+    last_types=_LAST,
 )

@@ -20,7 +20,7 @@ WorkspaceId = Annotated[str, whole(WORKSPACE_ID)]
 StreamId = Annotated[str, whole(STREAM_ID)]
 Scope = Annotated[str, whole(SCOPE)]
 """`*`: everything in its workspace; `operator`: the machine and its keys; `read`: look at everything in its workspace;
-`read:ID`: look at one remit or session."""
+`read:ID`: look at one remit, session or other stream that the API shows."""
 
 
 class KeyCreate(Params, frozen=True):

@@ -66,6 +66,8 @@ class Options(TypedDict, total=False):
     """The body is read by the handler, piece by piece."""
     also_streams: bool
     """The answer can be asked for as server-sent events."""
+    last_types: tuple[str, ...]
+    """Of an answer that is events: after one of these nothing more is to be waited for, unless the server goes on telling."""
     is_long: bool
     """The answer may take as long as the work does."""
     is_described: bool
@@ -158,6 +160,7 @@ class Operation(Generic[P, B, Q, A]):
         self.body_schema: Mapping[str, Any] | None = options.get("body_schema")
         self.upload = options.get("upload")
         self.also_streams = options.get("also_streams", False)
+        self.last_types = options.get("last_types", ())
         self.is_long = options.get("is_long", False)
         self.is_described = options.get("is_described", True)
         self.beta = options.get("beta", BETA)

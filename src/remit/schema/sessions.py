@@ -155,6 +155,8 @@ class OutcomeEvaluation(TypedDict):
     result: str
     explanation: str | None
     completed_at: str | None
+    waits_for: NotRequired[str]
+    """Remit's own: what its verifiers wait for."""
 
 
 class Isolation(TypedDict):

@@ -88,6 +88,21 @@ class StreamOperations(NamedTuple, Generic[A]):
     check: Operation[[], None, NoQuery, CheckReport]
 
 
+WHY = Operation(
+    "GET",
+    "/v1/streams/{stream_id}/why",
+    "Why a stream of any kind is where it is, for whom it waits and who can move it",
+    answer=Why,
+    scope="read_one",
+)
+CHECK = Operation(
+    "GET",
+    "/v1/streams/{stream_id}/check",
+    "Check the invariants of a stream of any kind",
+    answer=CheckReport,
+)
+
+
 def stream_operations(names: StreamNames, answer: type[A]) -> StreamOperations[A]:
     """Those of a kind whose streams are shown as `answer`."""
     a, one = f"a {names.name}", f"{names.path}/{{{names.name}_id}}"
@@ -109,6 +124,7 @@ def stream_operations(names: StreamNames, answer: type[A]) -> StreamOperations[A
             answer=Events,
             scope="read_one",
             gate="readers",
+            last_types=names.final_types,
         ),
         why=Operation(
             "GET",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 
@@ -33,5 +31,3 @@ SESSION = StreamNames(name="session", id_prefix="sesn", path="/v1/sessions", fin
 REMIT = StreamNames(name="remit", id_prefix="remit", path="/v1/remits", final_types=("remit.ended",))
 DEPLOYMENT = StreamNames(name="deployment", id_prefix="depl", path="/v1/deployments")
 WORKSPACE = StreamNames(name="workspace", id_prefix="wrkspc")
-SHOWN: Sequence[StreamNames] = (REMIT, DEPLOYMENT, SESSION)
-"""Kinds that ship with Remit and are shown by the API."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 
-from remit.schema.wire import ModelId, Params
+from remit.schema.wire import TOOL_NAME, JsonMap, ModelId, Params, whole
 
 VERIFIERS_MAX = 16
 RUBRIC_LENGTH_MAX = 262_144
@@ -38,5 +39,18 @@ class RubricVerifier(Params, frozen=True, tag="rubric", omit_defaults=True):
     model: ModelId | None = None
 
 
-VerifierParams = CommandVerifier | RubricVerifier
+class CustomVerifier(Params, frozen=True, tag="custom"):
+    """Passes when a verifier says so that whoever runs this platform gave to it (docs/extending.md)."""
+
+    name: Annotated[str, whole(TOOL_NAME)]
+    config: JsonMap = msgspec.field(default_factory=JsonMap)
+    """What that verifier takes."""
+
+
+VerifierParams = CommandVerifier | RubricVerifier | CustomVerifier
 VerifierList = Annotated[list[VerifierParams], msgspec.Meta(min_length=1, max_length=VERIFIERS_MAX)]
+
+
+def verifier_name(verifier: Mapping[str, object]) -> str:
+    """Return the name of the `Verifier` that this specification asks for: its type, or what a custom one is called."""
+    return str(verifier["name"] if verifier.get("type") == "custom" else verifier.get("type"))

@@ -9,7 +9,6 @@ import msgspec
 
 from remit.errors import InvalidRequest
 from remit.schema.choices import find_choices
-from remit.schema.streams import SHOWN
 
 Json = Any  # Any: JSON of any shape; a recursive alias cannot be decoded into
 JsonMap = dict[str, Any]  # Any: as above
@@ -32,8 +31,7 @@ CENTS = r"[1-9][0-9]{0,10}"
 DOLLARS = r"[0-9]{1,9}(\.[0-9]{1,9})?"
 WORKSPACE_ID = r"wrkspc_[A-Za-z0-9_-]{1,64}"
 KEY_ID = r"apikey_[A-Za-z0-9_-]{1,120}"
-_SHOWN = "|".join(names.id_prefix for names in SHOWN)
-STREAM_ID = rf"({_SHOWN})_[A-Za-z0-9_-]{{1,120}}"
+STREAM_ID = r"[a-z]{1,32}_[A-Za-z0-9_-]{1,120}"
 DESPITE_REASONS = ("vacuous", "cannot_run", "work_unclear", "unseen", "drafted")
 DESPITE = rf"({'|'.join(DESPITE_REASONS)})"
 SCOPE = rf"(\*|operator|read|read:{STREAM_ID})"
@@ -46,8 +44,8 @@ FORMS = {
     WORKSPACE_ID: "the id of a workspace, such as wrkspc_team",
     DESPITE: f"one of {', '.join(DESPITE_REASONS)}",
     KEY_ID: "the id of a key, such as apikey_…",
-    STREAM_ID: "the id of a remit or session (remit_… or sesn_…)",
-    SCOPE: "`*`, `operator`, `read`, or `read:ID` with the id of a remit or session",
+    STREAM_ID: "the id of a remit, a session or another stream (remit_…, sesn_…)",
+    SCOPE: "`*`, `operator`, `read`, or `read:ID` with the id of a remit, a session or another stream",
 }
 """What a text of this form is, in words, for whoever sends another one."""
 

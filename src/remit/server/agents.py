@@ -8,7 +8,6 @@ from remit.catalog.resources import Stored
 from remit.resources.tools import not_offered
 from remit.resources.web_settings import offer_mend
 from remit.schema import agents
-from remit.schema.agents import AgentAtVersion, AgentConfig, AgentCreate, AgentPaging, AgentUpdate
 from remit.schema.lists import Paging
 from remit.schema.operation import NoQuery
 from remit.server.listing import read_page, resource_list
@@ -25,15 +24,15 @@ class AgentRoutes:
         self._deployments = services.deployments
 
     @handles(agents.CREATE)
-    async def create(self, call: Call[AgentCreate, NoQuery]) -> ASGIApp:
+    async def create(self, call: Call[agents.AgentCreate, NoQuery]) -> ASGIApp:
         return self._answer(await self._agents.create(call.principal, call.body))
 
     @handles(agents.RETRIEVE)
-    async def retrieve(self, call: Call[None, AgentAtVersion], agent_id: str) -> ASGIApp:
+    async def retrieve(self, call: Call[None, agents.AgentAtVersion], agent_id: str) -> ASGIApp:
         return self._answer(await self._agents.retrieve(call.principal, agent_id, call.query.version))
 
     @handles(agents.UPDATE)
-    async def update(self, call: Call[AgentUpdate, NoQuery], agent_id: str) -> ASGIApp:
+    async def update(self, call: Call[agents.AgentUpdate, NoQuery], agent_id: str) -> ASGIApp:
         return self._answer(await self._agents.update(call.principal, agent_id, call.body))
 
     @handles(agents.ARCHIVE)
@@ -43,7 +42,7 @@ class AgentRoutes:
         return self._agents.to_wire(archived)
 
     @handles(agents.LIST)
-    async def list(self, call: Call[None, AgentPaging]) -> ASGIApp:
+    async def list(self, call: Call[None, agents.AgentPaging]) -> ASGIApp:
         query = call.query
         page = read_page(query, list="agents")
         page.check_within(query.created_after_us, query.created_before_us)
@@ -62,7 +61,7 @@ class AgentRoutes:
         resources = await self._agents.versions(call.principal, agent_id, page.query())
         return resource_list(page, resources, self._agents.to_wire, lambda agent: (agent.version, agent.id))
 
-    def _answer(self, agent: Stored[AgentConfig]) -> ASGIApp:
+    def _answer(self, agent: Stored[agents.AgentConfig]) -> ASGIApp:
         """The agent; a header names the tools that it asks for and does not get here."""
         response = json_response(self._agents.to_wire(agent))
         lacking = not_offered(agent.config.tools, self._agents.web)

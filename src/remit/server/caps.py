@@ -10,7 +10,6 @@ from remit.gateway.caps import Caps
 from remit.ledger.caps import WORKSPACE, Cap, CapName, begins_anew, label
 from remit.remits.money import format_usd, parse_usd
 from remit.schema import caps as wire
-from remit.schema.caps import CapSet, CapsOf
 from remit.schema.lists import ListOf
 from remit.schema.operation import NoQuery
 from remit.server.keys import workspace_named, workspace_within
@@ -28,7 +27,7 @@ class CapRoutes:
         self._caps = caps
 
     @handles(wire.SET)
-    async def set(self, call: Call[CapSet, NoQuery]) -> ListOf[wire.Cap]:
+    async def set(self, call: Call[wire.CapSet, NoQuery]) -> ListOf[wire.Cap]:
         params = call.body
         wanted: dict[Unit, int | None] = {}
         if params.usd is not UNSET:
@@ -48,7 +47,7 @@ class CapRoutes:
         return await self._answer(of)
 
     @handles(wire.LIST)
-    async def list(self, call: Call[None, CapsOf]) -> ListOf[wire.Cap]:
+    async def list(self, call: Call[None, wire.CapsOf]) -> ListOf[wire.Cap]:
         principal, named = call.principal, call.query.workspace_id
         if named is not None and named != principal.workspace_id:
             require_operator(principal)

@@ -13,6 +13,7 @@ from time import monotonic
 import anyio
 from anyio import to_thread
 
+from remit.client.wording import listed
 from remit.errors import RemitError
 from remit.gateway.routing import Router
 from remit.interfaces import SandboxProvider
@@ -143,7 +144,9 @@ class DoctorRoutes:
         if found.body != PROBE_BODY:
             return Probe(name="store", is_ok=False, detail="reads other bytes than it wrote", mend=mend)
         took_ms = (services.clock.now_us() - began_us) / 1_000
-        return Probe(name="store", is_ok=True, detail=f"wrote, read and removed a row in {took_ms:.1f} ms")
+        kinds = ", ".join(services.kinds.names)
+        detail = f"wrote, read and removed a row in {took_ms:.1f} ms; keeps streams of these kinds: {kinds}"
+        return Probe(name="store", is_ok=True, detail=detail)
 
     async def _probe_folder(self) -> Sequence[Probe]:
         folder = self._data_folder
@@ -191,19 +194,17 @@ class DoctorRoutes:
     async def _probe_models(self) -> Probe:
         try:
             model = await self._router.default_model()
-            listed = await self._router.models()
+            models = await self._router.models()
         except RemitError as error:
             return Probe(name="models", is_ok=False, detail="no model can be called", mend=error.message)
-        others = [info.id for info in listed if info.id != model]
-        named = ", ".join(others[:MODELS_NAMED_MAX])
-        more = len(others) - MODELS_NAMED_MAX
+        others = [info.id for info in models if info.id != model]
         detail = f"{model} by default"
-        if named:
-            detail += f"; also {named}" + (f" and {more} more" if more > 0 else "")
+        if others:
+            detail += f"; also {listed(others, MODELS_NAMED_MAX)}"
         return Probe(name="models", is_ok=True, detail=detail)
 
     def _probe_web(self) -> Probe:
-        offered = sorted(self._services.settings.web.tools)
+        offered = sorted(self._services.agents.web.tools)
         lacking = [name for name in WEB_TOOLS if name not in offered]
         detail = f"agents have {' and '.join(offered)}" if offered else "agents have none"
         mends = " ".join(f"{name} is not offered. {offer_mend(name)}" for name in lacking)

@@ -7,13 +7,6 @@ from starlette.types import ASGIApp
 from remit.resources.environment_uses import environment_users
 from remit.resources.environments import environment_to_wire, in_use
 from remit.schema import environments
-from remit.schema.environments import (
-    Environment,
-    EnvironmentCreate,
-    EnvironmentDeleted,
-    EnvironmentPaging,
-    EnvironmentUpdate,
-)
 from remit.schema.operation import NoQuery
 from remit.server.listing import read_page, resource_list
 from remit.server.routes import Call, handles
@@ -28,23 +21,25 @@ class EnvironmentRoutes:
         self._environments = services.environments
 
     @handles(environments.CREATE)
-    async def create(self, call: Call[EnvironmentCreate, NoQuery]) -> Environment:
+    async def create(self, call: Call[environments.EnvironmentCreate, NoQuery]) -> environments.Environment:
         return environment_to_wire(await self._environments.create(call.principal, call.body))
 
     @handles(environments.RETRIEVE)
-    async def retrieve(self, call: Call[None, NoQuery], environment_id: str) -> Environment:
+    async def retrieve(self, call: Call[None, NoQuery], environment_id: str) -> environments.Environment:
         return environment_to_wire(await self._environments.retrieve(call.principal, environment_id))
 
     @handles(environments.UPDATE)
-    async def update(self, call: Call[EnvironmentUpdate, NoQuery], environment_id: str) -> Environment:
+    async def update(
+        self, call: Call[environments.EnvironmentUpdate, NoQuery], environment_id: str
+    ) -> environments.Environment:
         return environment_to_wire(await self._environments.update(call.principal, environment_id, call.body))
 
     @handles(environments.ARCHIVE)
-    async def archive(self, call: Call[None, NoQuery], environment_id: str) -> Environment:
+    async def archive(self, call: Call[None, NoQuery], environment_id: str) -> environments.Environment:
         return environment_to_wire(await self._environments.archive(call.principal, environment_id))
 
     @handles(environments.DELETE)
-    async def delete(self, call: Call[None, NoQuery], environment_id: str) -> EnvironmentDeleted:
+    async def delete(self, call: Call[None, NoQuery], environment_id: str) -> environments.EnvironmentDeleted:
         await self._environments.retrieve(call.principal, environment_id)
         if users := await environment_users(self._sessions, call.principal, environment_id):
             raise in_use(environment_id, users)
@@ -52,7 +47,7 @@ class EnvironmentRoutes:
         return {"id": environment_id, "type": "environment_deleted"}
 
     @handles(environments.LIST)
-    async def list(self, call: Call[None, EnvironmentPaging]) -> ASGIApp:
+    async def list(self, call: Call[None, environments.EnvironmentPaging]) -> ASGIApp:
         page = read_page(call.query, list="environments")
         resources = await self._environments.list(
             call.principal, page.query(), include_archived=call.query.include_archived

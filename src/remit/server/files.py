@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-import msgspec
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp
 
@@ -14,14 +12,13 @@ from remit.errors import InvalidRequest, NotFound
 from remit.resources.files import File, Upload, file_to_wire
 from remit.resources.session_files import session_file_ids
 from remit.schema import files
-from remit.schema.files import FILES_LIMIT_DEFAULT, FileDeleted, FileMetadata, FilePaging, UploadFields
-from remit.schema.lists import encode_list
 from remit.schema.operation import NoQuery
 from remit.schema.wire import convert
-from remit.server.cursors import ListPage, decode_list_cursor
+from remit.server.cursors import ListPage
+from remit.server.listing import read_page, resource_list
 from remit.server.multipart import Multipart
 from remit.server.outputs import settled_state
-from remit.server.requests import encoded_response, pieces
+from remit.server.requests import json_response, pieces
 from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.values import Principal
@@ -44,13 +41,13 @@ class FileRoutes:
         self._services = services
 
     @handles(files.UPLOAD)
-    async def upload(self, call: Call[None, NoQuery]) -> FileMetadata:
+    async def upload(self, call: Call[None, NoQuery]) -> files.FileMetadata:
         kept, principal = self._services.files, call.principal
         body = Multipart(call.request.headers.get("content-type", ""), pieces(call.request))
         try:
             async with kept.uploading(principal) as upload:
                 parts = await _read(body, upload)
-                given = convert(_numbers(parts.fields), UploadFields, what="body")
+                given = convert(_numbers(parts.fields), files.UploadFields, what="body")
                 resource = await kept.create(
                     principal,
                     upload,
@@ -63,23 +60,24 @@ class FileRoutes:
         return file_to_wire(resource)
 
     @handles(files.LIST)
-    async def list(self, call: Call[None, FilePaging]) -> ASGIApp:
+    async def list(self, call: Call[None, files.FilePaging]) -> ASGIApp:
         query, principal = call.query, call.principal
         ids, scope_id = query.ids, query.scope_id
         if ids and (query.page or query.limit):
             raise InvalidRequest("`ids[]`: goes without `page` and `limit`; remove them.")
         if ids:
             found = await self._services.files.find(principal, ids)
-            return _answer([f for f in found if scope_id is None or f.config.session_id == scope_id], None)
-        page = _read_page(query, list=f"files of {scope_id}" if scope_id else "files")
+            found = [f for f in found if scope_id is None or f.config.session_id == scope_id]
+            return json_response({"data": list(map(file_to_wire, found)), "next_page": None})
+        page = read_page(query, list=f"files of {scope_id}" if scope_id else "files")
         if scope_id is None:
             found = list(await self._services.files.list(principal, page.query()))
         else:
             found = await self._of_session(principal, scope_id, page)
-        return _answer(found[: page.limit], page.next_page([file.position for file in found]))
+        return resource_list(page, found, file_to_wire)
 
     @handles(files.RETRIEVE)
-    async def retrieve(self, call: Call[None, NoQuery], file_id: str) -> FileMetadata:
+    async def retrieve(self, call: Call[None, NoQuery], file_id: str) -> files.FileMetadata:
         return file_to_wire(await self._services.files.retrieve(call.principal, file_id))
 
     @handles(files.DOWNLOAD)
@@ -98,7 +96,7 @@ class FileRoutes:
         )
 
     @handles(files.DELETE)
-    async def delete(self, call: Call[None, NoQuery], file_id: str) -> FileDeleted:
+    async def delete(self, call: Call[None, NoQuery], file_id: str) -> files.FileDeleted:
         await self._services.files.delete(call.principal, file_id)
         return {"id": file_id, "type": "file_deleted"}
 
@@ -113,21 +111,6 @@ class FileRoutes:
         if (cursor := page.cursor) is not None:
             found = [file for file in found if file.position < cursor.position]
         return found[: page.limit + 1]
-
-
-def _read_page(query: FilePaging, *, list: str) -> ListPage:
-    return ListPage(
-        list=list,
-        limit=query.limit or FILES_LIMIT_DEFAULT,
-        is_ascending=False,
-        cursor=decode_list_cursor(query.page, list=list, is_ascending=False) if query.page else None,
-    )
-
-
-def _answer(found: Sequence[File], next_page: str | None) -> ASGIApp:
-    return encoded_response(
-        encode_list([msgspec.json.encode(file_to_wire(file)) for file in found], next_page)
-    )
 
 
 def _numbers(fields: dict[str, str]) -> dict[str, int | str]:

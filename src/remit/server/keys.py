@@ -9,15 +9,12 @@ import msgspec
 from starlette.types import ASGIApp
 
 from remit.clock import rfc3339
-from remit.errors import NotFound, WrongState
+from remit.errors import InvalidRequest, NotFound, WrongState
 from remit.schema import keys
-from remit.schema.keys import Key, KeyCreate, KeyPaging, KeyRevoke, Link, LinkCreate, NewKey
-from remit.schema.lists import encode_list
 from remit.schema.operation import NoQuery
 from remit.schema.wire import convert
 from remit.server.auth import hash_key
-from remit.server.listing import read_page
-from remit.server.requests import encoded_response
+from remit.server.listing import read_page, resource_list
 from remit.server.routes import Call, handles
 from remit.server.scopes import READ, READ_ONE
 from remit.server.services import Services
@@ -37,8 +34,11 @@ class KeyRoutes:
         self._public_url = public_url
 
     @handles(keys.CREATE)
-    async def create(self, call: Call[KeyCreate, NoQuery]) -> NewKey:
+    async def create(self, call: Call[keys.KeyCreate, NoQuery]) -> keys.NewKey:
         principal, services, params = call.principal, self._services, call.body
+        for index, scope in enumerate(params.scopes):
+            if scope.startswith(READ_ONE):
+                self._path_of(scope.removeprefix(READ_ONE), field=f"scopes[{index}]")
         secret = new_secret(KEY_PREFIX)
         now_us = services.clock.now_us()
         key = KeyRow(
@@ -55,7 +55,7 @@ class KeyRoutes:
         return {**key_view(key), "secret": secret}
 
     @handles(keys.LIST)
-    async def list(self, call: Call[None, KeyPaging]) -> ASGIApp:
+    async def list(self, call: Call[None, keys.KeyPaging]) -> ASGIApp:
         named = call.query.workspace_id
         workspace_id = call.principal.workspace_id if named is None else workspace_named(named)
         page = read_page(call.query, list="keys")
@@ -65,13 +65,10 @@ class KeyRoutes:
             for key in reversed(await self._services.catalog.list_keys(workspace_id))
             if after is None or (key.created_at_us, key.id) < after
         ]
-        items = [msgspec.json.encode(key_view(key)) for key in found[: page.limit]]
-        return encoded_response(
-            encode_list(items, page.next_page([(key.created_at_us, key.id) for key in found]))
-        )
+        return resource_list(page, found, key_view, lambda key: (key.created_at_us, key.id))
 
     @handles(keys.REVOKE)
-    async def revoke(self, call: Call[KeyRevoke, NoQuery], key_id: str) -> Key:
+    async def revoke(self, call: Call[keys.KeyRevoke, NoQuery], key_id: str) -> keys.Key:
         principal, services = call.principal, self._services
         workspace_id = call.body.workspace_id or principal.workspace_id
         key = _find(await services.catalog.list_keys(workspace_id), key_id)
@@ -85,7 +82,7 @@ class KeyRoutes:
         return key_view(key)
 
     @handles(keys.LINK)
-    async def create_link(self, call: Call[LinkCreate, NoQuery]) -> Link:
+    async def create_link(self, call: Call[keys.LinkCreate, NoQuery]) -> keys.Link:
         """A token for a page, made of what the caller may read anyway."""
         principal, services, params = call.principal, self._services, call.body
         path = "/" if params.id is None else await self._page_of(principal, params.id)
@@ -117,12 +114,19 @@ class KeyRoutes:
         }
 
     async def _page_of(self, principal: Principal, stream_id: str) -> str:
+        path = self._path_of(stream_id, field="id")
         try:
-            head = await self._services.sessions.head(principal, stream_id)
+            await self._services.sessions.head(principal, stream_id)
         except NotFound as error:
             raise NotFound(f"`id`: there is no {stream_id!r} in this workspace.") from error
-        path = self._services.kinds[head.kind].names.path_of(stream_id)
         return path.removeprefix("/v1")
+
+    def _path_of(self, stream_id: str, *, field: str) -> str:
+        """Where the API shows it. Raises InvalidRequest where it shows nothing with such an id."""
+        kind = self._services.kinds.of_id(stream_id)
+        if kind is None or kind.names.path is None:
+            raise InvalidRequest(f"`{field}`: {stream_id!r} is no id of a stream that the API shows.")
+        return kind.names.path_of(stream_id)
 
 
 def new_secret(prefix: str) -> str:
@@ -130,7 +134,7 @@ def new_secret(prefix: str) -> str:
     return prefix + secrets.token_urlsafe(SECRET_BYTES)
 
 
-def key_view(key: KeyRow) -> Key:
+def key_view(key: KeyRow) -> keys.Key:
     """The key as the API shows it: never its secret."""
     return {
         "id": key.id,
@@ -154,7 +158,7 @@ def _find(among: Sequence[KeyRow], key_id: str) -> KeyRow:
 
 def workspace_named(text: str) -> str:
     """The id of a workspace in a query. Raises InvalidRequest."""
-    return convert({"workspace_id": text}, KeyRevoke, what="workspace_id").workspace_id or text
+    return convert({"workspace_id": text}, keys.KeyRevoke, what="workspace_id").workspace_id or text
 
 
 def workspace_within(principal: Principal, workspace_id: str | None) -> Principal:

@@ -20,6 +20,7 @@ from remit.gateway.direct_calls import DirectCalls, Served
 from remit.gateway.protocols.messages import AnswerEvents
 from remit.schema.operation import ErrorForm, NoQuery
 from remit.server.error_forms import answer_in
+from remit.server.requests import until_left
 from remit.server.routes import Call
 from remit.server.services import Services
 from remit.server.sse import Writer
@@ -88,7 +89,7 @@ class ModelCallResponse:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_leave_with_the_client, receive, tasks.cancel_scope)
+            tasks.start_soon(until_left, receive, tasks.cancel_scope)
             try:
                 if self._is_streamed:
                     await self._stream(send)
@@ -231,9 +232,3 @@ async def _start(send: Send, headers: dict[str, str]) -> None:
             ],
         }
     )
-
-
-async def _leave_with_the_client(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()

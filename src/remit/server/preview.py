@@ -30,7 +30,6 @@ from remit.errors import (
 from remit.interfaces import LiveSandboxes, Sandbox
 from remit.schema import previews
 from remit.schema.operation import NoQuery, Operation
-from remit.schema.previews import PreviewCreate
 from remit.server.auth import authenticate, hash_key
 from remit.server.keys import new_secret
 from remit.server.preview_exchange import ClientGone, NotHttp, Target, exchange
@@ -100,7 +99,7 @@ class PreviewRoutes:
         return {"data": data, "is_live": sandbox is not None}
 
     @handles(previews.CREATE)
-    async def create(self, call: Call[PreviewCreate, NoQuery], session_id: str) -> previews.Preview:
+    async def create(self, call: Call[previews.PreviewCreate, NoQuery], session_id: str) -> previews.Preview:
         """An address that a browser can open, for a time."""
         principal, services, params = call.principal, self._services, call.body
         await services.states.load(principal, session_id)

@@ -12,7 +12,6 @@ from remit.gateway.reconciliation import Correction, Reconciliation
 from remit.ledger.exports import Charged, Entry, read_export
 from remit.remits.money import format_usd
 from remit.schema import caps
-from remit.schema.caps import Reconcile
 from remit.schema.operation import NoQuery
 from remit.server.keys import workspace_within
 from remit.server.requests import json_response
@@ -32,7 +31,7 @@ class ReconcileRoutes:
         self._reconciliation = Reconciliation(store=services.sessions, prices=services.prices)
 
     @handles(caps.RECONCILE)
-    async def reconcile(self, call: Call[Reconcile, NoQuery]) -> ASGIApp:
+    async def reconcile(self, call: Call[caps.Reconcile, NoQuery]) -> ASGIApp:
         params = call.body
         principal = workspace_within(call.principal, params.workspace_id)
         matched = await self._reconciliation.match(principal, read_export(params.content))

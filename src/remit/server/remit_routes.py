@@ -17,7 +17,6 @@ from remit.server.doctor import (
     no_credentials,
     no_local_servers,
 )
-from remit.server.inputs import InputRoutes
 from remit.server.remits import RemitRoutes
 from remit.server.services import Services
 from remit.verifiers.composition import Verifiers
@@ -42,23 +41,23 @@ def remit_routes(
         blobs=services.blobs,
         agents=services.agents,
         environments=services.environments,
-        harnesses=services.settings.harnesses,
+        harnesses=services.agents.harnesses,
         router=router,
         forecaster=Forecaster(router=router, prices=services.prices, verifiers=verifiers),
         verifiers=verifiers,
         clock=services.clock,
         ids=services.ids,
     )
-    inputs = Inputs(
-        catalog=services.catalog,
-        blobs=services.blobs,
-        clock=services.clock,
-        ids=services.ids,
-        input_bytes_max=input_bytes_max,
-    )
     remits = RemitRoutes(
         services,
         creation=creation,
+        inputs=Inputs(
+            catalog=services.catalog,
+            blobs=services.blobs,
+            clock=services.clock,
+            ids=services.ids,
+            input_bytes_max=input_bytes_max,
+        ),
         verifiers=verifiers,
         attendance=attendance or Attendance(services),
     )
@@ -70,8 +69,4 @@ def remit_routes(
         find_local_servers=find_local_servers,
         probe_credentials=probe_credentials,
     )
-    return [
-        InputRoutes(inputs),
-        remits,
-        doctor,
-    ]
+    return [remits, doctor]

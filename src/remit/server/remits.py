@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import anyio
 import msgspec
-from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp
 
@@ -12,6 +11,7 @@ from remit.client.consent import REASONS, resume_line
 from remit.errors import InvalidRequest, NotFound, VerifierUnavailable, WrongState
 from remit.remits.creation import RemitCreation, read_budget, read_despite
 from remit.remits.events import Command, InputReceived, RemitVerificationRepeated, decode_event
+from remit.remits.inputs import Inputs, input_to_wire
 from remit.remits.receipt import make_receipt
 from remit.remits.reopening import is_to_be_raised
 from remit.remits.state import RemitState, is_pointless
@@ -19,10 +19,10 @@ from remit.remits.verification import priced_verifiers
 from remit.schema import receipts, remits
 from remit.schema.lists import encode_list
 from remit.schema.operation import NoQuery
-from remit.schema.remits import BudgetParams, RemitAnswer, RemitAttend, RemitCreate, RemitPaging
+from remit.schema.remits import BudgetParams, RemitAnswer, RemitAttend, RemitCreate, RemitInput, RemitPaging
 from remit.server.attendance import Attendance
 from remit.server.listing import read_page
-from remit.server.requests import encoded_response, json_response
+from remit.server.requests import encoded_response, json_response, pieces, until_left
 from remit.server.routes import Call, handles
 from remit.server.services import Services
 from remit.streams.deciding import decide
@@ -35,19 +35,35 @@ VERIFY_SECONDS_MAX = 16 * 3_600.0
 VERIFY_POLL_SECONDS = 1.0
 ATTEND_POLL_SECONDS = 5.0
 """How late an end may be seen whose hint was lost."""
+TAR_TYPES = frozenset({"application/x-tar", "application/tar", "application/octet-stream"})
 PIECE_TYPES = {"files.tar": "application/x-tar", "result.patch": "text/x-diff"}
 
 
 class RemitRoutes:
-    """Create, retrieve, list, events, commands, receipt, deliverables."""
+    """Upload an input; create, list, commands, receipt, deliverables."""
 
     def __init__(
-        self, services: Services, *, creation: RemitCreation, verifiers: Verifiers, attendance: Attendance
+        self,
+        services: Services,
+        *,
+        creation: RemitCreation,
+        inputs: Inputs,
+        verifiers: Verifiers,
+        attendance: Attendance,
     ) -> None:
         self._services = services
         self._attendance = attendance
         self._creation = creation
+        self._inputs = inputs
         self._verifiers = verifiers
+
+    @handles(remits.UPLOAD)
+    async def upload(self, call: Call[None, NoQuery]) -> RemitInput:
+        """A tar, read as it arrives."""
+        kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in TAR_TYPES:
+            raise InvalidRequest(f"`content-type`: must be application/x-tar, not {kind or 'missing'!r}.")
+        return input_to_wire(await self._inputs.store(call.principal, pieces(call.request)))
 
     @handles(remits.CREATE)
     async def create(self, call: Call[RemitCreate, NoQuery]) -> ASGIApp:
@@ -149,7 +165,7 @@ class RemitRoutes:
         else:
             with self._attendance.attending(principal, remit_id):
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_until_left, call.request, tasks.cancel_scope)
+                    tasks.start_soon(until_left, call.request.receive, tasks.cancel_scope)
                     await self._until_ended(principal, remit_id)
                     tasks.cancel_scope.cancel()
         return await self._answer(principal, remit_id)
@@ -295,9 +311,3 @@ def refuse_approval(remit_id: str, state: RemitState, command: Command) -> Wrong
 def _is_over(state: RemitState) -> bool:
     """One whose budget is being raised is about to go on."""
     return state.ended is not None and not state.is_being_raised
-
-
-async def _until_left(request: Request, scope: anyio.CancelScope) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import anyio
 import msgspec
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive
 
 from remit.errors import InvalidRequest, TooLarge
 from remit.schema.operation import BETA, SMALL_BODY_BYTES
@@ -47,6 +49,13 @@ async def pieces(request: Request) -> AsyncGenerator[bytes]:
             yield chunk
     except ClientDisconnect as error:
         raise InvalidRequest("The request broke off in the middle of its body; send it again.") from error
+
+
+async def until_left(receive: Receive, scope: anyio.CancelScope) -> None:
+    """Cancel what is done for whoever asked, when they have left. Their body must have been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
 
 
 def refuse_compressed(request: Request) -> None:

@@ -13,12 +13,6 @@ from remit.resources.session_wire import resources_to_wire
 from remit.schema import resources
 from remit.schema.lists import encode_list
 from remit.schema.operation import NoQuery
-from remit.schema.resources import (
-    FileResourceParams,
-    ResourcePaging,
-    ResourceUpdate,
-    SessionResourceDeleted,
-)
 from remit.schema.wire import not_supported
 from remit.server.cursors import ListCursor, decode_list_cursor, encode
 from remit.server.publishing import publish
@@ -38,7 +32,7 @@ class SessionResourceRoutes:
         self._services = services
 
     @handles(resources.ADD)
-    async def add(self, call: Call[FileResourceParams, NoQuery], session_id: str) -> ASGIApp:
+    async def add(self, call: Call[resources.FileResourceParams, NoQuery], session_id: str) -> ASGIApp:
         services, principal = self._services, call.principal
         state, _ = await services.states.load(principal, session_id)
         _check_open(state)
@@ -67,7 +61,7 @@ class SessionResourceRoutes:
         return json_response(resource_to_wire(resource))
 
     @handles(resources.LIST)
-    async def list(self, call: Call[None, ResourcePaging], session_id: str) -> ASGIApp:
+    async def list(self, call: Call[None, resources.ResourcePaging], session_id: str) -> ASGIApp:
         state, _ = await self._services.states.load(call.principal, session_id)
         name, text = f"resources of {session_id}", call.query.page
         start = decode_list_cursor(text, list=name, is_ascending=True).position[0] if text else 0
@@ -87,7 +81,9 @@ class SessionResourceRoutes:
         return json_response(resource_to_wire(_find(state, resource_id)))
 
     @handles(resources.UPDATE)
-    async def update(self, call: Call[ResourceUpdate, NoQuery], session_id: str, resource_id: str) -> ASGIApp:
+    async def update(
+        self, call: Call[resources.ResourceUpdate, NoQuery], session_id: str, resource_id: str
+    ) -> ASGIApp:
         state, _ = await self._services.states.load(call.principal, session_id)
         _find(state, resource_id)
         raise not_supported(
@@ -99,7 +95,7 @@ class SessionResourceRoutes:
     @handles(resources.DELETE)
     async def delete(
         self, call: Call[None, NoQuery], session_id: str, resource_id: str
-    ) -> SessionResourceDeleted:
+    ) -> resources.SessionResourceDeleted:
         services, principal = self._services, call.principal
         file_id = ""
 

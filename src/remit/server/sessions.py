@@ -11,17 +11,10 @@ from starlette.types import ASGIApp
 from remit.errors import HoldRefused, InvalidRequest, NotFound, WrongState
 from remit.resources import session_changes
 from remit.resources.inbound import check_initial
-from remit.resources.session_wire import thread_to_wire, to_wire
+from remit.resources.session_wire import account_to_wire, thread_to_wire, to_wire
 from remit.schema import sessions
 from remit.schema.lists import encode_list, encode_list_both_ways
 from remit.schema.operation import NoQuery
-from remit.schema.sessions import (
-    SessionCreate,
-    SessionDeleted,
-    SessionPaging,
-    SessionUpdate,
-    ThreadPaging,
-)
 from remit.schema.streams import DEPLOYMENT
 from remit.server.listing import read_page
 from remit.server.publishing import publish
@@ -42,7 +35,7 @@ class SessionRoutes:
         self._services = services
 
     @handles(sessions.CREATE)
-    async def create(self, call: Call[SessionCreate, NoQuery]) -> ASGIApp:
+    async def create(self, call: Call[sessions.SessionCreate, NoQuery]) -> ASGIApp:
         services, principal = self._services, call.principal
         check_initial(call.body.initial_events or ())
         prepared = await services.opening.prepare(principal, call.body)
@@ -53,7 +46,7 @@ class SessionRoutes:
         return await self._answer(principal, session_id)
 
     @handles(sessions.UPDATE)
-    async def update(self, call: Call[SessionUpdate, NoQuery], session_id: str) -> ASGIApp:
+    async def update(self, call: Call[sessions.SessionUpdate, NoQuery], session_id: str) -> ASGIApp:
         services = self._services
 
         def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
@@ -85,7 +78,7 @@ class SessionRoutes:
         return await self._answer(principal, session_id)
 
     @handles(sessions.DELETE)
-    async def delete(self, call: Call[None, NoQuery], session_id: str) -> SessionDeleted:
+    async def delete(self, call: Call[None, NoQuery], session_id: str) -> sessions.SessionDeleted:
         services, principal = self._services, call.principal
 
         def choose(state: SessionState, head: StreamHead, accounts: Sequence[Account]) -> Append | None:
@@ -99,7 +92,7 @@ class SessionRoutes:
         return {"id": session_id, "type": "session_deleted"}
 
     @handles(sessions.LIST)
-    async def list(self, call: Call[None, SessionPaging]) -> ASGIApp:
+    async def list(self, call: Call[None, sessions.SessionPaging]) -> ASGIApp:
         services, principal, query = self._services, call.principal, call.query
         page = read_page(query, list="sessions", is_ascending=query.order == "asc")
         page.check_within(query.created_after_us, query.created_before_us)
@@ -132,7 +125,7 @@ class SessionRoutes:
         )
 
     @handles(sessions.THREADS)
-    async def threads(self, call: Call[None, ThreadPaging], session_id: str) -> ASGIApp:
+    async def threads(self, call: Call[None, sessions.ThreadPaging], session_id: str) -> ASGIApp:
         statuses = call.query.statuses
         read_page(call.query, list=f"threads of {session_id}")
         state, head = await self._services.states.load(call.principal, session_id)
@@ -151,6 +144,12 @@ class SessionRoutes:
         state, _ = await self._services.states.load(call.principal, session_id)
         require_primary_thread(state, thread_id)
         raise WrongState("The primary thread ends with its session; archive the session instead.")
+
+    @handles(sessions.ACCOUNTS)
+    async def accounts(self, call: Call[None, NoQuery], session_id: str) -> ASGIApp:
+        """What is spent, held and left, from the ledger, in the receipt's form."""
+        loaded = await self._services.states.load_all(call.principal, session_id, with_deleted=True)
+        return json_response({"data": list(map(account_to_wire, loaded.accounts)), "next_page": None})
 
     async def _answer(self, principal: Principal, session_id: str) -> ASGIApp:
         state, head = await self._services.states.load(principal, session_id)

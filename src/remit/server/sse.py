@@ -22,6 +22,7 @@ from remit.interfaces import LiveSubscription
 from remit.schema.events import EventsAfter
 from remit.server.auth import authenticate
 from remit.server.errors import answer
+from remit.server.requests import until_left
 from remit.server.routes import Call
 from remit.server.services import Services
 from remit.server.stream_cursors import StreamCursors
@@ -132,7 +133,7 @@ class EventStream:
             # A first byte at once: readers know that they are registered.
             await writer.write([b": open\n\n"])
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_watch_for_disconnect, receive, tasks.cancel_scope)
+                tasks.start_soon(until_left, receive, tasks.cancel_scope)
                 tasks.start_soon(self._beat, writer, tasks.cancel_scope)
                 await self._follow(subscription, writer)
                 await writer.close()
@@ -309,9 +310,3 @@ class Previews:
     def forget(self) -> None:
         """Frames may have been lost: a preview with a hole is worse than none."""
         self._open.clear()
-
-
-async def _watch_for_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()

@@ -46,7 +46,7 @@ class StopRoutes:
                 is_at_work = head.summary.status in kind.busy_statuses or head.owner is None
                 if is_at_work and head.stream_id not in stopped:
                     with suppress(NotFound):  # deleted since it was listed
-                        await services.streams[head.kind].interrupt(principal, head.stream_id)
+                        await services.interrupts[head.kind](principal, head.stream_id)
                     stopped[head.stream_id] = head.parent_stream_id
             cut += self._calls.interrupt(principal.workspace_id)
             calls = self._calls.running(principal.workspace_id)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic
+from typing import Any, Generic
 
 import msgspec
 from starlette.types import ASGIApp
 
+from remit.errors import NotFound
 from remit.orchestrator.check import check_stream
+from remit.schema import stream_operations as any_stream
 from remit.schema.events import EventPaging, EventsAfter
 from remit.schema.lists import encode_list
 from remit.schema.operation import NoQuery
@@ -24,9 +26,27 @@ from remit.values import JsonObject, Principal
 
 
 def stream_routes(services: Services) -> Iterator[Route]:
-    """Of every kind that is shown."""
-    for kind in services.kinds.shown:
-        yield from _StreamRoutes(services, services.streams[kind.name]).routes()
+    """Of every kind that is shown; and those that take a stream of any of them."""
+    of_kinds = {
+        kind.name: _StreamRoutes[Any](services, services.streams[kind.name]) for kind in services.kinds.shown
+    }
+    for routes in of_kinds.values():
+        yield from routes.routes()
+
+    def of(stream_id: str) -> _StreamRoutes[Any]:
+        kind = services.kinds.of_id(stream_id)
+        if kind is None or kind.name not in of_kinds:
+            raise NotFound(f"No stream {stream_id!r} in this workspace.")
+        return of_kinds[kind.name]
+
+    async def why(call: Call[None, NoQuery], stream_id: str) -> ASGIApp:
+        return await of(stream_id).why(call, stream_id=stream_id)
+
+    async def check(call: Call[None, NoQuery], stream_id: str) -> ASGIApp:
+        return await of(stream_id).check(call, stream_id=stream_id)
+
+    yield Route(any_stream.WHY, why)
+    yield Route(any_stream.CHECK, check)
 
 
 class _StreamRoutes(Generic[S]):

@@ -8,7 +8,7 @@ from remit.session.history import Forgotten, History
 from remit.session.state import SessionState
 from remit.values import Checkpoint
 
-FOLD_VERSION = 5
+FOLD_VERSION = 6
 """Raise it with every change to what a fold derives: what was stored before is then replayed instead of trusted."""
 ROWS_MIN: int = 256
 """A shorter log is folded as fast as a stored fold is read."""

@@ -112,14 +112,8 @@ def _running(state: SessionState, row: EventRow, body: rows.SessionStatusRunning
     update_evaluation(state, "running", {"pending"})
 
 
-def _stop_running(state: SessionState, row: EventRow) -> None:
-    if state.running_since_us is not None:
-        state.active_us += max(0, row.created_at_us - state.running_since_us)
-        state.running_since_us = None
-
-
 def _idle(state: SessionState, row: EventRow, body: rows.SessionStatusIdle) -> None:
-    _stop_running(state, row)
+    state.stop_clock(row.created_at_us)
     state.status = "idle"
     state.stop_reason = body.stop_reason
     state.stop_details = body.stop_details
@@ -139,7 +133,7 @@ def _rescheduled(state: SessionState, row: EventRow, body: rows.SessionStatusRes
 
 
 def _terminated(state: SessionState, row: EventRow, body: rows.SessionStatusTerminated) -> None:
-    _stop_running(state, row)
+    state.stop_clock(row.created_at_us)
     state.status = "terminated"
     state.updated_at = str(body.processed_at)
 
@@ -153,28 +147,30 @@ def _deleted(state: SessionState, row: EventRow, body: rows.SessionDeleted) -> N
     state.is_deleted = True
 
 
-def _begin_next(state: SessionState) -> None:
-    """What was said before is answered: the next input has a turn's limits to itself."""
+def _begin_next(state: SessionState, row: EventRow) -> None:
+    """What was said before is answered: the next input has a turn's limits to itself. What verifiers wait for is of a tree
+    that the agent now goes on from."""
+    turn_folding.end_wait(state, row)
     if state.outcome is None and not state.needs_model and not state.tool_uses:
         state.turn = TurnCounters()
 
 
 def _user_message(state: SessionState, row: EventRow, body: rows.UserMessageTaken) -> None:
-    _begin_next(state)
+    _begin_next(state, row)
     state.history.add_user(body.content)
     state.web.show(body.content, USER_INPUT)
     state.needs_model = True
 
 
 def _system_message(state: SessionState, row: EventRow, body: rows.SystemMessageTaken) -> None:
-    _begin_next(state)
+    _begin_next(state, row)
     texts = [str(block["text"]) for block in body.content]
     state.history.add_user([text_block("<system>\n" + "\n".join(texts) + "\n</system>")])
     state.needs_model = True
 
 
 def _define_outcome(state: SessionState, row: EventRow, body: rows.OutcomeDefined) -> None:
-    _begin_next(state)
+    _begin_next(state, row)
     state.outcome = Outcome(event=cast("JsonObject", msgspec.json.decode(row.body)))
     state.standing.first_outcome_id = state.standing.first_outcome_id or state.outcome.id
     state.web.show([text_block(body.description)], USER_INPUT)
@@ -251,6 +247,7 @@ _HANDLERS: dict[type[RowBody], Handler] = {
     turn_rows.EnvironmentDescribed: turn_folding.described,
     turn_rows.OutcomeEvaluationStart: turn_folding.evaluation_started,
     turn_rows.OutcomeEvaluationEnd: turn_folding.evaluation_ended,
+    turn_rows.OutcomePending: turn_folding.verifiers_wait,
     turn_rows.OutcomeVerified: turn_folding.verified,
     machine_rows.PackagesInstalled: machine_folding.packages_installed,
     machine_rows.ServicesSeen: machine_folding.services_seen,

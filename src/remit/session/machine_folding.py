@@ -5,18 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from remit.clock import rfc3339
-from remit.session.machine_rows import (
-    MemorySynced,
-    PackagesInstalled,
-    ResourceAdded,
-    ResourceRemoved,
-    SandboxReleased,
-    SandboxStarted,
-    ServicesSeen,
-    SessionMemoryNotKept,
-    SessionSandboxLost,
-    SnapshotTaken,
-)
+from remit.session import machine_rows
 from remit.session.rows import FilesPinned
 from remit.session.sendable import text_block
 from remit.session.state import SandboxRecord, SessionState, Snapshot
@@ -30,13 +19,13 @@ def files_pinned(state: SessionState, row: EventRow, body: FilesPinned) -> None:
     state.files.update(body.files)
 
 
-def resource_added(state: SessionState, row: EventRow, body: ResourceAdded) -> None:
+def resource_added(state: SessionState, row: EventRow, body: machine_rows.ResourceAdded) -> None:
     resource = body.resource
     state.resources[str(resource["id"])] = resource
     _tell_of_resource(state, f"The file {resource['mount_path']} was added, read-only.")
 
 
-def resource_removed(state: SessionState, row: EventRow, body: ResourceRemoved) -> None:
+def resource_removed(state: SessionState, row: EventRow, body: machine_rows.ResourceRemoved) -> None:
     resource = state.resources.pop(body.resource_id, None)
     if resource is not None:
         _tell_of_resource(state, f"The file {resource['mount_path']} was taken away.")
@@ -49,7 +38,7 @@ def _tell_of_resource(state: SessionState, what: str) -> None:
     state.history.add_user([text_block(f"<system>\n{what}\n</system>")])
 
 
-def sandbox_started(state: SessionState, row: EventRow, body: SandboxStarted) -> None:
+def sandbox_started(state: SessionState, row: EventRow, body: machine_rows.SandboxStarted) -> None:
     state.sandbox = SandboxRecord(
         sandbox_id=body.sandbox_id, tree_digest=body.tree_digest, key=body.key, memory=body.memory
     )
@@ -61,11 +50,11 @@ def sandbox_started(state: SessionState, row: EventRow, body: SandboxStarted) ->
     }
 
 
-def memory_synced(state: SessionState, row: EventRow, body: MemorySynced) -> None:
+def memory_synced(state: SessionState, row: EventRow, body: machine_rows.MemorySynced) -> None:
     state.memory_agreed.setdefault(body.memory_store_id, {}).update(body.agreed)
 
 
-def memory_not_kept(state: SessionState, row: EventRow, body: SessionMemoryNotKept) -> None:
+def memory_not_kept(state: SessionState, row: EventRow, body: machine_rows.SessionMemoryNotKept) -> None:
     lines = [
         f"- {body.mount_path + str(file['path'])!r}: {file['why']}"
         + (f"; your text is at {file['kept_at']}" if "kept_at" in file else "")
@@ -77,22 +66,22 @@ def memory_not_kept(state: SessionState, row: EventRow, body: SessionMemoryNotKe
     state.history.add_user([text_block(f"<system>\n{text}\n</system>")])
 
 
-def packages_installed(state: SessionState, row: EventRow, body: PackagesInstalled) -> None:
+def packages_installed(state: SessionState, row: EventRow, body: machine_rows.PackagesInstalled) -> None:
     state.packages_digest = body.tree_digest
 
 
-def services_seen(state: SessionState, row: EventRow, body: ServicesSeen) -> None:
+def services_seen(state: SessionState, row: EventRow, body: machine_rows.ServicesSeen) -> None:
     state.services = body.services
 
 
-def sandbox_lost(state: SessionState, row: EventRow, body: SessionSandboxLost) -> None:
+def sandbox_lost(state: SessionState, row: EventRow, body: machine_rows.SessionSandboxLost) -> None:
     state.sandbox = None
     state.services = []
     state.changes_since_snapshot = []
     state.history.add_user([text_block(_describe_loss(body))])
 
 
-def _describe_loss(body: SessionSandboxLost) -> str:
+def _describe_loss(body: machine_rows.SessionSandboxLost) -> str:
     restored, lost = body.restored_from, body.lost or {}
     uses = cast("list[str]", lost.get("tool_use_ids") or [])
     where = (
@@ -126,14 +115,14 @@ def keep_tree(state: SessionState, digest: str | None) -> None:
         state.standing.tree_digest = digest
 
 
-def sandbox_released(state: SessionState, row: EventRow, body: SandboxReleased) -> None:
+def sandbox_released(state: SessionState, row: EventRow, body: machine_rows.SandboxReleased) -> None:
     keep_tree(state, body.tree_digest)
     state.sandbox = None
     state.services = []
     state.changes_since_snapshot = []
 
 
-def snapshot_taken(state: SessionState, row: EventRow, body: SnapshotTaken) -> None:
+def snapshot_taken(state: SessionState, row: EventRow, body: machine_rows.SnapshotTaken) -> None:
     keep_tree(state, body.tree_digest)
     covers = body.covers_seq
     state.snapshot = Snapshot(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from remit.streams.rows import PrivateRow, PublicRow
-from remit.values import JsonObject
+from remit.values import CredentialUse, JsonObject
 
 
 class SandboxStarted(PrivateRow, frozen=True, kw_only=True, tag="sandbox.started"):
@@ -78,9 +81,14 @@ class PackagesInstalled(PrivateRow, frozen=True, kw_only=True, tag="packages.ins
 
 
 class CredentialsUsed(PublicRow, frozen=True, kw_only=True, tag="session.credentials_used"):
-    """By requests of the sandbox."""
+    """By requests of the sandbox, or of the platform to the session's MCP servers."""
 
     credentials: list[JsonObject]
+
+    @classmethod
+    def of(cls, uses: Sequence[CredentialUse]) -> CredentialsUsed:
+        """Return the row that tells of these."""
+        return cls(credentials=[msgspec.to_builtins(use) for use in uses])
 
 
 class MemorySynced(PrivateRow, frozen=True, kw_only=True, tag="memory.synced"):

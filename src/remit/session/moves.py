@@ -36,6 +36,13 @@ class CarryOn(Value, frozen=True, kw_only=True):
     """A turn is under way: let the harness go on."""
 
 
+class AwaitVerifiers(Value, frozen=True, kw_only=True):
+    """Verifiers wait for something elsewhere: ask them again then, and do nothing before."""
+
+    since_us: int
+    until_us: int
+
+
 class StopTurn(Value, frozen=True, kw_only=True):
     """A person said stop: close what is open, consume the interrupts, go idle."""
 
@@ -48,7 +55,7 @@ class WaitAgain(Value, frozen=True, kw_only=True):
     event_ids: tuple[str, ...]
 
 
-Move = Rest | TakeInput | StartTurn | CarryOn | StopTurn | WaitAgain
+Move = Rest | TakeInput | StartTurn | CarryOn | AwaitVerifiers | StopTurn | WaitAgain
 
 
 def next_move(state: SessionState) -> Move:
@@ -58,9 +65,16 @@ def next_move(state: SessionState) -> Move:
         case "terminated":
             return Rest()
         case "running" | "rescheduling":
-            return StopTurn(event_ids=_for_now(state, interrupts)) if interrupts else CarryOn()
+            return StopTurn(event_ids=_for_now(state, interrupts)) if interrupts else _move_in_turn(state)
         case "idle":
             return _move_when_idle(state, interrupts)
+
+
+def _move_in_turn(state: SessionState) -> CarryOn | AwaitVerifiers:
+    waiting = state.outcome.waiting if state.outcome is not None else None
+    if waiting is None or state.needs_model or input_on_the_way(state):
+        return CarryOn()
+    return AwaitVerifiers(since_us=waiting.asked_at_us, until_us=waiting.wake_at_us)
 
 
 def next_input(state: SessionState) -> tuple[str, ...]:

@@ -62,6 +62,22 @@ class OpenCall:
 
 
 @dataclass
+class Waiting:
+    """Verifiers of an evaluation wait for something elsewhere, and are asked again about the same tree."""
+
+    verification_id: str
+    tree_digest: str
+    outputs_digest: str | None
+    waits_for: str
+    since_us: int
+    asked_at_us: int
+    """When they last said so, by the store's clock."""
+    wake_at_us: int
+    verdicts: list[JsonObject | None]
+    """For each verifier what it has said; None: it waits, or has not been asked."""
+
+
+@dataclass
 class Outcome:
     """The outcome that is being worked on."""
 
@@ -69,6 +85,9 @@ class Outcome:
     iteration: int = 0
     evaluation_start_id: str | None = None
     """An evaluation has begun and has not ended."""
+    waiting: Waiting | None = None
+    waits: int = 0
+    """How often verifiers began to wait and stopped: what they are asked next is another question."""
 
     @property
     def id(self) -> str:
@@ -243,6 +262,12 @@ class SessionState:
         """A person said stop and it has not been carried out."""
         return any(event["type"] == "user.interrupt" for event in self.pending.values())
 
+    def stop_clock(self, at_us: int) -> None:
+        """Count the time at work until then; what follows is none until it runs again."""
+        if self.running_since_us is not None:
+            self.active_us += max(0, at_us - self.running_since_us)
+            self.running_since_us = None
+
     def active_seconds(self, now_us: int | None = None) -> float:
         """How long the session was running, up to `now_us` if it is."""
         total = self.active_us
@@ -258,16 +283,3 @@ BYTES_PER_TOKEN = 3
 def context_tokens(state: SessionState) -> int:
     """About how many tokens the next request has."""
     return state.prompt_tokens + (state.history.bytes_added - state.bytes_at_last_call) // BYTES_PER_TOKEN
-
-
-def add_usage(left: Usage, right: Usage) -> Usage:
-    """The sum, field by field."""
-    return Usage(
-        input_tokens=left.input_tokens + right.input_tokens,
-        output_tokens=left.output_tokens + right.output_tokens,
-        cache_read_input_tokens=left.cache_read_input_tokens + right.cache_read_input_tokens,
-        cache_creation_5m_input_tokens=left.cache_creation_5m_input_tokens
-        + right.cache_creation_5m_input_tokens,
-        cache_creation_1h_input_tokens=left.cache_creation_1h_input_tokens
-        + right.cache_creation_1h_input_tokens,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import zip_longest
 from typing import cast
 
 import msgspec
@@ -21,7 +22,7 @@ from remit.session.state import (
     Permission,
     SessionState,
     Standing,
-    add_usage,
+    Waiting,
     context_tokens,
 )
 from remit.session.web import WEB_TOOLS, client_tool, server_tool
@@ -38,7 +39,7 @@ def model_ended(state: SessionState, row: EventRow, body: turn_rows.ModelEnded) 
     call = state.open_calls.pop(body.call_id, None)
     _count_failures(state.standing, body)
     usage = body.usage or Usage()
-    state.usage = add_usage(state.usage, usage)
+    state.usage = state.usage + usage
     state.cost_nano_usd += body.cost_nano_usd or 0
     content = body.content
     if content is UNSET or (call is not None and not call.started.is_of_turn):
@@ -227,6 +228,41 @@ def evaluation_started(state: SessionState, row: EventRow, body: turn_rows.Outco
         update_evaluation(state, "evaluating", None)
 
 
+def verifiers_wait(state: SessionState, row: EventRow, body: turn_rows.OutcomePending) -> None:
+    """While they do, the session costs nothing and is not at work."""
+    outcome = state.outcome
+    if outcome is None:
+        return
+    before = outcome.waiting
+    known = before.verdicts if before is not None else []
+    outcome.waiting = Waiting(
+        verification_id=body.verification_id,
+        tree_digest=body.tree_digest,
+        outputs_digest=body.outputs_digest,
+        waits_for=body.waits_for,
+        since_us=before.since_us if before is not None else row.created_at_us,
+        asked_at_us=row.created_at_us,
+        wake_at_us=body.wake_at_us,
+        verdicts=[new or old for new, old in zip_longest(body.verdicts, known)],
+    )
+    state.stop_clock(row.created_at_us)
+    if (evaluation := _evaluation(state, outcome.id)) is not None:
+        evaluation["waits_for"] = body.waits_for
+
+
+def end_wait(state: SessionState, row: EventRow) -> None:
+    """They have answered, or are asked no more: people interrupted, or sent the agent on."""
+    outcome = state.outcome
+    if outcome is None or outcome.waiting is None:
+        return
+    outcome.waiting = None
+    outcome.waits += 1
+    if state.status == "running" and state.running_since_us is None:
+        state.running_since_us = row.created_at_us
+    if (evaluation := _evaluation(state, outcome.id)) is not None:
+        evaluation.pop("waits_for", None)
+
+
 def verified(state: SessionState, row: EventRow, body: turn_rows.OutcomeVerified) -> None:
     keep_tree(state, body.tree_digest or None)
     if body.feedback:
@@ -235,6 +271,7 @@ def verified(state: SessionState, row: EventRow, body: turn_rows.OutcomeVerified
 
 
 def evaluation_ended(state: SessionState, row: EventRow, body: turn_rows.OutcomeEvaluationEnd) -> None:
+    end_wait(state, row)
     result = body.result
     evaluation = _evaluation(state, body.outcome_id)
     if evaluation is not None:

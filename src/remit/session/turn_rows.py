@@ -230,6 +230,8 @@ class OutcomeEvaluationOngoing(PublicRow, frozen=True, kw_only=True, tag="span.o
 
     outcome_id: str = ""
     iteration: int = 0
+    waits_for: str | UnsetType = UNSET
+    """Verifiers wait for this, elsewhere; with this event, they began to."""
 
 
 class OutcomeEvaluationEnd(PublicRow, frozen=True, kw_only=True, tag="span.outcome_evaluation_end"):
@@ -241,6 +243,20 @@ class OutcomeEvaluationEnd(PublicRow, frozen=True, kw_only=True, tag="span.outco
     result: str
     explanation: str | None = None
     usage: JsonObject | None = None
+
+
+class OutcomePending(PrivateRow, frozen=True, kw_only=True, tag="outcome.pending"):
+    """Verifiers wait for something. Until they are asked again nothing runs."""
+
+    outcome_id: str
+    verification_id: str
+    tree_digest: str
+    outputs_digest: str | None = None
+    waits_for: str
+    wake_at_us: int
+    """When they are asked again."""
+    verdicts: list[JsonObject | None] = field(default_factory=list[JsonObject | None])
+    """For each verifier what it has said since the row before; None: nothing."""
 
 
 class OutcomeVerified(PrivateRow, frozen=True, kw_only=True, tag="outcome.verified"):

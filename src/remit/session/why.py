@@ -10,16 +10,16 @@ from typing import assert_never
 
 import msgspec
 
-from remit.client.wording import nano_usd, tokens
+from remit.client.wording import listed, nano_usd, tokens
 from remit.clock import rfc3339
 from remit.schema.streams import SESSION
 from remit.schema.tool_kinds import CONFIRMATION, answered_use
 from remit.session.folding import fold
 from remit.session.mends import mends
-from remit.session.moves import Rest, next_move
+from remit.session.moves import AwaitVerifiers, Rest, next_move
 from remit.session.signs import PACKAGES, Queued, Signs, read_signs
 from remit.session.state import OpenToolUse, SessionState
-from remit.streams.waiting import Found, Way, Why, attend, lease_sentence
+from remit.streams.waiting import Found, Way, Why, attend, lease_sentence, why
 from remit.values import Account, EventRow, StreamHead
 
 USES_NAMED_MAX = 20
@@ -34,16 +34,7 @@ def explain_session(
     """Why a session is where it is; `rows` are all of its log."""
     state, signs = fold(rows), read_signs(rows)
     found = _found(state, signs, head, accounts, now_us=now_us)
-    return Why(
-        id=head.stream_id,
-        kind="session",
-        status=state.status,
-        waits_for=found.waits_for,
-        since=rfc3339(found.since_us),
-        sentences=found.sentences,
-        ways=found.ways,
-        trouble=signs.trouble,
-    )
+    return why(found, head, status=state.status, trouble=signs.trouble)
 
 
 def _found(
@@ -74,12 +65,16 @@ def _found(
 
 def _found_running(state: SessionState, signs: Signs, head: StreamHead, *, now_us: int) -> Found:
     under_way = _under_way(state, signs, head)
+    move = next_move(state)
+    is_waiting = isinstance(move, AwaitVerifiers) and move.until_us > now_us
     interrupt = f"/v1/sessions/{head.stream_id}/events"
     stop = Way(
         does="Stop the turn; what is under way is cut",
         call=f'POST {interrupt} {{"events":[{{"type":"user.interrupt"}}]}}',
     )
     stopping = ("An interrupt has come and is being carried out.",) if state.is_interrupt_pending else ()
+    if is_waiting and head.owner is None:
+        return msgspec.structs.replace(under_way, ways=(stop,))
     waiting = attend(head, SESSION.path_of(head.stream_id), now_us=now_us)
     if waiting is None:
         return msgspec.structs.replace(
@@ -135,6 +130,16 @@ def _under_way(state: SessionState, signs: Signs, head: StreamHead) -> Found:
             sentences=(
                 f"{_uses_in_words(started)} running since {rfc3339(since_us)}.",
                 "The result goes to the model.",
+            ),
+        )
+    if state.outcome is not None and (waits := state.outcome.waiting) is not None:
+        return Found(
+            waits_for="verification",
+            since_us=waits.since_us,
+            sentences=(
+                f"To judge its outcome (iteration {state.outcome.iteration}) its verifiers have waited since "
+                f"{rfc3339(waits.since_us)} for this: {waits.waits_for}.",
+                f"They are asked again at {rfc3339(waits.wake_at_us)}; until then nothing runs and nothing is spent.",
             ),
         )
     if state.outcome is not None and state.outcome.evaluation_start_id is not None:
@@ -337,11 +342,10 @@ def _sandbox_sentence(state: SessionState, head: StreamHead) -> tuple[str, ...]:
     if state.sandbox is None or head.wake_at_us is None:
         return ()
     left_out = state.snapshot.left_out if state.snapshot is not None else ()
-    named = ", ".join(f"{one['path']} ({one['why']})" for one in left_out[:LEFT_OUT_NAMED_MAX])
-    more = f" and {len(left_out) - LEFT_OUT_NAMED_MAX} more" if len(left_out) > LEFT_OUT_NAMED_MAX else ""
+    named = listed([f"{one['path']} ({one['why']})" for one in left_out], LEFT_OUT_NAMED_MAX)
     return (
         f"Its sandbox is kept until about {rfc3339(head.wake_at_us)}; its files outlive it in a snapshot.",
-        *((f"A snapshot cannot hold these: {named}{more}.",) if left_out else ()),
+        *((f"A snapshot cannot hold these: {named}.",) if left_out else ()),
     )
 
 
@@ -365,6 +369,5 @@ def _amount(amount: int, unit: str) -> str:
 
 
 def _uses_in_words(uses: Sequence[OpenToolUse]) -> str:
-    names = ", ".join(f"{use.use.name} ({use.use.id})" for use in uses[:USES_NAMED_MAX])
-    more = f" and {len(uses) - USES_NAMED_MAX} more" if len(uses) > USES_NAMED_MAX else ""
-    return f"The tool use {names} is" if len(uses) == 1 else f"The tool uses {names}{more} are"
+    names = listed([f"{use.use.name} ({use.use.id})" for use in uses], USES_NAMED_MAX)
+    return f"The tool use {names} is" if len(uses) == 1 else f"The tool uses {names} are"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from remit.values import Append, EventRow, NewEvent, NewStream
+from remit.values import Append, NewStream
 
 APPEND_EVENTS_MAX = 10_000
 
@@ -37,21 +37,3 @@ def require_valid_creation(stream: NewStream, append: Append) -> None:
 def referring(ids: Sequence[str]) -> str:
     """Return the ids as one text, each between spaces: what a single one makes stands in what several do."""
     return f" {'  '.join(ids)} " if ids else ""
-
-
-def appended_row(
-    workspace_id: str, stream_id: str, event: NewEvent, *, seq: int, created_at_us: int
-) -> EventRow:
-    """What an event is once it has its place."""
-    return EventRow(
-        workspace_id=workspace_id,
-        stream_id=stream_id,
-        seq=seq,
-        event_id=event.event_id,
-        type=event.type,
-        visibility=event.visibility,
-        schema_version=event.schema_version,
-        created_at_us=created_at_us,
-        body=event.body,
-        thread_id=event.thread_id,
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from remit.errors import Conflict, KeyTaken, NotFound, WrongState
 from remit.values import Resource
 
@@ -24,6 +26,15 @@ def key_taken(resource: Resource, holder_id: str) -> KeyTaken:
     return KeyTaken(
         f"{resource.kind} {holder_id!r} has the key {resource.unique_key!r} already.", holder_id=holder_id
     )
+
+
+def parents_of(parent_kind: str | None, resources: Sequence[Resource]) -> list[tuple[str, str]]:
+    """Kind and id of what must be there before these are inserted, in the order in which a database locks it."""
+    if parent_kind is None:
+        return []
+    return [
+        (parent_kind, id) for id in sorted({one.parent_id for one in resources if one.parent_id is not None})
+    ]
 
 
 def require_changeable(

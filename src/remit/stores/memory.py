@@ -19,11 +19,12 @@ from remit.ledger.accounts import (
     hold_key,
     rows_needed,
 )
-from remit.stores.append_rules import appended_row, require_valid_append, require_valid_creation
+from remit.stores.append_rules import require_valid_append, require_valid_creation
 from remit.stores.fair_turns import Due, in_turns
 from remit.stores.memory_catalog import MemoryCatalog
 from remit.stores.memory_pages import is_after, matches, stream_position
 from remit.stores.read_rules import up_to
+from remit.streams.rows import provisional
 from remit.values import (
     NEAR_US,
     Account,
@@ -140,23 +141,20 @@ class MemorySessionStore:
         self._require_new_names(stream, append.events)
         seq = head.seq + len(append.events)
         needed = rows_needed(append.effects)
-        changed = apply_effects(
-            LedgerRows(
-                accounts=tuple(stream.accounts.values()),
-                holds=tuple(stream.holds[key] for key in needed.holds if key in stream.holds),
-                grants=tuple(stream.grants[key] for key in needed.grants if key in stream.grants),
-            ),
-            append.effects,
-            stream_id=head.stream_id,
-            seq=seq,
-            now_us=now_us,
+        view = LedgerRows(
+            accounts=tuple(stream.accounts.values()),
+            holds=tuple(stream.holds[key] for key in needed.holds if key in stream.holds),
+            grants=tuple(stream.grants[key] for key in needed.grants if key in stream.grants),
         )
-        made_at_us = append.at_us if append.at_us is not None else now_us
+        changed = apply_effects(view, append.effects, stream_id=head.stream_id, seq=seq, now_us=now_us)
         rows = tuple(
-            appended_row(
-                head.workspace_id, head.stream_id, event, seq=head.seq + number, created_at_us=made_at_us
+            provisional(
+                append.events,
+                workspace_id=head.workspace_id,
+                stream_id=head.stream_id,
+                after_seq=head.seq,
+                at_us=now_us if append.at_us is None else append.at_us,
             )
-            for number, event in enumerate(append.events, start=1)
         )
         stream.rows.extend(rows)
         for event in append.events:

@@ -14,6 +14,7 @@ from remit.stores.catalog_rules import (
     key_taken,
     no_such_resource,
     no_such_version,
+    parents_of,
     require_changeable,
 )
 from remit.stores.memory_pages import is_after, is_between
@@ -33,9 +34,15 @@ class MemoryCatalog:
         self._is_closed = False
 
     async def create(
-        self, principal: Principal, resource: Resource, *, along: Sequence[Resource] = ()
+        self,
+        principal: Principal,
+        resource: Resource,
+        *,
+        along: Sequence[Resource] = (),
+        parent_kind: str | None = None,
     ) -> None:
         self._require_open()
+        self._require_parents(principal, parent_kind, (resource, *along))
         before = dict(self._resources)
         try:
             for one in (resource, *along):
@@ -73,6 +80,7 @@ class MemoryCatalog:
         expected_version: int,
         is_new_version: bool,
         along: Sequence[Resource] = (),
+        parent_kind: str | None = None,
     ) -> None:
         self._require_open()
         versions = self._find(principal, resource.kind, resource.id)
@@ -81,6 +89,7 @@ class MemoryCatalog:
             resource, current.version, current.archived_at_us, expected_version=expected_version
         )
         self._require_free_key(principal, resource, parent_id=current.parent_id)
+        self._require_parents(principal, parent_kind, along)
         updated = msgspec.structs.replace(
             resource,
             workspace_id=principal.workspace_id,
@@ -251,6 +260,12 @@ class MemoryCatalog:
         for other in self._matching(principal, filter):
             if other.parent_id == parent_id and other.id != resource.id:
                 raise key_taken(resource, other.id)
+
+    def _require_parents(
+        self, principal: Principal, parent_kind: str | None, resources: Sequence[Resource]
+    ) -> None:
+        for parent in parents_of(parent_kind, resources):
+            self._find(principal, *parent)
 
     def _find(self, principal: Principal, kind: str, id: str) -> builtins.list[Resource]:
         versions = self._resources.get((principal.workspace_id, kind, id))

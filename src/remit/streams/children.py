@@ -8,23 +8,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from remit.clock import Clock
 from remit.ids import Ids
-from remit.interfaces import Dispatcher, LiveBus, SessionStore
-from remit.streams.deciding import tell
 from remit.streams.rows import PrivateRow
-from remit.values import (
-    Append,
-    Appended,
-    Effect,
-    JsonObject,
-    NewEvent,
-    NewStream,
-    OutboxItem,
-    Principal,
-    Value,
-    Verdict,
-)
+from remit.values import JsonObject, OutboxItem, Value, Verdict
 
 
 class ChildEvaluation(Value, frozen=True, kw_only=True):
@@ -97,40 +83,3 @@ def to_parent(
     row = replace(report, id=ids.new("sevt"))
     event = row.as_row(key=f"child:{report.session_id}:{about_event_id}")
     return (OutboxItem(target_stream_id=parent_stream_id, event=event),)
-
-
-class Children:
-    """What a parent does about its children. Everything is keyed, so that it is repeated without harm after a crash."""
-
-    def __init__(self, *, store: SessionStore, bus: LiveBus, dispatcher: Dispatcher, clock: Clock) -> None:
-        self._store = store
-        self._bus = bus
-        self._dispatcher = dispatcher
-        self._clock = clock
-
-    async def open(self, principal: Principal, child: NewStream, append: Append) -> None:
-        """Make a child that the parent's log has decided, with its first rows and its side of the grants, due at once;
-        nothing if it exists. Raises HoldRefused, StoreUnavailable."""
-        tell(self._bus, self._dispatcher, append, await self._store.create_stream(principal, child, append))
-
-    async def tell(
-        self,
-        principal: Principal,
-        child_id: str,
-        row: NewEvent,
-        *,
-        effects: tuple[Effect, ...] = (),
-        expected_seq: int | None = None,
-    ) -> Appended:
-        """Put a keyed row into a child and have it taken up: input, or the word to go on or to stop. Its rows are those
-        of the first time. Raises NotFound, and SequenceConflict where `expected_seq` is given."""
-        append = Append(
-            stream_id=child_id,
-            events=(row,),
-            effects=effects,
-            expected_seq=expected_seq,
-            wake_at_us=self._clock.now_us(),
-        )
-        appended = await self._store.append(principal, append)
-        tell(self._bus, self._dispatcher, append, appended)
-        return appended

@@ -17,7 +17,7 @@ from remit.schema.stream_operations import StreamOperations
 from remit.schema.streams import StreamNames
 from remit.streams.reading import read_rows
 from remit.streams.rows import RowTypes
-from remit.streams.waiting import Found, Why, attend, lease_sentence
+from remit.streams.waiting import Found, Why, attend, lease_sentence, why
 from remit.values import (
     Checkpoint,
     EventRow,
@@ -115,15 +115,7 @@ async def plain_why(sight: Sight[Any]) -> Why:  # Any: as above
     found = attend(head, path, now_us=sight.now_us)
     if found is None:
         found = Found(waits_for="worker", since_us=head.lease_until_us, sentences=(lease_sentence(head),))
-    return Why(
-        id=head.stream_id,
-        kind=head.kind,
-        status=head.summary.status,
-        waits_for=found.waits_for,
-        since=rfc3339(found.since_us),
-        sentences=found.sentences,
-        ways=found.ways,
-    )
+    return why(found, head)
 
 
 class StreamKind(Value, Generic[S], frozen=True, kw_only=True):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
+from msgspec.structs import replace
+
 from remit.interfaces import SessionStore
-from remit.values import EventRow, Principal, Visibility
+from remit.values import EventRow, Page, Principal, StreamFilter, StreamHead, Visibility
 
 ROWS_PER_READ = 1_000
 BYTES_PER_READ = 8 << 20
+HEADS_PER_READ = 200
 
 
 async def read_on(
@@ -54,3 +57,14 @@ async def read_rows(
     async for some in read_on(store, principal, stream_id, after_seq=after_seq):
         rows.extend(some)
     return rows
+
+
+async def list_all(
+    store: SessionStore, principal: Principal, filter: StreamFilter, *, is_ascending: bool = False
+) -> AsyncGenerator[StreamHead, None]:
+    """Every stream that matches, newest first or oldest first, page after page."""
+    page = Page(limit=HEADS_PER_READ, is_ascending=is_ascending)
+    while heads := await store.list_streams(principal, filter, page):
+        for head in heads:
+            yield head
+        page = replace(page, position=(heads[-1].created_at_us, heads[-1].stream_id))

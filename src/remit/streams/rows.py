@@ -165,7 +165,7 @@ def rows_in(*modules: ModuleType) -> Iterator[type[RowBody]]:
 def provisional(
     new: Sequence[NewEvent], *, workspace_id: str, stream_id: str, after_seq: int, at_us: int
 ) -> Iterator[EventRow]:
-    """The rows as the store will make them, if no others come first."""
+    """The rows that a store makes of these events, if no others come first."""
     for seq, event in enumerate(new, start=after_seq + 1):
         yield EventRow(
             workspace_id=workspace_id,

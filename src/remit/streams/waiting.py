@@ -73,6 +73,28 @@ class Found(Value, frozen=True, kw_only=True):
     ways: tuple[Way, ...] = ()
 
 
+def why(
+    found: Found,
+    head: StreamHead,
+    *,
+    status: str | None = None,
+    trouble: Trouble | None = None,
+    session: Why | None = None,
+) -> Why:
+    """Put the answer together; without a `status` it is the row's."""
+    return Why(
+        id=head.stream_id,
+        kind=head.kind,
+        status=head.summary.status if status is None else status,
+        waits_for=found.waits_for,
+        since=rfc3339(found.since_us),
+        sentences=found.sentences,
+        ways=found.ways,
+        trouble=trouble,
+        session=session,
+    )
+
+
 def attend(head: StreamHead, path: str, *, now_us: int) -> Found | None:
     """Why nobody works on a stream, shown at `path`, that has something to do; None: a worker does, as far as the row tells."""
     if head.owner is not None and head.lease_until_us > now_us:

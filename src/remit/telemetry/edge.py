@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from opentelemetry.trace import Span, SpanKind, Tracer
+from opentelemetry.trace import Span, SpanKind
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from remit.clock import Clock
-from remit.telemetry.metrics import Metrics
+from remit.telemetry.metrics import Observing
 from remit.telemetry.spans import fail, span
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -20,11 +19,9 @@ _EVENT_STREAM = b"text/event-stream"
 class ObservedEdge:
     """Counts answers by route and readers of event streams; gives each request a span."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, tracer: Tracer | None, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, observing: Observing) -> None:
         self._app = app
-        self._metrics = metrics
-        self._tracer = tracer
-        self._clock = clock
+        self._metrics, self._tracer, self._clock = observing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

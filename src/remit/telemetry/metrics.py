@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
+from opentelemetry.trace import Tracer
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from remit.clock import Clock
 from remit.values import CallAttempt, CallEnded, Value
 
 LABEL_VALUES_MAX = 100
@@ -17,12 +20,12 @@ COMMIT_OPERATIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000)
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10, 60)
 
 
-class Reading(Value, frozen=True, kw_only=True):
+class Reading(Value, frozen=True):
     """What a gauge says when it is looked at."""
 
     name: str
-    meaning: str
     value: float
+    meaning: str
     labels: tuple[tuple[str, str], ...] = ()
 
 
@@ -54,91 +57,62 @@ class Metrics:
         self._models = Bounded()
         self._errors = Bounded()
         self._reasons = Bounded()
-        self._turns = Counter(
-            "remit_turns", "Times a session came to rest, by stop reason.", ["stop_reason"], registry=registry
+
+        def counter(name: str, meaning: str, *labels: str) -> Counter:
+            return Counter(name, meaning, labels, registry=registry)
+
+        def gauge(name: str, meaning: str) -> Gauge:
+            return Gauge(name, meaning, registry=registry)
+
+        def histogram(name: str, meaning: str, buckets: Sequence[float], *labels: str) -> Histogram:
+            return Histogram(name, meaning, labels, buckets=buckets, registry=registry)
+
+        self._turns = counter("remit_turns", "Times a session came to rest, by stop reason.", "stop_reason")
+        self._steps = counter("remit_steps", "Steps of turns (model requests).")
+        self._calls = counter(
+            "remit_model_calls", "Attempts at model calls that ended.", "provider", "model", "outcome"
         )
-        self._steps = Counter("remit_steps", "Steps of turns (model requests).", registry=registry)
-        self._calls = Counter(
-            "remit_model_calls",
-            "Attempts at model calls that ended.",
-            ["provider", "model", "outcome"],
-            registry=registry,
-        )
-        self._call_seconds = Histogram(
+        self._call_seconds = histogram(
             "remit_model_call_seconds",
             "From the durable start of an attempt to its end.",
-            ["provider"],
-            buckets=CALL_SECONDS,
-            registry=registry,
+            CALL_SECONDS,
+            "provider",
         )
-        self._tokens = Counter(
-            "remit_tokens", "Tokens, by model and kind.", ["model", "kind"], registry=registry
+        self._tokens = counter("remit_tokens", "Tokens, by model and kind.", "model", "kind")
+        self._spent = counter(
+            "remit_spent_nano_usd", "Nano-dollars booked for model calls.", "model", "purpose"
         )
-        self._spent = Counter(
-            "remit_spent_nano_usd",
-            "Nano-dollars booked for model calls.",
-            ["model", "purpose"],
-            registry=registry,
+        self._held = gauge("remit_held_nano_usd", "Nano-dollars held for model calls of this process.")
+        self._holds = gauge("remit_holds_open", "Holds of model calls of this process.")
+        self._tools = counter("remit_tool_runs", "Tool runs.", "tool", "outcome")
+        self._tool_seconds = histogram("remit_tool_seconds", "How long tools ran.", TOOL_SECONDS, "tool")
+        self._sandboxes_started = counter(
+            "remit_sandboxes_started", "Sandboxes of sessions that were started."
         )
-        self._held = Gauge(
-            "remit_held_nano_usd", "Nano-dollars held for model calls of this process.", registry=registry
+        self._sandboxes_lost = counter("remit_sandboxes_lost", "Sandboxes of sessions that were lost.")
+        self._helpers_died = counter(
+            "remit_helpers_died", "Helper processes that died and were started again.", "helper"
         )
-        self._holds = Gauge("remit_holds_open", "Holds of model calls of this process.", registry=registry)
-        self._tools = Counter("remit_tool_runs", "Tool runs.", ["tool", "outcome"], registry=registry)
-        self._tool_seconds = Histogram(
-            "remit_tool_seconds",
-            "How long tools ran.",
-            ["tool"],
-            buckets=TOOL_SECONDS,
-            registry=registry,
+        self._evaluations = counter("remit_evaluations", "Evaluations of outcomes.", "result")
+        self._verifications = histogram(
+            "remit_verifier_seconds", "How long verifiers ran.", TOOL_SECONDS, "verifier", "verdict"
         )
-        self._sandboxes_started = Counter(
-            "remit_sandboxes_started", "Sandboxes of sessions that were started.", registry=registry
-        )
-        self._sandboxes_lost = Counter(
-            "remit_sandboxes_lost", "Sandboxes of sessions that were lost.", registry=registry
-        )
-        self._helpers_died = Counter(
-            "remit_helpers_died",
-            "Helper processes that died and were started again.",
-            ["helper"],
-            registry=registry,
-        )
-        self._evaluations = Counter(
-            "remit_evaluations", "Evaluations of outcomes.", ["result"], registry=registry
-        )
-        self._verifications = Histogram(
-            "remit_verifier_seconds",
-            "How long verifiers ran.",
-            ["verifier", "verdict"],
-            buckets=TOOL_SECONDS,
-            registry=registry,
-        )
-        self._remits = Counter(
-            "remit_remits_ended", "Remits that ended.", ["status", "verified"], registry=registry
-        )
-        self._session_errors = Counter(
-            "remit_session_errors", "Errors that sessions reported.", ["type"], registry=registry
-        )
-        self._requests = Histogram(
+        self._remits = counter("remit_remits_ended", "Remits that ended.", "status", "verified")
+        self._session_errors = counter("remit_session_errors", "Errors that sessions reported.", "type")
+        self._requests = histogram(
             "remit_http_request_seconds",
             "Requests by route, without event streams.",
-            ["method", "route", "status"],
-            buckets=REQUEST_SECONDS,
-            registry=registry,
+            REQUEST_SECONDS,
+            "method",
+            "route",
+            "status",
         )
-        self._readers = Gauge("remit_sse_readers", "Event streams that are being read.", registry=registry)
-        self._commit_seconds = Histogram(
-            "remit_store_commit_seconds",
-            "One transaction with its fsync.",
-            buckets=COMMIT_SECONDS,
-            registry=registry,
+        self._readers = gauge("remit_sse_readers", "Event streams that are being read.")
+        self._commit_seconds = histogram(
+            "remit_store_commit_seconds", "One transaction with its fsync.", COMMIT_SECONDS
         )
-        self._commit_operations = Histogram(
-            "remit_store_commit_operations",
-            "Writes that shared a transaction.",
-            buckets=COMMIT_OPERATIONS,
-            registry=registry,
+        self._commit_operations = histogram(
+            "remit_store_commit_operations", "Writes that shared a transaction.", COMMIT_OPERATIONS
         )
 
     # --------------------------------------------------------------------------------------------- models
@@ -249,6 +223,15 @@ class Metrics:
             gauge = gauges[reading.name]
             (gauge.labels(**dict(reading.labels)) if names else gauge).set(reading.value)
         return generate_latest(self.registry) + generate_latest(seen)
+
+
+class Observing(NamedTuple):
+    """With what is observed."""
+
+    metrics: Metrics
+    tracer: Tracer | None
+    """None: no traces."""
+    clock: Clock
 
 
 def _nano_usd_held(attempt: CallAttempt) -> int:

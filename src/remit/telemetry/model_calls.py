@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from opentelemetry.trace import Span, SpanKind, Tracer
+from opentelemetry.trace import Span, SpanKind
 
-from remit.clock import Clock
 from remit.interfaces import CallRecorder
-from remit.telemetry.metrics import Metrics
+from remit.telemetry.metrics import Observing
 from remit.telemetry.spans import fail
 from remit.values import Account, CallAttempt, CallEnded, Purpose
 
@@ -23,14 +22,10 @@ class _UnderWay:
 class ObservedRecorder:
     """Counts attempts and gives each a `chat` span, from its durable start to its durable end."""
 
-    def __init__(
-        self, recorder: CallRecorder, *, metrics: Metrics, tracer: Tracer | None, clock: Clock
-    ) -> None:
+    def __init__(self, recorder: CallRecorder, observing: Observing) -> None:
         self.purpose: Purpose = recorder.purpose
         self._recorder = recorder
-        self._metrics = metrics
-        self._tracer = tracer
-        self._clock = clock
+        self._metrics, self._tracer, self._clock = observing
         self._under_way: dict[str, _UnderWay] = {}
 
     async def accounts(self) -> Sequence[Account]:
@@ -81,13 +76,11 @@ class ObservedRecorder:
         )
 
 
-def observe_calls(
-    *, metrics: Metrics, tracer: Tracer | None, clock: Clock
-) -> Callable[[CallRecorder], CallRecorder]:
+def observe_calls(observing: Observing) -> Callable[[CallRecorder], CallRecorder]:
     """What the gateway does with every recorder."""
 
     def observe(recorder: CallRecorder) -> CallRecorder:
-        return ObservedRecorder(recorder, metrics=metrics, tracer=tracer, clock=clock)
+        return ObservedRecorder(recorder, observing)
 
     return observe
 

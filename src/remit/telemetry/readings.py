@@ -56,85 +56,58 @@ class PlatformReadings:
         late = 0.0 if wake_us is None else max(0.0, (self._clock.now_us() - wake_us) / 1_000_000)
         readings = [
             Reading(
-                name="remit_wake_late_seconds",
-                meaning="How long the oldest wake that nobody has taken is overdue.",
-                value=late,
+                "remit_wake_late_seconds", late, "How long the oldest wake that nobody has taken is overdue."
+            ),
+            Reading("remit_streams_active", self._worker.active, "Streams being worked on."),
+            Reading("remit_streams_limit", self._worker.streams_max, "How many may be worked on at once."),
+            Reading("remit_sandboxes_live", self._held.count, "Live sandboxes of sessions."),
+            Reading(
+                "remit_sandboxes_limit", self._held.berths.most, "How many sessions may have one at once."
             ),
             Reading(
-                name="remit_streams_active", meaning="Streams being worked on.", value=self._worker.active
+                "remit_sandboxes_waiting",
+                self._held.berths.waiting,
+                "Sessions that wait for a place for theirs.",
             ),
             Reading(
-                name="remit_streams_limit",
-                meaning="How many may be worked on at once.",
-                value=self._worker.streams_max,
-            ),
-            Reading(
-                name="remit_sandboxes_live", meaning="Live sandboxes of sessions.", value=self._held.count
-            ),
-            Reading(
-                name="remit_sandboxes_limit",
-                meaning="How many sessions may have one at once.",
-                value=self._held.berths.most,
-            ),
-            Reading(
-                name="remit_sandboxes_waiting",
-                meaning="Sessions that wait for a place for theirs.",
-                value=self._held.berths.waiting,
-            ),
-            Reading(
-                name="remit_store_writes_queued",
-                meaning="Writes that wait for a transaction.",
-                value=self._queued_writes(),
+                "remit_store_writes_queued", self._queued_writes(), "Writes that wait for a transaction."
             ),
         ]
         for what, gate in self._gates.items():
             labels = (("what", what),)
             readings += [
+                Reading("remit_admitted", gate.total, "What the server has taken on, by kind.", labels),
                 Reading(
-                    name="remit_admitted",
-                    meaning="What the server has taken on, by kind.",
-                    value=gate.total,
-                    labels=labels,
+                    "remit_admitted_limit", gate.most, "How much of it the server takes on at once.", labels
                 ),
                 Reading(
-                    name="remit_admitted_limit",
-                    meaning="How much of it the server takes on at once.",
-                    value=gate.most,
-                    labels=labels,
-                ),
-                Reading(
-                    name="remit_refused",
-                    meaning="How often it was refused with 429 or 529 since the start.",
-                    value=gate.refused,
-                    labels=labels,
+                    "remit_refused",
+                    gate.refused,
+                    "How often it was refused with 429 or 529 since the start.",
+                    labels,
                 ),
             ]
         for key, limiter in self._gateway.limiters.items():
             labels = (("key", key),)
             readings += [
                 Reading(
-                    name="remit_model_calls_active",
-                    meaning="Model calls that run, by provider or route.",
-                    value=limiter.active,
-                    labels=labels,
+                    "remit_model_calls_active",
+                    limiter.active,
+                    "Model calls that run, by provider or route.",
+                    labels,
                 ),
                 Reading(
-                    name="remit_model_calls_waiting",
-                    meaning="Model calls that wait for their turn.",
-                    value=limiter.waiting,
-                    labels=labels,
+                    "remit_model_calls_waiting",
+                    limiter.waiting,
+                    "Model calls that wait for their turn.",
+                    labels,
                 ),
+                Reading("remit_model_calls_limit", limiter.limit, "How many may run at once now.", labels),
                 Reading(
-                    name="remit_model_calls_limit",
-                    meaning="How many may run at once now.",
-                    value=limiter.limit,
-                    labels=labels,
-                ),
-                Reading(
-                    name="remit_model_calls_refused",
-                    meaning="Calls that found no place in the queue since the start.",
-                    value=limiter.refused,
-                    labels=labels,
+                    "remit_model_calls_refused",
+                    limiter.refused,
+                    "Calls that found no place in the queue since the start.",
+                    labels,
                 ),
             ]
         return readings

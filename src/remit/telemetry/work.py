@@ -8,15 +8,16 @@ from typing import cast
 
 from opentelemetry.trace import Tracer
 
-from remit.clock import Clock
 from remit.errors import SandboxLost, ToolsUnavailable
 from remit.interfaces import CallRecorder, Harness, Sandbox, ToolSession, Toolset, ToolSource, Turn, Verifier
 from remit.session.state import SessionState
-from remit.telemetry.metrics import Metrics
+from remit.telemetry.metrics import Observing
 from remit.telemetry.spans import fail, span
 from remit.values import (
+    CredentialUse,
     JsonObject,
     JsonValue,
+    Pending,
     Principal,
     Tool,
     ToolContext,
@@ -69,12 +70,12 @@ def watch_turns(tracer: Tracer | None) -> Callable[[Harness, SessionState], Harn
 class ObservedTools(ToolSource):
     """Counts tool runs and gives each an `execute_tool` span."""
 
-    def __init__(self, source: ToolSource, *, metrics: Metrics, tracer: Tracer | None, clock: Clock) -> None:
+    def __init__(self, source: ToolSource, observing: Observing) -> None:
         self._source = source
-        self._parts = metrics, tracer, clock
+        self._observing = observing
 
     async def open(self, session: ToolSession) -> Toolset:
-        return _ObservedToolset(await self._source.open(session), *self._parts)
+        return _ObservedToolset(await self._source.open(session), self._observing)
 
     async def forget(self, session_id: str) -> None:
         await self._source.forget(session_id)
@@ -84,11 +85,9 @@ class ObservedTools(ToolSource):
 
 
 class _ObservedToolset(Toolset):
-    def __init__(self, toolset: Toolset, metrics: Metrics, tracer: Tracer | None, clock: Clock) -> None:
+    def __init__(self, toolset: Toolset, observing: Observing) -> None:
         self._toolset = toolset
-        self._metrics = metrics
-        self._tracer = tracer
-        self._clock = clock
+        self._metrics, self._tracer, self._clock = observing
 
     @property
     def tools(self) -> Sequence[Tool]:
@@ -101,6 +100,9 @@ class _ObservedToolset(Toolset):
     @property
     def is_current(self) -> bool:
         return self._toolset.is_current
+
+    def take_credential_uses(self) -> Sequence[CredentialUse]:
+        return self._toolset.take_credential_uses()
 
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
         return self._toolset.check_input(name, input)
@@ -135,12 +137,10 @@ class _ObservedToolset(Toolset):
 class ObservedVerifier:
     """Counts verdicts and gives each verification a span."""
 
-    def __init__(self, verifier: Verifier, *, metrics: Metrics, tracer: Tracer | None, clock: Clock) -> None:
+    def __init__(self, verifier: Verifier, observing: Observing) -> None:
         self.type = verifier.type
         self._verifier = verifier
-        self._metrics = metrics
-        self._tracer = tracer
-        self._clock = clock
+        self._metrics, self._tracer, self._clock = observing
 
     async def check(
         self,
@@ -155,7 +155,7 @@ class ObservedVerifier:
     def is_priced(self, verifier: dict[str, JsonValue]) -> bool:
         return self._verifier.is_priced(verifier)
 
-    async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict:
+    async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict | Pending:
         attributes = {
             "remit.verifier.type": self.type,
             "remit.stream.id": request.stream_id,
@@ -165,10 +165,16 @@ class ObservedVerifier:
         said = "none"
         try:
             with span(self._tracer, f"verify {self.type}", attributes) as made:
-                verdict = await self._verifier.verify(request, recorder)
-                said = "passed" if verdict.passed else "failed"
+                answer = await self._verifier.verify(request, recorder)
+                said = _said(answer)
                 if made is not None:
                     made.set_attribute("remit.verifier.verdict", said)
-                return verdict
+                return answer
         finally:
             self._metrics.verified(self.type, said, self._clock.monotonic() - started_at)
+
+
+def _said(answer: Verdict | Pending) -> str:
+    if isinstance(answer, Pending):
+        return "pending"
+    return "passed" if answer.passed else "failed"

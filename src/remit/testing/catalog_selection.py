@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
 
-from remit.errors import Conflict, KeyTaken
+from remit.errors import Conflict, KeyTaken, NotFound
 from remit.interfaces import Catalog
 from remit.testing.store_checks.given import ONE, TWO, refused
 from remit.values import Page, Resource, ResourceFilter
@@ -97,33 +98,6 @@ async def check_of_many_who_want_one_key_one_has_it(make_catalog: MakeCatalog) -
         assert [one.holder_id for one in refusals] == [winner.id] * 9
 
 
-def _memory(
-    id: str,
-    *,
-    parent_id: str | None = None,
-    unique_key: str | None = None,
-    labels: Mapping[str, str] | None = None,
-) -> Resource:
-    return Resource(
-        workspace_id="wrkspc_one",
-        kind="memory",
-        id=id,
-        version=1,
-        name=None,
-        body=b"{}",
-        created_at_us=10,
-        updated_at_us=10,
-        parent_id=parent_id,
-        unique_key=unique_key,
-        labels=labels or {},
-    )
-
-
-SELECTION_CHECKS: list[CatalogCheck] = [
-    value for name, value in list(globals().items()) if name.startswith("check_")
-]
-
-
 async def check_what_goes_along_is_stored_with_the_rest_or_not_at_all(make_catalog: MakeCatalog) -> None:
     async with make_catalog() as catalog:
         await catalog.create(
@@ -161,3 +135,92 @@ async def check_children_are_deleted_with_their_parent_where_that_is_said(make_c
         assert [one.id for one in left] == ["b"]
         await catalog.delete(TWO, "memory", "a")
         assert await catalog.count(TWO, ResourceFilter(kind="memory", parent_id="a")) == 2
+
+
+async def check_nothing_stays_behind_under_a_parent_that_is_deleted(make_catalog: MakeCatalog) -> None:
+    """Whatever comes first of a deletion of the parent and what is done under it at the same moment."""
+
+    async def tried(call: Awaitable[None]) -> None:
+        with contextlib.suppress(NotFound):
+            await call
+
+    async with make_catalog() as catalog:
+        for principal in (ONE, TWO):
+            await catalog.create(principal, _parent("p"))
+        with refused(NotFound, "gone"):
+            await catalog.create(ONE, _memory("m", parent_id="gone"), parent_kind="shelf")
+        with refused(NotFound, "gone"):
+            along = [_memory("m", parent_id="p"), _memory("n", parent_id="gone")]
+            await catalog.create(ONE, _memory("l", parent_id="p"), along=along, parent_kind="shelf")
+        await catalog.create(ONE, _memory("changed", parent_id="p"), parent_kind="shelf")
+        with refused(NotFound, "gone"):
+            await catalog.update(
+                ONE,
+                _memory("changed", parent_id="p"),
+                expected_version=1,
+                is_new_version=True,
+                along=[_memory("n", parent_id="gone")],
+                parent_kind="shelf",
+            )
+        assert await catalog.count(ONE, ResourceFilter(kind="memory")) == 1
+        assert (await catalog.retrieve(ONE, "memory", "changed")).version == 1
+        for number in range(20):
+            calls = [
+                tried(
+                    catalog.create(
+                        ONE,
+                        _memory(f"m_{number}_{each}", parent_id="p"),
+                        along=[_memory(f"v_{number}_{each}", parent_id="p")],
+                        parent_kind="shelf",
+                    )
+                )
+                for each in range(3)
+            ]
+            calls.append(
+                tried(
+                    catalog.update(
+                        ONE,
+                        _memory("changed", parent_id="p"),
+                        expected_version=1,
+                        is_new_version=True,
+                        along=[_memory(f"u_{number}", parent_id="p")],
+                        parent_kind="shelf",
+                    )
+                )
+            )
+            calls.insert(number % 5, tried(catalog.delete(ONE, "shelf", "p", with_children=True)))
+            await asyncio.gather(*calls)
+            assert await catalog.count(ONE, ResourceFilter(kind="memory", parent_id="p")) == 0
+            await catalog.create(ONE, _parent("p"))
+            await catalog.create(ONE, _memory("changed", parent_id="p"), parent_kind="shelf")
+
+
+def _parent(id: str) -> Resource:
+    return msgspec.structs.replace(_memory(id), kind="shelf")
+
+
+def _memory(
+    id: str,
+    *,
+    parent_id: str | None = None,
+    unique_key: str | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Resource:
+    return Resource(
+        workspace_id="wrkspc_one",
+        kind="memory",
+        id=id,
+        version=1,
+        name=None,
+        body=b"{}",
+        created_at_us=10,
+        updated_at_us=10,
+        parent_id=parent_id,
+        unique_key=unique_key,
+        labels=labels or {},
+    )
+
+
+SELECTION_CHECKS: list[CatalogCheck] = [
+    value for name, value in list(globals().items()) if name.startswith("check_")
+]

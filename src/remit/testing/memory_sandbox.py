@@ -24,6 +24,7 @@ from remit.clock import Clock
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobStore, Listening
+from remit.shielded import first_of
 from remit.testing import memory_trees as trees
 from remit.testing.memory_programs import PROCESSES, PROGRAMS, Process, Program, start
 from remit.testing.memory_record import MemoryRecord
@@ -99,17 +100,14 @@ class MemorySandboxes:
     async def create(self, spec: SandboxSpec) -> MemorySandbox:
         if self.unavailable is not None:
             raise SandboxUnavailable(self.unavailable)
-        living = self._live.get(spec.key)
-        if living is not None:
+        if (living := self._live.get(spec.key)) is not None:
             return living
         files: dict[str, TreeEntry] = {}
         contents: dict[str, bytes] = {}
         await trees.restore(self.blobs, "/workspace", spec.tree_digest, files, contents)
         await trees.restore(self.blobs, "/mnt/session/outputs", spec.outputs_digest, files, contents)
-        for mount in spec.mounts:
-            await trees.restore(self.blobs, mount.path, mount.tree_digest, files, contents)
-        for shared in spec.shared:
-            await trees.restore(self.blobs, shared.path, shared.tree_digest, files, contents)
+        for laid in (*spec.mounts, *spec.shared):
+            await trees.restore(self.blobs, laid.path, laid.tree_digest, files, contents)
         mounts = (
             *(mount.path for mount in spec.mounts),
             *(shared.path for shared in spec.shared if not shared.is_writable),
@@ -244,11 +242,7 @@ class MemorySandbox:
         call = self._calls.get(call_id)
         if call is None:
             call = self._calls[call_id] = asyncio.ensure_future(run())
-        lost = asyncio.ensure_future(self._lost.wait())
-        try:
-            await asyncio.wait([call, lost], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            lost.cancel()
+        await first_of(asyncio.wait([call]), self._lost.wait())
         self._require()
         return _result_of(call)
 
@@ -393,14 +387,7 @@ class MemorySandbox:
             wanted = re.compile(pattern)
         except re.error as error:
             raise SandboxRefused(f"not a regular expression: {error}") from error
-        found: list[str] = []
-        for one, content in sorted(self._contents.items()):
-            is_wanted = one == path or one.startswith(f"{path}/")
-            if not is_wanted or b"\0" in content or not fnmatch.fnmatch(one, include or "*"):
-                continue
-            lines = content.decode(errors="replace").splitlines()
-            found += [f"{one}:{number}:{line}" for number, line in enumerate(lines, 1) if wanted.search(line)]
-        return "\n".join(found)[:output_bytes_max]
+        return "\n".join(trees.matches(self._contents, path, wanted, include or "*"))[:output_bytes_max]
 
     async def tree(self, root: str = "/workspace", previous: Tree | None = None) -> Tree:
         self._require()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
-
-import msgspec
+import re
+from collections.abc import Mapping
 
 from remit.errors import BlobMissing, SandboxRefused
 from remit.interfaces import BlobReader
-from remit.values import GROUND_FILES, MEMORY, UPLOADS, Tree, TreeEntry
+from remit.resources.trees import read_tree
+from remit.values import GROUND_FILES, MEMORY, UPLOADS, TreeEntry
 
 ROOTS = ("/workspace", "/mnt/session/outputs", UPLOADS, MEMORY, "/tmp")
 
@@ -17,9 +19,7 @@ async def restore(
     blobs: BlobReader, root: str, digest: str | None, files: dict[str, TreeEntry], contents: dict[str, bytes]
 ) -> None:
     """Put the files of a tree below `root`. Raises BlobMissing."""
-    if digest is None:
-        return
-    tree = msgspec.json.decode(await blobs.read(digest), type=Tree)
+    tree = await read_tree(blobs, digest)
     for entry in tree.entries:
         path = f"{root}/{entry.path}"
         files[path] = entry
@@ -73,3 +73,15 @@ def make_way(
     for one in [one for one in files if f"{one}/".startswith(f"{path}/")]:
         files.pop(one)
     return True
+
+
+def matches(contents: Mapping[str, bytes], path: str, wanted: re.Pattern[str], include: str) -> list[str]:
+    """Find the lines of text files at or below a path, as `path:number:line`, sorted."""
+    found: list[str] = []
+    for one, content in sorted(contents.items()):
+        is_wanted = one == path or one.startswith(f"{path}/")
+        if not is_wanted or b"\0" in content or not fnmatch.fnmatch(one, include):
+            continue
+        lines = content.decode(errors="replace").splitlines()
+        found += [f"{one}:{number}:{line}" for number, line in enumerate(lines, 1) if wanted.search(line)]
+    return found

@@ -330,7 +330,6 @@ class StrictModel:
         """All that came."""
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
-        """See `interfaces.ModelProvider`."""
         if found := violations(body_of(request)):
             self.violations += found
             said = "; ".join(f"{one.where}: {one.source}" for one in found[:5])
@@ -341,15 +340,12 @@ class StrictModel:
             yield item
 
     async def models(self) -> Sequence[ModelInfo]:
-        """See `interfaces.ModelProvider`."""
         return await self._model.models()
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
-        """See `interfaces.ModelProvider`."""
         return await self._model.count_tokens(request)
 
     async def close(self) -> None:
-        """See `interfaces.ModelProvider`."""
         await self._model.close()
 
     def require_none(self) -> None:

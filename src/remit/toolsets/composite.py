@@ -8,7 +8,7 @@ import anyio
 
 from remit.errors import ToolsUnavailable
 from remit.interfaces import Sandbox, ToolSession, Toolset, ToolSource
-from remit.values import JsonValue, Tool, ToolContext, ToolResult, ToolUse
+from remit.values import CredentialUse, JsonValue, Tool, ToolContext, ToolResult, ToolUse
 
 
 class Toolsets(Toolset):
@@ -36,6 +36,9 @@ class Toolsets(Toolset):
     def is_current(self) -> bool:
         return all(part.is_current for part in self._parts)
 
+    def take_credential_uses(self) -> Sequence[CredentialUse]:
+        return [use for part in self._parts for use in part.take_credential_uses()]
+
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
         return self._part_of[name].check_input(name, input)
 
@@ -50,16 +53,13 @@ class ToolSources(ToolSource):
         self._sources = tuple(sources)
 
     async def open(self, session: ToolSession) -> Toolset:
-        """See ToolSource."""
         return Toolsets([await source.open(session) for source in self._sources])
 
     async def forget(self, session_id: str) -> None:
-        """See ToolSource."""
         for source in self._sources:
             await source.forget(session_id)
 
     async def close(self) -> None:
-        """See ToolSource."""
         async with anyio.create_task_group() as closing:
             for source in self._sources:
                 closing.start_soon(source.close)

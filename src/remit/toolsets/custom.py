@@ -14,7 +14,6 @@ class CustomTools(ToolSource):
     """Shows them to the model; a use waits for `user.custom_tool_result`."""
 
     async def open(self, session: ToolSession) -> Toolset:
-        """See ToolSource."""
         return OfferedTools(
             [
                 Tool(

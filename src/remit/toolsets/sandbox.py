@@ -50,7 +50,6 @@ class SandboxTools(ToolSource):
         self._tools = definitions()
 
     async def open(self, session: ToolSession) -> Toolset:
-        """See ToolSource."""
         return OfferedTools(builtin_tools(session.agent, self._tools), self)
 
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:

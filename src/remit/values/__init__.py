@@ -1,193 +1,108 @@
 """What the Protocols of `interfaces.py` exchange. Plain frozen values; no behaviour beyond small derivations."""
 
-from remit.values.call_progress import CALL_PROGRESS, CallProgress, Reach, call_progress
-from remit.values.catalog import BlobOwner, BlobReference, Collected, Resource, ResourceFilter, StoredBlob
-from remit.values.credentials import Credential, CredentialUse, Secret, Trust, placeholder_of
-from remit.values.installed import InstalledPython, installed_python, normalised
-from remit.values.ledger import (
-    Account,
-    Correct,
-    Effect,
-    GrantClose,
-    GrantGiveBack,
-    GrantIn,
-    GrantOut,
-    GrantRow,
-    Hold,
-    HoldRow,
-    OpenAccount,
-    Purpose,
-    Rate,
-    RateTier,
-    SetCap,
-    Settle,
-    Unit,
-    Usage,
-)
-from remit.values.log import (
-    NEAR_US,
-    Append,
-    Appended,
-    Checkpoint,
-    EventRow,
-    HandlerResult,
-    Lease,
-    LiveItem,
-    NewEvent,
-    NewStream,
-    OutboxItem,
-    Page,
-    StreamFilter,
-    StreamHead,
-    StreamRead,
-    StreamSummary,
-    Visibility,
-)
-from remit.values.model_calls import (
-    ANSWER_SECONDS_MAX,
-    UNPARSED_INPUT,
-    CallAttempt,
-    CallEnded,
-    EncodedObjects,
-    MessageEvent,
-    ModelDelta,
-    ModelInfo,
-    ModelRequest,
-    ModelResponse,
-    StopReason,
-)
-from remit.values.principals import KeyRow, Principal
-from remit.values.sandboxes import (
-    GROUND_FILES,
-    MEMORY,
-    PROBE_HOST,
-    UPLOADS,
-    CallStatus,
-    ExecRequest,
-    ExecResult,
-    FileRead,
-    Ground,
-    ImageInfo,
-    NetworkPolicy,
-    ProcessRequest,
-    SandboxLimits,
-    SandboxSpec,
-    Service,
-    SharedFolder,
-    ShellRequest,
-    TreeRecord,
-)
-from remit.values.tools import Permission, Tool
-from remit.values.trees import LeftOut, ReadOnlyTree, Tree, TreeEntry
-from remit.values.turns import ToolContext, ToolResult, ToolUse, TurnEnd, TurnView
-from remit.values.value import JsonObject, JsonValue, Value
-from remit.values.verifying import ConsentReason, Verdict, VerifyRequest
-from remit.values.walls import WALLS, Probe, SandboxCapabilities, Wall
-
-__all__ = [
-    "ANSWER_SECONDS_MAX",
-    "CALL_PROGRESS",
-    "GROUND_FILES",
-    "MEMORY",
-    "NEAR_US",
-    "PROBE_HOST",
-    "UNPARSED_INPUT",
-    "UPLOADS",
-    "WALLS",
-    "Account",
-    "Append",
-    "Appended",
-    "BlobOwner",
-    "BlobReference",
-    "CallAttempt",
-    "CallEnded",
-    "CallProgress",
-    "CallStatus",
-    "Checkpoint",
-    "Collected",
-    "ConsentReason",
-    "Correct",
-    "Credential",
-    "CredentialUse",
-    "Effect",
-    "EncodedObjects",
-    "EventRow",
-    "ExecRequest",
-    "ExecResult",
-    "FileRead",
-    "GrantClose",
-    "GrantGiveBack",
-    "GrantIn",
-    "GrantOut",
-    "GrantRow",
-    "Ground",
-    "HandlerResult",
-    "Hold",
-    "HoldRow",
-    "ImageInfo",
-    "InstalledPython",
-    "JsonObject",
-    "JsonValue",
-    "KeyRow",
-    "Lease",
-    "LeftOut",
-    "LiveItem",
-    "MessageEvent",
-    "ModelDelta",
-    "ModelInfo",
-    "ModelRequest",
-    "ModelResponse",
-    "NetworkPolicy",
-    "NewEvent",
-    "NewStream",
-    "OpenAccount",
-    "OutboxItem",
-    "Page",
-    "Permission",
-    "Principal",
-    "Probe",
-    "ProcessRequest",
-    "Purpose",
-    "Rate",
-    "RateTier",
-    "Reach",
-    "ReadOnlyTree",
-    "Resource",
-    "ResourceFilter",
-    "SandboxCapabilities",
-    "SandboxLimits",
-    "SandboxSpec",
-    "Secret",
-    "Service",
-    "SetCap",
-    "Settle",
-    "SharedFolder",
-    "ShellRequest",
-    "StopReason",
-    "StoredBlob",
-    "StreamFilter",
-    "StreamHead",
-    "StreamRead",
-    "StreamSummary",
-    "Tool",
-    "ToolContext",
-    "ToolResult",
-    "ToolUse",
-    "Tree",
-    "TreeEntry",
-    "TreeRecord",
-    "Trust",
-    "TurnEnd",
-    "TurnView",
-    "Unit",
-    "Usage",
-    "Value",
-    "Verdict",
-    "VerifyRequest",
-    "Visibility",
-    "Wall",
-    "call_progress",
-    "installed_python",
-    "normalised",
-    "placeholder_of",
-]
+from remit.values.call_progress import CALL_PROGRESS as CALL_PROGRESS
+from remit.values.call_progress import CallProgress as CallProgress
+from remit.values.call_progress import Reach as Reach
+from remit.values.call_progress import call_progress as call_progress
+from remit.values.catalog import BlobOwner as BlobOwner
+from remit.values.catalog import BlobReference as BlobReference
+from remit.values.catalog import Collected as Collected
+from remit.values.catalog import Resource as Resource
+from remit.values.catalog import ResourceFilter as ResourceFilter
+from remit.values.catalog import StoredBlob as StoredBlob
+from remit.values.credentials import Credential as Credential
+from remit.values.credentials import CredentialUse as CredentialUse
+from remit.values.credentials import Secret as Secret
+from remit.values.credentials import Trust as Trust
+from remit.values.credentials import placeholder_of as placeholder_of
+from remit.values.installed import InstalledPython as InstalledPython
+from remit.values.installed import installed_python as installed_python
+from remit.values.installed import normalised as normalised
+from remit.values.ledger import Account as Account
+from remit.values.ledger import Correct as Correct
+from remit.values.ledger import Effect as Effect
+from remit.values.ledger import GrantClose as GrantClose
+from remit.values.ledger import GrantGiveBack as GrantGiveBack
+from remit.values.ledger import GrantIn as GrantIn
+from remit.values.ledger import GrantOut as GrantOut
+from remit.values.ledger import GrantRow as GrantRow
+from remit.values.ledger import Hold as Hold
+from remit.values.ledger import HoldRow as HoldRow
+from remit.values.ledger import OpenAccount as OpenAccount
+from remit.values.ledger import Purpose as Purpose
+from remit.values.ledger import Rate as Rate
+from remit.values.ledger import RateTier as RateTier
+from remit.values.ledger import SetCap as SetCap
+from remit.values.ledger import Settle as Settle
+from remit.values.ledger import Unit as Unit
+from remit.values.ledger import Usage as Usage
+from remit.values.log import NEAR_US as NEAR_US
+from remit.values.log import Append as Append
+from remit.values.log import Appended as Appended
+from remit.values.log import Checkpoint as Checkpoint
+from remit.values.log import EventRow as EventRow
+from remit.values.log import HandlerResult as HandlerResult
+from remit.values.log import Lease as Lease
+from remit.values.log import LiveItem as LiveItem
+from remit.values.log import NewEvent as NewEvent
+from remit.values.log import NewStream as NewStream
+from remit.values.log import OutboxItem as OutboxItem
+from remit.values.log import Page as Page
+from remit.values.log import StreamFilter as StreamFilter
+from remit.values.log import StreamHead as StreamHead
+from remit.values.log import StreamRead as StreamRead
+from remit.values.log import StreamSummary as StreamSummary
+from remit.values.log import Visibility as Visibility
+from remit.values.model_calls import ANSWER_SECONDS_MAX as ANSWER_SECONDS_MAX
+from remit.values.model_calls import UNPARSED_INPUT as UNPARSED_INPUT
+from remit.values.model_calls import CallAttempt as CallAttempt
+from remit.values.model_calls import CallEnded as CallEnded
+from remit.values.model_calls import EncodedObjects as EncodedObjects
+from remit.values.model_calls import MessageEvent as MessageEvent
+from remit.values.model_calls import ModelDelta as ModelDelta
+from remit.values.model_calls import ModelInfo as ModelInfo
+from remit.values.model_calls import ModelRequest as ModelRequest
+from remit.values.model_calls import ModelResponse as ModelResponse
+from remit.values.model_calls import StopReason as StopReason
+from remit.values.principals import KeyRow as KeyRow
+from remit.values.principals import Principal as Principal
+from remit.values.sandboxes import GROUND_FILES as GROUND_FILES
+from remit.values.sandboxes import MEMORY as MEMORY
+from remit.values.sandboxes import PROBE_HOST as PROBE_HOST
+from remit.values.sandboxes import UPLOADS as UPLOADS
+from remit.values.sandboxes import CallStatus as CallStatus
+from remit.values.sandboxes import ExecRequest as ExecRequest
+from remit.values.sandboxes import ExecResult as ExecResult
+from remit.values.sandboxes import FileRead as FileRead
+from remit.values.sandboxes import Ground as Ground
+from remit.values.sandboxes import ImageInfo as ImageInfo
+from remit.values.sandboxes import NetworkPolicy as NetworkPolicy
+from remit.values.sandboxes import ProcessRequest as ProcessRequest
+from remit.values.sandboxes import SandboxLimits as SandboxLimits
+from remit.values.sandboxes import SandboxSpec as SandboxSpec
+from remit.values.sandboxes import Service as Service
+from remit.values.sandboxes import SharedFolder as SharedFolder
+from remit.values.sandboxes import ShellRequest as ShellRequest
+from remit.values.sandboxes import TreeRecord as TreeRecord
+from remit.values.tools import Permission as Permission
+from remit.values.tools import Tool as Tool
+from remit.values.trees import LeftOut as LeftOut
+from remit.values.trees import ReadOnlyTree as ReadOnlyTree
+from remit.values.trees import Tree as Tree
+from remit.values.trees import TreeEntry as TreeEntry
+from remit.values.turns import ToolContext as ToolContext
+from remit.values.turns import ToolResult as ToolResult
+from remit.values.turns import ToolUse as ToolUse
+from remit.values.turns import TurnEnd as TurnEnd
+from remit.values.turns import TurnView as TurnView
+from remit.values.value import JsonObject as JsonObject
+from remit.values.value import JsonValue as JsonValue
+from remit.values.value import Value as Value
+from remit.values.verifying import ConsentReason as ConsentReason
+from remit.values.verifying import Pending as Pending
+from remit.values.verifying import Verdict as Verdict
+from remit.values.verifying import VerifyRequest as VerifyRequest
+from remit.values.walls import WALLS as WALLS
+from remit.values.walls import Probe as Probe
+from remit.values.walls import SandboxCapabilities as SandboxCapabilities
+from remit.values.walls import Wall as Wall

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec.structs import astuple
+
 from remit.values.value import Value
 
 Unit = Literal["nano_usd", "tokens"]
@@ -132,13 +134,13 @@ class HoldRow(Value, frozen=True, kw_only=True):
     unit: Unit
     purpose: Purpose
     amount: int
-    state: Literal["open", "settled", "assumed"]
-    settled: int | None
-    is_overrun: bool
+    state: Literal["open", "settled", "assumed"] = "open"
+    settled: int | None = None
+    is_overrun: bool = False
     seq: int
     """Head of the stream after the append that made it."""
     created_at_us: int
-    settled_at_us: int | None
+    settled_at_us: int | None = None
 
 
 class GrantRow(Value, frozen=True, kw_only=True):
@@ -150,9 +152,9 @@ class GrantRow(Value, frozen=True, kw_only=True):
     purpose: Purpose
     direction: Literal["out", "in"]
     amount: int
-    state: Literal["open", "closed"]
-    spent: int | None
-    child_stream_id: str | None
+    state: Literal["open", "closed"] = "open"
+    spent: int | None = None
+    child_stream_id: str | None = None
 
 
 class RateTier(Value, frozen=True, kw_only=True):
@@ -194,10 +196,7 @@ class Usage(Value, frozen=True, kw_only=True):
     @property
     def total_tokens(self) -> int:
         """What a token budget counts."""
-        return (
-            self.input_tokens
-            + self.output_tokens
-            + self.cache_read_input_tokens
-            + self.cache_creation_5m_input_tokens
-            + self.cache_creation_1h_input_tokens
-        )
+        return sum(astuple(self))
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})

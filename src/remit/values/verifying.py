@@ -35,13 +35,22 @@ class Verdict(Value, frozen=True, kw_only=True):
     duration_seconds: float = 0.0
 
 
+class Pending(Value, frozen=True, kw_only=True):
+    """A verifier's word that it cannot say yet, because it waits for something elsewhere: a check run, a merge, a person."""
+
+    wake_at_us: int
+    """When it is asked again; nothing runs until then."""
+    waits_for: str
+    """What for, in one line for people."""
+
+
 class VerifyRequest(Value, frozen=True, kw_only=True):
     """What a verifier is asked to look at: always snapshots by digest, never a live sandbox."""
 
     principal: Principal
     stream_id: str
     verification_id: str
-    """Idempotent per (verification_id, index of the verifier)."""
+    """Idempotent per (verification_id, index of the verifier). Who answered Pending is asked again under the same one."""
     verifier: JsonObject
     tree_digest: str
     """The working tree to judge."""

@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
+from remit.client.wording import listed
 from remit.values import Value
 from remit.verifiers.reports import Case, RunnerRun, RunReport
 
@@ -65,20 +66,6 @@ class CasesVerdict(Value, frozen=True, kw_only=True):
 def normalise(name: str) -> str:
     """The name without what differs from run to run by nature: addresses, hashes, times, temporary paths."""
     return _VARIABLE.sub("…", name)
-
-
-def steady(first: RunReport, second: RunReport) -> RunReport:
-    """The first report, with the names that the second run of the same had not, or had alone, noted as unsteady."""
-    names = [_normalised_names(report) for report in (first, second)]
-    differing = {
-        key for key in {*names[0], *names[1]} if len(names[0].get(key, ())) != len(names[1].get(key, ()))
-    }
-    return RunReport(
-        runs=first.runs,
-        scripts=first.scripts,
-        is_truncated=first.is_truncated or second.is_truncated,
-        unsteady=tuple(sorted({*first.unsteady, *(name for _, name in differing)})),
-    )
 
 
 def compare(
@@ -158,17 +145,11 @@ def _missing(before: RunReport, now: RunReport) -> tuple[list[str], list[str]]:
     skipped = _normalised_names(now, ("skipped", "xfailed"))
     missing: list[str] = []
     skipped_now: list[str] = []
-    unsteady = set(before.unsteady)
     fewer = _families(before) - _families(now)
     files = _files_of_node(ran, runs_now)
     for key, names in ran.items():
         lacking = len(names) - len(runs_now.get(key, ()))
-        if (
-            lacking <= 0
-            or key[1] in unsteady
-            or key in files
-            or (_FAMILY.search(key[1]) and _family(key) not in fewer)
-        ):
+        if lacking <= 0 or key in files or (_FAMILY.search(key[1]) and _family(key) not in fewer):
             continue
         gone = sorted(names - runs_now.get(key, set()))[:lacking]
         missing += gone
@@ -196,8 +177,8 @@ def _why_missing(missing: Sequence[str], skipped_now: Sequence[str]) -> str | No
     if not missing:
         return None
     if skipped_now:
-        return f"{_listed(skipped_now)} ran on the untouched input and {_is(skipped_now)} skipped now"
-    return f"{_listed(missing)} ran on the untouched input and {_is(missing)} missing now"
+        return f"{listed(skipped_now, _SHOWN)} ran on the untouched input and {_is(skipped_now)} skipped now"
+    return f"{listed(missing, _SHOWN)} ran on the untouched input and {_is(missing)} missing now"
 
 
 def _why_ended(before: RunReport | None, now: RunReport) -> str | None:
@@ -228,7 +209,7 @@ def _why_unreported(before: RunReport | None, now: RunReport) -> str | None:
         if (run.reporter, name) not in usual and (run.reporter, name) not in reported
     ]
     return (
-        f"{_listed(names)} {'was' if len(names) == 1 else 'were'} to run and never reported"
+        f"{listed(names, _SHOWN)} {'was' if len(names) == 1 else 'were'} to run and never reported"
         if names
         else None
     )
@@ -257,7 +238,7 @@ def _why_exit_code(
                 if (known := passed_before.get((run.reporter, name))) is not None and known.status == "passed"
             ]
         if run.exit_code and failed:
-            return f"{_listed(failed)} failed and {run.reporter} ended with code {run.exit_code}, but the command with 0"
+            return f"{listed(failed, _SHOWN)} failed and {run.reporter} ended with code {run.exit_code}, but the command with 0"
     return None
 
 
@@ -337,8 +318,3 @@ def _shares_process(run: RunnerRun, is_protected: Callable[[str], bool]) -> bool
 
 def _is(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

@@ -14,6 +14,7 @@ from remit.errors import VerifierUnavailable
 from remit.ids import Ids
 from remit.interfaces import CallRecorder, SandboxProvider
 from remit.resources.kept_blobs import KeptBlobs
+from remit.resources.trees import read_tree
 from remit.schema import verifiers as schema
 from remit.values import (
     GROUND_FILES,
@@ -31,14 +32,12 @@ from remit.values import (
 from remit.verifiers.baseline import Baseline, baseline_key, load_baseline
 from remit.verifiers.binding import read_only_paths
 from remit.verifiers.case_files import case_files
-from remit.verifiers.exhibits import load_tree
 from remit.verifiers.isolation import Isolation, isolate
 from remit.verifiers.judged import Judged, judge_tree
 from remit.verifiers.make_ground import makefile_of
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.programs import Needs, needs_of
-from remit.verifiers.protected import Protection
-from remit.verifiers.protection import protect_input
+from remit.verifiers.protected import Protection, protection_of
 from remit.verifiers.reports import RunReport, pack_report
 from remit.verifiers.specifications import describe, parse_command
 from remit.verifiers.spoken import REPORTER, spoken_by
@@ -66,7 +65,6 @@ class CommandVerifier:
         self._trials = Trials(provider, ids)
 
     def is_priced(self, verifier: JsonObject) -> bool:
-        """See Verifier."""
         return False
 
     async def check(
@@ -77,7 +75,6 @@ class CommandVerifier:
         toolchains: Sequence[str] = (),
         has_packages: bool = False,
     ) -> None:
-        """See Verifier."""
         specification = parse_command(verifier)
         ProtectedPatterns(
             protect=specification.protect, unprotect=specification.unprotect, work=specification.work
@@ -104,8 +101,8 @@ class CommandVerifier:
         """See Verifier. Without a baseline the command is first run on the untouched input."""
         specification = parse_command(request.verifier)
         refuse_tree_programs(request.verifier, needs_of(specification.command), request.mounts)
-        given = await load_tree(self._blobs, request.input_tree_digest)
-        work = await load_tree(self._blobs, request.tree_digest)
+        given = await read_tree(self._blobs, request.input_tree_digest)
+        work = await read_tree(self._blobs, request.tree_digest)
         key = baseline_key(specification, request.input_tree_digest, request.outcome)
         baseline: Baseline | None = None
         if request.baseline_digest is not None:
@@ -125,33 +122,36 @@ class CommandVerifier:
         digest = await self._blobs.put(request.principal, request.stream_id, given.encode())
         image = await self._provider.image(request.toolchains)
         own = msgspec.structs.replace(request, verification_id=f"{request.verification_id}.input")
-        trial = await self._trials.run(
-            own, specification, tree=given, tree_digest=digest, ground=Ground(), environment={}
+        run_it = partial(
+            self._trials.run,
+            own,
+            specification,
+            tree=given,
+            tree_digest=digest,
+            ground=Ground(),
+            environment={},
         )
-        reading = await protect_input(
+        trial = await run_it()
+        reading = await read_through(
             self._blobs,
             given,
-            specification.command,
-            outcome=request.outcome,
-            opened=trial.record.opened if trial.record.is_complete else None,
-            holding_cases=case_files(trial.report, trial.record.opened),
-            protect=specification.protect,
-            unprotect=specification.unprotect,
-            work=specification.work,
+            lambda read: protection_of(
+                given,
+                specification.command,
+                outcome=request.outcome,
+                opened=trial.record.opened if trial.record.is_complete else None,
+                holding_cases=case_files(trial.report, trial.record.opened),
+                read=read,
+                protect=specification.protect,
+                unprotect=specification.unprotect,
+                work=specification.work,
+            ),
         )
         protection = with_source_roots(reading, request.environment)
         plain = trial
         isolation = await self._isolation(request, specification, given, given, protection)
         if isolation is not None:
-            trial = await self._trials.run(
-                own,
-                specification,
-                tree=given,
-                tree_digest=digest,
-                ground=Ground(),
-                environment={},
-                isolation=isolation,
-            )
+            trial = await run_it(isolation=isolation)
         report = trial.report and await self._of_the_judge(
             trial.report, given, specification.command, protection, plain.record.opened
         )

@@ -8,15 +8,15 @@ import msgspec
 
 from remit.errors import InvalidRequest
 from remit.interfaces import CallRecorder, Verifier
-from remit.schema.verifiers import VERIFIERS_MAX
-from remit.values import JsonObject, Principal, Verdict, VerifyRequest
+from remit.schema.verifiers import VERIFIERS_MAX, verifier_name
+from remit.values import JsonObject, Pending, Principal, Verdict, VerifyRequest
 
 
 class Verifiers:
-    """Verifiers by the `type` of their specification."""
+    """Verifiers by their names (`verifier_name` of a specification)."""
 
-    def __init__(self, by_type: Mapping[str, Verifier]) -> None:
-        self._by_type = dict(by_type)
+    def __init__(self, by_name: Mapping[str, Verifier]) -> None:
+        self._by_name = dict(by_name)
 
     async def check_all(
         self,
@@ -48,17 +48,26 @@ class Verifiers:
         verifiers: Sequence[JsonObject],
         recorder: CallRecorder | None,
         baselines: Sequence[str | None] = (),
-    ) -> tuple[Verdict, ...]:
+        known: Sequence[Verdict | None] = (),
+    ) -> tuple[Verdict | Pending, ...]:
         """Verdicts in the order given. Those that cost nothing run first; one that costs runs only if those passed,
         else its verdict is not passed, "not run: …". `request.verifier` is not looked at, nor its baseline: `baselines` has
         one for each verifier, or is empty where there are none. Each verifier's own
-        verification id is `<verification_id>.<index>`. Raises what `Verifier.verify` raises."""
-        verdicts: dict[int, Verdict] = {}
-        failed: Verdict | None = None
+        verification id is `<verification_id>.<index>`. `known` has what each verifier has said before, or is empty: those
+        are not asked again. Where none has failed, what waits is Pending, and with it what costs and is not asked before
+        that is over. Raises what `Verifier.verify` raises."""
+        said: dict[int, Verdict | Pending] = {i: one for i, one in enumerate(known) if one is not None}
+        failed: Verdict | None = next((one for one in known if one is not None and not one.passed), None)
+        waits: Pending | None = None
         for index, verifier in self._cheapest_first(verifiers):
             is_priced = self.is_priced(verifier)
+            if index in said:
+                continue
             if is_priced and failed is not None:
-                verdicts[index] = _not_run(verifier, failed)
+                said[index] = _not_run(verifier, failed)
+                continue
+            if is_priced and waits is not None:
+                said[index] = waits
                 continue
             own = msgspec.structs.replace(
                 request,
@@ -66,21 +75,27 @@ class Verifiers:
                 verification_id=f"{request.verification_id}.{index}",
                 baseline_digest=baselines[index] if baselines else None,
             )
-            verdict = await self._of(verifier).verify(own, recorder if is_priced else None)
-            verdicts[index] = verdict
-            if not is_priced and not verdict.passed:
-                failed = failed or verdict
-        return tuple(verdicts[index] for index in range(len(verifiers)))
+            answer = await self._of(verifier).verify(own, recorder if is_priced else None)
+            said[index] = answer
+            if isinstance(answer, Pending):
+                waits = waits or answer
+            elif not answer.passed:
+                failed = failed or answer
+        if failed is not None:  # whatever the others wait for
+            said.update(
+                (i, _not_run(verifiers[i], failed)) for i, one in said.items() if isinstance(one, Pending)
+            )
+        return tuple(said[index] for index in range(len(verifiers)))
 
     def _cheapest_first(self, verifiers: Sequence[JsonObject]) -> list[tuple[int, JsonObject]]:
         return sorted(enumerate(verifiers), key=lambda item: (self.is_priced(item[1]), item[0]))
 
     def _of(self, verifier: JsonObject) -> Verifier:
-        kind = verifier.get("type")
-        found = self._by_type.get(kind) if isinstance(kind, str) else None
+        name = verifier_name(verifier)
+        found = self._by_name.get(name)
         if found is None:
             raise InvalidRequest(
-                f"type: {kind!r} is no verifier. There are: {', '.join(sorted(self._by_type))}."
+                f"type: {name!r} is no verifier. There are: {', '.join(sorted(self._by_name))}."
             )
         return found
 

@@ -9,7 +9,6 @@ from typing import Literal
 
 import msgspec
 
-from remit.errors import BlobMissing
 from remit.interfaces import BlobReader
 from remit.values import Tree, TreeEntry
 
@@ -41,17 +40,6 @@ class Exhibits:
     files_changed: int
     files_shown: int
     is_whole: bool
-
-
-async def load_tree(blobs: BlobReader, digest: str | None) -> Tree:
-    """The tree with this digest; None is the empty one. Raises BlobMissing."""
-    if digest is None:
-        return Tree(entries=())
-    encoded = await blobs.read(digest)
-    try:
-        return msgspec.json.decode(encoded, type=Tree)
-    except msgspec.DecodeError as error:
-        raise BlobMissing(f"blob {digest!r} is no tree of files, so it cannot be verified.") from error
 
 
 def with_outputs(tree: Tree, outputs: Tree) -> Tree:

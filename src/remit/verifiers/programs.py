@@ -31,14 +31,13 @@ class Needs:
     modules: tuple[tuple[str, str], ...] = ()
     tree_programs: tuple[str, ...] = ()
     """Programs and interpreters named inside the working tree, which a verifier must not use."""
-    is_understood: bool = True
 
 
 def needs_of(text: str) -> Needs:
-    """What can be told of a command line; with `is_understood` false nothing is claimed."""
+    """What can be told of a command line; nothing where the grammar does not understand it."""
     reading = read_shell(text)
     if not reading.is_whole:
-        return Needs(is_understood=False)
+        return Needs()
     programs: dict[str, None] = {}
     modules: dict[tuple[str, str], None] = {}
     tree_programs: dict[str, None] = {}

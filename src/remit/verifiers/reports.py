@@ -97,8 +97,6 @@ class RunReport(Value, frozen=True, kw_only=True, omit_defaults=True):
     scripts: tuple[ScriptRun, ...] = ()
     is_truncated: bool = False
     """There was more than is read; nothing can be said of what is missing."""
-    unsteady: tuple[str, ...] = ()
-    """Normalised names of cases that only one of several runs of the same had."""
 
 
 class _Record(msgspec.Struct, frozen=True):

@@ -15,8 +15,9 @@ import msgspec
 
 from remit.errors import ModelCallFailed, VerifierUnavailable
 from remit.interfaces import BlobReader, CallRecorder, ModelCaller
+from remit.resources.trees import read_tree
 from remit.values import JsonObject, JsonValue, ModelRequest, ModelResponse, Principal, Verdict, VerifyRequest
-from remit.verifiers.exhibits import Exhibits, gather_exhibits, load_tree, with_outputs
+from remit.verifiers.exhibits import Exhibits, gather_exhibits, with_outputs
 from remit.verifiers.output import shorten
 from remit.verifiers.specifications import describe, parse_rubric
 
@@ -68,7 +69,6 @@ class RubricVerifier:
         self._default_model = default_model
 
     def is_priced(self, verifier: JsonObject) -> bool:
-        """See Verifier."""
         return True
 
     async def check(
@@ -88,9 +88,9 @@ class RubricVerifier:
         assert recorder is not None, "a grader's calls are paid: it needs a recorder"
         specification = parse_rubric(request.verifier)
         model = self._model(specification.model, request.verifier)
-        before = await load_tree(self._blobs, request.input_tree_digest)
-        work = await load_tree(self._blobs, request.tree_digest)
-        after = with_outputs(work, await load_tree(self._blobs, request.outputs_digest))
+        before = await read_tree(self._blobs, request.input_tree_digest)
+        work = await read_tree(self._blobs, request.tree_digest)
+        after = with_outputs(work, await read_tree(self._blobs, request.outputs_digest))
         exhibits = await gather_exhibits(self._blobs, before, after)
         asked = _question(request.outcome, specification.rubric, exhibits, marker=_marker(request))
         messages: list[JsonObject] = [{"role": "user", "content": [{"type": "text", "text": asked}]}]

@@ -39,6 +39,8 @@ def describe(verifier: JsonObject) -> str:
             return f"command: {_one_line(command)}"
         case {"type": "rubric", "rubric": str(rubric)}:
             return f"rubric: {_one_line(rubric)}"
+        case {"type": "custom", "name": str(name)}:
+            return name
         case _:
             return str(verifier.get("type", "unknown verifier"))
 

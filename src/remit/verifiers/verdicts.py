@@ -9,6 +9,7 @@ from typing import cast
 
 import msgspec
 
+from remit.client.wording import listed
 from remit.schema import verifiers as schema
 from remit.values import (
     ConsentReason,
@@ -36,6 +37,7 @@ from remit.verifiers.trials import Trial, in_words
 OUTPUT_HEAD_CHARACTERS = 4_000
 OUTPUT_TAIL_CHARACTERS = 12_000
 """The end of a test run says what failed."""
+PATHS_NAMED_MAX = 20
 PATHS_REPORTED_MAX = 100
 GIVEN_REPORTED_MAX = 20
 PROTECTED_REPORTED_MAX = 2_000
@@ -251,16 +253,16 @@ def _content(entry: TreeEntry) -> str:
 def _summary(run: Run, seen: _Seen, told: Told, *, unseen: bool) -> str:
     how = in_words(run.trial.ended, run.specification)
     if run.judged.tampered:
-        return f"tampered: {_listed(run.judged.tampered, 1)} changed or removed ({how} with the originals)"
+        return f"tampered: {listed(run.judged.tampered, 1)} changed or removed ({how} with the originals)"
     if seen.rewritten:
-        return f"tampered: {_listed(seen.rewritten, 1)} rewritten while the command ran ({how})"
+        return f"tampered: {listed(seen.rewritten, 1)} rewritten while the command ran ({how})"
     why_isolated = _why_isolated(run)
     if why_isolated is not None:
         return f"{how}, but {why_isolated}"
     if run.trial.ended.exit_code != 0:
         return how
     if seen.planted:
-        return f"{how}, but {_listed(seen.planted, 1)} was planted while the command ran"
+        return f"{how}, but {listed(seen.planted, 1)} was planted while the command ran"
     if told.why_no_pass is not None:
         return f"{how}, but {told.why_no_pass}"
     if unseen:
@@ -274,17 +276,17 @@ def _report(run: Run, seen: _Seen, told: Told, *, unseen: bool) -> str:
     ended = run.trial.ended
     if seen.rewritten:
         parts.append(
-            f"These files were rewritten while the command ran, so its result proves nothing: {_listed(seen.rewritten)}. "
+            f"These files were rewritten while the command ran, so its result proves nothing: {listed(seen.rewritten, PATHS_NAMED_MAX)}. "
             "The work must not touch them."
         )
     if seen.planted:
         parts.append(
-            f"These files appeared while the command ran and were then read as if they were the judge's: {_listed(seen.planted)}. "
+            f"These files appeared while the command ran and were then read as if they were the judge's: {listed(seen.planted, PATHS_NAMED_MAX)}. "
             "So the result proves nothing; the work must not make them."
         )
     if run.judged.shadowing:
         parts.append(
-            f"These modules would stand in for the judge's own and are left as they were: {_listed(run.judged.shadowing)}. "
+            f"These modules would stand in for the judge's own and are left as they were: {listed(run.judged.shadowing, PATHS_NAMED_MAX)}. "
             "Give them other names."
         )
     why_isolated = _why_isolated(run)
@@ -301,11 +303,6 @@ def _report(run: Run, seen: _Seen, told: Told, *, unseen: bool) -> str:
     output = clean(ended.output).strip("\n")
     parts.append(shorten(output, head=OUTPUT_HEAD_CHARACTERS, tail=OUTPUT_TAIL_CHARACTERS) or "(no output)")
     return "\n\n".join(parts)
-
-
-def _listed(paths: Sequence[str], shown: int = 20) -> str:
-    names = ", ".join(paths[:shown])
-    return names if len(paths) <= shown else f"{names} and {len(paths) - shown} more"
 
 
 def _bounded(paths: Sequence[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remit.client.generated import written_versions
+from remit.client.wording import listed
 from remit.errors import BadInput
 
 if TYPE_CHECKING:
@@ -214,20 +215,16 @@ def ignored_note(ignored: Sequence[Ignored]) -> str | None:
     """What git ignores and is not sent, with the way to send it."""
     if not ignored:
         return None
-    shown = ", ".join(one.text() for one in ignored[:SHOWN_MAX])
-    more = f" and {len(ignored) - SHOWN_MAX} more" if len(ignored) > SHOWN_MAX else ""
-    return f"not included (git ignores them): {shown}{more}; send one with --include {ignored[0].path}"
+    shown = listed([one.text() for one in ignored], SHOWN_MAX)
+    return f"not included (git ignores them): {shown}; send one with --include {ignored[0].path}"
 
 
 def secrets_note(paths: Sequence[str]) -> str | None:
     """What may hold secrets and is not sent, with the way to send it."""
     if not paths:
         return None
-    shown = ", ".join(paths[:SHOWN_MAX])
-    more = f" and {len(paths) - SHOWN_MAX} more" if len(paths) > SHOWN_MAX else ""
-    return (
-        f"not included (they may hold secrets): {shown}{more}; send one by its name with --include {paths[0]}"
-    )
+    shown = listed(paths, SHOWN_MAX)
+    return f"not included (they may hold secrets): {shown}; send one by its name with --include {paths[0]}"
 
 
 def human_bytes(count: int) -> str:

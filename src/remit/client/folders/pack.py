@@ -22,6 +22,7 @@ from remit.client.folders.left_out import (
     may_be_secret,
     secrets_note,
 )
+from remit.client.wording import listed
 from remit.errors import BadInput, LocalFailure
 
 INPUT_BYTES_MAX = 2 << 30
@@ -464,6 +465,4 @@ def _changed(member: Member) -> LocalFailure:
 
 
 def _named(paths: Iterable[str]) -> str:
-    names = [repr(path) for path in paths]
-    more = len(names) - NAMED_MAX
-    return ", ".join(names[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+    return listed([repr(path) for path in paths], NAMED_MAX)

@@ -14,7 +14,7 @@ from typing import Literal
 from remit.errors import ModelInstallFailed
 from remit.models.local.catalogue import LocalModel, Source
 from remit.models.local.folder import ModelFolder, PartialFile
-from remit.models.local.sources import Sources
+from remit.models.local.sources import NetworkSources
 from remit.values import Value
 
 RUNTIME = "xllamacpp"
@@ -46,7 +46,7 @@ Report = Callable[[InstallProgress], None]
 async def install_model(
     model: LocalModel,
     folder: ModelFolder,
-    sources: Sources,
+    sources: NetworkSources,
     *,
     only_source: str | None,
     report: Report,
@@ -90,7 +90,7 @@ async def _fill(
     partial: PartialFile,
     model: LocalModel,
     folder: ModelFolder,
-    sources: Sources,
+    sources: NetworkSources,
     chosen: Sequence[Source],
     report: Report,
 ) -> None:
@@ -118,7 +118,7 @@ async def _fetch(
     partial: PartialFile,
     model: LocalModel,
     source: Source,
-    sources: Sources,
+    sources: NetworkSources,
     folder: Path,
     report: Report,
     note: str | None,

@@ -12,7 +12,7 @@ from remit.errors import ModelCallFailed
 from remit.interfaces import ModelProvider, TakesFields
 from remit.models.local.folder import ModelFolder
 from remit.models.local.install import RUNTIME_MEND, has_runtime
-from remit.models.local.runtime import Runtime
+from remit.models.local.runtime import LlamaCppRuntime
 from remit.values import ModelDelta, ModelInfo, ModelRequest, ModelResponse
 
 
@@ -20,7 +20,9 @@ class LocalModels:
     """Installed models through their own runtime, every other name through `server`, if there is one; implements
     `interfaces.ModelProvider`."""
 
-    def __init__(self, *, folder: ModelFolder, runtime: Runtime, server: ModelProvider | None) -> None:
+    def __init__(
+        self, *, folder: ModelFolder, runtime: LlamaCppRuntime, server: ModelProvider | None
+    ) -> None:
         self._folder = folder
         self._runtime = runtime
         self._server = server

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 import msgspec
 import structlog
@@ -37,27 +37,15 @@ _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_P
 """No key of any vendor goes to it."""
 
 
-class Runtime(Protocol):
-    """What runs an installed model."""
-
-    async def driver(self, model: LocalModel, path: Path) -> OpenAIChatProvider:
-        """A driver for the model's live process, which is started if need be. Raises ModelCallFailed."""
-        ...
-
-    async def close(self) -> None:
-        """End every process."""
-        ...
-
-
 class LlamaCppRuntime:
-    """llama.cpp's server, one process for each model that is used; implements Runtime."""
+    """What runs installed models: llama.cpp's server, one process for each that is used."""
 
     def __init__(self) -> None:
         self._processes: dict[str, _ModelProcess] = {}
         self._starting = asyncio.Lock()
 
     async def driver(self, model: LocalModel, path: Path) -> OpenAIChatProvider:
-        """See Runtime."""
+        """A driver for the model's live process, which is started if need be. Raises ModelCallFailed."""
         async with self._starting:
             live = self._processes.get(model.name)
             if live is None or not live.is_alive:
@@ -70,7 +58,7 @@ class LlamaCppRuntime:
             return live.driver
 
     async def close(self) -> None:
-        """See Runtime."""
+        """End every process."""
         for process in self._processes.values():
             await process.close()
         self._processes.clear()

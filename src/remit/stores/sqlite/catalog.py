@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import apsw
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from remit.errors import Conflict
 from remit.stores.catalog_rules import (
@@ -15,22 +15,22 @@ from remit.stores.catalog_rules import (
     key_taken,
     no_such_resource,
     no_such_version,
+    parents_of,
     require_changeable,
 )
 from remit.stores.sqlite.cursor import Cursor
 from remit.stores.sqlite.database import Database
-from remit.stores.sqlite.rows import KEY_COLUMNS, RESOURCE_COLUMNS, key, resource
+from remit.stores.sqlite.rows import KEY_COLUMNS, RESOURCE_COLUMNS, bindings_of, key, resource
 from remit.values import BlobOwner, BlobReference, KeyRow, Page, Principal, Resource, ResourceFilter
 
-_INSERT_RESOURCE = """
-INSERT INTO resources (workspace_id, kind, id, version, is_current, name, body, created_at_us, updated_at_us,
-                       archived_at_us, parent_id, unique_key, labels)
-VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
+_INSERT_RESOURCE = f"""
+INSERT INTO resources ({RESOURCE_COLUMNS}, is_current) VALUES ({bindings_of(Resource)}, 1)
 """
 
 _REPLACE_RESOURCE = """
-UPDATE resources SET name = ?, body = ?, updated_at_us = ?, archived_at_us = ?, unique_key = ?, labels = ?
-WHERE workspace_id = ? AND kind = ? AND id = ? AND version = ?
+UPDATE resources SET name = :name, body = :body, updated_at_us = :updated_at_us, archived_at_us = :archived_at_us,
+    unique_key = :unique_key, labels = :labels
+WHERE workspace_id = :workspace_id AND kind = :kind AND id = :id AND version = :version
 """
 
 _CURRENT = """
@@ -44,9 +44,8 @@ WHERE workspace_id = ?1 AND kind = ?2 AND ifnull(parent_id, '') = ifnull(?3, '')
   AND is_current = 1 AND archived_at_us IS NULL
 """
 
-_PUT_KEY = """
-INSERT INTO keys (id, sha256, kind, name, scopes, workspace_id, created_at_us, expires_at_us, revoked_at_us)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+_PUT_KEY = f"""
+INSERT INTO keys ({KEY_COLUMNS}) VALUES ({bindings_of(KeyRow)})
 ON CONFLICT (id) DO UPDATE SET
     sha256 = excluded.sha256, kind = excluded.kind, name = excluded.name, scopes = excluded.scopes,
     workspace_id = excluded.workspace_id, created_at_us = excluded.created_at_us,
@@ -68,9 +67,15 @@ class SqliteCatalog:
     # ----------------------------------------------------------------------------------------- resources
 
     async def create(
-        self, principal: Principal, resource: Resource, *, along: Sequence[Resource] = ()
+        self,
+        principal: Principal,
+        resource: Resource,
+        *,
+        along: Sequence[Resource] = (),
+        parent_kind: str | None = None,
     ) -> None:
         def run(cursor: Cursor) -> None:
+            _require_parents(cursor, principal, parent_kind, (resource, *along))
             for one in (resource, *along):
                 _create(cursor, principal, one)
 
@@ -100,6 +105,7 @@ class SqliteCatalog:
         expected_version: int,
         is_new_version: bool,
         along: Sequence[Resource] = (),
+        parent_kind: str | None = None,
     ) -> None:
         def run(cursor: Cursor) -> None:
             name = (principal.workspace_id, resource.kind, resource.id)
@@ -121,19 +127,8 @@ class SqliteCatalog:
                     version=version + 1,
                 )
             else:
-                cursor.execute(
-                    _REPLACE_RESOURCE,
-                    (
-                        resource.name,
-                        resource.body,
-                        resource.updated_at_us,
-                        resource.archived_at_us,
-                        resource.unique_key,
-                        _labels(resource),
-                        *name,
-                        version,
-                    ),
-                )
+                cursor.execute(_REPLACE_RESOURCE, _bindings(principal, resource, version=version))
+            _require_parents(cursor, principal, parent_kind, along)
             for one in along:
                 _create(cursor, principal, one)
 
@@ -202,17 +197,7 @@ class SqliteCatalog:
 
     async def put_key(self, key: KeyRow) -> None:
         def run(cursor: Cursor) -> None:
-            values = (
-                key.id,
-                key.sha256,
-                key.kind,
-                key.name,
-                msgspec.json.encode(key.scopes).decode(),
-                key.workspace_id,
-                key.created_at_us,
-                key.expires_at_us,
-                key.revoked_at_us,
-            )
+            values = {**asdict(key), "scopes": msgspec.json.encode(key.scopes).decode()}
             try:
                 cursor.execute(_PUT_KEY, values)
             except apsw.ConstraintError as error:
@@ -373,10 +358,6 @@ def _require_free_key(
         raise key_taken(resource, holder[0])
 
 
-def _labels(resource: Resource) -> str:
-    return msgspec.json.encode(resource.labels).decode()
-
-
 def _create(cursor: Cursor, principal: Principal, resource: Resource) -> None:
     name = (principal.workspace_id, resource.kind, resource.id)
     if cursor.execute(_CURRENT, name).fetchone() is not None:
@@ -386,23 +367,24 @@ def _create(cursor: Cursor, principal: Principal, resource: Resource) -> None:
 
 
 def _insert(cursor: Cursor, principal: Principal, resource: Resource, *, version: int) -> None:
-    cursor.execute(
-        _INSERT_RESOURCE,
-        (
-            principal.workspace_id,
-            resource.kind,
-            resource.id,
-            version,
-            resource.name,
-            resource.body,
-            resource.created_at_us,
-            resource.updated_at_us,
-            resource.archived_at_us,
-            resource.parent_id,
-            resource.unique_key,
-            _labels(resource),
-        ),
-    )
+    cursor.execute(_INSERT_RESOURCE, _bindings(principal, resource, version=version))
+
+
+def _bindings(principal: Principal, resource: Resource, *, version: int) -> Mapping[str, object]:
+    labels = msgspec.json.encode(resource.labels).decode()
+    return {
+        **asdict(resource),
+        "workspace_id": principal.workspace_id,
+        "version": version,
+        "labels": labels,
+    }
+
+
+def _require_parents(
+    cursor: Cursor, principal: Principal, parent_kind: str | None, resources: Sequence[Resource]
+) -> None:
+    for kind, id in parents_of(parent_kind, resources):
+        _require_resource(cursor, principal, kind, id)
 
 
 def _require_resource(cursor: Cursor, principal: Principal, kind: str, id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import apsw
@@ -13,7 +13,9 @@ Row = tuple[Any, ...]  # SQLite values: their types are those of the schema
 class Cursor(Protocol):
     """Runs statements on one connection."""
 
-    def execute(self, statements: str, bindings: Sequence[object] | None = None) -> Cursor: ...
+    def execute(
+        self, statements: str, bindings: Sequence[object] | Mapping[str, object] | None = None
+    ) -> Cursor: ...
 
     def executemany(self, statements: str, sequenceofbindings: Iterable[Sequence[object]]) -> Cursor: ...
 

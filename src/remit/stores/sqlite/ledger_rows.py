@@ -4,39 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import asdict
+
 from remit.ledger.accounts import LedgerRows, RowsNeeded, apply_effects, rows_needed
 from remit.stores.sqlite.cursor import Cursor
-from remit.stores.sqlite.rows import (
-    ACCOUNT_COLUMNS,
-    GRANT_COLUMNS,
-    HOLD_COLUMNS,
-    account,
-    grant,
-    hold,
-)
+from remit.stores.sqlite.rows import bindings_of, columns_of, value_of
 from remit.values import Account, Effect, GrantRow, HoldRow
 
-_PUT_ACCOUNT = """
-INSERT INTO accounts (stream_id, purpose, unit, workspace_id, cap, spent, held, granted, is_stopped)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ACCOUNT_COLUMNS, HOLD_COLUMNS, GRANT_COLUMNS = map(columns_of, (Account, HoldRow, GrantRow))
+
+_PUT_ACCOUNT = f"""
+INSERT INTO accounts ({ACCOUNT_COLUMNS}, workspace_id) VALUES ({bindings_of(Account)}, :workspace_id)
 ON CONFLICT (stream_id, purpose, unit) DO UPDATE SET
     cap = excluded.cap, spent = excluded.spent, held = excluded.held, granted = excluded.granted,
     is_stopped = excluded.is_stopped
 """
 
-_PUT_HOLD = """
-INSERT INTO holds (stream_id, hold_id, unit, workspace_id, purpose, amount, state, settled, is_overrun, seq,
-                   created_at_us, settled_at_us)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_PUT_HOLD = f"""
+INSERT INTO holds ({HOLD_COLUMNS}, workspace_id) VALUES ({bindings_of(HoldRow)}, :workspace_id)
 ON CONFLICT (stream_id, hold_id, unit) DO UPDATE SET
     state = excluded.state, settled = excluded.settled, is_overrun = excluded.is_overrun,
     settled_at_us = excluded.settled_at_us
 """
 
-_PUT_GRANT = """
-INSERT INTO grants (stream_id, grant_id, unit, purpose, direction, workspace_id, amount, state, spent,
-                    child_stream_id)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_PUT_GRANT = f"""
+INSERT INTO grants ({GRANT_COLUMNS}, workspace_id) VALUES ({bindings_of(GrantRow)}, :workspace_id)
 ON CONFLICT (stream_id, grant_id, unit, purpose, direction) DO UPDATE SET
     state = excluded.state, spent = excluded.spent
 """
@@ -54,12 +46,13 @@ def apply_effects_in(
     """Apply effects to the stream's rows. Raises HoldRefused."""
     view = _load(cursor, stream_id, rows_needed(effects))
     changed = apply_effects(view, effects, stream_id=stream_id, seq=seq, now_us=now_us)
-    for row in changed.accounts:
-        _put_account(cursor, workspace_id, row)
-    for row in changed.holds:
-        _put_hold(cursor, workspace_id, row)
-    for row in changed.grants:
-        _put_grant(cursor, workspace_id, row)
+    for statement, rows in (
+        (_PUT_ACCOUNT, changed.accounts),
+        (_PUT_HOLD, changed.holds),
+        (_PUT_GRANT, changed.grants),
+    ):
+        for row in rows:
+            cursor.execute(statement, {**asdict(row), "workspace_id": workspace_id})
 
 
 def load_accounts(
@@ -71,7 +64,7 @@ def load_accounts(
         f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE stream_id = ? {condition} ORDER BY purpose, unit",
         (stream_id, *(purposes or ())),
     )
-    return tuple(account(stream_id, row) for row in found)
+    return tuple(value_of(Account, row) for row in found)
 
 
 def load_holds(cursor: Cursor, stream_id: str, *, only_open: bool) -> tuple[HoldRow, ...]:
@@ -80,7 +73,7 @@ def load_holds(cursor: Cursor, stream_id: str, *, only_open: bool) -> tuple[Hold
     found = cursor.execute(
         f"SELECT {HOLD_COLUMNS} FROM holds WHERE stream_id = ? {condition} ORDER BY position", (stream_id,)
     )
-    return tuple(hold(stream_id, row) for row in found)
+    return tuple(value_of(HoldRow, row) for row in found)
 
 
 def load_grants(cursor: Cursor, stream_id: str) -> tuple[GrantRow, ...]:
@@ -88,7 +81,7 @@ def load_grants(cursor: Cursor, stream_id: str) -> tuple[GrantRow, ...]:
     found = cursor.execute(
         f"SELECT {GRANT_COLUMNS} FROM grants WHERE stream_id = ? ORDER BY position", (stream_id,)
     )
-    return tuple(grant(stream_id, row) for row in found)
+    return tuple(value_of(GrantRow, row) for row in found)
 
 
 def _load(cursor: Cursor, stream_id: str, needed: RowsNeeded) -> LedgerRows:
@@ -99,7 +92,7 @@ def _load(cursor: Cursor, stream_id: str, needed: RowsNeeded) -> LedgerRows:
             (stream_id, *key),
         ).fetchone()
         if found is not None:
-            holds.append(hold(stream_id, found))
+            holds.append(value_of(HoldRow, found))
     grants: list[GrantRow] = []
     for key in needed.grants:
         found = cursor.execute(
@@ -108,62 +101,7 @@ def _load(cursor: Cursor, stream_id: str, needed: RowsNeeded) -> LedgerRows:
             (stream_id, *key),
         ).fetchone()
         if found is not None:
-            grants.append(grant(stream_id, found))
+            grants.append(value_of(GrantRow, found))
     purposes = sorted({*needed.purposes, *(hold.purpose for hold in holds)})
     accounts = load_accounts(cursor, stream_id, purposes)
     return LedgerRows(accounts=accounts, holds=tuple(holds), grants=tuple(grants))
-
-
-def _put_account(cursor: Cursor, workspace_id: str, row: Account) -> None:
-    cursor.execute(
-        _PUT_ACCOUNT,
-        (
-            row.stream_id,
-            row.purpose,
-            row.unit,
-            workspace_id,
-            row.cap,
-            row.spent,
-            row.held,
-            row.granted,
-            row.is_stopped,
-        ),
-    )
-
-
-def _put_hold(cursor: Cursor, workspace_id: str, row: HoldRow) -> None:
-    cursor.execute(
-        _PUT_HOLD,
-        (
-            row.stream_id,
-            row.hold_id,
-            row.unit,
-            workspace_id,
-            row.purpose,
-            row.amount,
-            row.state,
-            row.settled,
-            row.is_overrun,
-            row.seq,
-            row.created_at_us,
-            row.settled_at_us,
-        ),
-    )
-
-
-def _put_grant(cursor: Cursor, workspace_id: str, row: GrantRow) -> None:
-    cursor.execute(
-        _PUT_GRANT,
-        (
-            row.stream_id,
-            row.grant_id,
-            row.unit,
-            row.purpose,
-            row.direction,
-            workspace_id,
-            row.amount,
-            row.state,
-            row.spent,
-            row.child_stream_id,
-        ),
-    )

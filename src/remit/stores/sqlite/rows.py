@@ -1,11 +1,15 @@
-"""Database rows to values and back. Columns are listed once, in the order the functions expect."""
+"""Database rows to values and back. Most tables have the fields of a value for columns."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import msgspec
 
 from remit.stores.sqlite.cursor import Row
-from remit.values import Account, EventRow, GrantRow, HoldRow, KeyRow, Resource, StreamHead, StreamSummary
+from remit.values import EventRow, KeyRow, Resource, StreamHead, StreamSummary, Value
+
+V = TypeVar("V", bound=Value)
 
 EVENT_COLUMNS = "seq, event_id, thread_id, type, visibility, schema_version, created_at_us, body"
 
@@ -14,18 +18,24 @@ HEAD_COLUMNS = (
     "created_at_us, status, title, agent_id, agent_version, archived_at_us"
 )
 
-ACCOUNT_COLUMNS = "unit, purpose, cap, spent, held, granted, is_stopped"
 
-HOLD_COLUMNS = "hold_id, unit, purpose, amount, state, settled, is_overrun, seq, created_at_us, settled_at_us"
+def columns_of(kind: type[Value]) -> str:
+    """The fields of a value, as the columns of its table."""
+    return ", ".join(kind.__struct_fields__)
 
-GRANT_COLUMNS = "grant_id, unit, purpose, direction, amount, state, spent, child_stream_id"
 
-RESOURCE_COLUMNS = (
-    "workspace_id, kind, id, version, name, body, created_at_us, updated_at_us, archived_at_us, parent_id, "
-    "unique_key, labels"
-)
+def bindings_of(kind: type[Value]) -> str:
+    """The same, as names in place of the values."""
+    return ", ".join(f":{name}" for name in kind.__struct_fields__)
 
-KEY_COLUMNS = "id, sha256, kind, name, scopes, workspace_id, created_at_us, expires_at_us, revoked_at_us"
+
+RESOURCE_COLUMNS, KEY_COLUMNS = columns_of(Resource), columns_of(KeyRow)
+
+
+def value_of(kind: type[V], row: Row, **fields: object) -> V:
+    """The value in a row with all its columns; `fields` are those that stand there encoded."""
+    found = dict(zip(kind.__struct_fields__, row, strict=True))
+    return msgspec.convert({**found, **fields}, kind, strict=False)  # SQLite has no truth values
 
 
 def event_row(workspace_id: str, stream_id: str, row: Row) -> EventRow:
@@ -66,76 +76,10 @@ def stream_head(row: Row) -> StreamHead:
     )
 
 
-def account(stream_id: str, row: Row) -> Account:
-    unit, purpose, cap, spent, held, granted, is_stopped = row
-    return Account(
-        stream_id=stream_id,
-        unit=unit,
-        purpose=purpose,
-        cap=cap,
-        spent=spent,
-        held=held,
-        granted=granted,
-        is_stopped=bool(is_stopped),
-    )
-
-
-def hold(stream_id: str, row: Row) -> HoldRow:
-    return HoldRow(
-        stream_id=stream_id,
-        hold_id=row[0],
-        unit=row[1],
-        purpose=row[2],
-        amount=row[3],
-        state=row[4],
-        settled=row[5],
-        is_overrun=bool(row[6]),
-        seq=row[7],
-        created_at_us=row[8],
-        settled_at_us=row[9],
-    )
-
-
-def grant(stream_id: str, row: Row) -> GrantRow:
-    return GrantRow(
-        stream_id=stream_id,
-        grant_id=row[0],
-        unit=row[1],
-        purpose=row[2],
-        direction=row[3],
-        amount=row[4],
-        state=row[5],
-        spent=row[6],
-        child_stream_id=row[7],
-    )
-
-
 def resource(row: Row) -> Resource:
-    return Resource(
-        workspace_id=row[0],
-        kind=row[1],
-        id=row[2],
-        version=row[3],
-        name=row[4],
-        body=row[5],
-        created_at_us=row[6],
-        updated_at_us=row[7],
-        archived_at_us=row[8],
-        parent_id=row[9],
-        unique_key=row[10],
-        labels={} if row[11] == "{}" else msgspec.json.decode(row[11], type=dict[str, str]),
-    )
+    labels = row[-1]
+    return value_of(Resource, row, labels={} if labels == "{}" else msgspec.json.decode(labels))
 
 
 def key(row: Row) -> KeyRow:
-    return KeyRow(
-        id=row[0],
-        sha256=row[1],
-        kind=row[2],
-        name=row[3],
-        scopes=msgspec.json.decode(row[4], type=tuple[str, ...]),
-        workspace_id=row[5],
-        created_at_us=row[6],
-        expires_at_us=row[7],
-        revoked_at_us=row[8],
-    )
+    return value_of(KeyRow, row, scopes=msgspec.json.decode(row[4]))

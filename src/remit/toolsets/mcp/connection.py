@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 import mcp_types
 import structlog
 from mcp.client import Client
+from mcp.client.session import MessageHandlerFnT
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
@@ -47,7 +48,7 @@ class Connection:
     def __init__(
         self,
         server: str,
-        connect: Callable[[], AbstractAsyncContextManager[Client]],
+        connect: Callable[[MessageHandlerFnT], AbstractAsyncContextManager[Client]],
         clock: Clock,
         limits: McpLimits,
     ) -> None:
@@ -62,6 +63,8 @@ class Connection:
         self._under_way = 0
         self._used_at = clock.monotonic()
         self._listed_at = 0.0
+        self._has_changed = False
+        """It has said that its list is another by now."""
         self.tools: Sequence[mcp_types.Tool] = ()
         """As they were listed last."""
 
@@ -72,8 +75,10 @@ class Connection:
 
     @property
     def is_listed(self) -> bool:
-        """Whether what it listed is recent."""
-        return self._clock.monotonic() - self._listed_at < self._limits.listed_seconds
+        """Whether what it listed is recent, as far as it says."""
+        return (
+            not self._has_changed and self._clock.monotonic() - self._listed_at < self._limits.listed_seconds
+        )
 
     async def open(self) -> None:
         """Connect, and list the tools. Raises CannotConnect."""
@@ -105,6 +110,7 @@ class Connection:
 
     async def _list(self) -> None:
         client = self._ready.result()
+        self._has_changed = False
         found: list[mcp_types.Tool] = []
         cursor: str | None = None
         for _ in range(PAGES_MAX):
@@ -115,6 +121,11 @@ class Connection:
             if cursor is None or len(found) >= LISTED_MAX:
                 break
         self.tools, self._listed_at = found, self._clock.monotonic()
+
+    async def _heard(self, message: object) -> None:
+        """What the server says of its own accord. The list is asked for when the next turn begins, however often it says so."""
+        if isinstance(message, mcp_types.ToolListChangedNotification):
+            self._has_changed = True
 
     async def call(self, name: str, input: JsonObject, *, mark: str) -> ToolResult:
         """Run a tool. What goes wrong is an error result, and says whether the tool may have run."""
@@ -199,7 +210,7 @@ class Connection:
     async def _own(self) -> None:
         """Hold the connection until it is closed, or nobody has used it for long."""
         try:
-            async with self._connect() as client:
+            async with self._connect(self._heard) as client:
                 self._ready.set_result(client)
                 while self._under_way or self._clock.monotonic() - self._used_at < self._limits.idle_seconds:
                     try:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import httpx2
 import msgspec
 from mcp.client import Client
+from mcp.client.session import MessageHandlerFnT
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -133,11 +134,15 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             raise WebFailure("url_not_allowed", refusal)
         failure: httpx2.HTTPError | None = None
         for address in await self._gate.addresses(host, port):
+            is_sent = True
             try:
                 response = await self._through(address).handle_async_request(self._pinned(request, address))
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                failure = error
+                failure, is_sent = error, False
                 continue
+            finally:
+                if is_sent:
+                    self._authorization.count(host)
             if response.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
                 await response.aclose()
                 raise Refused("it answered in an encoding that was not asked for")
@@ -255,6 +260,7 @@ async def http_client(
     failures: Failures,
     limits: McpLimits,
     *,
+    heard: MessageHandlerFnT,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncGenerator[Client]:
     """A client of the server: over streamable HTTP, else as older servers speak. Raises what the library raises."""
@@ -270,7 +276,7 @@ async def http_client(
         streams = streamable_http_client(
             url, http_client=http, terminate_on_close=True, max_sse_event_size=limits.answer_bytes
         )
-        client = Client(streams, cache=None)
+        client = Client(streams, cache=None, message_handler=heard)
         is_connected = False
         try:
             async with client:
@@ -283,5 +289,5 @@ async def http_client(
     older = sse_client(
         url, httpx_client_factory=lambda headers=None, timeout=None, auth=None: requests(is_older=True)
     )
-    async with Client(older, mode="legacy", cache=None) as client:
+    async with Client(older, mode="legacy", cache=None, message_handler=heard) as client:
         yield client

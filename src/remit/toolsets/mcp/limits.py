@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from remit.interfaces import ToolSession
+from remit.values import CredentialUse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,23 @@ class Authorization:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     clean: Callable[[bytes], bytes] = field(default=_as_it_is, compare=False)
     """Overwrites the secrets, in whatever form, where a server sends them back."""
+    credentials: tuple[str, ...] = ()
+    """What the headers are made of."""
+    uses: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]], compare=False)
+    """Requests that carried them, by credential and host, until somebody takes them."""
+
+    def count(self, host: str) -> None:
+        """Note a request."""
+        self.uses.update((credential, host) for credential in self.credentials)
+
+    def take_uses(self) -> Sequence[CredentialUse]:
+        """Return the requests since the last time."""
+        taken = [
+            CredentialUse(credential=credential, host=host, requests=count)
+            for (credential, host), count in sorted(self.uses.items())
+        ]
+        self.uses.clear()
+        return taken
 
 
 Authorize = Callable[[ToolSession, str], Awaitable[Authorization]]

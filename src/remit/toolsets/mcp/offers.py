@@ -53,7 +53,7 @@ def make_offer(
     tools: list[Tool] = []
     own_names: dict[str, str] = {}
     names, bytes_left = set(taken), limits.offer_bytes
-    for one in listed:
+    for one in sorted(listed, key=lambda one: one.name):  # a server may list them in another order each time
         if (
             not 0 < len(one.name) <= NAME_CHARACTERS_MAX
             or not one.name.isprintable()

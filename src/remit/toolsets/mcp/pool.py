@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import cast
 
 import mcp_types
-import structlog
 from mcp.client import Client
+from mcp.client.session import MessageHandlerFnT
 
 from remit.clock import Clock
 from remit.errors import LeaseLost, RemitError, StoreUnavailable, ToolsUnavailable
@@ -26,11 +26,11 @@ from remit.toolsets.mcp.offers import Offer, make_offer
 from remit.toolsets.mcp.stdio import stdio_client
 from remit.toolsets.offers import entries_of
 from remit.toolsets.web.fetching import Gate
-from remit.values import JsonObject, JsonValue, Tool, ToolContext, ToolResult, ToolUse
+from remit.values import CredentialUse, JsonObject, JsonValue, Tool, ToolContext, ToolResult, ToolUse
 
-Connect = Callable[[ToolSession, Sandbox | None, Failures], AbstractAsyncContextManager[Client]]
-
-logger = structlog.get_logger(__name__)
+Connect = Callable[
+    [ToolSession, Sandbox | None, Failures, MessageHandlerFnT], AbstractAsyncContextManager[Client]
+]
 
 
 class Server:
@@ -54,6 +54,8 @@ class Server:
         self._lock = asyncio.Lock()
         self._connection: Connection | None = None
         self._sandbox_id: str | None = None
+        self._told: str | None = None
+        """What was said last of tools that are left out."""
 
     @property
     def is_current(self) -> bool:
@@ -78,7 +80,10 @@ class Server:
                 await self._connection.close()
             failures = Failures()
             connection = Connection(
-                self.name, lambda: self._connect(session, sandbox, failures), self._clock, self.limits
+                self.name,
+                lambda heard: self._connect(session, sandbox, failures, heard),
+                self._clock,
+                self.limits,
             )
             try:
                 await connection.open()
@@ -101,6 +106,12 @@ class Server:
         except RemitError as error:  # no sandbox for it
             return _unavailable(self.name, error.message, Failures())
         return None
+
+    def left_out(self, offer: Offer) -> ToolsUnavailable | None:
+        """Say that tools are not shown; once, until others are."""
+        said = _left_out(self.name, offer, len(self.tools), self.limits) if offer.left_out else None
+        is_news, self._told = said != self._told, said
+        return ToolsUnavailable(said, server=self.name, reason="limits") if said and is_news else None
 
     async def close(self) -> None:
         """End the connection. Idempotent."""
@@ -158,7 +169,7 @@ class Pool:
 
     def _in_sandbox(self, config: JsonObject) -> Connect:
         def connect(
-            session: ToolSession, sandbox: Sandbox | None, failures: Failures
+            session: ToolSession, sandbox: Sandbox | None, failures: Failures, heard: MessageHandlerFnT
         ) -> AbstractAsyncContextManager[Client]:
             assert sandbox is not None, "it lives in one"
             return stdio_client(
@@ -168,13 +179,14 @@ class Pool:
                 command=cast("list[str]", config["command"]),
                 env=cast("dict[str, str]", config["env"]),
                 limits=self._limits,
+                heard=heard,
             )
 
         return connect
 
     def _over_http(self, config: JsonObject, authorization: Authorization) -> Connect:
         def connect(
-            session: ToolSession, sandbox: Sandbox | None, failures: Failures
+            session: ToolSession, sandbox: Sandbox | None, failures: Failures, heard: MessageHandlerFnT
         ) -> AbstractAsyncContextManager[Client]:
             hosts = mcp_hosts(session.config, [config])
 
@@ -184,7 +196,7 @@ class Pool:
                 return f"{host} is not open in the limited network of this session's environment"
 
             return http_client(
-                str(config["url"]), self._gate, may_reach, authorization, failures, self._limits
+                str(config["url"]), self._gate, may_reach, authorization, failures, self._limits, heard=heard
             )
 
         return connect
@@ -198,13 +210,22 @@ class McpToolset(Toolset):
     ) -> None:
         self._session = session
         self._servers = servers
-        self._problems = problems
+        self._problems = list(problems)
         self._tools: list[Tool] = []
         self._places: dict[str, tuple[Server, str]] = {}
         """By the name that the model calls: the server, and its own name for the tool."""
         entries = {str(entry["mcp_server_name"]): entry for entry in entries_of(session.agent, MCP_TOOLSET)}
         for server in servers:
-            offer = self._offer(server, entries[server.name])
+            offer = make_offer(
+                server.name,
+                server.tools,
+                entries[server.name],
+                is_in_sandbox=server.is_in_sandbox,
+                limits=server.limits,
+                taken=self._places,
+            )
+            if (problem := server.left_out(offer)) is not None:
+                self._problems.append(problem)
             self._tools += offer.tools
             self._places |= {shown: (server, own) for shown, own in offer.own_names.items()}
 
@@ -227,6 +248,9 @@ class McpToolset(Toolset):
             return str(error)
         return None  # the server judges it
 
+    def take_credential_uses(self) -> Sequence[CredentialUse]:
+        return [use for server in self._servers for use in server.authorization.take_uses()]
+
     async def run(self, use: ToolUse, context: ToolContext, sandbox: Sandbox | None) -> ToolResult:
         server, own_name = self._places[use.name]
         try:
@@ -236,27 +260,17 @@ class McpToolset(Toolset):
             return ToolResult(content=({"type": "text", "text": text},), is_error=True)
         return await connection.call(own_name, use.input, mark=use.id)
 
-    def _offer(self, server: Server, entry: JsonObject) -> Offer:
-        offer = make_offer(
-            server.name,
-            server.tools,
-            entry,
-            is_in_sandbox=server.is_in_sandbox,
-            limits=server.limits,
-            taken=self._places,
-        )
-        if offer.left_out:
-            logger.info(
-                "mcp.tools_left_out",
-                session_id=self._session.session_id,
-                server=server.name,
-                left_out=offer.left_out,
-            )
-        return offer
-
 
 async def _close(servers: Iterable[Server]) -> None:
     await asyncio.gather(*(server.close() for server in servers))
+
+
+def _left_out(name: str, offer: Offer, listed: int, limits: McpLimits) -> str:
+    return (
+        f"The MCP server {name!r} lists {listed:,} tools, of which {offer.left_out:,} are left out: of one server at most "
+        f"{limits.tools} are taken, with {limits.offer_bytes:,} bytes of names, descriptions and schemas, and none whose "
+        "name cannot be printed or is there twice (docs/limits.md). The session goes on with the others."
+    )
 
 
 def _unavailable(name: str, why: str, failures: Failures) -> ToolsUnavailable:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.client import Client
+from mcp.client.session import MessageHandlerFnT
 from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 from pydantic import ValidationError
@@ -34,6 +35,7 @@ async def stdio_client(
     command: Sequence[str],
     env: Mapping[str, str],
     limits: McpLimits,
+    heard: MessageHandlerFnT,
 ) -> AsyncGenerator[Client]:
     """A client of the program, which is started and ended with it. Raises CannotConnect, and what the library raises."""
     request = ProcessRequest(call_id=call_id, epoch=epoch, argv=tuple(command), environment=dict(env))
@@ -44,7 +46,7 @@ async def stdio_client(
     try:
         reader, writer = await asyncio.open_connection(sock=spoken_with, limit=limits.answer_bytes)
         try:
-            async with Client(_streams(reader, writer), cache=None) as client:
+            async with Client(_streams(reader, writer), cache=None, message_handler=heard) as client:
                 yield client
         except Exception as error:
             said = await _last_words(sandbox, call_id)

@@ -74,7 +74,6 @@ class WebTools(ToolSource):
         ]
 
     async def open(self, session: ToolSession) -> Toolset:
-        """See ToolSource."""
         return OfferedTools(builtin_tools(session.agent, self._tools), self)
 
     @property

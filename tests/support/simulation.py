@@ -65,7 +65,6 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self._simulated.wait = self._wait
 
     def time(self) -> float:
-        """See asyncio."""
         return self._moment
 
     @contextmanager
@@ -80,14 +79,12 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:  # Any: asyncio's own
-        """See asyncio."""
         future = super().run_in_executor(executor, func, *args)
         self._outside += 1
         future.add_done_callback(self._came_back)
         return future
 
     async def subprocess_exec(self, *args: Any, **named: Any) -> Any:  # Any: asyncio's own
-        """See asyncio."""
         with self.outside():
             transport, protocol = await super().subprocess_exec(*args, **named)
         self._processes.append(transport)
@@ -136,15 +133,12 @@ class SimulatedClock:
         self._jumped_us = 0
 
     def now_us(self) -> int:
-        """See Clock."""
         return START_US + round(self.monotonic() * 1_000_000) + self._jumped_us
 
     def monotonic(self) -> float:
-        """See Clock."""
         return self._loop.time()
 
     async def sleep(self, seconds: float) -> None:
-        """See Clock."""
         await asyncio.sleep(seconds)
 
     def jump(self, seconds: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from remit.client.wording import printable
+from remit.hidden import printable
 
 VOID = frozenset({"meta", "link"})
 
@@ -22,7 +22,7 @@ Attribute = str | int | bool | None
 
 def tag(name: str, /, *children: Child, **attributes: Attribute) -> Markup:
     """An element. Attributes: `class_` is `class`, `data_id` is `data-id`; None and False are left out. Names are always
-    literals of this package, never data."""
+    literals of the caller, never data."""
     written = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in VOID:
         return Markup(f"<{name}{written}>")
@@ -32,6 +32,12 @@ def tag(name: str, /, *children: Child, **attributes: Attribute) -> Markup:
 def join(children: Iterable[Child]) -> Markup:
     """One after the other."""
     return Markup("".join(_child(child) for child in children))
+
+
+def style(sheet: str) -> Markup:
+    """A style sheet of this package, which is no text to be escaped."""
+    assert "</" not in sheet
+    return Markup(f"<style>{sheet}</style>")
 
 
 def document(head: Markup, body: Markup) -> bytes:

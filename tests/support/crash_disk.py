@@ -113,12 +113,10 @@ class CrashDisk(apsw.VFS):
     # --------------------------------------------------------------------------------------- as apsw calls it
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
-        """See apsw."""
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         return apsw.VFSFile("", name, flags) if path is None else _File(self, name, path, flags)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
-        """See apsw."""
         with self._lock:
             if self._is_dead:
                 return
