@@ -13,8 +13,9 @@ from typing import Any
 import anthropic
 import asyncpg
 import pytest
-from postgres_server import USER, PostgresServer, new_database
-from up_process import UpProcess
+
+from remit.testing.up_process import UpProcess
+from support.postgres_server import USER, PostgresServer, new_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -128,10 +129,10 @@ def test_a_firing_opens_one_session_whichever_server_is_killed_at_that_instant(
     folder = tmp_path
     url = asyncio.run(given_database(server))
     scripts = {"hello": {"steps": [{"text": "Hello."}]}}
-    given = {
+    given: dict[str, dict[str, Any]] = {
         name: {
-            "REMIT_DATABASE": url.replace(f"//{USER}@", f"//{name}@"),
-            "REMIT_BLOBS": str(folder / "blobs"),
+            "database": url.replace(f"//{USER}@", f"//{name}@"),
+            "blobs": folder / "blobs",
         }
         for name in ("one", "two")
     }
