@@ -20,6 +20,9 @@ from remit.schema.wire import FORMS, JsonMap, convert, whole
 from remit.server.app import create_app
 from remit.server.routes import Call, handles
 
+OPENAI = ("/v1/chat/completions", "/v1/responses")
+"""Doors with the errors of their own protocol."""
+
 pytestmark = pytest.mark.anyio
 
 
@@ -156,8 +159,17 @@ async def test_request_without_a_key_is_refused_on_every_route(world: World) -> 
     async with world.http(key=None) as http:
         for route in world.app.routes:
             for method in route.operation.methods:
+                if method == "*":
+                    continue  # a preview: its address is its key
                 path = route.operation.path.replace("{", "x").replace("}", "")
-                assert_envelope(await http.request(method, path), 401, "authentication_error")
+                answer = await http.request(method, path)
+                if path in OPENAI:
+                    assert (answer.status_code, answer.json()["error"]["type"]) == (
+                        401,
+                        "authentication_error",
+                    )
+                else:
+                    assert_envelope(answer, 401, "authentication_error")
 
 
 @pytest.mark.requirement("transport keys")

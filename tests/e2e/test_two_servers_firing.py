@@ -130,10 +130,10 @@ def test_a_firing_opens_one_session_whichever_server_is_killed_at_that_instant(
     folder = tmp_path
     url = asyncio.run(new_database(server))
     scripts = {"hello": {"steps": [{"text": "Hello."}]}}
-    given = {
+    given: dict[str, dict[str, Any]] = {
         name: {
-            "REMIT_DATABASE": url.replace(f"//{USER}@", f"//{name}@"),
-            "REMIT_BLOBS": str(folder / "blobs"),
+            "database": url.replace(f"//{USER}@", f"//{name}@"),
+            "blobs": folder / "blobs",
         }
         for name in ("one", "two")
     }
