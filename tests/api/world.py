@@ -184,7 +184,12 @@ async def open_world(
 ) -> AsyncGenerator[World]:
     """A platform on which nobody works but the test, by hand."""
     clock = FakeClock()
-    given: Options = {} if make_store is None else {"store": make_store(clock)}
-    verifiers = [WillingVerifier("command"), WillingVerifier("rubric")]
-    async with whole_platform(folder, clock=clock, is_at_work=False, verifiers=verifiers, **given) as here:
+    given: Options = {
+        "clock": clock,
+        "verifiers": [WillingVerifier("command"), WillingVerifier("rubric")],
+        "is_at_work": False,
+    }
+    if make_store is not None:
+        given["store"] = make_store(clock)
+    async with whole_platform(folder, **given) as here:
         yield World(here, clock)

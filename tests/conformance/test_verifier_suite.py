@@ -44,7 +44,7 @@ async def commands(tmp_path: Path) -> AsyncIterator[Make]:
 
     async def make_case() -> VerifierCase:
         before, after = await store_tree(blobs, BROKEN), await store_tree(blobs, MENDED)
-        command = {"type": "command", "command": "grep -q '2 . x' app.py"}
+        command: JsonObject = {"type": "command", "command": "grep -q '2 . x' app.py"}
         return VerifierCase(
             make=lambda: CommandVerifier(provider=provider, blobs=kept, ids=ids),
             request=verify_request(command, tree_digest=after, input_tree_digest=before),

@@ -553,7 +553,8 @@ async def both(
     listed: list[JsonObject] = [RUBRIC, {"type": "command", "command": command}]
     request = verify_request(RUBRIC, tree_digest=await store_tree(blobs, {"a": "b"}), input_tree_digest=None)
     try:
-        return await verifiers.verify_all(request, listed, NoLedger())
+        verdicts = await verifiers.verify_all(request, listed, NoLedger())
+        return tuple(verdict for verdict in verdicts if isinstance(verdict, Verdict))
     finally:
         await provider.close()
 

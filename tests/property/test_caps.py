@@ -94,7 +94,9 @@ class World:
 
     async def look(self) -> None:
         """What a worker does when the workspace's stream is due; nobody else makes calls."""
-        handler = WorkspaceHandler(store=self.store, clock=self.clock, calls=self.calls, caps=self.caps)
+        handler = WorkspaceHandler(
+            store=self.store, clock=self.clock, calls=self.calls, caps=self.caps, owns_store=True
+        )
         for lease in await self.store.claim("worker", kinds=("workspace",), lease_seconds=5, limit=1):
             result = await handler.run(lease, lambda: False)
             await self.store.release(lease, seen_seq=result.seen_seq, wake_at_us=result.wake_at_us)
