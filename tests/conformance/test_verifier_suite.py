@@ -25,7 +25,7 @@ from remit.testing.verifier_suite import (
     run_verifier_suite,
     waits_without_holding_anything,
 )
-from remit.values import Pending, Verdict, VerifyRequest
+from remit.values import JsonObject, Pending, Verdict, VerifyRequest
 from remit.verifiers.command import CommandVerifier
 from support.waiting_verifier import CheckRuns, CheckRunVerifier
 
