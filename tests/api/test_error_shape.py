@@ -203,7 +203,7 @@ async def test_our_own_failure_is_logged_and_tells_nothing_of_the_inside(world: 
     class Failing:
         @handles(Operation("GET", "/v1/broken", "Fail", answer=JsonMap))
         async def broken(self, call: Call[None, NoQuery]) -> JsonMap:
-            raise RuntimeError("the secret is 42")
+            raise RuntimeError("the secret is forty-two")
 
         @handles(Operation("GET", "/v1/busy", "Refuse", answer=JsonMap))
         async def busy(self, call: Call[None, NoQuery]) -> JsonMap:
@@ -215,7 +215,7 @@ async def test_our_own_failure_is_logged_and_tells_nothing_of_the_inside(world: 
             answer = await http.get("/v1/broken")
             limited = await http.get("/v1/busy")
     assert_envelope(answer, 500, "api_error")
-    assert "42" not in answer.text
+    assert "forty-two" not in answer.text
     assert [entry["event"] for entry in logs] == ["request_failed"]
     assert logs[0]["request_id"] == answer.json()["request_id"]
     assert_envelope(limited, 429, "rate_limit_error")

@@ -96,7 +96,7 @@ class World:
     async def http(self, key: str | None = "rk_one") -> AsyncGenerator[httpx2.AsyncClient]:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         async with httpx2.AsyncClient(
-            transport=StreamingASGITransport(CheckedAnswers(self.platform.asgi)),
+            transport=StreamingASGITransport(CheckedAnswers(self.platform.api)),
             base_url="http://remit",
             headers=headers,
         ) as http:
