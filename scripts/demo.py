@@ -22,7 +22,7 @@ from typing import Any
 
 from remit.client.client import AsyncClient
 from remit.client.errors import ConnectionLost
-from remit.models.local_servers import discover_local
+from remit.models.local.local_servers import discover_local
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "demo"

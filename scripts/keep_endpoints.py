@@ -2,7 +2,7 @@
 
     python scripts/keep_endpoints.py LIST.json
 
-writes src/remit/server/endpoints.json. Run it when the pinned SDK changes.
+writes src/remit/server/description/endpoints.json. Run it when the pinned SDK changes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-TARGET = Path(__file__).parent.parent / "src" / "remit" / "server" / "endpoints.json"
+TARGET = Path(__file__).parent.parent / "src" / "remit" / "server" / "description" / "endpoints.json"
 
 
 def main(source: str) -> None:

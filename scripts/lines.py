@@ -12,16 +12,16 @@ SOURCE = Path(__file__).parent.parent / "src" / "remit"
 BEFORE = 83_930
 """When the kits were begun (commit 231b8b0, 1 December 2026)."""
 TENANTS = {
-    "MCP toolsets": ("toolsets/mcp", "app/mcp.py", "resources/mcp_servers.py", "schema/mcp.py"),
+    "MCP toolsets": ("toolsets/mcp", "app/mcp.py", "catalog/mcp_servers.py", "schema/mcp.py"),
     "memory stores": (
         "orchestrator/held_memory.py",
-        "resources/memory_stores.py",
-        "resources/session_memory.py",
+        "catalog/memory_stores.py",
+        "sessions/memory.py",
         "schema/memory_stores.py",
-        "server/memory_stores.py",
+        "server/routes/memory_stores.py",
         "session/memory_merge.py",
     ),
-    "deployments": ("deployments", "schema/deployments.py", "server/deployments.py"),
+    "deployments": ("deployments", "schema/deployments.py", "server/routes/deployments.py"),
     "PostgreSQL": ("stores/postgres", "bus/shared.py"),
 }
 """Only files that would be deleted if the tenant were taken out. What it takes in files of others (a field of an agent, a

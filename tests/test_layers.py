@@ -49,6 +49,7 @@ def test_the_command_line_may_import_nothing_but_the_client_the_schema_and_the_c
         "clock",
         "config",
         "hidden",
+        "wording",
         "__init__",
         "__main__",
     }

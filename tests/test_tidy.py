@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "remit"
 LINES_MAX = 480
-LONG = {"interfaces.py", "verifiers/isolation_program.py"}
-"""The contracts are read as one page; a program that is sent into a sandbox is one file."""
-TAKEN_AS_ONE = {"__init__.py", "app/__init__.py", "values/__init__.py"}
+LONG = {"verifiers/isolation_program.py"}
+"""A program that is sent into a sandbox is one file."""
+TAKEN_AS_ONE = {"__init__.py", "app/__init__.py", "interfaces/__init__.py", "values/__init__.py"}
 NAMES_WE_DO_NOT_USE = re.compile(r"(?i:managers?|helpers?|utils?|impl|misc|common)$")
 TEXT = {".py", ".md", ".toml", ".txt", ".sql", ".json", ".sh", ""}
 FORBIDDEN = {
@@ -49,9 +49,13 @@ def test_no_file_is_too_long() -> None:
     assert set(too_long) - LONG == set(), too_long
 
 
-def test_packages_have_empty_init_files_but_those_that_are_taken_from_as_one() -> None:
-    full = {str(path.relative_to(SOURCE)) for path in SOURCE.rglob("__init__.py") if path.read_text().strip()}
-    assert full == TAKEN_AS_ONE
+def test_a_package_says_in_one_line_what_is_in_it_and_holds_nothing_unless_it_is_taken_from_as_one() -> None:
+    other = {
+        str(path.relative_to(SOURCE))
+        for path in SOURCE.rglob("__init__.py")
+        if not re.fullmatch(r'"""[A-Z][^\n"]*\."""\n', path.read_text())
+    }
+    assert other == TAKEN_AS_ONE
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)
@@ -66,14 +70,25 @@ def test_nothing_in_the_repository_mentions(what: str) -> None:
     assert found == []
 
 
+def contracts() -> Iterator[ast.ClassDef]:
+    """The classes of `interfaces`, those of its own file by file."""
+    for path in sorted((SOURCE / "interfaces").glob("*.py")):
+        yield from (one for one in ast.parse(path.read_text()).body if isinstance(one, ast.ClassDef))
+
+
 def test_every_contract_says_what_it_promises() -> None:
     bare: list[str] = []
-    for node in ast.walk(ast.parse((SOURCE / "interfaces.py").read_text())):
-        if isinstance(node, ast.ClassDef):
-            methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
-            bare += [f"{node.name}.{one.name}" for one in methods if ast.get_docstring(one) is None]
-            bare += [] if ast.get_docstring(node) else [node.name]
+    for node in contracts():
+        methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+        bare += [f"{node.name}.{one.name}" for one in methods if ast.get_docstring(one) is None]
+        bare += [] if ast.get_docstring(node) else [node.name]
     assert [name for name in bare if not name.rpartition(".")[2].startswith("_")] == []
+
+
+def test_the_index_of_the_contracts_has_a_line_for_each_and_no_other() -> None:
+    index = (SOURCE / "interfaces" / "__init__.py").read_text()
+    named = re.findall(r"^from remit\.interfaces\.\w+ import (\w+) as \1  # \S", index, re.MULTILINE)
+    assert sorted(named) == sorted(node.name for node in contracts())
 
 
 def test_every_module_and_every_public_class_says_what_it_is_for() -> None:

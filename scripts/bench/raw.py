@@ -12,7 +12,7 @@ import time
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from remit.server.listening import listen_on_port
+from remit.server.edge.listening import listen_on_port
 
 FRAME = b"event: event_delta\ndata: " + b"x" * 190 + b"\n\n"
 TICK_SECONDS = 0.002

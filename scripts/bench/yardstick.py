@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from remit.server.listening import listen_on_port
+from remit.server.edge.listening import listen_on_port
 
 TOOL: dict[str, Any] = {"name": "bash", "input_schema": {"type": "object"}}  # Any: JSON
 END = b"the-end-of-a-command"

@@ -6,22 +6,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from remit.catalog.agents import Agents
+from remit.catalog.environments import Environments
+from remit.catalog.files import Files
+from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.memory_stores import MemoryStores
 from remit.clock import Clock
 from remit.deployments.deployments import Deployments
 from remit.ids import Ids
 from remit.interfaces import Catalog, Dispatcher, LiveBus, Prices, SessionStore, Verifier
 from remit.remits.kind import REMIT
 from remit.remits.state import RemitState
-from remit.resources.agents import Agents
-from remit.resources.environments import Environments
-from remit.resources.files import Files
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.memory_stores import MemoryStores
-from remit.resources.opening import SessionOpening
-from remit.resources.sending import Sending
-from remit.resources.session_kind import SESSION
-from remit.resources.session_removal import SessionRemoval
 from remit.session.state import SessionState
+from remit.sessions.kind import SESSION
+from remit.sessions.opening import SessionOpening
+from remit.sessions.removal import SessionRemoval
+from remit.sessions.sending import Sending
 from remit.streams.folds import Folds
 from remit.streams.kinds import StreamKinds
 from remit.streams.streams import Streams

@@ -1,4 +1,4 @@
-"""Every expected failure, named after its condition. HTTP-free: `server/errors.py` maps them once.
+"""Every expected failure, named after its condition. HTTP-free: `server/edge/errors.py` maps them once.
 
 Each carries a message that is safe to show to the caller: what happened, to which id, and what to do about it.
 Internals are logged where the error is raised, never put into the message.

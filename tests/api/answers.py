@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from remit.schema.events import Event, EventsSent
 from remit.schema.lists import ListOf
 from remit.server.app import App
-from remit.server.routes import Router
+from remit.server.operations.router import Router
 
 OPEN = (ListOf[Event], EventsSent)
 """Events have more fields by their type; docs/events.md has them."""

@@ -14,10 +14,10 @@ from api.whole import anthropic, openai, whole_platform
 from remit.clock import Clock
 from remit.gateway.course import RetrySettings
 from remit.interfaces import ModelProvider
-from remit.models.anthropic import AnthropicProvider
-from remit.models.http import ModelTimeouts
-from remit.models.openai_chat import OpenAIChatProvider
-from remit.models.openai_responses import OpenAIResponsesProvider
+from remit.models.drivers.anthropic import AnthropicProvider
+from remit.models.drivers.openai_chat import OpenAIChatProvider
+from remit.models.drivers.openai_responses import OpenAIResponsesProvider
+from remit.models.http.endpoint import ModelTimeouts
 from remit.testing.model_server import Answer, ModelServer
 from remit.testing.platform import Options, PlatformUnderTest
 from remit.values import EventRow, HoldRow, JsonObject, Principal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from parity.routes import operations
-from remit.server.openapi import openapi_document
+from remit.server.description.openapi import openapi_document
 
 
 def openapi_text() -> str:

@@ -17,13 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.samples import HELLO, new_session
 from api.world import KEY_ONE, KEY_TWO, World
 from remit.client.asgi import StreamingASGITransport
-from remit.resources.inbound import PENDING_EVENTS_MAX
-from remit.server.admission import RETRY_SECONDS, AdmissionSettings
 from remit.server.app import create_app
-from remit.server.auth import hash_key
-from remit.server.metrics import OpenMetricsRoutes
-from remit.server.services import ServerSettings, services_of
-from remit.server.sse import READERS_PER_STREAM_MAX
+from remit.server.edge.admission import RETRY_SECONDS, AdmissionSettings
+from remit.server.edge.auth import hash_key
+from remit.server.operations.services import ServerSettings, services_of
+from remit.server.routes.metrics import OpenMetricsRoutes
+from remit.server.streams.sse import READERS_PER_STREAM_MAX
+from remit.sessions.inbound import PENDING_EVENTS_MAX
 from remit.values import KeyRow
 
 pytestmark = pytest.mark.anyio

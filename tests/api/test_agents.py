@@ -9,8 +9,8 @@ import anthropic
 import pytest
 
 from api.world import World
-from remit.resources.agents import Agents
-from remit.resources.web_settings import WebOffer
+from remit.catalog.agents import Agents
+from remit.catalog.web_settings import WebOffer
 from remit.server.app import create_app
 
 pytestmark = pytest.mark.anyio

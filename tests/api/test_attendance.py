@@ -19,8 +19,8 @@ from remit.clock import rfc3339
 from remit.gateway.routing import Router
 from remit.remits.events import RemitPaused
 from remit.server.app import create_app
-from remit.server.attendance import ABSENCE_SECONDS, ACTOR, LOOK_SECONDS, Attendance
-from remit.server.remit_routes import remit_routes
+from remit.server.routes.attendance import ABSENCE_SECONDS, ACTOR, LOOK_SECONDS, Attendance
+from remit.server.routes.remit_routes import remit_routes
 from remit.streams.reading import read_rows
 from remit.testing.clock import FakeClock
 from remit.testing.platform import ONE

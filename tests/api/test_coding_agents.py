@@ -17,16 +17,16 @@ from remit.gateway.protocols.messages import request_from_messages
 from remit.gateway.protocols.responses_input import request_from_responses
 from remit.interfaces import ModelProvider
 from remit.ledger.bounds import MAX_TOKENS_MIN, input_tokens_bound, plan_call
-from remit.models.bedrock import bedrock_provider
-from remit.models.openai_chat import OpenAIChatProvider
-from remit.models.scripted import Script, ScriptedProvider, ScriptedToolUse, Step
-from remit.models.vertex import vertex_provider
+from remit.models.drivers.bedrock import bedrock_provider
+from remit.models.drivers.openai_chat import OpenAIChatProvider
+from remit.models.drivers.scripted import Script, ScriptedProvider, ScriptedToolUse, Step
+from remit.models.drivers.vertex import vertex_provider
 from remit.schema.messages import read_messages
 from remit.schema.openai import ResponsesParams
 from remit.schema.operation import ErrorForm
 from remit.schema.published import ASKED, refuse_unknown
 from remit.schema.wire import decode
-from remit.server.error_forms import answer_in
+from remit.server.edge.error_forms import answer_in
 from remit.testing.model_server import Answer, ModelServer, ServedToolUse
 from remit.values import Account, Rate
 from support.recordings import Recording, recordings

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from starlette.responses import PlainTextResponse
 
-from remit.server.listening import OPEN_FILES_MAX, listen_on_port, raise_open_files, serving, url_of
+from remit.server.edge.listening import OPEN_FILES_MAX, listen_on_port, raise_open_files, serving, url_of
 
 pytestmark = pytest.mark.anyio
 

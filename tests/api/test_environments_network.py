@@ -12,9 +12,9 @@ import pytest
 
 from api.whole import whole_platform
 from api.world import World
+from remit.catalog.environment_config import network_policy, resolve_config
+from remit.catalog.environments import Environments
 from remit.client.asgi import StreamingASGITransport
-from remit.resources.environment_config import network_policy, resolve_config
-from remit.resources.environments import Environments
 from remit.schema.environments import EnvironmentCreate
 from remit.schema.wire import convert
 from remit.testing.platform import PlatformUnderTest

@@ -18,7 +18,7 @@ from remit.errors import InvalidRequest, RateLimited
 from remit.schema.operation import NoQuery, Operation
 from remit.schema.wire import FORMS, JsonMap, convert, whole
 from remit.server.app import create_app
-from remit.server.routes import Call, handles
+from remit.server.operations.router import Call, handles
 
 OPENAI = ("/v1/chat/completions", "/v1/responses")
 """Doors with the errors of their own protocol."""

@@ -14,12 +14,12 @@ from anthropic.types.beta import BetaFileMetadata
 
 from api.samples import new_session
 from api.world import World
+from remit.catalog import files as files_module
+from remit.catalog.files import Files
+from remit.catalog.kept_blobs import KEPT_SECONDS
 from remit.errors import BlobMissing
-from remit.resources import files as files_module
-from remit.resources.files import Files
-from remit.resources.kept_blobs import KEPT_SECONDS
 from remit.server.app import create_app
-from remit.server.multipart import Multipart
+from remit.server.operations.multipart import Multipart
 from remit.values import Page
 
 pytestmark = pytest.mark.anyio

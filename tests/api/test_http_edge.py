@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from remit.server.listening import listen_on_port, serving, url_of
+from remit.server.edge.listening import listen_on_port, serving, url_of
 
 pytestmark = pytest.mark.anyio
 WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -9,7 +9,7 @@ import pytest
 
 from api.samples import new_session
 from api.world import World
-from remit.server.event_list import PAGE_BYTES_MAX
+from remit.server.streams.event_list import PAGE_BYTES_MAX
 
 pytestmark = pytest.mark.anyio
 EVENTS = 20

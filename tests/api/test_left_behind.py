@@ -16,7 +16,8 @@ pytestmark = pytest.mark.anyio
 
 ROUNDS = 4
 OF_THE_SERVER = tuple(
-    f"remit.{package}." for package in ("session", "orchestrator", "resources", "sandboxes", "server")
+    f"remit.{package}."
+    for package in ("session", "sessions", "orchestrator", "catalog", "sandboxes", "server")
 )
 """The stores here are in memory, and keep what a store keeps."""
 

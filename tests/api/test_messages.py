@@ -13,7 +13,7 @@ import pytest
 
 from api.gateway_world import MODEL_KEY, gateway_world
 from remit.gateway.course import RetrySettings
-from remit.server.model_calls import UNREAD_SECONDS_MAX
+from remit.server.model_calls.answers import UNREAD_SECONDS_MAX
 from remit.testing.clock import FakeClock
 from remit.testing.model_server import Answer, ServedToolUse
 from remit.values import Usage

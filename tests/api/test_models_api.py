@@ -19,7 +19,7 @@ from remit.client.asgi import StreamingASGITransport
 from remit.gateway.routing import Router
 from remit.schema.claude import documented_capabilities
 from remit.server.app import create_app
-from remit.server.models import KEPT_SECONDS, ModelList, ModelRoutes
+from remit.server.model_calls.models import KEPT_SECONDS, ModelList, ModelRoutes
 from remit.values import JsonObject, ModelDelta, ModelInfo, ModelRequest, ModelResponse
 
 pytestmark = pytest.mark.anyio

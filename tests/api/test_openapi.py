@@ -16,8 +16,8 @@ from api.openapi_text import openapi_text
 from api.whole import whole_platform
 from parity.routes import operations
 from remit.schema.operation import AnyOperation
-from remit.server.openapi import openapi_document
-from remit.server.query import query_names
+from remit.server.description.openapi import openapi_document
+from remit.server.operations.query import query_names
 from remit.testing.platform import OPERATOR
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ import pytest
 from remit.config import load_settings
 from remit.errors import InvalidRequest
 from remit.ids import Ids
-from remit.server.auth import hash_key
+from remit.server.edge.auth import hash_key
 from remit.server.operator_key import DEFAULT_WORKSPACE, OperatorKey, operator_key
 from remit.stores.memory import MemoryCatalog
 from remit.testing.clock import FakeClock

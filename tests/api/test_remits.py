@@ -20,7 +20,7 @@ from api.answers import CheckedAnswers
 from remit.client.asgi import StreamingASGITransport
 from remit.gateway.routing import Router
 from remit.server.app import create_app
-from remit.server.doctor import DoctorRoutes, no_local_servers
+from remit.server.routes.doctor import DoctorRoutes, no_local_servers
 from remit.testing.platform import ONE, OPERATOR, TWO, GivenKey
 from remit.values import Page, Principal, StreamFilter
 from support.remit_bench import RemitBench, tar_of

@@ -22,7 +22,7 @@ from schemathesis import GenerationMode
 
 from api.whole import whole_platform
 from parity.routes import operations as described
-from remit.server.openapi import openapi_document
+from remit.server.description.openapi import openapi_document
 from remit.testing.platform import OPERATOR
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]

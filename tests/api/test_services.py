@@ -18,8 +18,8 @@ from api.answers import CheckedAnswers
 from api.running import open_session, running, said, script, send, until, until_idle, use
 from remit.client.asgi import StreamingASGITransport
 from remit.errors import InvalidRequest
-from remit.server.access_log import AccessLog
-from remit.server.listening import listen_on_port
+from remit.server.edge.access_log import AccessLog
+from remit.server.edge.listening import listen_on_port
 from remit.session.folding import fold
 from remit.testing.platform import PlatformUnderTest
 from remit.values import Principal

@@ -15,7 +15,7 @@ from api.running import events_of, open_session, running, said, script, send, te
 from api.samples import new_session
 from api.world import World
 from remit.errors import InvalidRequest
-from remit.resources.session_resources import check_paths, mount_path
+from remit.sessions.resources import check_paths, mount_path
 from remit.values import UPLOADS, JsonObject, Principal
 
 pytestmark = pytest.mark.anyio

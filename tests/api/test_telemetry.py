@@ -24,7 +24,7 @@ from remit.client.asgi import StreamingASGITransport
 from remit.client.client import AsyncClient
 from remit.clock import SystemClock
 from remit.errors import ModelCallFailed
-from remit.server.access_log import AccessLog
+from remit.server.edge.access_log import AccessLog
 from remit.stores.sqlite.folder import open_session_store
 from remit.telemetry.metrics import Bounded, Metrics
 from remit.testing.platform import GivenKey, Options, platform

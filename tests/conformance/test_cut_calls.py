@@ -28,12 +28,12 @@ from remit.ids import Ids
 from remit.interfaces import ModelProvider
 from remit.ledger.bounds import input_tokens_bound
 from remit.ledger.prices import PriceOverride, PriceTable
-from remit.models.anthropic import AnthropicProvider
-from remit.models.anthropic_request import thinks_not
-from remit.models.http import ModelTimeouts
-from remit.models.openai import streams_all
-from remit.models.openai_chat import OpenAIChatProvider
-from remit.models.openai_responses import OpenAIResponsesProvider
+from remit.models.drivers.anthropic import AnthropicProvider
+from remit.models.drivers.anthropic_request import thinks_not
+from remit.models.drivers.openai import streams_all
+from remit.models.drivers.openai_chat import OpenAIChatProvider
+from remit.models.drivers.openai_responses import OpenAIResponsesProvider
+from remit.models.http.endpoint import ModelTimeouts
 from remit.values import (
     Account,
     CallAttempt,

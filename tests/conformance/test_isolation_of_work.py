@@ -10,10 +10,10 @@ import anyio
 import pytest
 
 from remit.blobs.directory import DirectoryBlobStore
+from remit.catalog.trees import read_tree
 from remit.clock import SystemClock
 from remit.errors import VerifierUnavailable
 from remit.ids import Ids
-from remit.resources.trees import read_tree
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.local import LocalProvider

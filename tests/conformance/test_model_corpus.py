@@ -18,16 +18,16 @@ import pytest
 from remit.errors import ModelCallFailed
 from remit.gateway.endings import believed
 from remit.interfaces import ModelProvider
-from remit.models.anthropic import AnthropicProvider
-from remit.models.anthropic_request import request_body
-from remit.models.bedrock import bedrock_provider
-from remit.models.http import ModelTimeouts
-from remit.models.openai_chat import OpenAIChatProvider
-from remit.models.openai_chat_request import chat_body
-from remit.models.openai_responses import OpenAIResponsesProvider
-from remit.models.openai_responses_request import responses_body
-from remit.models.sse import SseParser
-from remit.models.vertex import vertex_provider
+from remit.models.drivers.anthropic import AnthropicProvider
+from remit.models.drivers.anthropic_request import request_body
+from remit.models.drivers.bedrock import bedrock_provider
+from remit.models.drivers.openai_chat import OpenAIChatProvider
+from remit.models.drivers.openai_chat_request import chat_body
+from remit.models.drivers.openai_responses import OpenAIResponsesProvider
+from remit.models.drivers.openai_responses_request import responses_body
+from remit.models.drivers.vertex import vertex_provider
+from remit.models.http.endpoint import ModelTimeouts
+from remit.models.http.sse import SseParser
 from remit.values import UNPARSED_INPUT, ModelDelta, ModelRequest, ModelResponse
 from support.vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
 

@@ -14,10 +14,10 @@ import pytest
 
 from remit.errors import ModelCallFailed
 from remit.interfaces import ModelProvider
-from remit.models.anthropic import AnthropicProvider
-from remit.models.http import ModelTimeouts
-from remit.models.openai_chat import OpenAIChatProvider
-from remit.models.openai_responses import OpenAIResponsesProvider
+from remit.models.drivers.anthropic import AnthropicProvider
+from remit.models.drivers.openai_chat import OpenAIChatProvider
+from remit.models.drivers.openai_responses import OpenAIResponsesProvider
+from remit.models.http.endpoint import ModelTimeouts
 from remit.testing.model_server import Answer, Fault, ModelServer, ServedToolUse
 from remit.values import JsonObject, ModelDelta, ModelRequest, ModelResponse, Usage
 

@@ -13,10 +13,10 @@ import pytest
 
 from remit.errors import ModelCallFailed
 from remit.interfaces import ModelProvider
-from remit.models.anthropic import AnthropicProvider
-from remit.models.http import ModelTimeouts
-from remit.models.openai_chat import OpenAIChatProvider
-from remit.models.openai_responses import OpenAIResponsesProvider
+from remit.models.drivers.anthropic import AnthropicProvider
+from remit.models.drivers.openai_chat import OpenAIChatProvider
+from remit.models.drivers.openai_responses import OpenAIResponsesProvider
+from remit.models.http.endpoint import ModelTimeouts
 from remit.values import ModelRequest, ModelResponse
 from support.raw_server import Exchange, raw_server
 

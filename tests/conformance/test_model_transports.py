@@ -16,10 +16,10 @@ import anyio
 import pytest
 
 from remit.errors import ModelCallFailed
-from remit.models.http import ModelEndpoint, ModelTimeouts
-from remit.models.http1 import Http1Transport
-from remit.models.proxied import Httpx2Transport, has_proxy
-from remit.models.transport import Answer, Transport, TransportFailed
+from remit.models.http.endpoint import ModelEndpoint, ModelTimeouts
+from remit.models.http.http1 import Http1Transport
+from remit.models.http.proxied import Httpx2Transport, has_proxy
+from remit.models.http.transport import Answer, Transport, TransportFailed
 from support.certificates import certify
 from support.raw_server import Answering, Exchange, RawServer, chunked, raw_server
 

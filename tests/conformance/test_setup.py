@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from remit.blobs.directory import DirectoryBlobStore
+from remit.catalog.kept_blobs import KeptBlobs
 from remit.clock import SystemClock
 from remit.egress.proxied import EgressSettings, ProxiedEgress
 from remit.errors import SandboxUnavailable
 from remit.ids import Ids
 from remit.orchestrator.kept_layers import KeptLayers
 from remit.orchestrator.setup_layers import SetupLayer, SetupLayers, SetupRequest
-from remit.resources.kept_blobs import KeptBlobs
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.local import LocalProvider
 from remit.stores.memory import MemoryCatalog

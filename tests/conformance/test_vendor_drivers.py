@@ -15,10 +15,10 @@ from remit.clock import SystemClock
 from remit.errors import ModelCallFailed, ModelUnavailable
 from remit.gateway.routing import Router
 from remit.ledger.prices import PriceTable
-from remit.models.bedrock import bedrock_provider
-from remit.models.http import ModelTimeouts
-from remit.models.vendor_sdk import VendorEndpoint, VendorProvider
-from remit.models.vertex import vertex_provider
+from remit.models.drivers.bedrock import bedrock_provider
+from remit.models.drivers.vendor_sdk import VendorEndpoint, VendorProvider
+from remit.models.drivers.vertex import vertex_provider
+from remit.models.http.endpoint import ModelTimeouts
 from remit.values import JsonObject, ModelDelta, ModelRequest, ModelResponse, Usage
 from support.vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
 

@@ -10,11 +10,11 @@ import pytest
 
 from remit.app.kinds import KINDS
 from remit.blobs.directory import DirectoryBlobStore
+from remit.catalog.blob_owners import BlobOwners
+from remit.catalog.kept_blobs import KeptBlobs
 from remit.clock import SystemClock
 from remit.ids import Ids
 from remit.interfaces import CallRecorder
-from remit.resources.blob_owners import BlobOwners
-from remit.resources.kept_blobs import KeptBlobs
 from remit.sandboxes.local import LocalProvider
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.clock import FakeClock

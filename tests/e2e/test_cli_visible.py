@@ -25,7 +25,7 @@ from remit.cli.view import View
 from remit.cli.visible import VisibleOutput, json_line, make_visible, visible_output
 from remit.cli.visible_console import VisibleConsole
 from remit.client.folders.changes import strays_text
-from remit.client.wording import printable, printable_name
+from remit.wording import printable, printable_name
 from support.fake_api import FakeApi, FakeOpener, verdict
 
 CLI = Path(__file__).parents[2] / "src" / "remit" / "cli"

@@ -19,8 +19,8 @@ from remit.errors import NotFound
 from remit.schema.lists import ListOf, Paging
 from remit.schema.operation import NoQuery, Operation
 from remit.schema.wire import Params
-from remit.server.routes import Call, handles
-from remit.server.services import Services
+from remit.server.operations.router import Call, handles
+from remit.server.operations.services import Services
 
 pytestmark = pytest.mark.anyio
 M = TypeVar("M")

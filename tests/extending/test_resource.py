@@ -19,9 +19,9 @@ from remit.client.errors import ApiError, BadRequestError, ConflictError, NotFou
 from remit.schema.lists import ListOf, PagingByTime
 from remit.schema.operation import NoQuery, Operation
 from remit.schema.wire import Params
-from remit.server.listing import read_page, resource_list
-from remit.server.routes import Call, handles
-from remit.server.services import Services
+from remit.server.operations.listing import read_page, resource_list
+from remit.server.operations.router import Call, handles
+from remit.server.operations.services import Services
 
 pytestmark = pytest.mark.anyio
 M = TypeVar("M")

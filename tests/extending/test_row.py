@@ -18,8 +18,8 @@ from remit.client.calls import InLoop, call_one
 from remit.schema.operation import NoQuery, Operation
 from remit.schema.stream_operations import StreamView
 from remit.schema.wire import Params
-from remit.server.routes import Call, handles
-from remit.server.services import Services
+from remit.server.operations.router import Call, handles
+from remit.server.operations.services import Services
 from remit.streams.rows import PublicRow, RowTypes
 from remit.streams.streams import Change
 from remit.values import EventRow, StreamSummary

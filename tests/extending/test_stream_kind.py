@@ -20,8 +20,8 @@ from remit.schema.operation import NoQuery, Operation
 from remit.schema.stream_operations import StreamView, stream_operations
 from remit.schema.streams import StreamNames
 from remit.schema.wire import Params
-from remit.server.routes import Call, handles
-from remit.server.services import Services
+from remit.server.operations.router import Call, handles
+from remit.server.operations.services import Services
 from remit.streams.kinds import StreamKind
 from remit.streams.rows import PublicRow, RowTypes
 from remit.streams.writer import StreamWriter

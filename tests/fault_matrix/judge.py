@@ -11,10 +11,10 @@ import msgspec
 from fault_matrix.person import Person, Refused
 from fault_matrix.world import PRINCIPAL, WORKSPACE, World
 from remit.app.kinds import KINDS
+from remit.catalog.blob_owners import BlobOwners
+from remit.catalog.kept_blobs import KeptBlobs
 from remit.errors import NotFound
 from remit.orchestrator.check import check_stream
-from remit.resources.blob_owners import BlobOwners
-from remit.resources.kept_blobs import KeptBlobs
 from remit.values import EventRow, JsonObject, Tree
 
 TREE = re.compile(rb'"(?:tree|outputs|history)_digest":"([0-9a-f]{64})"')

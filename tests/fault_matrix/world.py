@@ -19,7 +19,7 @@ from remit.clock import SteadyClock
 from remit.gateway.workspace_stream import wake_workspace
 from remit.ids import Ids
 from remit.interfaces import ModelProvider, SessionStore, Verifier
-from remit.models.scripted import ScriptedProvider, parse_script
+from remit.models.drivers.scripted import ScriptedProvider, parse_script
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.stores.postgres.server import open_catalog as open_catalog_on_postgres
 from remit.stores.postgres.server import open_session_store as open_sessions_on_postgres

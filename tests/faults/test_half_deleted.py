@@ -9,13 +9,13 @@ import anyio
 import pytest
 
 from remit.app.kinds import KINDS
+from remit.catalog.blob_owners import BlobOwners
+from remit.catalog.files import FileBody, Files
+from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.orphaned_files import GRACE_SECONDS, OrphanedFiles
 from remit.errors import NotFound
 from remit.ids import Ids
-from remit.resources.blob_owners import BlobOwners
-from remit.resources.files import FileBody, Files
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.orphaned_files import GRACE_SECONDS, OrphanedFiles
-from remit.resources.session_changes import delete
+from remit.sessions.changes import delete
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.memory_blobs import MemoryBlobStore

@@ -12,10 +12,10 @@ import pytest
 from remit.app.kinds import KINDS
 from remit.gateway.course import RetrySettings
 from remit.interfaces import ModelProvider
-from remit.models.anthropic import AnthropicProvider
-from remit.models.http import ModelTimeouts
-from remit.models.openai_chat import OpenAIChatProvider
-from remit.models.openai_responses import OpenAIResponsesProvider
+from remit.models.drivers.anthropic import AnthropicProvider
+from remit.models.drivers.openai_chat import OpenAIChatProvider
+from remit.models.drivers.openai_responses import OpenAIResponsesProvider
+from remit.models.http.endpoint import ModelTimeouts
 from remit.orchestrator.check import check_stream
 from remit.testing.model_server import Answer, Fault, ModelServer
 from remit.values import JsonObject, OpenAccount

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from remit.clock import Clock, SystemClock
-from remit.resources.session_kind import SESSION
-from remit.resources.session_wire import to_wire
 from remit.session.checkpoints import FOLD_VERSION, ROWS_MIN
 from remit.session.folding import fold
+from remit.sessions.kind import SESSION
+from remit.sessions.wire import to_wire
 from remit.stores.memory import MemorySessionStore
 from remit.streams.folds import Folds
 from remit.values import Checkpoint, EventRow, Principal, Visibility

@@ -14,12 +14,12 @@ import pytest
 from remit.bus.memory import MemoryBus, MemorySubscription
 from remit.errors import HoldRefused
 from remit.ids import Ids
-from remit.resources.session_kind import SESSION, SessionWriter
 from remit.session import events
 from remit.session.folding import fold
 from remit.session.rows import ROWS, SessionStatusRunning
 from remit.session.state import SessionState
 from remit.session.turn_rows import EnvironmentDescribed, HarnessNote
+from remit.sessions.kind import SESSION, SessionWriter
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.faulty_store import FaultyStore

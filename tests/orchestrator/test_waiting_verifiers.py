@@ -10,10 +10,10 @@ import anyio
 import pytest
 
 from remit.clock import SystemClock
-from remit.resources import session_changes
-from remit.resources.session_wire import to_wire
 from remit.session.state import SessionState
 from remit.session.why import explain_session
+from remit.sessions import changes as session_changes
+from remit.sessions.wire import to_wire
 from remit.streams.reading import read_rows
 from remit.streams.waiting import Why
 from remit.values import JsonObject, OpenAccount, StreamHead

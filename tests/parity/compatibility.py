@@ -16,7 +16,7 @@ from parity.requirements import (
     requirements,
 )
 from parity.routes import operations, routes
-from remit.server.refused import endpoints, operation_keys
+from remit.server.description.refused import endpoints, operation_keys
 
 WORDS: dict[Status, str] = {
     "served": "served",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from remit.server.refused import Refusal, endpoints, operation_keys
-from remit.server.routes import Route
+from remit.server.description.refused import Refusal, endpoints, operation_keys
+from remit.server.operations.router import Route
 
 
 def served_methods(routes: Iterable[Route]) -> frozenset[str]:

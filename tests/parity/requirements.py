@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 from anthropic.types.beta.sessions import BetaManagedAgentsSessionEvent, BetaManagedAgentsStreamSessionEvents
 
 from parity.manifest import served_methods
-from remit.resources.session_kind import SESSION
-from remit.server.refused import endpoints
-from remit.server.routes import Route
+from remit.server.description.refused import endpoints
+from remit.server.operations.router import Route
+from remit.sessions.kind import SESSION
 
 Status = Literal["served", "partly", "refused"]
 

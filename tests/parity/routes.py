@@ -8,7 +8,7 @@ import anyio
 
 from remit.schema.operation import AnyOperation
 from remit.server.app import App
-from remit.server.routes import Route
+from remit.server.operations.router import Route
 from remit.testing.platform import platform
 
 

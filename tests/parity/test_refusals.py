@@ -14,7 +14,7 @@ from anthropic import AsyncAnthropic, BadRequestError
 from parity.manifest import refused_methods
 from parity.requirements import EVENTS_REFUSED, event_id
 from parity.routes import routes
-from remit.server.refused import endpoints
+from remit.server.description.refused import endpoints
 from remit.testing.platform import platform
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from parity.proofs import proofs
 from parity.requirements import EVENTS_REFUSED, PARTLY, event_types, requirements
 from parity.routes import routes
 from remit.schema.events import EventType
-from remit.server.refused import endpoints
+from remit.server.description.refused import endpoints
 
 
 def test_every_requirement_is_proved_and_every_proof_names_one() -> None:

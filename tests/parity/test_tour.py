@@ -18,7 +18,7 @@ from parity.requirements import (
     event_types,
 )
 from parity.routes import routes
-from remit.server.refused import endpoints
+from remit.server.description.refused import endpoints
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 

@@ -12,9 +12,9 @@ from typing import Any, cast
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from remit.catalog.kept_blobs import KEPT_SECONDS, TOUCH_SECONDS, IsThere, KeptBlobs
 from remit.errors import BlobMissing
 from remit.interfaces import BlobStore, Catalog
-from remit.resources.kept_blobs import KEPT_SECONDS, TOUCH_SECONDS, IsThere, KeptBlobs
 from remit.stores.memory import MemoryCatalog
 from remit.testing.clock import FakeClock
 from remit.testing.memory_blobs import MemoryBlobStore

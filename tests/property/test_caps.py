@@ -23,7 +23,7 @@ from remit.ids import Ids
 from remit.interfaces import SessionStore
 from remit.ledger.caps import PERIODS, WORKSPACE, CapName, Period, begins_anew, is_cap, label
 from remit.ledger.prices import PriceOverride, PriceTable
-from remit.models.scripted import Script, ScriptedFault, ScriptedProvider, ScriptedUsage, Step
+from remit.models.drivers.scripted import Script, ScriptedFault, ScriptedProvider, ScriptedUsage, Step
 from remit.orchestrator.workspace_handler import WorkspaceHandler
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock

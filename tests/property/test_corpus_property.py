@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.errors import ModelCallFailed
-from remit.models.anthropic_answer import MessagesAnswer
-from remit.models.anthropic_request import request_body
-from remit.models.http import ModelEndpoint, ModelTimeouts
-from remit.models.openai_chat_answer import ChatAnswer
-from remit.models.openai_chat_request import chat_body
-from remit.models.openai_responses import ResponsesAnswer
-from remit.models.openai_responses_request import responses_body
-from remit.models.sse import SseEvent, SseParser
+from remit.models.drivers.anthropic_answer import MessagesAnswer
+from remit.models.drivers.anthropic_request import request_body
+from remit.models.drivers.openai_chat_answer import ChatAnswer
+from remit.models.drivers.openai_chat_request import chat_body
+from remit.models.drivers.openai_responses import ResponsesAnswer
+from remit.models.drivers.openai_responses_request import responses_body
+from remit.models.http.endpoint import ModelEndpoint, ModelTimeouts
+from remit.models.http.sse import SseEvent, SseParser
 from remit.values import ModelRequest, ModelResponse
 
 CORPUS = Path(__file__).parents[1] / "corpus"

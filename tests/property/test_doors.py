@@ -15,9 +15,9 @@ from remit.gateway.protocols.chat_input import request_from_chat
 from remit.gateway.protocols.messages import request_from_messages
 from remit.gateway.protocols.responses_input import request_from_responses
 from remit.gateway.protocols.responses_output import ResponsesAnswer
-from remit.models import anthropic_request, openai_chat_request, openai_responses_request
-from remit.models.json_actions import action_request
-from remit.models.vendor_request import without_first_party
+from remit.models.drivers import anthropic_request, openai_chat_request, openai_responses_request
+from remit.models.drivers.json_actions import action_request
+from remit.models.drivers.vendor_request import without_first_party
 from remit.schema.messages import read_messages
 from remit.schema.openai import ChatParams, ResponsesParams
 from remit.schema.wire import decode

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.models.failures import RETRY_AFTER_SECONDS_MAX, error_failure, error_in, status_failure
-from remit.models.http import ModelEndpoint, ModelTimeouts
-from remit.models.limits import limits_of
-from remit.models.output_room import smaller_max_tokens
+from remit.models.drivers.limits import limits_of
+from remit.models.drivers.output_room import smaller_max_tokens
+from remit.models.http.endpoint import ModelEndpoint, ModelTimeouts
+from remit.models.http.failures import RETRY_AFTER_SECONDS_MAX, error_failure, error_in, status_failure
 from remit.session.refusals import blamed_blocks, read_too_long
 from remit.values import JsonValue
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from remit.app.domain import build_domain
 from remit.app.kinds import stream_kinds
 from remit.bus.memory import MemoryBus
+from remit.catalog.blob_owners import BlobOwners
+from remit.catalog.kept_blobs import KeptBlobs
 from remit.domain import Domain
 from remit.errors import HoldRefused
 from remit.gateway.workspace_stream import create_workspace_stream, workspace_stream_id
@@ -21,8 +23,6 @@ from remit.remits import accounts, reopening
 from remit.remits.events import Amount, Budget
 from remit.remits.money import format_usd
 from remit.remits.working_session import SessionInput
-from remit.resources.blob_owners import BlobOwners
-from remit.resources.kept_blobs import KeptBlobs
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.streams.grants import GrantNote, grants_in, grants_out, opening_effects
 from remit.testing.clock import FakeClock

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remit.models.anthropic_request import request_body
-from remit.models.openai_chat_request import chat_body
-from remit.models.openai_responses_request import responses_body
+from remit.models.drivers.anthropic_request import request_body
+from remit.models.drivers.openai_chat_request import chat_body
+from remit.models.drivers.openai_responses_request import responses_body
 from remit.session.folding import fold
 from remit.session.history import History
 from remit.session.sendable import distinct_uses, within_limits

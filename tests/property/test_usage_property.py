@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remit.gateway.endings import believed
-from remit.models.usage import Counted, MessagesUsage, UsageReports
+from remit.models.drivers.usage import Counted, MessagesUsage, UsageReports
 from remit.values import ModelResponse, Usage
 
 COUNTS = st.integers(0, 2_000_000)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from remit.app.kinds import KINDS
+from remit.catalog.blob_owners import BlobOwners
+from remit.catalog.kept_blobs import KeptBlobs
 from remit.clock import Clock, SystemClock
 from remit.interfaces import BlobStore, Catalog
-from remit.resources.blob_owners import BlobOwners
-from remit.resources.kept_blobs import KeptBlobs
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from remit.models.anthropic_request import request_body
+from remit.models.drivers.anthropic_request import request_body
 from remit.schema.claude import claude_model, default_effort, documented_capabilities
 from remit.values import JsonObject, ModelRequest
 

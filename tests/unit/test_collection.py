@@ -16,6 +16,9 @@ import msgspec
 import pytest
 
 from remit.blobs.directory import DirectoryBlobStore
+from remit.catalog.expired_files import ExpiredFiles
+from remit.catalog.files import Files
+from remit.catalog.kept_blobs import KEPT_SECONDS, KeptBlobs
 from remit.clock import SystemClock
 from remit.errors import NotFound, StoreUnavailable
 from remit.ids import Ids
@@ -23,9 +26,6 @@ from remit.orchestrator.collection import EVERY_SECONDS, START_SECONDS, Collecti
 from remit.orchestrator.kept_layers import LAYER, LAYER_KEPT_SECONDS, KeptLayers, Layer
 from remit.remits.creation import INPUT
 from remit.remits.inputs import INPUT_KEPT_SECONDS, Inputs, OldInputs
-from remit.resources.expired_files import ExpiredFiles
-from remit.resources.files import Files
-from remit.resources.kept_blobs import KEPT_SECONDS, KeptBlobs
 from remit.sandboxes.folders import RuntimeFolder, remove_tree
 from remit.sandboxes.image_folder import ImageFolder
 from remit.sandboxes.mounts import UNUSED_MAX, MountCache

@@ -21,9 +21,9 @@ from remit.gateway.routing import Router
 from remit.ids import Ids
 from remit.ledger.accounts import HoldKey, LedgerRows, account_key, apply_effects, hold_key
 from remit.ledger.prices import PriceOverride, PriceTable
-from remit.models.anthropic import AnthropicProvider
-from remit.models.openai_chat import OpenAIChatProvider
-from remit.models.scripted import Script, ScriptedFault, ScriptedProvider, ScriptedUsage, Step
+from remit.models.drivers.anthropic import AnthropicProvider
+from remit.models.drivers.openai_chat import OpenAIChatProvider
+from remit.models.drivers.scripted import Script, ScriptedFault, ScriptedProvider, ScriptedUsage, Step
 from remit.testing.clock import FakeClock
 from remit.testing.model_server import Answer, ModelServer
 from remit.values import (

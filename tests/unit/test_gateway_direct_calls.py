@@ -16,7 +16,7 @@ from remit.gateway.workspace_stream import create_workspace_stream
 from remit.ids import Ids
 from remit.interfaces import SessionStore
 from remit.ledger.prices import PriceOverride, PriceTable
-from remit.models.scripted import Script, ScriptedProvider, Step
+from remit.models.drivers.scripted import Script, ScriptedProvider, Step
 from remit.orchestrator.workspace_handler import WorkspaceHandler
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock

@@ -11,7 +11,7 @@ from remit.clock import SystemClock
 from remit.config import load_settings
 from remit.errors import InvalidRequest
 from remit.models.configured import model_providers
-from remit.models.openai_responses import OpenAIResponsesProvider
+from remit.models.drivers.openai_responses import OpenAIResponsesProvider
 from remit.testing.model_server import Answer, ModelServer
 from remit.values import ModelRequest
 

@@ -9,7 +9,7 @@ import pytest
 
 from remit.errors import ModelUnavailable
 from remit.gateway.routing import Router, is_local_url
-from remit.models.local_servers import discover_local
+from remit.models.local.local_servers import discover_local
 from remit.testing.model_server import Answer, ModelServer
 from remit.values import ModelDelta, ModelInfo, ModelRequest, ModelResponse
 

@@ -14,8 +14,8 @@ import structlog
 
 from remit.cli.logs import LOG_FILE, log_to_file
 from remit.hidden import hide_tokens
-from remit.server.keys import KEY_PREFIX, LINK_PREFIX, new_secret
-from remit.server.preview import TOKEN_PREFIX
+from remit.server.previews.routes import TOKEN_PREFIX
+from remit.server.routes.keys import KEY_PREFIX, LINK_PREFIX, new_secret
 
 TOKENS = [new_secret(prefix) for prefix in (KEY_PREFIX, LINK_PREFIX, TOKEN_PREFIX) for _ in range(40)]
 WRITTEN: list[Callable[[str], str]] = [

@@ -10,10 +10,10 @@ from typing import cast
 import pytest
 
 from remit.app.kinds import KINDS
+from remit.catalog.blob_owners import BlobOwners
+from remit.catalog.kept_blobs import KEPT_SECONDS, KeptBlobs
 from remit.errors import BlobMissing
 from remit.interfaces import BlobStore, Catalog
-from remit.resources.blob_owners import BlobOwners
-from remit.resources.kept_blobs import KEPT_SECONDS, KeptBlobs
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.faulty_store import Crash
@@ -266,8 +266,9 @@ def test_nobody_else_puts_removes_or_refers() -> None:
     source = Path(__file__).parents[2] / "src" / "remit"
     words = ("reference_blobs(", "drop_references(", "blobs.remove(")
     allowed = {
-        "resources/kept_blobs.py",
-        "interfaces.py",
+        "catalog/kept_blobs.py",
+        "interfaces/catalog.py",
+        "interfaces/blobs.py",
         "testing/catalog_suite.py",
         "testing/blob_suite.py",
     }

@@ -9,14 +9,14 @@ import msgspec
 import pytest
 
 from remit.errors import ModelCallFailed
-from remit.models.json_actions import (
+from remit.models.drivers.json_actions import (
     INPUT_OF_THAT_NAME,
     RESULT_CHARACTERS_MAX,
     action_blocks,
     action_format,
     action_request,
 )
-from remit.models.openai_chat import OpenAIChatProvider
+from remit.models.drivers.openai_chat import OpenAIChatProvider
 from remit.session.view import SHORT_FACTS_CHARACTERS_MAX, SHORT_WORKING_RULES, WORKING_RULES
 from remit.testing.model_server import Answer, ModelServer
 from remit.toolsets.inputs import definitions

@@ -16,11 +16,11 @@ import pytest
 
 from remit.errors import ModelCallFailed, ModelUnavailable
 from remit.gateway.routing import Router
+from remit.models.drivers.openai_chat import OpenAIChatProvider
 from remit.models.local.catalogue import LocalModel
 from remit.models.local.folder import ModelFolder
 from remit.models.local.provider import LocalModels
 from remit.models.local.runtime import LlamaCppRuntime
-from remit.models.openai_chat import OpenAIChatProvider
 from remit.testing.model_server import Answer, ModelServer
 from remit.toolsets.inputs import definitions
 from remit.values import ModelRequest, ModelResponse

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import pytest
 
 from remit.app.kinds import KINDS
+from remit.catalog.blob_owners import BlobOwners
+from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.memory_stores import MEMORY, VERSION, Change, MemoryStores
 from remit.errors import NotFound
 from remit.ids import Ids
-from remit.resources.blob_owners import BlobOwners
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.memory_stores import MEMORY, VERSION, Change, MemoryStores
 from remit.schema.memory_stores import MemoryStoreCreate
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.testing.clock import FakeClock

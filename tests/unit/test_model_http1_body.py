@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.models import http1_body
-from remit.models.http1_body import BadBody, Body, ChunkedBody, LengthBody, OpenBody, body_of
+from remit.models.http import http1_body
+from remit.models.http.http1_body import BadBody, Body, ChunkedBody, LengthBody, OpenBody, body_of
 
 contents = st.lists(st.binary(min_size=1, max_size=300), max_size=8)
 

@@ -14,8 +14,8 @@ from remit.gateway.model_limits import ModelLimits
 from remit.gateway.model_settings import ModelSettings, parse_models
 from remit.gateway.routing import Router
 from remit.ledger.bounds import input_tokens_usual
-from remit.models.limits import limits_of, listed_entries
-from remit.models.output_room import smaller_max_tokens
+from remit.models.drivers.limits import limits_of, listed_entries
+from remit.models.drivers.output_room import smaller_max_tokens
 from remit.testing.clock import FakeClock
 from remit.values import ModelDelta, ModelInfo, ModelRequest, ModelResponse
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
-from remit.models.pieces import Pieces
+from remit.models.drivers.pieces import Pieces
 
 
 def test_a_text_of_many_pieces_takes_about_the_room_of_its_letters() -> None:

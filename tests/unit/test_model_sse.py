@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.models import sse
-from remit.models.sse import SseEvent, SseParser, SseTooLarge
+from remit.models.http import sse
+from remit.models.http.sse import SseEvent, SseParser, SseTooLarge
 
 STREAM = (
     ": a comment\n\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from remit.models.failures import status_failure
+from remit.models.http.failures import status_failure
 from remit.session.refusals import Place, TooLong, blamed_blocks, read_too_long
 from remit.values import JsonObject
 

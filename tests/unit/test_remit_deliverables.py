@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from remit.blobs.directory import DirectoryBlobStore
+from remit.catalog.trees import read_tree
 from remit.clock import SystemClock
 from remit.ids import Ids
 from remit.remits.changes import changed_files, changes_between, without_leftovers
 from remit.remits.deliverables import hand_over, write_tar
 from remit.remits.git_files import GitInput
 from remit.remits.inputs import Inputs
-from remit.resources.trees import read_tree
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.stores.memory_catalog import MemoryCatalog
 from remit.values import LeftOut, Principal, Tree, TreeEntry

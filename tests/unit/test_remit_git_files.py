@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from remit.blobs.directory import DirectoryBlobStore
+from remit.catalog.trees import read_tree
 from remit.client.folders.pack import packed, plan_input
 from remit.clock import SystemClock
 from remit.ids import Ids
 from remit.remits.deliverables import Handover, hand_over
 from remit.remits.git_files import GitInput
 from remit.remits.inputs import Inputs
-from remit.resources.trees import read_tree
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.stores.memory_catalog import MemoryCatalog
 from remit.values import LeftOut, Principal, Tree, TreeEntry

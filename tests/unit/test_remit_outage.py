@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from remit.config import SETTINGS
 from remit.errors import CompactionLimitReached, ModelCallFailed, ModelUnavailable, RemitError, Unpriced
-from remit.models.failures import error_failure, status_failure
-from remit.models.http import ModelEndpoint, ModelTimeouts
-from remit.models.transport import Cause, TransportFailed
+from remit.models.http.endpoint import ModelEndpoint, ModelTimeouts
+from remit.models.http.failures import error_failure, status_failure
+from remit.models.http.transport import Cause, TransportFailed
 from remit.orchestrator.session_errors import turn_failure
 from remit.remits import outage
 from remit.remits.outage import (

@@ -7,7 +7,7 @@ from time import time
 
 import pytest
 
-from remit.models.failures import status_failure
+from remit.models.http.failures import status_failure
 
 DAY_SECONDS = 86_400.0
 

@@ -10,7 +10,7 @@ import pytest
 
 from remit.errors import InvalidRequest, ModelCallFailed
 from remit.ledger.bounds import input_tokens_bound
-from remit.models.scripted import NOTHING_MORE, Script, ScriptedProvider, load_scripts, parse_script
+from remit.models.drivers.scripted import NOTHING_MORE, Script, ScriptedProvider, load_scripts, parse_script
 from remit.testing.clock import FakeClock
 from remit.values import JsonObject, ModelDelta, ModelRequest, ModelResponse
 

@@ -13,13 +13,13 @@ from remit.errors import Conflict, NotFound, RateLimited, SequenceConflict, Veri
 from remit.remits.state import session_event_id
 from remit.remits.steps import ReopenOutcome
 from remit.remits.working_session import SessionInput
-from remit.resources import sending as sending_module
-from remit.resources.inbound import PENDING_EVENTS_MAX
-from remit.resources.sending import Judged, Sending, receipts
 from remit.schema.blocks import TextBlock
 from remit.schema.events import UserDefineOutcome, UserMessage
 from remit.schema.verifiers import CommandVerifier
 from remit.session import events, rows
+from remit.sessions import sending as sending_module
+from remit.sessions.inbound import PENDING_EVENTS_MAX
+from remit.sessions.sending import Judged, Sending, receipts
 from remit.streams.reading import read_rows
 from remit.values import Append, JsonObject
 from support.remit_bench import RemitBench

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from remit.resources.session_wire import is_busy
 from remit.session.moves import CarryOn, Rest, StartTurn, StopTurn, TakeInput, WaitAgain, next_move
 from remit.session.state import OpenToolUse, SessionState
+from remit.sessions.wire import is_busy
 from remit.values import JsonObject, ToolUse
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from remit.resources.source_roots import SourceRoots, metadata_files, source_roots
+from remit.remits.source_roots import SourceRoots, metadata_files, source_roots
 from remit.values import InstalledPython, Tree, TreeEntry, installed_python
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.models.tool_call_recovery import recover_tool_calls
-from remit.models.tool_calls import CallIds, input_of, tool_name
+from remit.models.drivers.tool_call_recovery import recover_tool_calls
+from remit.models.drivers.tool_calls import CallIds, input_of, tool_name
 from remit.toolsets.inputs import BadInput, parse_input
 from remit.values import UNPARSED_INPUT, JsonObject
 

@@ -9,13 +9,13 @@ import sys
 import msgspec
 import pytest
 
+from remit.output_text import clean, shorten
 from remit.session.images import ImageKind, recognise_image, why_refused
 from remit.toolsets.editing import EditRefused, replace_text
 from remit.toolsets.inputs import definitions
 from remit.toolsets.reading import LinePicker, is_binary
 from remit.toolsets.sandbox import SandboxTools
 from remit.values import JsonObject
-from remit.verifiers.output import clean, shorten
 
 TOOLS = SandboxTools()
 
@@ -199,7 +199,7 @@ def test_terminal_codes_and_overwritten_progress_are_taken_out() -> None:
 @pytest.mark.parametrize("piece", ["x", "=-", " ", "\x1b", "\x1b[1", "\x1b]a", "\r", "a\r"])
 def test_a_megabyte_in_one_line_is_cleaned_at_once(piece: str) -> None:
     """In a process of its own, for an expression that goes back over the line cannot be cut short otherwise."""
-    program = f"from remit.verifiers.output import clean; clean({piece!r} * (1_000_000 // len({piece!r})))"
+    program = f"from remit.output_text import clean; clean({piece!r} * (1_000_000 // len({piece!r})))"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
 
 

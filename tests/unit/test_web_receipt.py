@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from remit.resources.environments import Environments
+from remit.catalog.environments import Environments
 from remit.schema.environments import CloudConfigParams, EnvironmentCreate, UnrestrictedNetwork
 from support.remit_bench import RemitBench
 from support.session_bench import PRINCIPAL, say, script, use

@@ -7,15 +7,15 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from remit.catalog.agents import Agents
+from remit.catalog.tools import as_offered, resolve_tools
+from remit.catalog.web_settings import NO_WEB, WebOffer
 from remit.errors import InvalidRequest
 from remit.ids import Ids
-from remit.resources.agents import Agents
-from remit.resources.session_agent import resolve_session_agent
-from remit.resources.tools import as_offered, resolve_tools
-from remit.resources.web_settings import NO_WEB, WebOffer
 from remit.schema.agents import AgentCreate, AgentUpdate
 from remit.schema.tools import ToolList
 from remit.schema.wire import decode
+from remit.sessions.agent import resolve_session_agent
 from remit.stores.memory import MemoryCatalog
 from remit.testing.clock import FakeClock
 from remit.values import JsonObject, Principal

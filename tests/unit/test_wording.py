@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remit.client import wording
+from remit import wording
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,10 @@ from remit.app.kinds import stream_kinds
 from remit.app.mcp import mcp_servers
 from remit.app.parts import Parts
 from remit.app.web import web_tools
+from remit.catalog.blob_owners import BlobOwners
+from remit.catalog.expired_files import ExpiredFiles
+from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.orphaned_files import OrphanedFiles
 from remit.deployments.handler import DeploymentHandler
 from remit.domain import Domain
 from remit.egress.operator_credentials import OperatorCredentials
@@ -26,7 +30,7 @@ from remit.interfaces import (
     ToolSource,
     Verifier,
 )
-from remit.models.local_servers import unused_servers
+from remit.models.local.local_servers import unused_servers
 from remit.orchestrator.collection import Collection
 from remit.orchestrator.evaluation import Evaluation
 from remit.orchestrator.held import HeldSandboxes
@@ -42,24 +46,20 @@ from remit.remits.inputs import OldInputs
 from remit.remits.setup import Setup
 from remit.remits.verification import Judge
 from remit.remits.working_session import SessionOpener
-from remit.resources.blob_owners import BlobOwners
-from remit.resources.expired_files import ExpiredFiles
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.orphaned_files import OrphanedFiles
 from remit.sandboxes.system_packages import missing_packages
-from remit.server.admission import AdmissionSettings
 from remit.server.app import create_app
-from remit.server.attendance import Attendance
-from remit.server.caps import CapRoutes
-from remit.server.gateway_routes import GatewayRoutes
-from remit.server.keys import KeyRoutes
-from remit.server.metrics import MetricsRoutes, OpenMetricsRoutes
-from remit.server.models import ModelList, ModelRoutes
-from remit.server.preview import PreviewRoutes, Previews
-from remit.server.reconcile import ReconcileRoutes
-from remit.server.remit_routes import remit_routes
-from remit.server.services import ServerSettings, Services, services_of
-from remit.server.stop import StopRoutes
+from remit.server.edge.admission import AdmissionSettings
+from remit.server.model_calls.gateway_routes import GatewayRoutes
+from remit.server.model_calls.models import ModelList, ModelRoutes
+from remit.server.operations.services import ServerSettings, Services, services_of
+from remit.server.previews.routes import PreviewRoutes, Previews
+from remit.server.routes.attendance import Attendance
+from remit.server.routes.caps import CapRoutes
+from remit.server.routes.keys import KeyRoutes
+from remit.server.routes.metrics import MetricsRoutes, OpenMetricsRoutes
+from remit.server.routes.reconcile import ReconcileRoutes
+from remit.server.routes.remit_routes import remit_routes
+from remit.server.routes.stop import StopRoutes
 from remit.streams.kinds import StreamKinds
 from remit.telemetry.edge import ObservedEdge
 from remit.telemetry.metrics import Observing

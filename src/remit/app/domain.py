@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from remit.catalog.agent_config import Harnesses
+from remit.catalog.agents import Agents
+from remit.catalog.environment_config import DefaultNetworking
+from remit.catalog.environments import Environments, FindMissing, all_are_missing
+from remit.catalog.files import Files
+from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.memory_stores import MemoryStores
 from remit.catalog.resources import Resources
+from remit.catalog.web_settings import NO_WEB, WebOffer
 from remit.clock import Clock
 from remit.deployments.deployments import Deployments
 from remit.deployments.kind import DEPLOYMENT
@@ -13,18 +21,10 @@ from remit.deployments.runs import RUN
 from remit.domain import Domain
 from remit.ids import Ids
 from remit.interfaces import Catalog, Dispatcher, LiveBus, Prices, SessionStore, Verifier
-from remit.resources.agent_config import Harnesses
-from remit.resources.agents import Agents
-from remit.resources.environment_config import DefaultNetworking
-from remit.resources.environments import Environments, FindMissing, all_are_missing
-from remit.resources.files import Files
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.memory_stores import MemoryStores
-from remit.resources.opening import SessionOpening
-from remit.resources.sending import Sending
-from remit.resources.session_kind import SESSION
-from remit.resources.session_removal import SessionRemoval
-from remit.resources.web_settings import NO_WEB, WebOffer
+from remit.sessions.kind import SESSION
+from remit.sessions.opening import SessionOpening
+from remit.sessions.removal import SessionRemoval
+from remit.sessions.sending import Sending
 from remit.streams.kinds import StreamKind, StreamKinds
 from remit.streams.streams import Streams
 

@@ -33,8 +33,8 @@ from remit.ownership import SOCKET_FILE, OwnerKind, record_of, remove_record, wr
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.cgroups import Cgroups
 from remit.sandboxes.local import LocalProvider
-from remit.server.access_log import AccessLog
-from remit.server.listening import (
+from remit.server.edge.access_log import AccessLog
+from remit.server.edge.listening import (
     CONNECTIONS_MAX,
     listen_on_file,
     listen_on_port,

@@ -10,7 +10,7 @@ from remit.interfaces import Prices
 from remit.remits.kind import REMIT
 from remit.remits.receipt import make_receipt
 from remit.remits.state import RemitState
-from remit.resources.session_kind import SESSION
+from remit.sessions.kind import SESSION
 from remit.streams.kinds import Sight, StreamKinds
 from remit.values import JsonObject
 

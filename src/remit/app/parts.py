@@ -29,7 +29,7 @@ from remit.interfaces import (
 )
 from remit.orchestrator.evaluation import HEARTBEAT_SECONDS
 from remit.orchestrator.worker import Positions
-from remit.server.services import Services
+from remit.server.operations.services import Services
 from remit.streams.kinds import StreamKind
 from remit.telemetry.metrics import Metrics
 from remit.telemetry.readings import nothing_queued

@@ -1,0 +1,1 @@
+"""The kit of resources, and each resource with its rules. No HTTP, no SQL."""

@@ -6,11 +6,11 @@ from msgspec import UNSET
 from rich.table import Table
 from rich.text import Text
 
+from remit import wording
 from remit.cli.connect import Invocation
 from remit.cli.failure import EXIT_VERIFIED
 from remit.cli.keys import amount_in_words
 from remit.cli.options import Budget
-from remit.client import wording
 from remit.client.stream import JsonObject
 from remit.schema.caps import Period
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import anyio
 
+from remit import wording
 from remit.cli.connect import Connection, Invocation
 from remit.cli.failure import BadUsage
 from remit.cli.options import needs_question
-from remit.client import wording
 from remit.client.consent import reason_lines, reasons_beside_cost, resume_line
 from remit.client.errors import ConnectionLost
 from remit.client.stream import JsonObject

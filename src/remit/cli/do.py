@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 from rich.text import Text
 
+from remit import wording
 from remit.cli import render
 from remit.cli.connect import Connection, Invocation
 from remit.cli.consent import Manner
@@ -28,7 +29,6 @@ from remit.cli.journey import (
 )
 from remit.cli.links import page_link
 from remit.cli.options import Budget
-from remit.client import wording
 from remit.client.anew import INPUT_PATH
 from remit.client.client import AsyncClient
 from remit.client.errors import NotFoundError

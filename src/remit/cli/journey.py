@@ -10,6 +10,7 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
+from remit import wording
 from remit.cli import render
 from remit.cli.connect import Connection, Invocation
 from remit.cli.consent import Manner, is_consented
@@ -17,7 +18,6 @@ from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_PAUSED, 
 from remit.cli.follow import Ending, Follower
 from remit.cli.screens import screen_for
 from remit.cli.view import View
-from remit.client import wording
 from remit.client.anew import INPUT_PATH, anew_line, raise_line
 from remit.client.errors import ApiError, ConnectionLost, NotFoundError
 from remit.client.folders.changes import changes_of, folders_of, strays_text

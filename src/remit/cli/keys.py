@@ -5,12 +5,12 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
+from remit import wording
 from remit.cli import render
 from remit.cli.connect import Invocation
 from remit.cli.do import retrieve
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, CommandFailed
 from remit.cli.links import PAGES_NOT_SERVED
-from remit.client import wording
 from remit.client.errors import ApiError
 from remit.client.stream import JsonObject
 from remit.clock import SystemClock, parse_rfc3339

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from remit import wording
 from remit.cli.view import VerdictView, pause_line, sandbox_lost_text, verdicts_of
-from remit.client import wording
 from remit.schema.tool_kinds import RESULT_TYPES, USE_TYPES
 
 LINE_CELLS_MAX = 400

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from remit import wording
 from remit.cli import render
 from remit.cli.connect import Invocation, settings_of
 from remit.cli.do import retrieve, unowned_text
@@ -21,7 +22,6 @@ from remit.cli.owners import owner_probe
 from remit.cli.receipt import receipt_text
 from remit.cli.receipt_html import receipt_html
 from remit.cli.view import verdicts_of
-from remit.client import wording
 from remit.client.anew import INPUT_PATH
 from remit.client.client import AsyncClient
 from remit.client.consent import reason_lines, reasons_beside_cost

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import cast
 
+from remit import wording
 from remit.cli.failure import BadUsage
-from remit.client import wording
 from remit.client.consent import REASONS
-from remit.client.wording import decimal_of
+from remit.wording import decimal_of
 
 CONSENT_ABOVE_USD_DEFAULT = Decimal("1.00")
 """REMIT_CONSENT_ABOVE_USD: a forecast up to this is not asked about."""

@@ -6,8 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from remit import wording
 from remit.cli import render
-from remit.client import wording
 from remit.client.evidence import work_sentence
 
 _STATE_STYLES = {"settled": "", "assumed": "yellow", "open": "cyan"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from remit import wording
 from remit.cli import render
 from remit.cli.receipt import amount_text, isolation_text, paused_rows, rests_on_rows, tools_by_name
-from remit.client import wording
 from remit.client.html import Markup, document, join, style, tag
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from remit import wording
 from remit.cli.connect import Invocation
 from remit.cli.failure import EXIT_VERIFIED
-from remit.client import wording
 from remit.client.stream import JsonObject
 
 LINES_MAX = 20

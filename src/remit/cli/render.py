@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from remit import wording
 from remit.cli.view import Step, VerdictView, View, verdicts_of
-from remit.client import wording
 from remit.client.consent import OUTPUT_LINES_SHOWN, last_lines
 from remit.client.evidence import PATHS_SHOWN
 

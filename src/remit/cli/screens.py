@@ -16,7 +16,7 @@ from remit.cli import render
 from remit.cli.lines import remit_lines, session_lines
 from remit.cli.view import View
 from remit.cli.visible import json_line
-from remit.client.wording import Json, printable_name
+from remit.wording import Json, printable_name
 
 LIVE_DRAWS_PER_SECOND = 4
 

@@ -7,11 +7,11 @@ import signal
 import anyio
 from rich.text import Text
 
+from remit import wording
 from remit.cli import render
 from remit.cli.connect import Invocation, settings_of
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, CommandFailed
 from remit.cli.owners import END_SECONDS_MAX, leave, over_socket
-from remit.client import wording
 from remit.client.errors import ConnectionLost, NotFoundError
 from remit.client.stream import JsonObject
 from remit.ownership import Owner, find_owner

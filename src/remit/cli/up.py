@@ -19,13 +19,13 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
+from remit import wording
 from remit.cli import render
 from remit.cli.connect import CLOSE_SECONDS_MAX, PlatformOptions
 from remit.cli.failure import EXIT_INTERRUPTED, EXIT_VERIFIED, BadUsage, CommandFailed, explain
 from remit.cli.garbage import collect_garbage_seldom
 from remit.cli.invocation import make_console, platform_of, run_command
 from remit.cli.owners import KEY_FILE, leave
-from remit.client import wording
 from remit.client.client import AsyncClient
 from remit.client.stream import JsonObject
 from remit.errors import DataFolderBusy

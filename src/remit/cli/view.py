@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from remit.client.evidence import verdict_sentences
-from remit.client.wording import (
+from remit.schema.tool_kinds import RESULT_TYPES, USE_TYPES, answered_use
+from remit.wording import (
     Json,
     as_list,
     as_object,
@@ -21,7 +22,6 @@ from remit.client.wording import (
     tool_input,
     verifier_text,
 )
-from remit.schema.tool_kinds import RESULT_TYPES, USE_TYPES, answered_use
 
 STEPS_KEPT = 40
 

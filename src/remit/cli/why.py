@@ -8,9 +8,9 @@ from contextlib import suppress
 from rich.console import Console
 from rich.text import Text
 
+from remit import wording
 from remit.cli.connect import Invocation
 from remit.cli.failure import EXIT_VERIFIED, BadUsage
-from remit.client import wording
 from remit.client.client import AsyncClient
 from remit.client.errors import NotFoundError
 from remit.client.stream import JsonObject

@@ -1,0 +1,1 @@
+"""The typed client of the public API, sync and async from one source."""

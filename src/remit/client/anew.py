@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from remit.client.wording import Json, as_list, as_object
+from remit.wording import Json, as_list, as_object
 
 INPUT_PATH = "remit.input_path"
 """The metadata key under which a remit remembers the folder it came from."""

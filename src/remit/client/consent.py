@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from remit.client.wording import Json, as_list, as_object, one_line, printable, verifier_text
+from remit.wording import Json, as_list, as_object, one_line, printable, verifier_text
 
 REASONS = {
     "cost": "the work costs money",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from remit.client.wording import Json, as_list, as_object, count, counted, listed, one_line, printable
+from remit.wording import Json, as_list, as_object, count, counted, listed, one_line, printable
 
 PATHS_SHOWN = 6
 _IN_PROCESS = "the work ran in the process that judged it"

@@ -1,0 +1,1 @@
+"""The pages: clients of the public API."""

@@ -14,11 +14,11 @@ from remit.client.asgi import Receive, Send
 from remit.client.client import AsyncClient
 from remit.client.errors import ApiError, ConnectionLost
 from remit.client.stream import EventStream
-from remit.client.wording import Json
 from remit.clock import Clock
 from remit.console.transcript import Patch
 from remit.console.views import View
 from remit.schema.streams import REMIT
+from remit.wording import Json
 
 REFRESH_SECONDS = 0.3
 """At most so often is asked again for what events do not carry: money, verdicts."""

@@ -8,7 +8,8 @@ from decimal import Decimal
 from remit.client.consent import reason_lines, reasons_beside_cost
 from remit.client.evidence import verdict_sentences, work_sentence
 from remit.client.html import Markup, join, tag
-from remit.client.wording import (
+from remit.schema.tool_kinds import BY_USE
+from remit.wording import (
     NANO,
     Json,
     as_list,
@@ -28,7 +29,6 @@ from remit.client.wording import (
     usd,
     verifier_text,
 )
-from remit.schema.tool_kinds import BY_USE
 
 GOOD = frozenset({"satisfied", "idle"})
 BAD = frozenset({"unsatisfied", "budget_reached", "stopped", "terminated"})

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from remit.client.html import Child, Markup, join, tag
-from remit.client.wording import (
+from remit.schema.tool_kinds import CONFIRMATION, RESULT_TYPES, USE_TYPES, answered_use
+from remit.wording import (
     Json,
     as_list,
     as_object,
@@ -21,7 +22,6 @@ from remit.client.wording import (
     short,
     tool_input,
 )
-from remit.schema.tool_kinds import CONFIRMATION, RESULT_TYPES, USE_TYPES, answered_use
 
 RESULTS = RESULT_TYPES | {"user.tool_result"}
 """Of a sandbox that is not ours too."""

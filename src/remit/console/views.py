@@ -10,7 +10,10 @@ from urllib.parse import quote
 from remit.client.client import AsyncClient
 from remit.client.errors import NotFoundError
 from remit.client.html import Markup, join, tag
-from remit.client.wording import (
+from remit.console import sections
+from remit.console.transcript import Patch, entries, patch_of
+from remit.schema.tool_kinds import USE_TYPES
+from remit.wording import (
     ENDED,
     Json,
     as_list,
@@ -22,9 +25,6 @@ from remit.client.wording import (
     short_stream,
     usd,
 )
-from remit.console import sections
-from remit.console.transcript import Patch, entries, patch_of
-from remit.schema.tool_kinds import USE_TYPES
 
 EVENTS_SHOWN_MAX = 2_000
 """Of each session, the newest; the API has all of them."""

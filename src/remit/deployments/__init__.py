@@ -1,0 +1,1 @@
+"""Sessions by a schedule: deployments and their runs."""

@@ -10,6 +10,8 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from remit.catalog.agents import Agents, usable_agent
+from remit.catalog.metadata import merge_metadata
 from remit.catalog.resources import Resources, Stored
 from remit.clock import Clock
 from remit.deployments.kind import DEPLOYMENT
@@ -30,15 +32,13 @@ from remit.deployments.state import DeploymentState
 from remit.errors import InvalidRequest, NotFound, WrongState
 from remit.ids import Ids
 from remit.interfaces import LiveBus, SessionStore
-from remit.resources.agents import Agents, usable_agent
-from remit.resources.budgets import budget_body
-from remit.resources.metadata import merge_metadata
-from remit.resources.opening import SessionOpening
 from remit.schema.deployments import SCHEDULED_MAX, DeploymentCreate, DeploymentUpdate, ScheduleParams
 from remit.schema.events import SystemMessage, UserDefineOutcome, UserMessage
 from remit.schema.resources import ResourceParams
 from remit.schema.sessions import AgentReference
 from remit.schema.wire import not_supported
+from remit.sessions.budgets import budget_body
+from remit.sessions.opening import SessionOpening
 from remit.streams.rows import RowBody
 from remit.streams.streams import Change, Streams
 from remit.values import JsonObject, Page, Principal, StreamFilter

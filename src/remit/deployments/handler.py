@@ -11,6 +11,7 @@ from typing import assert_never
 
 import structlog
 
+from remit.catalog.agents import Agents
 from remit.catalog.resources import Resources
 from remit.clock import Clock, rfc3339
 from remit.deployments.kind import DEPLOYMENT, DeploymentWriter
@@ -38,8 +39,7 @@ from remit.deployments.steps import (
 from remit.errors import LeaseLost, NotFound, RemitError, StoreUnavailable
 from remit.ids import Ids
 from remit.interfaces import LiveBus, SessionStore
-from remit.resources.agents import Agents
-from remit.resources.opening import SessionOpening
+from remit.sessions.opening import SessionOpening
 from remit.streams.rows import RowBody
 from remit.streams.writer import StreamWriter
 from remit.values import HandlerResult, Lease

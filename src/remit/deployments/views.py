@@ -8,11 +8,11 @@ from remit.clock import rfc3339
 from remit.deployments.rows import PausedReason, RunFailed
 from remit.deployments.schedule import Cron
 from remit.deployments.state import DeploymentState
-from remit.resources.inbound import describe_verifiers
 from remit.schema.deployments import Deployment, DeploymentStatus, ErrorPause, ManualPause, Schedule
 from remit.schema.events import UserDefineOutcome
 from remit.schema.sessions import Budget
 from remit.schema.wire import convert
+from remit.sessions.inbound import describe_verifiers
 from remit.streams.waiting import Found, Trouble, Way, Why, attend, lease_sentence
 from remit.values import JsonObject, StreamHead
 

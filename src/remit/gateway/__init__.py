@@ -1,0 +1,1 @@
+"""Model calls: routing, hold and settle, retries, limits."""

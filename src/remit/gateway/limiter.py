@@ -12,7 +12,7 @@ import asyncio
 
 from remit.clock import Clock
 from remit.errors import ModelCallFailed
-from remit.gateway.fair_queue import FairQueue, Place
+from remit.fair_queue import FairQueue, Place
 from remit.shielded import first_of
 from remit.values import Value
 

@@ -1,0 +1,1 @@
+"""Accounts, bounds, caps and prices. Pure rules."""

@@ -6,18 +6,18 @@ from remit.clock import Clock
 from remit.config import Settings
 from remit.gateway.routing import is_local_url
 from remit.interfaces import ModelProvider
-from remit.models.anthropic import AnthropicProvider
-from remit.models.bedrock import bedrock_provider
+from remit.models.drivers.anthropic import AnthropicProvider
+from remit.models.drivers.bedrock import bedrock_provider
+from remit.models.drivers.openai import is_vendor
+from remit.models.drivers.openai_chat import OpenAIChatProvider
+from remit.models.drivers.openai_responses import OpenAIResponsesProvider
+from remit.models.drivers.scripted import ScriptedProvider, load_scripts
+from remit.models.drivers.vertex import vertex_provider
 from remit.models.local.folder import ModelFolder
 from remit.models.local.provider import LocalModels
 from remit.models.local.runtime import LlamaCppRuntime
 from remit.models.local.shelf import ModelShelf
 from remit.models.local.sources import NetworkSources
-from remit.models.openai import is_vendor
-from remit.models.openai_chat import OpenAIChatProvider
-from remit.models.openai_responses import OpenAIResponsesProvider
-from remit.models.scripted import ScriptedProvider, load_scripts
-from remit.models.vertex import vertex_provider
 
 
 def model_providers(settings: Settings, clock: Clock) -> dict[str, ModelProvider]:

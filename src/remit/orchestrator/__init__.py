@@ -1,0 +1,1 @@
+"""Who works: wake, lease, turn, recovery, evaluation, held sandboxes, the checker."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from remit.gateway.fair_queue import FairQueue
+from remit.fair_queue import FairQueue
 
 
 class Berths:

@@ -11,6 +11,7 @@ from typing import cast
 import msgspec
 from msgspec import UNSET
 
+from remit.catalog.kept_blobs import KeptBlobs
 from remit.errors import RemitError, SandboxLost, SandboxUnavailable, VerifierUnavailable
 from remit.orchestrator.background import in_background
 from remit.orchestrator.held import HeldSandboxes
@@ -24,8 +25,7 @@ from remit.orchestrator.surroundings import (
     session_variables,
     toolchains,
 )
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.session_kind import SessionWriter
+from remit.output_text import shorten
 from remit.session import events
 from remit.session.reporting import evaluated_report
 from remit.session.state import Outcome, SessionState
@@ -36,10 +36,10 @@ from remit.session.turn_rows import (
     OutcomePending,
     OutcomeVerified,
 )
+from remit.sessions.kind import SessionWriter
 from remit.streams.children import ChildEvaluation, to_parent
 from remit.values import JsonObject, Pending, Verdict, VerifyRequest
 from remit.verifiers.composition import Verifiers
-from remit.verifiers.output import shorten
 
 HEARTBEAT_SECONDS = 15.0
 """Between two signs of life of an evaluation, which may take as long as its slowest verifier."""

@@ -8,6 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 from weakref import WeakValueDictionary
 
+from remit.catalog.environment_config import packages_of
+from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.memory_stores import MemoryStores
+from remit.catalog.trees import read_tree
 from remit.clock import Clock
 from remit.errors import PackagesNotInstalled, SandboxLost, SandboxUnavailable
 from remit.interfaces import Catalog, CredentialSource, Sandbox, SandboxProvider
@@ -26,12 +30,6 @@ from remit.orchestrator.surroundings import (
     session_variables,
     toolchains,
 )
-from remit.resources.environment_config import packages_of
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.memory_stores import MemoryStores
-from remit.resources.session_kind import SessionWriter
-from remit.resources.session_resources import uploads_tree
-from remit.resources.trees import read_tree
 from remit.session.machine_rows import (
     PackagesInstalled,
     PackagesInstalling,
@@ -41,6 +39,8 @@ from remit.session.machine_rows import (
 )
 from remit.session.rows import WaitBegan
 from remit.session.state import SessionState
+from remit.sessions.kind import SessionWriter
+from remit.sessions.resources import uploads_tree
 from remit.streams.rows import NewRow
 from remit.values import (
     UPLOADS,

@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.memory_stores import Change, MemoryBody, MemoryStores
 from remit.catalog.resources import Stored
+from remit.catalog.trees import read_tree
 from remit.errors import (
     BlobMissing,
     InvalidRequest,
@@ -25,16 +28,13 @@ from remit.errors import (
     WrongState,
 )
 from remit.interfaces import Sandbox, SandboxProvider
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.memory_stores import Change, MemoryBody, MemoryStores
-from remit.resources.session_files import OUTPUTS
-from remit.resources.session_kind import SessionWriter
-from remit.resources.session_memory import attached_stores
-from remit.resources.trees import read_tree
 from remit.schema.memory_stores import CONTENT_BYTES_MAX, wrong_with_path
 from remit.schema.resources import SessionMemoryStore
 from remit.session.machine_rows import MemorySynced, SessionMemoryNotKept
 from remit.session.memory_merge import Merge, Take, merge, unfit_paths
+from remit.sessions.kind import SessionWriter
+from remit.sessions.memory import attached_stores
+from remit.sessions.outputs import OUTPUTS
 from remit.streams.rows import NewRow
 from remit.values import JsonObject, SandboxSpec, SharedFolder, Tree, TreeEntry
 

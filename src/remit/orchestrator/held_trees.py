@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from remit.catalog.files import Files
+from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.trees import read_tree
 from remit.clock import Clock, rfc3339
 from remit.errors import SandboxLost, SandboxRefused
 from remit.interfaces import Catalog, Sandbox
 from remit.orchestrator.held_memory import HeldMemory
 from remit.orchestrator.stored_files import store_changes
-from remit.resources.files import Files
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.session_files import OUTPUTS, add_outputs, remove_outputs
-from remit.resources.session_kind import SessionWriter
-from remit.resources.trees import read_tree
 from remit.session.machine_rows import CredentialsUsed, ServicesSeen, SnapshotTaken
+from remit.sessions.kind import SessionWriter
+from remit.sessions.outputs import OUTPUTS, add_outputs, remove_outputs
 from remit.streams.rows import NewRow
 from remit.values import (
     JsonObject,

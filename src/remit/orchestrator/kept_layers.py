@@ -10,12 +10,12 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from remit.catalog.kept_blobs import Keeping, KeptBlobs
 from remit.catalog.resources import ResourceKind
+from remit.catalog.tidying import everywhere, tidier_of
 from remit.clock import Clock
 from remit.errors import BlobMissing, Conflict, NotFound
 from remit.interfaces import Catalog
-from remit.resources.kept_blobs import Keeping, KeptBlobs
-from remit.resources.tidying import everywhere, tidier_of
 from remit.values import BlobOwner, Collected, Principal, Resource
 
 LAYER_KEPT_SECONDS = 7 * 86_400

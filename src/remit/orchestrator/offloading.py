@@ -8,8 +8,8 @@ import msgspec
 
 from remit.errors import PackagesNotInstalled, SandboxRefused, SandboxUnavailable
 from remit.interfaces import Sandbox
+from remit.output_text import shorten
 from remit.values import JsonObject, ToolResult, ToolUse
-from remit.verifiers.output import shorten
 
 OFFLOAD_CHARACTERS = 100_000
 """What a result may have and be shown whole."""

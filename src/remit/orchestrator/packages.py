@@ -7,12 +7,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
+from remit.catalog.kept_blobs import Keeping
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import Sandbox, SandboxProvider
 from remit.orchestrator.kept_layers import KeptLayers, Layer
 from remit.orchestrator.stored_files import store_files
-from remit.resources.kept_blobs import Keeping
 from remit.values import ExecRequest, ImageInfo, NetworkPolicy, Principal, SandboxSpec
 
 LAYOUT = 1

@@ -10,7 +10,6 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from remit.orchestrator.session_errors import error_body
-from remit.resources.session_kind import SessionWriter
 from remit.schema.tool_kinds import BUILTIN
 from remit.session import events
 from remit.session.events import of_thread
@@ -31,6 +30,7 @@ from remit.session.turn_rows import (
     ModelRequestStart,
     ModelStarted,
 )
+from remit.sessions.kind import SessionWriter
 from remit.streams.rows import NewRow, RowBody
 from remit.values import (
     Account,

@@ -7,10 +7,10 @@ from remit.errors import SandboxLost
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import assumed_cost, assumed_settlements
 from remit.orchestrator.turn import MAY_HAVE_RUN, error_result, tool_result, unmeasured
-from remit.resources.session_kind import SessionWriter
 from remit.session import events
 from remit.session.state import SessionState
 from remit.session.turn_rows import ModelEnded, ModelRequestEnd
+from remit.sessions.kind import SessionWriter
 from remit.streams.rows import NewRow
 from remit.values import Settle, ToolResult, Usage
 

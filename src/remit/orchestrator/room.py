@@ -11,8 +11,6 @@ import msgspec
 from remit.errors import CompactionLimitReached, ModelCallFailed
 from remit.interfaces import BlobReader, ModelCaller
 from remit.orchestrator.recorder import SessionRecorder
-from remit.resources.message_files import with_files
-from remit.resources.session_kind import SessionWriter
 from remit.session.compaction import (
     CONTEXT_TOKENS_SMALL,
     Clear,
@@ -32,6 +30,8 @@ from remit.session.turn_rows import (
     ContextPutAside,
     ThreadContextCompacted,
 )
+from remit.sessions.kind import SessionWriter
+from remit.sessions.message_files import with_files
 from remit.values import ModelRequest
 
 WINDOW_SHARE_ASSUMED = 0.75

@@ -7,6 +7,8 @@ from typing import cast
 
 from msgspec.structs import replace
 
+from remit.catalog.environment_config import packages_of
+from remit.catalog.trees import read_tree
 from remit.clock import Clock
 from remit.errors import InvalidRequest
 from remit.ids import Ids
@@ -16,14 +18,12 @@ from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.session_run import SessionRun
 from remit.orchestrator.surroundings import config_of, input_mounts, input_tree_digest, network_of, toolchains
 from remit.orchestrator.turn import never
-from remit.resources.environment_config import packages_of
-from remit.resources.session_kind import SESSION
-from remit.resources.session_memory import attached_stores
-from remit.resources.session_removal import SessionRemoval
-from remit.resources.session_resources import uploads_tree
-from remit.resources.trees import read_tree
 from remit.session.facts import describe_environment, describe_network
 from remit.session.state import SessionState
+from remit.sessions.kind import SESSION
+from remit.sessions.memory import attached_stores
+from remit.sessions.removal import SessionRemoval
+from remit.sessions.resources import uploads_tree
 from remit.streams.folds import Folds
 from remit.streams.writer import StreamWriter
 from remit.values import HandlerResult, JsonObject, Lease, Principal

@@ -38,12 +38,12 @@ from remit.orchestrator.turn import (
     tool_result,
     unmeasured,
 )
-from remit.resources.session_kind import SessionWriter, summarize
 from remit.session import events, moves, rows
 from remit.session.events import of_thread
 from remit.session.reporting import idle_report
 from remit.session.state import OpenToolUse, SessionState
 from remit.session.turn_rows import EnvironmentDescribed, ModelRefused, OutcomeEvaluationEnd
+from remit.sessions.kind import SessionWriter, summarize
 from remit.shielded import first_of
 from remit.streams.children import to_parent
 from remit.streams.rows import NewRow

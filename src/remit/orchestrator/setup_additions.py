@@ -6,9 +6,9 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
-from remit.client.wording import listed
 from remit.errors import SandboxUnavailable
 from remit.values import Tree, TreeEntry, Value
+from remit.wording import listed
 
 PARTS_MAX = 256
 SHOWN_MAX = 5

@@ -7,7 +7,8 @@ import asyncio
 import posixpath
 from collections.abc import Sequence
 
-from remit.client.wording import listed
+from remit.catalog.kept_blobs import Keeping, KeptBlobs
+from remit.catalog.trees import read_tree
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import Sandbox, SandboxProvider
@@ -15,8 +16,6 @@ from remit.orchestrator.kept_layers import KeptLayers, Layer
 from remit.orchestrator.packages import registry_variables
 from remit.orchestrator.setup_additions import Additions, additions, is_lock_or_manifest, without_place
 from remit.orchestrator.stored_files import store_files
-from remit.resources.kept_blobs import Keeping, KeptBlobs
-from remit.resources.trees import read_tree
 from remit.values import (
     ExecRequest,
     InstalledPython,
@@ -29,6 +28,7 @@ from remit.values import (
     Value,
     installed_python,
 )
+from remit.wording import listed
 
 LAYOUT = 1
 """Raised when what stands where in a layer changes: layers of before are not used then."""

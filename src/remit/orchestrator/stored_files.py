@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from remit.catalog.kept_blobs import Keeping
 from remit.interfaces import Sandbox
-from remit.resources.kept_blobs import Keeping
 from remit.values import LeftOut, Tree, Value
 
 FETCH_BATCH_BYTES = 16 << 20

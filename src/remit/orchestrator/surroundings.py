@@ -8,9 +8,9 @@ from typing import cast
 
 import msgspec
 
-from remit.resources.environment_config import network_policy, variables_of
-from remit.resources.session_resources import uploads_tree
+from remit.catalog.environment_config import network_policy, variables_of
 from remit.session.state import SessionState
+from remit.sessions.resources import uploads_tree
 from remit.values import UPLOADS, ConsentReason, JsonObject, JsonValue, NetworkPolicy, ReadOnlyTree
 
 PACKAGES = "/mnt/packages"

@@ -10,6 +10,7 @@ from typing import NamedTuple, cast
 import anyio
 import msgspec
 
+from remit.catalog.environment_config import web_hosts
 from remit.errors import ModelCallFailed, PackagesNotInstalled, SandboxLost
 from remit.interfaces import BlobReader, ModelCaller, Sandbox, ToolSession, Toolset, ToolSource
 from remit.orchestrator.held import HeldSandboxes
@@ -18,9 +19,6 @@ from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.room import Room
 from remit.orchestrator.session_errors import session_error
 from remit.orchestrator.surroundings import config_of
-from remit.resources.environment_config import web_hosts
-from remit.resources.message_files import with_files
-from remit.resources.session_kind import SessionWriter
 from remit.schema.events import STAMPED_ON_RECEIPT
 from remit.session import events
 from remit.session.machine_rows import CredentialsUsed
@@ -30,6 +28,8 @@ from remit.session.sendable import within_limits
 from remit.session.state import OpenToolUse
 from remit.session.turn_rows import HarnessNote, ModelNote, ToolMeasured, ToolStarted
 from remit.session.view import view
+from remit.sessions.kind import SessionWriter
+from remit.sessions.message_files import with_files
 from remit.streams.rows import NewRow, RowBody
 from remit.values import (
     EncodedObjects,

@@ -1,0 +1,1 @@
+"""An outcome and a budget: forecast, consent, work, verification, receipt, deliverables."""

@@ -8,7 +8,15 @@ from typing import cast
 import msgspec
 from msgspec.structs import replace
 
+from remit.catalog.agent_config import Harnesses, resolve_create
+from remit.catalog.agents import Agents, usable_agent
+from remit.catalog.environment_config import packages_of
+from remit.catalog.environments import Environments
+from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.mcp_servers import check_servers_reachable
 from remit.catalog.resources import ResourceKind, Stored
+from remit.catalog.trees import read_tree
+from remit.catalog.web_settings import check_within_environment
 from remit.clock import Clock
 from remit.errors import Forbidden, InvalidRequest
 from remit.gateway.routing import Router
@@ -29,14 +37,6 @@ from remit.remits.forecaster import Forecaster
 from remit.remits.money import format_usd, parse_usd
 from remit.remits.state import RemitState
 from remit.remits.working_session import environment_ref
-from remit.resources.agent_config import Harnesses, resolve_create
-from remit.resources.agents import Agents, usable_agent
-from remit.resources.environment_config import packages_of
-from remit.resources.environments import Environments
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.mcp_servers import check_servers_reachable
-from remit.resources.trees import read_tree
-from remit.resources.web_settings import check_within_environment
 from remit.schema.agents import AgentConfig, AgentCreate
 from remit.schema.remits import BudgetParams, RemitCreate
 from remit.schema.tools import AgentToolsetParams

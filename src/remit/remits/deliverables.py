@@ -5,11 +5,11 @@ from __future__ import annotations
 import tarfile
 from collections.abc import AsyncIterator
 
+from remit.catalog.kept_blobs import Keeping
 from remit.interfaces import BlobReader, SandboxProvider
 from remit.remits.changes import Changes, changes_between
 from remit.remits.events import ChangedFile, ChangedFolder, DeliverableFile
 from remit.remits.git_files import GitInput, GitWork
-from remit.resources.kept_blobs import Keeping
 from remit.values import Tree, Value
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from remit.catalog.environment_config import network_policy, packages_of
 from remit.errors import VerifierUnavailable
 from remit.gateway.routing import Router
 from remit.interfaces import Prices
@@ -15,7 +16,6 @@ from remit.remits.events import Amount, EnvironmentRef, RemitCreated, RemitForec
 from remit.remits.forecast import forecast
 from remit.remits.money import format_usd
 from remit.remits.verification import priced_verifiers
-from remit.resources.environment_config import network_policy, packages_of
 from remit.values import Rate, Verdict
 from remit.verifiers.composition import Verifiers
 from remit.verifiers.exhibits import SHOWN_CHARACTERS_MAX

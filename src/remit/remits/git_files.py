@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
+from remit.catalog.kept_blobs import Keeping
+from remit.catalog.trees import read_tree
 from remit.errors import RemitError, SandboxLost, SandboxRefused, SandboxUnavailable, TooLarge
 from remit.interfaces import BlobReader, Sandbox, SandboxProvider
 from remit.remits.changes import changed_files
@@ -18,8 +20,6 @@ from remit.remits.git_index import (
     read_hidden,
 )
 from remit.remits.git_script import CONTENTS, CONVERSION_FAILED, GIT_SCRIPT, OUT, RULES
-from remit.resources.kept_blobs import Keeping
-from remit.resources.trees import read_tree
 from remit.values import ExecRequest, ReadOnlyTree, SandboxSpec, Tree, TreeEntry, Value
 
 HISTORY_PATH = "/workspace/.git"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from remit.catalog.kept_blobs import Keeping, KeptBlobs
+from remit.catalog.trees import read_tree
 from remit.clock import rfc3339
 from remit.errors import BlobMissing
 from remit.interfaces import SandboxProvider
@@ -9,8 +11,6 @@ from remit.remits.deliverables import Handover, hand_over
 from remit.remits.events import RemitDeliverablesReady
 from remit.remits.git_files import GitInput
 from remit.remits.kind import RemitWriter
-from remit.resources.kept_blobs import Keeping, KeptBlobs
-from remit.resources.trees import read_tree
 
 
 class HandingOver:

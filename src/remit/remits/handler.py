@@ -11,7 +11,7 @@ from typing import assert_never
 
 import structlog
 
-from remit.client.wording import verifier_text
+from remit.catalog.kept_blobs import KeptBlobs
 from remit.clock import Clock
 from remit.errors import (
     BlobMissing,
@@ -82,12 +82,12 @@ from remit.remits.steps import (
 from remit.remits.verification import Judge
 from remit.remits.work import DELETED, Work, known_work, read_work
 from remit.remits.working_session import SessionInput, SessionOpener
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.sending import Sending
+from remit.sessions.sending import Sending
 from remit.streams.grants import grants_out
 from remit.streams.reading import read_rows
 from remit.streams.writer import StreamWriter
 from remit.values import ConsentReason, HandlerResult, Lease
+from remit.wording import verifier_text
 
 logger = structlog.get_logger(__name__)
 

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
+from remit.catalog.kept_blobs import Keeping, KeptBlobs
 from remit.catalog.resources import Resources, Stored
+from remit.catalog.tidying import everywhere, tidier_of
 from remit.clock import Clock
 from remit.errors import InvalidRequest, TooLarge
 from remit.ids import Ids
 from remit.interfaces import Catalog
 from remit.remits.creation import INPUT, InputBody
 from remit.remits.tar_stream import Member, TarStream
-from remit.resources.kept_blobs import Keeping, KeptBlobs
-from remit.resources.tidying import everywhere, tidier_of
 from remit.schema.remits import RemitInput
 from remit.values import Collected, Principal, Tree, TreeEntry
 

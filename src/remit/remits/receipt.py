@@ -13,8 +13,8 @@ from remit.interfaces import Prices, SessionStore
 from remit.remits.accounts import Totals, totals
 from remit.remits.state import RemitState, fold
 from remit.remits.views import amounts, caps, encode_iterations, encode_pauses, setup_view
-from remit.resources.session_wire import account_to_wire
 from remit.schema.tool_kinds import PLATFORM_RESULT_TYPES, USE_TYPES, answered_use
+from remit.sessions.wire import account_to_wire
 from remit.streams.grants import UNITS
 from remit.streams.reading import read_rows
 from remit.values import Account, EventRow, GrantRow, HoldRow, JsonObject, JsonValue, Principal, Value

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remit.client.anew import anew_line
-from remit.client.wording import exact_usd
 from remit.errors import InvalidRequest, NotFound, WrongState
 from remit.interfaces import SessionStore
 from remit.remits.accounts import budget_amount, read_totals, reserved_amount, session_grants
@@ -20,6 +19,7 @@ from remit.remits.state import RemitState
 from remit.remits.views import remit_log_view
 from remit.streams.grants import UNITS, GrantNote, grant_id_of, grants_in
 from remit.values import Account, Effect, Principal, Purpose, SetCap, Unit
+from remit.wording import exact_usd
 
 VERIFICATION_PARTS = 10
 """Where graders are paid, they get at least one of so many parts of what is granted anew."""

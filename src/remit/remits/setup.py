@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 
+from remit.catalog.environment_config import variables_of
+from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.trees import read_tree
 from remit.clock import Clock
 from remit.errors import RemitError, SandboxUnavailable, StoreUnavailable
 from remit.interfaces import SandboxProvider
 from remit.orchestrator.setup_layers import SetupLayer, SetupLayers, SetupRequest
 from remit.remits.events import RemitCreated, RemitSetupEnded
+from remit.remits.source_roots import SourceRoots, metadata_files, source_roots
 from remit.remits.verification import history_mounts
-from remit.resources.environment_config import variables_of
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.source_roots import SourceRoots, metadata_files, source_roots
-from remit.resources.trees import read_tree
 from remit.values import InstalledPython, Principal, ReadOnlyTree, Tree, TreeEntry
 
 WORKING_TREE = "/workspace"

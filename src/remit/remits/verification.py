@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from remit.catalog.environment_config import packages_of
+from remit.catalog.kept_blobs import KeptBlobs
 from remit.errors import SandboxUnavailable
 from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.surroundings import package_mounts, search_path, variables
 from remit.remits.events import RemitCreated, RemitSetupEnded
 from remit.remits.git_files import HISTORY_PATH
-from remit.resources.environment_config import packages_of
-from remit.resources.kept_blobs import KeptBlobs
 from remit.values import (
     ConsentReason,
     JsonObject,

@@ -7,7 +7,6 @@ from typing import cast
 
 import msgspec
 
-from remit.client.wording import verifier_text
 from remit.clock import rfc3339
 from remit.remits.accounts import Totals, budget_amount
 from remit.remits.events import Budget, RemitPaused, decode_event
@@ -15,6 +14,7 @@ from remit.remits.money import format_usd
 from remit.remits.state import REASONS, RemitState
 from remit.streams.grants import UNITS
 from remit.values import EventRow, JsonObject, JsonValue, Unit
+from remit.wording import verifier_text
 
 _NOT_SHOWN = ("id", "type", "processed_at", "protected")
 

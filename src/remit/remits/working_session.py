@@ -10,6 +10,11 @@ from typing import cast
 import msgspec
 from msgspec.structs import replace
 
+from remit.catalog.agent_config import resolve_model
+from remit.catalog.agents import Agents
+from remit.catalog.environment_config import packages_of, resolve_config
+from remit.catalog.environments import Environments
+from remit.catalog.kept_blobs import KeptBlobs
 from remit.catalog.resources import Stored
 from remit.clock import Clock
 from remit.errors import NotFound
@@ -20,17 +25,12 @@ from remit.remits.reopening import arriving
 from remit.remits.state import session_event_id
 from remit.remits.steps import ReopenOutcome
 from remit.remits.verification import history_mounts
-from remit.resources.agent_config import resolve_model
-from remit.resources.agents import Agents
-from remit.resources.environment_config import packages_of, resolve_config
-from remit.resources.environments import Environments
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.sending import Judged, Sending
-from remit.resources.session_kind import SESSION
-from remit.resources.sessions import new_session
 from remit.schema.environments import EnvironmentConfig
 from remit.schema.events import UserDefineOutcome
 from remit.schema.wire import convert
+from remit.sessions.first_rows import new_session
+from remit.sessions.kind import SESSION
+from remit.sessions.sending import Judged, Sending
 from remit.streams.grants import GrantNote, grants_in, opening_effects
 from remit.values import Account, ConsentReason, Effect, JsonObject, JsonValue, Principal
 

@@ -1,0 +1,1 @@
+"""Sandboxes: the image, the spawner, providers, and what runs inside."""

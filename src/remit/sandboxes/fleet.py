@@ -12,10 +12,10 @@ from weakref import WeakValueDictionary
 import msgspec
 import structlog
 
+from remit.catalog.trees import read_tree
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobReader, Egress
-from remit.resources.trees import read_tree
 from remit.sandboxes.cgroups import Cgroup, Cgroups
 from remit.sandboxes.connection import Connection
 from remit.sandboxes.folders import RuntimeFolder, remove_tree

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from remit.catalog.trees import read_tree
 from remit.errors import SandboxUnavailable
 from remit.interfaces import BlobReader
-from remit.resources.trees import read_tree
 from remit.sandboxes.folders import RuntimeFolder, remove_tree
 from remit.sandboxes.restore import write_tree
 from remit.values import ReadOnlyTree

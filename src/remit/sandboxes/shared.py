@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from remit.catalog.trees import read_tree
 from remit.interfaces import BlobReader
-from remit.resources.trees import read_tree
 from remit.sandboxes.restore import write_tree
 from remit.sandboxes.threads import to_its_end
 from remit.values import UPLOADS, SandboxSpec, SharedFolder

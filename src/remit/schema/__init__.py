@@ -1,0 +1,1 @@
+"""The wire: operations, bodies and answers, a file for each resource. No I/O."""

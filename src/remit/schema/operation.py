@@ -1,5 +1,5 @@
 """A call of the API, declared once: its route, what it reads, for whom it is, the document, and the client's method are made
-of the declaration. Handlers stand in `server/`, bound to it by `server.routes.handles`."""
+of the declaration. Handlers stand in `server/`, bound to it by `server.operations.router.handles`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Scope = Literal["everything", "read", "read_one", "operator", "read_or_operator"
 `read:ID` of the stream that the path names first; `operator`, and nothing else; one of the two. `anybody` needs no key:
 such a call lets in by itself, or tells nothing."""
 GateName = Literal["requests", "readers", "uploads", "unlimited"]
-"""At which gate a call is counted (`server/admission.py`)."""
+"""At which gate a call is counted (`server/edge/admission.py`)."""
 ErrorForm = Literal["remit", "messages", "openai"]
 """How failures are told: in our envelope; so, and an unknown model is a 404; in that of OpenAI's protocols."""
 Upload = Literal["multipart", "tar"]

@@ -1,4 +1,4 @@
-"""Sessions on the wire. The answer is made by `resources.session_wire`."""
+"""Sessions on the wire. The answer is made by `sessions.wire`."""
 
 from __future__ import annotations
 

@@ -13,23 +13,23 @@ from starlette.websockets import WebSocketClose
 
 from remit.errors import RemitError
 from remit.hidden import hide_tokens
-from remit.server.agents import AgentRoutes
-from remit.server.auth import authenticate
-from remit.server.deployments import DeploymentRoutes
-from remit.server.empty_lists import EmptyLists
-from remit.server.environments import EnvironmentRoutes
-from remit.server.error_forms import send_error
-from remit.server.events import EventRoutes
-from remit.server.files import FileRoutes
-from remit.server.memory_stores import MemoryStoreRoutes
-from remit.server.openapi import OpenApiRoutes
-from remit.server.refused import refusals
-from remit.server.routes import Found, Route, Router, routes_of
-from remit.server.scopes import check_scope, scope_of
-from remit.server.services import Services
-from remit.server.session_resources import SessionResourceRoutes
-from remit.server.sessions import SessionRoutes
-from remit.server.stream_routes import stream_routes
+from remit.server.description.empty_lists import EmptyLists
+from remit.server.description.openapi import OpenApiRoutes
+from remit.server.description.refused import refusals
+from remit.server.edge.auth import authenticate
+from remit.server.edge.error_forms import send_error
+from remit.server.edge.scopes import check_scope, scope_of
+from remit.server.operations.router import Found, Route, Router, routes_of
+from remit.server.operations.services import Services
+from remit.server.routes.agents import AgentRoutes
+from remit.server.routes.deployments import DeploymentRoutes
+from remit.server.routes.environments import EnvironmentRoutes
+from remit.server.routes.events import EventRoutes
+from remit.server.routes.files import FileRoutes
+from remit.server.routes.memory_stores import MemoryStoreRoutes
+from remit.server.routes.session_resources import SessionResourceRoutes
+from remit.server.routes.sessions import SessionRoutes
+from remit.server.streams.routes import stream_routes
 from remit.values import Principal
 
 _log = structlog.get_logger(__name__)

@@ -11,9 +11,9 @@ from remit.config import Settings
 from remit.errors import InvalidRequest
 from remit.ids import Ids
 from remit.interfaces import Catalog
-from remit.server.auth import hash_key
-from remit.server.keys import KEY_PREFIX, new_secret
-from remit.server.scopes import EVERYTHING, OPERATOR
+from remit.server.edge.auth import hash_key
+from remit.server.edge.scopes import EVERYTHING, OPERATOR
+from remit.server.routes.keys import KEY_PREFIX, new_secret
 from remit.values import KeyRow
 
 DEFAULT_WORKSPACE = "wrkspc_default"

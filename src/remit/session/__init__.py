@@ -1,0 +1,1 @@
+"""A session from its log: fold, next move, model request, facts. Pure."""

@@ -7,10 +7,10 @@ from typing import Literal, cast
 
 import msgspec
 
-from remit.client.wording import memory_not_kept_text
 from remit.schema.tool_kinds import USE_TYPES
 from remit.streams.waiting import Trouble, make_trouble
 from remit.values import EventRow, JsonObject, Value
+from remit.wording import memory_not_kept_text
 
 
 class Queued(Value, frozen=True, kw_only=True):

@@ -10,7 +10,6 @@ from typing import assert_never
 
 import msgspec
 
-from remit.client.wording import listed, nano_usd, tokens
 from remit.clock import rfc3339
 from remit.schema.streams import SESSION
 from remit.schema.tool_kinds import CONFIRMATION, answered_use
@@ -21,6 +20,7 @@ from remit.session.signs import PACKAGES, Queued, Signs, read_signs
 from remit.session.state import OpenToolUse, SessionState
 from remit.streams.waiting import Found, Way, Why, attend, lease_sentence, why
 from remit.values import Account, EventRow, StreamHead
+from remit.wording import listed, nano_usd, tokens
 
 USES_NAMED_MAX = 20
 """Tool uses that are named one by one."""

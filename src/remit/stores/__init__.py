@@ -1,0 +1,1 @@
+"""Durable keepers, and the rules that all of them share."""

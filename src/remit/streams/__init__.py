@@ -1,0 +1,1 @@
+"""The kit of streams: kinds, rows, the fenced writer, decisions, folds, children."""

@@ -1,0 +1,1 @@
+"""Spans and metrics, read off what happens."""

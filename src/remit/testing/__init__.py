@@ -1,0 +1,1 @@
+"""Suites, doubles and faults for whoever writes an adapter."""

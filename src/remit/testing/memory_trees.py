@@ -7,9 +7,9 @@ import posixpath
 import re
 from collections.abc import Mapping
 
+from remit.catalog.trees import read_tree
 from remit.errors import BlobMissing, SandboxRefused
 from remit.interfaces import BlobReader
-from remit.resources.trees import read_tree
 from remit.values import GROUND_FILES, MEMORY, UPLOADS, TreeEntry
 
 ROOTS = ("/workspace", "/mnt/session/outputs", UPLOADS, MEMORY, "/tmp")

@@ -46,12 +46,12 @@ from remit.interfaces import (
     Verifier,
 )
 from remit.ledger.prices import PriceTable, parse_overrides
-from remit.models.scripted import ScriptedProvider, parse_script
+from remit.models.drivers.scripted import ScriptedProvider, parse_script
 from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.worker import Worker
 from remit.sandboxes.local import LocalProvider
-from remit.server.listening import listen_on_port, serving, url_of
-from remit.server.services import Services
+from remit.server.edge.listening import listen_on_port, serving, url_of
+from remit.server.operations.services import Services
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
 from remit.telemetry.metrics import Metrics
 from remit.testing.messages_rules import StrictModel

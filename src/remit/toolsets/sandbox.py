@@ -10,6 +10,7 @@ from typing import assert_never
 from remit.errors import SandboxRefused
 from remit.interfaces import Sandbox, ToolSession, Toolset, ToolSource
 from remit.orchestrator.offloading import OFFLOAD_CHARACTERS, kept_at, preview
+from remit.output_text import clean
 from remit.session.images import IMAGE_BYTES_MAX, ImageKind, recognise_image, why_refused
 from remit.toolsets.editing import EditRefused, replace_text
 from remit.toolsets.inputs import (
@@ -29,7 +30,6 @@ from remit.toolsets.inputs import (
 from remit.toolsets.offers import OfferedTools, builtin_tools
 from remit.toolsets.reading import Excerpt, LinePicker, is_binary
 from remit.values import ExecResult, JsonValue, ShellRequest, ToolContext, ToolResult, ToolUse
-from remit.verifiers.output import clean
 
 BASH_OUTPUT_BYTES_MAX = 1 << 20
 """What the sandbox keeps of a command's output; what is above the offload limit goes to a file."""

@@ -1,4 +1,4 @@
-"""What the Protocols of `interfaces.py` exchange. Plain frozen values; no behaviour beyond small derivations."""
+"""What the Protocols of `interfaces/` exchange. Plain frozen values; no behaviour beyond small derivations."""
 
 from remit.values.call_progress import CALL_PROGRESS as CALL_PROGRESS
 from remit.values.call_progress import CallProgress as CallProgress

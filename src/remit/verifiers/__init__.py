@@ -1,0 +1,1 @@
+"""Verifiers: commands and rubrics, protected files, isolation, verdicts."""

@@ -7,9 +7,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from remit.client.wording import listed
 from remit.values import Value
 from remit.verifiers.reports import Case, RunnerRun, RunReport
+from remit.wording import listed
 
 NAMES_REPORTED_MAX = 50
 _RAN = ("passed", "failed", "xpassed")

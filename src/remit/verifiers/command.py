@@ -10,11 +10,11 @@ from functools import partial
 import msgspec
 from anyio import CancelScope, to_thread
 
+from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.trees import read_tree
 from remit.errors import VerifierUnavailable
 from remit.ids import Ids
 from remit.interfaces import CallRecorder, SandboxProvider
-from remit.resources.kept_blobs import KeptBlobs
-from remit.resources.trees import read_tree
 from remit.schema import verifiers as schema
 from remit.values import (
     GROUND_FILES,

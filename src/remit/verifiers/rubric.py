@@ -13,12 +13,12 @@ from typing import Literal
 
 import msgspec
 
+from remit.catalog.trees import read_tree
 from remit.errors import ModelCallFailed, VerifierUnavailable
 from remit.interfaces import BlobReader, CallRecorder, ModelCaller
-from remit.resources.trees import read_tree
+from remit.output_text import shorten
 from remit.values import JsonObject, JsonValue, ModelRequest, ModelResponse, Principal, Verdict, VerifyRequest
 from remit.verifiers.exhibits import Exhibits, gather_exhibits, with_outputs
-from remit.verifiers.output import shorten
 from remit.verifiers.specifications import describe, parse_rubric
 
 ANSWER_TOKENS_MAX = 16_384

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from remit.verifiers.output import clean
+from remit.output_text import clean
 from remit.verifiers.reports import Case, RunnerRun, RunReport, Status
 
 CASES_MAX = 20_000

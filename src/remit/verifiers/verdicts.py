@@ -9,7 +9,7 @@ from typing import cast
 
 import msgspec
 
-from remit.client.wording import listed
+from remit.output_text import clean, shorten
 from remit.schema import verifiers as schema
 from remit.values import (
     ConsentReason,
@@ -28,11 +28,11 @@ from remit.verifiers.case_verdict import CasesVerdict, normalise
 from remit.verifiers.endings import Told, hear
 from remit.verifiers.families import share_a_language
 from remit.verifiers.judged import Judged, planted
-from remit.verifiers.output import clean, shorten
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.protected import ProtectedFile, Protection
 from remit.verifiers.reports import RunReport
 from remit.verifiers.trials import Trial, in_words
+from remit.wording import listed
 
 OUTPUT_HEAD_CHARACTERS = 4_000
 OUTPUT_TAIL_CHARACTERS = 12_000

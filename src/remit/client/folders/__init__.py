@@ -1,0 +1,1 @@
+"""A folder as input, and a result brought into it."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from remit.client import wording
+from remit import wording
 from remit.client.calls import InLoop
 from remit.client.resources import Everything
 from remit.client.stream import JsonObject

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remit.client.generated import written_versions
-from remit.client.wording import listed
 from remit.errors import BadInput
+from remit.wording import listed
 
 if TYPE_CHECKING:
     import pathspec

@@ -22,8 +22,8 @@ from remit.client.folders.left_out import (
     may_be_secret,
     secrets_note,
 )
-from remit.client.wording import listed
 from remit.errors import BadInput, LocalFailure
+from remit.wording import listed
 
 INPUT_BYTES_MAX = 2 << 30
 MEMBERS_MAX = 200_000

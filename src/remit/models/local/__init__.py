@@ -1,0 +1,1 @@
+"""Models on this machine: their weights, their runtime, and servers that run already."""

@@ -16,10 +16,10 @@ import msgspec
 import structlog
 
 from remit.errors import ModelCallFailed
-from remit.models.http import ModelTimeouts
+from remit.models.drivers.openai_chat import OpenAIChatProvider
+from remit.models.http.endpoint import ModelTimeouts
 from remit.models.local.catalogue import LocalModel
 from remit.models.local.install import RUNTIME_MEND, has_runtime
-from remit.models.openai_chat import OpenAIChatProvider
 
 logger = structlog.get_logger(__name__)
 

@@ -1,0 +1,1 @@
+"""The daemon inside of a sandbox. Standard library alone; nothing of Remit is imported."""

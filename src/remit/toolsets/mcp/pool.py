@@ -11,12 +11,12 @@ import mcp_types
 from mcp.client import Client
 from mcp.client.session import MessageHandlerFnT
 
+from remit.catalog.environment_config import is_host_within
+from remit.catalog.mcp_servers import mcp_hosts
 from remit.clock import Clock
 from remit.errors import LeaseLost, RemitError, StoreUnavailable, ToolsUnavailable
 from remit.ids import Ids
 from remit.interfaces import Sandbox, ToolSession, Toolset
-from remit.resources.environment_config import is_host_within
-from remit.resources.mcp_servers import mcp_hosts
 from remit.schema.mcp import MCP_TOOLSET
 from remit.toolsets.inputs import BadInput, refuse_unparsed
 from remit.toolsets.mcp.connection import CannotConnect, Connection

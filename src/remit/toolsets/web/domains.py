@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from remit.resources.environment_config import is_host_within
+from remit.catalog.environment_config import is_host_within
 from remit.values import JsonObject
 
 

@@ -9,8 +9,8 @@ from weakref import WeakValueDictionary
 import msgspec
 from msgspec.structs import replace
 
+from remit.catalog.web_settings import NO_WEB, WebOffer
 from remit.interfaces import Sandbox, ToolSession, Toolset, ToolSource
-from remit.resources.web_settings import NO_WEB, WebOffer
 from remit.session.web import canonical_url
 from remit.toolsets.inputs import BadInput, refuse_unparsed
 from remit.toolsets.marking import mark_untrusted

@@ -1,0 +1,1 @@
+"""One driver for each protocol of a vendor, and what they share."""

@@ -1,0 +1,1 @@
+"""What the API is and what it is not: the document, refusals by name, lists that are empty."""

@@ -1,0 +1,1 @@
+"""Model calls of users, in three protocols, and the models there are."""

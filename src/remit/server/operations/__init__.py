@@ -1,0 +1,1 @@
+"""How a declared operation meets its handler: routing, reading, pages, answers."""

@@ -1,0 +1,1 @@
+"""What listens in a session's sandbox, looked at through our own address."""

@@ -1,0 +1,1 @@
+"""The handlers of the operations of resources, sessions and remits."""

@@ -1,0 +1,1 @@
+"""What streams of every kind have in common over HTTP: events, pages, server-sent events."""

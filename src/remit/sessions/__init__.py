@@ -1,0 +1,1 @@
+"""The rules of sessions: opening, input, changes, outputs, removal. No HTTP, no SQL."""
