@@ -14,7 +14,7 @@ BEFORE = 83_930
 TENANTS = {
     "MCP toolsets": ("toolsets/mcp", "app/mcp.py", "catalog/mcp_servers.py", "schema/mcp.py"),
     "memory stores": (
-        "orchestrator/held_memory.py",
+        "orchestrator/sandbox_memory.py",
         "catalog/memory_stores.py",
         "sessions/memory.py",
         "schema/memory_stores.py",

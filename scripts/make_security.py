@@ -11,7 +11,7 @@ from pathlib import Path
 
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
-from remit.egress.proxied import EgressSettings, ProxiedEgress
+from remit.egress.proxied_egress import EgressSettings, ProxiedEgress
 from remit.ids import Ids
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.cgroups import Cgroups

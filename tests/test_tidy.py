@@ -114,3 +114,49 @@ def test_names_say_what_a_thing_is() -> None:
             if isinstance(node, ast.ClassDef) and NAMES_WE_DO_NOT_USE.search(node.name):
                 vague += [f"{path.relative_to(SOURCE)}: {node.name}"]
     assert vague == []
+
+
+NAMES_OF_SEVERAL = {"End", "Rest", "Platform", "ProtectedFile"}
+"""Classes of one name in several modules that mean the same in each: next steps of every kind of stream, a
+platform for the CLI, a protected file in a row."""
+WIRE = {"schema", "client"}
+"""Here the form of a thing on the wire may bear the thing's name."""
+CARRIED = ("sandboxes/guest/", "sandboxes/reporters/", "verifiers/isolation_program.py")
+"""Programs of their own, which run in sandboxes."""
+BEGINNINGS = re.compile(
+    r"(?:What|Whether|Whom?|Whose|Which|Where|When|Why|How|That|Those|These|Nothing|Nobody|Of|As|Twice|Until|Called)\b"
+)
+"""Words with which a docstring of a function does not begin: it begins with a verb and its object."""
+
+
+def test_a_public_class_has_a_name_of_its_own() -> None:
+    found: dict[str, list[str]] = {}
+    for path in sources():
+        name = path.relative_to(SOURCE).as_posix()
+        if path.relative_to(SOURCE).parts[0] in WIRE or name.startswith(CARRIED):
+            continue
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(name)
+    assert {
+        name: where for name, where in found.items() if len(where) > 1 and name not in NAMES_OF_SEVERAL
+    } == {}
+
+
+def public(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield the public functions below a node, and the methods of public classes."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
+            yield from public(child)
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not child.name.startswith("_"):
+            yield child
+
+
+def test_a_docstring_of_a_function_begins_with_a_verb() -> None:
+    found = [
+        f"{path.relative_to(SOURCE)}:{node.lineno}: {text.splitlines()[0]}"
+        for path in sources()
+        for node in public(ast.parse(path.read_text()))
+        if (text := ast.get_docstring(node)) and BEGINNINGS.match(text)
+    ]
+    assert found == []

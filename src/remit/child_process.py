@@ -56,7 +56,7 @@ class ChildProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether it can be told anything."""
+        """Return whether the process can still be told anything."""
         return self._control is not None
 
     def start(self, told: Sequence[tuple[Mapping[str, object], Sequence[int]]] = ()) -> None:

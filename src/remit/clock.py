@@ -70,9 +70,10 @@ class SteadyClock:
 
 
 def is_wait_over(*, since_us: int, until_us: int, now_us: int) -> bool:
-    """Whether what was told at `since_us` to wait until `until_us` may go on. A clock that has not come to `since_us` yet
-    was set back between two processes: how much of the wait has passed nobody knows, and it is over. `since_us` is when
-    its row was made, by the store's clock; the time in an event never goes back, and may be of before that."""
+    """Return whether what was told at `since_us` to wait until `until_us` may go on. A clock that has not
+    come to `since_us` yet was set back between two processes: how much of the wait has passed nobody knows,
+    and it is over. `since_us` is when its row was made, by the store's clock; the time in an event never goes
+    back, and may be of before that."""
     return now_us >= until_us or now_us < since_us - SET_BACK_US
 
 

@@ -122,7 +122,7 @@ def _no_table() -> dict[str, Any]:  # Any: TOML as tomllib gives it
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a process runs with."""
+    """The settings of a process."""
 
     data: Path = field(default_factory=lambda: Path.home() / ".remit")
     """The data folder; its owner serves the API."""

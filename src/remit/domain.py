@@ -9,8 +9,8 @@ from typing import Any
 from remit.catalog.agents import Agents
 from remit.catalog.environments import Environments
 from remit.catalog.files import Files
-from remit.catalog.kept_blobs import KeptBlobs
 from remit.catalog.memory_stores import MemoryStores
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.clock import Clock
 from remit.deployments.deployments import Deployments
 from remit.ids import Ids
@@ -39,7 +39,7 @@ class Domain:
     ids: Ids
     sessions: SessionStore
     catalog: Catalog
-    blobs: KeptBlobs
+    blobs: OwnedBlobs
     bus: LiveBus
     dispatcher: Dispatcher
     prices: Prices
@@ -61,10 +61,10 @@ class Domain:
 
     @property
     def states(self) -> Folds[SessionState]:
-        """Of sessions."""
+        """Return the folds of sessions."""
         return self.streams[SESSION.name].folds
 
     @property
     def remits(self) -> Streams[RemitState]:
-        """Those of remits."""
+        """Return the streams of remits."""
         return self.streams[REMIT.name]

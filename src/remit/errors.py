@@ -210,7 +210,7 @@ class BlobMissing(RemitError):
 
 
 class LocalFailure(RemitError):
-    """Something on this machine stands in the way; `mend` says what to do, where that is known."""
+    """A failure of something on this machine; `mend` says what to do, where that is known."""
 
     def __init__(self, message: str, *, mend: str | None = None) -> None:
         super().__init__(message)
@@ -218,4 +218,4 @@ class LocalFailure(RemitError):
 
 
 class BadInput(LocalFailure):
-    """What was named cannot be used as it is. Nothing was done."""
+    """An input that was named and cannot be used as it is. Nothing was done."""

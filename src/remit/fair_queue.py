@@ -1,5 +1,5 @@
-"""Who waits, and whose turn is next: first by workspace, then by stream, so that a workspace with a thousand in line
-delays another by one."""
+"""A queue whose next turn goes first by workspace, then by stream, so that a workspace with a thousand in
+line delays another by one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter, OrderedDict, deque
 
 
-class Place:
+class QueuePlace:
     """A place in line."""
 
     def __init__(self, workspace_id: str, stream_id: str) -> None:
@@ -20,39 +20,39 @@ class Place:
 
     @property
     def was_served(self) -> bool:
-        """Whether its turn came, also when nobody waits for it any more."""
+        """Return whether its turn came, also when nobody waits for it any more."""
         return self.turn.done() and not self.turn.cancelled()
 
 
 class FairQueue:
-    """Everything happens on the event loop, so no locks."""
+    """A fair queue. Everything happens on the event loop, so no locks."""
 
     def __init__(self) -> None:
-        self._lines: OrderedDict[str, OrderedDict[str, deque[Place]]] = OrderedDict()
+        self._lines: OrderedDict[str, OrderedDict[str, deque[QueuePlace]]] = OrderedDict()
         self._waiting: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return self._waiting.total()
 
     @property
-    def first(self) -> Place:
-        """Whose turn is next; there is one."""
+    def first(self) -> QueuePlace:
+        """Return the place whose turn is next; there is one."""
         streams = next(iter(self._lines.values()))
         return next(iter(streams.values()))[0]
 
     def waiting_of(self, workspace_id: str) -> int:
-        """How many of one workspace wait."""
+        """Count the waiting places of one workspace."""
         return self._waiting[workspace_id]
 
-    def join(self, workspace_id: str, stream_id: str) -> Place:
+    def join(self, workspace_id: str, stream_id: str) -> QueuePlace:
         """The last place of that stream's line."""
-        place = Place(workspace_id, stream_id)
+        place = QueuePlace(workspace_id, stream_id)
         self._lines.setdefault(workspace_id, OrderedDict()).setdefault(stream_id, deque()).append(place)
         self._waiting[workspace_id] += 1
         return place
 
     def serve(self) -> None:
-        """It is the first one's turn: its workspace goes to the end, and so does the stream within it."""
+        """Serve the first place: its workspace goes to the end, and so does the stream within it."""
         place = self.first
         streams = self._lines[place.workspace_id]
         streams[place.stream_id].popleft()
@@ -61,12 +61,12 @@ class FairQueue:
         self._left(place)
         place.turn.set_result(None)
 
-    def leave(self, place: Place) -> None:
-        """It no longer waits."""
+    def leave(self, place: QueuePlace) -> None:
+        """Remove a place that no longer waits."""
         self._lines[place.workspace_id][place.stream_id].remove(place)
         self._left(place)
 
-    def _left(self, place: Place) -> None:
+    def _left(self, place: QueuePlace) -> None:
         self._waiting[place.workspace_id] -= 1
         if not self._waiting[place.workspace_id]:
             del self._waiting[place.workspace_id]

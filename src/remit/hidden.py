@@ -1,4 +1,4 @@
-"""What is taken out of texts before they are kept or shown: keys and tokens, and what nobody sees or what steers a terminal."""
+"""Hiding in texts: keys and tokens, and what nobody sees or what steers a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who owns a data folder: what the owner writes of itself, and how others find it without being deceived.
+"""The owner of a data folder: what it writes of itself, and how others find it without being deceived.
 
 `DATA/owner.json` says who it is. It may be left over from a process that was killed, and a process id is used again; so
 nothing believes it that the kernel does not confirm: the process that listens on the folder's socket is the owner.
@@ -38,7 +38,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class OwnerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands in `owner.json`. `settings` has a digest for each setting that is not at its default."""
+    """The record in `owner.json`. `settings` has a digest for each setting that is not at its default."""
 
     pid: int
     version: str
@@ -58,15 +58,15 @@ class Owner:
 
     @property
     def kind(self) -> OwnerKind | None:
-        """How it was started, where that is known."""
+        """Return how the owner was started, where that is known."""
         return None if self.record is None else self.record.kind
 
     def is_of_this_version(self) -> bool:
-        """Whether it runs the code that this process runs."""
+        """Return whether the owner runs the code that this process runs."""
         return self.record is not None and self.record.version == this_version()
 
     def name(self) -> str:
-        """As it is called in sentences."""
+        """Return the owner's name in sentences."""
         how = {
             "background": "in the background",
             "up": "`remit up`",
@@ -77,12 +77,12 @@ class Owner:
 
 
 def this_version() -> str:
-    """Of the code that this process runs."""
+    """Return the version of the code that this process runs."""
     return version("remit")
 
 
 def record_of(settings: Settings, kind: OwnerKind) -> OwnerRecord:
-    """What this process writes of itself. Values stand there as digests, salted: some are secrets."""
+    """Make this process's record. Values stand there as salted digests: some are secrets."""
     salt = secrets.token_hex(16)
     return OwnerRecord(
         pid=os.getpid(),
@@ -94,7 +94,7 @@ def record_of(settings: Settings, kind: OwnerKind) -> OwnerRecord:
 
 
 def write_record(folder: Path, record: OwnerRecord) -> None:
-    """Whole or not at all. Only whoever holds the folder's lock does this."""
+    """Write the record, whole or not at all. Only whoever holds the folder's lock does this."""
     new = folder / f"{OWNER_FILE}.new"
     new.unlink(missing_ok=True)
     new.touch(mode=0o600)
@@ -103,7 +103,7 @@ def write_record(folder: Path, record: OwnerRecord) -> None:
 
 
 def remove_record(folder: Path) -> None:
-    """At an orderly end, before the lock is let go."""
+    """Remove the record at an orderly end, before the lock is let go."""
     (folder / OWNER_FILE).unlink(missing_ok=True)
 
 
@@ -190,7 +190,7 @@ def _read_record(folder: Path) -> OwnerRecord | None:
 
 
 def where_of(name: str) -> str:
-    """Where a setting stands, for sentences: its variable, or the file's table."""
+    """Name the place of a setting, for sentences: its variable, or the file's table."""
     if name in TABLES:
         return f"[{TABLES[name]}] in {FILE_NAME}"
     return SETTINGS[name].variables[0]

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 
 
-async def carry_through(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
+async def run_shielded(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
     """Wait for it to the end although we may be cancelled meanwhile, and return the cancellation.
 
     Half an append cannot be told from none: a hold whose start we gave up on could stay open for ever. A thread cannot be

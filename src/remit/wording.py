@@ -1,4 +1,4 @@
-"""How values of the wire are said to a person, in a terminal or on a page. Pure: JSON in, text out."""
+"""Words for values of the wire, in a terminal or on a page. Pure: JSON in, text out."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def decimal_of(value: object) -> Decimal | None:
 
 
 def decimal_is_positive(value: object) -> bool:
-    """Whether this is an amount above zero."""
+    """Return whether a value is an amount above zero."""
     amount = decimal_of(value)
     return amount is not None and amount > 0
 
@@ -217,7 +217,7 @@ def verifier_text(verifier: object) -> str:
 
 
 def tool_input(input: object) -> str:
-    """What tells most about a tool use, in one line."""
+    """Describe a tool use in one line, by the field that tells most."""
     fields = as_object(input)
     for name in _TELLING_INPUTS:
         if isinstance(fields.get(name), str):
@@ -235,7 +235,7 @@ def packages_text(packages: object) -> str:
 
 
 def credentials_text(uses: object) -> str:
-    """Which credentials requests carried, where and how often."""
+    """Name the credentials that requests carried, with hosts and counts."""
     shown = (
         f"{use.get('credential')} at {use.get('host')} ({use.get('requests')})"
         for use in map(as_object, as_list(uses))
@@ -244,7 +244,7 @@ def credentials_text(uses: object) -> str:
 
 
 def memory_not_kept_text(event: Json) -> str:
-    """Which files of a memory store's folder are no memories as they are, and why."""
+    """Name the files of a memory store's folder that cannot be kept as memories, and why."""
     mount_path = str(event.get("mount_path"))
     files = [as_object(one) for one in as_list(event.get("files"))]
     shown = [

@@ -12,13 +12,13 @@ import httpx2
 
 from api.whole import anthropic, openai, whole_platform
 from remit.clock import Clock
-from remit.gateway.course import RetrySettings
+from remit.gateway.retry_plan import RetrySettings
 from remit.interfaces import ModelProvider
 from remit.models.drivers.anthropic import AnthropicProvider
 from remit.models.drivers.openai_chat import OpenAIChatProvider
 from remit.models.drivers.openai_responses import OpenAIResponsesProvider
 from remit.models.http.endpoint import ModelTimeouts
-from remit.testing.model_server import Answer, ModelServer
+from remit.testing.model_server import ModelServer, ServedAnswer
 from remit.testing.platform import Options, PlatformUnderTest
 from remit.values import EventRow, HoldRow, JsonObject, Principal
 
@@ -64,7 +64,7 @@ class GatewayWorld:
 @asynccontextmanager
 async def gateway_world(
     folder: Path,
-    by_name: Mapping[str, Sequence[Answer]] | None = None,
+    by_name: Mapping[str, Sequence[ServedAnswer]] | None = None,
     *,
     routes: Mapping[str, Any] | None = None,
     aliases: Mapping[str, str] | None = None,
@@ -75,7 +75,7 @@ async def gateway_world(
     providers: Mapping[str, ModelProvider] | None = None,
     prices_of: Sequence[str] = (),
     is_at_work: bool = False,
-    **answers: Sequence[Answer],
+    **answers: Sequence[ServedAnswer],
 ) -> AsyncIterator[GatewayWorld]:
     """`listed` is what every provider lists, `models_said` the table of the settings. `anthropic`, `chat`, `responses`,
     `spare`: what the provider of this name answers, in turn

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from remit.client.asgi import StreamingASGITransport
 from remit.clock import rfc3339
-from remit.gateway.routing import Router
+from remit.gateway.routing import ModelRouter
 from remit.remits.events import RemitPaused
 from remit.server.app import create_app
 from remit.server.routes.attendance import ABSENCE_SECONDS, ACTOR, LOOK_SECONDS, Attendance
@@ -138,7 +138,7 @@ async def served(world: World) -> AsyncIterator[httpx2.AsyncClient]:
     await world.bench.platform.give(ONE)
     routes = remit_routes(
         world.services,
-        router=Router(world.bench.platform.parts.models, aliases={}),
+        router=ModelRouter(world.bench.platform.parts.models, aliases={}),
         sandboxes=world.bench.sessions.sandboxes,
         verifiers=Verifiers(world.services.verifiers),
         attendance=world.attendance,

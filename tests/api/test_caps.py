@@ -19,9 +19,9 @@ from api.test_keys import client, platform, put_key
 from remit.cli import keys
 from remit.cli.caps import list_caps, set_one
 from remit.cli.connect import Invocation, PlatformOptions
-from remit.cli.options import Budget
+from remit.cli.options import BudgetOption
 from remit.cli.stop import report_lines
-from remit.testing.model_server import Answer
+from remit.testing.model_server import ServedAnswer
 from remit.testing.platform import PlatformUnderTest
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +46,7 @@ async def set_cap(world: GatewayWorld, **body: Any) -> list[dict[str, Any]]:
 async def test_a_cap_binds_direct_calls_by_their_worst_case_and_is_shown(
     tmp_path: Path, key_id: str | None
 ) -> None:
-    async with gateway_world(tmp_path, anthropic=[Answer(chunks=("Hi",))] * 3) as world:
+    async with gateway_world(tmp_path, anthropic=[ServedAnswer(chunks=("Hi",))] * 3) as world:
         (cap,) = await set_cap(world, period="day", usd="0.004", key_id=key_id)
         assert (cap["cap"], cap["spent"], cap["left"], cap["key_id"]) == ("0.004", "0", "0.004", key_id)
         async with client(world.platform) as http:
@@ -116,7 +116,7 @@ async def test_a_session_at_its_keys_cap_is_budget_reached_and_goes_on_when_it_i
 
 
 async def test_stop_cuts_direct_calls_and_reports_that_nothing_is_held(tmp_path: Path) -> None:
-    silent = Answer(chunks=("Good ",), fault="silence")
+    silent = ServedAnswer(chunks=("Good ",), fault="silence")
     async with gateway_world(tmp_path, anthropic=[silent]) as world, world.http() as http:
         answers: list[Any] = []
 
@@ -176,7 +176,7 @@ async def test_the_command_line_sets_and_shows_caps_and_stops_all(tmp_path: Path
             invocation,
             period="day",
             key="apikey_rk_operator",
-            wanted=Budget(usd=Decimal("5")),
+            wanted=BudgetOption(usd=Decimal("5")),
             workspace=None,
         )
         assert await list_caps(invocation, workspace=None) == 0
@@ -185,7 +185,7 @@ async def test_the_command_line_sets_and_shows_caps_and_stops_all(tmp_path: Path
             invocation,
             period="day",
             key="apikey_rk_operator",
-            wanted=Budget(),
+            wanted=BudgetOption(),
             workspace=None,
         )
         async with invocation.connect() as connection:

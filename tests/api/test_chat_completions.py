@@ -8,8 +8,8 @@ import openai
 import pytest
 
 from api.gateway_world import gateway_world
-from remit.gateway.course import RetrySettings
-from remit.testing.model_server import Answer, ServedToolUse
+from remit.gateway.retry_plan import RetrySettings
+from remit.testing.model_server import ServedAnswer, ServedToolUse
 from remit.values import Usage
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +19,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 FUNCTION = {"name": "bash", "description": "Run", "parameters": {"type": "object"}}
 TOOLS = [{"type": "function", "function": FUNCTION}]
 USE = ServedToolUse(id="call_1", name="bash", input={"command": "ls"})
-RICH = Answer(
+RICH = ServedAnswer(
     chunks=("Good ", "day"),
     tool_uses=(USE,),
     stop_reason="tool_use",
@@ -152,7 +152,7 @@ async def test_an_unknown_key_is_refused_in_the_protocols_own_envelope(tmp_path:
 
 async def test_the_official_clients_own_retry_is_paid_for_once(tmp_path: Path) -> None:
     """It repeats a request under one idempotency key: a provider that was overloaded is asked again, no more."""
-    answers = [Answer(status=529), RICH]
+    answers = [ServedAnswer(status=529), RICH]
     async with (
         gateway_world(tmp_path, retries=RetrySettings(attempts_max=1), anthropic=answers) as world,
         world.openai(max_retries=1) as client,
@@ -163,7 +163,7 @@ async def test_the_official_clients_own_retry_is_paid_for_once(tmp_path: Path) -
 
 
 async def test_a_stream_that_breaks_says_so_in_the_stream(tmp_path: Path) -> None:
-    broken = Answer(chunks=("Good ",), fault="cut")
+    broken = ServedAnswer(chunks=("Good ",), fault="cut")
     async with gateway_world(tmp_path, chat=[broken]) as world, world.openai() as client:
         stream = await client.chat.completions.create(model="chat/m", messages=HELLO, stream=True)
         with pytest.raises(openai.APIError, match="broke off"):

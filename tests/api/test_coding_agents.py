@@ -19,7 +19,7 @@ from remit.interfaces import ModelProvider
 from remit.ledger.bounds import MAX_TOKENS_MIN, input_tokens_bound, plan_call
 from remit.models.drivers.bedrock import bedrock_provider
 from remit.models.drivers.openai_chat import OpenAIChatProvider
-from remit.models.drivers.scripted import Script, ScriptedProvider, ScriptedToolUse, Step
+from remit.models.drivers.scripted import ModelScript, ScriptedProvider, ScriptedToolUse, ScriptStep
 from remit.models.drivers.vertex import vertex_provider
 from remit.schema.messages import read_messages
 from remit.schema.openai import ResponsesParams
@@ -27,7 +27,7 @@ from remit.schema.operation import ErrorForm
 from remit.schema.published import ASKED, refuse_unknown
 from remit.schema.wire import decode
 from remit.server.edge.error_forms import answer_in
-from remit.testing.model_server import Answer, ModelServer, ServedToolUse
+from remit.testing.model_server import ModelServer, ServedAnswer, ServedToolUse
 from remit.values import Account, Rate
 from support.recordings import Recording, recordings
 from support.vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
@@ -132,9 +132,9 @@ async def world_of(
     the server for actions were sent."""
     name, given, _ = CALLS[recording.name]
     use = ServedToolUse(id="call_new", name=name, input=given)
-    answer = Answer(tool_uses=(use,), stop_reason="tool_use")
-    action = Answer(chunks=(json.dumps({"action": name, **given}),))
-    script = Script(default=Step(tool_uses=(ScriptedToolUse(name=name, input=given),)))
+    answer = ServedAnswer(tool_uses=(use,), stop_reason="tool_use")
+    action = ServedAnswer(chunks=(json.dumps({"action": name, **given}),))
+    script = ModelScript(default=ScriptStep(tool_uses=(ScriptedToolUse(name=name, input=given),)))
     events = frames(name, given)
     bedrock = Vendor(content_type=AWS, frames=[aws_frame(event) for event in events])
     vertex = Vendor(content_type=SSE, frames=[sse_frame(event) for event in events])
@@ -376,7 +376,7 @@ async def test_thinking_fits_into_an_answer_that_was_made_smaller(
         "messages": [{"role": "user", "content": "hello"}],
         "thinking": {"type": "enabled", "budget_tokens": 10_000},
     }
-    answer = Answer(chunks=("Good day",))
+    answer = ServedAnswer(chunks=("Good day",))
     async with gateway_world(tmp_path, models_said=said, anthropic=[answer]) as world, world.http() as client:
         assert (await client.post("/v1/messages", json=body)).status_code == 200
         sent = world.sent("anthropic")
@@ -387,10 +387,10 @@ async def test_thinking_fits_into_an_answer_that_was_made_smaller(
 async def test_a_model_that_cannot_be_told_how_hard_to_think_is_asked_without(
     tmp_path: Path, target: str
 ) -> None:
-    refusal = Answer(
+    refusal = ServedAnswer(
         status=400, error_message="Unsupported parameter: 'reasoning_effort' is not supported here."
     )
-    answers = [refusal, Answer(chunks=("Good day",))]
+    answers = [refusal, ServedAnswer(chunks=("Good day",))]
     body = {
         "model": f"{target}/m",
         "max_tokens": 5,
@@ -422,7 +422,7 @@ async def test_effort_is_said_in_words_that_the_model_knows(
 ) -> None:
     body = {"model": f"anthropic/{model}", "input": "hello", "reasoning": {"effort": effort}}
     prices = (f"anthropic/{model}",)
-    answer = Answer(chunks=("Good day",))
+    answer = ServedAnswer(chunks=("Good day",))
     async with gateway_world(tmp_path, anthropic=[answer], prices_of=prices) as world, world.http() as client:
         assert (await client.post("/v1/responses", json=body)).status_code == 200
         config = world.sent("anthropic").get("output_config", {})

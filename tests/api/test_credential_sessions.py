@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from api.running import TOOLSET, running, script, until, use
-from remit.egress.proxied import EgressSettings, ProxiedEgress
+from remit.egress.proxied_egress import EgressSettings, ProxiedEgress
 from remit.ids import Ids
 from remit.interfaces import BlobStore
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider

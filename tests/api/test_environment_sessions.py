@@ -13,7 +13,7 @@ import pytest
 
 from api.running import TOOLSET, running, said, script, send, until_idle, use
 from remit.client.asgi import StreamingASGITransport
-from remit.egress.proxied import EgressSettings, ProxiedEgress
+from remit.egress.proxied_egress import EgressSettings, ProxiedEgress
 from remit.ids import Ids
 from remit.interfaces import BlobStore
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider

@@ -16,7 +16,7 @@ from api.samples import new_session
 from api.world import World
 from remit.catalog import files as files_module
 from remit.catalog.files import Files
-from remit.catalog.kept_blobs import KEPT_SECONDS
+from remit.catalog.owned_blobs import KEPT_SECONDS
 from remit.errors import BlobMissing
 from remit.server.app import create_app
 from remit.server.operations.multipart import Multipart

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from api.gateway_world import gateway_world
-from remit.testing.model_server import Answer
+from remit.testing.model_server import ServedAnswer
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +40,7 @@ async def test_what_no_call_could_mean_is_refused_by_name_before_anybody_is_aske
     tmp_path: Path, path: str, fields: str, says: str
 ) -> None:
     async with (
-        gateway_world(tmp_path, aliases={"m": "chat/m"}, chat=[Answer()]) as world,
+        gateway_world(tmp_path, aliases={"m": "chat/m"}, chat=[ServedAnswer()]) as world,
         world.http() as http,
     ):
         answer = await http.post(path, content=f"{{{fields}, {PROMPTS[path]}}}")

@@ -9,11 +9,11 @@ import pytest
 from anthropic import beta_async_tool
 
 from api.gateway_world import gateway_world
-from remit.testing.model_server import Answer, ServedToolUse
+from remit.testing.model_server import ServedAnswer, ServedToolUse
 
 pytestmark = pytest.mark.anyio
 
-ASKS = Answer(
+ASKS = ServedAnswer(
     tool_uses=(ServedToolUse(id="toolu_1", name="double", input={"number": 21}),), stop_reason="tool_use"
 )
 QUESTION = [{"role": "user", "content": "What is twice 21?"}]
@@ -26,7 +26,7 @@ async def double(number: int) -> str:
 
 
 async def test_the_sdks_tool_runner_works_with_its_defaults(tmp_path: Path) -> None:
-    answers = [ASKS, Answer(chunks=("42",))]
+    answers = [ASKS, ServedAnswer(chunks=("42",))]
     async with gateway_world(tmp_path, anthropic=answers) as world, world.anthropic() as client:
         runner = client.beta.messages.tool_runner(
             model="anthropic/m", max_tokens=500, tools=[double], messages=QUESTION

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from api.gateway_world import MODEL_KEY, gateway_world
-from remit.gateway.course import RetrySettings
+from remit.gateway.retry_plan import RetrySettings
 from remit.server.model_calls.answers import UNREAD_SECONDS_MAX
 from remit.testing.clock import FakeClock
-from remit.testing.model_server import Answer, ServedToolUse
+from remit.testing.model_server import ServedAnswer, ServedToolUse
 from remit.values import Usage
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 HELLO = [{"role": "user", "content": "hello"}]
 TOOL = {"name": "bash", "description": "Run", "input_schema": {"type": "object"}}
 USE = ServedToolUse(id="toolu_1", name="bash", input={"command": "ls"})
-RICH = Answer(
+RICH = ServedAnswer(
     chunks=("Good ", "day"),
     thinking="hm",
     tool_uses=(USE,),
@@ -151,7 +151,7 @@ async def test_every_call_is_held_before_and_settled_after(tmp_path: Path) -> No
 
 
 async def test_a_client_that_leaves_cuts_the_call_which_is_settled_at_its_hold(tmp_path: Path) -> None:
-    silent = Answer(chunks=("Good ",), fault="silence")
+    silent = ServedAnswer(chunks=("Good ",), fault="silence")
     async with gateway_world(tmp_path, anthropic=[silent]) as world, world.anthropic() as client:
         stream = await client.messages.create(
             model="anthropic/m", max_tokens=500, messages=HELLO, stream=True
@@ -165,7 +165,7 @@ async def test_a_client_that_leaves_cuts_the_call_which_is_settled_at_its_hold(t
 
 
 async def test_a_client_that_leaves_before_the_first_piece_cuts_the_call_too(tmp_path: Path) -> None:
-    silent = Answer(fault="silence")
+    silent = ServedAnswer(fault="silence")
     async with gateway_world(tmp_path, anthropic=[silent]) as world, world.anthropic() as client:
         with anyio.fail_after(5):
             async with anyio.create_task_group() as tasks:
@@ -196,7 +196,7 @@ async def test_a_client_that_reads_nothing_for_long_has_left(tmp_path: Path) -> 
             stuck.set()
             await never.wait()
 
-    async with gateway_world(tmp_path, clock=clock, anthropic=[Answer(chunks=("one", "two"))]) as world:
+    async with gateway_world(tmp_path, clock=clock, anthropic=[ServedAnswer(chunks=("one", "two"))]) as world:
         scope = {
             "type": "http",
             "method": "POST",
@@ -240,7 +240,7 @@ async def test_the_same_idempotency_key_is_paid_for_once(tmp_path: Path) -> None
 
 async def test_a_key_whose_request_failed_may_be_used_again(tmp_path: Path) -> None:
     headers = {"Idempotency-Key": "one"}
-    answers = [Answer(status=529), RICH]
+    answers = [ServedAnswer(status=529), RICH]
     async with gateway_world(tmp_path, retries=ONCE, anthropic=answers) as world, world.anthropic() as client:
         with pytest.raises(anthropic.APIStatusError) as failed:
             await client.messages.create(
@@ -255,8 +255,8 @@ async def test_a_key_whose_request_failed_may_be_used_again(tmp_path: Path) -> N
 
 
 async def test_a_provider_that_refuses_is_answered_with_its_own_status(tmp_path: Path) -> None:
-    limited = Answer(status=429, headers={"retry-after": "7"}, error_type="rate_limit_error")
-    answers = [Answer(status=400, error_type="invalid_request_error"), limited]
+    limited = ServedAnswer(status=429, headers={"retry-after": "7"}, error_type="rate_limit_error")
+    answers = [ServedAnswer(status=400, error_type="invalid_request_error"), limited]
     async with gateway_world(tmp_path, retries=ONCE, anthropic=answers) as world, world.anthropic() as client:
         with pytest.raises(anthropic.BadRequestError):
             await client.messages.create(model="anthropic/m", max_tokens=50, messages=HELLO)
@@ -266,7 +266,7 @@ async def test_a_provider_that_refuses_is_answered_with_its_own_status(tmp_path:
 
 
 async def test_a_stream_that_breaks_says_so_in_the_stream(tmp_path: Path) -> None:
-    broken = Answer(chunks=("Good ",), fault="cut")
+    broken = ServedAnswer(chunks=("Good ",), fault="cut")
     async with gateway_world(tmp_path, anthropic=[broken, RICH]) as world, world.anthropic() as client:
         pieces: list[str] = []
 
@@ -294,7 +294,7 @@ async def test_tokens_are_counted_by_the_provider_and_estimated_where_it_cannot(
 async def test_on_overload_the_next_model_of_the_route_answers_once(tmp_path: Path) -> None:
     routes = {"main": {"targets": ["anthropic/m", "spare/m"]}}
     async with (
-        gateway_world(tmp_path, routes=routes, anthropic=[Answer(status=529)], spare=[RICH]) as world,
+        gateway_world(tmp_path, routes=routes, anthropic=[ServedAnswer(status=529)], spare=[RICH]) as world,
         world.anthropic() as client,
     ):
         with anyio.fail_after(1):
@@ -320,8 +320,8 @@ async def test_another_workspaces_call_stands_on_its_own_ledger(tmp_path: Path) 
 async def test_nothing_of_a_models_key_leaves_the_gateway(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    leaky = Answer(status=401, error_type=f"authentication_error: {MODEL_KEY}")
-    answers = [leaky, Answer(chunks=("x",), fault="garbage"), RICH]
+    leaky = ServedAnswer(status=401, error_type=f"authentication_error: {MODEL_KEY}")
+    answers = [leaky, ServedAnswer(chunks=("x",), fault="garbage"), RICH]
     seen: list[str] = []
     async with gateway_world(tmp_path, retries=ONCE, anthropic=answers) as world, world.http() as client:
         for _ in answers:

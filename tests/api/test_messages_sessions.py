@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from api.gateway_world import SOMEONE, gateway_world
-from remit.testing.model_server import Answer
+from remit.testing.model_server import ServedAnswer
 
 pytestmark = pytest.mark.anyio
 
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.anyio
 async def test_the_log_names_the_model_asked_for_and_the_one_that_served(tmp_path: Path) -> None:
     routes = {"main": {"targets": ["anthropic/m", "spare/m"]}}
     answers = {
-        "anthropic": [Answer(status=529, headers={"retry-after": "60"})],
-        "spare": [Answer(chunks=("Good day",))],
+        "anthropic": [ServedAnswer(status=529, headers={"retry-after": "60"})],
+        "spare": [ServedAnswer(chunks=("Good day",))],
     }
     async with (
         gateway_world(tmp_path, answers, routes=routes, is_at_work=True) as world,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.gateway_world import gateway_world
-from remit.testing.model_server import Answer
+from remit.testing.model_server import ServedAnswer
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,9 @@ async def test_no_more_is_asked_for_than_the_server_has_room_for(
 ) -> None:
     listed: dict[str, Any] = {"m": {"max_model_len": 8_192}}
     async with (
-        gateway_world(tmp_path, models_said=said, listed=listed, chat=[Answer(chunks=("hi",))]) as world,
+        gateway_world(
+            tmp_path, models_said=said, listed=listed, chat=[ServedAnswer(chunks=("hi",))]
+        ) as world,
         world.anthropic() as client,
     ):
         await client.messages.create(

@@ -16,7 +16,7 @@ from anthropic.types.beta import BetaModelCapabilities, BetaModelInfo
 from api.running import running
 from api.world import KEY_ONE, World
 from remit.client.asgi import StreamingASGITransport
-from remit.gateway.routing import Router
+from remit.gateway.routing import ModelRouter
 from remit.schema.claude import documented_capabilities
 from remit.server.app import create_app
 from remit.server.model_calls.models import KEPT_SECONDS, ModelList, ModelRoutes
@@ -94,7 +94,7 @@ async def test_models_are_listed_both_ways_with_every_field(tmp_path: Path) -> N
 
 async def test_providers_are_asked_once_in_a_while_and_prices_know_the_window(world: World) -> None:
     vendor = CountingProvider("claude-sonnet-4-5", "claude-unheard-of")
-    router = Router({"anthropic": vendor}, aliases={"fast": "claude-unheard-of"})
+    router = ModelRouter({"anthropic": vendor}, aliases={"fast": "claude-unheard-of"})
     app = create_app(world.services, ModelRoutes(ModelList(router, world.clock)))
     async with httpx2.AsyncClient(transport=StreamingASGITransport(app)) as http:
         client = AsyncAnthropic(api_key=KEY_ONE, base_url="http://remit", http_client=http)
@@ -121,7 +121,7 @@ async def test_capabilities_are_the_providers_without_what_is_refused_here(world
             "batch": {"supported": True},
         },
     }
-    router = Router({"anthropic": vendor, "other": CountingProvider("unheard-of")}, aliases={})
+    router = ModelRouter({"anthropic": vendor, "other": CountingProvider("unheard-of")}, aliases={})
     app = create_app(world.services, ModelRoutes(ModelList(router, world.clock)))
     async with httpx2.AsyncClient(transport=StreamingASGITransport(app)) as http:
         client = AsyncAnthropic(api_key=KEY_ONE, base_url="http://remit", http_client=http)

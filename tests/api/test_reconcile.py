@@ -15,7 +15,7 @@ from api.test_keys import client, put_key
 from remit.app.kinds import KINDS
 from remit.cli.reconcile import report_lines
 from remit.orchestrator.check import check_stream
-from remit.testing.model_server import Answer
+from remit.testing.model_server import ServedAnswer
 from remit.values import Principal
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,7 @@ def usage(model: str, input_tokens: int, output_tokens: int) -> dict[str, Any]:
 
 
 async def test_a_direct_call_that_was_cut_takes_the_providers_figure_once(tmp_path: Path) -> None:
-    cut = Answer(chunks=("Good ",), fault="silence")
+    cut = ServedAnswer(chunks=("Good ",), fault="silence")
     async with gateway_world(tmp_path, anthropic=[cut]) as world:
         await put_key(world.platform, "rk_operator", "operator", "*")
         store = world.platform.services.sessions

@@ -18,7 +18,7 @@ import pytest
 
 from api.answers import CheckedAnswers
 from remit.client.asgi import StreamingASGITransport
-from remit.gateway.routing import Router
+from remit.gateway.routing import ModelRouter
 from remit.server.app import create_app
 from remit.server.routes.doctor import DoctorRoutes, no_local_servers
 from remit.testing.platform import ONE, OPERATOR, TWO, GivenKey
@@ -352,7 +352,7 @@ async def test_those_who_ask_the_doctor_at_once_share_what_it_finds(world: World
     routes = DoctorRoutes(
         world.bench.services,
         sandboxes=cast("Any", Counted()),  # only asked for its probes
-        router=Router(world.bench.platform.parts.models, aliases={}),
+        router=ModelRouter(world.bench.platform.parts.models, aliases={}),
         data_folder=None,
         find_local_servers=no_local_servers,
         probe_credentials=lambda: made.append("all of it") or (),

@@ -11,7 +11,7 @@ import pytest
 
 from api.gateway_world import gateway_world
 from remit.gateway.protocols.responses_tools import flat_name
-from remit.testing.model_server import Answer, ServedToolUse
+from remit.testing.model_server import ServedAnswer, ServedToolUse
 from remit.values import JsonObject, Usage
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 PROVIDERS = ["anthropic", "chat", "responses"]
 TOOLS = [{"type": "function", "name": "bash", "parameters": {"type": "object"}, "strict": False}]
 USE = ServedToolUse(id="call_1", name="bash", input={"command": "ls"})
-RICH = Answer(
+RICH = ServedAnswer(
     chunks=("Good ", "day"),
     thinking="hm",
     tool_uses=(USE,),
@@ -60,7 +60,7 @@ async def test_a_stream_is_what_the_official_client_accumulates(tmp_path: Path, 
 
 
 async def test_an_answer_that_was_cut_is_incomplete(tmp_path: Path) -> None:
-    cut = Answer(chunks=("Good ",), stop_reason="max_tokens")
+    cut = ServedAnswer(chunks=("Good ",), stop_reason="max_tokens")
     async with gateway_world(tmp_path, anthropic=[cut]) as world, world.openai() as client:
         answer = await client.responses.create(model="anthropic/m", input="hello")
     assert answer.status == "incomplete"
@@ -122,7 +122,7 @@ OFFERED = [
     },
     {"type": "local_shell"},
 ]
-CALLED = Answer(
+CALLED = ServedAnswer(
     tool_uses=(
         ServedToolUse(id="call_1", name="apply_patch", input={"input": "*** Begin Patch"}),
         ServedToolUse(id="call_2", name="mcp__forge__list_issues", input={"state": "open"}),
@@ -182,7 +182,7 @@ async def test_tools_of_every_kind_are_called_as_they_were_offered(
 async def test_what_a_model_writes_to_a_custom_tool_reaches_it(
     tmp_path: Path, given: JsonObject, input: str
 ) -> None:
-    wrote = Answer(tool_uses=(ServedToolUse(id="call_1", name="apply_patch", input=given),))
+    wrote = ServedAnswer(tool_uses=(ServedToolUse(id="call_1", name="apply_patch", input=given),))
     async with gateway_world(tmp_path, anthropic=[wrote]) as world, world.openai() as client:
         answer = await client.responses.create(model="anthropic/m", input="hello", tools=OFFERED[:1])
     assert answer.output[0].input == input

@@ -12,16 +12,16 @@ import httpx2
 import pytest
 
 from api.gateway_world import GatewayWorld, gateway_world
-from remit.gateway.course import RetrySettings
+from remit.gateway.retry_plan import RetrySettings
 from remit.testing.messages_rules import violations
-from remit.testing.model_server import Answer, ServedToolUse
+from remit.testing.model_server import ServedAnswer, ServedToolUse
 
 pytestmark = pytest.mark.anyio
 
 TOOLSET: Any = {"type": "agent_toolset_20260401"}
 THINKING = {"type": "thinking", "thinking": "Where is it?", "signature": "c2ln"}
 BOUND_ELSEWHERE = "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different conversation."
-LOOKS = Answer(
+LOOKS = ServedAnswer(
     thinking="Where is it?",
     signature="c2ln",
     tool_uses=(ServedToolUse(id="toolu_1", name="glob", input={"pattern": "*"}),),
@@ -65,7 +65,7 @@ def calls(world: GatewayWorld, provider: str = "anthropic") -> list[Any]:
 
 @pytest.mark.requirement("sessions thinking")
 async def test_thinking_shows_as_progress_and_goes_back_to_the_model_as_it_came(tmp_path: Path) -> None:
-    answers = [LOOKS, Answer(chunks=("Nowhere.",))]
+    answers = [LOOKS, ServedAnswer(chunks=("Nowhere.",))]
     async with gateway_world(tmp_path, anthropic=answers) as world, working(world) as client:
         session_id = await new_session(client, "anthropic/claude-sonnet-4-6")
         events = await say(client, session_id, "Find it.")
@@ -80,7 +80,7 @@ async def test_thinking_shows_as_progress_and_goes_back_to_the_model_as_it_came(
 
 
 async def test_thinking_is_forgotten_when_the_tools_before_it_change(tmp_path: Path) -> None:
-    answers = [LOOKS, Answer(chunks=("Nowhere.",)), Answer(chunks=("Still nowhere.",))]
+    answers = [LOOKS, ServedAnswer(chunks=("Nowhere.",)), ServedAnswer(chunks=("Still nowhere.",))]
     async with gateway_world(tmp_path, anthropic=answers) as world, working(world) as client:
         session_id = await new_session(client, "anthropic/claude-sonnet-5-5")
         await say(client, session_id, "Find it.")
@@ -93,8 +93,8 @@ async def test_thinking_is_forgotten_when_the_tools_before_it_change(tmp_path: P
 
 
 async def test_thinking_that_the_model_refuses_to_read_again_is_left_out_once(tmp_path: Path) -> None:
-    refused = Answer(status=400, error_type="invalid_request_error", error_message=BOUND_ELSEWHERE)
-    answers = [LOOKS, refused, Answer(chunks=("Nowhere.",))]
+    refused = ServedAnswer(status=400, error_type="invalid_request_error", error_message=BOUND_ELSEWHERE)
+    answers = [LOOKS, refused, ServedAnswer(chunks=("Nowhere.",))]
     async with gateway_world(tmp_path, anthropic=answers) as world, working(world) as client:
         session_id = await new_session(client, "anthropic/claude-sonnet-5-5")
         events = await say(client, session_id, "Find it.")
@@ -106,7 +106,7 @@ async def test_thinking_that_the_model_refuses_to_read_again_is_left_out_once(tm
 
 async def test_a_model_that_cannot_think_by_itself_is_sent_nothing_about_it(tmp_path: Path) -> None:
     async with (
-        gateway_world(tmp_path, anthropic=[Answer(chunks=("Hello.",))]) as world,
+        gateway_world(tmp_path, anthropic=[ServedAnswer(chunks=("Hello.",))]) as world,
         working(world) as client,
     ):
         session_id = await new_session(client, "anthropic/claude-haiku-4-5")
@@ -118,7 +118,7 @@ async def test_a_model_that_cannot_think_by_itself_is_sent_nothing_about_it(tmp_
 
 @pytest.mark.requirement("sessions effort")
 async def test_effort_is_shown_resolved_and_sent_where_it_is_not_the_models_own(tmp_path: Path) -> None:
-    answers = [Answer(chunks=("Hello.",))] * 2
+    answers = [ServedAnswer(chunks=("Hello.",))] * 2
     async with gateway_world(tmp_path, anthropic=answers) as world, working(world) as client:
         plain = await client.beta.agents.create(name="a", model="anthropic/claude-opus-5-5")
         unknown = await client.beta.agents.create(name="b", model="anthropic/m")
@@ -132,7 +132,7 @@ async def test_effort_is_shown_resolved_and_sent_where_it_is_not_the_models_own(
 
 
 async def test_the_prompt_up_to_the_newest_messages_is_marked_for_the_cache(tmp_path: Path) -> None:
-    answers = [LOOKS, Answer(chunks=("Nowhere.",))]
+    answers = [LOOKS, ServedAnswer(chunks=("Nowhere.",))]
     async with gateway_world(tmp_path, anthropic=answers) as world, working(world) as client:
         await say(client, await new_session(client, "anthropic/claude-opus-4-6"), "Find it.")
         first, second = calls(world)
@@ -148,7 +148,7 @@ async def test_the_prompt_up_to_the_newest_messages_is_marked_for_the_cache(tmp_
 
 @pytest.mark.requirement("sessions long calls")
 async def test_a_call_that_takes_its_time_holds_nothing_else_up(tmp_path: Path) -> None:
-    answers = [Answer(chunks=("Let me think",), fault="silence"), Answer(chunks=("Quick.",))]
+    answers = [ServedAnswer(chunks=("Let me think",), fault="silence"), ServedAnswer(chunks=("Quick.",))]
     async with gateway_world(tmp_path, anthropic=answers) as world, working(world) as client:
         slow, quick = [await new_session(client, "anthropic/m") for _ in range(2)]
         question: Any = {"type": "user.message", "content": [{"type": "text", "text": "Why?"}]}
@@ -176,8 +176,8 @@ async def test_a_receipt_names_the_model_that_was_overloaded_and_the_one_that_di
     routes = {"main": {"targets": ["anthropic/m", "spare/m"]}}
     writes = ServedToolUse(id="toolu_1", name="bash", input={"command": "echo 42 > answer.txt"})
     answers = {
-        "anthropic": [Answer(status=529, headers={"retry-after": "60"})],
-        "spare": [Answer(tool_uses=(writes,), stop_reason="tool_use"), Answer(chunks=("Done.",))],
+        "anthropic": [ServedAnswer(status=529, headers={"retry-after": "60"})],
+        "spare": [ServedAnswer(tool_uses=(writes,), stop_reason="tool_use"), ServedAnswer(chunks=("Done.",))],
     }
     asked = {
         "outcome": "42 stands in answer.txt",
@@ -221,7 +221,7 @@ def chat_calls(world: GatewayWorld) -> list[Any]:
 async def test_reasoning_goes_back_to_the_server_of_chat_completions_that_it_came_from(
     tmp_path: Path,
 ) -> None:
-    answers = [LOOKS, LOOKS, Answer(chunks=("Nowhere.",))]
+    answers = [LOOKS, LOOKS, ServedAnswer(chunks=("Nowhere.",))]
     async with gateway_world(tmp_path, chat=answers) as world, working(world) as client:
         session_id = await new_session(client, "chat/m")
         events = await say(client, session_id, "Find it.")
@@ -239,7 +239,7 @@ async def test_reasoning_goes_back_to_the_server_of_chat_completions_that_it_cam
 
 async def test_two_calls_with_one_id_are_two_calls(tmp_path: Path) -> None:
     twice = tuple(ServedToolUse(id="call_0", name="glob", input={"pattern": pattern}) for pattern in "ab")
-    answers = [Answer(tool_uses=twice, stop_reason="tool_use"), Answer(chunks=("Nowhere.",))]
+    answers = [ServedAnswer(tool_uses=twice, stop_reason="tool_use"), ServedAnswer(chunks=("Nowhere.",))]
     async with gateway_world(tmp_path, chat=answers) as world, working(world) as client:
         session_id = await new_session(client, "chat/m")
         events = await say(client, session_id, "Find them.")
@@ -257,18 +257,18 @@ async def test_two_calls_with_one_id_are_two_calls(tmp_path: Path) -> None:
 async def test_a_session_goes_from_protocol_to_protocol_and_back_and_nothing_of_it_is_refused(
     tmp_path: Path,
 ) -> None:
-    def looks(id: str) -> Answer:
-        return Answer(
+    def looks(id: str) -> ServedAnswer:
+        return ServedAnswer(
             thinking="Where is it?",
             signature="c2ln",
             tool_uses=(ServedToolUse(id=id, name="glob", input={"pattern": "*"}),),
             stop_reason="tool_use",
         )
 
-    busy = Answer(status=529)
+    busy = ServedAnswer(status=529)
     routes = {"main": {"targets": ["anthropic/m", "chat/m", "responses/m"]}}
     answers = {
-        "anthropic": [looks("toolu_1"), busy, busy, looks("toolu_1"), Answer(chunks=("Nowhere.",))],
+        "anthropic": [looks("toolu_1"), busy, busy, looks("toolu_1"), ServedAnswer(chunks=("Nowhere.",))],
         "chat": [looks("functions.glob:0"), busy],
         "responses": [looks("call_" + "x" * 90)],
     }

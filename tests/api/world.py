@@ -16,7 +16,7 @@ from api.whole import whole_platform
 from remit.client.asgi import StreamingASGITransport
 from remit.errors import VerifierUnavailable
 from remit.interfaces import SessionStore
-from remit.orchestrator.worker import Hints
+from remit.orchestrator.worker import LocalDispatcher
 from remit.server.app import App
 from remit.session.events import consumed
 from remit.session.folding import fold
@@ -69,7 +69,7 @@ class World:
     def __init__(self, here: PlatformUnderTest, clock: FakeClock) -> None:
         self.services = here.services
         self.clock = clock
-        self.hints = cast("Hints", self.services.dispatcher)
+        self.hints = cast("LocalDispatcher", self.services.dispatcher)
         self.app = cast("App", here.api)
         self.lose_items = False
         """The bus loses what the worker publishes, as a bus may."""

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Callable
 import anyio
 import pytest
 
-from remit.egress.scrubbing import FLOW_BYTES
+from remit.egress.redaction import FLOW_BYTES
 from support.bound_place import HOST, SECRET, World, answer, header_binding, world
 
 pytestmark = pytest.mark.anyio

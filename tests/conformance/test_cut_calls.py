@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from remit.clock import SystemClock
 from remit.errors import ModelCallFailed
-from remit.gateway.course import RetrySettings
-from remit.gateway.endings import UNSEEN_TOKENS_MAX
 from remit.gateway.gateway import Gateway
 from remit.gateway.model_settings import ModelSettings
-from remit.gateway.routing import Router
+from remit.gateway.retry_plan import RetrySettings
+from remit.gateway.routing import ModelRouter
+from remit.gateway.settlement import UNSEEN_TOKENS_MAX
 from remit.ids import Ids
 from remit.interfaces import ModelProvider
 from remit.ledger.bounds import input_tokens_bound
@@ -186,7 +186,7 @@ class Caller:
     def __init__(self, provider: ModelProvider) -> None:
         clock = SystemClock()
         self._gateway = Gateway(
-            router=Router({"p": provider}, aliases={}),
+            router=ModelRouter({"p": provider}, aliases={}),
             prices=PriceTable({f"p/{model}": PRICE for model in (SEEN, HIDDEN)}, clock=clock),
             clock=clock,
             ids=Ids(clock),

@@ -14,7 +14,7 @@ import pytest
 
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
-from remit.egress.proxied import EgressSettings, ProxiedEgress
+from remit.egress.proxied_egress import EgressSettings, ProxiedEgress
 from remit.errors import InvalidRequest, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider

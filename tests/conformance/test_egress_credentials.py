@@ -17,10 +17,10 @@ import pytest
 
 from remit.egress.bindings import Binding, bind_places, parse_place
 from remit.egress.certificates import make_authority
-from remit.egress.limits import Limits
+from remit.egress.limits import EgressLimits
 from remit.egress.policy import Policy
+from remit.egress.redaction import FLOW_BYTES
 from remit.egress.roots import system_roots
-from remit.egress.scrubbing import FLOW_BYTES
 from remit.egress.tls import as_client
 from support.bound_place import (
     HOST,
@@ -290,7 +290,7 @@ async def test_a_server_that_does_not_prove_its_name_gets_nothing() -> None:
 
 async def test_a_server_without_tls_gets_nothing() -> None:
     async with (
-        world(header_binding(), is_tls=False, limits=Limits(connect_seconds=0.2)) as it,
+        world(header_binding(), is_tls=False, limits=EgressLimits(connect_seconds=0.2)) as it,
         it.plain() as client,
     ):
         client.writer.write(b"CONNECT api.test:443 HTTP/1.1\r\n\r\n")
@@ -427,7 +427,7 @@ async def test_a_broken_coding_ends_the_connection(packed: bytes) -> None:
 async def test_a_bomb_is_opened_only_as_fast_as_it_is_read() -> None:
     bomb = gzip.compress(b"\0" * (64 << 20), compresslevel=1)
     async with (
-        world(header_binding(), limits=Limits(idle_seconds=0.5, linger_seconds=0.2)) as it,
+        world(header_binding(), limits=EgressLimits(idle_seconds=0.5, linger_seconds=0.2)) as it,
         it.https() as client,
     ):
         it.upstream.answers = [answer(bomb, Content_Encoding="gzip")]

@@ -13,10 +13,10 @@ import anyio
 import pytest
 
 from remit.egress.addresses import Address, is_own, not_public
-from remit.egress.limits import Limits
+from remit.egress.limits import EgressLimits
 from remit.egress.policy import Policy, make_guard, normalize_host, parse_pattern
 from remit.egress.proxy import Proxy
-from remit.egress.telling import Lines
+from remit.egress.rate_limited_log import RateLimitedLog
 
 pytestmark = pytest.mark.anyio
 
@@ -117,7 +117,7 @@ async def bench(
     *,
     ports: Sequence[int] = (80, 443),
     private_hosts: Sequence[str] = (),
-    limits: Limits | None = None,
+    limits: EgressLimits | None = None,
     own: Sequence[str] = (),
 ) -> AsyncGenerator[Bench]:
     far = FarSide()
@@ -359,7 +359,7 @@ async def test_a_name_on_the_operators_list_does_not_lead_to_a_metadata_service(
 
 
 async def test_endless_interim_answers_end_and_are_not_hoarded() -> None:
-    async with bench(limits=Limits(linger_seconds=0.2)) as world:
+    async with bench(limits=EgressLimits(linger_seconds=0.2)) as world:
         world.far.names["a.com"] = [[PUBLIC]]
         world.far.answer = b"HTTP/1.1 103 Early Hints\r\nX: " + b"a" * 30_000 + b"\r\n\r\n"
         world.far.answer *= 1000
@@ -369,7 +369,7 @@ async def test_endless_interim_answers_end_and_are_not_hoarded() -> None:
 
 
 async def test_connections_beyond_the_pace_wait_their_turn() -> None:
-    limits = Limits(connections_per_second=50, connections_at_once=1)
+    limits = EgressLimits(connections_per_second=50, connections_at_once=1)
     async with bench(limits=limits) as world:
         world.far.names["a.com"] = [[PUBLIC]]
         began = asyncio.get_running_loop().time()
@@ -484,7 +484,7 @@ async def test_a_head_that_never_ends_is_cut() -> None:
 
 
 async def test_a_client_that_states_its_request_too_slowly_is_answered_and_closed() -> None:
-    async with bench(limits=Limits(head_seconds=0.05)) as world:
+    async with bench(limits=EgressLimits(head_seconds=0.05)) as world:
         reader, writer = await world.inside.connect()
         writer.write(b"GET http://a.c")
         with anyio.fail_after(5):
@@ -493,7 +493,7 @@ async def test_a_client_that_states_its_request_too_slowly_is_answered_and_close
 
 
 async def test_a_connection_on_which_nothing_moves_is_closed() -> None:
-    async with bench(limits=Limits(idle_seconds=0.05)) as world:
+    async with bench(limits=EgressLimits(idle_seconds=0.05)) as world:
         world.far.names["a.com"] = [[PUBLIC]]
         reader, writer = await world.inside.connect()
         writer.write(b"CONNECT a.com:443 HTTP/1.1\r\n\r\n")
@@ -507,7 +507,7 @@ async def test_a_connection_on_which_nothing_moves_is_closed() -> None:
 
 
 async def test_a_client_that_does_not_read_holds_only_a_bounded_part_of_a_download() -> None:
-    async with bench(limits=Limits(idle_seconds=0.3)) as world:
+    async with bench(limits=EgressLimits(idle_seconds=0.3)) as world:
         world.far.names["a.com"] = [[PUBLIC]]
         world.far.answer = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (64 << 20)
         reader, writer = await world.inside.connect()
@@ -522,7 +522,7 @@ async def test_a_client_that_does_not_read_holds_only_a_bounded_part_of_a_downlo
 
 
 async def test_a_crowd_of_one_sandbox_waits_where_it_costs_the_others_nothing() -> None:
-    async with bench(limits=Limits(connections=1)) as world:
+    async with bench(limits=EgressLimits(connections=1)) as world:
         world.far.names["a.com"] = [[PUBLIC]]
         other = socket.create_server(("127.0.0.1", 0))
         await world.proxy.open("sbx_2", UNLIMITED, other)
@@ -538,7 +538,7 @@ async def test_a_crowd_of_one_sandbox_waits_where_it_costs_the_others_nothing() 
 def test_lines_that_were_held_back_are_told_with_the_next() -> None:
     lines: list[dict[str, Any]] = []
     now = 0.0
-    telling = Lines("sbx_1", lines.append, now=lambda: now)
+    telling = RateLimitedLog("sbx_1", lines.append, now=lambda: now)
     for _ in range(250):
         telling.put({"host": "a.com", "credentials": {"token": 2}})
     assert len(lines) == 200
@@ -556,7 +556,7 @@ def test_lines_that_were_held_back_are_told_with_the_next() -> None:
 
 
 async def test_more_connections_than_allowed_are_told_so() -> None:
-    async with bench(limits=Limits(connections=2)) as world:
+    async with bench(limits=EgressLimits(connections=2)) as world:
         world.far.names["a.com"] = [[PUBLIC]]
         held = [await world.inside.connect() for _ in range(2)]
         for reader, writer in held:

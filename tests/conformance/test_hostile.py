@@ -14,7 +14,7 @@ import pytest
 
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
-from remit.egress.proxied import EgressSettings, ProxiedEgress
+from remit.egress.proxied_egress import EgressSettings, ProxiedEgress
 from remit.ids import Ids
 from remit.interfaces import Egress
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
@@ -22,7 +22,7 @@ from remit.sandboxes.cgroups import Cgroups
 from remit.sandboxes.local import LocalProvider
 from remit.testing.hostile_host import Stage, host_side
 from remit.testing.hostile_suite import check_table_and_attacks_agree, run_hostile_case
-from remit.testing.hostile_table import HOSTILE_TABLE, Case
+from remit.testing.hostile_table import HOSTILE_TABLE, HostileCase
 from remit.testing.sandbox_checks.given import Bench
 from remit.values import WALLS, SandboxCapabilities
 
@@ -121,7 +121,7 @@ def test_every_row_of_the_table_has_one_attack() -> None:
 
 
 @pytest.mark.parametrize("case", HOSTILE_TABLE, ids=lambda case: case.name)
-async def test_bubblewrap_holds_what_it_declares(case: Case, tmp_path: Path) -> None:
+async def test_bubblewrap_holds_what_it_declares(case: HostileCase, tmp_path: Path) -> None:
     async with bubblewrap_stage(tmp_path) as stage:
         await run_hostile_case(case, stage)
 
@@ -129,7 +129,7 @@ async def test_bubblewrap_holds_what_it_declares(case: Case, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "case", [case for case in HOSTILE_TABLE if case.is_harmless], ids=lambda case: case.name
 )
-async def test_unsafe_local_holds_nothing_that_it_does_not_declare(case: Case, tmp_path: Path) -> None:
+async def test_unsafe_local_holds_nothing_that_it_does_not_declare(case: HostileCase, tmp_path: Path) -> None:
     async with plain_stage(tmp_path) as stage:
         await run_hostile_case(case, stage)
 
@@ -138,14 +138,14 @@ HARMLESS = [case for case in HOSTILE_TABLE if case.name in ("files of the host",
 
 
 @pytest.mark.parametrize("case", HARMLESS, ids=lambda case: case.name)
-async def test_a_wall_that_is_declared_and_missing_is_found(case: Case, tmp_path: Path) -> None:
+async def test_a_wall_that_is_declared_and_missing_is_found(case: HostileCase, tmp_path: Path) -> None:
     async with plain_stage(tmp_path, Boastful) as stage:
         with pytest.raises(AssertionError, match="got through"):
             await run_hostile_case(case, stage)
 
 
 @pytest.mark.parametrize("case", HARMLESS, ids=lambda case: case.name)
-async def test_a_wall_that_holds_and_is_not_declared_is_found(case: Case, tmp_path: Path) -> None:
+async def test_a_wall_that_holds_and_is_not_declared_is_found(case: HostileCase, tmp_path: Path) -> None:
     async with plain_stage(tmp_path, Modest) as stage:
         with pytest.raises(AssertionError, match="is stale"):
             await run_hostile_case(case, stage)

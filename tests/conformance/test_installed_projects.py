@@ -18,7 +18,7 @@ from remit.ids import Ids
 from remit.interfaces import SandboxProvider
 from remit.orchestrator.surroundings import search_path, variables
 from remit.remits.events import AgentRef, Budget, HarnessRef, RemitCreated, RemitSetupEnded
-from remit.remits.setup import Setup
+from remit.remits.setup import RemitSetup
 from remit.sandboxes.bubblewrap.provider import BubblewrapProvider
 from remit.sandboxes.local import LocalProvider
 from remit.testing.sandbox_checks.given import Hands
@@ -133,7 +133,7 @@ async def sandbox(
     toolchains: tuple[str, ...] = (),
 ) -> AsyncGenerator[tuple[Hands, RemitSetupEnded]]:
     tree_digest = await store(blobs, files)
-    setup = Setup(sandboxes=provider, blobs=kept(blobs), clock=SystemClock())
+    setup = RemitSetup(sandboxes=provider, blobs=kept(blobs), clock=SystemClock())
     ended = await setup.set_up(ONE, "remit_1", created(tree_digest, toolchains))
     assert ended.error is None
     one = await provider.create(

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from remit.errors import ModelCallFailed
-from remit.gateway.endings import believed
+from remit.gateway.settlement import believed
 from remit.interfaces import ModelProvider
 from remit.models.drivers.anthropic import AnthropicProvider
 from remit.models.drivers.anthropic_request import request_body

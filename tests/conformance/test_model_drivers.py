@@ -18,7 +18,7 @@ from remit.models.drivers.anthropic import AnthropicProvider
 from remit.models.drivers.openai_chat import OpenAIChatProvider
 from remit.models.drivers.openai_responses import OpenAIResponsesProvider
 from remit.models.http.endpoint import ModelTimeouts
-from remit.testing.model_server import Answer, Fault, ModelServer, ServedToolUse
+from remit.testing.model_server import Fault, ModelServer, ServedAnswer, ServedToolUse
 from remit.values import JsonObject, ModelDelta, ModelRequest, ModelResponse, Usage
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +58,7 @@ def make_driver(request: pytest.FixtureRequest) -> MakeDriver:
 
 @asynccontextmanager
 async def served(
-    make_driver: MakeDriver, *answers: Answer, **options
+    make_driver: MakeDriver, *answers: ServedAnswer, **options
 ) -> AsyncIterator[tuple[ModelServer, ModelProvider]]:
     server = ModelServer(answers, **options)
     with anyio.fail_after(10):
@@ -89,7 +89,10 @@ async def test_text_is_streamed_and_its_usage_reported(make_driver: MakeDriver) 
     usage = Usage(
         input_tokens=7, output_tokens=3, cache_read_input_tokens=100, cache_creation_5m_input_tokens=20
     )
-    async with served(make_driver, Answer(chunks=("Good ", "day ", "für alle"), usage=usage)) as (_, driver):
+    async with served(make_driver, ServedAnswer(chunks=("Good ", "day ", "für alle"), usage=usage)) as (
+        _,
+        driver,
+    ):
         deltas, response = await collect(driver)
 
     assert deltas == ["Good ", "day ", "für alle"]
@@ -105,7 +108,7 @@ async def test_tool_uses_come_whole(make_driver: MakeDriver) -> None:
         ServedToolUse(id=f"call_{n}", name="bash", input={"command": f"echo {n}", "deep": {"a": [1]}})
         for n in (1, 2)
     )
-    answer = Answer(chunks=("Let me look.",), tool_uses=uses, stop_reason="tool_use")
+    answer = ServedAnswer(chunks=("Let me look.",), tool_uses=uses, stop_reason="tool_use")
     async with served(make_driver, answer) as (_, driver):
         _, response = await collect(driver, ModelRequest(**{**_fields(HELLO), "tools": (TOOL,)}))
 
@@ -130,7 +133,7 @@ async def test_tool_uses_come_whole(make_driver: MakeDriver) -> None:
 async def test_a_status_says_whether_to_try_again_and_whether_it_was_billed(
     make_driver: MakeDriver, status: int, reason: str, billed: str, is_retryable: bool
 ) -> None:
-    answer = Answer(status=status, headers={"retry-after": "7"})
+    answer = ServedAnswer(status=status, headers={"retry-after": "7"})
     async with served(make_driver, answer) as (_, driver):
         failed = await failure(driver)
 
@@ -147,7 +150,7 @@ async def test_a_status_says_whether_to_try_again_and_whether_it_was_billed(
 async def test_an_answer_that_breaks_off_has_an_unknown_cost(
     make_driver: MakeDriver, fault: Fault, reason: str
 ) -> None:
-    async with served(make_driver, Answer(chunks=("half",), fault=fault)) as (_, driver):
+    async with served(make_driver, ServedAnswer(chunks=("half",), fault=fault)) as (_, driver):
         failed = await failure(driver)
 
     assert (failed.reason, failed.billed, failed.is_retryable) == (reason, "unknown", True)
@@ -212,7 +215,7 @@ async def test_an_answer_that_never_ends_is_given_up_though_it_is_never_silent(
     make_driver: MakeDriver,
 ) -> None:
     impatient = ModelTimeouts(silence_seconds=5, total_seconds=0.1)
-    server = ModelServer([Answer(chunks=("x",) * 10_000, chunk_seconds=0.005)])
+    server = ModelServer([ServedAnswer(chunks=("x",) * 10_000, chunk_seconds=0.005)])
     with anyio.fail_after(5):
         async with server.serving():
             driver = make_driver(server, impatient)
@@ -224,7 +227,7 @@ async def test_an_answer_that_never_ends_is_given_up_though_it_is_never_silent(
 
 
 async def test_an_error_inside_the_stream_has_an_unknown_cost(make_driver: MakeDriver) -> None:
-    async with served(make_driver, Answer(chunks=("half",), fault="error_event")) as (_, driver):
+    async with served(make_driver, ServedAnswer(chunks=("half",), fault="error_event")) as (_, driver):
         failed = await failure(driver)
 
     assert failed.billed == "unknown"
@@ -242,7 +245,7 @@ async def test_a_server_that_is_not_there_costs_nothing(make_driver: MakeDriver)
 
 
 async def test_closing_the_iterator_aborts_the_call(make_driver: MakeDriver) -> None:
-    answers = (Answer(chunks=("begun",), fault="silence"), Answer(chunks=("next",)))
+    answers = (ServedAnswer(chunks=("begun",), fault="silence"), ServedAnswer(chunks=("next",)))
     async with served(make_driver, *answers) as (server, driver):
         stream = cast("AsyncGenerator[ModelDelta | ModelResponse]", driver.stream(HELLO))
         async with aclosing(stream):
@@ -254,7 +257,7 @@ async def test_closing_the_iterator_aborts_the_call(make_driver: MakeDriver) -> 
 
 
 async def test_calls_share_a_connection(make_driver: MakeDriver) -> None:
-    async with served(make_driver, *[Answer(chunks=("x",))] * 3) as (server, driver):
+    async with served(make_driver, *[ServedAnswer(chunks=("x",))] * 3) as (server, driver):
         for _ in range(3):
             await collect(driver)
 
@@ -270,7 +273,10 @@ async def test_models_are_listed_and_a_dead_server_lists_none(make_driver: MakeD
 
 
 async def test_an_answer_cut_by_the_token_limit_is_an_answer(make_driver: MakeDriver) -> None:
-    async with served(make_driver, Answer(chunks=("half a sen",), stop_reason="max_tokens")) as (_, driver):
+    async with served(make_driver, ServedAnswer(chunks=("half a sen",), stop_reason="max_tokens")) as (
+        _,
+        driver,
+    ):
         _, response = await collect(driver)
 
     assert response.stop_reason == "max_tokens"
@@ -280,7 +286,10 @@ async def test_an_answer_cut_by_the_token_limit_is_an_answer(make_driver: MakeDr
 
 
 async def test_thinking_is_kept_with_its_signature_and_sent_back_verbatim() -> None:
-    answers = (Answer(thinking="Hm.", signature="c2ln", chunks=("Yes.",)), Answer(chunks=("Again.",)))
+    answers = (
+        ServedAnswer(thinking="Hm.", signature="c2ln", chunks=("Yes.",)),
+        ServedAnswer(chunks=("Again.",)),
+    )
     async with served(anthropic_driver, *answers) as (server, driver):
         _, response = await collect(driver)
         history = (
@@ -314,7 +323,7 @@ async def test_what_the_server_says_of_a_model_is_kept_and_the_documentation_fil
 
 async def test_the_prefix_is_marked_for_the_cache_unless_the_caller_has_marked_it() -> None:
     marked = {"type": "text", "text": "hello", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
-    async with served(anthropic_driver, *[Answer(chunks=("x",))] * 3) as (server, driver):
+    async with served(anthropic_driver, *[ServedAnswer(chunks=("x",))] * 3) as (server, driver):
         await collect(driver)
         await collect(driver, ModelRequest(**{**_fields(HELLO), "is_cached": False}))
         own = ModelRequest(**{**_fields(HELLO), "messages": ({"role": "user", "content": [marked]},)})
@@ -338,7 +347,7 @@ async def test_options_reach_anthropic_under_its_names() -> None:
             "stop_sequences": ("END",),
         }
     )
-    async with served(anthropic_driver, Answer(chunks=("x",))) as (server, driver):
+    async with served(anthropic_driver, ServedAnswer(chunks=("x",))) as (server, driver):
         await collect(driver, request)
 
     (served_request,) = server.requests
@@ -354,7 +363,7 @@ async def test_iterations_that_the_top_level_leaves_out_are_counted() -> None:
         {"type": "compaction", "input_tokens": 1000, "output_tokens": 50},
         {"type": "message", "input_tokens": 10, "output_tokens": 5},
     )
-    async with served(anthropic_driver, Answer(chunks=("x",), iterations=iterations)) as (_, driver):
+    async with served(anthropic_driver, ServedAnswer(chunks=("x",), iterations=iterations)) as (_, driver):
         _, response = await collect(driver)
 
     assert response.usage == Usage(input_tokens=1010, output_tokens=55)
@@ -364,7 +373,7 @@ async def test_cache_writes_are_told_apart_by_how_long_they_last() -> None:
     usage = Usage(
         input_tokens=1, output_tokens=4, cache_creation_5m_input_tokens=2, cache_creation_1h_input_tokens=3
     )
-    async with served(anthropic_driver, Answer(chunks=("x",), usage=usage)) as (_, driver):
+    async with served(anthropic_driver, ServedAnswer(chunks=("x",), usage=usage)) as (_, driver):
         _, response = await collect(driver)
 
     assert response.usage == usage
@@ -372,7 +381,7 @@ async def test_cache_writes_are_told_apart_by_how_long_they_last() -> None:
 
 async def test_a_refusal_keeps_its_details() -> None:
     details: JsonObject = {"type": "refusal", "category": "cyber", "explanation": "No."}
-    answer = Answer(stop_reason="refusal", stop_details=details)
+    answer = ServedAnswer(stop_reason="refusal", stop_details=details)
     async with served(anthropic_driver, answer) as (_, driver):
         _, response = await collect(driver)
 
@@ -388,8 +397,8 @@ async def test_tokens_are_counted_by_the_endpoint() -> None:
 
 async def test_the_vendors_own_sdk_understands_the_test_server() -> None:
     use = ServedToolUse(id="toolu_1", name="bash", input={"command": "ls"})
-    answer = Answer(thinking="Hm.", chunks=("Look", "ing."), tool_uses=(use,), stop_reason="tool_use")
-    server = ModelServer([answer, Answer(status=529)])
+    answer = ServedAnswer(thinking="Hm.", chunks=("Look", "ing."), tool_uses=(use,), stop_reason="tool_use")
+    server = ModelServer([answer, ServedAnswer(status=529)])
     with anyio.fail_after(30):
         async with (
             server.serving(),
@@ -437,7 +446,7 @@ async def test_a_conversation_is_put_into_chat_messages() -> None:
             "tool_choice": {"type": "tool", "name": "bash"},
         }
     )
-    async with served(openai_driver, Answer(chunks=("x",))) as (server, driver):
+    async with served(openai_driver, ServedAnswer(chunks=("x",))) as (server, driver):
         await collect(driver, request)
 
     (served_request,) = server.requests
@@ -467,7 +476,7 @@ async def test_a_conversation_is_put_into_chat_messages() -> None:
 async def test_what_chat_completions_cannot_say_is_refused_by_name(
     fields: dict[str, object], named: str
 ) -> None:
-    async with served(openai_driver, Answer(chunks=("x",))) as (server, driver):
+    async with served(openai_driver, ServedAnswer(chunks=("x",))) as (server, driver):
         failed = await failure(driver, ModelRequest(**{**_fields(HELLO), **fields}))
 
     assert (failed.reason, failed.billed, failed.is_retryable) == ("invalid", "no", False)
@@ -476,7 +485,7 @@ async def test_what_chat_completions_cannot_say_is_refused_by_name(
 
 
 async def test_an_answer_without_usage_says_so() -> None:
-    async with served(openai_driver, Answer(chunks=("x",), usage=None)) as (_, driver):
+    async with served(openai_driver, ServedAnswer(chunks=("x",), usage=None)) as (_, driver):
         _, response = await collect(driver)
 
     assert not response.is_usage_known
@@ -492,7 +501,7 @@ async def test_an_answer_without_usage_says_so() -> None:
 )
 async def test_a_tool_call_that_a_small_model_wrote_as_text_is_recovered(written: str) -> None:
     request = ModelRequest(**{**_fields(HELLO), "tools": (TOOL,)})
-    async with served(openai_driver, Answer(chunks=(written,))) as (_, driver):
+    async with served(openai_driver, ServedAnswer(chunks=(written,))) as (_, driver):
         _, response = await collect(driver, request)
 
     assert response.stop_reason == "tool_use"
@@ -503,7 +512,7 @@ async def test_a_tool_call_that_a_small_model_wrote_as_text_is_recovered(written
 async def test_json_that_is_no_call_of_a_known_tool_stays_text() -> None:
     written = '```json\n{"name": "rm_rf", "arguments": {"path": "/"}}\n```'
     request = ModelRequest(**{**_fields(HELLO), "tools": (TOOL,)})
-    async with served(openai_driver, Answer(chunks=(written,))) as (_, driver):
+    async with served(openai_driver, ServedAnswer(chunks=(written,))) as (_, driver):
         _, response = await collect(driver, request)
 
     assert response.content == ({"type": "text", "text": written},)
@@ -538,7 +547,7 @@ async def test_a_conversation_is_put_into_items() -> None:
             ],
         },
     )
-    async with served(responses_driver, Answer(chunks=("x",))) as (server, driver):
+    async with served(responses_driver, ServedAnswer(chunks=("x",))) as (server, driver):
         await collect(driver, ModelRequest(**{**_fields(HELLO), "messages": messages, "tools": (TOOL,)}))
 
     body = server.requests[0].body
@@ -577,7 +586,10 @@ async def test_a_conversation_is_put_into_items() -> None:
 
 
 async def test_its_reasoning_comes_back_to_it_and_goes_to_no_other_protocol() -> None:
-    async with served(responses_driver, *[Answer(thinking="Hm.", chunks=("Yes.",))] * 2) as (server, driver):
+    async with served(responses_driver, *[ServedAnswer(thinking="Hm.", chunks=("Yes.",))] * 2) as (
+        server,
+        driver,
+    ):
         _, response = await collect(driver)
         history = (
             *HELLO.messages,
@@ -592,7 +604,7 @@ async def test_its_reasoning_comes_back_to_it_and_goes_to_no_other_protocol() ->
         "summary": [{"type": "summary_text", "text": "Hm."}],
         "encrypted_content": "c2VhbGVk",
     }
-    async with served(anthropic_driver, Answer(chunks=("x",))) as (server, driver):
+    async with served(anthropic_driver, ServedAnswer(chunks=("x",))) as (server, driver):
         await collect(driver, again)
     assert [block["type"] for block in server.requests[0].body["messages"][1]["content"]] == ["text"]
 
@@ -610,7 +622,7 @@ async def test_its_reasoning_comes_back_to_it_and_goes_to_no_other_protocol() ->
 async def test_what_has_no_words_in_responses_is_refused_before_anything_is_sent(
     change: dict[str, object], named: str
 ) -> None:
-    async with served(responses_driver, Answer(chunks=("x",))) as (server, driver):
+    async with served(responses_driver, ServedAnswer(chunks=("x",))) as (server, driver):
         failed = await failure(driver, ModelRequest(**{**_fields(HELLO), **change}))
         assert server.requests == []
     assert (failed.reason, failed.billed) == ("invalid", "no")

@@ -18,8 +18,8 @@ import pytest
 from remit.errors import ModelCallFailed
 from remit.models.http.endpoint import ModelEndpoint, ModelTimeouts
 from remit.models.http.http1 import Http1Transport
-from remit.models.http.proxied import Httpx2Transport, has_proxy
-from remit.models.http.transport import Answer, Transport, TransportFailed
+from remit.models.http.httpx2_transport import Httpx2Transport, has_proxy
+from remit.models.http.transport import HttpAnswer, Transport, TransportFailed
 from support.certificates import certify
 from support.raw_server import Answering, Exchange, RawServer, chunked, raw_server
 
@@ -54,7 +54,7 @@ async def served(
 
 async def ask(
     transport: Transport, *, body: bytes | None = b"{}", seconds: float = PLENTY_SECONDS, **headers: str
-) -> Answer:
+) -> HttpAnswer:
     return await transport.send(
         "POST",
         "/x?y=1",
@@ -74,7 +74,7 @@ async def whole(transport: Transport, **options: Any) -> bytes:
         await answer.close()
 
 
-async def rest(answer: Answer) -> bytes:
+async def rest(answer: HttpAnswer) -> bytes:
     pieces: list[bytes] = []
     while piece := await answer.read():
         pieces.append(piece)

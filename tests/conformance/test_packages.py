@@ -11,7 +11,7 @@ import pytest
 
 from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SystemClock
-from remit.egress.proxied import EgressSettings, ProxiedEgress
+from remit.egress.proxied_egress import EgressSettings, ProxiedEgress
 from remit.errors import SandboxUnavailable
 from remit.ids import Ids
 from remit.orchestrator.kept_layers import KeptLayers

@@ -22,7 +22,7 @@ from remit.errors import (
     StoreAway,
     StoreUnavailable,
 )
-from remit.stores.postgres.database import Database, migrate, migrations, require_version
+from remit.stores.postgres.database import PostgresDatabase, migrate, migrations, require_version
 from remit.stores.postgres.server import open_catalog, open_postgres, open_session_store
 from remit.stores.postgres.session_store import PostgresSessionStore
 from remit.testing.clock import FakeClock
@@ -350,7 +350,7 @@ async def schema_after(*steps: list[str]) -> list[tuple[Any, ...]]:
 
 async def refusal(url: str) -> RemitError:
     with pytest.raises(RemitError) as refused:
-        await Database.open(url, SystemClock())
+        await PostgresDatabase.open(url, SystemClock())
     return refused.value
 
 

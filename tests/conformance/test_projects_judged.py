@@ -12,7 +12,7 @@ import pytest
 from remit.clock import SystemClock
 from remit.orchestrator.surroundings import variables
 from remit.remits.events import AgentRef, Budget, HarnessRef, RemitCreated
-from remit.remits.setup import Setup
+from remit.remits.setup import RemitSetup
 from remit.testing.verifier_cases import PRINCIPAL
 from remit.values import ConsentReason
 from support.court import Court, Files, make_court
@@ -42,7 +42,7 @@ async def around(court: Court, start: Files) -> dict[str, object]:
         max_iterations=1,
         tree_digest=await court.store(start),
     )
-    setup = Setup(sandboxes=court.provider, blobs=kept(court.blobs), clock=SystemClock())
+    setup = RemitSetup(sandboxes=court.provider, blobs=kept(court.blobs), clock=SystemClock())
     ended = await setup.set_up(PRINCIPAL, "remit_1", created)
     return {"environment": variables({}, None, ended.python_path), "mounts": ended.mounts}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from remit.blobs.directory import DirectoryBlobStore
-from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.clock import SystemClock
-from remit.egress.proxied import EgressSettings, ProxiedEgress
+from remit.egress.proxied_egress import EgressSettings, ProxiedEgress
 from remit.errors import SandboxUnavailable
 from remit.ids import Ids
 from remit.orchestrator.kept_layers import KeptLayers
@@ -33,7 +33,7 @@ MANIFEST = '{"name": "own", "dependencies": {"salute": "2.0.0"}}'
 
 class World:
     def __init__(
-        self, provider: BubblewrapProvider, layers: SetupLayers, blobs: KeptBlobs, registry: Registry
+        self, provider: BubblewrapProvider, layers: SetupLayers, blobs: OwnedBlobs, registry: Registry
     ) -> None:
         self.provider = provider
         self.layers = layers

@@ -20,7 +20,7 @@ import pytest
 from remit.errors import DataFolderBusy, InvalidRequest, Overloaded, StoreUnavailable
 from remit.stores.sqlite.connection import migrate, migrations, open_writer
 from remit.stores.sqlite.cursor import Cursor
-from remit.stores.sqlite.database import Database
+from remit.stores.sqlite.database import SqliteDatabase
 from remit.stores.sqlite.folder import SESSIONS_FILE, open_session_store, open_sqlite
 from remit.stores.sqlite.owner import DataFolderLock
 from remit.stores.sqlite.session_store import SqliteSessionStore
@@ -241,7 +241,7 @@ def schema_of(connection: apsw.Connection) -> list[Any]:
 async def test_a_full_queue_refuses_what_comes_from_outside_and_never_a_workers_leases(
     tmp_path: Path,
 ) -> None:
-    database = await Database.open(tmp_path / "sessions.db", schema="sessions")
+    database = await SqliteDatabase.open(tmp_path / "sessions.db", schema="sessions")
     store = SqliteSessionStore(database, FakeClock())
     await given_stream(store)
     disk_is_slow, disk_goes_on = threading.Event(), threading.Event()

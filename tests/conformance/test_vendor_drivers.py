@@ -13,7 +13,7 @@ import pytest
 
 from remit.clock import SystemClock
 from remit.errors import ModelCallFailed, ModelUnavailable
-from remit.gateway.routing import Router
+from remit.gateway.routing import ModelRouter
 from remit.ledger.prices import PriceTable
 from remit.models.drivers.bedrock import bedrock_provider
 from remit.models.drivers.vendor_sdk import VendorEndpoint, VendorProvider
@@ -287,14 +287,14 @@ async def test_a_missing_sdk_is_named_with_its_extra() -> None:
     provider = VendorProvider(
         endpoint, modules=("no_such_module.inside",), extra="bedrock", betas=frozenset()
     )
-    router = Router({"bedrock": provider}, aliases={})
+    router = ModelRouter({"bedrock": provider}, aliases={})
 
     with pytest.raises(ModelUnavailable, match=r"pip install 'remit\[bedrock\]'"):
         await router.resolve("bedrock/anthropic.claude-sonnet-5-5")
 
 
 async def test_neither_lists_models_unasked() -> None:
-    router = Router({"bedrock": bedrock_provider(), "vertex": vertex_provider()}, aliases={})
+    router = ModelRouter({"bedrock": bedrock_provider(), "vertex": vertex_provider()}, aliases={})
     assert await router.models() == []
 
 

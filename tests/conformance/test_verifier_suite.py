@@ -11,7 +11,7 @@ import pytest
 from remit.app.kinds import KINDS
 from remit.blobs.directory import DirectoryBlobStore
 from remit.catalog.blob_owners import BlobOwners
-from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.clock import SystemClock
 from remit.ids import Ids
 from remit.interfaces import CallRecorder
@@ -39,7 +39,7 @@ async def commands(tmp_path: Path) -> AsyncIterator[Make]:
     clock = SystemClock()
     ids, blobs = Ids(clock), DirectoryBlobStore(tmp_path / "blobs", clock)
     store, catalog = MemorySessionStore(clock), MemoryCatalog(clock)
-    kept = KeptBlobs(blobs, catalog, BlobOwners(store, catalog, KINDS).is_there, clock)
+    kept = OwnedBlobs(blobs, catalog, BlobOwners(store, catalog, KINDS).is_there, clock)
     provider = LocalProvider(tmp_path / "runtime", blobs, ids)
 
     async def make_case() -> VerifierCase:

@@ -21,7 +21,7 @@ from rich.text import Text
 from remit.cli import failure
 from remit.cli.main import run
 from remit.cli.screens import LineScreen
-from remit.cli.view import View
+from remit.cli.view import RemitProgress
 from remit.cli.visible import VisibleOutput, json_line, make_visible, visible_output
 from remit.cli.visible_console import VisibleConsole
 from remit.client.folders.changes import strays_text
@@ -154,7 +154,7 @@ def test_a_files_name_writes_no_lines_of_its_own() -> None:
     name = "a.py\n✔ verified\tby everyone"
     output = io.StringIO()
     screen = LineScreen(output)
-    view = View(remit_id="rm_1")
+    view = RemitProgress(remit_id="rm_1")
     screen.remit_event({"type": "remit.iteration_ended", "iteration": 0, "tampered": [name]}, view)
     screen.session_event({"type": "agent.tool_use", "name": name, "input": {}}, view)
     assert len(output.getvalue().splitlines()) == 2

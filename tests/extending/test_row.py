@@ -21,7 +21,7 @@ from remit.schema.wire import Params
 from remit.server.operations.router import Call, handles
 from remit.server.operations.services import Services
 from remit.streams.rows import PublicRow, RowTypes
-from remit.streams.streams import Change
+from remit.streams.streams import StreamChange
 from remit.values import EventRow, StreamSummary
 
 pytestmark = pytest.mark.anyio
@@ -71,9 +71,11 @@ class NoteRoutes:
 
     @handles(NOTE)
     async def note(self, call: Call[Note, NoQuery], countdown_id: str) -> StreamView:
-        async def choose(state: NotedState) -> Change | None:
+        async def choose(state: NotedState) -> StreamChange | None:
             return (
-                None if state.note == call.body.text else Change(rows=(CountdownNoted(text=call.body.text),))
+                None
+                if state.note == call.body.text
+                else StreamChange(rows=(CountdownNoted(text=call.body.text),))
             )
 
         await self._countdowns.change(call.principal, countdown_id, choose)

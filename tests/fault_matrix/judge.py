@@ -12,7 +12,7 @@ from fault_matrix.person import Person, Refused
 from fault_matrix.world import PRINCIPAL, WORKSPACE, World
 from remit.app.kinds import KINDS
 from remit.catalog.blob_owners import BlobOwners
-from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.errors import NotFound
 from remit.orchestrator.check import check_stream
 from remit.values import EventRow, JsonObject, Tree
@@ -197,7 +197,7 @@ def _readers(person: Person, rows: dict[str, list[EventRow]]) -> list[str]:
 async def _blobs(world: World, rows: dict[str, list[EventRow]]) -> list[str]:
     """All is there that a log names or an owner refers to."""
     catalog = world.stores.catalog
-    kept = KeptBlobs(
+    kept = OwnedBlobs(
         world.blobs, catalog, BlobOwners(world.stores.sessions, catalog, KINDS).is_there, world.clock
     )
     wrong = [f"{one.owner_id} needs {one.digest}, which is gone" for one in await kept.missing(PRINCIPAL)]

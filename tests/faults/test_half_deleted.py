@@ -11,8 +11,8 @@ import pytest
 from remit.app.kinds import KINDS
 from remit.catalog.blob_owners import BlobOwners
 from remit.catalog.files import FileBody, Files
-from remit.catalog.kept_blobs import KeptBlobs
 from remit.catalog.orphaned_files import GRACE_SECONDS, OrphanedFiles
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.errors import NotFound
 from remit.ids import Ids
 from remit.sessions.changes import delete
@@ -94,7 +94,7 @@ async def test_what_a_session_needed_is_collected_when_only_its_rows_were_remove
     await bench.store.delete_stream(PRINCIPAL, session_id, expected_seq=head.seq)
     in_two_days = FakeClock(start_us=bench.clock.now_us() + 2 * 86_400_000_000)
     is_there = BlobOwners(bench.store, bench.catalog, KINDS).is_there
-    await KeptBlobs(bench.blobs, bench.catalog, is_there, in_two_days).collect()
+    await OwnedBlobs(bench.blobs, bench.catalog, is_there, in_two_days).collect()
     assert await bench.blobs.has([digest]) == frozenset()
     await require_gone(bench, session_id, digest)
 
@@ -114,7 +114,7 @@ async def test_files_whose_session_is_gone_are_collected_and_those_of_one_being_
     clock = FakeClock()
     store, catalog = MemorySessionStore(clock), MemoryCatalog(clock)
     is_there = BlobOwners(store, catalog, KINDS).is_there
-    blobs = KeptBlobs(MemoryBlobStore(clock), catalog, is_there, clock)
+    blobs = OwnedBlobs(MemoryBlobStore(clock), catalog, is_there, clock)
     files = Files(catalog, blobs, clock, Ids(clock))
     digest = await blobs.put(PRINCIPAL, "file_1", b"a copy")
     copy = FileBody(filename="x", mime_type="text/plain", size_bytes=6, sha256=digest, session_id="sesn_gone")

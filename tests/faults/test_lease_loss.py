@@ -13,7 +13,7 @@ import pytest
 
 from remit.bus.memory import MemoryBus
 from remit.errors import SandboxRefused
-from remit.orchestrator.worker import FENCE_SECONDS, LEASE_SECONDS, RENEW_SECONDS, Hints, Worker
+from remit.orchestrator.worker import FENCE_SECONDS, LEASE_SECONDS, RENEW_SECONDS, LocalDispatcher, Worker
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.values import HandlerResult, Lease, SandboxSpec, ShellRequest
@@ -61,7 +61,7 @@ async def test_a_worker_whose_store_does_not_answer_stops_before_its_lease_can_b
         store=store,
         bus=MemoryBus(),
         clock=clock,
-        hints=Hints(),
+        hints=LocalDispatcher(),
         handlers=[handler],  # type: ignore[list-item]
     )
     async with asyncio.TaskGroup() as group:
@@ -92,7 +92,7 @@ async def test_a_worker_that_stood_still_knows_that_it_is_fenced_before_anybody_
         store=bench.store,
         bus=MemoryBus(),
         clock=clock,
-        hints=Hints(),
+        hints=LocalDispatcher(),
         handlers=[handler],  # type: ignore[list-item]
     )
     task = asyncio.ensure_future(worker.run())

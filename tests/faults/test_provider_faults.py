@@ -10,14 +10,14 @@ import anyio
 import pytest
 
 from remit.app.kinds import KINDS
-from remit.gateway.course import RetrySettings
+from remit.gateway.retry_plan import RetrySettings
 from remit.interfaces import ModelProvider
 from remit.models.drivers.anthropic import AnthropicProvider
 from remit.models.drivers.openai_chat import OpenAIChatProvider
 from remit.models.drivers.openai_responses import OpenAIResponsesProvider
 from remit.models.http.endpoint import ModelTimeouts
 from remit.orchestrator.check import check_stream
-from remit.testing.model_server import Answer, Fault, ModelServer
+from remit.testing.model_server import Fault, ModelServer, ServedAnswer
 from remit.values import JsonObject, OpenAccount
 from support.session_bench import AGENT, PRINCIPAL, SessionBench, script
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 TIMEOUTS = ModelTimeouts(silence_seconds=0.05, total_seconds=5, listing_seconds=2)
 RETRIES = RetrySettings(attempts_max=4, assumed_attempts_max=2, backoff_first_seconds=0.001)
-WHOLE = Answer(chunks=("All ", "is ", "well."))
+WHOLE = ServedAnswer(chunks=("All ", "is ", "well."))
 CAP = 5_000_000_000
 EVENTS_MAX = 30
 """More than any protocol needs for such an answer."""
@@ -58,7 +58,7 @@ class Told:
         return [call.get("error_reason") for call in self.calls]
 
 
-async def ask(folder: Path, driver: str, answers: Sequence[Answer]) -> Told:
+async def ask(folder: Path, driver: str, answers: Sequence[ServedAnswer]) -> Told:
     """Checked on the way: every hold is settled, and what was booked is what the log says."""
     server = ModelServer(answers)
     async with server.serving():
@@ -115,7 +115,7 @@ async def test_wherever_an_answer_breaks_off_it_is_paid_at_a_bound_and_asked_for
     driver: str, fault: Fault, reason: str, tmp_path: Path
 ) -> None:
     for events in range(EVENTS_MAX):
-        broken = Answer(chunks=("All ", "is "), fault=fault, fault_after=events)
+        broken = ServedAnswer(chunks=("All ", "is "), fault=fault, fault_after=events)
         told = await ask(tmp_path / str(events), driver, [broken, WHOLE])
         assert told.stop_reason == "end_turn"
         if told.requests == 1:  # the answer was whole before the fault came
@@ -141,7 +141,7 @@ async def test_wherever_an_answer_breaks_off_it_is_paid_at_a_bound_and_asked_for
 async def test_what_was_refused_costs_nothing_and_is_asked_for_again(
     driver: str, status: int, reason: str, tmp_path: Path
 ) -> None:
-    refused = Answer(status=status)
+    refused = ServedAnswer(status=status)
     told = await ask(tmp_path / "a", driver, [refused, refused, WHOLE])
     assert (told.stop_reason, told.said, told.reasons) == (
         "end_turn",
@@ -156,7 +156,7 @@ async def test_what_was_refused_costs_nothing_and_is_asked_for_again(
 
 @DRIVEN
 async def test_a_refused_key_is_not_tried_twice_and_costs_nothing(driver: str, tmp_path: Path) -> None:
-    told = await ask(tmp_path, driver, [Answer(status=401), WHOLE])
+    told = await ask(tmp_path, driver, [ServedAnswer(status=401), WHOLE])
     assert (told.stop_reason, told.reasons, told.spent) == ("retries_exhausted", ["authentication"], 0)
 
 
@@ -165,7 +165,7 @@ async def test_a_refused_key_is_not_tried_twice_and_costs_nothing(driver: str, t
 async def test_a_provider_that_breaks_every_answer_is_paid_at_most_a_few_holds(
     driver: str, fault: Fault, tmp_path: Path
 ) -> None:
-    broken = Answer(chunks=("half",), fault=fault)
+    broken = ServedAnswer(chunks=("half",), fault=fault)
     told = await ask(tmp_path, driver, [broken] * RETRIES.attempts_max)
     assert told.stop_reason == "retries_exhausted"
     assert told.requests == RETRIES.assumed_attempts_max

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from remit.bus.memory import MemoryBus
-from remit.orchestrator.worker import Hints, Worker
+from remit.orchestrator.worker import LocalDispatcher, Worker
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.store_checks.given import TWO, given_stream
@@ -51,7 +51,7 @@ async def test_a_turn_beside_a_batch_of_thousands_starts_at_once() -> None:
     store, handler = MemorySessionStore(clock), Slow(clock)
     for number in range(BATCH):
         await given_stream(store, f"sesn_batch_{number:04}", wake_at_us=clock.now_us())
-    hints = Hints()
+    hints = LocalDispatcher()
     worker = Worker(
         name="worker_1",
         store=store,
@@ -88,7 +88,7 @@ async def test_two_batches_share_the_places() -> None:
         store=store,
         bus=MemoryBus(),
         clock=clock,
-        hints=Hints(),
+        hints=LocalDispatcher(),
         handlers=[handler],
         streams_max=PLACES,
     )
@@ -146,7 +146,7 @@ async def test_many_more_sessions_than_places_for_sandboxes_all_finish(
             idle = await bench.wait_idle(session_id)
             assert cast("dict[str, JsonValue]", idle["stop_reason"])["type"] == "end_turn"
         assert bench.held.count <= 2
-        assert bench.held.berths.waiting == 0
+        assert bench.held.slots.waiting == 0
 
 
 async def test_sessions_that_wait_for_a_sandbox_do_not_keep_the_idle_ones_from_leaving(

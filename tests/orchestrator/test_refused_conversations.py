@@ -13,7 +13,7 @@ from remit.errors import ModelCallFailed
 from remit.session.compaction import Compact, Shorten, next_relief, summary_of_what_fits
 from remit.session.folding import fold
 from remit.session.history import Forgotten
-from remit.session.refusals import Place
+from remit.session.refusals import BlockPlace
 from remit.session.state import SessionState
 from remit.session.view import request
 from remit.testing.messages_rules import body_of, violations
@@ -419,7 +419,7 @@ def test_a_summary_of_what_fits_fits_whatever_was_said(text: str) -> None:
 
 def test_a_block_of_a_result_is_put_aside_alone() -> None:
     state = state_with_results(2, 10)
-    state.history.put_aside(Place(2, 1, 0), "it was refused")
+    state.history.put_aside(BlockPlace(2, 1, 0), "it was refused")
     asked = request(state, ())
     assert violations(body_of(asked)) == []
     assert str(asked.messages).count("it was refused") == 1

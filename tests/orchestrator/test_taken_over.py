@@ -11,7 +11,7 @@ import pytest
 
 from remit.bus.memory import MemoryBus
 from remit.errors import NotFound
-from remit.orchestrator.worker import RENEW_SECONDS, Hints, Worker
+from remit.orchestrator.worker import RENEW_SECONDS, LocalDispatcher, Worker
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.store_checks.given import ONE, claim, event, given_stream
@@ -58,7 +58,7 @@ async def test_what_is_kept_goes_when_another_process_works_on_the_stream_or_del
         store=store,
         bus=MemoryBus(),
         clock=clock,
-        hints=Hints(),
+        hints=LocalDispatcher(),
         handlers=[handler],
         positions=positions,
     )

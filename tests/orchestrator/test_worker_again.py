@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from remit.bus.memory import MemoryBus
-from remit.orchestrator.worker import FENCE_SECONDS, LEASE_SECONDS, Hints, Worker
+from remit.orchestrator.worker import FENCE_SECONDS, LEASE_SECONDS, LocalDispatcher, Worker
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
 from remit.testing.store_checks.given import given_stream
@@ -60,7 +60,12 @@ async def test_the_end_of_the_first_run_takes_nothing_from_the_second() -> None:
     store, handler = SilentStore(clock), Stubborn()
     await given_stream(store, wake_at_us=clock.now_us())
     worker = Worker(
-        name="worker_1", store=store, bus=MemoryBus(), clock=clock, hints=Hints(), handlers=[handler]
+        name="worker_1",
+        store=store,
+        bus=MemoryBus(),
+        clock=clock,
+        hints=LocalDispatcher(),
+        handlers=[handler],
     )
     with anyio.fail_after(10):
         async with asyncio.TaskGroup() as group:
@@ -99,7 +104,9 @@ async def test_a_handler_that_is_cancelled_from_within_has_failed_and_it_is_logg
     clock = FakeClock()
     store, handler = MemorySessionStore(clock), CutFromWithin()
     await given_stream(store, wake_at_us=clock.now_us())
-    worker = Worker(name="one", store=store, bus=MemoryBus(), clock=clock, hints=Hints(), handlers=[handler])
+    worker = Worker(
+        name="one", store=store, bus=MemoryBus(), clock=clock, hints=LocalDispatcher(), handlers=[handler]
+    )
     with structlog.testing.capture_logs() as logs:
         task = asyncio.create_task(worker.run())
         with anyio.fail_after(5):

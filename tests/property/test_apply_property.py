@@ -18,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from remit.cli.apply_changes import apply_changes, plan_changes
 from remit.cli.failure import CommandFailed
-from remit.cli.land import land, plan_landing
 from remit.client.folders.changes import changes_of, folders_of
 from remit.remits.changes import changes_between
 from remit.values import Tree, TreeEntry
@@ -122,7 +122,7 @@ class Result:
                     tar.addfile(info, io.BytesIO(contents[file.path]))
 
     def apply(self, folder: Path) -> tuple[str, ...]:
-        return land(plan_landing(folder, self.changes, self.folders), self.archive)
+        return apply_changes(plan_changes(folder, self.changes, self.folders), self.archive)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_any_input_becomes_any_result(
     assume(not result.notes)  # a link that leads out: it is named and not handed over
     result.apply(folder)
     assert read(folder) == tree_of(after)
-    again = plan_landing(folder, result.changes, result.folders)
+    again = plan_changes(folder, result.changes, result.folders)
     assert (again.steps, again.folders, again.conflicts) == ((), (), ())
 
 
@@ -241,7 +241,7 @@ def test_a_change_of_kind_has_no_conflict(
     """Also where the list says nothing of folders: older results do not."""
     folder = ground(before)
     result = Result(before, after, folder.parent)
-    assert plan_landing(folder, result.changes).conflicts == ()
+    assert plan_changes(folder, result.changes).conflicts == ()
     result.apply(folder)
     assert read(folder) == tree_of(after)
 
@@ -275,7 +275,7 @@ def test_a_link_that_leads_out_by_what_is_in_the_folder_is_refused(
     listing = {
         "changed": [{"path": "new", "kind": "added", "mode": 0o777, "base_sha256": None, "sha256": None, "target": target}]
     }  # fmt: skip
-    landing = plan_landing(folder, changes_of(listing))
+    landing = plan_changes(folder, changes_of(listing))
     assert landing.conflicts == (f"new: is a symlink to {target!r}, which points outside the folder",)
 
 
@@ -321,5 +321,5 @@ def test_a_repositorys_own_files_are_left_out_of_what_is_written(tmp_path: Path)
             tar.addfile(tarfile.TarInfo(path))
     folder = tmp_path / "folder"
     folder.mkdir()
-    land(plan_landing(folder, changes_of(listing)), tmp_path / "files.tar")
+    apply_changes(plan_changes(folder, changes_of(listing)), tmp_path / "files.tar")
     assert [path.name for path in folder.iterdir()] == ["code"]

@@ -12,7 +12,7 @@ from typing import Any, cast
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from remit.catalog.kept_blobs import KEPT_SECONDS, TOUCH_SECONDS, IsThere, KeptBlobs
+from remit.catalog.owned_blobs import KEPT_SECONDS, TOUCH_SECONDS, IsThere, OwnedBlobs
 from remit.errors import BlobMissing
 from remit.interfaces import BlobStore, Catalog
 from remit.stores.memory import MemoryCatalog
@@ -47,10 +47,10 @@ class World:
         self.waiting[future] = process
         await future
 
-    def process(self, name: str) -> KeptBlobs:
+    def process(self, name: str) -> OwnedBlobs:
         blobs = cast("BlobStore", Slow(self.blobs, self, name))
         catalog = cast("Catalog", Slow(self.catalog, self, name))
-        return KeptBlobs(blobs, catalog, cast("IsThere", self.is_there), self.clock)
+        return OwnedBlobs(blobs, catalog, cast("IsThere", self.is_there), self.clock)
 
     async def run(self, tasks: dict[asyncio.Task[None], str]) -> None:
         """Let one step happen after the other, in any order, at any time; now and then a process dies."""
@@ -112,17 +112,17 @@ def digest_of(content: bytes) -> str:
 
 
 def owner_that_comes_and_goes(
-    world: World, kept: KeptBlobs, owner_id: str, contents: list[bytes], *, is_named: bool, goes: bool
+    world: World, kept: OwnedBlobs, owner_id: str, contents: list[bytes], *, is_named: bool, goes: bool
 ) -> Callable[[], Awaitable[None]]:
     async def live() -> None:
         with suppress(BlobMissing):  # by contract: upload it again
-            async with kept.keeping(ONE, owner_id) as keeping:
+            async with kept.puts(ONE, owner_id) as puts:
                 if is_named:
-                    await keeping.need([digest_of(content) for content in contents])
+                    await puts.need([digest_of(content) for content in contents])
                 else:
                     for content in contents:
-                        await keeping.put(content)
-                await keeping.commit()
+                        await puts.put(content)
+                await puts.commit()
                 world.owners[owner_id] = {digest_of(content) for content in contents}
             if goes:
                 del world.owners[owner_id]
@@ -161,7 +161,7 @@ def test_two_processes_lose_nothing_that_is_needed_and_leave_nothing_for_ever(
         for name in collectors:
             tasks[asyncio.ensure_future(collect(processes[name]))] = name
         await world.run(tasks)
-        after = KeptBlobs(world.blobs, world.catalog, cast("IsThere", world.is_there), world.clock)
+        after = OwnedBlobs(world.blobs, world.catalog, cast("IsThere", world.is_there), world.clock)
         for _ in range(2):
             world.clock.jump(KEPT_SECONDS * 1.1)
             await after.collect()
@@ -175,5 +175,5 @@ def test_two_processes_lose_nothing_that_is_needed_and_leave_nothing_for_ever(
     asyncio.run(story())
 
 
-async def collect(kept: KeptBlobs) -> None:
+async def collect(kept: OwnedBlobs) -> None:
     await kept.collect()

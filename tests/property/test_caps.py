@@ -15,15 +15,21 @@ from hypothesis import strategies as st
 from remit.clock import Clock
 from remit.errors import HoldRefused, SequenceConflict
 from remit.gateway.caps import Caps
-from remit.gateway.course import RetrySettings
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.gateway import Gateway
-from remit.gateway.routing import Router
+from remit.gateway.retry_plan import RetrySettings
+from remit.gateway.routing import ModelRouter
 from remit.ids import Ids
 from remit.interfaces import SessionStore
 from remit.ledger.caps import PERIODS, WORKSPACE, CapName, Period, begins_anew, is_cap, label
 from remit.ledger.prices import PriceOverride, PriceTable
-from remit.models.drivers.scripted import Script, ScriptedFault, ScriptedProvider, ScriptedUsage, Step
+from remit.models.drivers.scripted import (
+    ModelScript,
+    ScriptedFault,
+    ScriptedProvider,
+    ScriptedUsage,
+    ScriptStep,
+)
 from remit.orchestrator.workspace_handler import WorkspaceHandler
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
@@ -58,7 +64,7 @@ class World:
         self,
         clock: Clock,
         store: MemorySessionStore,
-        steps: Sequence[Step] = (),
+        steps: Sequence[ScriptStep] = (),
         *,
         faulty: SessionStore | None = None,
     ) -> None:
@@ -66,10 +72,10 @@ class World:
         self.store = store
         self.caps = Caps(store=faulty or store, clock=clock)
         provider = ScriptedProvider(
-            {"demo": Script(steps=(), default=steps[0] if steps else Step(text="Hi"))}, clock=clock
+            {"demo": ModelScript(steps=(), default=steps[0] if steps else ScriptStep(text="Hi"))}, clock=clock
         )
         gateway = Gateway(
-            router=Router({"scripted": provider}, aliases={}),
+            router=ModelRouter({"scripted": provider}, aliases={}),
             prices=PriceTable({"scripted/demo": PRICE}, clock=clock),
             clock=clock,
             ids=ids,
@@ -128,7 +134,7 @@ async def test_spent_and_held_are_never_above_any_cap(
     clock = FakeClock()
     usage = ScriptedUsage(input_tokens=20, output_tokens=output)
     store = WatchedStore(clock)
-    world = World(clock, store, [Step(text="Good day", usage=usage, delay_ms=20_000)])
+    world = World(clock, store, [ScriptStep(text="Good day", usage=usage, delay_ms=20_000)])
     scale = 1 if unit == "tokens" else 2_000
 
     async def set_cap(subject: str, period: Period, amount: int | None) -> None:
@@ -280,7 +286,7 @@ def test_a_period_ends_where_the_next_begins(seconds: int, period: Period) -> No
 
 async def test_a_failed_call_gives_back_what_it_held_on_caps(clock: FakeClock) -> None:
     fault = ScriptedFault(kind="overloaded", times=9)
-    world = World(clock, WatchedStore(clock), [Step(text="x", fault=fault)])
+    world = World(clock, WatchedStore(clock), [ScriptStep(text="x", fault=fault)])
     await world.caps.set(principal("apikey_op"), CapName(WORKSPACE, "day"), "tokens", 50_000)
     with anyio.fail_after(5):
         task = asyncio.ensure_future(world.spend("apikey_a"))

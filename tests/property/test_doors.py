@@ -14,7 +14,7 @@ from remit.errors import InvalidRequest, ModelCallFailed
 from remit.gateway.protocols.chat_input import request_from_chat
 from remit.gateway.protocols.messages import request_from_messages
 from remit.gateway.protocols.responses_input import request_from_responses
-from remit.gateway.protocols.responses_output import ResponsesAnswer
+from remit.gateway.protocols.responses_output import ResponsesReply
 from remit.models.drivers import anthropic_request, openai_chat_request, openai_responses_request
 from remit.models.drivers.json_actions import action_request
 from remit.models.drivers.vendor_request import without_first_party
@@ -103,7 +103,7 @@ INPUTS = st.dictionaries(
 
 @given(name=st.sampled_from(["patch", "local_shell", "n__f", "f", "unknown"]), given=INPUTS)
 def test_whatever_a_model_calls_comes_back_as_an_item(name: str, given: JsonObject) -> None:
-    answer = ResponsesAnswer("resp_1", decode(json.dumps(RESPONSES).encode(), ResponsesParams), created=1)
+    answer = ResponsesReply("resp_1", decode(json.dumps(RESPONSES).encode(), ResponsesParams), created=1)
     block: JsonObject = {"type": "tool_use", "id": "c", "name": name, "input": given}
     response = ModelResponse(model="m", content=(block,), stop_reason="tool_use", usage=Usage())
     (item,) = cast("Any", answer.whole(response)["output"])

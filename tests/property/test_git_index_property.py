@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from remit.remits.changes import changed_files
 from remit.remits.git_index import (
     GITLINK,
-    History,
+    GitHistory,
     IndexPlanner,
     encode_edits,
     link_key,
@@ -142,7 +142,7 @@ def test_the_result_is_the_start_with_the_agents_changes_and_the_start_is_head_w
         oid(mode, content)
     flags = b"".join(b"S " + path.encode() + b"\0" for path in not_sent)
     listing = repository.run("ls-tree", "-r", "-z", "--full-tree", head_tree)
-    history = History(head=read_head(listing), hidden=read_hidden(flags))
+    history = GitHistory(head=read_head(listing), hidden=read_hidden(flags))
     told = frozenset(
         path
         for path in sent.keys() | head.keys()

@@ -11,14 +11,14 @@ from remit.app.domain import build_domain
 from remit.app.kinds import stream_kinds
 from remit.bus.memory import MemoryBus
 from remit.catalog.blob_owners import BlobOwners
-from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.domain import Domain
 from remit.errors import HoldRefused
 from remit.gateway.workspace_stream import create_workspace_stream, workspace_stream_id
 from remit.ids import Ids
 from remit.interfaces import SessionStore
 from remit.ledger.prices import PriceTable
-from remit.orchestrator.worker import Hints
+from remit.orchestrator.worker import LocalDispatcher
 from remit.remits import accounts, reopening
 from remit.remits.events import Amount, Budget
 from remit.remits.money import format_usd
@@ -82,9 +82,9 @@ def _domain(store: SessionStore, clock: FakeClock, ids: Ids) -> Domain:
         ids=ids,
         sessions=store,
         catalog=catalog,
-        blobs=KeptBlobs(MemoryBlobStore(clock), catalog, is_there, clock),
+        blobs=OwnedBlobs(MemoryBlobStore(clock), catalog, is_there, clock),
         bus=MemoryBus(),
-        dispatcher=Hints(),
+        dispatcher=LocalDispatcher(),
         prices=prices,
         verifiers={},
         kinds=kinds,

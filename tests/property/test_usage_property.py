@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.gateway.endings import believed
-from remit.models.drivers.usage import Counted, MessagesUsage, UsageReports
+from remit.gateway.settlement import believed
+from remit.models.drivers.usage import CountedUsage, MessagesUsage, UsageReports
 from remit.values import ModelResponse, Usage
 
 COUNTS = st.integers(0, 2_000_000)
@@ -61,7 +61,7 @@ def plain_reports(draw: st.DrawFn, truth: dict[str, int]) -> dict[str, Any]:
     return report
 
 
-def counted(*reports: Any, words_between: bool = True) -> Counted:
+def counted(*reports: Any, words_between: bool = True) -> CountedUsage:
     usage = UsageReports()
     for number, report in enumerate(reports):
         if number == 0 or words_between:

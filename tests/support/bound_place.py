@@ -18,7 +18,7 @@ import anyio
 from remit.egress.addresses import Address
 from remit.egress.bindings import Binding, bind_places, parse_place
 from remit.egress.certificates import make_authority
-from remit.egress.limits import Limits
+from remit.egress.limits import EgressLimits
 from remit.egress.policy import Policy, make_guard
 from remit.egress.proxy import Credentials, Proxy
 from remit.egress.tls import as_server
@@ -196,7 +196,7 @@ def placeholder_binding(**changes: Any) -> Binding:
 async def world(
     *bindings: Binding,
     policy: Policy | None = None,
-    limits: Limits | None = None,
+    limits: EgressLimits | None = None,
     certified: Sequence[str] = (HOST,),
     is_tls: bool = True,
     unredacted: Sequence[str] = (),

@@ -14,7 +14,7 @@ from remit.ids import Ids
 from remit.interfaces import Sandbox, ToolSession, Toolset
 from remit.toolsets.mcp.limits import Authorization, McpLimits
 from remit.toolsets.mcp.servers import McpServers
-from remit.toolsets.web.fetching import Address, Gate
+from remit.toolsets.web.fetching import Address, AddressGate
 from remit.values import JsonObject, ToolContext, ToolResult, ToolUse
 
 UNRESTRICTED: JsonObject = {"type": "cloud", "networking": {"type": "unrestricted"}}
@@ -73,7 +73,7 @@ async def bench(
         raise SandboxUnavailable("no sandbox was to be made")
 
     source = McpServers(
-        gate=Gate(judge), authorize=authorize, clock=clock, ids=Ids(clock), limits=McpLimits(**limits)
+        gate=AddressGate(judge), authorize=authorize, clock=clock, ids=Ids(clock), limits=McpLimits(**limits)
     )
     try:
         yield Bench(source, sandbox or nowhere)

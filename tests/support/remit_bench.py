@@ -13,7 +13,7 @@ import anyio
 import msgspec
 from starlette.types import ASGIApp
 
-from remit.gateway.routing import Router
+from remit.gateway.routing import ModelRouter
 from remit.orchestrator.check import CheckReport, check_stream
 from remit.orchestrator.worker import Worker
 from remit.remits.creation import RemitCreation
@@ -46,7 +46,7 @@ class RemitBench:
         self.clock, self.ids, self.prices = bench.clock, bench.ids, bench.prices
         services = self.services
         router, verifiers = (
-            Router(self.platform.parts.models, aliases=self.platform.parts.settings.aliases),
+            ModelRouter(self.platform.parts.models, aliases=self.platform.parts.settings.aliases),
             Verifiers(services.verifiers),
         )
         self.creation = RemitCreation(

@@ -12,8 +12,8 @@ import anyio
 import msgspec
 from starlette.types import ASGIApp
 
-from remit.gateway.course import RetrySettings
-from remit.orchestrator.worker import Hints, Worker
+from remit.gateway.retry_plan import RetrySettings
+from remit.orchestrator.worker import LocalDispatcher, Worker
 from remit.session import events
 from remit.session.folding import fold
 from remit.session.rows import ROWS
@@ -82,7 +82,7 @@ class SessionBench:
             self.services.removal,
         )
         self.held = self.platform.held
-        self.hints = cast("Hints", self.services.dispatcher)
+        self.hints = cast("LocalDispatcher", self.services.dispatcher)
 
     def running(self) -> AbstractAsyncContextManager[Worker]:
         """A worker at work."""

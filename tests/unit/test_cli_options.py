@@ -7,25 +7,25 @@ from decimal import Decimal
 import pytest
 
 from remit.cli.failure import BadUsage
-from remit.cli.options import Budget, consent_above_usd, needs_question, parse_budget
+from remit.cli.options import BudgetOption, consent_above_usd, needs_question, parse_budget
 
 
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [
-        (["2"], Budget(usd=Decimal(2))),
-        (["$2"], Budget(usd=Decimal(2))),
-        (["2usd"], Budget(usd=Decimal(2))),
-        (["0.50 USD"], Budget(usd=Decimal("0.50"))),
-        ([".5"], Budget(usd=Decimal("0.5"))),
-        (["50000tokens"], Budget(tokens=50000)),
-        (["50_000 tokens"], Budget(tokens=50000)),
-        (["1.5k tokens"], Budget(tokens=1500)),
-        (["2", "50000tokens"], Budget(usd=Decimal(2), tokens=50000)),
-        (["2,50000tokens"], Budget(usd=Decimal(2), tokens=50000)),
+        (["2"], BudgetOption(usd=Decimal(2))),
+        (["$2"], BudgetOption(usd=Decimal(2))),
+        (["2usd"], BudgetOption(usd=Decimal(2))),
+        (["0.50 USD"], BudgetOption(usd=Decimal("0.50"))),
+        ([".5"], BudgetOption(usd=Decimal("0.5"))),
+        (["50000tokens"], BudgetOption(tokens=50000)),
+        (["50_000 tokens"], BudgetOption(tokens=50000)),
+        (["1.5k tokens"], BudgetOption(tokens=1500)),
+        (["2", "50000tokens"], BudgetOption(usd=Decimal(2), tokens=50000)),
+        (["2,50000tokens"], BudgetOption(usd=Decimal(2), tokens=50000)),
     ],
 )
-def test_a_budget_is_dollars_or_tokens_or_both(texts: list[str], expected: Budget) -> None:
+def test_a_budget_is_dollars_or_tokens_or_both(texts: list[str], expected: BudgetOption) -> None:
     assert parse_budget(texts) == expected
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from remit.cli import render
 from remit.cli.lines import remit_lines, session_lines
-from remit.cli.view import STEPS_KEPT, View, fold_remit, fold_session, fold_snapshot
+from remit.cli.view import STEPS_KEPT, RemitProgress, fold_remit, fold_session, fold_snapshot
 from support.fake_api import verdict
 
 NOW = datetime(2026, 11, 22, 9, 0, 42, tzinfo=UTC)
@@ -26,15 +26,15 @@ CREATED = {
 }
 
 
-def drawn(view: View, width: int = 80) -> str:
+def drawn(view: RemitProgress, width: int = 80) -> str:
     console = Console(width=width, force_terminal=False, highlight=False)
     with console.capture() as capture:
         console.print(render.live(view, now=NOW))
     return capture.get()
 
 
-def at_work(*events: dict[str, Any]) -> View:
-    view = fold_remit(View(remit_id="remit_1"), CREATED)
+def at_work(*events: dict[str, Any]) -> RemitProgress:
+    view = fold_remit(RemitProgress(remit_id="remit_1"), CREATED)
     view = fold_remit(view, {"type": "remit.working", "session_id": "sesn_1"})
     for event in events:
         view = fold_session(view, event)
@@ -143,5 +143,5 @@ def test_an_installation_of_packages_is_a_line_and_a_step() -> None:
     assert "pip numpy, " in line
     assert "\x1b" not in line
     assert "npm" not in line
-    (step,) = fold_session(View(remit_id="remit_1"), event).steps
+    (step,) = fold_session(RemitProgress(remit_id="remit_1"), event).steps
     assert (step.name, "pip numpy, " in step.text, "\x1b" in step.text) == ("installs", True, False)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from remit.egress.pace import Turns
+from remit.egress.token_bucket import Turns
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remit.errors import InvalidRequest
-from remit.gateway.reconciliation import Call, match
+from remit.gateway.reconciliation import ReconciledCall, match
 from remit.ledger.exports import Charged, UsedInSpan, read_export
 from remit.ledger.prices import PriceOverride, PriceTable
 from remit.testing.clock import FakeClock
@@ -113,7 +113,7 @@ PRICES = PriceTable(
 )
 
 
-def call(number: int, *, state: str, usage: Usage, at_us: int, held: int = 10**12) -> Call:
+def call(number: int, *, state: str, usage: Usage, at_us: int, held: int = 10**12) -> ReconciledCall:
     def hold(unit: Unit, settled: int) -> HoldRow:
         return HoldRow(
             stream_id="s", hold_id=f"call_{number}", unit=unit, purpose="work", amount=held,
@@ -121,7 +121,7 @@ def call(number: int, *, state: str, usage: Usage, at_us: int, held: int = 10**1
         )  # fmt: skip
 
     settled = held if state == "assumed" else usage.total_tokens
-    return Call(
+    return ReconciledCall(
         call_id=f"call_{number}", stream_id="s", model="p/m", started_at_us=at_us, request_ids=(f"req_{number}",),
         usage=Usage() if state == "assumed" else usage, holds=(hold("nano_usd", settled), hold("tokens", settled)),
     )  # fmt: skip

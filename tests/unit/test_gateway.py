@@ -15,17 +15,23 @@ from hypothesis import strategies as st
 
 from remit.clock import SystemClock
 from remit.errors import HoldRefused, LeaseLost, ModelCallFailed, ModelUnavailable, Unpriced
-from remit.gateway.course import RetrySettings
 from remit.gateway.gateway import Gateway
-from remit.gateway.routing import Router
+from remit.gateway.retry_plan import RetrySettings
+from remit.gateway.routing import ModelRouter
 from remit.ids import Ids
 from remit.ledger.accounts import HoldKey, LedgerRows, account_key, apply_effects, hold_key
 from remit.ledger.prices import PriceOverride, PriceTable
 from remit.models.drivers.anthropic import AnthropicProvider
 from remit.models.drivers.openai_chat import OpenAIChatProvider
-from remit.models.drivers.scripted import Script, ScriptedFault, ScriptedProvider, ScriptedUsage, Step
+from remit.models.drivers.scripted import (
+    ModelScript,
+    ScriptedFault,
+    ScriptedProvider,
+    ScriptedUsage,
+    ScriptStep,
+)
 from remit.testing.clock import FakeClock
-from remit.testing.model_server import Answer, ModelServer
+from remit.testing.model_server import ModelServer, ServedAnswer
 from remit.values import (
     Account,
     CallAttempt,
@@ -124,13 +130,13 @@ def _nano(usd: float | None) -> int | None:
 
 def make_gateway(
     clock: FakeClock,
-    *steps: Step,
+    *steps: ScriptStep,
     retries: RetrySettings | None = None,
     price: PriceOverride | None = PRICE,
 ) -> Gateway:
-    provider = ScriptedProvider({"demo": Script(steps=steps)}, clock=clock)
+    provider = ScriptedProvider({"demo": ModelScript(steps=steps)}, clock=clock)
     return Gateway(
-        router=Router({"scripted": provider}, aliases={}),
+        router=ModelRouter({"scripted": provider}, aliases={}),
         prices=PriceTable({} if price is None else {"scripted/demo": price}, clock=clock),
         clock=clock,
         ids=Ids(clock),
@@ -159,7 +165,7 @@ async def run_until_done(clock: FakeClock, gateway: Gateway, request: ModelReque
 
 async def test_an_answer_is_held_before_and_settled_after_at_its_real_cost(clock: FakeClock) -> None:
     recorder = LedgerRecorder(usd=1, tokens=50_000)
-    step = Step(text="hi there", usage=ScriptedUsage(input_tokens=100, output_tokens=10))
+    step = ScriptStep(text="hi there", usage=ScriptedUsage(input_tokens=100, output_tokens=10))
 
     response = await make_gateway(clock, step).call(SOMEONE, ask(), recorder)
 
@@ -180,7 +186,7 @@ async def test_a_refused_start_never_touches_the_provider(clock: FakeClock) -> N
     recorder.failure_of_start = LeaseLost("the epoch is stale")
 
     with pytest.raises(LeaseLost):
-        await make_gateway(clock, Step(text="never")).call(SOMEONE, ask(), recorder)
+        await make_gateway(clock, ScriptStep(text="never")).call(SOMEONE, ask(), recorder)
 
     assert recorder.text == ""
     assert recorder.endings == []
@@ -190,7 +196,7 @@ async def test_a_call_that_cannot_fit_is_refused_with_worst_case_and_rest(clock:
     recorder = LedgerRecorder(usd=0.001)
 
     with pytest.raises(HoldRefused) as refused:
-        await make_gateway(clock, Step(text="never")).call(SOMEONE, ask(), recorder)
+        await make_gateway(clock, ScriptStep(text="never")).call(SOMEONE, ask(), recorder)
 
     assert "was not made" in refused.value.message
     assert "$0.001 remain" in refused.value.message
@@ -200,7 +206,7 @@ async def test_a_call_that_cannot_fit_is_refused_with_worst_case_and_rest(clock:
 async def test_a_call_is_made_smaller_to_fit(clock: FakeClock) -> None:
     recorder = LedgerRecorder(tokens=1000)
 
-    await make_gateway(clock, Step(text="ok")).call(SOMEONE, ask(max_tokens=4000), recorder)
+    await make_gateway(clock, ScriptStep(text="ok")).call(SOMEONE, ask(max_tokens=4000), recorder)
 
     (attempt,) = recorder.attempts
     assert 256 <= attempt.request.max_tokens < 1000
@@ -209,7 +215,7 @@ async def test_a_call_is_made_smaller_to_fit(clock: FakeClock) -> None:
 
 async def test_a_call_that_another_one_crowded_out_is_planned_anew(clock: FakeClock) -> None:
     recorder = LedgerRecorder(tokens=2_000)
-    gateway = make_gateway(clock, Step(text="ok", delay_ms=1_000))
+    gateway = make_gateway(clock, ScriptStep(text="ok", delay_ms=1_000))
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
@@ -229,7 +235,9 @@ async def test_a_lost_lease_at_the_end_stops_the_call(clock: FakeClock) -> None:
     recorder.failure_of_finish = LeaseLost("the epoch is stale")
 
     with pytest.raises(LeaseLost):
-        await make_gateway(clock, Step(text="x", fault=fault("overloaded"))).call(SOMEONE, ask(), recorder)
+        await make_gateway(clock, ScriptStep(text="x", fault=fault("overloaded"))).call(
+            SOMEONE, ask(), recorder
+        )
 
     assert len(recorder.attempts) == 1
 
@@ -237,7 +245,7 @@ async def test_a_lost_lease_at_the_end_stops_the_call(clock: FakeClock) -> None:
 async def test_a_cancellation_stays_one_when_its_end_cannot_be_recorded(clock: FakeClock) -> None:
     recorder = LedgerRecorder(usd=1)
     recorder.failure_of_finish = LeaseLost("the epoch is stale")
-    gateway = make_gateway(clock, Step(text="slow", delay_ms=60_000))
+    gateway = make_gateway(clock, ScriptStep(text="slow", delay_ms=60_000))
 
     with anyio.fail_after(5):
         task = asyncio.ensure_future(gateway.call(SOMEONE, ask(), recorder))
@@ -253,7 +261,7 @@ async def test_a_provider_that_asks_for_a_longer_pause_than_allowed_is_not_waite
 ) -> None:
     recorder = LedgerRecorder(usd=1)
     gateway = make_gateway(
-        clock, Step(text="x", fault=fault("rate_limited")), retries=RetrySettings(wait_seconds_max=0.5)
+        clock, ScriptStep(text="x", fault=fault("rate_limited")), retries=RetrySettings(wait_seconds_max=0.5)
     )
 
     with pytest.raises(ModelCallFailed):
@@ -263,9 +271,9 @@ async def test_a_provider_that_asks_for_a_longer_pause_than_allowed_is_not_waite
 
 
 async def test_an_unpriced_model_cannot_serve_a_dollar_cap(clock: FakeClock) -> None:
-    provider = ScriptedProvider({"demo": Script()}, clock=clock)
+    provider = ScriptedProvider({"demo": ModelScript()}, clock=clock)
     gateway = Gateway(
-        router=Router({"homemade": provider}, aliases={}),
+        router=ModelRouter({"homemade": provider}, aliases={}),
         prices=PriceTable({}, clock=clock),
         clock=clock,
         ids=Ids(clock),
@@ -279,7 +287,7 @@ async def test_an_unpriced_model_cannot_serve_a_dollar_cap(clock: FakeClock) -> 
 async def test_a_zero_price_model_is_booked_in_tokens(clock: FakeClock) -> None:
     recorder = LedgerRecorder(usd=1, tokens=10_000)
 
-    await make_gateway(clock, Step(text="ok"), price=None).call(SOMEONE, ask(), recorder)
+    await make_gateway(clock, ScriptStep(text="ok"), price=None).call(SOMEONE, ask(), recorder)
 
     assert recorder.account("nano_usd").spent == 0
     assert recorder.account("tokens").spent > 0
@@ -290,7 +298,7 @@ async def test_what_was_refused_before_any_work_costs_nothing_and_is_tried_again
     clock: FakeClock, kind: str
 ) -> None:
     recorder = LedgerRecorder(usd=1)
-    gateway = make_gateway(clock, Step(text="at last", fault=fault(kind, times=2)))
+    gateway = make_gateway(clock, ScriptStep(text="at last", fault=fault(kind, times=2)))
 
     with anyio.fail_after(5):
         await run_until_done(clock, gateway, ask(), recorder)
@@ -304,7 +312,7 @@ async def test_what_was_refused_before_any_work_costs_nothing_and_is_tried_again
 
 async def test_a_cut_answer_is_assumed_to_cost_its_hold(clock: FakeClock) -> None:
     recorder = LedgerRecorder(usd=1)
-    gateway = make_gateway(clock, Step(text="one two three", fault=fault("cut", after_chunks=2)))
+    gateway = make_gateway(clock, ScriptStep(text="one two three", fault=fault("cut", after_chunks=2)))
 
     with anyio.fail_after(5):
         await run_until_done(clock, gateway, ask(), recorder)
@@ -318,7 +326,7 @@ async def test_a_cut_answer_is_assumed_to_cost_its_hold(clock: FakeClock) -> Non
 
 async def test_attempts_of_unknown_cost_are_fewer(clock: FakeClock) -> None:
     recorder = LedgerRecorder(usd=1)
-    gateway = make_gateway(clock, Step(text="x", fault=fault("cut", times=9)))
+    gateway = make_gateway(clock, ScriptStep(text="x", fault=fault("cut", times=9)))
 
     with anyio.fail_after(5), pytest.raises(ModelCallFailed) as failed:
         await run_until_done(clock, gateway, ask(), recorder)
@@ -331,7 +339,9 @@ async def test_attempts_of_unknown_cost_are_fewer(clock: FakeClock) -> None:
 async def test_retries_end_at_the_named_limit(clock: FakeClock) -> None:
     recorder = LedgerRecorder(usd=1)
     gateway = make_gateway(
-        clock, Step(text="x", fault=fault("overloaded", times=99)), retries=RetrySettings(attempts_max=3)
+        clock,
+        ScriptStep(text="x", fault=fault("overloaded", times=99)),
+        retries=RetrySettings(attempts_max=3),
     )
 
     with anyio.fail_after(5), pytest.raises(ModelCallFailed):
@@ -352,7 +362,7 @@ async def test_a_bad_request_is_not_tried_again(clock: FakeClock) -> None:
 
 async def test_an_interrupt_settles_at_the_hold(clock: FakeClock) -> None:
     recorder = LedgerRecorder(usd=1)
-    gateway = make_gateway(clock, Step(text="slow", delay_ms=60_000))
+    gateway = make_gateway(clock, ScriptStep(text="slow", delay_ms=60_000))
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
@@ -371,7 +381,7 @@ async def test_a_cancellation_while_the_start_is_appended_costs_nothing(
 ) -> None:
     recorder = LedgerRecorder(usd=1)
     recorder.gate = asyncio.Event()
-    gateway = make_gateway(clock, Step(text="never"))
+    gateway = make_gateway(clock, ScriptStep(text="never"))
     scope = anyio.CancelScope()
 
     async def call() -> None:
@@ -397,7 +407,7 @@ async def test_a_cancellation_while_the_start_is_appended_costs_nothing(
 
 async def test_a_cost_above_the_hold_is_booked_in_full_and_stops_the_account(clock: FakeClock) -> None:
     recorder = LedgerRecorder(usd=1)
-    dear = Step(text="x", usage=ScriptedUsage(input_tokens=2_000_000, output_tokens=1))
+    dear = ScriptStep(text="x", usage=ScriptedUsage(input_tokens=2_000_000, output_tokens=1))
     gateway = make_gateway(clock, dear, dear)
 
     await gateway.call(SOMEONE, ask(), recorder)
@@ -441,7 +451,7 @@ async def test_an_answer_without_usage_or_with_less_than_none_is_assumed_to_cost
 ) -> None:
     recorder = LedgerRecorder(tokens=5000)
     gateway = Gateway(
-        router=Router({"local": Unreporting(usage)}, aliases={"mine": "local/qwen"}),
+        router=ModelRouter({"local": Unreporting(usage)}, aliases={"mine": "local/qwen"}),
         prices=PriceTable({}, clock=clock),
         clock=clock,
         ids=Ids(clock),
@@ -497,7 +507,7 @@ async def test_a_budget_binds_whatever_the_provider_reports(
         async with raw_server(answer) as server:
             driver = OpenAIChatProvider(api_key=None, base_url=server.url, name="local")
             gateway = Gateway(
-                router=Router({"local": driver}, aliases={}),
+                router=ModelRouter({"local": driver}, aliases={}),
                 prices=PriceTable({} if price is None else {"local/m": price}, clock=clock),
                 clock=clock,
                 ids=Ids(clock),
@@ -526,16 +536,16 @@ async def test_a_real_driver_is_paid_at_list_price_after_its_failures(clock: Fak
     usage = Usage(input_tokens=100, output_tokens=10, cache_read_input_tokens=1_000)
     server = ModelServer(
         [
-            Answer(status=529, error_type="overloaded_error"),
-            Answer(chunks=("half",), fault="cut"),
-            Answer(chunks=("whole",), usage=usage),
+            ServedAnswer(status=529, error_type="overloaded_error"),
+            ServedAnswer(chunks=("half",), fault="cut"),
+            ServedAnswer(chunks=("whole",), usage=usage),
         ]
     )
     with anyio.fail_after(5):
         async with server.serving():
             driver = AnthropicProvider(api_key="k", base_url=server.url)
             gateway = Gateway(
-                router=Router({"anthropic": driver}, aliases={}),
+                router=ModelRouter({"anthropic": driver}, aliases={}),
                 prices=PriceTable({}, clock=SystemClock()),
                 clock=clock,
                 ids=Ids(clock),
@@ -561,7 +571,7 @@ async def test_a_model_that_nobody_serves_names_every_way_to_get_one(clock: Fake
 
 
 steps = st.builds(
-    Step,
+    ScriptStep,
     text=st.text(max_size=60),
     usage=st.none()
     | st.builds(ScriptedUsage, input_tokens=st.integers(0, 300), output_tokens=st.integers(0, 200)),
@@ -584,7 +594,7 @@ steps = st.builds(
     tokens=st.integers(500, 20_000),
 )
 async def test_spent_and_held_never_exceed_the_cap(
-    script: list[Step], cancel_after: list[int | None], usd: float, tokens: int
+    script: list[ScriptStep], cancel_after: list[int | None], usd: float, tokens: int
 ) -> None:
     """Over random usage, faults and cancellations; the recorder itself asserts the budget after every append."""
     clock = FakeClock()

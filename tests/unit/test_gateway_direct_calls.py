@@ -8,15 +8,15 @@ import pytest
 from remit.clock import SystemClock
 from remit.errors import HoldRefused
 from remit.gateway.caps import Caps
-from remit.gateway.course import RetrySettings
 from remit.gateway.direct_calls import LOOK_AFTER_SECONDS, DirectCalls
 from remit.gateway.gateway import Gateway
-from remit.gateway.routing import Router
+from remit.gateway.retry_plan import RetrySettings
+from remit.gateway.routing import ModelRouter
 from remit.gateway.workspace_stream import create_workspace_stream
 from remit.ids import Ids
 from remit.interfaces import SessionStore
 from remit.ledger.prices import PriceOverride, PriceTable
-from remit.models.drivers.scripted import Script, ScriptedProvider, Step
+from remit.models.drivers.scripted import ModelScript, ScriptedProvider, ScriptStep
 from remit.orchestrator.workspace_handler import WorkspaceHandler
 from remit.stores.memory import MemorySessionStore
 from remit.testing.clock import FakeClock
@@ -41,10 +41,10 @@ class Desk:
     def calls(self, server: str, store: SessionStore | None = None) -> DirectCalls:
         ids = Ids(self.clock)
         gateway = Gateway(
-            router=Router(
+            router=ModelRouter(
                 {
                     "scripted": ScriptedProvider(
-                        {"demo": Script(steps=(Step(text="Good day"),))}, clock=SystemClock()
+                        {"demo": ModelScript(steps=(ScriptStep(text="Good day"),))}, clock=SystemClock()
                     )
                 },
                 aliases={},

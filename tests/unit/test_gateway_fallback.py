@@ -9,9 +9,9 @@ import anyio
 import pytest
 
 from remit.errors import HoldRefused, InvalidRequest, ModelCallFailed, ModelUnavailable
-from remit.gateway.course import RetrySettings
 from remit.gateway.gateway import Gateway
-from remit.gateway.routing import Router, parse_routes
+from remit.gateway.retry_plan import RetrySettings
+from remit.gateway.routing import ModelRouter, parse_routes
 from remit.ids import Ids
 from remit.ledger.prices import PriceOverride, PriceTable
 from remit.testing.clock import FakeClock
@@ -129,7 +129,7 @@ def make_gateway(
 ) -> Gateway:
     routes = parse_routes({"main": {"targets": ["a/m", "b/m"], **route}})
     return Gateway(
-        router=Router({"a": a, "b": b}, aliases={}, routes=routes),
+        router=ModelRouter({"a": a, "b": b}, aliases={}, routes=routes),
         prices=PriceTable({"a/m": CHEAP, "b/m": price_b}, clock=clock),
         clock=clock,
         ids=Ids(clock),
@@ -223,7 +223,7 @@ async def test_the_first_model_that_does_not_fit_is_an_error_as_ever() -> None:
 
 async def test_a_target_without_its_key_is_passed_over() -> None:
     routes = parse_routes({"main": {"targets": ["missing/m", "b/m"]}, "none": {"targets": ["missing/m"]}})
-    router = Router({"b": Playing("b")}, aliases={}, routes=routes)
+    router = ModelRouter({"b": Playing("b")}, aliases={}, routes=routes)
     assert [route.provider_name for route in (await router.plan("main")).targets] == ["b"]
     with pytest.raises(ModelUnavailable, match="'none'"):
         await router.plan("none")
@@ -231,7 +231,7 @@ async def test_a_target_without_its_key_is_passed_over() -> None:
 
 async def test_a_route_may_stand_in_front_of_the_model_it_is_named_after() -> None:
     routes = parse_routes({"claude-a": {"targets": ["claude-a", "b/m"]}})
-    router = Router(
+    router = ModelRouter(
         {"anthropic": Playing("a"), "b": Playing("b")}, aliases={"small": "claude-a"}, routes=routes
     )
     plan = await router.plan("small")
@@ -257,7 +257,7 @@ async def test_a_call_that_takes_for_ever_holds_no_other_up() -> None:
     clock, never = FakeClock(), anyio.Event()
     slow, quick = Playing("late", gate=never), Playing("from b")
     gateway = Gateway(
-        router=Router({"a": slow, "b": quick}, aliases={}),
+        router=ModelRouter({"a": slow, "b": quick}, aliases={}),
         prices=PriceTable({"a/m": CHEAP, "b/m": CHEAP}, clock=clock),
         clock=clock,
         ids=Ids(clock),

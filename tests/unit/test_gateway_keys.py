@@ -12,7 +12,7 @@ from remit.config import load_settings
 from remit.errors import InvalidRequest
 from remit.models.configured import model_providers
 from remit.models.drivers.openai_responses import OpenAIResponsesProvider
-from remit.testing.model_server import Answer, ModelServer
+from remit.testing.model_server import ModelServer, ServedAnswer
 from remit.values import ModelRequest
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +30,7 @@ HELLO = ModelRequest(model="m", messages=({"role": "user", "content": "hello"},)
 async def test_a_vendors_key_is_not_sent_to_another_server(
     tmp_path: Path, variables: dict[str, str], sent: str | None
 ) -> None:
-    server = ModelServer([Answer(chunks=("x",))])
+    server = ModelServer([ServedAnswer(chunks=("x",))])
     with anyio.fail_after(5):
         async with server.serving():
             settings = load_settings(

@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from remit.errors import ModelUnavailable
-from remit.gateway.routing import Router, is_local_url
+from remit.gateway.routing import ModelRouter, is_local_url
 from remit.models.local.local_servers import discover_local
-from remit.testing.model_server import Answer, ModelServer
+from remit.testing.model_server import ModelServer, ServedAnswer
 from remit.values import ModelDelta, ModelInfo, ModelRequest, ModelResponse
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +66,7 @@ ALL = {"anthropic": CLAUDE, "openai": GPT, "local": LOCAL, "scripted": SCRIPTED}
     ],
 )
 async def test_an_id_leads_to_its_provider(model: str, provider: str, name: str) -> None:
-    route = await Router(ALL, aliases={"small": "tiny", "tiny": "local/qwen"}).resolve(model)
+    route = await ModelRouter(ALL, aliases={"small": "tiny", "tiny": "local/qwen"}).resolve(model)
 
     assert (route.provider_name, route.provider_model) == (provider, name)
     assert route.provider is ALL[provider]
@@ -74,7 +74,7 @@ async def test_an_id_leads_to_its_provider(model: str, provider: str, name: str)
 
 
 async def test_an_operator_may_serve_claude_with_a_model_of_their_own() -> None:
-    route = await Router({"local": LOCAL}, aliases={"claude-opus-5-5": "local/qwen"}).resolve(
+    route = await ModelRouter({"local": LOCAL}, aliases={"claude-opus-5-5": "local/qwen"}).resolve(
         "claude-opus-5-5"
     )
 
@@ -84,7 +84,7 @@ async def test_an_operator_may_serve_claude_with_a_model_of_their_own() -> None:
 @pytest.mark.parametrize("model", ["claude-opus-5-5", "gpt-5.5", "unheard-of", "nobody/x", "demo", ""])
 async def test_a_model_nobody_serves_is_answered_with_the_ways_to_get_one(model: str) -> None:
     with pytest.raises(ModelUnavailable) as unavailable:
-        await Router({"scripted": SCRIPTED}, aliases={}).resolve(model)
+        await ModelRouter({"scripted": SCRIPTED}, aliases={}).resolve(model)
 
     for way in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "REMIT_OPENAI_BASE_URL", "scripted/"):
         assert way in unavailable.value.message
@@ -92,11 +92,11 @@ async def test_a_model_nobody_serves_is_answered_with_the_ways_to_get_one(model:
 
 async def test_aliases_in_a_circle_are_named() -> None:
     with pytest.raises(ModelUnavailable, match="circle"):
-        await Router(ALL, aliases={"a": "b", "b": "a"}).resolve("a")
+        await ModelRouter(ALL, aliases={"a": "b", "b": "a"}).resolve("a")
 
 
 async def test_every_listed_id_leads_back_to_its_provider() -> None:
-    router = Router(ALL, aliases={"small": "tiny", "tiny": "local/qwen"})
+    router = ModelRouter(ALL, aliases={"small": "tiny", "tiny": "local/qwen"})
 
     listed = await router.models()
 
@@ -116,23 +116,27 @@ async def test_every_listed_id_leads_back_to_its_provider() -> None:
 async def test_the_default_comes_from_what_is_configured_and_is_never_scripted() -> None:
     unreachable = Listing()
 
-    assert (await Router({**ALL, "anthropic": unreachable}, aliases={}).default_model()).startswith("claude-")
-    assert (await Router({"openai": unreachable, "local": LOCAL}, aliases={}).default_model()).startswith(
-        "gpt-"
+    assert (await ModelRouter({**ALL, "anthropic": unreachable}, aliases={}).default_model()).startswith(
+        "claude-"
     )
-    assert await Router({"scripted": SCRIPTED, "local": LOCAL}, aliases={}).default_model() == "local/qwen"
+    assert (
+        await ModelRouter({"openai": unreachable, "local": LOCAL}, aliases={}).default_model()
+    ).startswith("gpt-")
+    assert (
+        await ModelRouter({"scripted": SCRIPTED, "local": LOCAL}, aliases={}).default_model() == "local/qwen"
+    )
     with pytest.raises(ModelUnavailable, match="ANTHROPIC_API_KEY"):
-        await Router({"scripted": SCRIPTED}, aliases={}).default_model()
+        await ModelRouter({"scripted": SCRIPTED}, aliases={}).default_model()
 
 
 async def test_a_dated_listing_still_serves_the_default() -> None:
     dated = Listing("claude-haiku-1", "claude-sonnet-5-5-20260901")
 
-    assert await Router({"anthropic": dated}, aliases={}).default_model() == "claude-sonnet-5-5"
+    assert await ModelRouter({"anthropic": dated}, aliases={}).default_model() == "claude-sonnet-5-5"
 
 
 async def test_a_server_without_the_usual_models_is_asked_for_by_name() -> None:
-    router = Router({"openai": Listing("mixtral", "qwen"), "scripted": SCRIPTED}, aliases={})
+    router = ModelRouter({"openai": Listing("mixtral", "qwen"), "scripted": SCRIPTED}, aliases={})
 
     with pytest.raises(ModelUnavailable, match="--model, such as openai/mixtral, openai/qwen"):
         await router.default_model()
@@ -141,7 +145,7 @@ async def test_a_server_without_the_usual_models_is_asked_for_by_name() -> None:
 async def test_a_provider_under_two_names_is_closed_once_and_all_are_closed() -> None:
     one, other = Listing(), Listing()
 
-    await Router({"openai": one, "local": one, "anthropic": other}, aliases={}).close()
+    await ModelRouter({"openai": one, "local": one, "anthropic": other}, aliases={}).close()
 
     assert one.is_closed
     assert other.is_closed
@@ -163,7 +167,7 @@ def test_only_this_machine_is_local(url: str, is_local: bool) -> None:
 
 
 async def test_a_model_server_on_loopback_is_named_with_its_models() -> None:
-    server = ModelServer([Answer()], models=("qwen", "llama"))
+    server = ModelServer([ServedAnswer()], models=("qwen", "llama"))
     with anyio.fail_after(5):
         async with server.serving():
             port = int(server.url.rpartition(":")[2])
@@ -176,7 +180,7 @@ async def test_a_model_server_on_loopback_is_named_with_its_models() -> None:
 
 
 async def test_the_operators_model_is_the_default_and_must_be_served() -> None:
-    named = Router({"scripted": SCRIPTED, "local": LOCAL}, aliases={}, default="local/qwen")
+    named = ModelRouter({"scripted": SCRIPTED, "local": LOCAL}, aliases={}, default="local/qwen")
     assert await named.default_model() == "local/qwen"
     with pytest.raises(ModelUnavailable, match="claude-sonnet-5-5"):
-        await Router({"scripted": SCRIPTED}, aliases={}, default="claude-sonnet-5-5").default_model()
+        await ModelRouter({"scripted": SCRIPTED}, aliases={}, default="claude-sonnet-5-5").default_model()

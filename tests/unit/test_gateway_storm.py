@@ -11,9 +11,9 @@ import anyio
 import pytest
 
 from remit.errors import ModelCallFailed
-from remit.gateway.course import RetrySettings
 from remit.gateway.gateway import Gateway
-from remit.gateway.routing import Router
+from remit.gateway.retry_plan import RetrySettings
+from remit.gateway.routing import ModelRouter
 from remit.ids import Ids
 from remit.ledger.prices import PriceTable
 from remit.testing.clock import FakeClock
@@ -107,7 +107,7 @@ async def weather_through(retry_after_seconds: float | None) -> tuple[Weather, l
     clock = FakeClock()
     weather = Weather(clock, retry_after_seconds=retry_after_seconds)
     gateway = Gateway(
-        router=Router({"scripted": weather}, aliases={}),
+        router=ModelRouter({"scripted": weather}, aliases={}),
         prices=PriceTable({}, clock=clock),
         clock=clock,
         ids=Ids(clock),

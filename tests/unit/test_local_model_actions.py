@@ -18,7 +18,7 @@ from remit.models.drivers.json_actions import (
 )
 from remit.models.drivers.openai_chat import OpenAIChatProvider
 from remit.session.view import SHORT_FACTS_CHARACTERS_MAX, SHORT_WORKING_RULES, WORKING_RULES
-from remit.testing.model_server import Answer, ModelServer
+from remit.testing.model_server import ModelServer, ServedAnswer
 from remit.toolsets.inputs import definitions
 from remit.values import JsonObject, ModelDelta, ModelRequest, ModelResponse
 
@@ -154,7 +154,7 @@ def test_the_prompt_of_a_small_model_stays_under_a_thousand_tokens() -> None:
     assert len(SHORT_WORKING_RULES) < len(WORKING_RULES)
 
 
-async def drive(answer: Answer) -> tuple[list[JsonObject], list[ModelDelta | ModelResponse]]:
+async def drive(answer: ServedAnswer) -> tuple[list[JsonObject], list[ModelDelta | ModelResponse]]:
     server = ModelServer([answer])
     with anyio.fail_after(10):
         async with server.serving():
@@ -168,7 +168,7 @@ async def drive(answer: Answer) -> tuple[list[JsonObject], list[ModelDelta | Mod
 
 @pytest.mark.anyio
 async def test_the_driver_asks_for_an_action_and_gives_back_a_tool_use() -> None:
-    bodies, items = await drive(Answer(chunks=('{"action": "bash", ', '"command": "ls"}')))
+    bodies, items = await drive(ServedAnswer(chunks=('{"action": "bash", ', '"command": "ls"}')))
 
     assert bodies[0]["response_format"] == action_format(TOOLS)
     assert "tools" not in bodies[0]
@@ -182,7 +182,7 @@ async def test_the_driver_asks_for_an_action_and_gives_back_a_tool_use() -> None
 
 @pytest.mark.anyio
 async def test_the_final_word_ends_the_turn() -> None:
-    _, (response,) = await drive(Answer(chunks=('{"action": "answer", "text": "All done."}',)))
+    _, (response,) = await drive(ServedAnswer(chunks=('{"action": "answer", "text": "All done."}',)))
 
     assert isinstance(response, ModelResponse)
     assert response.content == ({"type": "text", "text": "All done."},)
@@ -192,7 +192,7 @@ async def test_the_final_word_ends_the_turn() -> None:
 @pytest.mark.anyio
 async def test_an_action_that_the_limit_cut_is_not_carried_out() -> None:
     _, (response,) = await drive(
-        Answer(chunks=('{"action": "bash", "command": "rm -r',), stop_reason="max_tokens")
+        ServedAnswer(chunks=('{"action": "bash", "command": "rm -r',), stop_reason="max_tokens")
     )
 
     assert isinstance(response, ModelResponse)

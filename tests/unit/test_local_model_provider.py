@@ -15,13 +15,13 @@ import msgspec
 import pytest
 
 from remit.errors import ModelCallFailed, ModelUnavailable
-from remit.gateway.routing import Router
+from remit.gateway.routing import ModelRouter
 from remit.models.drivers.openai_chat import OpenAIChatProvider
 from remit.models.local.catalogue import LocalModel
 from remit.models.local.folder import ModelFolder
 from remit.models.local.provider import LocalModels
 from remit.models.local.runtime import LlamaCppRuntime
-from remit.testing.model_server import Answer, ModelServer
+from remit.testing.model_server import ModelServer, ServedAnswer
 from remit.toolsets.inputs import definitions
 from remit.values import ModelRequest, ModelResponse
 from support.waiting import eventually
@@ -233,11 +233,11 @@ async def test_the_process_goes_when_its_server_is_killed(folder: ModelFolder, t
 
 
 async def test_a_name_of_the_users_own_server_still_goes_there(folder: ModelFolder) -> None:
-    served = ModelServer([Answer(chunks=("{}",))], models=("my-model",))
+    served = ModelServer([ServedAnswer(chunks=("{}",))], models=("my-model",))
     async with served.serving():
         server = OpenAIChatProvider(api_key=None, base_url=f"{served.url}/v1", name="local")
         async with local_models(folder, server) as models:
-            router = Router({"local": models}, aliases={})
+            router = ModelRouter({"local": models}, aliases={})
             assert [info.id for info in await router.models()] == ["local/my-model"]
             route = await router.resolve("local/my-model")
             await answer(
@@ -260,14 +260,14 @@ async def test_a_model_that_is_not_installed_is_refused_with_the_command_that_in
 ) -> None:
     async with local_models(folder) as models:
         with pytest.raises(ModelUnavailable, match="remit model install local/tiny"):
-            await Router({"local": models}, aliases={}).resolve("local/tiny")
+            await ModelRouter({"local": models}, aliases={}).resolve("local/tiny")
         with pytest.raises(ModelCallFailed, match="remit model install local/tiny"):
             await answer(models)
 
 
 async def test_without_any_model_the_error_names_the_install_command() -> None:
     with pytest.raises(ModelUnavailable, match="remit model install local/"):
-        await Router({}, aliases={}).default_model()
+        await ModelRouter({}, aliases={}).default_model()
 
 
 async def test_an_installed_model_without_its_runtime_is_refused_with_the_line_that_installs_it(
@@ -278,6 +278,6 @@ async def test_an_installed_model_without_its_runtime_is_refused_with_the_line_t
     async with local_models(folder) as models:
         assert await models.models() == []
         with pytest.raises(ModelUnavailable, match="remit model install NAME --with-runtime"):
-            await Router({"local": models}, aliases={}).resolve("local/tiny")
+            await ModelRouter({"local": models}, aliases={}).resolve("local/tiny")
         with pytest.raises(ModelCallFailed, match="remit model install NAME --with-runtime"):
             await answer(models)

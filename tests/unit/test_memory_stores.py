@@ -8,8 +8,8 @@ import pytest
 
 from remit.app.kinds import KINDS
 from remit.catalog.blob_owners import BlobOwners
-from remit.catalog.kept_blobs import KeptBlobs
-from remit.catalog.memory_stores import MEMORY, VERSION, Change, MemoryStores
+from remit.catalog.memory_stores import MEMORY, VERSION, MemoryChange, MemoryStores
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.errors import NotFound
 from remit.ids import Ids
 from remit.schema.memory_stores import MemoryStoreCreate
@@ -43,7 +43,7 @@ async def test_a_memory_that_is_written_while_its_store_is_deleted_does_not_stay
     clock = FakeClock()
     blobs, catalog = OvertakenBlobs(clock), MemoryCatalog(clock)
     owners = BlobOwners(MemorySessionStore(clock), catalog, KINDS)
-    stores = MemoryStores(catalog, KeptBlobs(blobs, catalog, owners.is_there, clock), clock, Ids(clock))
+    stores = MemoryStores(catalog, OwnedBlobs(blobs, catalog, owners.is_there, clock), clock, Ids(clock))
 
     async def write_to_one_that_goes(write: Callable[[str, str], Awaitable[object]]) -> None:
         store = await stores.create(ONE, MemoryStoreCreate(name="notes"))
@@ -55,5 +55,5 @@ async def test_a_memory_that_is_written_while_its_store_is_deleted_does_not_stay
 
     await write_to_one_that_goes(lambda store_id, _: stores.add(ONE, store_id, path="/new.md", content="new"))
     await write_to_one_that_goes(
-        lambda store_id, memory_id: stores.change(ONE, store_id, memory_id, Change(content="new"))
+        lambda store_id, memory_id: stores.change(ONE, store_id, memory_id, MemoryChange(content="new"))
     )

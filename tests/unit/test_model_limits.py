@@ -12,7 +12,7 @@ import pytest
 from remit.errors import InvalidRequest, ModelUnavailable
 from remit.gateway.model_limits import ModelLimits
 from remit.gateway.model_settings import ModelSettings, parse_models
-from remit.gateway.routing import Router
+from remit.gateway.routing import ModelRouter
 from remit.ledger.bounds import input_tokens_usual
 from remit.models.drivers.limits import limits_of, listed_entries
 from remit.models.drivers.output_room import smaller_max_tokens
@@ -66,7 +66,7 @@ async def fitted(
     provider: Listing, request: ModelRequest, settings: dict[str, Any] | None = None, **aliases: str
 ) -> ModelRequest:
     models = parse_models(settings or {})
-    router = Router({"local": provider}, aliases=aliases, models=models)
+    router = ModelRouter({"local": provider}, aliases=aliases, models=models)
     limits = ModelLimits(router, FakeClock(), settings=models)
     return await limits.fitted(request, await router.resolve(request.model))
 
@@ -132,7 +132,7 @@ async def test_for_a_small_call_nobody_is_asked() -> None:
 async def test_a_list_is_asked_for_once_an_hour_and_an_empty_one_soon_again() -> None:
     clock = FakeClock()
     for listing, again_after in ((Listing(info(131_072, 8_192)), 3_600), (Listing(None), 300)):
-        router = Router({"local": listing}, aliases={})
+        router = ModelRouter({"local": listing}, aliases={})
         limits = ModelLimits(router, clock)
         route = await router.resolve("local/m")
         await asyncio.gather(*(limits.fitted(ask(), route) for _ in range(5)))
@@ -146,10 +146,10 @@ async def test_a_list_is_asked_for_once_an_hour_and_an_empty_one_soon_again() ->
 
 
 async def test_the_window_that_a_session_is_kept_within_is_the_listed_one_or_the_said_one() -> None:
-    router = Router({"local": Listing(info(131_072, 8_192))}, aliases={})
+    router = ModelRouter({"local": Listing(info(131_072, 8_192))}, aliases={})
     assert await ModelLimits(router, FakeClock()).context_tokens("local/m") == 131_072
     said = {"local/m": ModelSettings(context_tokens=65_536)}
-    router = Router({"local": Listing(info(131_072, 8_192))}, aliases={"quick": "local/m"}, models=said)
+    router = ModelRouter({"local": Listing(info(131_072, 8_192))}, aliases={"quick": "local/m"}, models=said)
     limits = ModelLimits(router, FakeClock(), settings=said)
     assert await limits.context_tokens("local/m") == 65_536
     assert await limits.context_tokens("quick") == 65_536

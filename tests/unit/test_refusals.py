@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from remit.models.http.failures import status_failure
-from remit.session.refusals import Place, TooLong, blamed_blocks, read_too_long
+from remit.session.refusals import BlockPlace, TooLong, blamed_blocks, read_too_long
 from remit.values import JsonObject
 
 TOO_LONG = {
@@ -422,35 +422,37 @@ MESSAGES: list[JsonObject] = [
     {"role": "user", "content": [RESULT, TEXT]},
 ]
 BLAMED = {
-    "messages.0.content.1.document.source: the PDF specified was not valid": [Place(0, 1)],
-    "messages.0.content.0.image.source.base64.data: image exceeds 5 MB maximum": [Place(0, 0)],
-    "messages.2.content.0.tool_result.content.1.image.source: Could not process image": [Place(2, 0, 1)],
-    "messages.2.content.0: something about a result": [Place(2, 0)],
+    "messages.0.content.1.document.source: the PDF specified was not valid": [BlockPlace(0, 1)],
+    "messages.0.content.0.image.source.base64.data: image exceeds 5 MB maximum": [BlockPlace(0, 0)],
+    "messages.2.content.0.tool_result.content.1.image.source: Could not process image": [BlockPlace(2, 0, 1)],
+    "messages.2.content.0: something about a result": [BlockPlace(2, 0)],
     # A driver left out what another model thought before it.
-    "messages.1.content.1.tool_use.input: Input should be a valid dictionary": [Place(1, 2)],
-    "messages.1.content.0.thinking.signature: Invalid": [Place(1, 0)],
-    "Invalid 'messages[0].content[1].file': unsupported": [Place(0, 1)],
-    "Could not process image": [Place(2, 0, 1)],
-    "Invalid image data": [Place(2, 0, 1)],
-    "this model does not support image input": [Place(2, 0, 1)],
-    "The PDF specified is password protected": [Place(0, 1)],
-    "A maximum of 100 PDF pages may be provided": [Place(0, 1)],
+    "messages.1.content.1.tool_use.input: Input should be a valid dictionary": [BlockPlace(1, 2)],
+    "messages.1.content.0.thinking.signature: Invalid": [BlockPlace(1, 0)],
+    "Invalid 'messages[0].content[1].file': unsupported": [BlockPlace(0, 1)],
+    "Could not process image": [BlockPlace(2, 0, 1)],
+    "Invalid image data": [BlockPlace(2, 0, 1)],
+    "this model does not support image input": [BlockPlace(2, 0, 1)],
+    "The PDF specified is password protected": [BlockPlace(0, 1)],
+    "A maximum of 100 PDF pages may be provided": [BlockPlace(0, 1)],
     # Places in the words of other protocols, which count messages otherwise.
-    "Invalid 'messages[9].content[1].image_url.url': unsupported image": [Place(2, 0, 1)],
-    "Invalid 'messages[1].content[0].image_url.url'. Expected a base64-encoded data URL": [Place(2, 0, 1)],
-    "messages.7.content.3.image_url.url: Input should be a valid URL": [Place(2, 0, 1)],
-    "Invalid 'input[7].content[0].file_data': unsupported mime type": [Place(2, 0, 1)],
-    "Unable to decode base64 data at contents[3].parts[1]": [Place(2, 0, 1)],
+    "Invalid 'messages[9].content[1].image_url.url': unsupported image": [BlockPlace(2, 0, 1)],
+    "Invalid 'messages[1].content[0].image_url.url'. Expected a base64-encoded data URL": [
+        BlockPlace(2, 0, 1)
+    ],
+    "messages.7.content.3.image_url.url: Input should be a valid URL": [BlockPlace(2, 0, 1)],
+    "Invalid 'input[7].content[0].file_data': unsupported mime type": [BlockPlace(2, 0, 1)],
+    "Unable to decode base64 data at contents[3].parts[1]": [BlockPlace(2, 0, 1)],
     # Said for what it says, and again with every later message.
-    "Content Exists Risk": [Place(2, 0), Place(2, 1)],
-    "The request was rejected because it was considered high risk": [Place(2, 0), Place(2, 1)],
+    "Content Exists Risk": [BlockPlace(2, 0), BlockPlace(2, 1)],
+    "The request was rejected because it was considered high risk": [BlockPlace(2, 0), BlockPlace(2, 1)],
     "<400> InternalError.Algo.DataInspectionFailed: Input data may contain inappropriate content.": [
-        Place(2, 0),
-        Place(2, 1),
+        BlockPlace(2, 0),
+        BlockPlace(2, 1),
     ],
     "The response was filtered due to the prompt triggering the content management policy.": [
-        Place(2, 0),
-        Place(2, 1),
+        BlockPlace(2, 0),
+        BlockPlace(2, 1),
     ],
     "messages.9.content.0.text: out of bounds": [],
     "model: not found": [],

@@ -99,9 +99,9 @@ async def test_the_same_changes_give_the_same_tar(tmp_path: Path, principal: Pri
     blobs = DirectoryBlobStore(tmp_path)
     digest = await blobs.put(b"hello")
     changed = changed_files(tree(), tree(entry("a", digest, size=5)))
-    async with kept(blobs).keeping(principal, "remit_1") as keeping:
-        first = await write_tar(blobs, keeping, changed, {"a": 5})
-        assert first == await write_tar(blobs, keeping, changed, {"a": 5})
+    async with kept(blobs).puts(principal, "remit_1") as puts:
+        first = await write_tar(blobs, puts, changed, {"a": 5})
+        assert first == await write_tar(blobs, puts, changed, {"a": 5})
         assert first.size_bytes == len(await blobs.read(first.sha256))
 
 
@@ -131,9 +131,9 @@ async def test_symlinks_that_lead_out_are_left_out_by_name_and_spoil_nothing_els
         link("venv/lib64", "lib"),
         link("venv/up", "../a"),
     )
-    async with kept(blobs).keeping(principal, "remit_1") as keeping:
+    async with kept(blobs).puts(principal, "remit_1") as puts:
         handover = await hand_over(
-            blobs=blobs, keeping=keeping, sandboxes=sandboxes, base=tree(), result=result, git=None
+            blobs=blobs, puts=puts, sandboxes=sandboxes, base=tree(), result=result, git=None
         )
     assert [file.path for file in handover.changed] == ["a", "in", "venv/lib64", "venv/up"]
     assert handover.notes == (
@@ -184,10 +184,10 @@ async def test_a_git_input_gives_a_patch_and_a_branch_that_apply(
     by_path["run.log"] = entry("run.log", noise, size=5)
     result = Tree(entries=tuple(by_path[path] for path in sorted(by_path)))
     assert body.history_digest is not None
-    async with blobs_kept.keeping(principal, "remit_1") as keeping:
+    async with blobs_kept.puts(principal, "remit_1") as puts:
         handover = await hand_over(
             blobs=blobs,
-            keeping=keeping,
+            puts=puts,
             sandboxes=sandboxes,
             base=base,
             result=result,
@@ -199,7 +199,7 @@ async def test_a_git_input_gives_a_patch_and_a_branch_that_apply(
                 date="2026-01-01T00:00:00Z",
             ),
         )
-        await keeping.commit()
+        await puts.commit()
     assert [file.name for file in handover.files] == ["files.tar", "result.patch", "result.bundle"], (
         handover.notes
     )

@@ -106,10 +106,10 @@ class Bench:
                 entries[path] = TreeEntry(path=path, kind="file", mode=mode, sha256=digest, size=len(content))
         result = Tree(entries=tuple(entries[path] for path in sorted(entries)), left_out=left_out)
         assert body.history_digest is not None
-        async with self._kept.keeping(self._principal, "remit_1") as keeping:
+        async with self._kept.puts(self._principal, "remit_1") as puts:
             handover = await hand_over(
                 blobs=self._blobs,
-                keeping=keeping,
+                puts=puts,
                 sandboxes=self._sandboxes,
                 base=base,
                 result=result,
@@ -121,7 +121,7 @@ class Bench:
                     date="2026-01-01T00:00:00Z",
                 ),
             )
-            await keeping.commit()
+            await puts.commit()
         for file in handover.files[1:]:
             (self._tmp_path / file.name).write_bytes(await self._blobs.read(file.sha256))
         assert [file.name for file in handover.files[1:]] == ["result.patch", "result.bundle"], handover.notes

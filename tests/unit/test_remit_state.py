@@ -36,7 +36,7 @@ from remit.remits.events import (
 from remit.remits.outage import TREATMENTS
 from remit.remits.state import fold, session_event_id
 from remit.remits.steps import (
-    Answer,
+    AnswerCommand,
     ContinueSession,
     CopyIterations,
     DecideSession,
@@ -359,9 +359,9 @@ def test_an_interrupt_that_follows_a_resume_is_not_lost() -> None:
         received("remit.interrupt", "revt_b"),
     ]
     state = fold(rows(*log))
-    assert next_step(state, Work()) == Answer(command=Command(id="revt_a", type="remit.resume"))
+    assert next_step(state, Work()) == AnswerCommand(command=Command(id="revt_a", type="remit.resume"))
     state = fold(rows(*log, RemitResumed(id="revt_a")))
-    assert next_step(state, Work()) == Answer(command=Command(id="revt_b", type="remit.interrupt"))
+    assert next_step(state, Work()) == AnswerCommand(command=Command(id="revt_b", type="remit.interrupt"))
 
 
 def test_a_session_at_work_is_waited_for() -> None:

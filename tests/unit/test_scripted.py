@@ -10,14 +10,20 @@ import pytest
 
 from remit.errors import InvalidRequest, ModelCallFailed
 from remit.ledger.bounds import input_tokens_bound
-from remit.models.drivers.scripted import NOTHING_MORE, Script, ScriptedProvider, load_scripts, parse_script
+from remit.models.drivers.scripted import (
+    NOTHING_MORE,
+    ModelScript,
+    ScriptedProvider,
+    load_scripts,
+    parse_script,
+)
 from remit.testing.clock import FakeClock
 from remit.values import JsonObject, ModelDelta, ModelRequest, ModelResponse
 
 pytestmark = pytest.mark.anyio
 
 
-def script(**fields: object) -> Script:
+def script(**fields: object) -> ModelScript:
     return parse_script(msgspec.json.encode(fields), name="demo")
 
 

@@ -19,7 +19,7 @@ from remit.schema.verifiers import CommandVerifier
 from remit.session import events, rows
 from remit.sessions import sending as sending_module
 from remit.sessions.inbound import PENDING_EVENTS_MAX
-from remit.sessions.sending import Judged, Sending, receipts
+from remit.sessions.sending import OutcomeGrounds, Sending, receipts
 from remit.streams.reading import read_rows
 from remit.values import Append, JsonObject
 from support.remit_bench import RemitBench
@@ -166,7 +166,7 @@ async def test_the_first_events_of_a_session_pass_the_same_looks(bench: RemitBen
         ids=parts.ids,
     )
     with pytest.raises(VerifierUnavailable, match="no verifier 'command'"):
-        await sending.prepare(PRINCIPAL, [OUTCOME], Judged(agent=AGENT), field="initial_events")
+        await sending.prepare(PRINCIPAL, [OUTCOME], OutcomeGrounds(agent=AGENT), field="initial_events")
 
 
 async def test_an_interrupt_has_always_room_and_an_ended_session_needs_none(bench: RemitBench) -> None:

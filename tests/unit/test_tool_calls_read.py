@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from remit.models.drivers.tool_call_recovery import recover_tool_calls
 from remit.models.drivers.tool_calls import CallIds, input_of, tool_name
-from remit.toolsets.inputs import BadInput, parse_input
+from remit.toolsets.inputs import BadToolInput, parse_input
 from remit.values import UNPARSED_INPUT, JsonObject
 
 JSON = st.recursive(
@@ -69,7 +69,7 @@ def test_a_name_is_that_of_a_tool_or_at_least_one_that_can_be_sent(written: Any,
 
 @pytest.mark.parametrize("name", ["bash", "read", "edit"])
 def test_the_model_is_told_what_it_wrote_and_no_name_that_it_did_not(name: str) -> None:
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadToolInput) as told:
         parse_input(name, {UNPARSED_INPUT: '{"command": "ls'})
     assert '{"command": "ls' in str(told.value)
     assert "one JSON object" in str(told.value)

@@ -31,7 +31,7 @@ from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.protected import ProtectedFile, Protection
 from remit.verifiers.reports import Case, RunnerRun, RunReport, Status, pack_report
 from remit.verifiers.trials import Trial
-from remit.verifiers.verdicts import PATHS_REPORTED_MAX, Run, untouched_verdict, verdict
+from remit.verifiers.verdicts import PATHS_REPORTED_MAX, CommandRun, untouched_verdict, verdict
 
 GIVEN = {"app.py": "broken", "lib.py": "as it is", "tests/test_app.py": "test", "tests/data/app.db": "rows"}
 MENDED = GIVEN | {"app.py": "mended"}
@@ -90,7 +90,7 @@ class Story:
     is_unclear: bool = False
 
 
-def run_of(story: Story, *, of_input: bool = False) -> tuple[Run, Baseline]:
+def run_of(story: Story, *, of_input: bool = False) -> tuple[CommandRun, Baseline]:
     given = tree_of(story.given)
     entries = {entry.path: entry for entry in given.entries}
     protection = Protection(
@@ -114,7 +114,7 @@ def run_of(story: Story, *, of_input: bool = False) -> tuple[Run, Baseline]:
     )
     work = given if of_input else tree_of(story.work)
     return (
-        Run(
+        CommandRun(
             request=VerifyRequest(
                 principal=PRINCIPAL,
                 stream_id="sesn_1",

@@ -8,24 +8,24 @@ from remit.app.assembly import Assembled, assemble
 from remit.app.embedded import Extend, Platform, look_into_platform, open_platform
 from remit.app.parts import MoreStreams, Parts
 from remit.config import load_settings
-from remit.models.configured import model_folder, model_shelf
+from remit.models.configured import installed_models, model_folder
 from remit.models.local.catalogue import LocalModel
 from remit.models.local.install import InstallProgress
-from remit.models.local.shelf import ModelShelf
+from remit.models.local.installed_models import InstalledModels
 
 __all__ = [
     "Assembled",
     "Extend",
     "InstallProgress",
+    "InstalledModels",
     "LocalModel",
-    "ModelShelf",
     "MoreStreams",
     "Parts",
     "Platform",
     "assemble",
+    "installed_models",
     "load_settings",
     "look_into_platform",
     "model_folder",
-    "model_shelf",
     "open_platform",
 ]

@@ -14,8 +14,8 @@ from remit.app.parts import Parts
 from remit.app.web import web_tools
 from remit.catalog.blob_owners import BlobOwners
 from remit.catalog.expired_files import ExpiredFiles
-from remit.catalog.kept_blobs import KeptBlobs
 from remit.catalog.orphaned_files import OrphanedFiles
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.deployments.handler import DeploymentHandler
 from remit.domain import Domain
 from remit.egress.operator_credentials import OperatorCredentials
@@ -24,27 +24,27 @@ from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.gateway import Gateway
 from remit.gateway.limiter import LimiterSettings
 from remit.gateway.model_settings import parse_models
-from remit.gateway.routing import Router, parse_routes
+from remit.gateway.routing import ModelRouter, parse_routes
 from remit.interfaces import (
     Collector,
     ToolSource,
     Verifier,
 )
 from remit.models.local.local_servers import unused_servers
-from remit.orchestrator.collection import Collection
 from remit.orchestrator.evaluation import Evaluation
-from remit.orchestrator.held import HeldSandboxes
+from remit.orchestrator.garbage_collector import GarbageCollector
 from remit.orchestrator.kept_layers import KeptLayers
 from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.session_handler import SessionHandler
+from remit.orchestrator.session_sandboxes import SessionSandboxes
 from remit.orchestrator.setup_layers import SetupLayers
-from remit.orchestrator.worker import POLL_SECONDS, Hints, Rouser, Worker
+from remit.orchestrator.worker import POLL_SECONDS, LocalDispatcher, Waker, Worker
 from remit.orchestrator.workspace_handler import WorkspaceHandler
 from remit.remits.forecaster import Forecaster
 from remit.remits.handler import RemitHandler
 from remit.remits.inputs import OldInputs
-from remit.remits.setup import Setup
-from remit.remits.verification import Judge
+from remit.remits.setup import RemitSetup
+from remit.remits.verification import RemitVerification
 from remit.remits.working_session import SessionOpener
 from remit.sandboxes.system_packages import missing_packages
 from remit.server.app import create_app
@@ -93,7 +93,7 @@ class Assembled:
         self._clock, self._ids = parts.clock, parts.ids
         self._observing = Observing(parts.metrics, parts.tracer, parts.clock)
         self._sessions, self._catalog = parts.sessions, parts.catalog
-        self._hints = Hints()
+        self._hints = LocalDispatcher()
         self._name = parts.ids.new("worker")
         self._web = web_tools(parts.settings)
         self._credentials = OperatorCredentials(parts.settings.credentials)
@@ -138,7 +138,7 @@ class Assembled:
 
     @cached_property
     def kinds(self) -> StreamKinds:
-        """Of streams."""
+        """Return the kinds of streams."""
         kinds = stream_kinds(self._parts.prices)
         for more in self._parts.more_streams:
             kinds = kinds.with_kind(more.kind)
@@ -146,7 +146,7 @@ class Assembled:
 
     @cached_property
     def services(self) -> Services:
-        """What the routes act through."""
+        """Return the services through which the routes act."""
         settings = self._settings
         gates = AdmissionSettings(requests_max=settings.requests_max, readers_max=settings.readers_max)
         return services_of(self.domain, ServerSettings(admission=gates))
@@ -173,7 +173,7 @@ class Assembled:
 
     @cached_property
     def attendance(self) -> Attendance:
-        """Who stands by which remit."""
+        """Make the attendance: who stands by which remit."""
         return Attendance(self.services, self._settings.data / "attended")
 
     async def _render_metrics(self) -> bytes:
@@ -256,13 +256,13 @@ class Assembled:
             bus=self._bus,
             dispatcher=self._hints,
             sandboxes=self._parts.sandboxes,
-            setup=Setup(
+            setup=RemitSetup(
                 sandboxes=self._parts.sandboxes,
                 blobs=self._blobs,
                 clock=self._clock,
                 layers=self._setup_layers,
             ),
-            judge=Judge(verifiers=self._verifiers, blobs=self._blobs, installer=self._installer),
+            judge=RemitVerification(verifiers=self._verifiers, blobs=self._blobs, installer=self._installer),
             forecaster=Forecaster(router=self._router, prices=self._parts.prices, verifiers=self._verifiers),
             sessions=SessionOpener(
                 store=self._sessions,
@@ -292,7 +292,7 @@ class Assembled:
             is_resting=lambda: self._hints.is_resting,
         )
 
-    def _collection(self) -> Collection:
+    def _collection(self) -> GarbageCollector:
         """Removes what nobody needs: whoever refers to blobs before the blobs."""
         catalog, blobs, clock = self._catalog, self._blobs, self._clock
         sandboxes = self._parts.sandboxes
@@ -305,14 +305,14 @@ class Assembled:
         ]
         if isinstance(sandboxes, Collector):
             collectors.append(sandboxes)
-        return Collection(collectors, clock)
+        return GarbageCollector(collectors, clock)
 
     # --------------------------------------------------------------------------------------------- models
 
     @cached_property
-    def _router(self) -> Router:
+    def _router(self) -> ModelRouter:
         settings = self._settings
-        return Router(
+        return ModelRouter(
             self._parts.models,
             aliases=settings.aliases,
             routes=parse_routes(settings.routes),
@@ -360,9 +360,9 @@ class Assembled:
         return {one.type: ObservedVerifier(one, self._observing) for one in verifiers}
 
     @cached_property
-    def held(self) -> HeldSandboxes:
+    def held(self) -> SessionSandboxes:
         """The sandboxes of sessions."""
-        return HeldSandboxes(
+        return SessionSandboxes(
             memory=self.domain.memory_stores,
             provider=self._parts.sandboxes,
             blobs=self._blobs,
@@ -370,7 +370,7 @@ class Assembled:
             clock=self._clock,
             idle_seconds=self._settings.sandbox_idle_seconds,
             live_max=self._settings.sandboxes_max,
-            rouse=Rouser(store=self._sessions, clock=self._clock, hints=self._hints, name=self._name),
+            wake_now=Waker(store=self._sessions, clock=self._clock, hints=self._hints, name=self._name),
             installer=self._installer,
             credentials=self._credentials,
         )
@@ -401,8 +401,8 @@ class Assembled:
         return KeptLayers(blobs=self._blobs, catalog=self._catalog, clock=self._clock)
 
     @cached_property
-    def _blobs(self) -> KeptBlobs:
-        return KeptBlobs(self._parts.blobs, self._catalog, self._owners.is_there, self._clock)
+    def _blobs(self) -> OwnedBlobs:
+        return OwnedBlobs(self._parts.blobs, self._catalog, self._owners.is_there, self._clock)
 
     @cached_property
     def _owners(self) -> BlobOwners:

@@ -10,8 +10,8 @@ from remit.catalog.agents import Agents
 from remit.catalog.environment_config import DefaultNetworking
 from remit.catalog.environments import Environments, FindMissing, all_are_missing
 from remit.catalog.files import Files
-from remit.catalog.kept_blobs import KeptBlobs
 from remit.catalog.memory_stores import MemoryStores
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.catalog.resources import Resources
 from remit.catalog.web_settings import NO_WEB, WebOffer
 from remit.clock import Clock
@@ -37,7 +37,7 @@ def build_domain(
     ids: Ids,
     sessions: SessionStore,
     catalog: Catalog,
-    blobs: KeptBlobs,
+    blobs: OwnedBlobs,
     bus: LiveBus,
     dispatcher: Dispatcher,
     prices: Prices,

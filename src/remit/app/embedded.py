@@ -19,7 +19,7 @@ from remit.blobs.directory import DirectoryBlobStore
 from remit.clock import SteadyClock, SystemClock
 from remit.config import Settings
 from remit.console.app import Console
-from remit.egress.proxied import EgressSettings, ProxiedEgress
+from remit.egress.proxied_egress import EgressSettings, ProxiedEgress
 from remit.errors import InvalidRequest
 from remit.gateway.workspace_stream import wake_workspace
 from remit.ids import Ids
@@ -57,7 +57,7 @@ LISTED_PROVIDERS = frozenset({"anthropic", "openai"})
 
 
 def as_they_are(parts: Parts) -> Parts:
-    """Nothing comes from outside."""
+    """Return the parts as they are: nothing comes from outside."""
     return parts
 
 

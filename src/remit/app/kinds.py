@@ -19,7 +19,7 @@ KINDS = StreamKinds([REMIT, DEPLOYMENT, SESSION, WORKSPACE])
 
 
 def stream_kinds(prices: Prices) -> StreamKinds:
-    """The same, with the receipt of remits, which tells prices."""
+    """Return the kinds of streams, with the receipt of remits, which tells prices."""
 
     async def receipt(sight: Sight[RemitState]) -> JsonObject:
         return await make_receipt(sight.store, sight.principal, sight.head.stream_id, prices)

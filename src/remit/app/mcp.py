@@ -9,14 +9,14 @@ import httpx2
 from remit.app.web import make_judge
 from remit.clock import Clock
 from remit.config import Settings
-from remit.egress.bindings import Place, parse_place
+from remit.egress.bindings import CredentialPlace, parse_place
 from remit.egress.policy import normalize_host
-from remit.egress.scrubbing import Scrubber
+from remit.egress.redaction import Redactor
 from remit.ids import Ids
 from remit.interfaces import CredentialSource, ToolSession
 from remit.toolsets.mcp.limits import Authorization
 from remit.toolsets.mcp.servers import McpServers
-from remit.toolsets.web.fetching import Gate, host_of, port_of
+from remit.toolsets.web.fetching import AddressGate, host_of, port_of
 from remit.values import Credential
 
 
@@ -26,7 +26,7 @@ def mcp_servers(settings: Settings, credentials: CredentialSource, *, clock: Clo
     async def authorize(session: ToolSession, url: str) -> Authorization:
         """The operator's credentials for the server's place, as sandboxes of this environment have them."""
         target = httpx2.URL(url)
-        place = Place(
+        place = CredentialPlace(
             is_tls=target.scheme == "https", host=normalize_host(host_of(target)), port=port_of(target)
         )
         found = await credentials.credentials(
@@ -43,12 +43,12 @@ def mcp_servers(settings: Settings, credentials: CredentialSource, *, clock: Clo
                 secrets.append(one.secret.reveal().encode())
         if not headers:
             return Authorization()
-        scrubber = Scrubber(secrets)
+        redactor = Redactor(secrets)
         return Authorization(
-            headers=headers, clean=lambda content: scrubber.clean(content)[0], credentials=tuple(names)
+            headers=headers, clean=lambda content: redactor.clean(content)[0], credentials=tuple(names)
         )
 
-    return McpServers(gate=Gate(make_judge(settings)), authorize=authorize, clock=clock, ids=ids)
+    return McpServers(gate=AddressGate(make_judge(settings)), authorize=authorize, clock=clock, ids=ids)
 
 
 def _header(credential: Credential) -> tuple[str, str] | None:

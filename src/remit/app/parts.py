@@ -11,7 +11,7 @@ from opentelemetry.trace import Tracer
 from remit.clock import Clock
 from remit.config import Settings
 from remit.domain import Domain
-from remit.gateway.course import RetrySettings
+from remit.gateway.retry_plan import RetrySettings
 from remit.harness.loop import BuiltInLoop
 from remit.ids import Ids
 from remit.interfaces import (

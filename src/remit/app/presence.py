@@ -1,4 +1,4 @@
-"""What the owner of a data folder knows of its own use: whether anything runs or anybody asks, and whether there is still a
+"""The presence of a data folder's owner: whether anything runs or anybody asks, and whether there is still a
 folder to own."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import suppress
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from remit.clock import Clock
-from remit.orchestrator.held import HeldSandboxes
+from remit.orchestrator.session_sandboxes import SessionSandboxes
 from remit.orchestrator.worker import Worker
 
 LOOK_SECONDS = 1.0
@@ -22,14 +22,14 @@ WAITING = ("/stream", "/attend", "/verify")
 
 
 class Presence:
-    """Of one owner. Also the application around the API that counts who asks."""
+    """The use of one owner's platform. Also the application around the API that counts who asks."""
 
     def __init__(
         self,
         app: ASGIApp,
         *,
         worker: Worker,
-        held: HeldSandboxes,
+        held: SessionSandboxes,
         clock: Clock,
         is_folder_there: Callable[[], bool],
     ) -> None:
@@ -58,7 +58,7 @@ class Presence:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether a stream is being worked on, or a request is open (a reader's too)."""
+        """Return whether a stream is being worked on, or a request is open (a reader's too)."""
         return bool(self._requests or self._worker.active)
 
     async def until_idle(self, seconds: float) -> None:

@@ -19,7 +19,7 @@ from remit.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, kw_only=True)
 class Stores:
-    """What is open, and what it needs to be."""
+    """The open stores of a platform, and the tasks that keep them up."""
 
     sessions: SessionStore
     catalog: Catalog

@@ -34,7 +34,7 @@ def web_tools(settings: Settings) -> WebTools | None:
 
 
 def make_judge(settings: Settings) -> Callable[[str, int, Address], str | None]:
-    """The rule for sandboxes holds for the server's own fetches as well."""
+    """Make the judge of addresses: the rule for sandboxes holds for the server's own fetches as well."""
     guard = make_guard(settings.egress_ports, settings.egress_private_hosts)
 
     def judge(host: str, port: int, address: Address) -> str | None:

@@ -46,7 +46,7 @@ class MemorySubscription:
         return items
 
     def put(self, item: LiveItem, size_bytes: int) -> None:
-        """Called by the bus."""
+        """Put an item into the queue of the subscription; the bus calls this."""
         is_full = len(self._items) >= self._limit or self._bytes + size_bytes > BYTES_MAX
         if self._items and is_full:
             self.is_lagging = True

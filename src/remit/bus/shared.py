@@ -59,7 +59,7 @@ class SharedBus:
         return self._own.subscriber_count(stream_id)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Look for news of other processes until cancelled."""
         while True:
             began = self._clock.monotonic()
             try:

@@ -1,4 +1,4 @@
-"""What an agent is: requests resolved to a full configuration. Pure."""
+"""The configuration of an agent: requests resolved to a full one. Pure."""
 
 from __future__ import annotations
 
@@ -136,6 +136,6 @@ def _refuse_later_parts(
 
 
 def refuse_skills(skills: Sequence[Json] | None, *, field: str = "") -> None:
-    """They come with later releases; an empty list is fine."""
+    """Refuse skills, which come with later releases; an empty list is fine."""
     if skills:
         raise not_supported(f"{field}skills", "skills are", "Remove them.")

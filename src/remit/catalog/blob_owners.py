@@ -1,8 +1,8 @@
-"""Who may need blobs, told by their ids: streams in the session store, resources in the catalog."""
+"""Owners of blobs, told by their ids: streams in the session store, resources in the catalog."""
 
 from __future__ import annotations
 
-from remit.catalog.tidying import tidier_of
+from remit.catalog.maintenance import maintenance_principal
 from remit.errors import NotFound
 from remit.interfaces import Catalog, SessionStore
 from remit.streams.kinds import StreamKinds
@@ -21,8 +21,9 @@ class BlobOwners:
         self._kinds = kinds
 
     async def is_there(self, owner: BlobOwner) -> bool:
-        """An owner of a sort that is not known here counts as there: better kept for ever than lost."""
-        principal = tidier_of(owner.workspace_id)
+        """Return whether an owner exists; one of a sort that is not known here counts as there: better kept
+        for ever than lost."""
+        principal = maintenance_principal(owner.workspace_id)
         sort = owner.owner_id.partition("_")[0]
         try:
             if self._kinds.of_id(owner.owner_id) is not None:

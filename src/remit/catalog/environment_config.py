@@ -1,4 +1,4 @@
-"""What an environment's configuration may be, and what it means for its sandboxes. Pure."""
+"""The configuration of an environment, and what it means for its sandboxes. Pure."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def resolve_config(
 
 
 def network_policy(config: JsonObject, mcp_urls: Sequence[str] = ()) -> NetworkPolicy:
-    """What sandboxes of this environment reach; `mcp_urls` are the agent's MCP servers."""
+    """Return the network that sandboxes of this environment reach; `mcp_urls` are the agent's MCP servers."""
     networking = cast("JsonObject", config.get("networking") or {"type": "limited"})
     if networking["type"] == "unrestricted":
         return NetworkPolicy(mode="unrestricted")
@@ -99,7 +99,7 @@ def network_policy(config: JsonObject, mcp_urls: Sequence[str] = ()) -> NetworkP
 
 
 def web_hosts(config: JsonObject) -> tuple[str, ...] | None:
-    """What web_fetch and web_search reach in a session of this environment; None: any public host.
+    """Return the hosts that web tools reach in this environment's sessions; None: any public host.
 
     Registries and MCP servers that `limited` opens to sandboxes are not among them.
     """
@@ -110,7 +110,7 @@ def web_hosts(config: JsonObject) -> tuple[str, ...] | None:
 
 
 def is_host_within(hosts: Sequence[str], host: str) -> bool:
-    """Whether `hosts` (exact names, or `*.example.com` for every name below it) cover this one."""
+    """Return whether `hosts` (exact names, or `*.example.com` for every name below it) cover this one."""
     name = host.lower().removesuffix(".")
     return any(name.endswith(entry[1:]) if entry.startswith("*.") else name == entry for entry in hosts)
 
@@ -121,7 +121,7 @@ def variables_of(config: JsonObject) -> dict[str, str]:
 
 
 def packages_of(config: JsonObject) -> dict[str, tuple[str, ...]]:
-    """What is to be installed, by source; empty when there is nothing."""
+    """Return the packages to be installed, by source; empty when there are none."""
     packages = cast("JsonObject", config.get("packages") or {})
     wanted = {source: tuple(cast("list[str]", packages.get(source) or [])) for source in INSTALLED}
     return {source: names for source, names in wanted.items() if names}

@@ -1,4 +1,4 @@
-"""Who refers to an environment: sessions as long as they exist, and remits that have not ended."""
+"""Users of an environment: sessions as long as they exist, and remits that have not ended."""
 
 from __future__ import annotations
 

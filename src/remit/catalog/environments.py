@@ -34,7 +34,7 @@ FindMissing = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
 
 
 async def all_are_missing(wanted: Sequence[str]) -> Sequence[str]:
-    """Where nobody looks."""
+    """Return all programs as missing: for platforms where nobody looks."""
     return wanted
 
 
@@ -82,7 +82,7 @@ class Environments:
     async def update(
         self, principal: Principal, environment_id: str, params: EnvironmentUpdate
     ) -> Stored[EnvironmentConfig]:
-        """Holds for new sandboxes only. Raises NotFound, InvalidRequest, WrongState."""
+        """Update an environment, for new sandboxes only. Raises NotFound, InvalidRequest, WrongState."""
         _check_scope(params.scope)
         missing = await self._find_missing(system_packages(params.config))
         return await self._environments.change(
@@ -120,7 +120,7 @@ def _check_scope(scope: str | None) -> None:
 
 
 def in_use(environment_id: str, users: Sequence[str]) -> WrongState:
-    """What deleting answers while somebody refers to it."""
+    """Make the refusal to delete an environment while somebody refers to it."""
     return WrongState(
         f"Environment {environment_id!r} cannot be deleted while {', '.join(users)} refer to it; delete them first, or "
         "archive the environment: then nothing new is made of it."

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remit.catalog.files import FILE
-from remit.catalog.kept_blobs import KeptBlobs
-from remit.catalog.tidying import everywhere, tidier_of
+from remit.catalog.maintenance import everywhere, maintenance_principal
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.clock import Clock
 from remit.interfaces import Catalog
 from remit.values import Collected
@@ -15,7 +15,7 @@ from remit.values import Collected
 class ExpiredFiles:
     """Removes the bytes of files that expired and were not asked for since; what is known of them stays."""
 
-    def __init__(self, catalog: Catalog, blobs: KeptBlobs, clock: Clock) -> None:
+    def __init__(self, catalog: Catalog, blobs: OwnedBlobs, clock: Clock) -> None:
         self._catalog = catalog
         self._blobs = blobs
         self._clock = clock
@@ -27,7 +27,7 @@ class ExpiredFiles:
             body = file.config
             if body.expires_at_us is None or self._clock.now_us() < body.expires_at_us:
                 continue
-            principal = tidier_of(file.row.workspace_id)
+            principal = maintenance_principal(file.row.workspace_id)
             if await self._catalog.has_reference(principal, body.sha256):
                 await self._blobs.forget(principal, file.id)
                 count, size_bytes = count + 1, size_bytes + body.size_bytes

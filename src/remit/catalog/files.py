@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from remit.catalog.kept_blobs import Keeping, KeptBlobs
+from remit.catalog.owned_blobs import BlobPuts, OwnedBlobs
 from remit.catalog.resources import ResourceKind, Resources, Stored
 from remit.clock import Clock, rfc3339
 from remit.errors import InvalidRequest, NotFound
@@ -28,7 +28,7 @@ _MIME_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
 
 
 class FileBody(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored of a file beside its name and time."""
+    """The stored body of a file, beside its name and time."""
 
     filename: str
     mime_type: str
@@ -48,16 +48,16 @@ File = Stored[FileBody]
 class Upload:
     """The bytes of a file that does not exist yet."""
 
-    def __init__(self, file_id: str, keeping: Keeping, bytes_max: int) -> None:
+    def __init__(self, file_id: str, puts: BlobPuts, bytes_max: int) -> None:
         self.file_id = file_id
-        self.keeping = keeping
+        self.puts = puts
         self._bytes_max = bytes_max
         self.size_bytes = 0
         self.sha256 = ""
 
     async def store(self, content: AsyncIterator[bytes]) -> None:
         """Make them durable as they arrive. Raises TooLarge above the limit."""
-        self.sha256 = await self.keeping.put(self._counted(content), size_bytes_max=self._bytes_max)
+        self.sha256 = await self.puts.put(self._counted(content), size_bytes_max=self._bytes_max)
 
     async def _counted(self, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for piece in content:
@@ -74,7 +74,7 @@ class Files:
     def __init__(
         self,
         catalog: Catalog,
-        blobs: KeptBlobs,
+        blobs: OwnedBlobs,
         clock: Clock,
         ids: Ids,
         *,
@@ -92,8 +92,8 @@ class Files:
     async def uploading(self, principal: Principal) -> AsyncGenerator[Upload]:
         """A file that is being sent; nothing is left of one that is not created by the end of the block."""
         file_id = self._ids.new(FILE.id_prefix)
-        async with self._blobs.keeping(principal, file_id) as keeping:
-            upload = Upload(file_id, keeping, self._bytes_max)
+        async with self._blobs.puts(principal, file_id) as puts:
+            upload = Upload(file_id, puts, self._bytes_max)
             yield upload
 
     async def create(
@@ -105,7 +105,7 @@ class Files:
         mime_type: str | None,
         expires_in_seconds: int | None = None,
     ) -> File:
-        """Of an upload that is stored. Raises InvalidRequest for a name that cannot be one."""
+        """Create a file of an upload that is stored. Raises InvalidRequest for a name that cannot be one."""
         name, type = name_and_type(filename, mime_type)
         body = FileBody(
             filename=name,
@@ -118,18 +118,19 @@ class Files:
                 else None
             ),
         )
-        await upload.keeping.commit()
+        await upload.puts.commit()
         return await self._files.create(principal, body, id=upload.file_id)
 
     async def add(self, principal: Principal, file_id: str, body: FileBody) -> File:
         """A file of bytes that are stored. Repeating it with the same id changes nothing."""
-        async with self._blobs.keeping(principal, file_id) as keeping:
-            await keeping.need([body.sha256])
-            await keeping.commit()
+        async with self._blobs.puts(principal, file_id) as puts:
+            await puts.need([body.sha256])
+            await puts.commit()
             return await self._files.ensure(principal, file_id, body)
 
     async def copy(self, principal: Principal, file_id: str, *, session_id: str) -> File:
-        """The same bytes as a file of a session's own, which outlives the original. Raises NotFound (expired too)."""
+        """Copy a file: the same bytes as a file of a session's own, which outlives the original. Raises
+        NotFound (expired too)."""
         body = (await self.usable(principal, file_id)).config
         copied = msgspec.structs.replace(body, session_id=session_id, is_copy=True, expires_at_us=None)
         return await self.add(principal, self._ids.new(FILE.id_prefix), copied)
@@ -147,7 +148,7 @@ class Files:
         )
 
     async def find(self, principal: Principal, file_ids: Sequence[str]) -> list[File]:
-        """Those of these files that exist, newest first."""
+        """Return those of these files that exist, newest first."""
         found: list[File] = []
         for file_id in dict.fromkeys(file_ids):
             try:
@@ -165,7 +166,7 @@ class Files:
         return await self._blobs.read(file.config.sha256)
 
     async def delete(self, principal: Principal, file_id: str) -> None:
-        """Sessions that copied it keep their copies."""
+        """Delete a file; sessions that copied it keep their copies."""
         await self._files.delete(principal, file_id)
         await self._blobs.forget(principal, file_id)
 
@@ -195,7 +196,8 @@ def file_to_wire(file: File) -> FileMetadata:
 
 
 def name_and_type(filename: str | None, mime_type: str | None) -> tuple[str, str]:
-    """Only the last part of the name is kept; what is missing is made up from the other. Raises InvalidRequest."""
+    """Return name (its last part) and type; a missing one is made up from the other. Raises
+    InvalidRequest."""
     name = (filename or "").replace("\\", "/").rpartition("/")[2].strip()
     type = (mime_type or "").partition(";")[0].strip().lower()
     if type == MIME_TYPE_DEFAULT or _MIME_TYPE.fullmatch(type) is None:

@@ -37,7 +37,7 @@ def resolve_servers(servers: Sequence[McpServerParams], *, field: str = "mcp_ser
 
 
 def check_toolsets(tools: Sequence[JsonObject], servers: Sequence[JsonObject], *, field: str = "") -> None:
-    """Each server has one toolset, and each toolset its server. Raises InvalidRequest."""
+    """Check that each server has one toolset, and each toolset its server. Raises InvalidRequest."""
     unused = {str(server["name"]): index for index, server in enumerate(servers)}
     known = set(unused)
     for index, tool in enumerate(tools):

@@ -14,8 +14,8 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from remit.catalog.kept_blobs import KeptBlobs
 from remit.catalog.metadata import merge_metadata
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.catalog.resources import ResourceKind, Resources, Selection, Stored
 from remit.clock import Clock, rfc3339
 from remit.errors import (
@@ -48,7 +48,7 @@ MEMORIES_PAGE = 500
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What people decide of a store."""
+    """The settings that people make of a store."""
 
     name: str
     description: str = ""
@@ -56,7 +56,7 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
-    """Who changed a memory: a session's agent, or a key."""
+    """The author of a change of a memory: a session's agent, or a key."""
 
     session_id: str | None = None
     api_key_id: str | None = None
@@ -120,8 +120,8 @@ VERSION = ResourceKind(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
-    """What becomes of a memory; None stays as it is."""
+class MemoryChange:
+    """A change of a memory; a field of None stays as it is."""
 
     path: str | None = None
     content: str | None = None
@@ -132,7 +132,7 @@ class Change:
 class MemoryStores:
     """Stores of a workspace, their memories, and the versions of those. Another workspace's raise NotFound."""
 
-    def __init__(self, catalog: Catalog, blobs: KeptBlobs, clock: Clock, ids: Ids) -> None:
+    def __init__(self, catalog: Catalog, blobs: OwnedBlobs, clock: Clock, ids: Ids) -> None:
         self._blobs = blobs
         self._clock = clock
         self._ids = ids
@@ -159,7 +159,7 @@ class MemoryStores:
     async def update(
         self, principal: Principal, store_id: str, params: MemoryStoreUpdate
     ) -> Stored[StoreConfig]:
-        """Holds for sessions made from now on. Raises NotFound, InvalidRequest, WrongState."""
+        """Update a store, for sessions made from now on. Raises NotFound, InvalidRequest, WrongState."""
         if params.name is not None:
             check_store_name(params.name)
 
@@ -200,9 +200,9 @@ class MemoryStores:
         empty = MemoryBody(path=path, sha256="", size_bytes=0, version_id=version_id)
         body = _with_content(empty, encoded)
         version = _version(memory_id, "created", body, Actor.of(principal, session_id))
-        async with self._blobs.keeping(principal, version_id) as keeping:
-            await keeping.put(encoded)
-            await keeping.commit()
+        async with self._blobs.puts(principal, version_id) as puts:
+            await puts.put(encoded)
+            await puts.commit()
             row = self._versions.made(principal, version, id=version_id, parent_id=store_id).row
             try:
                 return await self._memories.create(
@@ -223,7 +223,7 @@ class MemoryStores:
         principal: Principal,
         store_id: str,
         memory_id: str,
-        change: Change,
+        change: MemoryChange,
         *,
         session_id: str | None = None,
     ) -> Stored[MemoryBody]:
@@ -244,12 +244,12 @@ class MemoryStores:
             if after == current.config:
                 return current
             after = replace(after, version_id=self._ids.new(VERSION.id_prefix))
-            async with self._blobs.keeping(principal, after.version_id) as keeping:
+            async with self._blobs.puts(principal, after.version_id) as puts:
                 if encoded is not None:
-                    await keeping.put(encoded)
+                    await puts.put(encoded)
                 else:
-                    await keeping.need([after.sha256])
-                await keeping.commit()
+                    await puts.need([after.sha256])
+                await puts.commit()
                 version = _version(memory_id, "modified", after, by)
                 made = self._versions.made(principal, version, id=after.version_id, parent_id=store_id)
                 try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remit.catalog.files import FILE, Files
-from remit.catalog.kept_blobs import IsThere
-from remit.catalog.tidying import everywhere, tidier_of
+from remit.catalog.maintenance import everywhere, maintenance_principal
+from remit.catalog.owned_blobs import IsThere
 from remit.clock import Clock
 from remit.interfaces import Catalog
 from remit.values import BlobOwner, Collected
@@ -34,6 +34,6 @@ class OrphanedFiles:
                 continue
             session = BlobOwner(workspace_id=file.row.workspace_id, owner_id=body.session_id)
             if not await self._is_there(session):
-                await self._files.delete_all(tidier_of(file.row.workspace_id), [file.id])
+                await self._files.delete_all(maintenance_principal(file.row.workspace_id), [file.id])
                 count, size_bytes = count + 1, size_bytes + body.size_bytes
         return (Collected(what="files of sessions that are gone", count=count, size_bytes=size_bytes),)

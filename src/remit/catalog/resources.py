@@ -98,7 +98,7 @@ class Stored(Generic[Config]):
 
     @property
     def position(self) -> tuple[int, str]:
-        """Where lists by time of creation have it."""
+        """Return the position of the resource in lists by time of creation."""
         return self.row.created_at_us, self.row.id
 
     def stamps(self) -> Stamps:

@@ -1,4 +1,4 @@
-"""What an agent may say of its web tools, and what this platform offers of them."""
+"""Settings of an agent's web tools, and what this platform offers of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HOST_CHARACTERS_MAX = 253
 
 @dataclass(frozen=True, kw_only=True)
 class WebOffer:
-    """Which web tools agents of this platform may have."""
+    """The web tools that agents of this platform may have."""
 
     tools: frozenset[str] = frozenset()
     takes_location: bool = False
@@ -80,7 +80,7 @@ def check_within_environment(tools: Sequence[JsonObject], config: JsonObject, *,
 
 
 def resolve_web_settings(name: str, entry: ToolConfigParams | None) -> JsonObject:
-    """What is added to a tool's resolved configuration; nothing for other tools."""
+    """Resolve the settings of a web tool, to be added to its configuration; none for other tools."""
     resolved: JsonObject = dict.fromkeys(_SETTINGS.get(name, ()))
     if entry is None:
         return resolved
@@ -98,7 +98,7 @@ def resolve_web_settings(name: str, entry: ToolConfigParams | None) -> JsonObjec
 
 
 def offer_mend(name: str) -> str:
-    """Who can offer the web tool, and how."""
+    """Say who can offer the web tool, and how."""
     if name == "web_fetch":
         return "The operator can switch it on: REMIT_WEB_TOOLS=1."
     return (

@@ -34,7 +34,7 @@ Ending = Literal["idle", "folder gone", "rest", "now"]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What whoever started it is told, once."""
+    """The one message to whoever started the process: it is ready, busy, or failed."""
 
     is_ready: bool = False
     is_busy: bool = False

@@ -1,4 +1,4 @@
-"""What lies below a folder, reached through descriptors of its folders: no symlink is ever followed, so nothing that
+"""A folder seen through descriptors of the folders below it: no symlink is ever followed, so nothing that
 stands in the folder, and nothing that is put there meanwhile, leads out of it."""
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Beneath:
             raise Obstacle(path, "is not a folder here")
 
     def status(self, path: str) -> os.stat_result | None:
-        """Of what stands at a path; None if nothing does, or something above it is no folder."""
+        """Return the status of an entry; None if there is none, or something above it is no folder."""
         try:
             with self.parent(path) as (folder, name):
                 return os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -68,7 +68,7 @@ class Beneath:
             return None
 
     def target(self, path: str) -> str | None:
-        """Of the symlink at a path; None if there is none."""
+        """Return the target of the symlink at a path; None if there is none."""
         try:
             with self.parent(path) as (folder, name):
                 return os.readlink(name, dir_fd=folder)
@@ -76,8 +76,8 @@ class Beneath:
             return None
 
     def digest(self, path: str) -> str | None:
-        """What stands at a path: a file's hash, a symlink's target after LINK, FOLDER or OTHER; None if nothing does.
-        Raises OSError: it cannot be read."""
+        """Return a digest of the entry at a path: a file's hash, a symlink's target after LINK, FOLDER or
+        OTHER; None if there is none. Raises OSError: it cannot be read."""
         try:
             with self.parent(path) as (folder, name):
                 found = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -91,7 +91,7 @@ class Beneath:
             return None
 
     def names(self, path: str) -> list[str]:
-        """What is in the folder at a path."""
+        """List the names in the folder at a path."""
         with self.parent(path) as (folder, name):
             below = os.open(name, _FOLDER_FLAGS, dir_fd=folder)
             try:

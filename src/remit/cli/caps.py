@@ -10,7 +10,7 @@ from remit import wording
 from remit.cli.connect import Invocation
 from remit.cli.failure import EXIT_VERIFIED
 from remit.cli.keys import amount_in_words
-from remit.cli.options import Budget
+from remit.cli.options import BudgetOption
 from remit.client.stream import JsonObject
 from remit.schema.caps import Period
 
@@ -23,10 +23,10 @@ async def list_caps(invocation: Invocation, *, workspace: str | None) -> int:
 
 
 async def set_one(
-    invocation: Invocation, *, period: Period, key: str | None, wanted: Budget, workspace: str | None
+    invocation: Invocation, *, period: Period, key: str | None, wanted: BudgetOption, workspace: str | None
 ) -> int:
     """`remit caps set`: answers with every cap. What `wanted` does not name stays; where it names nothing, both go."""
-    is_none = wanted == Budget()
+    is_none = wanted == BudgetOption()
     async with invocation.connect() as connection:
         listed = await connection.client.caps.set(
             period=period,

@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformOptions:
-    """What the command line says about the platform; None leaves it to the environment."""
+    """The options of the command line about the platform; None leaves one to the environment."""
 
     data: Path | None = None
     is_unsafe_local: bool = False
@@ -69,7 +69,7 @@ class Platform(Protocol):
 
     @property
     def socket_path(self) -> str:
-        """Where other processes reach the API."""
+        """Return the path of the socket where other processes reach the API."""
         ...
 
 
@@ -87,16 +87,16 @@ class Invocation:
     """Opens the platform in this process, whatever else there is (for tests)."""
     is_json: bool = False
 
-    def look(self) -> AbstractAsyncContextManager[Connection]:
+    def look(self) -> AbstractAsyncContextManager[PlatformConnection]:
         """A connection for the time of a command that looks: it begins nothing."""
         return connect(self.opener, replace(self.platform, is_looking=True))
 
-    def connect(self) -> AbstractAsyncContextManager[Connection]:
+    def connect(self) -> AbstractAsyncContextManager[PlatformConnection]:
         """A connection for the time of a command that has something carried out."""
         return connect(self.opener, self.platform)
 
     def print_json(self, value: JsonObject) -> None:
-        """One object a line, seen at once by whoever reads along."""
+        """Print one object as one line, seen at once by whoever reads along."""
         print(json_line(value), flush=True)
 
 
@@ -192,7 +192,7 @@ async def require_answer(client: AsyncClient, socket_path: Path, *, seconds_max:
         ) from error
 
 
-class Connection:
+class PlatformConnection:
     """A client that can be made anew. Used by one task: `client` is replaced by `reopen`."""
 
     def __init__(
@@ -214,12 +214,12 @@ class Connection:
 
     @property
     def is_owner(self) -> bool:
-        """Whether the platform runs in this process."""
+        """Return whether the platform runs in this process."""
         return self._tenancy is not None and self._tenancy.is_owner
 
     @property
     def is_unowned(self) -> bool:
-        """Whether nobody works on this folder: it was opened to look, in this process."""
+        """Return whether nobody works on this folder: it was opened to look, in this process."""
         return self.is_owner and self._owners is not None and self._options.is_looking
 
     @property
@@ -252,7 +252,7 @@ class Connection:
         )
 
     async def reopen(self) -> None:
-        """The server is gone: connect again, as its successor if nobody else is."""
+        """Connect again when the server is gone, as its successor if nobody else is."""
         self._reopens += 1
         if self._reopens > OWNER_CHANGES_MAX:
             raise CommandFailed(
@@ -289,11 +289,13 @@ async def _probe(client: AsyncClient) -> None:
 @asynccontextmanager
 async def connect(
     opener: Opener | None, options: PlatformOptions, clock: Clock | None = None
-) -> AsyncGenerator[Connection]:
+) -> AsyncGenerator[PlatformConnection]:
     """A connection for the time of one command. An `opener` that is given is the only way."""
     owners = None if opener is not None else _owners(options)
     async with anyio.create_task_group() as tasks:
-        connection = Connection(opener or open_this_platform, options, owners, clock or SystemClock(), tasks)
+        connection = PlatformConnection(
+            opener or open_this_platform, options, owners, clock or SystemClock(), tasks
+        )
         try:
             await connection.open()
             yield connection
@@ -303,7 +305,7 @@ async def connect(
 
 @asynccontextmanager
 async def open_this_platform(options: PlatformOptions) -> AsyncGenerator[Platform]:
-    """The real opener. The platform is loaded here, so that `remit --help` need not."""
+    """Open the real platform, which is loaded here, so that `remit --help` need not."""
     from remit.app import look_into_platform, open_platform
     from remit.cli.logs import log_to_file
 
@@ -320,5 +322,5 @@ def _owners(options: PlatformOptions) -> Owners:
 
 
 def settings_of(options: PlatformOptions) -> Settings:
-    """What was said here, by the command line, the environment and the file."""
+    """Load the settings from the command line, the environment and the file."""
     return load_settings(data=options.data, unsafe_local=options.is_unsafe_local or None)

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 
 from remit import wording
-from remit.cli.connect import Connection, Invocation
+from remit.cli.connect import Invocation, PlatformConnection
 from remit.cli.failure import BadUsage
 from remit.cli.options import needs_question
 from remit.client.consent import reason_lines, reasons_beside_cost, resume_line
@@ -20,8 +20,8 @@ from remit.client.stream import JsonObject
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manner:
-    """How to go about it: asking, writing."""
+class RunOptions:
+    """The options of a command that asks for consent and shows the work."""
 
     above_usd: Decimal
     """A forecast up to this is not asked about."""
@@ -36,27 +36,27 @@ class Manner:
 
 
 async def is_consented(
-    invocation: Invocation, connection: Connection, remit: JsonObject, manner: Manner
+    invocation: Invocation, connection: PlatformConnection, remit: JsonObject, run_options: RunOptions
 ) -> bool:
-    """Whether the work may begin: by --yes or below the threshold, and by --despite where the remit asks for more than
-    its cost; else a person is asked at the terminal. Raises BadUsage where there is none."""
+    """Return whether the work may begin: by --yes or below the threshold, and by --despite where the remit
+    asks for more than its cost; else ask a person at the terminal. Raises BadUsage where there is none."""
     if wording.as_object(remit.get("consent")).get("state") != "asked":
         return True  # somebody has answered; the events tell
-    left = [reason for reason in reasons_beside_cost(remit) if reason not in manner.despite]
-    is_costly = needs_question(remit.get("forecast") or {}, remit["budget"], manner.above_usd)
-    if left or (is_costly and not manner.is_yes):
-        is_to_ask = is_at_a_terminal() and not (left and manner.is_yes)
+    left = [reason for reason in reasons_beside_cost(remit) if reason not in run_options.despite]
+    is_costly = needs_question(remit.get("forecast") or {}, remit["budget"], run_options.above_usd)
+    if left or (is_costly and not run_options.is_yes):
+        is_to_ask = is_at_a_terminal() and not (left and run_options.is_yes)
         if not is_to_ask:
             raise await _refusal(connection, remit, left)
         if not await _is_agreed(remit, left):
             await connection.client.remits.decline(remit["id"], reason="declined at the terminal")
             invocation.console.print("Declined. Nothing was spent.")
             return False
-    await _approve(connection, remit["id"], [*manner.despite, *left])
+    await _approve(connection, remit["id"], [*run_options.despite, *left])
     return True
 
 
-async def _refusal(connection: Connection, remit: JsonObject, left: Sequence[str]) -> BadUsage:
+async def _refusal(connection: PlatformConnection, remit: JsonObject, left: Sequence[str]) -> BadUsage:
     if left:
         return BadUsage(
             "\n".join(["It asks before it spends, and nothing was spent:", *reason_lines(remit, left)]),
@@ -78,7 +78,7 @@ async def _is_agreed(remit: JsonObject, left: Sequence[str]) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-async def _approve(connection: Connection, remit_id: str, despite: Sequence[str]) -> None:
+async def _approve(connection: PlatformConnection, remit_id: str, despite: Sequence[str]) -> None:
     """Say yes once: where the connection breaks off meanwhile, look first whether the yes was heard."""
     try:
         await connection.client.remits.approve(remit_id, despite=list(despite) or None)
@@ -90,5 +90,5 @@ async def _approve(connection: Connection, remit_id: str, despite: Sequence[str]
 
 
 def is_at_a_terminal() -> bool:
-    """Whether somebody is there to be asked."""
+    """Return whether somebody at a terminal can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from remit import wording
 from remit.cli import render
-from remit.cli.connect import Connection, Invocation
-from remit.cli.consent import Manner
+from remit.cli.connect import Invocation, PlatformConnection
+from remit.cli.consent import RunOptions
 from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_PAUSED, EXIT_VERIFIED, BadUsage
 from remit.cli.follow import ENDINGS
 from remit.cli.journey import (
@@ -28,7 +28,7 @@ from remit.cli.journey import (
     refuse_to_detach,
 )
 from remit.cli.links import page_link
-from remit.cli.options import Budget
+from remit.cli.options import BudgetOption
 from remit.client.anew import INPUT_PATH
 from remit.client.client import AsyncClient
 from remit.client.errors import NotFoundError
@@ -65,9 +65,11 @@ class DoOptions:
     max_iterations: int | None = None
 
 
-async def do(invocation: Invocation, options: DoOptions, budget: Budget, manner: Manner) -> int:
+async def do(
+    invocation: Invocation, options: DoOptions, budget: BudgetOption, run_options: RunOptions
+) -> int:
     """Carry an outcome out. Gives the exit code."""
-    check_out(manner.out, options.folder)
+    check_out(run_options.out, options.folder)
     rubric = _read_rubric(options.rubric)
     toolchains = [_existing_folder(folder) for folder in options.toolchains]
     if not options.commands and rubric is None:
@@ -85,7 +87,7 @@ async def do(invocation: Invocation, options: DoOptions, budget: Budget, manner:
         else await anyio.to_thread.run_sync(plan_input, options.folder, options.include)
     )
     async with invocation.connect() as connection:
-        if manner.is_detached:
+        if run_options.is_detached:
             refuse_to_detach(connection)
         client = connection.client
         agent_id = await _agent_id(client, options.agent)
@@ -115,41 +117,43 @@ async def do(invocation: Invocation, options: DoOptions, budget: Budget, manner:
             and (page := await page_link(client, remit["id"]))
         ):
             invocation.console.print(Text(f"watch  {page}"), soft_wrap=True)
-        journey = Journey(invocation, connection, remit["id"], manner, plan=plan)
+        journey = Journey(invocation, connection, remit["id"], run_options, plan=plan)
         return await journey.run(remit)
 
 
 async def resume(
-    invocation: Invocation, remit_id: str, manner: Manner, *, budget: Budget | None = None
+    invocation: Invocation, remit_id: str, run_options: RunOptions, *, budget: BudgetOption | None = None
 ) -> int:
     """Go on with a remit that was interrupted or paused, or whose process died, or, with a higher `budget`, that reached
     its own. One that has ended otherwise is shown as it ended, with the line that makes another."""
     async with invocation.connect() as connection:
         client = connection.client
         remit = await retrieve(client, remit_id)
-        check_out(manner.out, input_folder(remit), remit["id"])
+        check_out(run_options.out, input_folder(remit), remit["id"])
         known = await _known(client, remit["id"])
         if budget is not None:
             await _raise(client, remit["id"], budget)
         elif remit["status"] in wording.ENDED:
-            return await _over(invocation, connection, remit, manner)
+            return await _over(invocation, connection, remit, run_options)
         elif remit["status"] in ("interrupted", "paused"):
             await client.remits.resume(remit["id"])
-        return await Journey(invocation, connection, remit["id"], manner, known=known).run(remit)
+        return await Journey(invocation, connection, remit["id"], run_options, known=known).run(remit)
 
 
-async def _over(invocation: Invocation, connection: Connection, remit: JsonObject, manner: Manner) -> int:
+async def _over(
+    invocation: Invocation, connection: PlatformConnection, remit: JsonObject, run_options: RunOptions
+) -> int:
     """Say that it is over, and hand over what there is: whoever started it may not have had it."""
     if invocation.is_json:
         known = await _known(connection.client, remit["id"])
         known["remit.ended"] -= 1
-        return await Journey(invocation, connection, remit["id"], manner, known=known).run(remit)
+        return await Journey(invocation, connection, remit["id"], run_options, known=known).run(remit)
     print_over(invocation.console, remit)
-    await hand_over(invocation, connection, remit["id"], manner)
+    await hand_over(invocation, connection, remit["id"], run_options)
     return EXIT_VERIFIED if remit.get("verified") is True else EXIT_NOT_VERIFIED
 
 
-async def raise_budget(invocation: Invocation, remit_id: str, budget: Budget) -> int:
+async def raise_budget(invocation: Invocation, remit_id: str, budget: BudgetOption) -> int:
     """Give a remit that reached its budget a higher one, without watching it go on."""
     async with invocation.connect() as connection:
         remit = await retrieve(connection.client, remit_id)
@@ -163,7 +167,7 @@ async def raise_budget(invocation: Invocation, remit_id: str, budget: Budget) ->
     return EXIT_VERIFIED
 
 
-async def _raise(client: AsyncClient, remit_id: str, budget: Budget) -> JsonObject:
+async def _raise(client: AsyncClient, remit_id: str, budget: BudgetOption) -> JsonObject:
     return await client.remits.raise_budget(remit_id, usd=budget.dollars, tokens=budget.tokens)
 
 
@@ -211,7 +215,7 @@ def _tell_unowned(invocation: Invocation, remit: JsonObject) -> int:
 
 
 def unowned_text(remit: JsonObject) -> str:
-    """What moves a remit whose data folder nobody owns."""
+    """Say how to move on a remit whose data folder nobody owns."""
     return (
         f"No process works on this data folder, so nothing moves. It goes on with `remit do --resume {remit['id']}`, "
         "or while `remit up` runs."

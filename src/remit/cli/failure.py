@@ -1,4 +1,4 @@
-"""How a command ends other than well: what happened, the mend, and the exit code."""
+"""The failures that end a command: what happened, the mend, and the exit code."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def explain(error: BaseException) -> int:
 
 
 def innermost(error: BaseException) -> BaseException:
-    """What went wrong, out of the groups that carry it."""
+    """Unwrap an error from the exception groups that carry it."""
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return error
@@ -96,7 +96,7 @@ def _drop_output() -> None:
 
 
 def exit_code_of(error: RemitError) -> int:
-    """Whether the server refused what was typed, or something failed."""
+    """Return the exit code: one where the server refused what was typed, another where something failed."""
     status: object = getattr(error, "status", None)
     if isinstance(error, InvalidRequest | BadInput) or status in {400, 404, 413}:
         return EXIT_USAGE

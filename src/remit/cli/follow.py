@@ -11,9 +11,9 @@ import anyio
 import anyio.abc
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from remit.cli.connect import Connection
+from remit.cli.connect import PlatformConnection
 from remit.cli.screens import Screen
-from remit.cli.view import View, fold_remit, fold_session, fold_snapshot
+from remit.cli.view import RemitProgress, fold_remit, fold_session, fold_snapshot
 from remit.client.errors import ApiError, ConnectionLost, NotFoundError
 from remit.client.stream import EventStream, JsonObject
 from remit.clock import Clock
@@ -63,8 +63,8 @@ class Follower:
 
     def __init__(
         self,
-        connection: Connection,
-        view: View,
+        connection: PlatformConnection,
+        view: RemitProgress,
         screen: Screen,
         clock: Clock,
         *,

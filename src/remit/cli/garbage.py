@@ -1,4 +1,4 @@
-"""How a process that stays collects its garbage."""
+"""Garbage collection of a process that stays."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ time all."""
 
 
 def collect_garbage_seldom() -> None:
-    """A look through everything stops every stream for as long as it takes. What is loaded by now stays, and what comes
-    later is seldom in cycles."""
+    """Collect garbage seldom: a look through everything stops every stream for as long as it takes. What is
+    loaded by now stays, and what comes later is seldom in cycles."""
     gc.freeze()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     gc.enable()

@@ -1,4 +1,4 @@
-"""What every command shares: the platform it talks to, and where its output goes."""
+"""The surroundings of every command: the platform it talks to, and its output."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def run_command(command: Callable[[], Coroutine[Any, Any, int]]) -> int:
 def invocation_of(
     context: typer.Context, data: Path | None, unsafe_local: bool, *, json: bool = False
 ) -> Invocation:
-    """What a command is given. Who runs the command line (tests) may open another platform than this machine's."""
+    """Make the invocation that a command works with. Who runs the command line (tests) may open another
+    platform than this machine's."""
     from remit.cli.connect import Invocation
 
     return Invocation(
@@ -42,14 +43,14 @@ def invocation_of(
 
 
 def platform_of(data: Path | None, unsafe_local: bool) -> PlatformOptions:
-    """What was said of the platform."""
+    """Make the platform's options from the flags of the command line."""
     from remit.cli.connect import PlatformOptions
 
     return PlatformOptions(data=data, is_unsafe_local=unsafe_local)
 
 
 def make_console() -> Console:
-    """Where output goes: a terminal, or a file or pipe without the blanks that fill tables."""
+    """Make the console for output: a terminal, or a file or pipe without the blanks that fill tables."""
     from remit.cli.visible_console import VisibleConsole
 
     if sys.stdout.isatty():

@@ -12,12 +12,12 @@ from rich.text import Text
 
 from remit import wording
 from remit.cli import render
-from remit.cli.connect import Connection, Invocation
-from remit.cli.consent import Manner, is_consented
+from remit.cli.connect import Invocation, PlatformConnection
+from remit.cli.consent import RunOptions, is_consented
 from remit.cli.failure import EXIT_INTERRUPTED, EXIT_NOT_VERIFIED, EXIT_PAUSED, EXIT_VERIFIED, BadUsage
 from remit.cli.follow import Ending, Follower
 from remit.cli.screens import screen_for
-from remit.cli.view import View
+from remit.cli.view import RemitProgress
 from remit.client.anew import INPUT_PATH, anew_line, raise_line
 from remit.client.errors import ApiError, ConnectionLost, NotFoundError
 from remit.client.folders.changes import changes_of, folders_of, strays_text
@@ -35,9 +35,9 @@ class Journey:
     def __init__(
         self,
         invocation: Invocation,
-        connection: Connection,
+        connection: PlatformConnection,
         remit_id: str,
-        manner: Manner,
+        run_options: RunOptions,
         *,
         known: Mapping[str, int] | None = None,
         plan: InputPlan | None = None,
@@ -45,10 +45,10 @@ class Journey:
         self._invocation = invocation
         self._connection = connection
         self._remit_id = remit_id
-        self._manner = manner
+        self._run_options = run_options
         self._plan = plan
         self._follower = follower_of(
-            invocation, connection, remit_id, known=known or {}, wait_seconds=manner.wait_seconds
+            invocation, connection, remit_id, known=known or {}, wait_seconds=run_options.wait_seconds
         )
 
     async def run(self, remit: JsonObject) -> int:
@@ -57,7 +57,7 @@ class Journey:
         Until then this command stands by: when it dies, the remit is interrupted. With `--detach` it leaves once the work
         may begin, and the remit goes on without it.
         """
-        if self._manner.is_detached:
+        if self._run_options.is_detached:
             refuse_to_detach(self._connection)
             await self._connection.call(lambda client: client.remits.attend(self._remit_id, detach=True))
             return await self._carry_out(remit)
@@ -92,9 +92,9 @@ class Journey:
         if answer in ("pending", "asked"):
             if not self._invocation.is_json:
                 _print_forecast(self._invocation.console, remit, self._plan)
-            if not await is_consented(self._invocation, self._connection, remit, self._manner):
+            if not await is_consented(self._invocation, self._connection, remit, self._run_options):
                 return EXIT_NOT_VERIFIED
-        if self._manner.is_detached:
+        if self._run_options.is_detached:
             return self._leave_it()
         return await self._finish(await self._follower.run(is_interrupting=True))
 
@@ -120,12 +120,12 @@ class Journey:
                     {"type": "remit.interrupted", "remit_id": self._remit_id, "durable": False}
                 )
             return EXIT_INTERRUPTED
-        await hand_over(self._invocation, self._connection, self._remit_id, self._manner)
+        await hand_over(self._invocation, self._connection, self._remit_id, self._run_options)
         return EXIT_VERIFIED if self._follower.view.verified else EXIT_NOT_VERIFIED
 
 
-def refuse_to_detach(connection: Connection) -> None:
-    """Nothing goes on after a command that is the platform itself. Raises BadUsage."""
+def refuse_to_detach(connection: PlatformConnection) -> None:
+    """Refuse to detach a command that is the platform itself. Raises BadUsage."""
     if connection.is_owner:
         raise BadUsage(
             "With REMIT_OWNER=foreground the work ends with this command; there is nothing to detach from.",
@@ -135,14 +135,14 @@ def refuse_to_detach(connection: Connection) -> None:
 
 def follower_of(
     invocation: Invocation,
-    connection: Connection,
+    connection: PlatformConnection,
     remit_id: str,
     *,
     known: Mapping[str, int],
     wait_seconds: float | None = None,
 ) -> Follower:
-    """Who follows a remit on the screen that fits."""
-    view = View(remit_id=remit_id)
+    """Make the follower of a remit, on the screen that fits."""
+    view = RemitProgress(remit_id=remit_id)
     screen = screen_for(invocation.console, view, is_json=invocation.is_json)
     return Follower(connection, view, screen, SystemClock(), known=known, wait_seconds=wait_seconds)
 
@@ -153,7 +153,9 @@ def input_folder(remit: JsonObject) -> Path | None:
     return Path(path) if isinstance(path, str) else None
 
 
-async def hand_over(invocation: Invocation, connection: Connection, remit_id: str, manner: Manner) -> None:
+async def hand_over(
+    invocation: Invocation, connection: PlatformConnection, remit_id: str, run_options: RunOptions
+) -> None:
     """Show the end and write the result. The last thing on the screen is the next command."""
     remit = await connection.call(lambda client: client.remits.retrieve(remit_id))
     if not invocation.is_json:
@@ -162,8 +164,8 @@ async def hand_over(invocation: Invocation, connection: Connection, remit_id: st
     listing = await connection.call(lambda client: client.remits.deliverables(remit_id))
     folder = input_folder(remit)
     pairs: list[tuple[str, str]] = []
-    if changes_of(listing) or folders_of(listing) or manner.out is not None:
-        out = (manner.out or default_out(remit_id, folder)).absolute()
+    if changes_of(listing) or folders_of(listing) or run_options.out is not None:
+        out = (run_options.out or default_out(remit_id, folder)).absolute()
         delivered = await connection.call(lambda client: deliver(client, remit_id, out))
         extras = [name for name in delivered.names if name.startswith("result.")]
         changed = wording.counted(len(delivered.changes), "changed file")
@@ -196,14 +198,14 @@ def _print_forecast(console: Console, remit: JsonObject, plan: InputPlan | None)
 
 
 def print_interrupted(console: Console, remit_id: str) -> None:
-    """That it was interrupted, and how it goes on."""
+    """Print that the remit was interrupted, and how it goes on."""
     console.print(
         render.rows([("interrupted", "everything is kept"), ("next", f"remit do --resume {remit_id}")])
     )
 
 
-async def print_paused(invocation: Invocation, connection: Connection, remit_id: str) -> None:
-    """That it is paused, why, and how it goes on; in JSON as the last line."""
+async def print_paused(invocation: Invocation, connection: PlatformConnection, remit_id: str) -> None:
+    """Print that the remit is paused, why, and how it goes on; in JSON as the last line."""
     remit = await connection.call(lambda client: client.remits.retrieve(remit_id))
     why = wording.printable(str(remit.get("explanation")))
     if invocation.is_json:
@@ -216,7 +218,7 @@ async def print_paused(invocation: Invocation, connection: Connection, remit_id:
 
 
 def print_over(console: Console, remit: JsonObject) -> None:
-    """That it has ended and is not begun again by being resumed, and what to type for more."""
+    """Print that the remit has ended and is not begun again by being resumed, and what to type for more."""
     status = wording.status_text(str(remit.get("status")))
     pairs = [
         ("over", f"it ended as {status} at {wording.moment(remit.get('ended_at'))}; nothing was done again")

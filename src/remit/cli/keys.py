@@ -102,7 +102,7 @@ def amount_in_words(amount: object, unit: str) -> str:
 
 
 def key_state(key: JsonObject, *, now_us: int) -> Text:
-    """Whether it opens anything."""
+    """Return the state of a key, with its colour: whether it opens anything."""
     if key["revoked_at"]:
         return Text("revoked", style="red")
     expires_at = key["expires_at"]

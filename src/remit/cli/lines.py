@@ -11,7 +11,7 @@ LINE_CELLS_MAX = 400
 
 
 def remit_lines(event: wording.Json) -> list[str]:
-    """What an event of the remit's stream says, if anything."""
+    """Return the lines for an event of the remit's stream, if there are any."""
     match event.get("type"):
         case "remit.setup_ended":
             lines = [f"setup: {wording.printable(str(note))}" for note in wording.as_list(event.get("notes"))]
@@ -53,7 +53,7 @@ def remit_lines(event: wording.Json) -> list[str]:
 
 
 def session_lines(event: wording.Json) -> list[str]:
-    """What an event of a working session's stream says, if anything."""
+    """Return the lines for an event of a working session's stream, if there are any."""
     match event.get("type"):
         case "agent.message":
             text = wording.one_line(wording.printable(wording.message_text(event.get("content"))))

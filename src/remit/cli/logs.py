@@ -1,5 +1,6 @@
-"""Where the platform's own log lines go: a file when it runs inside a command, so that they never mix with its output;
-stderr when it is the command. One JSON object a line, with a constant `event`; tracebacks never show values."""
+"""The platform's own log lines: they go to a file when it runs inside a command, so that they never mix with
+its output; stderr when it is the command. One JSON object a line, with a constant `event`; tracebacks never
+show values."""
 
 from __future__ import annotations
 

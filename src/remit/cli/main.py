@@ -144,7 +144,7 @@ def do_command(
     from remit.cli.consent import is_at_a_terminal
     from remit.cli.options import consent_above_usd, parse_budget, parse_despite, parse_wait
 
-    manner = do.Manner(
+    run_options = do.RunOptions(
         above_usd=consent_above_usd(os.environ),
         out=out,
         is_yes=yes,
@@ -177,13 +177,13 @@ def do_command(
                 "to make a new one.",
             )
         raised = parse_budget(budget) if budget else None
-        return do.resume(invocation, resume, manner, budget=raised)
+        return do.resume(invocation, resume, run_options, budget=raised)
     if not options.outcome.strip():
         raise BadUsage(
             "There is no outcome.",
             mend='Say what must be true: remit do "the tests pass" --input . --verify "pytest -q" --budget 1',
         )
-    return do.do(invocation, options, parse_budget(budget or []), manner)
+    return do.do(invocation, options, parse_budget(budget or []), run_options)
 
 
 @command(app, "ls")
@@ -192,17 +192,17 @@ def ls_command(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 50,
 ) -> Running:
     """List remits, newest first."""
-    from remit.cli import look
+    from remit.cli import read_commands
 
-    return look.list_remits(invocation, limit=limit)
+    return read_commands.list_remits(invocation, limit=limit)
 
 
 @command(app, "show")
 def show_command(invocation: Invocation, id: RemitId) -> Running:
     """Show one remit as it is now."""
-    from remit.cli import look
+    from remit.cli import read_commands
 
-    return look.show(invocation, id)
+    return read_commands.show(invocation, id)
 
 
 @command(app, "why")
@@ -249,9 +249,9 @@ def receipt_command(
     ] = None,
 ) -> Running:
     """Show what was spent on what, with the evidence."""
-    from remit.cli import look
+    from remit.cli import read_commands
 
-    return look.receipt(invocation, id, html=html)
+    return read_commands.receipt(invocation, id, html=html)
 
 
 @command(app, "apply", takes_json=False)
@@ -261,17 +261,17 @@ def apply_command(
     to: Annotated[Path | None, typer.Option(metavar="DIR", help="Another folder than the input's.")] = None,
 ) -> Running:
     """Land a result in the folder it came from, wholly or not at all."""
-    from remit.cli import look
+    from remit.cli import read_commands
 
-    return look.apply(invocation, id, to=to)
+    return read_commands.apply(invocation, id, to=to)
 
 
 @command(app, "verify")
 def verify_command(invocation: Invocation, id: RemitId) -> Running:
     """Run the verifiers again on a result."""
-    from remit.cli import look
+    from remit.cli import read_commands
 
-    return look.verify(invocation, id)
+    return read_commands.verify(invocation, id)
 
 
 @command(app, "check")
@@ -283,19 +283,19 @@ def check_command(
     all: Annotated[bool, typer.Option("--all", help="Check every remit.")] = False,
 ) -> Running:
     """Check what must always hold of logs and accounts."""
-    from remit.cli import look
+    from remit.cli import read_commands
 
     if all == (id is not None):
         raise BadUsage("check takes one id, or --all.", mend="`remit ls` shows the ids.")
-    return look.check(invocation, id)
+    return read_commands.check(invocation, id)
 
 
 @command(app, "doctor")
 def doctor_command(invocation: Invocation) -> Running:
     """Show what works on this machine, and the mend of what does not."""
-    from remit.cli import look
+    from remit.cli import read_commands
 
-    return look.doctor(invocation)
+    return read_commands.doctor(invocation)
 
 
 app.add_typer(model.model_app)
@@ -304,7 +304,7 @@ money.add_commands(app)
 
 
 def main() -> None:
-    """The program `remit`."""
+    """Run the program `remit`."""
     sys.exit(run(sys.argv[1:]))
 
 

@@ -18,7 +18,7 @@ from remit.cli.visible import json_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from remit.app import InstallProgress, LocalModel, ModelShelf
+    from remit.app import InstalledModels, InstallProgress, LocalModel
 
     Report = Callable[[InstallProgress], None]
 
@@ -42,31 +42,31 @@ def install_command(
     data: Data = None,
 ) -> int:
     """Fetch a model; an installation that was cut goes on where it was."""
-    shelf = _shelf(data)
+    installed = _installed(data)
     console = make_console()
     return run_command(
-        lambda: install(shelf, name, console, source=source, is_with_runtime=with_runtime, is_yes=yes)
+        lambda: install(installed, name, console, source=source, is_with_runtime=with_runtime, is_yes=yes)
     )
 
 
 @model_app.command(name="list")
 def list_command(json: Json = False, data: Data = None) -> int:
     """List the catalogue, and what of it is here."""
-    list_models(_shelf(data), make_console(), is_json=json)
+    list_models(_installed(data), make_console(), is_json=json)
     return EXIT_VERIFIED
 
 
 @model_app.command(name="remove")
 def remove_command(name: Name, data: Data = None) -> int:
     """Remove a model's weights."""
-    shelf = _shelf(data)
-    freed = shelf.folder.remove(_known(shelf, name))
+    installed = _installed(data)
+    freed = installed.folder.remove(_known(installed, name))
     make_console().print(f"{freed / 1e6:,.0f} MB are free again." if freed else "It was not here.")
     return EXIT_VERIFIED
 
 
 async def install(
-    shelf: ModelShelf,
+    installed: InstalledModels,
     name: str,
     console: Console,
     *,
@@ -75,34 +75,34 @@ async def install(
     is_yes: bool,
 ) -> int:
     """`remit model install`: say what it takes, ask, fetch, verify."""
-    model = _known(shelf, name)
-    needs_runtime = is_with_runtime and not shelf.has_runtime()
-    if not shelf.folder.is_installed(model):
-        _state_size(shelf, model, console, needs_runtime=needs_runtime)
+    model = _known(installed, name)
+    needs_runtime = is_with_runtime and not installed.has_runtime()
+    if not installed.folder.is_installed(model):
+        _state_size(installed, model, console, needs_runtime=needs_runtime)
         if not is_yes:
             _ask()
     if needs_runtime:
-        console.print(f"Installing {shelf.runtime_requirement} …")
-        await shelf.install_runtime()
+        console.print(f"Installing {installed.runtime_requirement} …")
+        await installed.install_runtime()
     with _progress(model, console) as report:
-        path = await shelf.install(model, only_source=source, report=report)
+        path = await installed.install(model, only_source=source, report=report)
     console.print(f"{model.id} is here, verified: {path}", soft_wrap=True)
-    if not shelf.has_runtime():
+    if not installed.has_runtime():
         console.print("What runs it is not: give the same command --with-runtime.")
     else:
         console.print(f'Use it: remit do "…" --model {model.id} --budget 20000tokens')
     return EXIT_VERIFIED
 
 
-def list_models(shelf: ModelShelf, console: Console, *, is_json: bool) -> None:
+def list_models(installed: InstalledModels, console: Console, *, is_json: bool) -> None:
     """`remit model list`."""
-    for model in shelf.folder.catalogue:
-        path = shelf.folder.path(model)
-        is_installed = shelf.folder.is_installed(model)
+    for model in installed.folder.catalogue:
+        path = installed.folder.path(model)
+        is_installed = installed.folder.is_installed(model)
         if is_json:
-            _print_json(shelf, model, path if is_installed else None)
+            _print_json(installed, model, path if is_installed else None)
             continue
-        part = shelf.folder.partial_bytes(model)
+        part = installed.folder.partial_bytes(model)
         state = (
             f"installed: {path}"
             if is_installed
@@ -115,11 +115,11 @@ def list_models(shelf: ModelShelf, console: Console, *, is_json: bool) -> None:
             f"{model.licence}  {state}",
             soft_wrap=True,
         )
-    if not is_json and not shelf.has_runtime():
-        console.print(f"What runs them is not installed: {shelf.runtime_mend}")
+    if not is_json and not installed.has_runtime():
+        console.print(f"What runs them is not installed: {installed.runtime_mend}")
 
 
-def _print_json(shelf: ModelShelf, model: LocalModel, path: Path | None) -> None:
+def _print_json(installed: InstalledModels, model: LocalModel, path: Path | None) -> None:
     fields = {
         "id": model.id,
         "title": model.title,
@@ -129,38 +129,40 @@ def _print_json(shelf: ModelShelf, model: LocalModel, path: Path | None) -> None
         "sha256": model.sha256,
         "installed": path is not None,
         "path": None if path is None else str(path),
-        "fetched_bytes": shelf.folder.partial_bytes(model),
-        "has_runtime": shelf.has_runtime(),
+        "fetched_bytes": installed.folder.partial_bytes(model),
+        "has_runtime": installed.has_runtime(),
     }
     print(json_line(fields))
 
 
-def _shelf(data: Path | None) -> ModelShelf:
-    from remit.app import load_settings, model_shelf
+def _installed(data: Path | None) -> InstalledModels:
+    from remit.app import installed_models, load_settings
 
-    return model_shelf(load_settings(data=data))
+    return installed_models(load_settings(data=data))
 
 
-def _known(shelf: ModelShelf, name: str) -> LocalModel:
-    model = shelf.folder.known(name)
+def _known(installed: InstalledModels, name: str) -> LocalModel:
+    model = installed.folder.known(name)
     if model is None:
-        names = ", ".join(each.id for each in shelf.folder.catalogue)
+        names = ", ".join(each.id for each in installed.folder.catalogue)
         raise BadUsage(f"There is no model {name!r} in the catalogue.", mend=f"Take one of: {names}.")
     return model
 
 
-def _state_size(shelf: ModelShelf, model: LocalModel, console: Console, *, needs_runtime: bool) -> None:
-    here = shelf.folder.partial_bytes(model)
+def _state_size(
+    installed: InstalledModels, model: LocalModel, console: Console, *, needs_runtime: bool
+) -> None:
+    here = installed.folder.partial_bytes(model)
     done = f", {here / 1e6:,.0f} MB of it are here already" if here else ""
     console.print(
         f"{model.title} ({model.licence}): {model.size_bytes / 1e6:,.0f} MB to fetch into "
-        f"{shelf.folder.folder}{done}. Running it takes {model.memory_bytes / 1e9:.1f} GB of memory. "
+        f"{installed.folder.folder}{done}. Running it takes {model.memory_bytes / 1e9:.1f} GB of memory. "
         "It is a toy beside the large models: docs/local-models.md has its success rate.",
         soft_wrap=True,
     )
     if needs_runtime:
-        size = shelf.runtime_size_bytes / 1e6
-        console.print(f"{shelf.runtime_requirement}, which runs it: {size:,.0f} MB more, from PyPI.")
+        size = installed.runtime_size_bytes / 1e6
+        console.print(f"{installed.runtime_requirement}, which runs it: {size:,.0f} MB more, from PyPI.")
 
 
 def _ask() -> None:

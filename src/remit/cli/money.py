@@ -45,11 +45,11 @@ def caps_set_command(
 ) -> Running:
     """Set a cap; it binds at once."""
     from remit.cli import caps
-    from remit.cli.options import Budget, parse_budget
+    from remit.cli.options import BudgetOption, parse_budget
 
     if period not in PERIODS:
         raise BadUsage(f"{period!r} is no period.", mend=f"Give one of {', '.join(PERIODS)}.")
-    wanted = Budget() if amount == ["none"] else parse_budget(amount)
+    wanted = BudgetOption() if amount == ["none"] else parse_budget(amount)
     return caps.set_one(invocation, period=period, key=key, wanted=wanted, workspace=workspace)
 
 

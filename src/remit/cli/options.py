@@ -1,4 +1,4 @@
-"""What the words of a command line mean. Pure: text in, values or BadUsage out."""
+"""Parsing of the words of a command line. Pure: text in, values or BadUsage out."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _USD_MEND = "Write dollars as `--budget 2` or `--budget 0.50`, tokens as `--budg
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
-    """What may be spent; at least one of the two is given."""
+class BudgetOption:
+    """The cap on spending, as typed; at least one of the two units is given."""
 
     usd: Decimal | None = None
     tokens: int | None = None
 
     @property
     def dollars(self) -> str | None:
-        """As the API takes them."""
+        """Return the dollars as the API takes them."""
         return None if self.usd is None else f"{self.usd:f}"
 
     def in_words(self) -> str:
@@ -44,7 +44,7 @@ class Budget:
         return wording.money({"usd": self.dollars, "tokens": self.tokens})
 
 
-def parse_budget(texts: Sequence[str]) -> Budget:
+def parse_budget(texts: Sequence[str]) -> BudgetOption:
     """`2`, `$2`, `2usd`, `50000tokens`, `50k tokens`; one of each kind, together or separated by commas."""
     usd: Decimal | None = None
     tokens: int | None = None
@@ -61,7 +61,7 @@ def parse_budget(texts: Sequence[str]) -> Budget:
             raise BadUsage(f"The budget {part!r} is neither dollars nor tokens.", mend=_USD_MEND)
     if usd is None and tokens is None:
         raise BadUsage("There is no budget.", mend=_USD_MEND)
-    return Budget(usd=usd, tokens=tokens)
+    return BudgetOption(usd=usd, tokens=tokens)
 
 
 def _whole_tokens(part: str, match: re.Match[str]) -> int:
@@ -81,7 +81,7 @@ def _positive_usd(part: str, match: re.Match[str]) -> Decimal:
 
 
 def parse_despite(names: Sequence[str]) -> tuple[str, ...]:
-    """What is accepted beside the cost, each once."""
+    """Parse the reasons that are accepted beside the cost, each once."""
     known = [reason for reason in REASONS if reason != "cost"]
     for name in names:
         if name not in known:
@@ -137,7 +137,7 @@ def consent_above_usd(environment: Mapping[str, str]) -> Decimal:
 
 
 def needs_question(forecast: Mapping[str, object], budget: Mapping[str, object], above_usd: Decimal) -> bool:
-    """Whether what is at stake asks for a yes: the forecast's high end, or the budget where that is lower.
+    """Return whether the stakes ask for a yes: the forecast's high end, or the budget where that is lower.
     Without a forecast in dollars there is nothing to compare, so the answer is yes."""
     usd = forecast.get("usd")
     high = decimal_of(cast("Mapping[str, object]", usd).get("high") if isinstance(usd, Mapping) else None)

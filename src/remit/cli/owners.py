@@ -52,13 +52,13 @@ Say = Callable[[str], None]
 
 
 def note(text: str) -> None:
-    """A remark for people beside the output."""
+    """Print a remark for people beside the output."""
     print(f"remit: {text}", file=sys.stderr)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running:
-    """What an owner works on now."""
+class WorkUnderWay:
+    """The remits and sessions that an owner works on now."""
 
     remits: tuple[str, ...]
     sessions: tuple[str, ...]
@@ -69,7 +69,7 @@ class Running:
 
 
 class Owners:
-    """Of one data folder, for one command."""
+    """Access to the owner of one data folder, for one command."""
 
     def __init__(
         self, settings: Settings, *, is_looking: bool, is_unsafe_local: bool = False, say: Say = note
@@ -102,7 +102,7 @@ class Owners:
         return self._settings.data / "api.sock"
 
     def keep_to_this_folder(self) -> None:
-        """From now on no other one in its place will do, and none is made."""
+        """Keep to the folder as it is: no other one in its place will do, and none is made."""
         self._folder = self._folder or _identity(self._settings.data)
 
     async def _makes_room(self, owner: Owner) -> bool:
@@ -212,8 +212,8 @@ def over_socket(socket_path: Path, *, stream_reconnects_max: int = 1) -> AsyncCl
     return AsyncClient.over_socket(str(socket_path), api_key=key, stream_reconnects_max=stream_reconnects_max)
 
 
-async def what_runs(client: AsyncClient) -> Running:
-    """What is worked on, as the API tells it."""
+async def what_runs(client: AsyncClient) -> WorkUnderWay:
+    """List the work under way, as the API tells it."""
     remits = [remit async for remit in client.remits.list(statuses=AT_WORK)]
     theirs = {id for remit in remits for id in remit.get("session_ids") or ()}
     sessions = [
@@ -221,7 +221,7 @@ async def what_runs(client: AsyncClient) -> Running:
         async for session in client.sessions.list(statuses=("running", "rescheduling"))
         if session["id"] not in theirs
     ]
-    return Running(remits=tuple(str(remit["id"]) for remit in remits), sessions=tuple(sessions))
+    return WorkUnderWay(remits=tuple(str(remit["id"]) for remit in remits), sessions=tuple(sessions))
 
 
 async def leave(owner: Owner, number: signal.Signals, *, seconds_max: float | None) -> None:
@@ -248,7 +248,7 @@ async def leave(owner: Owner, number: signal.Signals, *, seconds_max: float | No
 
 
 def differences(owner: Owner, record: OwnerRecord, names: Sequence[str]) -> str:
-    """What was chosen here and does not count, and the mend."""
+    """Describe the settings that were chosen here and do not count, with the mend."""
     said: list[str] = []
     for name in names:
         where = is_set_in(name, os.environ) or where_of(name)
@@ -271,7 +271,7 @@ def differences(owner: Owner, record: OwnerRecord, names: Sequence[str]) -> str:
 
 
 def owner_probe(settings: Settings) -> JsonObject:
-    """For the doctor: who owns the data folder, and what was chosen here that does not count there."""
+    """Make the doctor's probe of the folder's owner, and of settings here that do not count there."""
     owner = find_owner(settings.data)
     if owner is None:
         how = "none; a command that works starts one" if settings.owner == "background" else "none"

@@ -29,7 +29,7 @@ def receipt_text(receipt: wording.Json) -> RenderableType:
 
 
 def tools_by_name(receipt: wording.Json) -> list[tuple[str, int, float, int, int]]:
-    """Of each tool: name, uses, seconds, errors, uses that may have run."""
+    """Sum up the tools by name: uses, seconds, errors, uses that may have run."""
     found: dict[str, list[wording.Json]] = {}
     for tool in map(wording.as_object, wording.as_list(receipt.get("tools"))):
         found.setdefault(str(tool.get("name")), []).append(tool)
@@ -61,7 +61,7 @@ def rests_on_rows(receipt: wording.Json) -> list[tuple[str, str]]:
 
 
 def isolation_text(receipt: wording.Json) -> str:
-    """What its sandboxes held against code inside, and what they did not."""
+    """Describe the walls that the sandboxes held against code inside, and those that they did not."""
     found: dict[str, None] = {}
     for sandbox in map(wording.as_object, wording.as_list(receipt.get("sandboxes"))):
         not_held = ", ".join(str(wall) for wall in wording.as_list(sandbox.get("not_held")))
@@ -99,7 +99,7 @@ def _summary(receipt: wording.Json) -> RenderableType:
 
 
 def paused_rows(receipt: wording.Json) -> list[tuple[str, str]]:
-    """How often it was paused, for how long, and why; nothing where it never was."""
+    """Return the rows about pauses: how often, for how long, and why; none where there was no pause."""
     pauses = [wording.as_object(pause) for pause in wording.as_list(receipt.get("pauses"))]
     if not pauses:
         return []

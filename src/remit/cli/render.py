@@ -1,4 +1,4 @@
-"""How a view is drawn: the live picture of a remit at work, its forecast, its end. Pure: values in, rich text out."""
+"""Drawing of a remit: at work, its forecast, its end. Pure: values in, rich text out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from remit import wording
-from remit.cli.view import Step, VerdictView, View, verdicts_of
+from remit.cli.view import ProgressStep, RemitProgress, VerdictView, verdicts_of
 from remit.client.consent import OUTPUT_LINES_SHOWN, last_lines
 from remit.client.evidence import PATHS_SHOWN
 
@@ -25,7 +25,7 @@ _STATE_STYLES = {"running": "cyan", "done": "dim", "failed": "red", "unknown": "
 _STATE_MARKS = {"running": "›", "done": "·", "failed": "✗", "unknown": "?"}
 
 
-def live(view: View, *, now: datetime) -> RenderableType:
+def live(view: RemitProgress, *, now: datetime) -> RenderableType:
     """The one live picture: status, last steps, verdicts, money."""
     parts: list[RenderableType] = [
         _head(view, now),
@@ -51,7 +51,7 @@ def live(view: View, *, now: datetime) -> RenderableType:
 
 
 def forecast(remit: wording.Json, *, folder: str | None, input_notes: Sequence[str]) -> RenderableType:
-    """What is about to be done, and what it may cost."""
+    """Draw the forecast: what is about to be done, and what it may cost."""
     forecast = wording.as_object(remit.get("forecast"))
     agent = wording.as_object(remit.get("agent"))
     grid = _grid()
@@ -84,7 +84,7 @@ def forecast(remit: wording.Json, *, folder: str | None, input_notes: Sequence[s
 
 
 def ending(remit: wording.Json, receipt: wording.Json) -> RenderableType:
-    """How a remit ended: completed and verified as two facts, the evidence, and what it cost."""
+    """Draw the end of a remit: completed and verified as two facts, the evidence, and the cost."""
     parts: list[RenderableType] = [_facts(remit), Text()]
     verdicts = last_verdicts(remit)
     vacuous = {wording.printable_name(str(entry)) for entry in wording.as_list(remit.get("vacuous"))}
@@ -113,7 +113,7 @@ def tail(output: str) -> str:
     return "\n".join(([f"… {wording.counted(left_out, 'line')} above"] if left_out > 0 else []) + shown)
 
 
-def _head(view: View, now: datetime) -> RenderableType:
+def _head(view: RemitProgress, now: datetime) -> RenderableType:
     text = Text.assemble((wording.status_text(view.status), "bold cyan" if not view.is_ended else "bold"))
     if view.status == "working" and view.max_iterations:
         number = min(view.iterations + 1, view.max_iterations)
@@ -125,7 +125,7 @@ def _head(view: View, now: datetime) -> RenderableType:
     return grid
 
 
-def _step(step: Step, now: datetime) -> RenderableType:
+def _step(step: ProgressStep, now: datetime) -> RenderableType:
     style = _STATE_STYLES[step.state] if step.name != "says" else ""
     took = wording.duration_between(step.started_at, step.ended_at)
     if step.state == "running" and step.started_at is not None:
@@ -165,7 +165,7 @@ def _before(verdict: VerdictView) -> RenderableType:
     return Text(f"· {verdict.verifier}  not yet", style="dim")
 
 
-def _money_line(view: View) -> RenderableType:
+def _money_line(view: RemitProgress) -> RenderableType:
     """The bar that says how much of the cap is spent and held, in the unit that binds."""
     unit = "usd" if view.cap.get("usd") is not None else "tokens"
     cap = wording.decimal_of(view.cap.get(unit))

@@ -1,4 +1,4 @@
-"""Where a remit at work is shown: one live picture, plain lines, or JSON lines."""
+"""Screens for a remit at work: one live picture, plain lines, or JSON lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from remit.cli import render
 from remit.cli.lines import remit_lines, session_lines
-from remit.cli.view import View
+from remit.cli.view import RemitProgress
 from remit.cli.visible import json_line
 from remit.wording import Json, printable_name
 
@@ -29,19 +29,19 @@ class Screen(Protocol):
     wants_money = False
     """Whether `changed` should be called with what is spent and held as it changes."""
 
-    def remit_event(self, event: Json, view: View) -> None:
-        """An event of the remit's stream."""
+    def remit_event(self, event: Json, view: RemitProgress) -> None:
+        """Show an event of the remit's stream."""
         self.changed(view)
 
-    def session_event(self, event: Json, view: View) -> None:
-        """An event of a working session's stream."""
+    def session_event(self, event: Json, view: RemitProgress) -> None:
+        """Show an event of a working session's stream."""
         self.changed(view)
 
-    def changed(self, view: View) -> None:
+    def changed(self, view: RemitProgress) -> None:
         """The view changed, perhaps without an event."""
 
     def say(self, text: str) -> None:
-        """Something about the watching itself."""
+        """Show a remark about the watching itself."""
         ...
 
     def __enter__(self) -> Self:
@@ -56,7 +56,7 @@ class LiveScreen(Screen):
 
     wants_money = True
 
-    def __init__(self, console: Console, view: View) -> None:
+    def __init__(self, console: Console, view: RemitProgress) -> None:
         self._view = view
         self._console = console
         self._live = Live(
@@ -72,7 +72,7 @@ class LiveScreen(Screen):
     def _draw(self) -> RenderableType:
         return render.live(self._view, now=datetime.now(UTC))
 
-    def changed(self, view: View) -> None:
+    def changed(self, view: RemitProgress) -> None:
         self._view = view
 
     def say(self, text: str) -> None:
@@ -92,11 +92,11 @@ class LineScreen(Screen):
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
-    def remit_event(self, event: Json, view: View) -> None:
+    def remit_event(self, event: Json, view: RemitProgress) -> None:
         for line in remit_lines(event):
             self.say(printable_name(line))
 
-    def session_event(self, event: Json, view: View) -> None:
+    def session_event(self, event: Json, view: RemitProgress) -> None:
         for line in session_lines(event):
             self.say(f"  {printable_name(line)}")
 
@@ -110,14 +110,14 @@ _LAST_TYPES = ("remit.ended", "remit.interrupted", "remit.paused")
 class JsonScreen(LineScreen):
     """The events of the remit's stream, one JSON object a line; all else is kept off the output."""
 
-    def remit_event(self, event: Json, view: View) -> None:
+    def remit_event(self, event: Json, view: RemitProgress) -> None:
         line = {**event, "remit_id": view.remit_id}
         if event["type"] in _LAST_TYPES:
             # The line a script reads: its id is what the other commands take.
             line |= {"id": view.remit_id, "event_id": event["id"]}
         print(json_line(line), file=self._file, flush=True)
 
-    def session_event(self, event: Json, view: View) -> None:
+    def session_event(self, event: Json, view: RemitProgress) -> None:
         return
 
     def say(self, text: str) -> None:
@@ -138,7 +138,7 @@ class TrimmedOutput(io.TextIOBase):
         self._file.flush()
 
 
-def screen_for(console: Console, view: View, *, is_json: bool) -> Screen:
+def screen_for(console: Console, view: RemitProgress, *, is_json: bool) -> Screen:
     """The screen that fits: JSON if asked, live on a terminal, lines otherwise."""
     if is_json:
         return JsonScreen(sys.stdout)

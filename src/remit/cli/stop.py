@@ -21,7 +21,7 @@ REST_SECONDS_MAX = 30.0
 
 
 async def stop(invocation: Invocation) -> int:
-    """Everything is kept: `remit do --resume` goes on with what was interrupted."""
+    """Stop the platform's work, keeping everything: `remit do --resume` goes on."""
     data = settings_of(invocation.platform).data
     owner = await anyio.to_thread.run_sync(find_owner, data)
     if owner is None:
@@ -55,7 +55,7 @@ async def stop_all(invocation: Invocation) -> int:
 
 
 def report_lines(report: JsonObject) -> list[str]:
-    """What a report of the server says, in words."""
+    """Put the server's report of a stop into words."""
     interrupted, calls = wording.as_list(report["interrupted"]), report["calls_cut"]
     lines = [f"Interrupted {wording.printable(str(id))}." for id in interrupted]
     if calls:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from remit.cli.beneath import FOLDER, Beneath, Obstacle
 from remit.cli.failure import CommandFailed
-from remit.client.folders.changes import Change, FolderChange
+from remit.client.folders.changes import FileChange, FolderChange
 from remit.errors import LocalFailure
 from remit.hidden import on_one_line
 
@@ -38,7 +38,7 @@ class Swap:
         self._undo: list[Callable[[], None]] = []
         self._notes: list[str] = []
 
-    def carry_out(self, steps: Sequence[Change], folders: Sequence[FolderChange]) -> tuple[str, ...]:
+    def carry_out(self, steps: Sequence[FileChange], folders: Sequence[FolderChange]) -> tuple[str, ...]:
         """Do everything, removals first. Gives what could not be kept. Raises CommandFailed, NotPutBack."""
         writes = [step for step in steps if step.kind != "removed"]
         try:
@@ -71,9 +71,9 @@ class Swap:
 
     # ---------------------------------------------------------------------------------------- what is staged
 
-    def _dress(self, writes: Sequence[Change]) -> None:
+    def _dress(self, writes: Sequence[FileChange]) -> None:
         """Give the staged files what those that they replace have: owner, permissions, attributes, names."""
-        names: dict[tuple[int, int], list[Change]] = {}
+        names: dict[tuple[int, int], list[FileChange]] = {}
         counts: dict[tuple[int, int], int] = {}
         for step in writes:
             found = self._beneath.status(step.path)
@@ -136,7 +136,7 @@ class Swap:
                     except OSError:
                         self._notes.append(f"{path}: its attribute {attribute!r} could not be kept")
 
-    def _link(self, same: Sequence[Change], names: int) -> None:
+    def _link(self, same: Sequence[FileChange], names: int) -> None:
         """Files that are one file stay one where all its names are here and become the same."""
         first, *others = same
         if len(same) == names and all((o.after, o.mode) == (first.after, first.mode) for o in others):
@@ -179,14 +179,14 @@ class Swap:
 
         self._undo.append(back)
 
-    def _check(self, step: Change) -> str | None:
+    def _check(self, step: FileChange) -> str | None:
         """What stands there, once more, as late as can be: someone may be working here."""
         current = self._beneath.digest(step.path)
         if current not in (step.before, step.after):
             raise CommandFailed(f"{step.path!r} changed while the result was being applied.")
         return current
 
-    def _remove(self, step: Change) -> None:
+    def _remove(self, step: FileChange) -> None:
         if self._beneath.digest(step.path) != FOLDER and self._check(step) is not None:
             self._aside(step.path)
 
@@ -195,7 +195,7 @@ class Swap:
         if self._beneath.digest(path) == FOLDER and not self._beneath.names(path):
             self._aside(path)
 
-    def _clear(self, step: Change) -> None:
+    def _clear(self, step: FileChange) -> None:
         """A folder that stands where a file goes: only empty ones may be below it by now."""
         if self._beneath.digest(step.path) != FOLDER:
             return
@@ -231,7 +231,7 @@ class Swap:
         with self._beneath.parent(path) as (folder, name):
             os.rmdir(name, dir_fd=folder)
 
-    def _put(self, step: Change) -> None:
+    def _put(self, step: FileChange) -> None:
         staged = self._new / step.path
         current = self._check(step)
         with self._beneath.parent(step.path) as (folder, name):

@@ -43,7 +43,7 @@ TAKES_MAX = 400
 
 
 def run() -> None:
-    """The program, when the line is `remit up` and nothing else."""
+    """Run the program when the line is `remit up` and nothing else."""
     try:
         code = run_command(lambda: up(platform_of(None, False), make_console(), host=None, port=None))
     except BaseException as error:

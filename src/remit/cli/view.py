@@ -1,4 +1,4 @@
-"""What a person sees of a remit at work, folded from the events of its stream and of its sessions' streams.
+"""The view of a remit at work, folded from the events of its stream and of its sessions' streams.
 
 Pure: `fold_remit` and `fold_session` take a view and an event and give the next view. Unknown events change nothing.
 """
@@ -29,7 +29,7 @@ StepState = Literal["running", "done", "failed", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class ProgressStep:
     """One thing the agent did, or that happened to it."""
 
     id: str
@@ -56,7 +56,7 @@ class VerdictView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class RemitProgress:
     """All that is drawn while a remit is at work."""
 
     remit_id: str
@@ -79,7 +79,7 @@ class View:
     vacuous: tuple[str, ...] = ()
     tampered: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
-    steps: tuple[Step, ...] = ()
+    steps: tuple[ProgressStep, ...] = ()
     session_ids: tuple[str, ...] = ()
     created_at: str | None = None
     is_thinking: bool = False
@@ -91,11 +91,11 @@ class View:
 
     @property
     def is_forecast_whole(self) -> bool:
-        """Whether the forecast and what the verifiers said of the input are there, in whichever order they came."""
+        """Return whether the forecast and the verdicts on the input are there, in either order."""
         return self.has_initial and bool(self.forecast)
 
 
-def fold_remit(view: View, event: Json) -> View:
+def fold_remit(view: RemitProgress, event: Json) -> RemitProgress:
     """The view after one more event of the remit's stream."""
     match event.get("type"):
         case "remit.created":
@@ -138,13 +138,13 @@ def fold_remit(view: View, event: Json) -> View:
             return view
 
 
-def _asking(view: View) -> View:
+def _asking(view: RemitProgress) -> RemitProgress:
     """In logs of older versions consent came before the run on the input."""
     is_asking = view.is_forecast_whole and view.status == "verifying_input"
     return replace(view, status="awaiting_consent") if is_asking else view
 
 
-def _after_iteration(view: View, event: Json) -> View:
+def _after_iteration(view: RemitProgress, event: Json) -> RemitProgress:
     verdicts = verdicts_of(event.get("verdicts"))
     return replace(
         view,
@@ -155,7 +155,7 @@ def _after_iteration(view: View, event: Json) -> View:
     )
 
 
-def _after_end(view: View, event: Json) -> View:
+def _after_end(view: RemitProgress, event: Json) -> RemitProgress:
     return replace(
         view,
         status=str(event.get("status", "stopped")),
@@ -171,7 +171,7 @@ def _after_end(view: View, event: Json) -> View:
     )
 
 
-def fold_session(view: View, event: Json) -> View:
+def fold_session(view: RemitProgress, event: Json) -> RemitProgress:
     """The view after one more event of a working session's stream."""
     id = str(event.get("id", ""))
     at = event.get("processed_at")
@@ -182,9 +182,9 @@ def fold_session(view: View, event: Json) -> View:
             return replace(view, is_thinking=False)
         case "agent.message":
             text = one_line(printable(message_text(event.get("content"))))
-            return _with_step(view, Step(id=id, name="says", text=text)) if text else view
+            return _with_step(view, ProgressStep(id=id, name="says", text=text)) if text else view
         case type if type in USE_TYPES:
-            step = Step(
+            step = ProgressStep(
                 id=id,
                 name=str(event.get("name", "tool")),
                 text=printable(tool_input(event.get("input"))),
@@ -196,20 +196,20 @@ def fold_session(view: View, event: Json) -> View:
             return _step_ended(view, answered_use(event), _state_of(event), at)
         case "session.packages_installing":
             text = one_line(printable(packages_text(event.get("packages"))))
-            return _with_step(view, Step(id=id, name="installs", text=text))
+            return _with_step(view, ProgressStep(id=id, name="installs", text=text))
         case "session.sandbox_lost":
             return _with_step(
-                view, Step(id=id, name="sandbox", text=sandbox_lost_text(event), state="unknown")
+                view, ProgressStep(id=id, name="sandbox", text=sandbox_lost_text(event), state="unknown")
             )
         case "session.error":
             error = as_object(event.get("error"))
             text = one_line(printable(str(error.get("message", ""))))
-            return _with_step(view, Step(id=id, name="error", text=text, state="failed"))
+            return _with_step(view, ProgressStep(id=id, name="error", text=text, state="failed"))
         case _:
             return view
 
 
-def fold_snapshot(view: View, remit: Json) -> View:
+def fold_snapshot(view: RemitProgress, remit: Json) -> RemitProgress:
     """The view with the money of a remit as retrieved; events say what happened, this says what it has cost."""
     if view.is_ended:
         return view
@@ -240,7 +240,7 @@ def verdicts_of(verdicts: object) -> tuple[VerdictView, ...]:
 
 
 def sandbox_lost_text(event: Json) -> str:
-    """What a lost sandbox means, in one line."""
+    """Describe in one line the loss of a sandbox."""
     restored = event.get("restored_from")
     reason = one_line(printable(str(event.get("reason") or "lost")))
     if not restored:
@@ -249,7 +249,7 @@ def sandbox_lost_text(event: Json) -> str:
 
 
 def pause_line(event: Json) -> str:
-    """Why a remit is paused and how that ends, in one line."""
+    """Describe in one line why a remit is paused and how that ends."""
     message = one_line(printable(str(event.get("message") or event.get("reason") or "")))
     if event.get("wake_at"):
         return f"no model answers ({message}); it goes on by itself at {moment(event['wake_at'])}"
@@ -262,13 +262,13 @@ def _state_of(result: Json) -> StepState:
     return "failed" if result.get("is_error") else "done"
 
 
-def _with_step(view: View, step: Step) -> View:
+def _with_step(view: RemitProgress, step: ProgressStep) -> RemitProgress:
     if any(known.id == step.id for known in view.steps):
         return view  # a pending event is echoed before it is processed
     return replace(view, steps=(*view.steps, step)[-STEPS_KEPT:])
 
 
-def _step_ended(view: View, id: str, state: StepState, at: str | None) -> View:
+def _step_ended(view: RemitProgress, id: str, state: StepState, at: str | None) -> RemitProgress:
     steps = tuple(replace(step, state=state, ended_at=at) if step.id == id else step for step in view.steps)
     return replace(view, steps=steps)
 

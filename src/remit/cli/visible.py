@@ -34,8 +34,8 @@ class VisibleOutput:
 
 
 def make_visible() -> None:
-    """From now on `sys.stdout` and `sys.stderr` show everything; again: nothing. One that was closed is one nobody reads, and
-    what its encoding does not have is shown as a question mark."""
+    """Make `sys.stdout` and `sys.stderr` show everything from now on; a second call changes nothing. A closed
+    one becomes one nobody reads, and what its encoding does not have is shown as a question mark."""
     for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             _open_nowhere(name, number)
@@ -61,7 +61,7 @@ def _open_nowhere(name: str, number: int) -> None:
 
 @contextmanager
 def visible_output() -> Generator[None]:
-    """The same for the time of a command."""
+    """Make output visible for the time of a command."""
     before = sys.stdout, sys.stderr
     make_visible()
     try:
@@ -71,13 +71,13 @@ def visible_output() -> Generator[None]:
 
 
 def raw_stdout() -> TextIO:
-    """Where escape sequences of ours go."""
+    """Return the stream that takes our own escape sequences."""
     stream = sys.stdout
     return stream.inner if isinstance(stream, VisibleOutput) else stream
 
 
 def json_line(value: object) -> str:
-    """One line of JSON that shows all that is in it: what cannot be seen is escaped."""
+    """Encode a value as one line of JSON that shows all that is in it: what cannot be seen is escaped."""
     import json  # commands that print none need not wait for it
 
     import msgspec

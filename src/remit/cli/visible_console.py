@@ -11,7 +11,7 @@ from remit.hidden import printable
 
 
 class VisibleConsole(Console):
-    """What is rendered comes as pieces of text, and as control pieces of rich's own."""
+    """A console of rich that makes text visible: text is escaped, rich's own control pieces are not."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """See `rich.console.Console`."""

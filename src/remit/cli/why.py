@@ -23,7 +23,7 @@ UNOWNED = (
 
 
 async def why(invocation: Invocation, id: str) -> int:
-    """Of a stream of any kind by its id; of a remit, a session or a deployment also by the end of it."""
+    """Explain a stream of any kind by its id; a remit, a session or a deployment also by the end of it."""
     async with invocation.look() as connection:
         answer = await _ask(connection.client, id)
         is_unowned = connection.is_unowned

@@ -15,7 +15,7 @@ OWN_AGENT_ID = "agent_remit_coder"
 
 
 def anew_line(remit: Json) -> str:
-    """What to type; where something is not known here (the file of a rubric), its place is kept in capitals."""
+    """Return the command to type; what is not known here (a rubric's file) stands in capitals."""
     words = ["remit", "do", shlex.quote(str(remit.get("outcome") or ""))]
     folder = as_object(remit.get("metadata")).get(INPUT_PATH)
     if isinstance(folder, str):
@@ -62,7 +62,7 @@ def budget_words(budget: Json) -> list[str]:
 
 
 def raise_line(remit_id: object) -> str:
-    """What to type to go on with one that reached its budget."""
+    """Return the command that goes on with a remit that reached its budget."""
     return f"remit do --resume {remit_id} --budget AMOUNT"
 
 

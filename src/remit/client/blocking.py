@@ -72,7 +72,7 @@ class BlockingEventStream:
 
     @property
     def cursor(self) -> str | None:
-        """Where another stream would have to begin."""
+        """Return the cursor after which another stream would have to begin."""
         return self._stream.cursor
 
     def __enter__(self) -> Self:

@@ -24,11 +24,11 @@ B = TypeVar("B")
 
 
 class InLoop:
-    """Of a client whose methods are awaited."""
+    """The types of a client whose methods are awaited."""
 
 
 class Blocking:
-    """Of a client whose methods return when they are done."""
+    """The types of a client whose methods return when they are done."""
 
 
 class Caller(Protocol):
@@ -95,42 +95,42 @@ Download = Member[
 
 
 def call(operation: Operation[P, Any, Any, A]) -> Method[P, A]:
-    """Of a path without parameters."""
+    """Make the method of an operation whose path has no parameters."""
     return Member(operation, "call")
 
 
 def call_one(operation: Operation[P, Any, Any, A]) -> Method[Concatenate[str, P], A]:
-    """Of a path with one parameter."""
+    """Make the method of an operation whose path has one parameter."""
     return Member(operation, "call")
 
 
 def call_two(operation: Operation[P, Any, Any, A]) -> Method[Concatenate[str, str, P], A]:
-    """Of a path with two."""
+    """Make the method of an operation whose path has two parameters."""
     return Member(operation, "call")
 
 
 def items(operation: Operation[P, Any, Any, ListOf[A]]) -> Items[P, A]:
-    """Of a path without parameters."""
+    """Make the iterator of a list whose path has no parameters."""
     return Member(operation, "items")
 
 
 def items_of(operation: Operation[P, Any, Any, ListOf[A]]) -> Items[Concatenate[str, P], A]:
-    """Of a path with one parameter."""
+    """Make the iterator of a list whose path has one parameter."""
     return Member(operation, "items")
 
 
 def stream_of(
     operation: Operation[P, Any, Any, Events], *, after: str | None = None
 ) -> Stream[Concatenate[str, P]]:
-    """Of a path with one parameter; without another `after` it begins there, or now."""
+    """Make the stream of a path with one parameter; without another `after` it begins there, or now."""
     return Member(operation, "stream", after=after)
 
 
 def bytes_of(operation: Operation[[], None, Any, bytes]) -> Download[[str]]:
-    """Of a path with one parameter."""
+    """Make the download of a path with one parameter."""
     return Member(operation, "download")
 
 
 def bytes_of_two(operation: Operation[[], None, Any, bytes]) -> Download[[str, str]]:
-    """Of a path with two."""
+    """Make the download of a path with two parameters."""
     return Member(operation, "download")

@@ -30,7 +30,8 @@ class Finished:
 
     @property
     def is_verified(self) -> bool:
-        """Every verifier passed on untampered inputs, and at least one of them was not green before."""
+        """Return whether every verifier passed on untampered inputs, and at least one of them was not green
+        before."""
         return self.remit["verified"]
 
 

@@ -1,4 +1,4 @@
-"""What a remit asks before it spends, in words. Pure: JSON of the wire in, text out."""
+"""The questions of a remit before it spends, in words. Pure: JSON of the wire in, text out."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ OUTPUT_LINES_SHOWN = 12
 
 
 def reasons_beside_cost(remit: Json) -> list[str]:
-    """What is to be accepted by name before anything is spent."""
+    """List the reasons that are to be accepted by name before anything is spent."""
     reasons = as_list(as_object(remit.get("consent")).get("reasons"))
     return [str(reason) for reason in reasons if reason != "cost"]
 
 
 def resume_line(remit_id: object, reasons: Sequence[str]) -> str:
-    """What to type to go on despite these."""
+    """Return the command that goes on despite these reasons."""
     return " ".join([f"remit do --resume {remit_id}", *(f"--despite {reason}" for reason in reasons)])
 
 

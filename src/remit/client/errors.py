@@ -1,4 +1,4 @@
-"""What a call can end with besides its answer."""
+"""Errors that can end a call instead of its answer."""
 
 from __future__ import annotations
 

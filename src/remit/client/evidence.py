@@ -1,4 +1,4 @@
-"""What a verdict rests on, in sentences. Pure: JSON of the wire in, text out; what was not recorded says nothing."""
+"""The grounds of a verdict, in sentences. Pure: JSON in, text out; what was not recorded says nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _IN_PROCESS = "the work ran in the process that judged it"
 
 
 def verdict_sentences(verdict: Json) -> list[str]:
-    """What a verdict rests on: the runner's report, the files that were read, and what could not be seen."""
+    """Describe a verdict's grounds: the report, the files that were read, what could not be seen."""
     evidence = as_object(verdict.get("evidence"))
     found = [*cases_sentences(evidence), *given_sentences(evidence)]
     if work := _texts(verdict.get("rests_on_work")):
@@ -26,7 +26,7 @@ def verdict_sentences(verdict: Json) -> list[str]:
 
 
 def cases_sentences(evidence: Json) -> list[str]:
-    """What the runner reported; where there could be no report, that the exit code counts."""
+    """Describe the runner's report; where there could be none, say that the exit code counts."""
     if "cases" not in evidence:
         return []
     cases = as_object(evidence["cases"])
@@ -47,7 +47,7 @@ def cases_sentences(evidence: Json) -> list[str]:
 
 
 def given_sentences(evidence: Json) -> list[str]:
-    """How much was read that is as it was given."""
+    """Describe how many files were read that are as they were given."""
     reads = as_object(evidence.get("reads"))
     number = reads.get("given_count")
     if not isinstance(number, int) or number <= 0:
@@ -59,7 +59,7 @@ def given_sentences(evidence: Json) -> list[str]:
 
 
 def work_sentence(paths: Sequence[str]) -> str:
-    """What was read of the agent's."""
+    """Name the files that were read and are the agent's."""
     return f"these were read and are the agent's: {listed(paths, PATHS_SHOWN)}"
 
 

@@ -30,7 +30,7 @@ def tag(name: str, /, *children: Child, **attributes: Attribute) -> Markup:
 
 
 def join(children: Iterable[Child]) -> Markup:
-    """One after the other."""
+    """Join pieces of markup, one after the other."""
     return Markup("".join(_child(child) for child in children))
 
 

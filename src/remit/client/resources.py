@@ -145,7 +145,7 @@ class Files(Resource[M]):
 
 
 class Models(Resource[M]):
-    """What can be called."""
+    """The models that can be called."""
 
     list = call(models.LIST)
     retrieve = call_one(models.RETRIEVE)
@@ -159,7 +159,7 @@ class Messages(Resource[M]):
 
 
 class Keys(Resource[M]):
-    """Who may call, and links for people; all but `link` need an operator's key."""
+    """The keys that may call, and links for people; all but `link` need an operator's key."""
 
     create = call(keys.CREATE)
     list = items(keys.LIST)
@@ -168,7 +168,7 @@ class Keys(Resource[M]):
 
 
 class Caps(Resource[M]):
-    """How much may be spent per period; setting needs an operator's key."""
+    """The caps on spending per period; setting one needs an operator's key."""
 
     list = call(caps.LIST)
     set = call(caps.SET)

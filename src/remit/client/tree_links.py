@@ -1,5 +1,5 @@
-"""Where symlinks of a tree lead, found by resolving them part by part: words alone do not tell, for what is before a `..`
-may be a link itself."""
+"""The targets of a tree's symlinks, found by resolving them part by part: words alone do not tell, for what
+is before a `..` may be a link itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HOPS_MAX = 40
 
 
 def leads_out(path: str, target: str, look: Callable[[str], str | None]) -> bool:
-    """Whether the symlink at `path` leads out of its folder. `look` gives the target of what is a symlink, else None."""
+    """Return whether the symlink at `path` leads out. `look` gives a symlink's target, else None."""
     current = path.split("/")[:-1]
     waiting = _parts(target)
     if target.startswith("/"):
@@ -43,8 +43,8 @@ def _parts(target: str) -> list[str]:
 
 
 def is_in_repository(path: str) -> bool:
-    """Whether a path is a git repository's own folder or in it, also where a file system takes another spelling for it:
-    whoever writes there chooses programs that git runs."""
+    """Return whether a path is a git repository's own folder or in it, also where a file system takes another
+    spelling for it: whoever writes there chooses programs that git runs."""
     return any(_folded(part) in (".git", "git~1") for part in path.split("/"))
 
 

@@ -58,7 +58,7 @@ NO_LINK = "This page is opened by a link. `remit up` prints one, and so does `re
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class PageRoute:
     """A page by its path: where its cookie is sent, and what it shows."""
 
     root: str
@@ -89,7 +89,9 @@ class Console:
         else:
             await self._page(page, scope, receive, send, is_live=path.endswith(LIVE))
 
-    async def _page(self, page: Page, scope: Scope, receive: Receive, send: Send, *, is_live: bool) -> None:
+    async def _page(
+        self, page: PageRoute, scope: Scope, receive: Receive, send: Send, *, is_live: bool
+    ) -> None:
         try:
             query = dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=QUERY_FIELDS_MAX))
         except ValueError:
@@ -125,7 +127,7 @@ class Console:
         why = "" if refused is None else "This link has expired, was revoked, or opens another page. "
         await self._say(send, 403, why + NO_LINK)
 
-    async def _exchange(self, page: Page, token: str, scope: Scope, send: Send) -> None:
+    async def _exchange(self, page: PageRoute, token: str, scope: Scope, send: Send) -> None:
         """The token goes from the address into a cookie of this page."""
         if TOKEN.fullmatch(token) is None:
             await self._say(send, 403, f"This is no link's token. {NO_LINK}")
@@ -135,7 +137,7 @@ class Console:
         headers = {"location": page.path, "set-cookie": cookie, "cache-control": "no-store"}
         await _answer(send, 303, b"", "text/plain", headers)
 
-    async def _show(self, send: Send, page: Page, view: View, *, has_list: bool) -> None:
+    async def _show(self, send: Send, page: PageRoute, view: View, *, has_list: bool) -> None:
         live = None
         if not view.is_over:
             live = f"{page.path.rstrip('/')}{LIVE}?after={quote(encode_cursors(view.cursors))}"
@@ -184,23 +186,23 @@ class Console:
         await _answer(send, 200, body, f"{ASSETS[name]}; charset=utf-8", headers)
 
 
-def page_at(path: str) -> Page | None:
+def page_at(path: str) -> PageRoute | None:
     """The page with this path (decoded), if it is one."""
     parts = path.split("/")[1:]
     match parts:
         case [""]:
-            return Page(root="/", path="/", cookie=LIST_COOKIE, make=ListView)
+            return PageRoute(root="/", path="/", cookie=LIST_COOKIE, make=ListView)
         case ["remits", id] if id:
             root = f"/remits/{quote(id, safe='')}"
-            return Page(root=root, path=root, cookie=PAGE_COOKIE, make=lambda: RemitView(id))
+            return PageRoute(root=root, path=root, cookie=PAGE_COOKIE, make=lambda: RemitView(id))
         case ["sessions", id] if id:
             root = f"/sessions/{quote(id, safe='')}"
-            return Page(root=root, path=root, cookie=PAGE_COOKIE, make=lambda: SessionView(id))
+            return PageRoute(root=root, path=root, cookie=PAGE_COOKIE, make=lambda: SessionView(id))
         case ["remits", remit_id, "sessions", id] if remit_id and id:
             # A working session below its remit: the remit's link opens it, and the remit's cookie is sent.
             root = f"/remits/{quote(remit_id, safe='')}"
             own = f"{root}/sessions/{quote(id, safe='')}"
-            return Page(root=root, path=own, cookie=PAGE_COOKIE, make=lambda: SessionView(id))
+            return PageRoute(root=root, path=own, cookie=PAGE_COOKIE, make=lambda: SessionView(id))
         case _:
             return None
 

@@ -151,12 +151,12 @@ class Live:
 
 
 def encode_cursors(cursors: Mapping[str, str]) -> str:
-    """As an SSE id or a query parameter."""
+    """Encode cursors as an SSE id or a query parameter."""
     return "~".join(f"{stream_id}.{event_id}" for stream_id, event_id in cursors.items())
 
 
 def decode_cursors(text: str) -> dict[str, str]:
-    """What of it can be read; a stream without one is shown from its beginning."""
+    """Decode cursors, leaving out what cannot be read; a stream without one is shown from its beginning."""
     pairs = (part.partition(".") for part in text.split("~"))
     return {stream_id: event_id for stream_id, dot, event_id in pairs if dot}
 

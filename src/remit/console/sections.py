@@ -59,7 +59,7 @@ def facts(pairs: Sequence[tuple[str, str | Markup | None]]) -> Markup:
 
 
 def remit_status(remit: Json) -> Markup:
-    """Where a remit stands: completed and verified are two facts."""
+    """Show the status of a remit: completed and verified are two facts."""
     agent, ended = as_object(remit.get("agent")), remit.get("ended_at")
     harness = as_object(agent.get("harness"))
     model = agent.get("model") or remit.get("model")
@@ -171,7 +171,7 @@ def _verifier(position: int, verifier: object, verdict: Json | None, *, is_vacuo
 
 
 def session_status(session: Json, *, is_waiting: bool) -> Markup:
-    """Where a session stands; an idle one may wait for somebody."""
+    """Show the status of a session; an idle one may wait for somebody."""
     status = "waiting for a decision" if is_waiting else str(session.get("status"))
     agent, usage = as_object(session.get("agent")), as_object(session.get("usage"))
     model = as_object(agent.get("model")).get("id") or agent.get("model")
@@ -205,7 +205,7 @@ def session_money(accounts: Sequence[Json]) -> Markup:
 
 
 def session_outcome(session: Json) -> Markup:
-    """How its outcomes were judged."""
+    """Show the verdicts on a session's outcomes."""
     rows = [
         tag(
             "li",
@@ -240,7 +240,7 @@ def session_waiting(uses: Sequence[Json]) -> Sequence[Markup]:
 
 
 def waiting(items: Sequence[Markup]) -> Markup:
-    """Everything that waits for somebody; read-only here."""
+    """List everything that waits for somebody; read-only here."""
     shown = tag("ul", *items, class_="plain") if items else None
     return section("waiting", "Waiting for a decision", shown)
 

@@ -48,7 +48,7 @@ def transcript_id(session_id: str) -> str:
 
 
 def entries(session_id: str, events: Iterable[Json]) -> Markup:
-    """All entries in order, results within their uses."""
+    """Show all entries in order, results within their uses."""
     kept = list(events)
     results = {answered_use(event): event for event in kept if event.get("type") in RESULTS}
     found = [_entry(event, results) for event in kept]
@@ -56,7 +56,7 @@ def entries(session_id: str, events: Iterable[Json]) -> Markup:
 
 
 def patch_of(session_id: str, event: Json) -> Patch | None:
-    """What a new event changes in the transcript."""
+    """Return the change that a new event makes to the transcript."""
     if event.get("type") in RESULTS:
         use_id = answered_use(event)
         return Patch(id=f"result-{use_id}", html=_result(use_id, event), into=transcript_id(session_id))

@@ -1,4 +1,4 @@
-"""What a page shows, as loaded from the public API: the list, a remit with its sessions, a session."""
+"""Views of pages, as loaded from the public API: the list, a remit with its sessions, a session."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class View(Protocol):
         ...
 
     def body(self) -> Markup:
-        """The whole of it."""
+        """Return the whole view."""
         ...
 
     def sections(self) -> Sequence[Patch]:
@@ -51,15 +51,15 @@ class View(Protocol):
 
     @property
     def cursors(self) -> Mapping[str, str]:
-        """Of each followed stream, the last event that is shown (`0`: none)."""
+        """Return for each followed stream the last event that is shown (`0`: none)."""
         return {}
 
     def since(self, cursors: Mapping[str, str]) -> Sequence[Patch]:
-        """What came after these, for a page that was away."""
+        """Return the changes after these cursors, for a page that was away."""
         return ()
 
     def take(self, stream_id: str, event: Json) -> Sequence[Patch]:
-        """An event of a followed stream came."""
+        """Take an event of a followed stream."""
         return ()
 
     async def refresh(self, client: AsyncClient) -> Sequence[Patch]:
@@ -68,12 +68,12 @@ class View(Protocol):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more can come."""
+        """Return whether nothing more can come."""
         return False
 
 
 @dataclass
-class Book:
+class SessionPage:
     """One session: itself, its accounts, and its newest events in order."""
 
     session: Json
@@ -91,7 +91,7 @@ class Book:
         return next((str(e["id"]) for e in reversed(self.events) if e.get("processed_at") is not None), "0")
 
     def add(self, event: Json) -> None:
-        """A new event, or one that was queued and now has its place."""
+        """Add a new event, or one that was queued and now has its place."""
         known = {str(one.get("id")) for one in self.events[-EVENTS_SHOWN_MAX:]}
         if str(event.get("id")) in known:
             self.events = [one for one in self.events if one.get("id") != event.get("id")]
@@ -116,24 +116,24 @@ class Book:
         return [e for e in self.events if e.get("type") in USE_TYPES and str(e.get("id")) in ids]
 
     def transcript(self) -> Markup:
-        """Its entries."""
+        """Show the session's entries."""
         note = tag("p", f"Only the newest {EVENTS_SHOWN_MAX:,} events are shown.", class_="dim")
         return join([note if self.is_cut else None, entries(self.id, self.events)])
 
 
-async def open_book(client: AsyncClient, session_id: str) -> Book:
+async def open_session_page(client: AsyncClient, session_id: str) -> SessionPage:
     """Load a session. Raises NotFoundError, ApiError."""
-    book = Book(await client.sessions.retrieve(session_id))
-    await read_accounts(client, book)
+    session_page = SessionPage(await client.sessions.retrieve(session_id))
+    await read_accounts(client, session_page)
     newest = client.sessions.events(session_id, order="desc")
-    found, book.is_cut = await _take(newest, EVENTS_SHOWN_MAX)
-    book.events = found[::-1]
-    return book
+    found, session_page.is_cut = await _take(newest, EVENTS_SHOWN_MAX)
+    session_page.events = found[::-1]
+    return session_page
 
 
-async def read_accounts(client: AsyncClient, book: Book) -> None:
-    """Its money as it stands."""
-    book.accounts = as_list((await client.sessions.accounts(book.id)).get("data"))
+async def read_accounts(client: AsyncClient, session_page: SessionPage) -> None:
+    """Read the session's accounts as they stand."""
+    session_page.accounts = as_list((await client.sessions.accounts(session_page.id)).get("data"))
 
 
 class SessionView:
@@ -141,51 +141,51 @@ class SessionView:
 
     def __init__(self, session_id: str) -> None:
         self._id = session_id
-        self._book = Book({"id": session_id})
+        self._session_page = SessionPage({"id": session_id})
         self.title = short_stream(session_id)
 
     async def load(self, client: AsyncClient) -> None:
-        self._book = await open_book(client, self._id)
-        self.title = headline(str(self._book.session.get("title") or "")) or short_stream(self._id)
+        self._session_page = await open_session_page(client, self._id)
+        self.title = headline(str(self._session_page.session.get("title") or "")) or short_stream(self._id)
 
     def body(self) -> Markup:
         return _page(
             _heading("session", self._id, self.title),
             self.sections(),
-            tag("section", tag("h2", "Transcript"), self._book.transcript(), class_="log"),
+            tag("section", tag("h2", "Transcript"), self._session_page.transcript(), class_="log"),
         )
 
     def sections(self) -> Sequence[Patch]:
-        session, book = self._book.session, self._book
+        session, session_page = self._session_page.session, self._session_page
         return _patches(
             {
-                "waiting": sections.waiting(sections.session_waiting(book.waiting())),
-                "status": sections.session_status(session, is_waiting=bool(book.waiting())),
-                "money": sections.session_money(book.accounts),
+                "waiting": sections.waiting(sections.session_waiting(session_page.waiting())),
+                "status": sections.session_status(session, is_waiting=bool(session_page.waiting())),
+                "money": sections.session_money(session_page.accounts),
                 "outcomes": sections.session_outcome(session),
             }
         )
 
     @property
     def cursors(self) -> Mapping[str, str]:
-        return {self._id: self._book.cursor}
+        return {self._id: self._session_page.cursor}
 
     def since(self, cursors: Mapping[str, str]) -> Sequence[Patch]:
-        return self._book.since(cursors.get(self._id, "0"))
+        return self._session_page.since(cursors.get(self._id, "0"))
 
     def take(self, stream_id: str, event: Json) -> Sequence[Patch]:
-        self._book.add(event)
+        self._session_page.add(event)
         patch = patch_of(self._id, event)
         return () if patch is None else (patch,)
 
     async def refresh(self, client: AsyncClient) -> Sequence[Patch]:
-        self._book.session = await client.sessions.retrieve(self._id)
-        await read_accounts(client, self._book)
+        self._session_page.session = await client.sessions.retrieve(self._id)
+        await read_accounts(client, self._session_page)
         return ()
 
     @property
     def is_over(self) -> bool:
-        return self._book.session.get("status") == "terminated"
+        return self._session_page.session.get("status") == "terminated"
 
 
 class RemitView:
@@ -195,7 +195,7 @@ class RemitView:
         self._id = remit_id
         self._remit: Json = {"id": remit_id}
         self._cursor = "0"
-        self._books: dict[str, Book] = {}
+        self._session_pages: dict[str, SessionPage] = {}
         self.title = short_stream(remit_id)
 
     async def load(self, client: AsyncClient) -> None:
@@ -205,24 +205,30 @@ class RemitView:
         self.title = headline(str(self._remit.get("outcome") or "")) or short_stream(self._id)
 
     def body(self) -> Markup:
-        logs = [self._log(book) for book in self._books.values()]
+        logs = [self._log(session_page) for session_page in self._session_pages.values()]
         outcome = str(self._remit.get("outcome") or "")[:TITLE_LINES_CELLS]
         return _page(
             _heading("remit", self._id, outcome), self.sections(), tag("div", *logs, id="logs", class_="logs")
         )
 
-    def _log(self, book: Book) -> Markup:
+    def _log(self, session_page: SessionPage) -> Markup:
         link = tag(
-            "a", short_stream(book.id), href=f"{page_of('remits', self._id)}{page_of('sessions', book.id)}"
+            "a",
+            short_stream(session_page.id),
+            href=f"{page_of('remits', self._id)}{page_of('sessions', session_page.id)}",
         )
         return tag(
-            "section", tag("h2", "Transcript of ", link), book.transcript(), id=f"log-{book.id}", class_="log"
+            "section",
+            tag("h2", "Transcript of ", link),
+            session_page.transcript(),
+            id=f"log-{session_page.id}",
+            class_="log",
         )
 
     def sections(self) -> Sequence[Patch]:
         items = [*sections.remit_waiting(self._remit)]
-        for book in self._books.values():
-            items += sections.session_waiting(book.waiting())
+        for session_page in self._session_pages.values():
+            items += sections.session_waiting(session_page.waiting())
         return _patches(
             {
                 "waiting": sections.waiting(items),
@@ -234,23 +240,25 @@ class RemitView:
 
     @property
     def cursors(self) -> Mapping[str, str]:
-        return {self._id: self._cursor} | {id: book.cursor for id, book in self._books.items()}
+        return {self._id: self._cursor} | {
+            id: session_page.cursor for id, session_page in self._session_pages.items()
+        }
 
     def since(self, cursors: Mapping[str, str]) -> Sequence[Patch]:
         patches: list[Patch] = []
-        for id, book in self._books.items():
+        for id, session_page in self._session_pages.items():
             if id in cursors:
-                patches += book.since(cursors[id])
+                patches += session_page.since(cursors[id])
             else:
-                patches.append(Patch(id=f"log-{id}", html=self._log(book), into="logs"))
+                patches.append(Patch(id=f"log-{id}", html=self._log(session_page), into="logs"))
         return patches
 
     def take(self, stream_id: str, event: Json) -> Sequence[Patch]:
         if stream_id == self._id:
             self._cursor = str(event.get("id") or self._cursor)
             return ()
-        book = self._books[stream_id]
-        book.add(event)
+        session_page = self._session_pages[stream_id]
+        session_page.add(event)
         patch = patch_of(stream_id, event)
         return () if patch is None else (patch,)
 
@@ -258,14 +266,14 @@ class RemitView:
         self._remit = await client.remits.retrieve(self._id)
         patches: list[Patch] = []
         for session_id in map(str, as_list(self._remit.get("session_ids"))):
-            if session_id in self._books:
+            if session_id in self._session_pages:
                 continue
             try:
-                book = await open_book(client, session_id)
+                session_page = await open_session_page(client, session_id)
             except NotFoundError:
                 continue  # named in the remit's log before it exists: the next event of the remit comes here again
-            self._books[session_id] = book
-            patches.append(Patch(id=f"log-{session_id}", html=self._log(book), into="logs"))
+            self._session_pages[session_id] = session_page
+            patches.append(Patch(id=f"log-{session_id}", html=self._log(session_page), into="logs"))
         return patches
 
     @property
@@ -332,7 +340,7 @@ class ListView(View):
 
 
 def page_of(kind: str, id: str) -> str:
-    """Where a remit or session is shown."""
+    """Return the address of the page of a remit or session."""
     return f"/{kind}/{quote(id, safe='')}"
 
 

@@ -40,7 +40,7 @@ from remit.schema.wire import not_supported
 from remit.sessions.budgets import budget_body
 from remit.sessions.opening import SessionOpening
 from remit.streams.rows import RowBody
-from remit.streams.streams import Change, Streams
+from remit.streams.streams import StreamChange, Streams
 from remit.values import JsonObject, Page, Principal, StreamFilter
 
 RUN_SECONDS_MAX = 30.0
@@ -100,8 +100,8 @@ class Deployments:
         return deployment_id
 
     async def update(self, principal: Principal, deployment_id: str, params: DeploymentUpdate) -> None:
-        """Of runs to come; those that were begun keep what they had. Raises NotFound, WrongState (archived), and what
-        `create` raises."""
+        """Change the configuration for runs to come; those that were begun keep what they had. Raises
+        NotFound, WrongState (archived), and what `create` raises."""
         _refuse_vaults(None if params.vault_ids is UNSET else params.vault_ids)
         pinned = None if params.agent is UNSET else await self._pinned(principal, params.agent)
 
@@ -119,8 +119,8 @@ class Deployments:
         await self._change(principal, deployment_id, choose)
 
     async def pause(self, principal: Principal, deployment_id: str) -> None:
-        """Nothing fires by itself; runs can be requested. One that paused itself stays as it is. Raises NotFound,
-        WrongState (archived)."""
+        """Pause a deployment: nothing fires by itself, and runs can be requested. One that paused itself
+        stays as it is. Raises NotFound, WrongState (archived)."""
         paused = DeploymentPaused(reason=PausedReason(type="manual"), actor=principal.actor)
         await self._change(
             principal, deployment_id, lambda state: _now(paused if state.paused is None else None)
@@ -134,11 +134,14 @@ class Deployments:
         )
 
     async def archive(self, principal: Principal, deployment_id: str) -> None:
-        """For good; twice changes nothing. A run that was begun is carried out. Raises NotFound."""
+        """Archive a deployment for good; twice changes nothing. A run that was begun is carried out. Raises
+        NotFound."""
         archived = DeploymentArchived(actor=principal.actor)
 
-        async def choose(state: DeploymentState) -> Change | None:
-            return None if state.is_archived else Change(rows=(archived,), wake_at_us=self._clock.now_us())
+        async def choose(state: DeploymentState) -> StreamChange | None:
+            return (
+                None if state.is_archived else StreamChange(rows=(archived,), wake_at_us=self._clock.now_us())
+            )
 
         await self.streams.change(principal, deployment_id, choose)
 
@@ -184,11 +187,11 @@ class Deployments:
         deployment_id: str,
         choose: Callable[[DeploymentState], Awaitable[RowBody | None]],
     ) -> None:
-        async def chosen(state: DeploymentState) -> Change | None:
+        async def chosen(state: DeploymentState) -> StreamChange | None:
             if state.is_archived:
                 raise _is_archived(deployment_id)
             row = await choose(state)
-            return None if row is None else Change(rows=(row,), wake_at_us=self._clock.now_us())
+            return None if row is None else StreamChange(rows=(row,), wake_at_us=self._clock.now_us())
 
         await self.streams.change(principal, deployment_id, chosen)
 

@@ -102,7 +102,7 @@ class DeploymentHandler:
         return HandlerResult(seen_seq=log.state.seq, wake_at_us=self._clock.now_us())
 
     async def forget(self, stream_id: str) -> None:
-        """Nothing is kept between wakes."""
+        """Do nothing: no state is kept between wakes."""
 
     async def _do(self, step: Step, log: DeploymentWriter) -> None:
         match step:

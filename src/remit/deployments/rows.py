@@ -37,7 +37,7 @@ class DeploymentConfig(Value, frozen=True, kw_only=True):
     schedule: Schedule | None = None
 
     def session(self) -> SessionCreate:
-        """What each run asks for."""
+        """Return the request for the session of each run."""
         asked = {
             "agent": {"type": "agent", "id": self.agent_id, "version": self.agent_version},
             "environment_id": self.environment_id,
@@ -50,7 +50,7 @@ class DeploymentConfig(Value, frozen=True, kw_only=True):
 
 
 class PausedReason(Value, frozen=True, kw_only=True):
-    """Why it does not fire by itself."""
+    """The reason why a deployment does not fire by itself."""
 
     type: Literal["manual", "error"]
     error: RunErrorType | None = None
@@ -58,7 +58,7 @@ class PausedReason(Value, frozen=True, kw_only=True):
 
 
 class DeploymentCreated(PublicRow, frozen=True, kw_only=True, tag="deployment.created"):
-    """What was asked for, and by whom: the key whose caps bind its sessions."""
+    """The configuration that was asked for, and by whom: the key whose caps bind its sessions."""
 
     config: DeploymentConfig
     actor: str
@@ -72,20 +72,20 @@ class DeploymentUpdated(PublicRow, frozen=True, kw_only=True, tag="deployment.up
 
 
 class DeploymentPaused(PublicRow, frozen=True, kw_only=True, tag="deployment.paused"):
-    """Nothing fires by itself any more."""
+    """The deployment was paused: nothing fires by itself any more."""
 
     reason: PausedReason
     actor: str | None = None
 
 
 class DeploymentUnpaused(PublicRow, frozen=True, kw_only=True, tag="deployment.unpaused"):
-    """It fires from the next scheduled time on."""
+    """The deployment was unpaused: it fires from the next scheduled time on."""
 
     actor: str
 
 
 class DeploymentArchived(PublicRow, frozen=True, kw_only=True, tag="deployment.archived"):
-    """For good."""
+    """The deployment was archived for good."""
 
     actor: str | None = None
     """None: because its agent was, and a run that was begun has opened no session."""

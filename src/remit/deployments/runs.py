@@ -26,7 +26,7 @@ from remit.values import Principal, Value
 
 
 class RunRecord(Value, frozen=True, kw_only=True):
-    """What is listed of a run."""
+    """The entry of a run in lists."""
 
     deployment_id: str
     agent_id: str
@@ -50,7 +50,7 @@ RUN = ResourceKind(
 
 
 def label(is_so: bool) -> str:
-    """How a list selects by yes or no."""
+    """Return the label by which a list selects yes or no."""
     return "true" if is_so else "false"
 
 
@@ -107,7 +107,7 @@ GOES_ON_AFTER: frozenset[RunErrorType] = frozenset(
 
 
 def error_type(error: RemitError) -> RunErrorType:
-    """What the API calls the reason why a session could not be opened."""
+    """Return the API's name of the reason why a session could not be opened."""
     if error.code in BY_CODE:
         return BY_CODE[error.code]
     match error:

@@ -1,4 +1,4 @@
-"""When a schedule fires: five fields of POSIX cron against the wall clock of a time zone, and the jitter of each firing. Pure.
+"""Schedules: five fields of POSIX cron against a time zone's wall clock, and jitter. Pure.
 
 Wall-clock times are matched literally, as the hosted platform does: one that a clock set forward leaves out does not
 come, one that a clock set back repeats comes twice. `cronsim` moves and merges such times (it follows Debian's cron), so
@@ -83,12 +83,13 @@ class Cron:
             found = self.next_after(found)
 
     def upcoming_few(self, instant_us: int) -> list[int]:
-        """As many of them as the API shows."""
+        """List the next scheduled times, as many as the API shows."""
         return list(islice(self.upcoming(instant_us), UPCOMING_MAX))
 
     def fires_at_us(self, scheduled_us: int, deployment_id: str) -> int:
-        """When the firing of a scheduled time is due: a little after it, so that not all deployments fire at once. Made of
-        the id alone, so that every process says the same; never later than the next scheduled time."""
+        """Return when a firing is due: a little after its time, so that not all deployments fire at once.
+        Made of the id alone, so that every process says the same; never later than the next scheduled
+        time."""
         following = self.next_after(scheduled_us)
         interval = JITTER_MAX_US * 100 if following is None else following - scheduled_us
         most = min(max(interval * JITTER_PERCENT // 100, JITTER_MIN_US), JITTER_MAX_US)

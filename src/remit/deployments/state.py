@@ -1,4 +1,4 @@
-"""What the log of a deployment means: a pure fold. Any prefix folds, and folding in parts gives the same as at once."""
+"""The fold of a deployment's log. Pure: any prefix folds, and in parts gives the same as at once."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class DeploymentState(Value, frozen=True, kw_only=True):
 
     @property
     def asked(self) -> DeploymentConfig:
-        """Its configuration, once there is a row."""
+        """Return the configuration, once there is a row."""
         assert self.config is not None, "the first row of a deployment says what it is"
         return self.config
 
@@ -75,7 +75,7 @@ class DeploymentState(Value, frozen=True, kw_only=True):
 
     @property
     def fires(self) -> bool:
-        """Whether it runs by itself."""
+        """Return whether the deployment runs by itself."""
         return self.asked.schedule is not None and self.paused is None and not self.is_archived
 
 

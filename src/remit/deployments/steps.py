@@ -1,4 +1,4 @@
-"""What to do next with a deployment: a pure function of its fold and the time."""
+"""The next step of a deployment: a pure function of its fold and the time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LATE_US_MAX = 600_000_000
 
 
 class Rest(Value, frozen=True, kw_only=True):
-    """Nothing until then; None: until somebody does something."""
+    """No step is due until `wake_at_us`; None: until somebody does something."""
 
     wake_at_us: int | None = None
 
@@ -45,7 +45,7 @@ Step = Rest | CarryOut | BeginRequested | BeginScheduled | NoteMissed
 
 
 def next_step(state: DeploymentState, deployment_id: str, now_us: int) -> Step:
-    """One thing at a time; of the scheduled times that are due only the last is fired, and only if it is not too late."""
+    """Choose the next step; of scheduled times that are due only the last is fired, if it is not too late."""
     if state.run is not None:
         return CarryOut(run=state.run)
     if state.requests:

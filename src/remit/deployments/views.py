@@ -13,7 +13,7 @@ from remit.schema.events import UserDefineOutcome
 from remit.schema.sessions import Budget
 from remit.schema.wire import convert
 from remit.sessions.inbound import describe_verifiers
-from remit.streams.waiting import Found, Trouble, Way, Why, attend, lease_sentence
+from remit.streams.waiting import Reason, Trouble, Way, Why, attend, lease_sentence
 from remit.values import JsonObject, StreamHead
 
 WHERE_TIMERS_RUN = (
@@ -22,7 +22,7 @@ WHERE_TIMERS_RUN = (
 
 
 def status_of(state: DeploymentState) -> DeploymentStatus:
-    """An archived one is active, says the wire."""
+    """Return the status on the wire, which says that an archived deployment is active."""
     return "active" if state.paused is None else "paused"
 
 
@@ -81,7 +81,7 @@ def _schedule(state: DeploymentState, now_us: int) -> Schedule | None:
 
 
 def explain_deployment(state: DeploymentState, head: StreamHead, path: str, *, now_us: int) -> Why:
-    """Why it is where it is."""
+    """Explain why a deployment is where it is."""
     found = _find(state, head, path, now_us)
     failed = state.failed
     return Why(
@@ -101,16 +101,16 @@ def _trouble(state: DeploymentState, failed: RunFailed) -> Trouble:
     return Trouble(at=str(at or rfc3339(state.updated_at_us)), type=failed.error, message=failed.message)
 
 
-def _find(state: DeploymentState, head: StreamHead, path: str, now_us: int) -> Found:
+def _find(state: DeploymentState, head: StreamHead, path: str, now_us: int) -> Reason:
     since_us = max(state.updated_at_us, state.last_run_at_us or 0)
     run_now = Way(does="Run it now", call=f"POST {path}/run")
     if state.run is not None or state.requests:
         missing = attend(head, path, now_us=now_us)
-        return missing or Found(
+        return missing or Reason(
             waits_for="worker", since_us=head.lease_until_us, sentences=(lease_sentence(head),)
         )
     if state.is_archived:
-        return Found(
+        return Reason(
             waits_for="nobody", since_us=since_us, sentences=("It is archived: it runs no more, for good.",)
         )
     if state.paused is not None:
@@ -119,7 +119,7 @@ def _find(state: DeploymentState, head: StreamHead, path: str, now_us: int) -> F
             if state.paused.error is None
             else f"A scheduled run failed ({state.paused.error}), and the next one would too: it paused itself."
         )
-        return Found(
+        return Reason(
             waits_for="person",
             since_us=since_us,
             sentences=(why, "Unpaused, it fires from the next scheduled time on; nothing is made up for."),
@@ -130,7 +130,7 @@ def _find(state: DeploymentState, head: StreamHead, path: str, now_us: int) -> F
             ),
         )
     if state.asked.schedule is None:
-        return Found(
+        return Reason(
             waits_for="person",
             since_us=since_us,
             sentences=("It has no schedule: it runs when somebody says so.",),
@@ -141,7 +141,7 @@ def _find(state: DeploymentState, head: StreamHead, path: str, now_us: int) -> F
         if missing is not None:
             return missing
     due = "soon" if head.wake_at_us is None else f"at {rfc3339(head.wake_at_us)}"
-    return Found(
+    return Reason(
         waits_for="time",
         since_us=since_us,
         sentences=(f"It fires {due}, jitter included.", WHERE_TIMERS_RUN),

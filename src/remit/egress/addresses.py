@@ -1,4 +1,4 @@
-"""Which addresses are nobody's business inside a sandbox. Standard library only: the proxy process imports it."""
+"""Addresses refused to sandboxes. Standard library only: the proxy process imports it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _KINDS = [(ipaddress.ip_network(network), kind) for network, kind in (*_NOT_PUBL
 
 
 def not_public(address: Address) -> str | None:
-    """What kind of address it is ("a private"), if it is not a public one."""
+    """Name the kind of an address ("a private") that is not public; None for a public one."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return "an IPv4-mapped"
@@ -52,12 +52,12 @@ def not_public(address: Address) -> str | None:
 
 
 def is_metadata(address: Address) -> bool:
-    """Whether a cloud's machines keep their keys there, or it is link-local, where they are next to be found."""
+    """Return whether clouds keep their machines' keys there, or it is link-local, the next place."""
     return address.is_link_local or any(address in network for network in _METADATA)
 
 
 def is_own(address: Address) -> bool:
-    """Whether it is an address of this very machine (a public one too). Sends nothing."""
+    """Return whether this is an address of this very machine (a public one too). Sends nothing."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

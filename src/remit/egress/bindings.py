@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any  # messages are JSON
 from urllib.parse import quote_plus
 
-from .heads import Headers
+from .http_heads import Headers
 from .policy import normalize_host
-from .scrubbing import Scrubber
+from .redaction import Redactor
 
 _PLACE = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/?#*\s]+)(?::([0-9]{1,5}))?")
 _DROPPED = frozenset((b"accept-encoding", b"range", b"if-range", b"request-range", b"x-range", b"x-ms-range"))
@@ -25,7 +25,7 @@ byte)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class CredentialPlace:
     """Exactly where a credential goes."""
 
     is_tls: bool
@@ -37,7 +37,7 @@ class Place:
         return f"{'https' if self.is_tls else 'http'}://{host}:{self.port}"
 
 
-def parse_place(text: str) -> Place:
+def parse_place(text: str) -> CredentialPlace:
     """`api.example.com`, `api.example.com:8443`, `http://name:port`. Without a scheme it is https. Raises ValueError."""
     found = _PLACE.fullmatch(text)
     if found is None:
@@ -46,7 +46,7 @@ def parse_place(text: str) -> Place:
     port = int(found[3]) if found[3] else (443 if is_tls else 80)
     if not 0 < port < 65_536:
         raise ValueError(f"port {port}")
-    return Place(is_tls=is_tls, host=normalize_host(found[2]), port=port)
+    return CredentialPlace(is_tls=is_tls, host=normalize_host(found[2]), port=port)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Binding:
     """One credential. Either `header` is set on every request, or `placeholder` is replaced where it stands."""
 
     name: str
-    places: frozenset[Place]
+    places: frozenset[CredentialPlace]
     secret: str = field(repr=False)
     header: str | None = None
     value: str | None = field(default=None, repr=False)
@@ -64,12 +64,12 @@ class Binding:
     in_body: bool = False
 
     def to_message(self) -> dict[str, Any]:
-        """For the proxy's process."""
+        """Encode the binding for the proxy's process."""
         return {**self.__dict__, "places": [str(place) for place in self.places]}
 
     @staticmethod
     def from_message(message: Mapping[str, Any]) -> Binding:
-        """The other way round."""
+        """Decode what `to_message` made."""
         fields: dict[str, Any] = dict(message)
         fields["places"] = frozenset(map(parse_place, message["places"]))
         return Binding(**fields)
@@ -82,7 +82,7 @@ class BoundPlace:
         """Not `is_redacted`: bodies of answers are passed on as they come, with whatever is in them."""
         self._bindings = bindings
         self.is_redacted = is_redacted
-        self.scrubber = Scrubber(binding.secret.encode() for binding in bindings)
+        self.redactor = Redactor(binding.secret.encode() for binding in bindings)
         self.reads_bodies = any(binding.in_body for binding in bindings)
 
     def prepare(self, headers: Headers) -> tuple[Headers, set[str]]:
@@ -123,10 +123,10 @@ class BoundPlace:
 
 
 def bind_places(
-    bindings: Iterable[Binding], unredacted: Container[Place] = frozenset()
-) -> dict[Place, BoundPlace]:
-    """By place. Where two set the same header, the first one does."""
-    found: dict[Place, list[Binding]] = {}
+    bindings: Iterable[Binding], unredacted: Container[CredentialPlace] = frozenset()
+) -> dict[CredentialPlace, BoundPlace]:
+    """Group the bindings by place. Where two set the same header, the first one does."""
+    found: dict[CredentialPlace, list[Binding]] = {}
     for binding in bindings:
         for place in binding.places:
             here = found.setdefault(place, [])

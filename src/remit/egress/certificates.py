@@ -33,7 +33,7 @@ class Authority:
 
 
 def make_authority(hosts: Sequence[str]) -> Authority:
-    """For exactly these names and addresses."""
+    """Make an authority for exactly these names and addresses."""
     now = datetime.datetime.now(datetime.UTC)
     key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Remit, for this sandbox alone")])

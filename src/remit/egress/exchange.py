@@ -12,12 +12,12 @@ from dataclasses import replace
 from functools import partial
 
 from .bindings import BoundPlace
-from .heads import Answer, BadMessage, Headers, Request, answer_body, lines, parse_answer
-from .pace import Turns
-from .reach import Streams
-from .relay import LAST_CHUNK, BadBody, Counter, Length, as_chunk, pieces_of, pump_body
-from .scrubbing import Inflated, ScrubbedStream, UnchangedStream
+from .connector import Streams
+from .http_heads import AnswerHead, BadMessage, Headers, Request, answer_body, lines, parse_answer
+from .redaction import Inflated, RedactedStream, UnchangedStream
+from .relay import LAST_CHUNK, BadRelayedBody, Counter, Length, as_chunk, pieces_of, pump_body
 from .stops import stop
+from .token_bucket import Turns
 
 BODY_BYTES_MAX = 1 << 20
 """A longer request body, or one in chunks, is passed on with its placeholders as they stand."""
@@ -49,10 +49,11 @@ class Exchanges:
         self._turns = turns
         self.uses: Tally[str] = Tally()
         """Requests that carried a credential, by its name."""
-        self.scrubbed = 0
+        self.redacted = 0
 
     async def pass_on(self, request: Request) -> bool:
-        """One request and its answer; whether another may follow. Raises Stop, OSError, EOFError, BadBody, BadEncoding."""
+        """Pass on one request and its answer; return whether another may follow. Raises Stop, OSError,
+        EOFError, BadRelayedBody, BadEncoding."""
         headers, used = self._place.prepare(request.headers)
         body: bytes | None = None
         if self._place.reads_bodies and isinstance(request.body, int) and 0 < request.body <= BODY_BYTES_MAX:
@@ -84,14 +85,14 @@ class Exchanges:
         return self._place.prepare_body(body, request.header(b"content-type"))
 
     async def _pass_back(self, request: Request) -> bool:
-        last: Answer | None = None
+        last: AnswerHead | None = None
         async for last in answers(self._server[0], request.host, self._answer_seconds):
             if last.status < 200:
                 await self._write_head(last.first, last.headers)
         assert last is not None, "there is an answer, or an error"
         return await self._pass_answer_back(request, last)
 
-    async def _pass_answer_back(self, request: Request, answer: Answer) -> bool:
+    async def _pass_answer_back(self, request: Request, answer: AnswerHead) -> bool:
         try:
             length = answer_body(answer, request.method)
         except BadMessage as error:
@@ -123,15 +124,15 @@ class Exchanges:
 
     async def _write_head(self, first: bytes, headers: Headers) -> None:
         said = first + b"\r\n" + lines(headers)
-        head, count = await self._turns.take(partial(self._place.scrubber.clean, said))
-        self.scrubbed += count
+        head, count = await self._turns.take(partial(self._place.redactor.clean, said))
+        self.redacted += count
         self._client[1].write(head)
         await self._client[1].drain()
         self._counter.went_down(len(head))
 
     async def _pass_body_back(self, length: Length, inflated: Inflated | None, *, is_chunked: bool) -> None:
         writer = self._client[1]
-        scrubbed = ScrubbedStream(self._place.scrubber) if self._place.is_redacted else UnchangedStream()
+        redacted = RedactedStream(self._place.redactor) if self._place.is_redacted else UnchangedStream()
 
         async def write(pieces: list[bytes]) -> None:
             if pieces:
@@ -142,18 +143,18 @@ class Exchanges:
         try:
             async for piece in pieces_of(self._server[0], length):
                 for readable in (piece,) if inflated is None else inflated.push(piece):
-                    await write(await self._turns.take(partial(scrubbed.push, readable)))
+                    await write(await self._turns.take(partial(redacted.push, readable)))
             if inflated is not None:
                 inflated.finish()
-            await write(await self._turns.take(scrubbed.finish))
+            await write(await self._turns.take(redacted.finish))
         finally:
-            self.scrubbed += scrubbed.count
+            self.redacted += redacted.count
         if is_chunked:
             writer.write(LAST_CHUNK)
         await writer.drain()
 
 
-async def answers(reader: asyncio.StreamReader, host: str, seconds: float) -> AsyncIterator[Answer]:
+async def answers(reader: asyncio.StreamReader, host: str, seconds: float) -> AsyncIterator[AnswerHead]:
     """The heads of a server's answer: interim ones, then the last. Raises Stop."""
     for _ in range(INTERIM_MAX + 1):
         answer = await _read_answer(reader, host, seconds)
@@ -165,7 +166,7 @@ async def answers(reader: asyncio.StreamReader, host: str, seconds: float) -> As
     raise stop(502, "failed", f"{host} gave no HTTP answer", "It never came to the point.")
 
 
-async def _read_answer(reader: asyncio.StreamReader, host: str, seconds: float) -> Answer:
+async def _read_answer(reader: asyncio.StreamReader, host: str, seconds: float) -> AnswerHead:
     try:
         async with asyncio.timeout(seconds):
             return parse_answer(await reader.readuntil(b"\r\n\r\n"))
@@ -181,7 +182,7 @@ async def send_body(
     """A request's body; whether all of it went."""
     try:
         await pump_body(reader, writer, length, counter.went_up)
-    except (EOFError, BadBody, asyncio.LimitOverrunError):
+    except (EOFError, BadRelayedBody, asyncio.LimitOverrunError):
         writer.transport.abort()  # half a body must not look like a whole one
         return False
     except OSError:
@@ -208,14 +209,14 @@ async def next_head(client: asyncio.StreamReader, server: asyncio.StreamReader) 
         await asyncio.gather(head, word, return_exceptions=True)
 
 
-def _coding(answer: Answer) -> bytes:
+def _coding(answer: AnswerHead) -> bytes:
     """What its Content-Encoding says."""
     return b", ".join(
         value.strip().lower() for key, value in answer.headers if key.lower() == b"content-encoding"
     )
 
 
-def _inflated(answer: Answer, length: Length, host: str) -> Inflated | None:
+def _inflated(answer: AnswerHead, length: Length, host: str) -> Inflated | None:
     """What opens the body, if it has to be opened to be looked through. Raises Stop for what cannot be."""
     coding = _coding(answer)
     if length == 0 or coding in _PLAIN:

@@ -1,4 +1,4 @@
-"""What one sandbox may use of the proxy. Standard library only: the proxy process imports it."""
+"""The limits of one sandbox's use of the proxy. Standard library only: the proxy process imports it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class EgressLimits:
     """Counts, bytes and seconds."""
 
     connections: int = 128

@@ -106,7 +106,7 @@ class OperatorCredentials:
         return found
 
     def probes(self) -> Sequence[Probe]:
-        """Whether each one's value can be read now."""
+        """Probe whether each credential's value can be read now."""
         return [self._probe(name, table) for name, table in self._tables.items()]
 
     def _probe(self, name: str, table: CredentialTable) -> Probe:

@@ -1,4 +1,4 @@
-"""Who may reach what: the environment's policy, and above it the operator's guard. Pure; standard library only."""
+"""Rules of egress: the environment's policy, and the operator's guard. Pure; standard library only."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """Why a connection is not made, and what to do about it."""
+class EgressRefusal:
+    """The reason why a connection is not made, and what to do about it."""
 
     reason: str
     """Short: it stands in the status line, where clients show it."""
@@ -24,16 +24,16 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What one sandbox may reach."""
+    """The hosts that one sandbox may reach."""
 
     is_limited: bool
     allowed_hosts: tuple[str, ...] = ()
 
-    def refusal(self, host: str) -> Refusal | None:
-        """None if the host may be reached, as far as the environment is concerned."""
+    def refusal(self, host: str) -> EgressRefusal | None:
+        """Return why the environment does not let this host be reached; None if it does."""
         if not self.is_limited or any(matches(pattern, host) for pattern in self.allowed_hosts):
             return None
-        return Refusal(
+        return EgressRefusal(
             reason=f"{host} is not in allowed_hosts",
             mend=f"The environment's network is limited. Whoever made the environment can add {host!r} to "
             "config.networking.allowed_hosts.",
@@ -49,7 +49,7 @@ class PrivateHost:
     port: int | None
 
     def covers(self, host: str, port: int, address: Address | None) -> bool:
-        """Whether this connection is meant. `address` None: as far as the name tells."""
+        """Return whether the entry covers a connection. `address` None: as far as the name tells."""
         if self.port is not None and self.port != port:
             return False
         if self.network is not None:
@@ -61,33 +61,35 @@ class PrivateHost:
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
-    """What the operator says for every sandbox, whatever its environment asks for."""
+    """The operator's rules for every sandbox, whatever its environment asks for."""
 
     ports: frozenset[int] = frozenset((80, 443))
     private_hosts: tuple[PrivateHost, ...] = ()
 
-    def port_refusal(self, host: str, port: int, address: Address | None) -> Refusal | None:
-        """Without an address: before the name is resolved, as far as can be told then. With it: of that address."""
+    def port_refusal(self, host: str, port: int, address: Address | None) -> EgressRefusal | None:
+        """Refuse a port; without an address as far as can be told before the name is resolved."""
         if port in self.ports:
             return None
         for entry in self.private_hosts:
             is_open = (address is None and entry.network is not None) or entry.covers(host, port, address)
             if entry.port == port and is_open:
                 return None
-        return Refusal(
+        return EgressRefusal(
             reason=f"port {port} is not open",
             mend=f"Sandboxes reach the ports {', '.join(map(str, sorted(self.ports)))}. The operator can open others: "
             "egress_ports.",
         )
 
-    def address_refusal(self, host: str, port: int, address: Address, *, is_own: bool) -> Refusal | None:
-        """After the name is resolved: of the very address that would be connected to."""
+    def address_refusal(
+        self, host: str, port: int, address: Address, *, is_own: bool
+    ) -> EgressRefusal | None:
+        """Refuse an address, after the name is resolved: the very one that would be connected to."""
         if (refusal := self.port_refusal(host, port, address)) is not None:
             return refusal
         kind = not_public(address) or ("this machine's own" if is_own else None)
         if kind is None or any(entry.covers(host, port, address) for entry in self.private_hosts):
             return None
-        return Refusal(
+        return EgressRefusal(
             reason=f"{host} is {kind} address",
             mend="Sandboxes reach public addresses only. The operator can list the host: egress_private_hosts.",
         )

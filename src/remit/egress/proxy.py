@@ -17,18 +17,18 @@ from dataclasses import dataclass, field
 from typing import Any  # reports are JSON
 
 from .addresses import Address, is_own
-from .bindings import BoundPlace, Place
+from .bindings import BoundPlace, CredentialPlace
+from .connector import Connector, Dial, Resolve, Streams
 from .exchange import Exchanges, answers, next_head, send_body
-from .heads import HEAD_BYTES_MAX, BadMessage, Request, lines, parse_inner_request, parse_request
-from .limits import Limits
-from .pace import Pace, Turns
+from .http_heads import HEAD_BYTES_MAX, BadMessage, Request, lines, parse_inner_request, parse_request
+from .limits import EgressLimits
 from .policy import Guard, Policy
-from .reach import Dial, Reach, Resolve, Streams
-from .relay import BadBody, Counter, Idle, pump
-from .scrubbing import BadEncoding
+from .rate_limited_log import RateLimitedLog
+from .redaction import BadEncoding
+from .relay import BadRelayedBody, Counter, Idle, pump
 from .stops import Stop, stop
-from .telling import Lines
 from .tls import as_client, as_server
+from .token_bucket import TokenBucket, Turns
 
 _MARK = "X-Remit-Egress"
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -45,9 +45,9 @@ _REASONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """What one sandbox's requests carry without its seeing it."""
+    """The credentials that one sandbox's requests carry without its seeing them."""
 
-    places: Mapping[Place, BoundPlace]
+    places: Mapping[CredentialPlace, BoundPlace]
     pem: str = field(repr=False)
     """The certificates with which the proxy stands for those places, and their key."""
 
@@ -60,17 +60,17 @@ class Proxy:
         guard: Guard,
         report: Callable[[dict[str, Any]], None],
         *,
-        limits: Limits | None = None,
+        limits: EgressLimits | None = None,
         resolve: Resolve | None = None,
         dial: Dial | None = None,
         is_own: Callable[[Address], bool] = is_own,
     ) -> None:
         self._guard = guard
         self._report = report
-        self._limits = limits or Limits()
-        self._reach = Reach(guard, self._limits, resolve=resolve, dial=dial, is_own=is_own)
+        self._limits = limits or EgressLimits()
+        self._connector = Connector(guard, self._limits, resolve=resolve, dial=dial, is_own=is_own)
         self._client_tls: ssl.SSLContext | None = None
-        self._doors: dict[str, _Door] = {}
+        self._served: dict[str, _ServedSandbox] = {}
 
     def trust(self, roots: str) -> None:
         """Certificates that prove servers to which credentials go; the first are kept."""
@@ -87,83 +87,93 @@ class Proxy:
         """Serve on this listener until `forget`."""
         await self.forget(sandbox_id)
         lookups = asyncio.Semaphore(self._limits.lookups)
-        pace = Pace(self._limits.connections_per_second, self._limits.connections_at_once)
-        door = _Door(policy, lookups, credentials, Lines(sandbox_id, self._report), pace)
-        self._doors[sandbox_id] = door
+        bucket = TokenBucket(self._limits.connections_per_second, self._limits.connections_at_once)
+        served = _ServedSandbox(
+            policy, lookups, credentials, RateLimitedLog(sandbox_id, self._report), bucket
+        )
+        self._served[sandbox_id] = served
         listener.setblocking(False)
         # What is accepted inherits it; asyncio sets it only where it knows the protocol's number.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        door.accepting = asyncio.create_task(self._accept(door, listener))
+        served.accepting = asyncio.create_task(self._accept(served, listener))
 
     async def forget(self, sandbox_id: str) -> None:
         """Close the listener and what came through it. Idempotent."""
-        door = self._doors.pop(sandbox_id, None)
-        if door is None:
+        served = self._served.pop(sandbox_id, None)
+        if served is None:
             return
-        door.is_closed = True
-        assert door.accepting is not None
-        ending = (door.accepting, *door.tasks)
+        served.is_closed = True
+        assert served.accepting is not None
+        ending = (served.accepting, *served.tasks)
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
-        door.lines.finish()
+        served.lines.finish()
 
     async def close(self) -> None:
         """Forget all."""
-        for sandbox_id in list(self._doors):
+        for sandbox_id in list(self._served):
             await self.forget(sandbox_id)
 
     # --------------------------------------------------------------------------------------- one connection
 
-    async def _accept(self, door: _Door, listener: socket.socket) -> None:
-        """At the door's pace and while there is room: what waits in the listener costs the others nothing."""
+    async def _accept(self, served: _ServedSandbox, listener: socket.socket) -> None:
+        """At the sandbox's rate and while there is room: what waits in the listener costs the others nothing."""
         loop = asyncio.get_running_loop()
         with listener:
             while True:
-                await asyncio.sleep(door.pace.take())
-                await door.has_room(2 * self._limits.connections)
+                await asyncio.sleep(served.bucket.take())
+                await served.has_room(2 * self._limits.connections)
                 try:
                     accepted, _ = await loop.sock_accept(listener)
-                    await loop.connect_accepted_socket(lambda: self._protocol(door), accepted)
+                    await loop.connect_accepted_socket(lambda: self._protocol(served), accepted)
                 except OSError:  # gone again, or no descriptors are left
                     await asyncio.sleep(_ACCEPT_AGAIN_SECONDS)
 
-    def _protocol(self, door: _Door) -> asyncio.StreamReaderProtocol:
+    def _protocol(self, served: _ServedSandbox) -> asyncio.StreamReaderProtocol:
         reader = asyncio.StreamReader(limit=self._limits.buffer_bytes)
-        return asyncio.StreamReaderProtocol(reader, lambda reader, writer: self._serve(door, reader, writer))
+        return asyncio.StreamReaderProtocol(
+            reader, lambda reader, writer: self._serve(served, reader, writer)
+        )
 
-    async def _serve(self, door: _Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, served: _ServedSandbox, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if door.is_closed:
+        if served.is_closed:
             writer.close()
             return
-        visit = _Visit(door, Counter(self._limits.idle_seconds))
-        door.tasks.add(task)
+        connection = _Connection(served, Counter(self._limits.idle_seconds))
+        served.tasks.add(task)
         try:
-            await self._visit(visit, reader, writer)
+            await self._handle(connection, reader, writer)
         except Stop as ending:
-            visit.decision, visit.reason = ending.decision, ending.refusal.reason
+            connection.decision, connection.reason = ending.decision, ending.refusal.reason
             await self._say(writer, ending)
         except Idle:
-            visit.reason = "idle"
+            connection.reason = "idle"
             writer.transport.abort()
-        except (OSError, EOFError, BadBody, BadEncoding, asyncio.LimitOverrunError) as error:
-            visit.reason = type(error).__name__
+        except (OSError, EOFError, BadRelayedBody, BadEncoding, asyncio.LimitOverrunError) as error:
+            connection.reason = type(error).__name__
             writer.transport.abort()
         except asyncio.CancelledError:
             writer.transport.abort()
-            visit.reason = "closed"  # by `forget` or the end of the process; there is nobody to tell it on to
+            connection.reason = (
+                "closed"  # by `forget` or the end of the process; there is nobody to tell it on to
+            )
         finally:
             try:
                 await self._leave(writer)
             finally:
-                door.tasks.discard(task)
-                door.one_left.set()
-                door.lines.put(visit.fields())
+                served.tasks.discard(task)
+                served.one_left.set()
+                served.lines.put(connection.fields())
 
-    async def _visit(self, visit: _Visit, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(visit.door.tasks) > self._limits.connections:
+    async def _handle(
+        self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if len(connection.served.tasks) > self._limits.connections:
             raise stop(
                 503,
                 "refused",
@@ -171,52 +181,52 @@ class Proxy:
                 "Close some, or use fewer at a time.",
             )
         request = await self._read_request(reader)
-        visit.asked(request)
+        connection.asked(request)
         for refusal in (
-            visit.door.policy.refusal(request.host),
+            connection.served.policy.refusal(request.host),
             self._guard.port_refusal(request.host, request.port, None),
         ):
             if refusal is not None:
                 raise Stop(403, "refused", refusal)
-        bound = visit.door.bound(request)
-        upstream = await self._reach.connect(request.host, request.port, visit.door.lookups)
-        visit.decision = "allowed"
+        bound = connection.served.bound(request)
+        upstream = await self._connector.connect(request.host, request.port, connection.served.lookups)
+        connection.decision = "allowed"
         client = (reader, writer)
         try:
             if bound is not None:
-                await self._serve_bound(visit, request, bound, client, upstream)
+                await self._serve_bound(connection, request, bound, client, upstream)
             elif request.is_tunnel:
                 writer.write(_ESTABLISHED)
-                await visit.counter.while_moving(
-                    pump(reader, upstream[1], visit.counter.went_up),
-                    pump(upstream[0], writer, visit.counter.went_down),
+                await connection.counter.while_moving(
+                    pump(reader, upstream[1], connection.counter.went_up),
+                    pump(upstream[0], writer, connection.counter.went_down),
                 )
             else:
-                await visit.counter.while_moving(self._forward(visit, request, client, upstream))
+                await connection.counter.while_moving(self._forward(connection, request, client, upstream))
         finally:
             await self._leave(upstream[1])
 
     async def _serve_bound(
-        self, visit: _Visit, request: Request, place: BoundPlace, client: Streams, server: Streams
+        self, connection: _Connection, request: Request, place: BoundPlace, client: Streams, server: Streams
     ) -> None:
         """To a place that credentials belong to. A tunnel is opened: we are the host towards the client."""
         exchanges = Exchanges(
             place,
             client,
             server,
-            visit.counter,
+            connection.counter,
             answer_seconds=self._limits.answer_seconds,
-            turns=visit.door.turns,
+            turns=connection.served.turns,
         )
-        visit.exchanges = exchanges
+        connection.exchanges = exchanges
         if not request.is_tunnel:
-            await visit.counter.while_moving(exchanges.pass_on(request))
+            await connection.counter.while_moving(exchanges.pass_on(request))
             return
         await self._prove(request.host, server[1])
         client[1].write(_ESTABLISHED)
-        assert visit.door.tls is not None
-        await client[1].start_tls(visit.door.tls, ssl_handshake_timeout=self._limits.head_seconds)
-        await visit.counter.while_moving(self._serve_inside(request, exchanges, client, server))
+        assert connection.served.tls is not None
+        await client[1].start_tls(connection.served.tls, ssl_handshake_timeout=self._limits.head_seconds)
+        await connection.counter.while_moving(self._serve_inside(request, exchanges, client, server))
 
     async def _prove(self, host: str, server: asyncio.StreamWriter) -> None:
         """TLS with the server, before anything is said to it. Raises Stop."""
@@ -276,9 +286,11 @@ class Proxy:
             raise _head_too_large() from error
         return _parsed(data, parse_request)
 
-    async def _forward(self, visit: _Visit, request: Request, client: Streams, server: Streams) -> None:
+    async def _forward(
+        self, connection: _Connection, request: Request, client: Streams, server: Streams
+    ) -> None:
         """One plain request and its answer; then both connections end, so nothing can be smuggled behind it."""
-        counter, head = visit.counter, request.head()
+        counter, head = connection.counter, request.head()
         server[1].write(head)
         counter.went_up(len(head))
         upload = asyncio.ensure_future(send_body(request.body, client[0], server[1], counter))
@@ -303,7 +315,7 @@ class Proxy:
                     writer.write_eof()
 
 
-class _Door:
+class _ServedSandbox:
     """One sandbox's listener."""
 
     def __init__(
@@ -311,15 +323,15 @@ class _Door:
         policy: Policy,
         lookups: asyncio.Semaphore,
         credentials: Credentials | None,
-        lines: Lines,
-        pace: Pace,
+        lines: RateLimitedLog,
+        bucket: TokenBucket,
     ) -> None:
         self.lines = lines
-        self.pace = pace
+        self.bucket = bucket
         self.turns = Turns()
         self.policy = policy
         self.lookups = lookups
-        self._places: Mapping[Place, BoundPlace] = {} if credentials is None else credentials.places
+        self._places: Mapping[CredentialPlace, BoundPlace] = {} if credentials is None else credentials.places
         self.tls = as_server(credentials.pem) if credentials is not None else None
         self.accepting: asyncio.Task[None] | None = None
         self.is_closed = False
@@ -334,14 +346,16 @@ class _Door:
 
     def bound(self, request: Request) -> BoundPlace | None:
         """The credentials that belong exactly there."""
-        return self._places.get(Place(is_tls=request.is_tunnel, host=request.host, port=request.port))
+        return self._places.get(
+            CredentialPlace(is_tls=request.is_tunnel, host=request.host, port=request.port)
+        )
 
 
-class _Visit:
+class _Connection:
     """One connection, as it will be reported: whom it wanted, what became of it. No paths, no headers."""
 
-    def __init__(self, door: _Door, counter: Counter) -> None:
-        self.door = door
+    def __init__(self, served: _ServedSandbox, counter: Counter) -> None:
+        self.served = served
         self.counter = counter
         self.decision = "refused"
         self.reason: str | None = None
@@ -360,7 +374,7 @@ class _Visit:
         exchanges = self.exchanges
         told: dict[str, Any] = {}
         if exchanges is not None:
-            told = {"credentials": dict(exchanges.uses), "scrubbed": exchanges.scrubbed}
+            told = {"credentials": dict(exchanges.uses), "scrubbed": exchanges.redacted}
         return told | {
             "host": self.host,
             "port": self._port,
@@ -398,5 +412,5 @@ def _head_too_large() -> Stop:
 
 
 def encode_report(fields: dict[str, Any]) -> bytes:
-    """As it goes to the server."""
+    """Encode a report as it goes to the server."""
     return json.dumps(fields).encode()

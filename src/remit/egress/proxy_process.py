@@ -1,4 +1,4 @@
-"""The process the proxy runs in. Standard library only; started by `proxied.py` with an empty environment.
+"""The process the proxy runs in. Standard library only; started by `proxied_egress.py` with an empty environment.
 
 It holds no key and no file of the server's; each message on its socket opens or forgets one sandbox's listener, and one
 line per finished connection goes back. When the socket ends (the server has died) it leaves. As root's child it becomes
@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from encodings import idna as idna  # before root is given up: what is imported later may not be readable then
 from typing import Any  # messages are JSON
 
-from .bindings import Binding, Place, bind_places, parse_place
-from .limits import Limits
+from .bindings import Binding, CredentialPlace, bind_places, parse_place
+from .limits import EgressLimits
 from .policy import Policy, make_guard
 from .proxy import Credentials, Proxy, encode_report
 
@@ -51,7 +51,7 @@ async def _serve(control: socket.socket) -> None:
     loop.set_default_executor(ThreadPoolExecutor(_LOOKUP_THREADS))
     reports = _Reports(control)
     proxy: Proxy | None = None
-    unredacted: frozenset[Place] = frozenset()
+    unredacted: frozenset[CredentialPlace] = frozenset()
     while True:
         await _readable(loop, control)
         try:
@@ -67,7 +67,7 @@ async def _serve(control: socket.socket) -> None:
             case "configure":
                 unredacted = frozenset(map(parse_place, message["unredacted_hosts"]))
                 guard = make_guard(message["ports"], message["private_hosts"])
-                proxy = Proxy(guard, reports.put, limits=Limits(connections=message["connections"]))
+                proxy = Proxy(guard, reports.put, limits=EgressLimits(connections=message["connections"]))
             case "open":
                 assert proxy is not None
                 policy = Policy(

@@ -19,10 +19,10 @@ Length = int | Literal["chunks", "end"]
 
 
 class Idle(Exception):
-    """Nothing moved for too long."""
+    """Nothing moved on a connection for too long."""
 
 
-class BadBody(Exception):
+class BadRelayedBody(Exception):
     """The chunks of a body are malformed."""
 
 
@@ -70,7 +70,7 @@ async def _run(work: Awaitable[object]) -> None:
 async def pump(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Callable[[int], None]
 ) -> None:
-    """Until the reader's end, which is passed on."""
+    """Copy bytes until the reader's end, which is passed on."""
     while piece := await reader.read(PIECE_BYTES):
         writer.write(piece)
         await writer.drain()
@@ -82,7 +82,8 @@ async def pump(
 async def pump_body(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, length: Length, moved: Callable[[int], None]
 ) -> None:
-    """A whole body; chunks are said again in their plainest form. Raises IncompleteReadError, BadBody."""
+    """Pass on a whole body; chunks are said again in their plainest form. Raises IncompleteReadError,
+    BadRelayedBody."""
     async for piece in pieces_of(reader, length):
         writer.write(as_chunk(piece) if length == "chunks" else piece)
         await writer.drain()
@@ -93,12 +94,12 @@ async def pump_body(
 
 
 def as_chunk(piece: bytes) -> bytes:
-    """In a chunked body; not empty, which would end it."""
+    """Frame a piece of a chunked body; not an empty one, which would end it."""
     return b"%x\r\n%s\r\n" % (len(piece), piece)
 
 
 async def pieces_of(reader: asyncio.StreamReader, length: Length) -> AsyncIterator[bytes]:
-    """A body as it comes, without chunk lines and trailers. Raises IncompleteReadError, BadBody."""
+    """A body as it comes, without chunk lines and trailers. Raises IncompleteReadError, BadRelayedBody."""
     if length == "end":
         while piece := await reader.read(PIECE_BYTES):
             yield piece
@@ -107,7 +108,7 @@ async def pieces_of(reader: asyncio.StreamReader, length: Length) -> AsyncIterat
             async for piece in _exactly(reader, size):
                 yield piece
             if await reader.readexactly(2) != b"\r\n":
-                raise BadBody
+                raise BadRelayedBody
         await _skip_trailers(reader)
     else:
         async for piece in _exactly(reader, length):
@@ -128,7 +129,7 @@ async def _chunk_size(reader: asyncio.StreamReader) -> int:
     line = await reader.readuntil(b"\r\n")
     found = _CHUNK.fullmatch(line) if len(line) <= CHUNK_LINE_BYTES_MAX else None
     if found is None:
-        raise BadBody
+        raise BadRelayedBody
     return int(found[1], 16)
 
 
@@ -136,4 +137,4 @@ async def _skip_trailers(reader: asyncio.StreamReader) -> None:
     for _ in range(TRAILER_LINES_MAX):
         if await reader.readuntil(b"\r\n") == b"\r\n":
             return
-    raise BadBody
+    raise BadRelayedBody

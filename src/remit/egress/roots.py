@@ -1,4 +1,4 @@
-"""Whom this machine trusts to be who they say."""
+"""The authorities that this machine trusts."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""How a connection ends with an answer of the proxy's own."""
+"""The end of a connection by an answer of the proxy's own."""
 
 from __future__ import annotations
 
-from .policy import Refusal
+from .policy import EgressRefusal
 
 
 class Stop(Exception):
-    """Its status, and what the log calls it: refused (by a rule) or failed (on the far side)."""
+    """The end of a connection: its status, and the log's word, refused (by a rule) or failed (far side)."""
 
-    def __init__(self, status: int, decision: str, refusal: Refusal) -> None:
+    def __init__(self, status: int, decision: str, refusal: EgressRefusal) -> None:
         super().__init__(refusal.reason)
         self.status = status
         self.decision = decision
@@ -16,5 +16,5 @@ class Stop(Exception):
 
 
 def stop(status: int, decision: str, reason: str, mend: str) -> Stop:
-    """With its reason and what to do about it."""
-    return Stop(status, decision, Refusal(reason=reason, mend=mend))
+    """Make a Stop with its reason and what to do about it."""
+    return Stop(status, decision, EgressRefusal(reason=reason, mend=mend))

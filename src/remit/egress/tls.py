@@ -12,7 +12,7 @@ _PROTOCOLS = ["http/1.1"]
 
 
 def as_server(pem: str) -> ssl.SSLContext:
-    """With this chain and its key, which touch no disk."""
+    """Make the context of a server with this chain and its key, which touch no disk."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(_PROTOCOLS)
     file = os.memfd_create("chain", os.MFD_CLOEXEC)

@@ -50,7 +50,7 @@ class Plain:
         """Whether there was any escape."""
 
     def original(self, found: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-        """From where to where these parts of `text` stood. It takes long, and is asked for when there is one."""
+        """Return where these parts of `text` stood in the original. Slow; asked for when there is one."""
         places = list(found)
         if not places:
             return []
@@ -98,12 +98,12 @@ class _Layer:
 
 
 def fold(data: bytes) -> bytes:
-    """Without what only some writers distinguish or put between."""
+    """Remove from data what only some writers distinguish or put between."""
     return data.translate(_FOLDED, _BETWEEN)
 
 
 def unfolded(data: bytes, places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """From where to where stood what is there in `fold(data)`."""
+    """Return from where to where the places of `fold(data)` stood in `data`."""
     if not places:
         return []
     kept = [at for at, byte in enumerate(data) if byte not in _BETWEEN]

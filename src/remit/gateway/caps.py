@@ -23,7 +23,7 @@ from remit.gateway.workspace_stream import create_workspace_stream, workspace_st
 from remit.interfaces import CallRecorder, SessionStore
 from remit.ledger.accounts import describe_amount
 from remit.ledger.caps import WORKSPACE, Cap, CapName, begins_anew, caps_in, names_for, purposes_for
-from remit.shielded import carry_through
+from remit.shielded import run_shielded
 from remit.values import (
     Account,
     Append,
@@ -48,7 +48,7 @@ LOOK_AFTER_SECONDS = 60.0
 
 
 class Caps:
-    """Which there are, what they have left, and the holds on them."""
+    """The caps of a workspace and its keys, what they have left, and the holds on them."""
 
     def __init__(self, *, store: SessionStore, clock: Clock) -> None:
         self.under_way: set[str] = set()
@@ -61,11 +61,11 @@ class Caps:
         return datetime.fromtimestamp(self._clock.now_us() / 1_000_000, UTC)
 
     async def binding(self, principal: Principal) -> list[Cap]:
-        """Those that bind what this principal pays for."""
+        """List the caps that bind what this principal pays for."""
         return await self.of(principal, (WORKSPACE, principal.payer))
 
     async def of(self, principal: Principal, subjects: Sequence[str] | None = None) -> list[Cap]:
-        """Those of these subjects, or all of the workspace."""
+        """List the caps of these subjects, or all of the workspace."""
         at = self.now()
         purposes = None if subjects is None else purposes_for(names_for(subjects), at)
         try:
@@ -178,7 +178,7 @@ class Caps:
                 raise HoldRefused(self.in_words(cap, needed=amounts[cap.unit]))
 
     def in_words(self, cap: Cap, *, needed: int) -> str:
-        """Why a call was not made, and what can be done."""
+        """Explain why a call was not made, and what can be done."""
         whose = "this workspace" if cap.name.subject == WORKSPACE else f"key {cap.name.subject!r}"
         again = rfc3339(int(begins_anew(cap.name.period, self.now()).timestamp() * 1_000_000))
         return (
@@ -242,7 +242,7 @@ class _CappedRecorder:
         except BaseException:
             nothing = [Settle(hold_id=hold.hold_id, unit=hold.unit, amount=0) for hold in attempt.holds]
             if held:
-                await carry_through(self._caps.settle(self._principal, attempt.call_id, held, nothing))
+                await run_shielded(self._caps.settle(self._principal, attempt.call_id, held, nothing))
             raise
         self._held[attempt.call_id] = held
 

@@ -128,7 +128,7 @@ class DirectCalls:
         return len(scopes)
 
     def running(self, workspace_id: str) -> int:
-        """How many calls of a workspace have not ended."""
+        """Count the calls of a workspace that have not ended."""
         return len(self._scopes.get(workspace_id, ()))
 
     @contextmanager
@@ -314,14 +314,16 @@ class _Recorder:
 async def append_end(
     store: SessionStore, principal: Principal, end: DirectCallEnded, settlements: Sequence[Settle]
 ) -> None:
-    """The end of a call with its settlements; the second of two is a duplicate, and nothing is done."""
+    """Append the end of a call with its settlements; the second of two is a duplicate, and nothing is
+    done."""
     event = end.as_row(key=end.id)
     append = Append(stream_id=workspace_stream_id(principal), events=(event,), effects=tuple(settlements))
     await store.append(principal, append)
 
 
 async def settle_abandoned(store: SessionStore, principal: Principal, holds: Sequence[HoldRow]) -> None:
-    """The holds of calls whose process is gone: nobody knows what they cost, so they are taken to have used all."""
+    """Settle the holds of calls whose process is gone: nobody knows what they cost, so they are taken to have
+    used all."""
     by_call: dict[str, list[HoldRow]] = {}
     for hold in holds:
         by_call.setdefault(hold.hold_id, []).append(hold)

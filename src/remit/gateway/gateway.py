@@ -14,12 +14,12 @@ import structlog
 from remit.clock import Clock
 from remit.errors import HoldRefused, InvalidRequest, ModelCallFailed, RemitError, Unpriced
 from remit.gateway.caps import Caps
-from remit.gateway.course import Course, RetrySettings
-from remit.gateway.endings import Started, assumed, believed, failed, interrupted, succeeded, unbilled
 from remit.gateway.limiter import Limiter, LimiterSettings
 from remit.gateway.model_limits import ModelLimits
 from remit.gateway.model_settings import ModelSettings
-from remit.gateway.routing import Route, RoutePlan, Router, Trimmed, trim
+from remit.gateway.retry_plan import RetryPlan, RetrySettings
+from remit.gateway.routing import ModelRoute, ModelRouter, RoutePlan, Trimmed, trim
+from remit.gateway.settlement import Started, assumed, believed, failed, interrupted, succeeded, unbilled
 from remit.ids import Ids
 from remit.interfaces import CallRecorder, Prices, StreamsAll
 from remit.ledger.bounds import (
@@ -30,7 +30,7 @@ from remit.ledger.bounds import (
     require_price,
     with_slack,
 )
-from remit.shielded import carry_through
+from remit.shielded import run_shielded
 from remit.values import (
     CALL_PROGRESS,
     CallAttempt,
@@ -85,7 +85,7 @@ class Gateway:
     def __init__(
         self,
         *,
-        router: Router,
+        router: ModelRouter,
         prices: Prices,
         clock: Clock,
         ids: Ids,
@@ -110,7 +110,7 @@ class Gateway:
 
     @property
     def limiters(self) -> Mapping[str, Limiter]:
-        """Of each provider key and each limited route that was asked for so far."""
+        """Return the limiters of each provider key and each limited route that was asked for so far."""
         return self._limiters
 
     async def context_tokens(self, model: str) -> int:
@@ -157,28 +157,28 @@ class Gateway:
             limiter.give_back()
 
     async def _call(self, asked: _Asked) -> ModelResponse:
-        course = Course(asked.plan.targets, self._retries, self._random_fraction)
+        retry_plan = RetryPlan(asked.plan.targets, self._retries, self._random_fraction)
         while True:
-            course.pass_over(lambda route: self._limiter(route).closed_seconds > 0)
-            route = course.route
+            retry_plan.pass_over(lambda route: self._limiter(route).closed_seconds > 0)
+            route = retry_plan.route
             rate = self._prices.rate(route.priced_as)
             try:
-                started, outcome = await self._try(asked, route, rate, number=course.number)
+                started, outcome = await self._try(asked, route, rate, number=retry_plan.number)
             except (HoldRefused, Unpriced, InvalidRequest):
-                pause = course.after_refusal()
+                pause = retry_plan.after_refusal()
                 if pause is None:
                     raise
                 await self._clock.sleep(pause)
                 continue
             except ModelCallFailed:  # no place in its queue
-                if not course.after_no_place():
+                if not retry_plan.after_no_place():
                     raise
                 continue
             result = outcome.result
             if isinstance(result, ModelResponse):
                 await _finish(started, asked.recorder, succeeded(started, result, rate))
                 return result
-            pause = course.after_failure(
+            pause = retry_plan.after_failure(
                 result, has_begun=outcome.has_begun, is_watched=asked.on_delta is not None
             )
             log.info(
@@ -188,7 +188,7 @@ class Gateway:
                 provider=route.provider_name,
                 reason=result.reason,
                 will_retry=pause is not None,
-                next_model=None if pause is None else course.route.priced_as,
+                next_model=None if pause is None else retry_plan.route.priced_as,
             )
             await _finish(
                 started, asked.recorder, failed(started, result, outcome.progress, pause_seconds=pause)
@@ -198,7 +198,7 @@ class Gateway:
             if pause > 0:
                 await self._clock.sleep(pause)
 
-    async def _try(self, asked: _Asked, route: Route, rate: Rate | None, *, number: int) -> _Tried:
+    async def _try(self, asked: _Asked, route: ModelRoute, rate: Rate | None, *, number: int) -> _Tried:
         """One attempt over one target, in its turn. Its end is not recorded yet."""
         trimmed = trim(asked.request, route, asked.plan.drop)
         fitted = await self._model_limits.fitted(trimmed.request, route)
@@ -230,9 +230,9 @@ class Gateway:
     async def _tell_of_waiting(self, limiter: Limiter, recorder: CallRecorder) -> None:
         ahead = limiter.waiting
         await self._clock.sleep(WAIT_TOLD_SECONDS)
-        await carry_through(recorder.waits(limiter.words, ahead))
+        await run_shielded(recorder.waits(limiter.words, ahead))
 
-    def _limiter(self, route: Route) -> Limiter:
+    def _limiter(self, route: ModelRoute) -> Limiter:
         """One for each provider, for each has one key."""
         name = route.provider_name
         if name not in self._limiters:
@@ -247,7 +247,7 @@ class Gateway:
         return self._limiters[key]
 
     async def _start(
-        self, trimmed: Trimmed, route: Route, rate: Rate | None, recorder: CallRecorder, *, number: int
+        self, trimmed: Trimmed, route: ModelRoute, rate: Rate | None, recorder: CallRecorder, *, number: int
     ) -> Started:
         """Plan the call and make its start durable, with its holds; the provider has not been touched."""
         plans = 0
@@ -268,7 +268,7 @@ class Gateway:
                 log.info("model_request_fields_dropped", model=route.priced_as, fields=list(trimmed.dropped))
             started = Started(attempt, planned.nano_usd_max, rate, planned.input_tokens_max)
             try:
-                cancellation = await carry_through(recorder.started(attempt))
+                cancellation = await run_shielded(recorder.started(attempt))
             except HoldRefused:
                 # Another call of the stream took what was left: what remains may do for a smaller one.
                 if plans == PLANS_MAX:
@@ -276,12 +276,18 @@ class Gateway:
                 continue
             if cancellation is not None:
                 never_made = unbilled(started, reason="interrupted", message="cancelled before it was made")
-                await carry_through(recorder.finished(attempt, never_made))
+                await run_shielded(recorder.finished(attempt, never_made))
                 raise cancellation
             return started
 
     async def _plan(
-        self, request: ModelRequest, route: Route, rate: Rate | None, recorder: CallRecorder, *, call_id: str
+        self,
+        request: ModelRequest,
+        route: ModelRoute,
+        rate: Rate | None,
+        recorder: CallRecorder,
+        *,
+        call_id: str,
     ) -> PlannedCall:
         accounts = await recorder.accounts()
         require_price(route.priced_as, rate, accounts)
@@ -300,7 +306,7 @@ class Gateway:
         )
 
     async def _attempt(
-        self, started: Started, route: Route, recorder: CallRecorder, on_delta: OnDelta | None
+        self, started: Started, route: ModelRoute, recorder: CallRecorder, on_delta: OnDelta | None
     ) -> _Outcome:
         """What the provider answered; anything else than an answer or a failure is settled here and raised."""
         answer = _Answer(started.attempt, route, recorder, on_delta)
@@ -313,7 +319,7 @@ class Gateway:
         except asyncio.CancelledError:
             ended = interrupted(started, progress)
             try:
-                await carry_through(recorder.finished(started.attempt, ended))
+                await run_shielded(recorder.finished(started.attempt, ended))
             except RemitError:
                 # Whoever owns the stream next finds the open hold and settles it the same way; we are to stop.
                 log.warning("model_call_end_not_recorded", call_id=started.attempt.call_id, exc_info=True)
@@ -321,7 +327,7 @@ class Gateway:
         except Exception:
             log.exception("model_driver_broke", call_id=started.attempt.call_id, provider=route.provider_name)
             ended = assumed(started, reason="internal", message="the driver broke; see the server's log")
-            await carry_through(recorder.finished(started.attempt, ended))
+            await run_shielded(recorder.finished(started.attempt, ended))
             raise
         finally:
             CALL_PROGRESS.reset(laid_out)
@@ -334,7 +340,7 @@ class _Answer:
     """The answer to one attempt, as it comes in."""
 
     def __init__(
-        self, attempt: CallAttempt, route: Route, recorder: CallRecorder, on_delta: OnDelta | None
+        self, attempt: CallAttempt, route: ModelRoute, recorder: CallRecorder, on_delta: OnDelta | None
     ) -> None:
         self.has_begun = False
         self._attempt = attempt
@@ -374,16 +380,16 @@ def _learn(limiter: Limiter, outcome: ModelResponse | ModelCallFailed, begun_at:
         limiter.overloaded(started_at=begun_at, retry_after_seconds=outcome.retry_after_seconds)
 
 
-def _streams_all(request: ModelRequest, route: Route) -> bool:
+def _streams_all(request: ModelRequest, route: ModelRoute) -> bool:
     provider = route.provider
     return isinstance(provider, StreamsAll) and provider.streams_all(_for_provider(request, route))
 
 
-def _for_provider(request: ModelRequest, route: Route) -> ModelRequest:
+def _for_provider(request: ModelRequest, route: ModelRoute) -> ModelRequest:
     return request.asked_of(route.provider_model)
 
 
 async def _finish(started: Started, recorder: CallRecorder, ended: CallEnded) -> None:
-    cancellation = await carry_through(recorder.finished(started.attempt, ended))
+    cancellation = await run_shielded(recorder.finished(started.attempt, ended))
     if cancellation is not None:
         raise cancellation

@@ -1,5 +1,5 @@
-"""How many calls of one provider key run at once: learnt from what the provider refuses, shared fairly among those who
-wait.
+"""Limits on concurrent calls of one provider key: learnt from what the provider refuses, shared fairly among
+those who wait.
 
 Additive increase, multiplicative decrease: every answer while the limit was reached raises it a little, a refusal (429,
 529) halves it, once for all calls that were under way together. After a storm of refusals it grows fast again up to half
@@ -12,7 +12,7 @@ import asyncio
 
 from remit.clock import Clock
 from remit.errors import ModelCallFailed
-from remit.fair_queue import FairQueue, Place
+from remit.fair_queue import FairQueue, QueuePlace
 from remit.shielded import first_of
 from remit.values import Value
 
@@ -41,7 +41,7 @@ class LimiterSettings(Value, frozen=True, kw_only=True):
 
     @classmethod
     def beginning_with(cls, calls: int) -> LimiterSettings:
-        """So many at first, and room to grow."""
+        """Make settings that begin with so many calls, and leave room to grow."""
         return cls(first=calls, most=calls * GROWS_TIMES_MAX)
 
 
@@ -66,41 +66,41 @@ class Limiter:
 
     @property
     def limit(self) -> int:
-        """How many calls may run at once now."""
+        """Return how many calls may run at once now."""
         return max(self._settings.least, int(self._limit))
 
     @property
     def active(self) -> int:
-        """How many run."""
+        """Return how many calls run."""
         return self._active
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """Return how many calls wait."""
         return len(self._queue)
 
     @property
     def closed_seconds(self) -> float:
-        """How long the provider still asks to be left alone."""
+        """Return how many seconds the provider still asks to be left alone."""
         return max(0.0, round(self._closed_until - self._clock.monotonic(), 6))
 
     @property
     def words(self) -> str:
-        """For people."""
+        """Describe the limit for people."""
         closed = self.closed_seconds
         asks = f", and it asks to be left alone for {closed:.0f} s" if closed else ""
         return f"the limit of {self._name} ({self.limit} at once{asks})"
 
     def try_take(self) -> bool:
-        """A slot, if one is free and nobody waits for it."""
+        """Take a slot if one is free and nobody waits; return whether there was one."""
         if self._queue or self._active >= self.limit or self.closed_seconds > 0:
             return False
         self._active += 1
         return True
 
     async def take(self, workspace_id: str, stream_id: str, *, is_turn: bool = False) -> None:
-        """A slot, in this caller's turn; with `is_turn` it is a session that asks. Raises ModelCallFailed when that would
-        take too long."""
+        """Take a slot, in this caller's turn; with `is_turn` it is a session that asks. Raises
+        ModelCallFailed when that would take too long."""
         if self.try_take():
             return
         closed = self.closed_seconds
@@ -120,19 +120,19 @@ class Limiter:
             raise
 
     def give_back(self) -> None:
-        """The slot is free again."""
+        """Give back the slot."""
         self._active -= 1
         self._serve_waiting()
 
     def answered(self) -> None:
-        """The provider bore this call: when all slots are in use, it may bear one more."""
+        """Note that the provider bore this call: when all slots are in use, it may bear one more."""
         if self._active >= self.limit:
             step = 1.0 if self._limit < self._sure else 1.0 / self._limit
             self._limit = min(float(self._settings.most), self._limit + step)
         self._is_storm = False
 
     def overloaded(self, *, started_at: float, retry_after_seconds: float | None) -> None:
-        """The provider refused a call that was begun at `started_at` (monotonic)."""
+        """Note that the provider refused a call that was begun at `started_at` (monotonic)."""
         now = self._clock.monotonic()
         if not self._is_storm:
             self._sure, self._is_storm = self._limit / 2, True
@@ -151,7 +151,7 @@ class Limiter:
             f"has {len(self._queue)} calls waiting already", "overloaded", QUEUE_FULL_RETRY_SECONDS
         )
 
-    async def _wait(self, place: Place, seconds_max: float) -> None:
+    async def _wait(self, place: QueuePlace, seconds_max: float) -> None:
         deadline = self._clock.monotonic() + seconds_max
         while not place.turn.done():
             left = deadline - self._clock.monotonic()

@@ -1,4 +1,4 @@
-"""How much a model reads and writes, from what its provider lists and the settings say; asked for seldom."""
+"""Limits of models, from what providers list and the settings say; asked for seldom."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 from remit.clock import Clock
 from remit.errors import RemitError
 from remit.gateway.model_settings import ModelSettings
-from remit.gateway.routing import Route, Router
+from remit.gateway.routing import ModelRoute, ModelRouter
 from remit.interfaces import ModelProvider
 from remit.ledger.bounds import input_tokens_bound, input_tokens_usual, with_slack
 from remit.values import ModelInfo, ModelRequest
@@ -33,7 +33,7 @@ class ModelLimits:
     """Windows and limits of output, kept for an hour."""
 
     def __init__(
-        self, router: Router, clock: Clock, *, settings: Mapping[str, ModelSettings] | None = None
+        self, router: ModelRouter, clock: Clock, *, settings: Mapping[str, ModelSettings] | None = None
     ) -> None:
         self._router = router
         self._clock = clock
@@ -57,7 +57,7 @@ class ModelLimits:
                 logger.info("context_windows_unknown", reason=error.message)
         return self._windows.get(model, CONTEXT_TOKENS_UNKNOWN)
 
-    async def fitted(self, request: ModelRequest, route: Route) -> ModelRequest:
+    async def fitted(self, request: ModelRequest, route: ModelRoute) -> ModelRequest:
         """The request with no more output asked for than the model is known to give, and than fits beside the input; and
         with how long its first byte may take."""
         settings = self._settings_of(request.model, route)
@@ -79,11 +79,11 @@ class ModelLimits:
                 most = min(most, max(info.context_tokens - min(read, bound), ROOM_TOKENS_MIN))
         return request if most == request.max_tokens else request.limited_to(most)
 
-    def _settings_of(self, asked: str, route: Route) -> ModelSettings:
+    def _settings_of(self, asked: str, route: ModelRoute) -> ModelSettings:
         names = (asked, route.priced_as, route.provider_model)
         return next((self._settings[name] for name in names if name in self._settings), ModelSettings())
 
-    async def _listed(self, route: Route, settings: ModelSettings) -> ModelInfo:
+    async def _listed(self, route: ModelRoute, settings: ModelSettings) -> ModelInfo:
         """What its provider says of the model; guesses, where it says nothing or need not be asked."""
         if settings.context_tokens is None or settings.max_output_tokens is None:
             for info in await self._list_of(route.provider_name, route.provider):

@@ -1,4 +1,4 @@
-"""What an operator says of a model: how much it holds, and how long its first byte may take."""
+"""The operator's settings of a model: how much it holds, and how long its first byte may take."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How long it may read before it answers."""
 
     def said_of(self, info: ModelInfo) -> ModelInfo:
-        """What a list says of the model, put right."""
+        """Correct what a list says of the model by these settings."""
         context = self.context_tokens or info.context_tokens
         return msgspec.structs.replace(
             info,

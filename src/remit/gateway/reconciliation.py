@@ -41,7 +41,7 @@ END_ROWS_MAX = 2_000
 _KINDS: tuple[str, ...] = ("workspace", "session")
 
 
-class Call(Value, frozen=True, kw_only=True):
+class ReconciledCall(Value, frozen=True, kw_only=True):
     """A model call that has ended."""
 
     call_id: str
@@ -57,33 +57,33 @@ class Call(Value, frozen=True, kw_only=True):
 
     @property
     def is_assumed(self) -> bool:
-        """Nobody knows what it cost."""
+        """Return whether nobody knows what the call cost."""
         return not self.is_corrected and any(hold.state == "assumed" for hold in self.holds)
 
     def settled(self, unit: Unit) -> int | None:
-        """What it was settled at; None where it held nothing in this unit."""
+        """Return what the call was settled at; None where it held nothing in this unit."""
         return next((hold.settled or 0 for hold in self.holds if hold.unit == unit), None)
 
 
 class Correction(Value, frozen=True, kw_only=True):
-    """What a call really cost, by unit."""
+    """The real cost of a call, by unit."""
 
-    call: Call
+    call: ReconciledCall
     real: dict[Unit, int]
     how: str
     """`request_id` or `model_and_time`."""
 
 
 class Matched(Value, frozen=True, kw_only=True):
-    """What an export says of the calls, and what of neither has a counterpart."""
+    """The corrections that an export asks for, and the calls and entries that have no counterpart."""
 
     corrections: tuple[Correction, ...]
-    unmatched_calls: tuple[Call, ...]
+    unmatched_calls: tuple[ReconciledCall, ...]
     unmatched_entries: tuple[tuple[Entry, str], ...]
     """With the reason."""
 
 
-def match(entries: Sequence[Entry], calls: Sequence[Call], prices: Prices) -> Matched:
+def match(entries: Sequence[Entry], calls: Sequence[ReconciledCall], prices: Prices) -> Matched:
     """Find what each assumed call cost. By request id first; pure."""
     by_request = {name: call for call in calls for name in call.request_ids}
     corrections: dict[str, Correction] = {}
@@ -138,7 +138,7 @@ def _by_span(entries: Sequence[Entry]) -> list[UsedInSpan]:
 
 
 def _match_span(
-    span: UsedInSpan, calls: Sequence[Call], known: dict[str, Correction], prices: Prices
+    span: UsedInSpan, calls: Sequence[ReconciledCall], known: dict[str, Correction], prices: Prices
 ) -> list[Correction] | str:
     """What the assumed calls of a span cost, or why that cannot be told."""
     inside = [
@@ -208,7 +208,7 @@ class Reconciliation:
         self._prices = prices
 
     async def match(self, principal: Principal, entries: Sequence[Entry]) -> Matched:
-        """What the export says; nothing is changed."""
+        """Match an export with the calls; nothing is changed."""
         return match(entries, await self._calls(principal), self._prices)
 
     async def book(self, principal: Principal, correction: Correction) -> bool:
@@ -273,7 +273,7 @@ class Reconciliation:
         except NotFound:  # nothing was ever called directly or capped
             return ()
 
-    async def _books_of(self, principal: Principal, call: Call) -> str | None:
+    async def _books_of(self, principal: Principal, call: ReconciledCall) -> str | None:
         """Whose account the call's money is in now; None while it is on its way."""
         grants = [
             grant for grant in await self._store.grants(principal, call.stream_id) if grant.direction == "in"
@@ -290,8 +290,8 @@ class Reconciliation:
         is_open = any(grant.state == "open" and grant.direction == "in" for grant in above)
         return None if is_open else workspace_stream_id(principal)
 
-    async def _calls(self, principal: Principal) -> list[Call]:
-        found: list[Call] = []
+    async def _calls(self, principal: Principal) -> list[ReconciledCall]:
+        found: list[ReconciledCall] = []
         corrected: set[str] = set()
         for kind in _KINDS:
             of_kind = StreamFilter(kind=kind, include_archived=True)
@@ -302,7 +302,9 @@ class Reconciliation:
             for call in found
         ]
 
-    async def _calls_of(self, principal: Principal, stream_id: str, corrected: set[str]) -> list[Call]:
+    async def _calls_of(
+        self, principal: Principal, stream_id: str, corrected: set[str]
+    ) -> list[ReconciledCall]:
         """Adds to `corrected` the calls whose real cost is booked here."""
         by_id: dict[str, list[HoldRow]] = {}
         for hold in await self._store.holds(principal, stream_id):
@@ -318,7 +320,7 @@ class Reconciliation:
 
     async def _call(
         self, principal: Principal, stream_id: str, call_id: str, holds: Sequence[HoldRow]
-    ) -> Call | None:
+    ) -> ReconciledCall | None:
         """None for what is no model call, and for one whose log is gone."""
         started: JsonObject | None = None
         rows = await self._store.read(
@@ -339,7 +341,7 @@ class Reconciliation:
             named = [body.get("provider_request_id"), body.get("provider_id")]
             if isinstance(response, dict):
                 named.append(response.get("provider_id"))
-            return Call(
+            return ReconciledCall(
                 call_id=call_id,
                 stream_id=stream_id,
                 model=str(started.get("served_model") or started.get("model")),

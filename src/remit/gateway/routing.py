@@ -1,4 +1,4 @@
-"""Which provider serves a model id."""
+"""Routing: which provider serves a model id."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ WAYS_TO_GET_A_MODEL = (
 )
 
 
-class Route(Value, frozen=True, kw_only=True):
-    """Where a call goes."""
+class ModelRoute(Value, frozen=True, kw_only=True):
+    """The target of a call."""
 
     provider: ModelProvider
     provider_name: str
@@ -93,7 +93,7 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class RoutePlan(Value, frozen=True, kw_only=True):
     """All the ways a call may go, the first one first."""
 
-    targets: tuple[Route, ...]
+    targets: tuple[ModelRoute, ...]
     drop: frozenset[str] = DROPPED_BY_DEFAULT
     name: str | None = None
     """The route's, if the settings have one."""
@@ -112,7 +112,7 @@ def parse_routes(table: Mapping[str, Any]) -> dict[str, RouteSettings]:  # Any: 
     return routes
 
 
-class Router:
+class ModelRouter:
     """Maps model ids, aliases and routes to providers. An id is `provider/model`, or bare where its form or a provider's
     own list says whose it is. Aliases come first, then routes, so an operator may serve `claude-…` with a model of their
     own. A route's targets may be aliases, not routes: a route named like its own first target is no circle."""
@@ -133,12 +133,12 @@ class Router:
         self._routes = dict(routes or {})
 
     async def plan(self, model: str) -> RoutePlan:
-        """Where a call to this model may go. Raises ModelUnavailable when no target can be served."""
+        """Plan where a call to this model may go. Raises ModelUnavailable when no target can be served."""
         name = self._unalias(model)
         settings = self._routes.get(name)
         if settings is None:
             return RoutePlan(targets=(await self._resolve_target(model),))
-        targets: list[Route] = []
+        targets: list[ModelRoute] = []
         missing: ModelUnavailable | None = None
         for target in settings.targets:
             try:
@@ -155,11 +155,11 @@ class Router:
             queue_max=settings.queue_max,
         )
 
-    async def resolve(self, model: str) -> Route:
+    async def resolve(self, model: str) -> ModelRoute:
         """The first choice. Raises ModelUnavailable, whose message names every way to get a model."""
         return (await self.plan(model)).targets[0]
 
-    async def _resolve_target(self, model: str) -> Route:
+    async def _resolve_target(self, model: str) -> ModelRoute:
         wanted = self._unalias(model)
         provider_name, name = split_model_id(wanted)
         if provider_name in self._providers:
@@ -245,8 +245,8 @@ class Router:
             f"the aliases of the settings go round in a circle at {model!r}; mend [aliases]"
         )
 
-    def _route(self, provider_name: str, provider_model: str) -> Route:
-        return Route(
+    def _route(self, provider_name: str, provider_model: str) -> ModelRoute:
+        return ModelRoute(
             provider=self._providers[provider_name],
             provider_name=provider_name,
             provider_model=provider_model,
@@ -260,7 +260,7 @@ class Trimmed(Value, frozen=True, kw_only=True):
     dropped: tuple[str, ...] = ()
 
 
-def trim(request: ModelRequest, route: Route, drop: frozenset[str]) -> Trimmed:
+def trim(request: ModelRequest, route: ModelRoute, drop: frozenset[str]) -> Trimmed:
     """Leave out what the provider does not take and the route allows to leave out. Raises InvalidRequest naming what it
     does not. A beta is only a permission, so it never stands in the way; what it permits does."""
     provider = route.provider
@@ -293,7 +293,7 @@ def _takes_nothing(field: str) -> bool:
 
 
 def is_local_url(url: str) -> bool:
-    """Whether a base URL is this machine: only then may what it serves be called `local/` and cost nothing."""
+    """Return whether a URL is this machine: only then are its models `local/` and cost nothing."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True

@@ -28,20 +28,20 @@ class DirectCallStarted(ModelStarted, frozen=True, kw_only=True, tag="model.star
 
 
 class DirectCallEnded(ModelEnded, frozen=True, kw_only=True, tag="model.ended"):
-    """It has ended."""
+    """A direct call has ended."""
 
     response: JsonObject | UnsetType | None = UNSET
     """The answer, kept for whoever asks again under the same idempotency key; None: it was too large."""
 
 
 class AccountGranted(PrivateRow, frozen=True, kw_only=True, tag="account.granted"):
-    """What a remit may spend."""
+    """The accounts of a workspace granted what a remit may spend."""
 
     grants: list[GrantNote] = field(default_factory=list[GrantNote])
 
 
 class AccountGrantClosed(PrivateRow, frozen=True, kw_only=True, tag="account.grant_closed"):
-    """What it spent of that."""
+    """A remit's grant was closed, with what it spent of it."""
 
     grants: list[GrantNote] = field(default_factory=list[GrantNote])
 

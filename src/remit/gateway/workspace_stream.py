@@ -23,7 +23,7 @@ from remit.values import (
 
 
 class WorkspaceState(Value, frozen=True, kw_only=True):
-    """Nothing is derived from a workspace's rows: what counts is its accounts."""
+    """The state of a workspace's stream: its rows mean nothing more, what counts is its accounts."""
 
     seq: int = 0
     last_processed_us: int = 0
@@ -49,7 +49,7 @@ def workspace_stream_id(principal: Principal) -> str:
 
 
 async def create_workspace_stream(store: SessionStore, principal: Principal) -> None:
-    """With accounts that have no cap; nothing happens where it is there already."""
+    """Create the workspace's stream, its accounts without a cap; nothing happens where it exists."""
     stream_id = workspace_stream_id(principal)
     event_id = f"wevt_{stream_id}"
     opened = WorkspaceOpened(id=event_id).as_row(key="workspace.opened")

@@ -9,8 +9,8 @@ from remit.values import Collected, StoredBlob
 
 
 class BlobReader(Protocol):
-    """What is stored, by sha256 (lower-case hex): immutable, shared by all workspaces (who may read is the catalog's
-    references)."""
+    """Stored blobs, by sha256 (lower-case hex): immutable, shared by all workspaces (who may read is the
+    catalog's references)."""
 
     async def read(self, digest: str) -> bytes:
         """The whole blob. Raises BlobMissing."""
@@ -21,12 +21,12 @@ class BlobReader(Protocol):
         ...
 
     async def has(self, digests: Sequence[str]) -> frozenset[str]:
-        """Those that are there."""
+        """Return those of the digests whose blobs are there."""
         ...
 
 
 class BlobStore(BlobReader, Protocol):
-    """The bytes themselves; several processes may share them. Durable when `put` returns. Only `catalog.kept_blobs`
+    """The bytes themselves; several processes may share them. Durable when `put` returns. Only `catalog.owned_blobs`
     puts and removes: it knows who needs what, and that nothing which was touched lately is removed."""
 
     async def put(self, content: bytes | AsyncIterator[bytes], *, size_bytes_max: int | None = None) -> str:
@@ -49,7 +49,8 @@ class BlobStore(BlobReader, Protocol):
         ...
 
     def walk(self) -> AsyncIterator[Sequence[StoredBlob]]:
-        """All that was there before the first piece, in pieces; what comes or goes meanwhile may be in them or not."""
+        """Yield, in pieces, all blobs from before the first piece; what comes or goes meanwhile may be
+        missing."""
         ...
 
 

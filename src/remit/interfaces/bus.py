@@ -23,7 +23,7 @@ class LiveBus(Protocol):
         ...
 
     def subscriber_count(self, stream_id: str) -> int:
-        """How many readers this process has for the stream."""
+        """Return how many readers this process has for the stream."""
         ...
 
 
@@ -37,5 +37,5 @@ class LiveSubscription(Protocol):
         ...
 
     def drain(self) -> Sequence[LiveItem]:
-        """What is there now, without waiting."""
+        """Return the items that are there now, without waiting."""
         ...

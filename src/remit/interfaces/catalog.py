@@ -56,11 +56,11 @@ class Catalog(Protocol):
         ...
 
     async def count(self, principal: Principal, filter: ResourceFilter) -> int:
-        """How many `list` would give on all pages."""
+        """Count how many resources `list` would give on all pages."""
         ...
 
     async def versions(self, principal: Principal, kind: str, id: str, page: Page) -> Sequence[Resource]:
-        """All versions, newest first unless `is_ascending`; the page position is (version, id)."""
+        """List all versions, newest first unless `is_ascending`; the page position is (version, id)."""
         ...
 
     async def delete(self, principal: Principal, kind: str, id: str, *, with_children: bool = False) -> None:
@@ -97,17 +97,17 @@ class Catalog(Protocol):
         ...
 
     async def has_reference(self, principal: Principal, digest: str) -> bool:
-        """Whether this workspace may read the blob."""
+        """Return whether this workspace may read the blob."""
         ...
 
     async def unreferenced(self, digests: Sequence[str]) -> Sequence[str]:
-        """Those of these that nobody in any workspace needs."""
+        """Return those of these digests that nobody in any workspace needs."""
         ...
 
     async def list_references(
         self, principal: Principal, *, after: BlobReference | None, limit: int
     ) -> Sequence[BlobReference]:
-        """Who in this workspace needs what, in order."""
+        """List in order who in this workspace needs which blob."""
         ...
 
     async def list_owners(
@@ -118,8 +118,8 @@ class Catalog(Protocol):
         digest: str | None = None,
         silent_since_us: int | None = None,
     ) -> Sequence[BlobOwner]:
-        """Who needs blobs, or this one, in any workspace, in order; with `silent_since_us` those who have said so of none
-        since then. Crosses workspaces (collection only)."""
+        """List in order the owners of blobs, or of this one, in any workspace; with `silent_since_us` those
+        who have said so of none since then. Crosses workspaces (collection only)."""
         ...
 
     async def list_everywhere(self, kind: str, page: Page) -> Sequence[Resource]:

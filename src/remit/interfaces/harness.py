@@ -36,7 +36,7 @@ class Turn(Protocol):
 
     @property
     def view(self) -> TurnView:
-        """What the log says now."""
+        """Return the view of the log as it is now."""
         ...
 
     async def take_input(self) -> TurnView:
@@ -45,7 +45,8 @@ class Turn(Protocol):
         ...
 
     async def call_model(self, request: ModelRequest) -> ModelResponse:
-        """One model call: held, streamed, recorded, settled, retried. Its tool uses appear in the next view."""
+        """Make a model call: held, streamed, recorded, settled, retried. Its tool uses are in the next
+        view."""
         ...
 
     async def run_tools(self, uses: Sequence[ToolUse]) -> TurnView:

@@ -37,7 +37,8 @@ class SessionStore(Protocol):
         ...
 
     async def append(self, principal: Principal, append: Append) -> Appended:
-        """One transaction: all of it or nothing; durable when this returns; rows are numbered in call order.
+        """Append in one transaction, all or nothing; durable when this returns; rows are numbered in call
+        order.
 
         Checks in this order: the stream exists (NotFound); the first event's key is new (else a duplicate: no error,
         nothing done); the epoch is the stream's (LeaseLost); `expected_seq` is the head (SequenceConflict); every
@@ -119,7 +120,7 @@ class SessionStore(Protocol):
         ...
 
     async def grants(self, principal: Principal, stream_id: str) -> Sequence[GrantRow]:
-        """Both directions, in order of creation."""
+        """Return the stream's grants of both directions, in order of creation."""
         ...
 
     async def claim(
@@ -157,13 +158,13 @@ class SessionStore(Protocol):
         ...
 
     async def next_wake_us(self, kinds: Sequence[str], *, owner: str | None = None) -> int | None:
-        """When the earliest unleased wake is due for this owner (a lapsed lease counts as one); None if there is none."""
+        """Return the earliest unleased wake for this owner (a lapsed lease counts); None if there is none."""
         ...
 
     async def raise_epochs(self) -> None:
-        """Only for a store that one process owns exclusively, at start: the former owner is dead, so every epoch goes
-        up by one, every lease ends, and interrupted streams are due again at once. So are all with a wake: the clock may
-        have been set back since it was written, and who is woken too early only looks."""
+        """Raise every epoch by one. Only for a store that one process owns exclusively, at start: the former
+        owner is dead, so every lease ends, and interrupted streams are due again at once. So are all with a
+        wake: the clock may have been set back since it was written, and who is woken too early only looks."""
         ...
 
     async def outbox_due(self, limit: int) -> Sequence[tuple[int, str, OutboxItem]]:

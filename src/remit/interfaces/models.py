@@ -29,7 +29,7 @@ class ModelProvider(Protocol):
         ...
 
     async def models(self) -> Sequence[ModelInfo]:
-        """What this provider can serve now; empty when it has no key or cannot be reached."""
+        """List the models that this provider can serve now; empty when it has no key or cannot be reached."""
         ...
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
@@ -43,34 +43,35 @@ class ModelProvider(Protocol):
 
 @runtime_checkable
 class TakesFields(Protocol):
-    """What a ModelProvider also is when it can do something with `ModelRequest.fields`."""
+    """A ModelProvider that can do something with `ModelRequest.fields`."""
 
     def takes(self, field: str) -> bool:
-        """Whether this field reaches the model or changes nothing there; a beta is asked for as `beta:NAME`. Constant."""
+        """Return whether a field reaches the model or changes nothing there; betas as `beta:NAME`.
+        Constant."""
         ...
 
 
 @runtime_checkable
 class SaysWhyNot(Protocol):
-    """What a ModelProvider also is when it can tell, without asking anybody, that it cannot serve a model."""
+    """A ModelProvider that can tell, without asking anybody, that it cannot serve a model."""
 
     def why_not(self, model: str) -> str | None:
-        """Why this model of the provider's cannot be called, with the mend; None when nothing speaks against it."""
+        """Return why the model cannot be called, with the mend; None when nothing speaks against it."""
         ...
 
 
 @runtime_checkable
 class StreamsAll(Protocol):
-    """What a ModelProvider also is when it can tell that a model bills no output but what it streams."""
+    """A ModelProvider that can tell that a model bills no output but what it streams."""
 
     def streams_all(self, request: ModelRequest) -> bool:
-        """Whether every output token of this request is sent as it is made: there is no thinking that nobody sees.
-        Asked without having been touched; False where that is not known."""
+        """Return whether every output token of this request is sent as it is made: there is no thinking that
+        nobody sees. Asked without having been touched; False where that is not known."""
         ...
 
 
 class Prices(Protocol):
-    """What models cost."""
+    """The prices of models."""
 
     def rate(self, model: str) -> Rate | None:
         """None: unpriced. `local/` and `scripted/` are zero unless overridden."""
@@ -78,8 +79,9 @@ class Prices(Protocol):
 
 
 class CallRecorder(Protocol):
-    """Who makes a call durable: holds go in with the start, settlements with the end. One recorder per call site;
-    implemented by a turn (session stream), by a grader (session stream, verification accounts)."""
+    """A recorder that makes a call durable: holds go in with the start, settlements with the end. One
+    recorder per call site; implemented by a turn (session stream), by a grader (session stream, verification
+    accounts)."""
 
     purpose: Purpose
 
@@ -88,7 +90,8 @@ class CallRecorder(Protocol):
         ...
 
     async def waits(self, limit: str, ahead: int) -> None:
-        """The call has not been made: for a while it has waited for its turn at this limit, behind so many."""
+        """Record that the call has not been made: for a while it has waited for its turn at this limit,
+        behind so many."""
         ...
 
     async def started(self, attempt: CallAttempt) -> None:
@@ -101,7 +104,7 @@ class CallRecorder(Protocol):
         ...
 
     def thinking(self, attempt: CallAttempt) -> None:
-        """The model has begun to think. Live only."""
+        """Tell readers that the model has begun to think. Live only."""
         ...
 
     def delta(self, attempt: CallAttempt, text: str) -> None:
@@ -115,11 +118,12 @@ class ModelCaller(Protocol):
     async def call(
         self, principal: Principal, request: ModelRequest, recorder: CallRecorder
     ) -> ModelResponse:
-        """One model call: planned against the recorder's accounts, held, streamed, settled, retried.
-        Raises HoldRefused (the call was not made), Unpriced, ModelUnavailable, ModelCallFailed (retries are used up),
-        LeaseLost. When cancelled the call is cut and settled as assumed before the cancellation goes on."""
+        """Make a model call: planned against the recorder's accounts, held, streamed, settled, retried.
+        Raises HoldRefused (the call was not made), Unpriced, ModelUnavailable, ModelCallFailed (retries are
+        used up), LeaseLost. When cancelled the call is cut and settled as assumed before the cancellation
+        goes on."""
         ...
 
     async def context_tokens(self, model: str) -> int:
-        """How many tokens the model can read and write in one call; a cautious default where nobody knows."""
+        """Return the tokens of the model's window; a cautious default where nobody knows."""
         ...

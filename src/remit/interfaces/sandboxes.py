@@ -31,7 +31,7 @@ class SandboxProvider(Protocol):
     """Makes sandboxes of one kind."""
 
     def capabilities(self) -> SandboxCapabilities:
-        """What is promised; constant."""
+        """Return the promises of the provider; constant."""
         ...
 
     async def image(self, toolchains: Sequence[str] = ()) -> ImageInfo:
@@ -130,7 +130,7 @@ class Sandbox(Protocol):
         ...
 
     async def call_status(self, call_id: str) -> CallStatus:
-        """What became of a shell or exec call (after a crash of ours)."""
+        """Return what became of a shell or exec call (after a crash of ours)."""
         ...
 
     async def interrupt(self, call_id: str) -> None:
@@ -151,7 +151,7 @@ class Sandbox(Protocol):
         ...
 
     async def services(self) -> Sequence[Service]:
-        """What listens on TCP inside, started by commands, by port; bounded."""
+        """List by port the services that listen on TCP inside, started by commands; bounded."""
         ...
 
     async def connect(self, port: int) -> socket:
@@ -166,7 +166,7 @@ class Sandbox(Protocol):
         ...
 
     def take_credential_uses(self) -> Sequence[CredentialUse]:
-        """What its requests carried since this was last asked, as far as their connections have ended."""
+        """Take the uses of credentials since last asked, as far as their connections have ended."""
         ...
 
     async def take_record(self) -> TreeRecord:
@@ -187,7 +187,8 @@ class Egress(Protocol):
     """The way out of sandboxes: listens inside each, and lets through what its policy allows."""
 
     def bind(self, sandbox_id: str, credentials: Sequence[Credential]) -> Trust:
-        """Before `open`: let this sandbox's requests carry these. Raises SandboxUnavailable, InvalidRequest."""
+        """Let a sandbox's requests carry these; called before `open`. Raises SandboxUnavailable,
+        InvalidRequest."""
         ...
 
     async def open(self, sandbox_id: str, policy: NetworkPolicy, listener: socket) -> None:

@@ -38,20 +38,21 @@ class Toolset(Protocol):
 
     @property
     def problems(self) -> Sequence[ToolsUnavailable]:
-        """What of the agent's tools could not be had, each to be said once."""
+        """List the agent's tools that could not be had, each to be said once."""
         return ()
 
     @property
     def is_current(self) -> bool:
-        """Whether it can serve the next turn as well; else the source is asked to open once more."""
+        """Return whether the toolset can serve the next turn too; else the source opens once more."""
         return True
 
     def take_credential_uses(self) -> Sequence[CredentialUse]:
-        """Which credentials its own requests carried since the last time, see `Sandbox.take_credential_uses`."""
+        """Take the uses of credentials by its own requests since the last time, see
+        `Sandbox.take_credential_uses`."""
         return ()
 
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
-        """What is wrong with the input, for the model; None if it is fine."""
+        """Say what is wrong with the input, for the model; None if it is fine."""
         ...
 
     async def run(self, use: ToolUse, context: ToolContext, sandbox: Sandbox | None) -> ToolResult:
@@ -70,7 +71,7 @@ class ToolSource(Protocol):
         ...
 
     async def forget(self, session_id: str) -> None:
-        """The session is deleted or another worker owns it: close what is open for it."""
+        """Close what is open for a session that is deleted or that another worker owns."""
 
     async def close(self) -> None:
         """Close all."""

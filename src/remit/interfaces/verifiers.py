@@ -10,7 +10,7 @@ from remit.values import JsonValue, Pending, Principal, Verdict, VerifyRequest
 
 
 class Verifier(Protocol):
-    """Something outside the agent's reach that says whether an outcome holds."""
+    """A judge outside the agent's reach that says whether an outcome holds."""
 
     type: str
 
@@ -27,7 +27,7 @@ class Verifier(Protocol):
         ...
 
     def is_priced(self, verifier: dict[str, JsonValue]) -> bool:
-        """Whether running it costs money (a grader) or not (a command)."""
+        """Return whether running the verifier costs money (a grader) or not (a command)."""
         ...
 
     async def verify(self, request: VerifyRequest, recorder: CallRecorder | None) -> Verdict | Pending:

@@ -12,12 +12,12 @@ class Dispatcher(Protocol):
     """Turns wakes into runs of the handler. At least once, may be late or twice: the lease decides who works."""
 
     def hint(self, stream_id: str) -> None:
-        """Something is due now. May be lost; `wake_at` in the store is the truth."""
+        """Hint that a stream is due now. May be lost; `wake_at` in the store is the truth."""
         ...
 
 
 class StreamHandler(Protocol):
-    """What a worker runs for streams of one kind."""
+    """The handler that a worker runs for streams of one kind."""
 
     kind: str
 
@@ -26,5 +26,6 @@ class StreamHandler(Protocol):
         ...
 
     async def forget(self, stream_id: str) -> None:
-        """The stream is deleted or another worker owns it: keep nothing of it in memory, destroy what runs for it."""
+        """Forget a stream that is deleted or that another worker owns: keep nothing in memory, destroy what
+        runs."""
         ...

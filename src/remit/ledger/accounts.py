@@ -63,7 +63,7 @@ class GrantKey(NamedTuple):
 
 
 class RowsNeeded(Value, frozen=True, kw_only=True):
-    """Which holds, grants and accounts must be in the view before effects can be applied."""
+    """The holds, grants and accounts that must be in the view before effects can be applied."""
 
     holds: tuple[HoldKey, ...]
     grants: tuple[GrantKey, ...]

@@ -62,7 +62,7 @@ class PlannedCall(Value, frozen=True, kw_only=True):
 
 
 class WorstCase(NamedTuple):
-    """What a call may cost at most, by unit."""
+    """The most a call may cost, by unit."""
 
     tokens: int
     nano_usd: int | None
@@ -70,7 +70,7 @@ class WorstCase(NamedTuple):
 
 
 def input_tokens_bound(request: ModelRequest) -> int:
-    """No provider can count more input tokens than this."""
+    """Return a bound above which no provider can count input tokens."""
     encoded = request.content_json
     # Walking a long conversation costs more than encoding it, and most have neither.
     has_media = b'"image"' in encoded or b'"document"' in encoded
@@ -127,7 +127,7 @@ def dearest_rates(rate: Rate, request: ModelRequest, *, input_tokens_max: int) -
 def fits(
     request: ModelRequest, rate: Rate | None, accounts: Sequence[Account], *, input_tokens_max: int
 ) -> bool:
-    """Whether the whole call, with all the output it asks for, fits every account."""
+    """Return whether the whole call, with all the output it asks for, fits every account."""
     return (
         _affordable_max_tokens(request, rate, accounts, input_tokens_max=input_tokens_max)
         == request.max_tokens

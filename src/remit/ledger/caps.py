@@ -22,7 +22,7 @@ _SEPARATOR = "/"
 
 
 class CapName(NamedTuple):
-    """Whose cap, and how often it begins anew."""
+    """The name of a cap: whose it is, and how often it begins anew."""
 
     subject: str
     period: Period
@@ -52,7 +52,7 @@ class Cap(NamedTuple):
 
 
 def is_cap(purpose: str) -> bool:
-    """Whether an account is a cap's, so that what is booked there is booked elsewhere too."""
+    """Return whether an account is a cap's, so that what is booked there is booked elsewhere too."""
     return purpose.startswith(_PREFIX + _SEPARATOR)
 
 
@@ -66,7 +66,7 @@ def of_what(purpose: str) -> str:
 
 
 def names_for(subjects: Iterable[str]) -> Iterator[CapName]:
-    """Every cap that these may have."""
+    """Yield the name of every cap that these subjects may have."""
     return (CapName(subject, period) for subject in subjects for period in PERIODS)
 
 
@@ -107,7 +107,7 @@ def label(period: Period, at: datetime) -> str:
 
 
 def begins_anew(period: Period, at: datetime) -> datetime:
-    """When the next period begins: at midnight UTC, weeks on a Monday."""
+    """Return when the next period begins: at midnight UTC, weeks on a Monday."""
     day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     match period:
         case "day":

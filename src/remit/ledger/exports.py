@@ -30,7 +30,7 @@ _COSTS = ("cost_total", "cost_usd", "total_cost", "usage")
 
 
 class Charged(Value, frozen=True, kw_only=True):
-    """What the provider charged for one request."""
+    """The provider's charge for one request."""
 
     request_id: str
     nano_usd: int | None
@@ -38,7 +38,7 @@ class Charged(Value, frozen=True, kw_only=True):
 
 
 class UsedInSpan(Value, frozen=True, kw_only=True):
-    """What one model used from `start_us` until before `end_us`, over all requests."""
+    """The use of one model from `start_us` until before `end_us`, over all requests."""
 
     model: str
     start_us: int

@@ -1,4 +1,4 @@
-"""What models cost: integer nano-dollars, rounded up, from genai-prices (offline) and the operator's overrides."""
+"""Prices of models: integer nano-dollars, rounded up, from genai-prices (offline) and overrides."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class PriceTable:
 
 
 class ListedModel(NamedTuple):
-    """What genai-prices knows of a model beside its price."""
+    """The facts that genai-prices knows of a model beside its price."""
 
     context_tokens: int | None
     is_deprecated: bool
@@ -119,7 +119,7 @@ def split_model_id(model: str) -> tuple[str | None, str]:
 
 
 def cost(rate: Rate, usage: Usage) -> int:
-    """What a call cost, in nano-dollars."""
+    """Compute the cost of a call, in nano-dollars."""
     applicable: Rate | RateTier = rate
     input_tokens = usage.total_tokens - usage.output_tokens
     for tier in rate.tiers:

@@ -14,14 +14,14 @@ from remit.models.drivers.openai_responses import OpenAIResponsesProvider
 from remit.models.drivers.scripted import ScriptedProvider, load_scripts
 from remit.models.drivers.vertex import vertex_provider
 from remit.models.local.folder import ModelFolder
+from remit.models.local.installed_models import InstalledModels
 from remit.models.local.provider import LocalModels
 from remit.models.local.runtime import LlamaCppRuntime
-from remit.models.local.shelf import ModelShelf
 from remit.models.local.sources import NetworkSources
 
 
 def model_providers(settings: Settings, clock: Clock) -> dict[str, ModelProvider]:
-    """By name. Those that need a key are there if it is; the others say why they cannot be called."""
+    """Make the providers, by name. Those whose key is missing say why they cannot be called."""
     scripts = load_scripts(settings.scripted) if settings.scripted is not None else {}
     providers: dict[str, ModelProvider] = {"scripted": ScriptedProvider(scripts, clock=clock)}
     if settings.anthropic_api_key:
@@ -44,10 +44,10 @@ def model_providers(settings: Settings, clock: Clock) -> dict[str, ModelProvider
 
 
 def model_folder(settings: Settings) -> ModelFolder:
-    """Where local models are kept."""
+    """Return the folder of local models."""
     return ModelFolder(settings.local_models or settings.data / "models")
 
 
-def model_shelf(settings: Settings) -> ModelShelf:
-    """For whoever installs local models."""
-    return ModelShelf(model_folder(settings), NetworkSources())
+def installed_models(settings: Settings) -> InstalledModels:
+    """Make the shelf for whoever installs local models."""
+    return InstalledModels(model_folder(settings), NetworkSources())

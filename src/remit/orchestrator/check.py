@@ -33,7 +33,7 @@ Serve = Callable[[Principal, str, str], Awaitable[JsonObject]]
 
 
 class CheckReport(Value, frozen=True, kw_only=True):
-    """What was looked at and what is wrong."""
+    """The report of a check: what was looked at, and what is wrong."""
 
     id: str
     checked: tuple[str, ...]
@@ -42,7 +42,7 @@ class CheckReport(Value, frozen=True, kw_only=True):
 
     @property
     def is_ok(self) -> bool:
-        """Nothing is wrong."""
+        """Return whether nothing is wrong."""
         return not self.violations
 
     def to_wire(self) -> JsonObject:

@@ -22,7 +22,7 @@ class Ledger(Value, frozen=True, kw_only=True):
 
 
 def check_ledger(ledger: Ledger, *, is_live: bool) -> list[Violation]:
-    """Accounts equal their holds and grants, and nothing exceeds its cap."""
+    """Check that accounts equal their holds and grants, and nothing exceeds its cap."""
     return [*_check_sums(ledger), *_check_caps(ledger)] if not is_live else [*_check_caps(ledger)]
 
 
@@ -64,8 +64,8 @@ def _check_caps(ledger: Ledger) -> Iterator[Violation]:
 def check_calls(
     rows: Sequence[EventRow], ledger: Ledger, *, ledger_seq: int, is_live: bool
 ) -> list[Violation]:
-    """Every hold belongs to a call that was started with it; every call ends; an ended call holds nothing. The ledger
-    was read when the log had `ledger_seq` rows, or later."""
+    """Check that every hold belongs to a call that was started with it; every call ends; an ended call holds
+    nothing. The ledger was read when the log had `ledger_seq` rows, or later."""
     started = {_paid_id(body): (row, body) for row in rows if (body := _paid(row, "started")) is not None}
     ended = {
         _paid_id(body): row
@@ -132,7 +132,7 @@ def _check_start_holds(row: EventRow, call_id: str, body: JsonObject, ledger: Le
 def check_grants(
     stream_id: str, incoming: Sequence[GrantRow], given: Sequence[GrantRow], *, is_live: bool
 ) -> list[Violation]:
-    """Both sides of every grant that came into a stream."""
+    """Check both sides of every grant that came into a stream."""
     above = {(grant.grant_id, grant.unit, grant.purpose): grant for grant in given}
     found: list[Violation] = []
     for own in incoming:

@@ -19,7 +19,7 @@ def decode(row: EventRow) -> JsonObject:
 
 
 def check_log(rows: Sequence[EventRow], head: StreamHead, *, is_live: bool) -> list[Violation]:
-    """Everything that can be seen in the rows alone."""
+    """List all violations that can be seen in the rows alone."""
     return [
         *_check_positions(rows, head, is_live=is_live),
         *_check_ids(rows),

@@ -11,12 +11,12 @@ from typing import cast
 import msgspec
 from msgspec import UNSET
 
-from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.errors import RemitError, SandboxLost, SandboxUnavailable, VerifierUnavailable
 from remit.orchestrator.background import in_background
-from remit.orchestrator.held import HeldSandboxes
-from remit.orchestrator.held_trees import EMPTY_TREE
 from remit.orchestrator.recorder import SessionRecorder
+from remit.orchestrator.sandbox_trees import EMPTY_TREE
+from remit.orchestrator.session_sandboxes import SessionSandboxes
 from remit.orchestrator.surroundings import (
     baselines,
     despite,
@@ -60,8 +60,8 @@ class Evaluation:
         self,
         *,
         verifiers: Verifiers,
-        sandboxes: HeldSandboxes,
-        blobs: KeptBlobs,
+        sandboxes: SessionSandboxes,
+        blobs: OwnedBlobs,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._verifiers = verifiers
@@ -259,7 +259,7 @@ def _model_of(state: SessionState) -> str:
 
 
 def feedback(verdicts: Sequence[Verdict], *, is_last: bool) -> str:
-    """What the agent is told about a failed evaluation."""
+    """Write the text that tells the agent about a failed evaluation."""
     parts = ["<system>", "Your work was checked where you cannot reach, and it is not done yet."]
     for verdict in verdicts:
         if verdict.passed:

@@ -10,9 +10,9 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from remit.catalog.kept_blobs import Keeping, KeptBlobs
+from remit.catalog.maintenance import everywhere, maintenance_principal
+from remit.catalog.owned_blobs import BlobPuts, OwnedBlobs
 from remit.catalog.resources import ResourceKind
-from remit.catalog.tidying import everywhere, tidier_of
 from remit.clock import Clock
 from remit.errors import BlobMissing, Conflict, NotFound
 from remit.interfaces import Catalog
@@ -23,7 +23,7 @@ OWNERS_PAGE = 100
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):
-    """What was made."""
+    """A layer that was made."""
 
     tree_digest: str
     image_digest: str
@@ -44,7 +44,7 @@ LAYER = ResourceKind(name="package_layer", id_prefix="layer", config=Layer)
 class KeptLayers:
     """Makes, finds and collects layers."""
 
-    def __init__(self, *, blobs: KeptBlobs, catalog: Catalog, clock: Clock) -> None:
+    def __init__(self, *, blobs: OwnedBlobs, catalog: Catalog, clock: Clock) -> None:
         self._blobs = blobs
         self._catalog = catalog
         self._clock = clock
@@ -55,7 +55,7 @@ class KeptLayers:
         principal: Principal,
         owner_id: str,
         made_of: Sequence[object],
-        make: Callable[[Keeping], Awaitable[Layer]],
+        make: Callable[[BlobPuts], Awaitable[Layer]],
     ) -> Layer:
         """The layer that is made of this, made now if nobody did; it stays as long as this stream, or another one that
         asked for it. `make` puts the tree and its files; what it raises goes to every caller of its own."""
@@ -86,7 +86,7 @@ class KeptLayers:
         return layer
 
     async def has(self, principal: Principal, made_of: Sequence[object]) -> bool:
-        """Whether it is made already; does not wait for one that is being made."""
+        """Return whether the layer is made already; does not wait for one that is being made."""
         try:
             await self._known(principal, _id(made_of))
         except NotFound:
@@ -105,7 +105,7 @@ class KeptLayers:
             resource, layer = stored.row, stored.config
             if resource.created_at_us >= before_us:
                 break
-            principal = tidier_of(resource.workspace_id)
+            principal = maintenance_principal(resource.workspace_id)
             async with self._lock(principal, resource.id):
                 if await self._is_needed(resource, layer):
                     continue
@@ -137,11 +137,11 @@ class KeptLayers:
         return LAYER.read(await self._catalog.retrieve(principal, LAYER.name, id)).config
 
     async def _make(
-        self, principal: Principal, id: str, make: Callable[[Keeping], Awaitable[Layer]]
+        self, principal: Principal, id: str, make: Callable[[BlobPuts], Awaitable[Layer]]
     ) -> Layer:
-        async with self._blobs.keeping(principal, id) as keeping:
-            layer = await make(keeping)
-            await keeping.commit()
+        async with self._blobs.puts(principal, id) as puts:
+            layer = await make(puts)
+            await puts.commit()
             now_us = self._clock.now_us()
             resource = Resource(
                 workspace_id=principal.workspace_id,

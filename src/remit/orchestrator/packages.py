@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-from remit.catalog.kept_blobs import Keeping
+from remit.catalog.owned_blobs import BlobPuts
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import Sandbox, SandboxProvider
@@ -62,11 +62,11 @@ class PackageInstaller:
             principal,
             owner_id,
             made_of,
-            lambda keeping: self._install(keeping, wanted, toolchains, image.digest),
+            lambda puts: self._install(puts, wanted, toolchains, image.digest),
         )
 
     async def has(self, principal: Principal, packages: Packages, toolchains: Sequence[str]) -> bool:
-        """Whether the layer is there, so that asking for it takes no time."""
+        """Return whether the layer is there, so that asking for it takes no time."""
         _, _, made_of = await self._planned(packages, toolchains)
         return await self._layers.has(principal, made_of)
 
@@ -81,7 +81,7 @@ class PackageInstaller:
 
     async def _install(
         self,
-        keeping: Keeping,
+        puts: BlobPuts,
         packages: dict[str, list[str]],
         toolchains: Sequence[str],
         image_digest: str,
@@ -104,8 +104,8 @@ class PackageInstaller:
                     f"the environment's packages take {size >> 20} MiB; at most {LAYER_BYTES_MAX >> 20} MiB can be kept"
                 )
             files = {entry.path: entry.sha256 for entry in tree.entries if entry.sha256 is not None}
-            await store_files(keeping, sandbox, _ROOT, list(files))
-            await keeping.need(files.values())
+            await store_files(puts, sandbox, _ROOT, list(files))
+            await puts.need(files.values())
         except (SandboxLost, SandboxRefused) as error:
             raise SandboxUnavailable(
                 f"the environment's packages were not installed: {error.message}"
@@ -113,7 +113,7 @@ class PackageInstaller:
         finally:
             await asyncio.shield(sandbox.destroy())
         return Layer(
-            tree_digest=await keeping.put(tree.encode()),
+            tree_digest=await puts.put(tree.encode()),
             packages=packages,
             image_digest=image_digest,
             files=len(tree.entries),
@@ -157,7 +157,7 @@ class PackageInstaller:
 
 
 def registry_variables(pip_index_url: str, npm_registry: str, *, cache: str) -> dict[str, str]:
-    """What makes installers use these registries, without a question and without anybody's settings."""
+    """Return the variables by which installers use these registries, with no question and no settings."""
     index = urlsplit(pip_index_url)
     return {
         "PIP_INDEX_URL": pip_index_url,

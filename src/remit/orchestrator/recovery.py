@@ -1,11 +1,11 @@
-"""What a crash left open in a session: model calls are settled at their holds, tools are asked for at a sandbox that lives
-on, a sandbox that does not is announced."""
+"""Recovery of a session after a crash: open model calls are settled at their holds, tools are asked for at a
+sandbox that lives on, a sandbox that does not is announced."""
 
 from __future__ import annotations
 
 from remit.errors import SandboxLost
-from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import assumed_cost, assumed_settlements
+from remit.orchestrator.session_sandboxes import SessionSandboxes
 from remit.orchestrator.turn import MAY_HAVE_RUN, error_result, tool_result, unmeasured
 from remit.session import events
 from remit.session.state import SessionState
@@ -15,7 +15,7 @@ from remit.streams.rows import NewRow
 from remit.values import Settle, ToolResult, Usage
 
 
-async def recover(writer: SessionWriter, sandboxes: HeldSandboxes) -> None:
+async def recover(writer: SessionWriter, sandboxes: SessionSandboxes) -> None:
     """Close what a crash left open; nothing is when the last wake ended well."""
     await _close_open_calls(writer)
     sandbox = await sandboxes.attach(writer)

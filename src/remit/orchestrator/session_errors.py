@@ -43,7 +43,7 @@ def session_error(error: RemitError, retry_status: RetryStatus) -> JsonObject:
 
 
 def turn_failure(error: RemitError | None) -> TurnFailed:
-    """What failed a turn, for whoever decides whether it goes on."""
+    """Describe the failure of a turn, for whoever decides whether it goes on."""
     match error:
         case ModelCallFailed():
             reason, retry_after = error.reason, error.retry_after_seconds
@@ -57,7 +57,7 @@ def turn_failure(error: RemitError | None) -> TurnFailed:
 
 
 def error_body(reason: str | None, message: str | None, retry_status: RetryStatus) -> JsonObject:
-    """The same for a failed attempt, by the gateway's reason."""
+    """Return the error of a failed attempt, by the gateway's reason."""
     return {
         "type": _TYPES_BY_REASON.get(reason or "", "model_request_failed_error"),
         "message": message or "the model call failed",

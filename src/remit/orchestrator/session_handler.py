@@ -14,8 +14,8 @@ from remit.errors import InvalidRequest
 from remit.ids import Ids
 from remit.interfaces import BlobReader, Harness, LiveBus, ModelCaller, SessionStore, ToolSource
 from remit.orchestrator.evaluation import Evaluation
-from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.session_run import SessionRun
+from remit.orchestrator.session_sandboxes import SessionSandboxes
 from remit.orchestrator.surroundings import config_of, input_mounts, input_tree_digest, network_of, toolchains
 from remit.orchestrator.turn import never
 from remit.session.facts import describe_environment, describe_network
@@ -53,7 +53,7 @@ class SessionHandler:
         harnesses: Mapping[str, Harness],
         gateway: ModelCaller,
         tools: ToolSource,
-        sandboxes: HeldSandboxes,
+        sandboxes: SessionSandboxes,
         evaluation: Evaluation,
         removal: SessionRemoval,
         reader_wait_seconds: float,
@@ -111,7 +111,7 @@ class SessionHandler:
         return replace(result, is_near=self._sandboxes.get(lease.stream_id) is not None)
 
     async def forget(self, stream_id: str) -> None:
-        """The stream is deleted or owned by another worker: keep nothing of it."""
+        """Keep nothing of a stream that is deleted or owned by another worker."""
         self._folds.forget(stream_id)
         await self._tools.forget(stream_id)
         await self._sandboxes.drop(stream_id)

@@ -23,10 +23,10 @@ from remit.errors import (
 from remit.interfaces import BlobReader, Harness, LiveBus, LiveSubscription, ModelCaller, ToolSource
 from remit.orchestrator.background import in_background
 from remit.orchestrator.evaluation import Evaluation
-from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.recorder import assumed_settlements
 from remit.orchestrator.recovery import recover
 from remit.orchestrator.session_errors import session_error, turn_failure
+from remit.orchestrator.session_sandboxes import SessionSandboxes
 from remit.orchestrator.snapshots import SnapshotTaker
 from remit.orchestrator.turn import (
     ComingToRest,
@@ -74,7 +74,7 @@ class SessionRun:
         harness: Harness,
         gateway: ModelCaller,
         tools: ToolSource,
-        sandboxes: HeldSandboxes,
+        sandboxes: SessionSandboxes,
         evaluation: Evaluation,
         bus: LiveBus,
         blobs: BlobReader,
@@ -134,10 +134,10 @@ class SessionRun:
             self._news_came.clear()
             await self._drive()
             await self._release_if_idle()
-            await self._until_settled_or_news()
+            await self._until_idle_or_news()
             await self._writer.flush()
             await self._writer.catch_up()
-            if self._snapshots.is_settled and self._is_at_rest():
+            if self._snapshots.is_idle and self._is_at_rest():
                 return self._state.seq
 
     def _is_at_rest(self) -> bool:
@@ -150,10 +150,10 @@ class SessionRun:
             case _:
                 return False
 
-    async def _until_settled_or_news(self) -> None:
+    async def _until_idle_or_news(self) -> None:
         """A snapshot under way keeps the lease, and no turn waiting."""
-        if not self._snapshots.is_settled:
-            await first_of(self._snapshots.settled(), self._news_came.wait())
+        if not self._snapshots.is_idle:
+            await first_of(self._snapshots.until_idle(), self._news_came.wait())
 
     # -------------------------------------------------------------------------------------------- moves
 
@@ -203,8 +203,10 @@ class SessionRun:
             rows.SessionStatusRunning(),
             of_thread(rows.ThreadStatusRunning, self._state),
         ]
-        unsaid = self._sandboxes.unsaid(writer)
-        await writer.buffer(*unsaid, *running, *consume(writer, event_ids), summary=self._summary("running"))
+        deferred_rows = self._sandboxes.deferred_rows(writer)
+        await writer.buffer(
+            *deferred_rows, *running, *consume(writer, event_ids), summary=self._summary("running")
+        )
 
     async def _work(self) -> None:
         """Let the harness work, then decide what its end means."""
@@ -327,7 +329,7 @@ class SessionRun:
         # Its id is made last: ids are in the order of the rows.
         idle = writer.new(rows.SessionStatusIdle(stop_reason=reason, stop_details=details))
         await writer.append(
-            *self._sandboxes.unsaid(writer),
+            *self._sandboxes.deferred_rows(writer),
             *signed,
             thread_idle,
             used,

@@ -1,4 +1,4 @@
-"""What a command added to a tree, told from the tree before and after it. Pure."""
+"""Additions of a command to a tree, told from the tree before and after it. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LOCAL_RECORD = re.compile(r"[^/]+\.dist-info/direct_url\.json$|[^/]*__editable_
 
 
 class Additions(Value, frozen=True, kw_only=True):
-    """What was added, and what else was done."""
+    """The entries that a command added, and notes on what else it did."""
 
     entries: tuple[TreeEntry, ...]
     """All that is new, sorted by path."""
@@ -36,7 +36,7 @@ class Additions(Value, frozen=True, kw_only=True):
 
 
 def is_lock_or_manifest(entry: TreeEntry, command: str = "") -> bool:
-    """Whether a file says which packages are wanted, or the command names it."""
+    """Return whether a file says which packages are wanted, or the command names it."""
     name = posixpath.basename(entry.path)
     return entry.kind == "file" and (_LOCKS.fullmatch(name) is not None or name in command)
 

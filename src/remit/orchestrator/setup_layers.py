@@ -1,5 +1,5 @@
-"""What a remit's setup command (`npm ci`) adds to the working tree: made once in a sandbox that reaches the package
-registries alone, kept as a tree, and read-only at its place for the agent and for every verifier."""
+"""Layers of a remit's setup command (`npm ci`): made once in a sandbox that reaches the package registries
+alone, kept as a tree, and read-only at its place for the agent and for every verifier."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import posixpath
 from collections.abc import Sequence
 
-from remit.catalog.kept_blobs import Keeping, KeptBlobs
+from remit.catalog.owned_blobs import BlobPuts, OwnedBlobs
 from remit.catalog.trees import read_tree
 from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
@@ -48,7 +48,7 @@ _ASIDE = "/mnt/session/outputs"
 
 
 class SetupRequest(Value, frozen=True, kw_only=True):
-    """What a setup is asked for."""
+    """The request for a setup."""
 
     command: str
     tree_digest: str
@@ -77,7 +77,7 @@ class SetupLayers:
         *,
         provider: SandboxProvider,
         layers: KeptLayers,
-        blobs: KeptBlobs,
+        blobs: OwnedBlobs,
         ids: Ids,
         pip_index_url: str,
         npm_registry: str,
@@ -90,8 +90,9 @@ class SetupLayers:
         self._npm_registry = npm_registry
 
     async def layer(self, principal: Principal, owner_id: str, request: SetupRequest) -> SetupLayer:
-        """What the command adds to this input; run now if need be (minutes). It stays as long as this stream. May be cut
-        at any await and asked for again. Raises SandboxUnavailable that says what the command said, BlobMissing."""
+        """Return what the command adds to this input; run it now if need be (minutes). It stays as long as
+        this stream. May be cut at any await and asked for again. Raises SandboxUnavailable that says what the
+        command said, BlobMissing."""
         if "limited" not in self._provider.capabilities().network_modes:
             raise SandboxUnavailable(
                 "these sandboxes have no network of their own through which a setup could reach the package registries"
@@ -118,7 +119,7 @@ class SetupLayers:
                 principal,
                 owner_id,
                 [*made_of, "tree", request.tree_digest],
-                lambda keeping: self._make(keeping, request, given, image.digest),
+                lambda puts: self._make(puts, request, given, image.digest),
             )
             if layer.is_of_locks:
                 known = layer
@@ -126,17 +127,17 @@ class SetupLayers:
                     principal,
                     owner_id,
                     [*made_of, "locks", locks],
-                    lambda keeping: self._again(keeping, known),
+                    lambda puts: self._again(puts, known),
                 )
         return _as_mounted(layer, await read_tree(self._blobs, layer.tree_digest))
 
-    async def _again(self, keeping: Keeping, layer: Layer) -> Layer:
+    async def _again(self, puts: BlobPuts, layer: Layer) -> Layer:
         """The same layer under another key, with needs of its own."""
         tree = await read_tree(self._blobs, layer.tree_digest)
-        await keeping.need([layer.tree_digest, *_digests(tree)])
+        await puts.need([layer.tree_digest, *_digests(tree)])
         return layer
 
-    async def _make(self, keeping: Keeping, request: SetupRequest, given: Tree, image_digest: str) -> Layer:
+    async def _make(self, puts: BlobPuts, request: SetupRequest, given: Tree, image_digest: str) -> Layer:
         sandbox = await self._provider.create(
             SandboxSpec(
                 key=self._ids.new("setup"),
@@ -158,15 +159,15 @@ class SetupLayers:
                     f"the setup command adds {size >> 20} MiB; at most {LAYER_BYTES_MAX >> 20} MiB can be kept"
                 )
             files = [entry.path for entry in added.entries if entry.kind == "file"]
-            await store_files(keeping, sandbox, _ROOT, files)
+            await store_files(puts, sandbox, _ROOT, files)
         except (SandboxLost, SandboxRefused) as error:
             raise SandboxUnavailable(f"the setup command did not end: {error.message}") from error
         finally:
             await asyncio.shield(sandbox.destroy())
         tree = _with_scratch(added)
-        await keeping.need(_digests(tree))
+        await puts.need(_digests(tree))
         return Layer(
-            tree_digest=await keeping.put(tree.encode()),
+            tree_digest=await puts.put(tree.encode()),
             image_digest=image_digest,
             files=len(tree.entries),
             bytes=size,

@@ -20,12 +20,12 @@ class SnapshotTaker:
         self._take = take
         self._clock = clock
         self._wanted = asyncio.Event()
-        self._settled = asyncio.Event()
-        self._settled.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def want(self) -> None:
         """Ask for a snapshot of now or later."""
-        self._settled.clear()
+        self._idle.clear()
         self._wanted.set()
 
     async def run(self) -> None:
@@ -40,13 +40,13 @@ class SnapshotTaker:
             self._wanted.clear()
             await self._take()
             if not self._wanted.is_set():
-                self._settled.set()
+                self._idle.set()
 
     @property
-    def is_settled(self) -> bool:
-        """Whether every wish so far has been served."""
-        return self._settled.is_set()
+    def is_idle(self) -> bool:
+        """Return whether every wish so far has been served."""
+        return self._idle.is_set()
 
-    async def settled(self) -> None:
+    async def until_idle(self) -> None:
         """Return when every wish so far has been served."""
-        await self._settled.wait()
+        await self._idle.wait()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from remit.catalog.kept_blobs import Keeping
+from remit.catalog.owned_blobs import BlobPuts
 from remit.interfaces import Sandbox
 from remit.values import LeftOut, Tree, Value
 
@@ -28,15 +28,15 @@ class StoredTree(Value, frozen=True, kw_only=True):
 
 
 async def store_files(
-    keeping: Keeping, sandbox: Sandbox, root: str, paths: Sequence[str]
+    puts: BlobPuts, sandbox: Sandbox, root: str, paths: Sequence[str]
 ) -> dict[str, StoredFile]:
-    """By relative path; one that vanished is left out."""
+    """Store files by relative path; one that vanished is left out."""
     stored: dict[str, StoredFile] = {}
     batch: list[tuple[str, bytes]] = []
     batch_bytes = 0
 
     async def flush() -> None:
-        digests = await keeping.put_many([content for _, content in batch])
+        digests = await puts.put_many([content for _, content in batch])
         for (path, content), sha256 in zip(batch, digests, strict=True):
             stored[path] = StoredFile(sha256=sha256, size=len(content))
 
@@ -52,7 +52,7 @@ async def store_files(
 
 
 async def store_changes(
-    keeping: Keeping, sandbox: Sandbox, root: str, tree: Tree, previous: Tree | None
+    puts: BlobPuts, sandbox: Sandbox, root: str, tree: Tree, previous: Tree | None
 ) -> StoredTree:
     """Store what the last tree did not have. A file that changes while it is fetched is taken as fetched; one that
     vanishes is left out, and named where it was there before: it is not to be taken for removed."""
@@ -60,7 +60,7 @@ async def store_changes(
     wanted = {
         entry.path: entry for entry in tree.entries if entry.kind == "file" and entry.sha256 not in known
     }
-    stored = await store_files(keeping, sandbox, root, list(wanted))
+    stored = await store_files(puts, sandbox, root, list(wanted))
     kept = [
         msgspec.structs.replace(entry, sha256=file.sha256, size=file.size, mtime_ns=0)
         if (file := stored.get(entry.path)) is not None and file.sha256 != entry.sha256

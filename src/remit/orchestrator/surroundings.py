@@ -1,4 +1,4 @@
-"""What a session's sandboxes have around the working tree: its input, network, variables, packages, uploads."""
+"""The surroundings of a session's working tree: input, network, variables, packages, uploads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def config_of(state: SessionState) -> JsonObject:
 
 
 def network_of(state: SessionState) -> NetworkPolicy:
-    """What its sandboxes reach. A verifier's reaches nothing."""
+    """Return the network that the session's sandboxes reach. A verifier's reaches nothing."""
     servers = cast("list[JsonObject]", state.agent.get("mcp_servers") or [])
     return network_policy(config_of(state), [str(server["url"]) for server in servers if "url" in server])
 
@@ -55,7 +55,7 @@ def session_variables(state: SessionState) -> dict[str, str]:
 
 
 def session_path(state: SessionState) -> tuple[str, ...]:
-    """The folders that come first on the PATH of the same."""
+    """Return the folders that come first on the PATH of a session's sandboxes and of its verifiers'."""
     return search_path(state.packages_digest, _input_texts(state.created, "path"))
 
 
@@ -86,19 +86,19 @@ def input_tree_digest(created: JsonObject) -> str | None:
 
 
 def baselines(created: JsonObject) -> tuple[str | None, ...]:
-    """What each verifier of the outcome showed on the untouched input, where a remit had them run there."""
+    """Return each verifier's baseline, where a remit had them run on the untouched input."""
     given = cast("JsonObject | None", created.get("input")) or {}
     return tuple(cast("list[str | None]", given.get("baselines") or []))
 
 
 def despite(created: JsonObject) -> tuple[ConsentReason, ...]:
-    """What a person has accepted of what the run on the untouched input left open."""
+    """Return the reasons that a person has accepted, left open by the run on the untouched input."""
     given = cast("JsonObject | None", created.get("input")) or {}
     return tuple(cast("list[ConsentReason]", given.get("despite") or []))
 
 
 def mounts_of(state: SessionState) -> tuple[ReadOnlyTree, ...]:
-    """What is read-only in a session's sandboxes: its input's trees, its packages and its uploads."""
+    """Return the read-only trees of a session's sandboxes: of input, packages and uploads."""
     always = (*input_mounts(state.created), *package_mounts(state.packages_digest))
     uploads = uploads_tree(state.resources)
     if uploads is None:

@@ -1,4 +1,4 @@
-"""What a harness gets: `SessionTurn` is the Turn of a session."""
+"""The turn that a harness gets: `SessionTurn` is the Turn of a session."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import msgspec
 from remit.catalog.environment_config import web_hosts
 from remit.errors import ModelCallFailed, PackagesNotInstalled, SandboxLost
 from remit.interfaces import BlobReader, ModelCaller, Sandbox, ToolSession, Toolset, ToolSource
-from remit.orchestrator.held import HeldSandboxes
 from remit.orchestrator.offloading import offloaded
 from remit.orchestrator.recorder import SessionRecorder
 from remit.orchestrator.room import Room
 from remit.orchestrator.session_errors import session_error
+from remit.orchestrator.session_sandboxes import SessionSandboxes
 from remit.orchestrator.surroundings import config_of
 from remit.schema.events import STAMPED_ON_RECEIPT
 from remit.session import events
@@ -60,7 +60,7 @@ class ComingToRest(Exception):
 
 
 def never() -> bool:
-    """It stays."""
+    """Return False: the process stays."""
     return False
 
 
@@ -83,7 +83,7 @@ class SessionTurn:
         writer: SessionWriter,
         gateway: ModelCaller,
         tools: ToolSource,
-        sandboxes: HeldSandboxes,
+        sandboxes: SessionSandboxes,
         blobs: BlobReader,
         snapshot_soon: Callable[[], None],
         is_resting: Callable[[], bool] = never,
@@ -108,8 +108,8 @@ class SessionTurn:
         return self._opened
 
     async def open_tools(self) -> None:
-        """Before the turn goes on: have the tools that the agent has now. What cannot be had is said, and the turn goes on
-        without."""
+        """Open the tools that the agent has now, before the turn goes on. What cannot be had is said, and the
+        turn goes on without."""
         state, opened = self._writer.state, self._opened
         if opened is not None and opened.agent is state.agent and opened.toolset.is_current:
             return
@@ -137,7 +137,7 @@ class SessionTurn:
             await self._writer.buffer(*(SessionError(error=error) for error in errors))
 
     def credentials_used(self) -> Sequence[CredentialsUsed]:
-        """What requests of its tools that no sandbox made carried since this was said last."""
+        """Return the credentials that tools' own requests carried since this was said last."""
         uses = self._opened.toolset.take_credential_uses() if self._opened is not None else ()
         return [CredentialsUsed.of(uses)] if uses else []
 
@@ -333,7 +333,7 @@ async def _interrupt(sandbox: Sandbox, use_id: str) -> None:
 
 
 def interrupted_result(open_use: OpenToolUse) -> ToolResult:
-    """What a tool use gets that a person cut off."""
+    """Make the result of a tool use that a person cut off."""
     if open_use.is_started:
         return error_result(
             "Interrupted by a person while it ran; it may have had effects. Look before you repeat it."
@@ -363,7 +363,7 @@ def error_result(text: str) -> ToolResult:
 
 
 def unmeasured(writer: SessionWriter, uses: Sequence[OpenToolUse]) -> list[ToolMeasured]:
-    """What is booked for priced uses that were cut off: they are taken to have cost what was set aside."""
+    """Book the priced uses that were cut off: they are taken to have cost what was set aside."""
     return [
         ToolMeasured(
             tool_use_id=use.use.id,

@@ -1,4 +1,4 @@
-"""What the invariant checker finds."""
+"""Violations that the invariant checker finds."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ Positions = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
 
 
 @dataclass
-class Running:
+class RunningStream:
     """A stream this worker is working on."""
 
     lease: Lease
@@ -56,7 +56,7 @@ class Running:
     is_fenced: bool = False
 
 
-class Hints:
+class LocalDispatcher:
     """The in-process Dispatcher: tells the worker of this process that something is due."""
 
     def __init__(self) -> None:
@@ -70,15 +70,15 @@ class Hints:
         self.due.set()
 
     def hint_before_others(self, stream_id: str) -> None:
-        """This stream is due, and others that have their places wait for what it will do."""
+        """Hint that a stream is due before others, which have their places and wait for what it will do."""
         self.before_others.append(stream_id)
         self.due.set()
 
 
-class Rouser:
+class Waker:
     """Has a stream that rests taken up at once."""
 
-    def __init__(self, *, store: SessionStore, clock: Clock, hints: Hints, name: str) -> None:
+    def __init__(self, *, store: SessionStore, clock: Clock, hints: LocalDispatcher, name: str) -> None:
         self._store = store
         self._clock = clock
         self._hints = hints
@@ -107,7 +107,7 @@ class Worker:
         store: SessionStore,
         bus: LiveBus,
         clock: Clock,
-        hints: Hints,
+        hints: LocalDispatcher,
         handlers: Sequence[StreamHandler],
         streams_max: int = STREAMS_MAX,
         poll_seconds: float = POLL_SECONDS,
@@ -123,7 +123,7 @@ class Worker:
         self._handlers: Mapping[str, StreamHandler] = {handler.kind: handler for handler in handlers}
         self.streams_max = streams_max
         self.each_max = max(1, streams_max - streams_max * KEPT_FOR_OTHERS_PERCENT // 100)
-        self._running: dict[str, Running] = {}
+        self._running: dict[str, RunningStream] = {}
         self._running_of: Counter[str] = Counter()
         """How many of them are of each workspace."""
         self._positions = positions
@@ -138,7 +138,7 @@ class Worker:
 
     @property
     def active(self) -> int:
-        """How many streams are being worked on."""
+        """Return how many streams are being worked on."""
         return len(self._running)
 
     async def come_to_rest(self) -> None:
@@ -182,7 +182,7 @@ class Worker:
             leases = await self._claim()
             for lease in leases:
                 self._near.pop(lease.stream_id, None)
-                running = self._running[lease.stream_id] = Running(lease=lease, renewed_at=asked_at)
+                running = self._running[lease.stream_id] = RunningStream(lease=lease, renewed_at=asked_at)
                 self._running_of[lease.workspace_id] += 1
                 running.task = group.create_task(self._run_one(running))
             if not leases and not self._hints.before_others:
@@ -221,7 +221,7 @@ class Worker:
             seconds = self._poll_seconds  # what is due has no place: the next release says when
         await first_of(self._due.wait(), self._clock.sleep(seconds))
 
-    async def _run_one(self, running: Running) -> None:
+    async def _run_one(self, running: RunningStream) -> None:
         lease = running.lease
         handler = self._handlers[lease.kind]
         wake_at_us: int | None = None
@@ -271,7 +271,7 @@ class Worker:
         self._due.set()
         self._outbox_due.set()
 
-    async def _carry_out(self, handler: StreamHandler, running: Running) -> HandlerResult:
+    async def _carry_out(self, handler: StreamHandler, running: RunningStream) -> HandlerResult:
         """A cancellation that nobody asked for is a failure like any other: silent, it would be tried again for ever."""
         try:
             return await handler.run(running.lease, lambda: self._is_overdue(running))
@@ -280,7 +280,7 @@ class Worker:
                 raise
             raise RuntimeError("the handler was cancelled from within") from error
 
-    async def _forget(self, running: Running) -> None:
+    async def _forget(self, running: RunningStream) -> None:
         """Unless the stream has been taken up here again: what is kept and what runs for it is the new run's."""
         lease = running.lease
         if self._running.get(lease.stream_id) in (None, running):
@@ -326,7 +326,7 @@ class Worker:
             if (head is None or head.epoch != lease.epoch) and self._near.get(stream_id) is near:
                 del self._near[stream_id]
                 logger.info("stream_taken_over", stream_id=stream_id)
-                await self._forget(Running(lease=lease))
+                await self._forget(RunningStream(lease=lease))
 
     async def _renew_after_jump(self) -> None:
         """A wall clock that was set forward ends leases before their time: ours would be claimed from ourselves."""
@@ -347,11 +347,11 @@ class Worker:
                 if not one.is_fenced and one.renewed_at + FENCE_SECONDS <= until:
                     self._fence(one)
 
-    def _is_overdue(self, running: Running) -> bool:
+    def _is_overdue(self, running: RunningStream) -> bool:
         """Also before `_fence_overdue` gets to run: a process that stood still goes on in any order."""
         return running.is_fenced or self._clock.monotonic() >= running.renewed_at + FENCE_SECONDS
 
-    def _fence(self, running: Running) -> None:
+    def _fence(self, running: RunningStream) -> None:
         running.is_fenced = True
         if running.task is not None:
             running.task.cancel()

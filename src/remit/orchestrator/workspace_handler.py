@@ -59,7 +59,7 @@ class WorkspaceHandler:
         return HandlerResult(seen_seq=EVERY_ROW, wake_at_us=wake_at_us)
 
     async def forget(self, stream_id: str) -> None:
-        """Nothing is kept."""
+        """Do nothing: no state is kept."""
 
     async def _settle_caps(self, principal: Principal, lease: Lease, holds: Sequence[HoldRow]) -> bool:
         """Settle holds on caps as the calls behind them were, where whoever made those is gone; whether some are left."""

@@ -45,7 +45,7 @@ def budget_amount(budget: Budget, unit: Unit) -> int | None:
 
 
 def reserved_amount(reserve: Amount, unit: Unit) -> int:
-    """What the forecast sets aside for verification in a unit."""
+    """Return the amount that the forecast sets aside for verification in a unit."""
     return reserve.tokens if unit == "tokens" else parse_usd(reserve.usd) or 0
 
 
@@ -64,7 +64,7 @@ def remit_grants(remit_id: str, budget: Budget, reserve: Amount) -> tuple[GrantN
 
 
 def session_grants(session_id: str, accounts: Sequence[Account]) -> tuple[GrantNote, ...]:
-    """Everything the remit has left goes to its working session."""
+    """Grant everything that the remit has left to its working session."""
     return tuple(
         GrantNote(
             grant_id=grant_id_of(session_id),
@@ -190,8 +190,8 @@ def totals(
     remit_grants: Sequence[GrantRow],
     session_accounts: Sequence[Account],
 ) -> Totals:
-    """What is spent and held now. A child's spending counts once: by the parent's accounts what was booked there when a
-    grant was closed, by its own the rest."""
+    """Sum up what is spent and held now. A child's spending counts once: by the parent's accounts what was
+    booked there when a grant was closed, by its own the rest."""
     spent: dict[Unit, int] = dict.fromkeys(UNITS, 0)
     held: dict[Unit, int] = dict.fromkeys(UNITS, 0)
     booked: dict[tuple[str | None, Unit, Purpose], int] = {}

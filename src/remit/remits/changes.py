@@ -1,4 +1,4 @@
-"""What a result changes of its input, and what of it is not handed over, by name. Pure."""
+"""Changes of a result to its input, and what of it is not handed over, by name. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATH_SHOWN_MAX = 300
 
 
 class Changes(Value, frozen=True, kw_only=True):
-    """What is handed over, and notes about the rest."""
+    """The changes that are handed over, and notes about the rest."""
 
     files: tuple[ChangedFile, ...]
     folders: tuple[ChangedFolder, ...]

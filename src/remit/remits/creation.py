@@ -12,14 +12,14 @@ from remit.catalog.agent_config import Harnesses, resolve_create
 from remit.catalog.agents import Agents, usable_agent
 from remit.catalog.environment_config import packages_of
 from remit.catalog.environments import Environments
-from remit.catalog.kept_blobs import KeptBlobs
 from remit.catalog.mcp_servers import check_servers_reachable
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.catalog.resources import ResourceKind, Stored
 from remit.catalog.trees import read_tree
 from remit.catalog.web_settings import check_within_environment
 from remit.clock import Clock
 from remit.errors import Forbidden, InvalidRequest
-from remit.gateway.routing import Router
+from remit.gateway.routing import ModelRouter
 from remit.ids import Ids
 from remit.interfaces import Catalog
 from remit.remits.accounts import remit_grants
@@ -52,7 +52,7 @@ OPERATOR_SCOPE = "operator"
 
 
 class InputBody(Value, frozen=True, kw_only=True):
-    """What the catalog keeps of an upload."""
+    """The body of an uploaded input in the catalog."""
 
     size_bytes: int
     files: int
@@ -72,11 +72,11 @@ class RemitCreation:
         *,
         remits: Streams[RemitState],
         catalog: Catalog,
-        blobs: KeptBlobs,
+        blobs: OwnedBlobs,
         agents: Agents,
         environments: Environments,
         harnesses: Harnesses,
-        router: Router,
+        router: ModelRouter,
         forecaster: Forecaster,
         verifiers: Verifiers,
         clock: Clock,
@@ -146,9 +146,9 @@ class RemitCreation:
             tree = await read_tree(self._blobs, digest)
             digests += [entry.sha256 for entry in tree.entries if entry.sha256 is not None]
         accounts = opening_effects(remit_grants(remit_id, created.budget, reserve=Amount()))
-        async with self._blobs.keeping(principal, remit_id) as keeping:
-            await keeping.need(digests)
-            await keeping.commit()
+        async with self._blobs.puts(principal, remit_id) as puts:
+            await puts.need(digests)
+            await puts.commit()
             await self._remits.create(
                 principal, remit_id, *events, effects=accounts, wake_at_us=self._clock.now_us()
             )
@@ -199,7 +199,7 @@ class RemitCreation:
 
 
 def read_budget(params: BudgetParams) -> Budget:
-    """At least one unit, and more than nothing of it."""
+    """Read a budget: at least one unit, and more than nothing of it."""
     if params.usd is None and params.tokens is None:
         raise InvalidRequest('`budget`: is empty; give {"usd": "2.00"}, {"tokens": 50000} or both.')
     if params.usd is None:

@@ -1,11 +1,11 @@
-"""What a remit hands over: the files that changed, and for a git input a patch and a bundle with a branch."""
+"""Deliverables of a remit: the files that changed, and for a git input a patch and a bundle with a branch."""
 
 from __future__ import annotations
 
 import tarfile
 from collections.abc import AsyncIterator
 
-from remit.catalog.kept_blobs import Keeping
+from remit.catalog.owned_blobs import BlobPuts
 from remit.interfaces import BlobReader, SandboxProvider
 from remit.remits.changes import Changes, changes_between
 from remit.remits.events import ChangedFile, ChangedFolder, DeliverableFile
@@ -14,7 +14,7 @@ from remit.values import Tree, Value
 
 
 class Handover(Value, frozen=True, kw_only=True):
-    """What is listed in `remit.deliverables_ready`."""
+    """The deliverables that are listed in `remit.deliverables_ready`."""
 
     changed: tuple[ChangedFile, ...]
     folders: tuple[ChangedFolder, ...] = ()
@@ -25,7 +25,7 @@ class Handover(Value, frozen=True, kw_only=True):
 async def hand_over(
     *,
     blobs: BlobReader,
-    keeping: Keeping,
+    puts: BlobPuts,
     sandboxes: SandboxProvider,
     base: Tree,
     result: Tree,
@@ -33,26 +33,26 @@ async def hand_over(
 ) -> Handover:
     """Compare, and store every deliverable as a blob of who keeps."""
     if git is None:
-        return await _handed(blobs, keeping, changes_between(base, result, frozenset()), result)
-    work = GitWork(blobs, keeping, git, base, result)
+        return await _handed(blobs, puts, changes_between(base, result, frozenset()), result)
+    work = GitWork(blobs, puts, git, base, result)
     try:
         changes = changes_between(base, result, await work.ignored(sandboxes))
         files, notes = await work.files(changes.files)
     finally:
         await work.close()
-    return await _handed(blobs, keeping, changes, result, files, notes)
+    return await _handed(blobs, puts, changes, result, files, notes)
 
 
 async def _handed(
     blobs: BlobReader,
-    keeping: Keeping,
+    puts: BlobPuts,
     changes: Changes,
     result: Tree,
     files: tuple[DeliverableFile, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> Handover:
     sizes = {entry.path: entry.size for entry in result.entries}
-    tar = await write_tar(blobs, keeping, changes.files, sizes)
+    tar = await write_tar(blobs, puts, changes.files, sizes)
     return Handover(
         changed=changes.files,
         folders=changes.folders,
@@ -62,7 +62,7 @@ async def _handed(
 
 
 async def write_tar(
-    blobs: BlobReader, keeping: Keeping, changed: tuple[ChangedFile, ...], sizes: dict[str, int]
+    blobs: BlobReader, puts: BlobPuts, changed: tuple[ChangedFile, ...], sizes: dict[str, int]
 ) -> DeliverableFile:
     """Store `files.tar` of the added and modified files: the same changes always give the same bytes."""
     written = 0
@@ -73,7 +73,7 @@ async def write_tar(
             written += len(piece)
             yield piece
 
-    digest = await keeping.put(counted())
+    digest = await puts.put(counted())
     return DeliverableFile(name="files.tar", size_bytes=written, sha256=digest)
 
 

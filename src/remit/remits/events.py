@@ -118,7 +118,7 @@ class RemitCreated(RemitEvent, frozen=True, kw_only=True, tag="remit.created"):
 
 
 class RemitForecast(RemitEvent, frozen=True, kw_only=True, tag="remit.forecast"):
-    """What it will probably cost, what is set aside for verification, and what the run on the input has shown."""
+    """The probable cost, what is set aside for verification, and what the run on the input showed."""
 
     usd: Range | None = None
     tokens: Range | None = None
@@ -161,7 +161,7 @@ class RemitFundingRefused(RemitNote, frozen=True, kw_only=True, tag="remit.fundi
 
 
 class RemitSetupEnded(RemitEvent, frozen=True, kw_only=True, tag="remit.setup_ended"):
-    """What stands around the work, the same for the agent and for every verifier: found or made once."""
+    """The surroundings of the work, the same for the agent and for every verifier: found or made once."""
 
     command: str | None = None
     """What was run for it; None: nothing."""
@@ -188,7 +188,7 @@ class InitialVerificationStarted(
 
 
 class InitialVerificationEnded(RemitEvent, frozen=True, kw_only=True, tag="remit.initial_verification_ended"):
-    """What they said; `vacuous` are indexes of verifiers that were green before any work."""
+    """The verdicts on the untouched input; `vacuous` are indexes of verifiers that were green then."""
 
     verdicts: tuple[Verdict, ...] = ()
     vacuous: tuple[int, ...] = ()
@@ -263,7 +263,7 @@ class RemitReopened(RemitEvent, frozen=True, kw_only=True, tag="remit.reopened")
 
 
 class RemitSessionGranted(RemitNote, frozen=True, kw_only=True, tag="remit.session_granted"):
-    """What a reopened remit got goes to its session; in the same append as this side of it."""
+    """The grant of a reopened remit goes to its session; in the same append as this side of it."""
 
     reopening_id: str
     session_id: str
@@ -314,7 +314,7 @@ class DeliverableFile(Value, frozen=True, kw_only=True):
 
 
 class RemitDeliverablesReady(RemitEvent, frozen=True, kw_only=True, tag="remit.deliverables_ready"):
-    """What is handed over."""
+    """The deliverables are ready."""
 
     tree_digest: str | None
     changed: tuple[ChangedFile, ...] = ()
@@ -340,7 +340,7 @@ class RemitEnded(RemitEvent, frozen=True, kw_only=True, tag="remit.ended"):
 
 
 class Command(Value, frozen=True, kw_only=True):
-    """What a person asks of a remit: carried by `input.received`."""
+    """A person's command to a remit: carried by `input.received`."""
 
     id: str
     type: str

@@ -1,4 +1,4 @@
-"""What verdicts on the untouched input say beyond passed and failed. Pure; what a verifier does not say is empty."""
+"""Evidence of verdicts on the untouched input. Pure; what a verifier does not say is empty."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def texts(verdicts: Sequence[Verdict], name: str) -> tuple[str, ...]:
 
 
 def baselines(created: RemitCreated, verdicts: Sequence[Verdict]) -> tuple[str | None, ...]:
-    """For each verifier of the remit the digest of what its run on the untouched input showed; None where there was no
-    run or it left nothing. `verdicts` are those of that run, in the verifiers' order, without the priced ones."""
+    """Return for each verifier of the remit the digest of what its run on the untouched input showed; None
+    where there was no run or it left nothing. `verdicts` are those of that run, in the verifiers' order,
+    without the priced ones."""
     left = list(verdicts)
     found: list[str | None] = []
     for verifier in created.verifiers:

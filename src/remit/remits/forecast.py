@@ -1,4 +1,4 @@
-"""What a remit will probably cost. With no history it is a stated prior, from the model's prices and the input's size."""
+"""Forecasts of cost. With no history a stated prior, from the model's prices and the input's size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESERVE_PERCENT = 10
 
 
 class Scenario(Value, frozen=True, kw_only=True):
-    """How the work may go: model calls, the share of the input that is read, tokens written per call."""
+    """A way the work may go: model calls, the share of the input read, tokens written per call."""
 
     steps: int
     read_percent: int
@@ -68,7 +68,7 @@ def forecast(
 
 
 def check_budget(model: str, rate: Rate | None, budget: Budget) -> None:
-    """A budget must be able to bind the model's calls."""
+    """Check that a budget can bind the model's calls."""
     if budget.usd is not None and rate is None:
         raise unpriced(model)
     if budget.tokens is None and rate is not None and is_free(rate):
@@ -79,12 +79,13 @@ def check_budget(model: str, rate: Rate | None, budget: Budget) -> None:
 
 
 def is_free(rate: Rate) -> bool:
-    """Nothing this model does costs money."""
+    """Return whether nothing this model does costs money."""
     return rate.input_dearest == 0 and rate.output_dearest == 0 and rate.input == 0 and rate.output == 0
 
 
 def estimate(scenario: Scenario, rate: Rate | None, input_bytes: int) -> Estimate:
-    """Each step sends everything so far again; what is new is written to the cache, the rest is read from it."""
+    """Estimate a scenario: each step sends everything so far again; what is new is written to the cache, the
+    rest is read from it."""
     steps, written = scenario.steps, scenario.output_tokens * scenario.steps
     read = min(input_bytes // BYTES_PER_TOKEN * scenario.read_percent // 100, READ_TOKENS_MAX)
     fresh = PROMPT_TOKENS + read + written
@@ -98,8 +99,8 @@ def estimate(scenario: Scenario, rate: Rate | None, input_bytes: int) -> Estimat
 
 
 def reserve(budget: Budget, priced_verifiers: int, worst: Amount | None) -> Amount:
-    """What is set aside for graders: nothing without one; one run of each at its worst case, where that is known and
-    leaves at least half of the budget to the work; else a tenth, rounded up."""
+    """Compute what is set aside for graders: nothing without one; one run of each at its worst case, where
+    that is known and leaves at least half of the budget to the work; else a tenth, rounded up."""
     if priced_verifiers == 0:
         return Amount()
     usd = _reserve_of(budget_amount(budget, "nano_usd"), _known(worst, "nano_usd"))

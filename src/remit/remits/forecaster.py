@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from remit.catalog.environment_config import network_policy, packages_of
 from remit.errors import VerifierUnavailable
-from remit.gateway.routing import Router
+from remit.gateway.routing import ModelRouter
 from remit.interfaces import Prices
 from remit.ledger.prices import unpriced
 from remit.remits import evidence
@@ -18,7 +18,7 @@ from remit.remits.money import format_usd
 from remit.remits.verification import priced_verifiers
 from remit.values import Rate, Verdict
 from remit.verifiers.composition import Verifiers
-from remit.verifiers.exhibits import SHOWN_CHARACTERS_MAX
+from remit.verifiers.grader_evidence import SHOWN_CHARACTERS_MAX
 from remit.verifiers.rubric import ANSWER_TOKENS_MAX
 from remit.verifiers.specifications import describe
 
@@ -29,7 +29,7 @@ GRADER_INPUT_TOKENS = SHOWN_CHARACTERS_MAX + 20_000
 class Forecaster:
     """Says what a remit will probably cost, at the prices of now."""
 
-    def __init__(self, *, router: Router, prices: Prices, verifiers: Verifiers) -> None:
+    def __init__(self, *, router: ModelRouter, prices: Prices, verifiers: Verifiers) -> None:
         self._router = router
         self._prices = prices
         self._verifiers = verifiers

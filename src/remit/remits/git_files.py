@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-from remit.catalog.kept_blobs import Keeping
+from remit.catalog.owned_blobs import BlobPuts
 from remit.catalog.trees import read_tree
 from remit.errors import RemitError, SandboxLost, SandboxRefused, SandboxUnavailable, TooLarge
 from remit.interfaces import BlobReader, Sandbox, SandboxProvider
 from remit.remits.changes import changed_files
 from remit.remits.events import ChangedFile, DeliverableFile
 from remit.remits.git_index import (
-    History,
+    GitHistory,
     IndexPlanner,
     encode_edits,
     link_key,
@@ -31,7 +31,7 @@ GIT_FILE_BYTES_MAX = 1 << 30
 
 
 class GitInput(Value, frozen=True, kw_only=True):
-    """What the git step needs."""
+    """The input of the git step."""
 
     remit_id: str
     epoch: int
@@ -48,24 +48,24 @@ class GitFailed(RemitError):
 class GitSandbox:
     """One sandbox for the git steps of one result."""
 
-    def __init__(self, keeping: Keeping, sandbox: Sandbox, git: GitInput, numbers: Mapping[str, int]) -> None:
-        self._keeping = keeping
+    def __init__(self, puts: BlobPuts, sandbox: Sandbox, git: GitInput, numbers: Mapping[str, int]) -> None:
+        self._puts = puts
         self._sandbox = sandbox
         self._git = git
         self._numbers = numbers
         self._steps = 0
 
-    async def open(self) -> tuple[History, dict[str, str]]:
+    async def open(self) -> tuple[GitHistory, dict[str, str]]:
         """Open the history; what HEAD is, and git's hash of every content."""
         await self._run("open", stdin="".join(f"{CONTENTS}/{n}\n" for n in self._numbers.values()).encode())
         oids = (await self._read("oids")).decode("ascii").split()
-        history = History(
+        history = GitHistory(
             head=read_head(await self._read("head")), hidden=read_hidden(await self._read("flags"))
         )
         return history, dict(zip(self._numbers, oids, strict=True))
 
     async def ignored(self, paths: Sequence[str]) -> frozenset[str]:
-        """Which of these git ignores."""
+        """Return those of the paths that git ignores."""
         if not paths:
             return frozenset()
         # With `./` in front a path that begins with a colon is no pattern.
@@ -74,7 +74,7 @@ class GitSandbox:
         return frozenset(name.decode().removeprefix("./") for name in names if name)
 
     async def convert(self, contents: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """For paths with the SHA-256 of a content: git's hash of it as it would be committed there."""
+        """Convert paths with their SHA-256 to git's hash of each as it would be committed there."""
         if not contents:
             return {}
         pairs = [part for path, sha256 in contents for part in (path, str(self._numbers[sha256]))]
@@ -120,7 +120,7 @@ class GitSandbox:
                 size += len(piece)
                 yield piece
 
-        digest = await self._keeping.put(counted(), size_bytes_max=GIT_FILE_BYTES_MAX)
+        digest = await self._puts.put(counted(), size_bytes_max=GIT_FILE_BYTES_MAX)
         return DeliverableFile(name=name, size_bytes=size, sha256=digest)
 
     async def _pieces(self, name: str) -> AsyncIterator[bytes]:
@@ -140,16 +140,16 @@ class GitWork:
     """Makes the patch and the bundle of one result, in two steps: what is ignored is to be known before it is decided
     what is handed over."""
 
-    def __init__(self, blobs: BlobReader, keeping: Keeping, git: GitInput, base: Tree, result: Tree) -> None:
+    def __init__(self, blobs: BlobReader, puts: BlobPuts, git: GitInput, base: Tree, result: Tree) -> None:
         self._blobs = blobs
-        self._keeping = keeping
+        self._puts = puts
         self._git = git
         self._base = base
         self._result = result
         self._contents: dict[str, int] = {}
         self._uncommitted: frozenset[str] | None = None
         self._sandbox: Sandbox | None = None
-        self._opened: tuple[GitSandbox, History, dict[str, str]] | None = None
+        self._opened: tuple[GitSandbox, GitHistory, dict[str, str]] | None = None
         self.note: str | None = None
         """Why there are no files."""
 
@@ -162,8 +162,8 @@ class GitWork:
             self._uncommitted = await self._read_uncommitted()
             changed = changed_files(self._base, self._result)
             tree = await self._numbered(changed)
-            self._sandbox = await sandboxes.create(self._spec(await self._keeping.put(tree.encode())))
-            sandbox = GitSandbox(self._keeping, self._sandbox, self._git, self._contents)
+            self._sandbox = await sandboxes.create(self._spec(await self._puts.put(tree.encode())))
+            sandbox = GitSandbox(self._puts, self._sandbox, self._git, self._contents)
             self._opened = (sandbox, *await sandbox.open())
             return await sandbox.ignored([file.path for file in changed if file.kind == "added"])
         except (SandboxUnavailable, SandboxLost, SandboxRefused, TooLarge, GitFailed) as error:
@@ -234,7 +234,7 @@ class GitWork:
             sha256, size = entry.sha256, entry.size
             if entry.target is not None:
                 content = entry.target.encode()
-                sha256, size = await self._keeping.put(content), len(content)
+                sha256, size = await self._puts.put(content), len(content)
             number = self._contents[key] = len(self._contents)
             path = f"{CONTENTS}/{number}"
             entries[path] = TreeEntry(path=path, kind="file", sha256=sha256, size=size)

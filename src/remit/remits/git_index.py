@@ -1,4 +1,4 @@
-"""What the two commits of a bundle hold, decided from the trees and from what git said of the history. Pure.
+"""The two commits of a bundle, decided from the trees and from git's word on the history. Pure.
 
 The start is HEAD as it is, with only what is known to be other in the input: what was not sent (outside a sparse
 checkout, submodules, names that are not UTF-8) and what git takes for unchanged (line ends, large files behind a
@@ -32,8 +32,8 @@ Index = dict[bytes, IndexEntry]
 
 
 @dataclass(frozen=True, kw_only=True)
-class History:
-    """What git said of HEAD."""
+class GitHistory:
+    """The history at HEAD, as git tells of it."""
 
     head: Index
     hidden: frozenset[bytes]
@@ -42,7 +42,7 @@ class History:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the two trees are made of."""
+    """The parts of which the two trees are made."""
 
     start: Mapping[bytes, IndexEntry | None]
     """Edits of HEAD; None removes."""
@@ -52,7 +52,7 @@ class Plan:
 
 
 def read_head(listing: bytes) -> Index:
-    """Of `ls-tree -r -z`."""
+    """Parse the output of `ls-tree -r -z`."""
     index: Index = {}
     for line in listing.split(b"\0"):
         if line:
@@ -63,12 +63,12 @@ def read_head(listing: bytes) -> Index:
 
 
 def read_hidden(flags: bytes) -> frozenset[bytes]:
-    """Of `ls-files -t -z`."""
+    """Parse the output of `ls-files -t -z`."""
     return frozenset(line[2:] for line in flags.split(b"\0") if line[:2] == b"S ")
 
 
 def encode_edits(edits: Mapping[bytes, IndexEntry | None]) -> bytes:
-    """For `update-index -z --index-info`; removals first, so that a folder can take a file's place."""
+    """Encode edits for `update-index -z --index-info`; removals first: a folder may take a file's place."""
     width = next((len(entry.oid) for entry in edits.values() if entry is not None), 40)
     lines = [b"0 " + b"0" * width + b"\t" + path for path, entry in edits.items() if entry is None]
     lines += [
@@ -82,7 +82,7 @@ class IndexPlanner:
 
     def __init__(
         self,
-        history: History,
+        history: GitHistory,
         base: Tree,
         changed: Sequence[ChangedFile],
         *,

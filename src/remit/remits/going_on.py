@@ -1,4 +1,4 @@
-"""How a remit goes on that stopped short of its end: from a pause, and with a higher budget. Carried out under its lease."""
+"""Going on with a remit, from a pause or with a higher budget. Carried out under its lease."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class GoingOn:
         await log.append(RemitReopened(id=command.id, actor=command.actor, budget=budget, grants=notes))
 
     async def grant_session(self, reopening_id: str, log: RemitWriter) -> None:
-        """The remit's side of what its session gets."""
+        """Append the remit's side of what its session gets."""
         session_id = log.state.session_ids[-1]
         notes = reopening.reopened_session_grants(
             session_id, len(log.state.reopenings), await self._store.accounts(log.principal, log.stream_id)
@@ -78,7 +78,7 @@ class GoingOn:
         await log.append(granted, effects=grants_out(notes, session_id))
 
     async def continue_session(self, step: ContinueSession, log: RemitWriter) -> None:
-        """The session's side of it, or nothing but the word; then it goes on."""
+        """Append the session's side of it, or nothing but the word; then the session goes on."""
         session_id, notes = log.state.session_ids[-1], log.state.session_grants if step.is_reopening else ()
         seq = await self._sessions.go_on(log.principal, session_id, step.command_id, notes)
         await log.append(RemitSessionTold(session_id=session_id, command_id=step.command_id, seq=seq))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remit.catalog.kept_blobs import Keeping, KeptBlobs
+from remit.catalog.owned_blobs import BlobPuts, OwnedBlobs
 from remit.catalog.trees import read_tree
 from remit.clock import rfc3339
 from remit.errors import BlobMissing
@@ -16,7 +16,7 @@ from remit.remits.kind import RemitWriter
 class HandingOver:
     """May be repeated after a crash at any await."""
 
-    def __init__(self, *, blobs: KeptBlobs, sandboxes: SandboxProvider) -> None:
+    def __init__(self, *, blobs: OwnedBlobs, sandboxes: SandboxProvider) -> None:
         self._blobs = blobs
         self._sandboxes = sandboxes
 
@@ -25,11 +25,11 @@ class HandingOver:
         created = log.state.created
         assert created is not None, "what ends was created"
         digest = tree_digest or created.tree_digest
-        async with self._blobs.keeping(log.principal, log.stream_id) as keeping:
+        async with self._blobs.puts(log.principal, log.stream_id) as puts:
             try:
-                handover = await self._hand_over(digest, log, keeping)
-                await keeping.need(await self._needed(digest, handover))
-                await keeping.commit()
+                handover = await self._hand_over(digest, log, puts)
+                await puts.need(await self._needed(digest, handover))
+                await puts.commit()
             except BlobMissing as error:
                 handover = Handover(changed=(), files=(), notes=(error.message,))
         await log.append(
@@ -51,7 +51,7 @@ class HandingOver:
         result = await read_tree(self._blobs, digest)
         return {digest, *changed, *(entry.sha256 for entry in result.entries if entry.sha256 is not None)}
 
-    async def _hand_over(self, digest: str | None, log: RemitWriter, keeping: Keeping) -> Handover:
+    async def _hand_over(self, digest: str | None, log: RemitWriter, puts: BlobPuts) -> Handover:
         created = log.state.created
         assert created is not None, "what ends was created"
         git = None
@@ -66,7 +66,7 @@ class HandingOver:
             )
         return await hand_over(
             blobs=self._blobs,
-            keeping=keeping,
+            puts=puts,
             sandboxes=self._sandboxes,
             base=await read_tree(self._blobs, created.tree_digest),
             result=await read_tree(self._blobs, digest),

@@ -11,7 +11,7 @@ from typing import assert_never
 
 import structlog
 
-from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.clock import Clock
 from remit.errors import (
     BlobMissing,
@@ -53,10 +53,10 @@ from remit.remits.handing_over import HandingOver
 from remit.remits.interruption import until_cut
 from remit.remits.kind import REMIT, RemitWriter
 from remit.remits.money import format_usd
-from remit.remits.setup import Setup
+from remit.remits.setup import RemitSetup
 from remit.remits.state import REASONS, RemitState, session_event_id
 from remit.remits.steps import (
-    Answer,
+    AnswerCommand,
     ContinueSession,
     CopyIterations,
     DecideSession,
@@ -79,7 +79,7 @@ from remit.remits.steps import (
     next_step,
     stopped,
 )
-from remit.remits.verification import Judge
+from remit.remits.verification import RemitVerification
 from remit.remits.work import DELETED, Work, known_work, read_work
 from remit.remits.working_session import SessionInput, SessionOpener
 from remit.sessions.sending import Sending
@@ -106,12 +106,12 @@ class RemitHandler:
         self,
         *,
         store: SessionStore,
-        blobs: KeptBlobs,
+        blobs: OwnedBlobs,
         bus: LiveBus,
         dispatcher: Dispatcher,
         sandboxes: SandboxProvider,
-        setup: Setup,
-        judge: Judge,
+        setup: RemitSetup,
+        judge: RemitVerification,
         forecaster: Forecaster,
         sessions: SessionOpener,
         sending: Sending,
@@ -163,7 +163,7 @@ class RemitHandler:
         return HandlerResult(seen_seq=log.state.seq, wake_at_us=retry_at_us)
 
     async def forget(self, stream_id: str) -> None:
-        """Nothing is kept between wakes."""
+        """Do nothing: no state is kept between wakes."""
 
     async def _work(self, log: RemitWriter) -> Work | None:
         """The working session; None before it exists. It is believed: only where it reported as sessions once did is its
@@ -182,7 +182,7 @@ class RemitHandler:
         match step:
             case Rest():
                 pass
-            case Answer(command=command):
+            case AnswerCommand(command=command):
                 await self._answer(command, log, work)
             case RepeatVerification(command=command):
                 await self._repeat_verification(command, log, work)

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from remit.catalog.kept_blobs import Keeping, KeptBlobs
+from remit.catalog.maintenance import everywhere, maintenance_principal
+from remit.catalog.owned_blobs import BlobPuts, OwnedBlobs
 from remit.catalog.resources import Resources, Stored
-from remit.catalog.tidying import everywhere, tidier_of
 from remit.clock import Clock
 from remit.errors import InvalidRequest, TooLarge
 from remit.ids import Ids
 from remit.interfaces import Catalog
 from remit.remits.creation import INPUT, InputBody
-from remit.remits.tar_stream import Member, TarStream
+from remit.remits.tar_stream import TarMember, TarStream
 from remit.schema.remits import RemitInput
 from remit.values import Collected, Principal, Tree, TreeEntry
 
@@ -40,7 +40,7 @@ class Inputs:
         self,
         *,
         catalog: Catalog,
-        blobs: KeptBlobs,
+        blobs: OwnedBlobs,
         clock: Clock,
         ids: Ids,
         input_bytes_max: int = INPUT_BYTES_MAX,
@@ -55,14 +55,14 @@ class Inputs:
     async def store(self, principal: Principal, chunks: AsyncIterator[bytes]) -> Stored[InputBody]:
         """Read the tar to its end, then make the resource. Raises InvalidRequest, TooLarge: no resource is left."""
         input_id = self._ids.new(INPUT.id_prefix)
-        async with self._blobs.keeping(principal, input_id) as keeping:
-            body = await self._read(chunks, keeping)
-            await keeping.commit()
+        async with self._blobs.puts(principal, input_id) as puts:
+            body = await self._read(chunks, puts)
+            await puts.commit()
             return await self._inputs.create(principal, body, id=input_id)
 
-    async def _read(self, chunks: AsyncIterator[bytes], keeping: Keeping) -> InputBody:
+    async def _read(self, chunks: AsyncIterator[bytes], puts: BlobPuts) -> InputBody:
         tar = TarStream(chunks, size_bytes_max=self._input_bytes_max)
-        upload = _Upload(keeping, self._members_max)
+        upload = _Upload(puts, self._members_max)
         while (member := await tar.next_member()) is not None:
             await upload.add(member, tar)
         await tar.drain()
@@ -70,7 +70,7 @@ class Inputs:
         trees = {part: upload.tree(part) for part in PARTS}
         if not trees["git"].entries:
             del trees["git"]
-        digests = {part: await keeping.put(tree.encode()) for part, tree in trees.items()}
+        digests = {part: await puts.put(tree.encode()) for part, tree in trees.items()}
         files = [entry for entry in trees["files"].entries if entry.kind != "dir"]
         return InputBody(
             size_bytes=sum(entry.size for entry in files),
@@ -84,7 +84,7 @@ class Inputs:
 class OldInputs:
     """Removes uploads after a month. Remits have references of their own to what they were given."""
 
-    def __init__(self, catalog: Catalog, blobs: KeptBlobs, clock: Clock) -> None:
+    def __init__(self, catalog: Catalog, blobs: OwnedBlobs, clock: Clock) -> None:
         self._catalog = catalog
         self._blobs = blobs
         self._clock = clock
@@ -96,7 +96,7 @@ class OldInputs:
         async for stored in everywhere(self._catalog, INPUT):
             if stored.row.created_at_us >= before_us:
                 break
-            principal = tidier_of(stored.row.workspace_id)
+            principal = maintenance_principal(stored.row.workspace_id)
             await self._catalog.delete(principal, INPUT.name, stored.id)
             await self._blobs.forget(principal, stored.id)
             count += 1
@@ -121,15 +121,15 @@ def input_to_wire(stored: Stored[InputBody]) -> RemitInput:
 class _Upload:
     """The trees of one upload while they grow."""
 
-    def __init__(self, keeping: Keeping, members_max: int) -> None:
-        self._keeping = keeping
+    def __init__(self, puts: BlobPuts, members_max: int) -> None:
+        self._puts = puts
         self._members_max = members_max
         self._members = 0
         self._entries: dict[str, dict[str, TreeEntry]] = {part: {} for part in PARTS}
         self._batch: list[tuple[str, TreeEntry, bytes]] = []
         self._batch_bytes = 0
 
-    async def add(self, member: Member, tar: TarStream) -> None:
+    async def add(self, member: TarMember, tar: TarStream) -> None:
         self._members += 1
         if self._members > self._members_max:
             raise TooLarge(f"The tar has more than {self._members_max} members; send less.")
@@ -159,7 +159,7 @@ class _Upload:
 
     async def _add_file(self, part: str, file: TreeEntry, tar: TarStream) -> None:
         if file.size > WHOLE_BYTES_MAX:
-            digest = await self._keeping.put(tar.content())
+            digest = await self._puts.put(tar.content())
             self._entries[part][file.path] = msgspec.structs.replace(file, sha256=digest)
             return
         content = b"".join([piece async for piece in tar.content()])
@@ -171,7 +171,7 @@ class _Upload:
     async def flush(self) -> None:
         if not self._batch:
             return
-        digests = await self._keeping.put_many([content for _, _, content in self._batch])
+        digests = await self._puts.put_many([content for _, _, content in self._batch])
         for (part, file, _), digest in zip(self._batch, digests, strict=True):
             self._entries[part][file.path] = msgspec.structs.replace(file, sha256=digest)
         self._batch = []
@@ -223,7 +223,8 @@ def split_path(name: str) -> tuple[str, str]:
 
 
 def check_target(name: str, path: str, target: str) -> None:
-    """A symlink must stay inside. `..` may only lead it: after a name it could follow another symlink out."""
+    """Check that a symlink stays inside. `..` may only lead it: after a name it could follow another symlink
+    out."""
     try:
         target.encode()
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""What a working session's failed turn means for its remit: pause and try again, pause for people, or end. Pure."""
+"""Treatment of a working session's failed turn: pause and try again, pause for people, or end. Pure."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ MEND_OF_COST = "Each attempt may cost, so it does not try again by itself. Look 
 
 
 def treatment(failure: ChildFailure) -> Treatment:
-    """What is done about it; a reason that is not known ends, as everything once did."""
+    """Return what is done about a failure; a reason that is not known ends, as everything once did."""
     treatment = TREATMENTS.get(failure.reason, "end")
     is_dear = treatment == "again" and failure.paid_in_a_row >= PAID_IN_A_ROW_MAX
     return "people" if is_dear else treatment
 
 
 def pause_seconds(failure: ChildFailure) -> float | None:
-    """How long to stay away: twice as long each time, and at least as long as the server asked, within the bounds. None:
-    until people say so."""
+    """Return how long to stay away: twice as long each time, and at least as long as the server asked, within
+    the bounds. None: until people say so."""
     if treatment(failure) != "again":
         return None
     doublings = min(failure.in_a_row - 1, 10)
@@ -67,7 +67,7 @@ def pause_seconds(failure: ChildFailure) -> float | None:
 
 
 def mend(failure: ChildFailure) -> str | None:
-    """What people can do; None where waiting is enough."""
+    """Say what people can do; None where waiting is enough."""
     if treatment(failure) != "people":
         return None
     key = KEYS.get(failure.provider or "", "the provider's key")

@@ -1,4 +1,4 @@
-"""What a Python project says of itself: its name, where its packages lie, its version, its entry points. Pure.
+"""Metadata of a Python project: its name, where its packages lie, its version, its entry points. Pure.
 
 Manifests of the usual build tools are read as data; `setup.py` is never run, only looked at for two plain texts.
 """

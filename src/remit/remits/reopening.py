@@ -36,7 +36,7 @@ def raised(budget: Budget, new: Budget) -> Budget:
 async def is_to_be_raised(
     store: SessionStore, principal: Principal, remit_id: str, state: RemitState, new: Budget
 ) -> bool:
-    """Whether a raise means something now; False: it is being raised to this already. Raises WrongState, InvalidRequest."""
+    """Return whether a raise is new; False: it is under way. Raises WrongState, InvalidRequest."""
     if pending := next((one for one in state.pending if one.type == "remit.raise"), None):
         if pending.budget == new:
             return False
@@ -95,8 +95,8 @@ def require_raised(remit_id: str, budget: Budget, new: Budget, spent: dict[Unit,
 def reopening_grants(
     remit_id: str, number: int, budget: Budget, reserve: Amount, accounts: Sequence[Account]
 ) -> tuple[GrantNote, ...]:
-    """What the workspace grants for the `number`-th reopening: what the whole budget is above what was spent, and of that
-    a part for verification that leaves at least half to the work."""
+    """Compute the workspace's grants for the `number`-th reopening: what the whole budget is above what was
+    spent, and of that a part for verification that leaves at least half to the work."""
     notes: list[GrantNote] = []
     for unit in UNITS:
         whole = budget_amount(budget, unit)
@@ -120,7 +120,7 @@ def reopening_grants(
 def reopened_session_grants(
     session_id: str, number: int, accounts: Sequence[Account]
 ) -> tuple[GrantNote, ...]:
-    """All that the remit has, for its session, under an id of its own."""
+    """Grant all that the remit has to its session, under an id of its own."""
     return tuple(
         GrantNote(
             grant_id=_grant_id(session_id, number), unit=note.unit, purpose=note.purpose, amount=note.amount

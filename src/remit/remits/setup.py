@@ -1,11 +1,11 @@
-"""What stands around the work of a remit, found and made once, before its verifiers first look at the input."""
+"""The surroundings of a remit's work, found and made once, before its verifiers first look at the input."""
 
 from __future__ import annotations
 
 import hashlib
 
 from remit.catalog.environment_config import variables_of
-from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.catalog.trees import read_tree
 from remit.clock import Clock
 from remit.errors import RemitError, SandboxUnavailable, StoreUnavailable
@@ -21,11 +21,16 @@ METADATA = "/mnt/project-metadata"
 """Where `importlib.metadata` finds what is told of projects that are not installed."""
 
 
-class Setup:
+class RemitSetup:
     """Finds where the input's packages lie, and lets the setup command run."""
 
     def __init__(
-        self, *, sandboxes: SandboxProvider, blobs: KeptBlobs, clock: Clock, layers: SetupLayers | None = None
+        self,
+        *,
+        sandboxes: SandboxProvider,
+        blobs: OwnedBlobs,
+        clock: Clock,
+        layers: SetupLayers | None = None,
     ) -> None:
         self._sandboxes = sandboxes
         self._blobs = blobs
@@ -33,7 +38,7 @@ class Setup:
         self._layers = layers
 
     async def set_up(self, principal: Principal, remit_id: str, created: RemitCreated) -> RemitSetupEnded:
-        """What there is to tell; a failure is told in it. May be cut and repeated. Raises StoreUnavailable."""
+        """Set up; the row tells of a failure too. May be cut and repeated. Raises StoreUnavailable."""
         try:
             return await self._set_up(principal, remit_id, created)
         except StoreUnavailable:
@@ -100,8 +105,8 @@ class Setup:
         tree = Tree(
             entries=tuple({entry.path: entry for entry in sorted(entries, key=lambda e: e.path)}.values())
         )
-        async with self._blobs.keeping(principal, remit_id) as keeping:
-            await keeping.put_many(list(texts.values()))
-            digest = await keeping.put(tree.encode())
-            await keeping.commit()
+        async with self._blobs.puts(principal, remit_id) as puts:
+            await puts.put_many(list(texts.values()))
+            digest = await puts.put(tree.encode())
+            await puts.commit()
         return (ReadOnlyTree(path=METADATA, tree_digest=digest),)

@@ -1,4 +1,4 @@
-"""Where the Python packages of an input lie, so that tests import the work and not an installed copy of it.
+"""Roots of the Python packages of an input, so that tests import the work and not an installed copy of it.
 
 Pure but for `read`: told from the input's tree and the manifests in it. The folders go on PYTHONPATH of agent and
 verifiers alike, which precedes what is installed.
@@ -102,7 +102,7 @@ Read = Callable[[TreeEntry], Awaitable[str | None]]
 
 
 class Distribution(Value, frozen=True, kw_only=True):
-    """What `importlib.metadata` is to know of a project that is not installed."""
+    """The metadata by which `importlib.metadata` knows a project that is not installed."""
 
     name: str
     version: str
@@ -110,7 +110,7 @@ class Distribution(Value, frozen=True, kw_only=True):
 
 
 class SourceRoots(Value, frozen=True, kw_only=True):
-    """What is found of an input."""
+    """The source roots that are found in an input."""
 
     paths: tuple[str, ...] = ()
     """Folders relative to the input, in order; empty text for its root."""
@@ -260,7 +260,7 @@ def _why_not(
 
 
 def is_interpreters_own(name: str) -> bool:
-    """Whether a judge's interpreter needs its own module of this name, not somebody's."""
+    """Return whether a judge's interpreter needs its own module of this name, not somebody's."""
     return (name in sys.stdlib_module_names or name in _JUDGES) and name not in _HARMLESS
 
 

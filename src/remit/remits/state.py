@@ -1,4 +1,4 @@
-"""What the log of a remit means: a pure fold. Any prefix folds, and folding in parts gives the same as at once."""
+"""The fold of a remit's log. Pure: any prefix folds, and in parts gives the same as at once."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class RemitState(Value, frozen=True, kw_only=True):
 
     @property
     def last_processed_us(self) -> int:
-        """The same in microseconds."""
+        """Return the newest `processed_at` in microseconds."""
         return parse_rfc3339(self.last_processed_at) if self.last_processed_at else 0
 
     @property
@@ -109,7 +109,7 @@ class RemitState(Value, frozen=True, kw_only=True):
 
     @property
     def is_being_raised(self) -> bool:
-        """It has ended, and is about to be reopened."""
+        """Return whether the remit has ended and is about to be reopened."""
         return any(command.type == "remit.raise" for command in self.pending)
 
     @property
@@ -126,17 +126,17 @@ class RemitState(Value, frozen=True, kw_only=True):
 
     @property
     def verification_reserve(self) -> events.Amount:
-        """What of the budget is set aside for verification."""
+        """Return the part of the budget that is set aside for verification."""
         return self.forecast.verification_reserve if self.forecast is not None else events.Amount()
 
     @property
     def can_be_asked(self) -> bool:
-        """Whether all that a person is asked about is known: what the verifiers said of the input, and the forecast."""
+        """Return whether a person can be asked: the forecast and the verdicts on the input are known."""
         return self.forecast is not None and (self.initial is None or self.initial.error is None)
 
     @property
     def reasons(self) -> tuple[ConsentReason, ...]:
-        """What a person must still accept before anything is spent, as far as it is known."""
+        """Return the known reasons that a person must still accept before anything is spent."""
         if self.funding is not None or self.reopenings:
             return ()
         found: set[ConsentReason] = {"cost"}
@@ -150,7 +150,7 @@ class RemitState(Value, frozen=True, kw_only=True):
 
     @property
     def has_consent(self) -> bool:
-        """Whether nothing is left to accept, so that the budget may leave the workspace."""
+        """Return whether nothing is left to accept, so that the budget may leave the workspace."""
         return self.funding is not None or bool(self.reopenings) or (self.can_be_asked and not self.reasons)
 
     @property
@@ -302,7 +302,8 @@ def session_event_id(command_id: str) -> str:
 
 
 def is_pointless(state: RemitState, command: events.Command) -> bool:
-    """A command that changes nothing here (approve twice, interrupt after the end): it is consumed by being read."""
+    """Return whether a command changes nothing here (approve twice, interrupt after the end): it is consumed
+    by being read."""
     match command.type:
         case "remit.approve" | "remit.decline" if state.ended is not None or state.consent == "declined":
             return True

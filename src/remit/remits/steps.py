@@ -1,4 +1,4 @@
-"""What a remit should do next: a pure decision over its own log and its working session's.
+"""The next step of a remit: a pure decision over its own log and its working session's.
 
 The same logs always give the same step, so whoever takes over after a crash goes on exactly where the logs end.
 """
@@ -17,14 +17,14 @@ from remit.values import Value, Verdict
 
 
 class Rest(Value, frozen=True, kw_only=True):
-    """Nothing to do until something is appended."""
+    """No step is due until something is appended."""
 
     why: Literal["consent", "interrupted", "paused", "session", "ended"]
     wake_at_us: int | None = None
     """When it goes on by itself."""
 
 
-class Answer(Value, frozen=True, kw_only=True):
+class AnswerCommand(Value, frozen=True, kw_only=True):
     """Consume approve, decline, interrupt or resume: append its public event."""
 
     command: Command
@@ -117,7 +117,7 @@ class End(Value, frozen=True, kw_only=True):
 
 Step = (
     Rest
-    | Answer
+    | AnswerCommand
     | RepeatVerification
     | Fund
     | SetUp
@@ -141,7 +141,9 @@ def next_step(state: RemitState, work: Work | None) -> Step:
     if state.pending:
         command = state.pending[0]
         return (
-            RepeatVerification(command=command) if command.type == "remit.verify" else Answer(command=command)
+            RepeatVerification(command=command)
+            if command.type == "remit.verify"
+            else AnswerCommand(command=command)
         )
     if state.ended is not None:
         return Rest(why="ended")
@@ -236,7 +238,7 @@ def _step_after_failure(state: RemitState, work: Work) -> Step | None:
 
 
 def max_iterations_left(state: RemitState) -> int:
-    """How many iterations a reopened outcome may have: at least one, so that resuming is worth it."""
+    """Return how many iterations a reopened outcome may have: at least one, so that resuming is worth it."""
     assert state.created is not None, "a session works for a remit that was created"
     used = sum(1 for iteration in state.iterations if iteration.result == "needs_revision")
     return max(1, state.created.max_iterations - used)
@@ -281,7 +283,8 @@ def _end_of_work(state: RemitState, work: Work) -> End:
 
 
 def is_verified(state: RemitState, verdicts: tuple[Verdict, ...]) -> bool:
-    """Every verifier passed on untampered inputs, and at least one was not green before any work."""
+    """Return whether every verifier passed on untampered inputs, and at least one was not green before any
+    work."""
     assert state.created is not None, "verdicts belong to a remit that was created"
     count = len(state.created.verifiers)
     return (

@@ -27,7 +27,7 @@ TYPE_NAMES = {
 }
 
 
-class Member(Value, frozen=True, kw_only=True):
+class TarMember(Value, frozen=True, kw_only=True):
     """One header, with the extensions before it applied."""
 
     path: str
@@ -51,7 +51,7 @@ class TarStream:
         """Bytes of the current member's content that were not read."""
         self._padding = 0
 
-    async def next_member(self) -> Member | None:
+    async def next_member(self) -> TarMember | None:
         """The next thing in the archive; None at its end. Raises InvalidRequest, TooLarge."""
         extensions: dict[str, str] = {}
         while True:
@@ -116,7 +116,7 @@ class TarStream:
             raise TooLarge(f"The tar has a header extension of more than {EXTENSION_BYTES_MAX} bytes.")
         return b"".join([piece async for piece in self.content()])
 
-    def _member(self, header: tarfile.TarInfo, extensions: dict[str, str]) -> Member:
+    def _member(self, header: tarfile.TarInfo, extensions: dict[str, str]) -> TarMember:
         name = extensions.get("path", header.name)
         if (size := extensions.get("size")) is not None:
             if not size.isascii() or not size.isdigit() or header.type not in FILE_TYPES:
@@ -138,7 +138,7 @@ class TarStream:
             raise InvalidRequest(
                 f"The tar's member {name!r} is {what}; send only regular files, folders and symlinks."
             )
-        return Member(
+        return TarMember(
             path=name,
             kind=kind,
             size=self._left,

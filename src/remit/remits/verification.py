@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remit.catalog.environment_config import packages_of
-from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.errors import SandboxUnavailable
 from remit.orchestrator.packages import PackageInstaller
 from remit.orchestrator.surroundings import package_mounts, search_path, variables
@@ -25,7 +25,7 @@ from remit.values import (
 from remit.verifiers.composition import Verifiers
 
 
-class Judged(Value, frozen=True, kw_only=True):
+class RemitVerdicts(Value, frozen=True, kw_only=True):
     """Verdicts with the index of each verifier in the remit."""
 
     indexes: tuple[int, ...]
@@ -43,7 +43,7 @@ def free_verifiers(verifiers: Verifiers, created: RemitCreated) -> tuple[int, ..
 
 
 def priced_verifiers(verifiers: Verifiers, given: Sequence[JsonObject]) -> tuple[JsonObject, ...]:
-    """Those that cost something."""
+    """Return the verifiers that cost something."""
     return tuple(verifier for verifier in given if verifiers.is_priced(verifier))
 
 
@@ -52,14 +52,14 @@ def history_mounts(history_digest: str | None) -> tuple[ReadOnlyTree, ...]:
     return () if history_digest is None else (ReadOnlyTree(path=HISTORY_PATH, tree_digest=history_digest),)
 
 
-class Judge:
+class RemitVerification:
     """Lets the verifiers that cost nothing look at a tree, where the remit's environment has put what they need."""
 
     def __init__(
         self,
         *,
         verifiers: Verifiers,
-        blobs: KeptBlobs,
+        blobs: OwnedBlobs,
         installer: PackageInstaller | None = None,
     ) -> None:
         self._verifiers = verifiers
@@ -77,14 +77,14 @@ class Judge:
         baselines: Sequence[str | None] = (),
         despite: Sequence[ConsentReason] = (),
         setup: RemitSetupEnded | None = None,
-    ) -> Judged:
+    ) -> RemitVerdicts:
         """Let them look, and take what they say now: nobody waits here for what a verifier waits for. `baselines` are of
         the run on the untouched input, one for each verifier of the remit. Raises
         SandboxUnavailable, SandboxLost, BlobMissing."""
         setup = setup or RemitSetupEnded()
         indexes = free_verifiers(self._verifiers, created)
         if not indexes:
-            return Judged(indexes=(), verdicts=())
+            return RemitVerdicts(indexes=(), verdicts=())
         if tree_digest is None:
             tree_digest = await self._blobs.put(principal, remit_id, Tree(entries=()).encode())
         config = created.environment.config if created.environment is not None else {}
@@ -112,7 +112,7 @@ class Judge:
             request, given, None, baselines=[baselines[i] for i in indexes] if baselines else ()
         )
         verdicts = tuple(_now(verifier, one) for verifier, one in zip(given, said, strict=True))
-        return Judged(indexes=indexes, verdicts=verdicts)
+        return RemitVerdicts(indexes=indexes, verdicts=verdicts)
 
     async def _installed(
         self, principal: Principal, remit_id: str, created: RemitCreated, config: JsonObject

@@ -25,7 +25,7 @@ def amounts(by_unit: dict[Unit, int]) -> JsonObject:
 
 
 def caps(budget: Budget) -> JsonObject:
-    """The budget in the same form; null where it does not name a unit."""
+    """Return the budget as dollars and tokens; null where it does not name a unit."""
     by_unit = {unit: budget_amount(budget, unit) for unit in UNITS}
     usd = by_unit["nano_usd"]
     return {"usd": None if usd is None else format_usd(usd), "tokens": by_unit["tokens"]}
@@ -37,7 +37,7 @@ def remit_view(remit_id: str, state: RemitState, totals: Totals) -> JsonObject:
 
 
 def remit_log_view(remit_id: str, state: RemitState) -> JsonObject:
-    """What the log alone decides of it: all but the money as it stands."""
+    """Render what the log alone decides of the remit: all but the money as it stands."""
     created, ended = state.created, state.ended
     assert created is not None, "the first row of a remit says what was asked for"
     ended_at = None if state.ended_at_us is None else rfc3339(state.ended_at_us)
@@ -89,7 +89,7 @@ def remit_log_view(remit_id: str, state: RemitState) -> JsonObject:
 
 
 def setup_view(state: RemitState) -> JsonValue:
-    """What stands around the work; null until it is known, and where there is nothing to set up."""
+    """Render the work's surroundings; null until they are known, and where nothing is set up."""
     if state.setup is None:
         return None
     setup = state.setup
@@ -117,7 +117,7 @@ def forecast_view(state: RemitState) -> JsonValue:
 
 
 def consent_view(state: RemitState) -> JsonObject:
-    """Whether a person is asked, what is left to accept, and what was accepted by name."""
+    """Render the consent: its state, what is left to accept, and what was accepted by name."""
     if state.consent == "declined":
         answer = "declined"
     elif state.has_consent:
@@ -132,7 +132,7 @@ def consent_view(state: RemitState) -> JsonObject:
 
 
 def explain_waiting(state: RemitState) -> str:
-    """What a remit that has not ended is doing, in words."""
+    """Describe in words what a remit that has not ended is doing."""
     match state.status:
         case "awaiting_consent":
             return f"Waiting for consent ({', '.join(state.reasons)}): nothing has been spent."
@@ -148,7 +148,7 @@ def explain_waiting(state: RemitState) -> str:
 
 
 def pause_text(pause: RemitPaused) -> str:
-    """Why it is paused and how that ends, in one sentence or two."""
+    """Explain in one sentence or two why the remit is paused and how that ends."""
     if pause.wake_at is not None:
         return f"Paused, for no model answers ({pause.message}); it goes on by itself at {pause.wake_at}."
     return f"Paused until people say go on: {pause.message}. {pause.mend or ''}".rstrip()

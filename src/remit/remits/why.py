@@ -1,4 +1,4 @@
-"""Why a remit is where it is, in words: from its log, its working session's, and the rows of both. Pure."""
+"""The reasons why a remit is where it is: from its log, its session's, and the rows of both. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from remit.remits.state import RemitState, fold, session_event_id
 from remit.remits.views import remit_log_view
 from remit.remits.work import DELETED, Work, known_work, read_work
 from remit.schema.streams import REMIT
-from remit.session.signs import read_signs
+from remit.session.timeline import read_timeline
 from remit.session.why import explain_session
-from remit.streams.waiting import Found, Trouble, Way, Why, attend, lease_sentence, make_trouble, why
+from remit.streams.waiting import Reason, Trouble, Way, Why, attend, lease_sentence, make_trouble, why
 from remit.values import Account, EventRow, StreamHead, Value
 
 
@@ -32,7 +32,7 @@ class SessionFacts(Value, frozen=True, kw_only=True):
 def explain_remit(
     rows: Sequence[EventRow], head: StreamHead, session: SessionFacts | None, *, now_us: int
 ) -> Why:
-    """Why a remit is where it is; `rows` are all of its log, `session` is None while it has none (or none any more)."""
+    """Explain why a remit is where it is; `rows` are its log, `session` is None while it has none."""
     state = fold(rows)
     step = steps.next_step(state, _work(state, session))
     nested: Why | None = None
@@ -59,7 +59,7 @@ def _found(
     nested: Why | None,
     *,
     now_us: int,
-) -> Found:
+) -> Reason:
     if isinstance(step, steps.Rest):
         return _found_at_rest(state, step, rows, head, nested)
     since_us = rows[-1].created_at_us
@@ -68,7 +68,7 @@ def _found(
     if waiting is not None:
         return msgspec.structs.replace(waiting, sentences=(*waiting.sentences, f"Next: {doing}"))
     is_judging = isinstance(step, steps.VerifyInput | steps.RepeatVerification)
-    return Found(
+    return Reason(
         waits_for="verification" if is_judging else "worker",
         since_us=since_us,
         sentences=(f"Since {rfc3339(since_us)}: {doing}", lease_sentence(head)),
@@ -78,14 +78,14 @@ def _found(
 
 def _found_at_rest(
     state: RemitState, step: steps.Rest, rows: Sequence[EventRow], head: StreamHead, nested: Why | None
-) -> Found:
+) -> Reason:
     path, id = f"/v1/remits/{head.stream_id}", head.stream_id
     match step.why:
         case "ended":
             return _found_ended(state, rows, path, id)
         case "interrupted":
             row, by = _interruption(rows)
-            return Found(
+            return Reason(
                 waits_for="person",
                 since_us=row.created_at_us,
                 sentences=(
@@ -108,7 +108,7 @@ def _found_at_rest(
                 (row.created_at_us for row in rows if row.type in asked), default=head.created_at_us
             )
             named = [reason for reason in state.reasons if reason != "cost"]
-            return Found(
+            return Reason(
                 waits_for="person",
                 since_us=since_us,
                 sentences=(
@@ -131,7 +131,7 @@ def _found_at_rest(
             )
             said = nested.sentences if nested is not None else ()
             ways = nested.ways if nested is not None and nested.waits_for in ("person", "client") else ()
-            return Found(
+            return Reason(
                 waits_for=nested.waits_for if nested is not None else "session",
                 since_us=since_us,
                 sentences=(
@@ -147,7 +147,7 @@ def _found_at_rest(
             )
 
 
-def _found_paused(state: RemitState, rows: Sequence[EventRow], path: str, id: str) -> Found:
+def _found_paused(state: RemitState, rows: Sequence[EventRow], path: str, id: str) -> Reason:
     pause = state.pause
     assert pause is not None, "a remit that is paused was paused"
     since_us = next(row for row in reversed(rows) if row.type == "remit.paused").created_at_us
@@ -159,7 +159,7 @@ def _found_paused(state: RemitState, rows: Sequence[EventRow], path: str, id: st
         )
     else:
         ends = (*((pause.mend,) if pause.mend else ()), kept)
-    return Found(
+    return Reason(
         waits_for="retry" if pause.wake_at is not None else "person",
         since_us=since_us,
         sentences=(
@@ -177,12 +177,12 @@ def _despite(reasons: Sequence[str]) -> str:
     return msgspec.json.encode({"despite": list(reasons)}).decode()
 
 
-def _found_ended(state: RemitState, rows: Sequence[EventRow], path: str, id: str) -> Found:
+def _found_ended(state: RemitState, rows: Sequence[EventRow], path: str, id: str) -> Reason:
     ended = state.ended
     assert ended is not None, "a remit that rests because it has ended has ended"
     since_us = state.ended_at_us or rows[-1].created_at_us
     verified = "verified" if ended.verified else "not verified"
-    return Found(
+    return Reason(
         waits_for="nobody",
         since_us=since_us,
         sentences=(
@@ -232,7 +232,7 @@ def _budget_fields(state: RemitState) -> tuple[str, ...]:
 def _doing(state: RemitState, step: steps.Step) -> str:
     """What its handler does about this step."""
     match step:
-        case steps.Answer(command=command):
+        case steps.AnswerCommand(command=command):
             return f"the command {command.type} of {command.actor} is carried out."
         case steps.RepeatVerification():
             return "its result is verified again."
@@ -287,5 +287,5 @@ def _last_trouble(rows: Sequence[EventRow], session: SessionFacts | None) -> Tro
             event = msgspec.to_builtins(decode_event(row))
             message = event.get("message") or event.get("error")
             own = make_trouble(row, row.type, str(message)) if message else own
-    theirs = read_signs(session.rows).trouble if session is not None else None
+    theirs = read_timeline(session.rows).trouble if session is not None else None
     return max((one for one in (own, theirs) if one is not None), key=lambda one: one.at, default=None)

@@ -1,4 +1,4 @@
-"""What a remit needs to know of its working session: as that reported it, in the same transaction as what it tells of."""
+"""The facts of a working session, as it reported them in the transaction of what they tell of."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ DELETED = Work(is_resting=True, is_terminated=True, error_message="The working s
 
 
 def known_work(state: RemitState) -> Work | None:
-    """As the session reported it; None before it exists."""
+    """Return the work as the session reported it; None before the session exists."""
     if not state.is_working:
         return None
     if any(told.seq is None for told in state.told):
@@ -75,8 +75,9 @@ def known_work(state: RemitState) -> Work | None:
 
 
 def read_work(rows: Sequence[EventRow], reopening_ids: frozenset[str]) -> Work:
-    """As the session's own log has it, for remits whose sessions once reported no more than that there is something to
-    see. The remit's outcome is the first one of the session; `reopening_ids` are the events that gave it again."""
+    """Read the work from the session's own log, for remits whose sessions once reported no more than that
+    there is something to see. The remit's outcome is the first one of the session; `reopening_ids` are the
+    events that gave it again."""
     outcome_ids: list[str] = []
     evaluations: list[ChildEvaluation] = []
     verified: OutcomeVerified | None = None

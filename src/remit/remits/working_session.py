@@ -14,7 +14,7 @@ from remit.catalog.agent_config import resolve_model
 from remit.catalog.agents import Agents
 from remit.catalog.environment_config import packages_of, resolve_config
 from remit.catalog.environments import Environments
-from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.catalog.resources import Stored
 from remit.clock import Clock
 from remit.errors import NotFound
@@ -30,7 +30,7 @@ from remit.schema.events import UserDefineOutcome
 from remit.schema.wire import convert
 from remit.sessions.first_rows import new_session
 from remit.sessions.kind import SESSION
-from remit.sessions.sending import Judged, Sending
+from remit.sessions.sending import OutcomeGrounds, Sending
 from remit.streams.grants import GrantNote, grants_in, opening_effects
 from remit.values import Account, ConsentReason, Effect, JsonObject, JsonValue, Principal
 
@@ -46,7 +46,7 @@ class SessionOpener:
         self,
         *,
         store: SessionStore,
-        blobs: KeptBlobs,
+        blobs: OwnedBlobs,
         agents: Agents,
         environments: Environments,
         sending: Sending,
@@ -80,7 +80,7 @@ class SessionOpener:
         config = replace(config, model=resolve_model(created.model, current=config.model))
         environment = created.environment or await self._environment(principal)
         snapshot = self._agents.snapshot(agent, config)
-        judged = Judged(
+        judged = OutcomeGrounds(
             agent=snapshot,
             toolchains=created.toolchains,
             has_packages=bool(packages_of(environment.config)) or created.setup is not None,
@@ -102,9 +102,9 @@ class SessionOpener:
             input=_input(created, setup or RemitSetupEnded(), baselines, despite),
             toolchains=created.toolchains,
         )
-        async with self._blobs.keeping(principal, session.session_id) as keeping:
-            await keeping.need(digest for digest in baselines if digest is not None)
-            await keeping.commit()
+        async with self._blobs.puts(principal, session.session_id) as puts:
+            await puts.need(digest for digest in baselines if digest is not None)
+            await puts.commit()
             await self._store.create_stream(principal, stream, append)
 
     async def _environment(self, principal: Principal) -> EnvironmentRef:

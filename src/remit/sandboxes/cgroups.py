@@ -48,7 +48,7 @@ class Cgroup:
             self._write("cpu.max", f"{int(limits.cpus * _PERIOD_US)} {_PERIOD_US}")
 
     def was_out_of_memory(self) -> bool:
-        """Whether the kernel has killed something in it for memory since this was last asked."""
+        """Return whether the kernel killed something for memory since this was last asked."""
         try:
             lines = (self._folder / "memory.events").read_text().splitlines()
         except OSError:
@@ -69,7 +69,7 @@ class Cgroup:
 
 
 class Cgroups:
-    """Where this server may make them."""
+    """The place where this server may make cgroups."""
 
     def __init__(self, parent: Path, *, has_processes: bool) -> None:
         self._parent = parent
@@ -78,7 +78,7 @@ class Cgroups:
 
     @classmethod
     def find(cls, mount: Path = MOUNT, own: Path = OWN) -> Cgroups | None:
-        """What there is here; None when the controllers are missing or the subtree is not ours. Changes nothing."""
+        """Find the place; None when controllers are missing or the subtree is not ours. Changes nothing."""
         if not _has_controllers(mount):
             return None
         if os.geteuid() == 0 and not (mount / "cgroup.type").exists():
@@ -98,7 +98,7 @@ class Cgroups:
         return cls(folder, has_processes=True)
 
     def make(self, id: str, limits: SandboxLimits, *, memory_files_bytes: int) -> Cgroup:
-        """One with limits. Raises SandboxUnavailable: what was declared is never silently left out."""
+        """Make a cgroup with limits. Raises SandboxUnavailable: no limit is silently left out."""
         try:
             cgroup = Cgroup(self._opened() / id)
             cgroup.limit(limits, memory_files_bytes=memory_files_bytes)
@@ -132,7 +132,7 @@ class Cgroups:
 
 
 def mend(mount: Path = MOUNT) -> str:
-    """What would give this process one."""
+    """Say what would give this process a cgroup."""
     if not _has_controllers(mount):
         return f"boot this machine with cgroup v2 ({', '.join(_CONTROLLERS)}): `systemd.unified_cgroup_hierarchy=1`"
     return (

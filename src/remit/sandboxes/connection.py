@@ -16,28 +16,28 @@ ANSWER_SECONDS = 20.0
 """A daemon that does not answer a ping for so long is lost."""
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What came back."""
+class GuestAnswer(msgspec.Struct, frozen=True):
+    """The guest's answer to a request."""
 
     header: dict[str, Any]
     payload: bytes
 
 
-class Connection(asyncio.Protocol):
+class GuestConnection(asyncio.Protocol):
     """One control socket. Everything fails with SandboxLost once it has closed."""
 
     def __init__(self, sandbox_id: str) -> None:
         self._sandbox_id = sandbox_id
         self._reader = FrameReader()
         self._number = 0
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._waiting: dict[int, asyncio.Future[GuestAnswer]] = {}
         self._transport: asyncio.Transport | None = None
         self._can_write = asyncio.Event()
         self._can_write.set()
         self._lost = asyncio.Event()
 
     @classmethod
-    async def open(cls, sandbox_id: str, control: socket.socket) -> Connection:
+    async def open(cls, sandbox_id: str, control: socket.socket) -> GuestConnection:
         """Take over the socket."""
         control.setblocking(False)
         loop = asyncio.get_running_loop()
@@ -47,14 +47,14 @@ class Connection(asyncio.Protocol):
 
     async def call(
         self, operation: str, fields: JsonObject, payload: bytes = b"", *, patience_seconds: float
-    ) -> Answer:
+    ) -> GuestAnswer:
         """Ask and wait. After `patience_seconds` the daemon is pinged from time to time; silent, it is lost.
 
         Raises SandboxLost, SandboxRefused.
         """
         self._number += 1
         number = self._number
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[GuestAnswer] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
             await self._send(pack(msgspec.json.encode({"id": number, "op": operation, **fields}), payload))
@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_lost(self) -> bool:
-        """Whether it has ended."""
+        """Return whether the connection has ended."""
         return self._lost.is_set()
 
     async def wait_lost(self) -> None:
@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for header, payload in self._reader.feed(data):
-                answer = Answer(msgspec.json.decode(header, type=dict[str, Any]), payload)
+                answer = GuestAnswer(msgspec.json.decode(header, type=dict[str, Any]), payload)
                 waiting = self._waiting.get(answer.header.get("id", 0))
                 if waiting is not None and not waiting.done():
                     waiting.set_result(answer)
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
                 waiting.exception()  # seen: a waiter that was cancelled will not look
 
 
-def _checked(answer: Answer, sandbox_id: str) -> Answer:
+def _checked(answer: GuestAnswer, sandbox_id: str) -> GuestAnswer:
     refused = answer.header.get("refused")
     if refused is not None:
         raise SandboxRefused(str(refused))

@@ -17,14 +17,14 @@ from remit.errors import SandboxLost, SandboxRefused, SandboxUnavailable
 from remit.ids import Ids
 from remit.interfaces import BlobReader, Egress
 from remit.sandboxes.cgroups import Cgroup, Cgroups
-from remit.sandboxes.connection import Connection
+from remit.sandboxes.connection import GuestConnection
 from remit.sandboxes.folders import RuntimeFolder, remove_tree
 from remit.sandboxes.guest_sandbox import GuestSandbox
-from remit.sandboxes.lane import Lane, lane_pair
-from remit.sandboxes.patience import patience
+from remit.sandboxes.load_adjusted import load_adjusted
 from remit.sandboxes.recorder import TreeRecorder
 from remit.sandboxes.restore import without, write_tree
 from remit.sandboxes.shared import lay_shared, replace_files, shared_at, shared_folders
+from remit.sandboxes.socket_channel import SocketChannel, channel_pair
 from remit.sandboxes.spawner import Spawner, control_pair
 from remit.sandboxes.threads import take, to_its_end
 from remit.values import GROUND_FILES, JsonObject, JsonValue, NetworkPolicy, SandboxLimits, SandboxSpec
@@ -41,7 +41,7 @@ _COMPLAINT_BYTES_MAX = 4096
 
 
 class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How to start one sandbox."""
+    """The plan to start one sandbox."""
 
     argv: Sequence[str]
     start: JsonObject
@@ -92,7 +92,7 @@ class Fleet:
         self._egress = egress
         self._cgroups = cgroups
         self.spawner = Spawner(on_death=on_spawner_death)
-        self._live: dict[str, _Berth] = {}
+        self._live: dict[str, _LiveSandbox] = {}
         self._making_at_once = asyncio.Semaphore(MADE_AT_ONCE)
         self._making: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -100,22 +100,22 @@ class Fleet:
         """See `interfaces.SandboxProvider.create`."""
         lock = self._making.setdefault(spec.key, asyncio.Lock())
         async with lock:
-            berth = self._live.get(spec.key)
-            if berth is not None and not berth.is_lost:
-                return berth.sandbox
-            if berth is not None:
-                await self._leave(berth)
+            live = self._live.get(spec.key)
+            if live is not None and not live.is_lost:
+                return live.sandbox
+            if live is not None:
+                await self._leave(live)
             return await self.spawner.outlived(lambda: self._make(spec))
 
     def find(self, key: str) -> GuestSandbox | None:
         """The live sandbox with this key."""
-        berth = self._live.get(key)
-        return None if berth is None or berth.is_lost else berth.sandbox
+        live = self._live.get(key)
+        return None if live is None or live.is_lost else live.sandbox
 
     async def close(self) -> None:
         """Destroy all of them, end the spawner, remove the folder."""
-        for berth in list(self._live.values()):
-            await berth.sandbox.destroy()
+        for live in list(self._live.values()):
+            await live.sandbox.destroy()
         await self.spawner.close()
         if self._cgroups is not None:
             await asyncio.to_thread(self._cgroups.close)
@@ -150,7 +150,7 @@ class Fleet:
         except BaseException:
             await asyncio.shield(self._abandon(id, folder, owner, cgroup, recorder))
             raise
-        self._live[spec.key] = _Berth(sandbox, folder, owner, cgroup, ended)
+        self._live[spec.key] = _LiveSandbox(sandbox, folder, owner, cgroup, ended)
         return sandbox
 
     async def _fill(self, spec: SandboxSpec, folder: Path, owner: tuple[int, int] | None) -> None:
@@ -185,9 +185,9 @@ class Fleet:
         folder: Path,
     ) -> tuple[GuestSandbox, asyncio.Future[int]]:
         ours, theirs = control_pair()
-        our_lane, their_lane = lane_pair()
-        lane = Lane(id, our_lane)
-        descriptors = [theirs, their_lane, *plan.descriptors]
+        our_channel, their_channel = channel_pair()
+        channel = SocketChannel(id, our_channel)
+        descriptors = [theirs, their_channel, *plan.descriptors]
         complaints = os.memfd_create("complaints", os.MFD_CLOEXEC)
         try:
             ended = await self.spawner.launch(
@@ -202,17 +202,17 @@ class Fleet:
             )
         except BaseException:
             ours.close()
-            lane.close()
+            channel.close()
             os.close(complaints)
             raise
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         try:
-            connection = await Connection.open(id, ours)
+            connection = await GuestConnection.open(id, ours)
         except BaseException:
             ours.close()
-            lane.close()
+            channel.close()
             os.close(complaints)
             raise
         ended.add_done_callback(lambda _: connection.close())  # whatever still holds the socket
@@ -227,25 +227,25 @@ class Fleet:
             },
         }
         has_network = plan.network.mode != "none"
-        tag = lane.tag()
+        tag = channel.tag()
         if has_network:
             start["listener"] = {"tag": tag, "port": PROXY_PORT}
-        seconds = patience(CREATE_SECONDS + plan.seconds_more)
+        seconds = load_adjusted(CREATE_SECONDS + plan.seconds_more)
         try:
             async with asyncio.timeout(seconds):
                 await connection.call("start", start, patience_seconds=seconds)
             if has_network:
-                await self._let_out(id, plan.network, lane.take(tag))
+                await self._let_out(id, plan.network, channel.take(tag))
         except (SandboxLost, SandboxRefused, TimeoutError) as error:
             connection.close()
-            lane.close()
+            channel.close()
             said = os.pread(complaints, _COMPLAINT_BYTES_MAX, 0).decode("utf-8", "replace").strip()
             said = said or str(error) or f"no answer within {seconds:.1f} s"
             _log.warning("sandbox_did_not_start", sandbox_id=id, said=said)
             raise SandboxUnavailable(plan.mend(said)) from error
         except BaseException:
             connection.close()
-            lane.close()
+            channel.close()
             raise
         finally:
             os.close(complaints)
@@ -262,7 +262,7 @@ class Fleet:
             id=id,
             key=spec.key,
             connection=connection,
-            lane=lane,
+            channel=channel,
             output_bytes_max=plan.limits.output_bytes,
             read_only_paths=plan.read_only_paths,
             cgroup=cgroup,
@@ -302,15 +302,15 @@ class Fleet:
             self._disown(owner)
 
     async def _destroy(self, sandbox: GuestSandbox) -> None:
-        berth = self._live.get(sandbox.key)
-        if berth is not None and berth.sandbox is sandbox:
-            await self._leave(berth)
+        live = self._live.get(sandbox.key)
+        if live is not None and live.sandbox is sandbox:
+            await self._leave(live)
 
-    async def _leave(self, berth: _Berth) -> None:
-        self._live.pop(berth.sandbox.key, None)
-        berth.sandbox.disconnect()
+    async def _leave(self, live: _LiveSandbox) -> None:
+        self._live.pop(live.sandbox.key, None)
+        live.sandbox.disconnect()
         await asyncio.shield(
-            self._abandon(berth.sandbox.id, berth.folder, berth.owner, berth.cgroup, berth.sandbox.recorder)
+            self._abandon(live.sandbox.id, live.folder, live.owner, live.cgroup, live.sandbox.recorder)
         )
 
 
@@ -331,7 +331,7 @@ def _close_recorder(made: asyncio.Task[TreeRecorder]) -> None:
         made.get_loop().run_in_executor(None, made.result().close)
 
 
-class _Berth:
+class _LiveSandbox:
     def __init__(
         self,
         sandbox: GuestSandbox,

@@ -12,10 +12,10 @@ import msgspec
 from remit.errors import SandboxLost, SandboxRefused
 from remit.interfaces import Listening
 from remit.sandboxes.cgroups import Cgroup
-from remit.sandboxes.connection import ANSWER_SECONDS, Answer, Connection
-from remit.sandboxes.lane import Lane
+from remit.sandboxes.connection import ANSWER_SECONDS, GuestAnswer, GuestConnection
 from remit.sandboxes.mounts import HOSTED_WORKSPACE
 from remit.sandboxes.recorder import TreeRecorder
+from remit.sandboxes.socket_channel import SocketChannel
 from remit.values import (
     GROUND_FILES,
     CallStatus,
@@ -67,8 +67,8 @@ class GuestSandbox:
         *,
         id: str,
         key: str,
-        connection: Connection,
-        lane: Lane,
+        connection: GuestConnection,
+        channel: SocketChannel,
         output_bytes_max: int,
         read_only_paths: Sequence[str],
         cgroup: Cgroup | None,
@@ -81,7 +81,7 @@ class GuestSandbox:
         self.id = id
         self.key = key
         self._connection = connection
-        self._lane = lane
+        self._channel = channel
         self._output_bytes_max = output_bytes_max
         self._read_only_paths = tuple(read_only_paths)
         self._cgroup = cgroup
@@ -129,7 +129,7 @@ class GuestSandbox:
 
     async def open_process(self, request: ProcessRequest) -> socket.socket:
         self._require_recording()
-        tag = self._lane.tag()
+        tag = self._channel.tag()
         fields: JsonObject = {
             "tag": tag,
             "call_id": request.call_id,
@@ -140,7 +140,7 @@ class GuestSandbox:
             "output_bytes_max": min(request.errors_bytes_max, self._output_bytes_max),
         }
         await self._call("open_process", fields)
-        return self._lane.take(tag)
+        return self._channel.take(tag)
 
     async def read_file(self, path: str, *, epoch: int, offset: int = 0, limit: int = 262_144) -> FileRead:
         await self._stop_recording(path)
@@ -233,14 +233,14 @@ class GuestSandbox:
         ]
 
     async def connect(self, port: int) -> socket.socket:
-        tag = self._lane.tag()
+        tag = self._channel.tag()
         await self._call("connect", {"tag": tag, "port": port})
-        return self._lane.take(tag)
+        return self._channel.take(tag)
 
     async def listen(self, name: str, *, epoch: int) -> Listening:
-        tag = self._lane.tag()
+        tag = self._channel.tag()
         answer = await self._call("listen", {"tag": tag, "name": name, "epoch": epoch})
-        return Listening(path=str(answer.header["path"]), listener=self._lane.take(tag))
+        return Listening(path=str(answer.header["path"]), listener=self._channel.take(tag))
 
     async def replace_shared(self, path: str, tree_digest: str | None) -> bool:
         if self._is_destroyed or self.is_lost:
@@ -281,13 +281,13 @@ class GuestSandbox:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it can no longer be reached."""
+        """Return whether the sandbox can no longer be reached."""
         return self._connection.is_lost
 
     def disconnect(self) -> None:
         """Let go of the daemon; it kills everything and leaves."""
         self._connection.close()
-        self._lane.close()
+        self._channel.close()
 
     def _require_recording(self) -> None:
         if self.recorder is not None and self.recorder.is_over:
@@ -308,7 +308,7 @@ class GuestSandbox:
         payload: bytes = b"",
         *,
         patience_seconds: float = ANSWER_SECONDS,
-    ) -> Answer:
+    ) -> GuestAnswer:
         try:
             return await self._connection.call(operation, fields, payload, patience_seconds=patience_seconds)
         except SandboxLost as error:
@@ -317,7 +317,7 @@ class GuestSandbox:
             self._died_of_memory = True
             raise SandboxLost(f"sandbox {self.id!r} ran out of memory", code=OUT_OF_MEMORY) from error
 
-    def _judged(self, answer: Answer) -> ExecResult:
+    def _judged(self, answer: GuestAnswer) -> ExecResult:
         """The result, with what the kernel did: it kills one program, and the command may go on without it."""
         result = _result(answer)
         if not self._was_out_of_memory():
@@ -329,7 +329,7 @@ class GuestSandbox:
         return self._cgroup is not None and self._cgroup.was_out_of_memory()
 
 
-def _result(answer: Answer) -> ExecResult:
+def _result(answer: GuestAnswer) -> ExecResult:
     header = answer.header
     return ExecResult(
         exit_code=header["exit_code"],

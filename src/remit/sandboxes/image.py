@@ -63,7 +63,7 @@ class Bind(msgspec.Struct, frozen=True):
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sandbox is launched on."""
+    """The image on which a sandbox is launched."""
 
     info: ImageInfo
     binds: tuple[Bind, ...]

@@ -1,4 +1,4 @@
-"""Where images are kept: folders that are made once, used by any number of servers, and removed when nobody does.
+"""Folders of images: made once, used by any number of servers, and removed when nobody does.
 
 Who makes or uses one holds a shared lock on the folder itself, which ends with its process; who removes one takes the
 exclusive lock first, without waiting. When it was last taken into use is its time of change.
@@ -84,7 +84,7 @@ class ImageFolder:
         return Collected(what="images that nobody uses", count=count, size_bytes=size_bytes)
 
     def look(self) -> tuple[int, int]:
-        """How many folders there are, and how large they are together."""
+        """Return how many folders there are, and how large they are together."""
         sizes = [_size_of(folder) for folder in self._folders()]
         return len(sizes), sum(sizes)
 

@@ -44,7 +44,7 @@ class Inotify:
         _checked(_libc.inotify_rm_watch(self.descriptor, watch))
 
     def read(self) -> bytes:
-        """Whole events; nothing when there are none."""
+        """Read whole events; nothing when there are none."""
         try:
             return os.read(self.descriptor, _READ_BYTES)
         except BlockingIOError:
@@ -69,7 +69,7 @@ def events(data: bytes, skipped: set[bytes]) -> Iterator[tuple[int, int, int, by
 
 
 def limit(name: str) -> str:
-    """What the machine allows: `max_user_watches`, `max_user_instances`, `max_queued_events`."""
+    """Read a limit of the machine: `max_user_watches`, `max_user_instances`, `max_queued_events`."""
     try:
         return Path(f"/proc/sys/fs/inotify/{name}").read_text().strip()
     except OSError:

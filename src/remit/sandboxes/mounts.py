@@ -31,8 +31,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def part_of(mount: ReadOnlyTree, folder: Path) -> Path:
-    """What of a tree's folder is mounted. Raises SandboxUnavailable for a place that none can have, and for a part that
-    leads out of the tree: what is bound is bound as the host sees it."""
+    """Return the part of a tree's folder that is mounted. Raises SandboxUnavailable for a place that none can
+    have, and for a part that leads out of the tree: what is bound is bound as the host sees it."""
     path = mount.path
     if os.path.normpath(path) != path or not path.startswith(("/workspace/", "/mnt/")):
         raise SandboxUnavailable(f"a read-only tree goes below /workspace or /mnt, not to {path!r}")
@@ -48,7 +48,7 @@ def part_of(mount: ReadOnlyTree, folder: Path) -> Path:
 
 
 def free_links(links: Mapping[str, str], taken: Iterable[str]) -> dict[str, str]:
-    """Those links that stand at, above and below none of the places that are taken already, nor at one another's."""
+    """Return the links that stand at, above and below none of the taken places, nor one another's."""
     found: dict[str, str] = {}
     occupied = list(taken)
     for path, target in sorted(links.items()):
@@ -76,7 +76,7 @@ class MountCache:
         folder.before_removal(self._put_aside)
 
     async def mounted(self, mount: ReadOnlyTree, *, user: Path) -> Path:
-        """What is bound at the mount's place in the sandbox whose folder `user` is. Raises as `folder` and `part_of`."""
+        """Return what is bound in the sandbox whose folder `user` is. Raises as `folder` and `part_of`."""
         found = await self.folder(mount.tree_digest, user=user, outlives_server=mount.outlives_server)
         return part_of(mount, found)
 
@@ -161,8 +161,8 @@ class _Made:
 
 
 def remove_old_mounts(top: Path) -> int:
-    """Of the folders that servers have put aside below `top`: those of another boot, the old ones, and all but the newest
-    few; how many that were. Raises OSError."""
+    """Remove folders that servers have put aside below `top`: those of another boot, the old ones, and all
+    but the newest few; return how many that were. Raises OSError."""
     kept = top / _KEPT
     if not kept.is_dir():
         return 0

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 
 class Kind(enum.Enum):
-    """What stands at a path, looked at when its event was read: perhaps already another thing."""
+    """The kind of what stands at a path, looked at when its event was read: perhaps already another thing."""
 
     FILE = "file"
     LINKED = "linked"
@@ -41,7 +41,7 @@ class Newcomer:
     def is_made(self, kind: Kind) -> None:
         """CREATE: by an open, a link, or a call that makes a node."""
         if not self._is_awaited:
-            self._settle()
+            self._close_former()
         self._restart()
         self._is_awaited = False
         self._is_certain = False
@@ -50,7 +50,7 @@ class Newcomer:
 
     def is_moved_here(self, kind: Kind, *, is_file: bool) -> None:
         """MOVED_TO; `is_file`: what was moved is known to be one."""
-        self._settle()
+        self._close_former()
         self._restart()
         self._is_certain = is_file
         self._is_maker_expected = False
@@ -67,7 +67,8 @@ class Newcomer:
             self._is_awaited = True
 
     def is_touched(self) -> None:
-        """An event that is no CREATE: what was found was there before the watch, and may have been opened."""
+        """Note an event that is no CREATE: what was found was there before the watch, and may have been
+        opened."""
         if self._is_awaited:
             self._is_awaited = False
             self.is_opened = True
@@ -92,20 +93,20 @@ class Newcomer:
         """DELETE or MOVED_FROM. Whether it was a file for certain."""
         self.is_touched()
         is_file = self._is_certain
-        self._settle()
+        self._close_former()
         self._restart()
         self._is_certain = True  # nothing stands there
         return is_file
 
     def doubt(self) -> None:
-        """Nobody knows what was done to it."""
+        """Count the file as opened, for nobody knows what was done to it."""
         self.is_opened = True
 
     def end(self) -> bool:
-        """Nothing more comes: whether it was opened after it had been made."""
+        """End the record of the file; return whether it was opened after it had been made."""
         return self.is_opened or self._is_awaited or (self._opens > 0 and not self._is_written)
 
-    def _settle(self) -> None:
+    def _close_former(self) -> None:
         """What stood there is over. Unless it was opened it may have been a link, whatever stands there now."""
         if self._opens > 0 and not self._is_written:
             self.is_opened = True
@@ -127,7 +128,8 @@ class Newcomers:
         self._bytes_left = bytes_max
 
     def at(self, path: bytes) -> tuple[Newcomer, bool]:
-        """The one at this path, and whether it was known. Raises OverflowError when there are too many."""
+        """Return the newcomer at this path, and whether it was known. Raises OverflowError when there are too
+        many."""
         known = self._found.get(path)
         if known is not None:
             return known, True
@@ -136,18 +138,18 @@ class Newcomers:
         return new, False
 
     def add_folder(self, path: bytes) -> None:
-        """A folder. Raises OverflowError when there are too many."""
+        """Add a folder. Raises OverflowError when there are too many."""
         if path not in self._folders:
             self._count(path)
             self._folders.add(path)
 
     def paths(self) -> Iterator[bytes]:
-        """All."""
+        """Yield the paths of all newcomers."""
         yield from self._found
         yield from self._folders
 
     def opened(self) -> Iterator[bytes]:
-        """Those that were opened after they had been made."""
+        """Yield the paths of those that were opened after they had been made."""
         return (path for path, one in self._found.items() if one.end())
 
     def _count(self, path: bytes) -> None:

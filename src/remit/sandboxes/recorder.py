@@ -1,4 +1,4 @@
-"""What is done to a sandbox's working tree, seen by the host: inotify on every folder and every file of it.
+"""The host's record of what is done to a working tree: inotify on every folder and file of it.
 
 The events come through the mount, whoever opens a file and by whatever name. They name the file, not the program. What
 was changed is told by the inode's ctime too, which nothing inside can set: a write through a mapping has no event.
@@ -98,7 +98,7 @@ class TreeRecorder:
 
     @property
     def is_over(self) -> bool:
-        """Whether the record has been taken."""
+        """Return whether the record has been taken."""
         return self._record is not None
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from remit.values import UPLOADS, SandboxSpec, SharedFolder
 
 
 def shared_folders(spec: SandboxSpec) -> Sequence[SharedFolder]:
-    """All that this sandbox shares; nothing where its ground is fixed."""
+    """Return the folders that this sandbox shares; none where its ground is fixed."""
     if spec.ground is not None:
         return ()
     uploads = next((mount.tree_digest for mount in spec.mounts if mount.path == UPLOADS), None)
@@ -25,7 +25,7 @@ def shared_folders(spec: SandboxSpec) -> Sequence[SharedFolder]:
 
 
 def shared_at(folder: Path, path: str) -> Path:
-    """Where the files of a shared folder are, in the sandbox's folder."""
+    """Return where the files of a shared folder are, in the sandbox's folder."""
     return folder / path[1:]
 
 

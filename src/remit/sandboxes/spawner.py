@@ -46,7 +46,7 @@ class Spawner:
         self._deaths = 0
 
     async def outlived(self, make: Callable[[], Awaitable[Made]]) -> Made:
-        """What `make` makes through this spawner; made again when that failed because the helper died meanwhile."""
+        """Make something through this spawner, again when that failed because the helper died."""
         for _ in range(MAKINGS_MAX - 1):
             deaths = self._deaths
             try:

@@ -12,8 +12,8 @@ _SECONDS = 10.0
 
 
 async def missing_packages(wanted: Sequence[str]) -> list[str]:
-    """Those of these (`name`, or `name=version`) that dpkg does not have installed, in that version if one is given; a
-    name alone is there as well where a program of that name is."""
+    """Return those of the packages (`name`, or `name=version`) that dpkg does not have installed, in that
+    version if one is given; a name alone is there as well where a program of that name is."""
     return await asyncio.to_thread(_missing, wanted)
 
 

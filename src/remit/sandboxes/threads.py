@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from remit.shielded import carry_through
+from remit.shielded import run_shielded
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -27,7 +27,7 @@ async def take(function: Callable[[], Result], give_back: Callable[[Result], Non
     async def run() -> None:
         taken.append(await asyncio.to_thread(function))
 
-    cancellation = await carry_through(run())
+    cancellation = await run_shielded(run())
     if cancellation is not None:
         give_back(taken[0])
         raise cancellation

@@ -168,7 +168,7 @@ def _run(new: Path, code: str) -> str:
 
 
 def library_folder() -> Path:
-    """Where the interpreter looks for its shared library, if it has one."""
+    """Return the folder where the interpreter looks for its shared library, if it has one."""
     return Path(str(sysconfig.get_config_var("LIBDIR")))
 
 

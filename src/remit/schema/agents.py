@@ -43,7 +43,7 @@ class HarnessParams(Params, frozen=True):
 
 
 class ExecutionIdentityParams(Params, frozen=True):
-    """Only `service_account` exists here."""
+    """The identity as which tools are to act. Only `service_account` exists here."""
 
     type: str
     role_arn: Json = None
@@ -96,14 +96,14 @@ class AgentConfig(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class HarnessName(TypedDict):
-    """Which harness runs an agent."""
+    """The harness that runs an agent."""
 
     name: str
     version: str
 
 
 class Effort(TypedDict):
-    """How hard a model tries."""
+    """The effort a model makes."""
 
     type: EffortLevel
 
@@ -118,7 +118,7 @@ class ModelConfig(TypedDict):
 
 
 class ExecutionIdentity(TypedDict):
-    """As whom tools act."""
+    """The identity as which tools act."""
 
     type: Literal["service_account"]
 
@@ -184,13 +184,13 @@ def snapshot_body(config: AgentConfig, *, id: str, version: int) -> AgentSnapsho
 
 
 class AgentAtVersion(Params, frozen=True):
-    """Which version is asked for; else the newest."""
+    """The version that is asked for; else the newest."""
 
     version: Annotated[int, msgspec.Meta(ge=1, le=VERSION_MAX)] | None = None
 
 
 class AgentPaging(PagingByTime, frozen=True):
-    """Which agents are listed."""
+    """The selection of listed agents."""
 
     include_archived: bool = False
 

@@ -79,7 +79,7 @@ class SearchResultText(Block, frozen=True, tag="text"):
 
 
 class SearchResultCitations(Block, frozen=True):
-    """Whether the result may be cited."""
+    """The setting of whether the result may be cited."""
 
     enabled: bool
 

@@ -36,7 +36,7 @@ class Reconcile(Params, frozen=True):
 
 
 class Cap(TypedDict):
-    """How much may be spent in a period, and how much of it is left: dollars as text, or tokens."""
+    """A cap on spending in a period, and what is left of it: dollars as text, or tokens."""
 
     type: Literal["cap"]
     workspace_id: str
@@ -95,7 +95,7 @@ UnmatchedEntry = TypedDict(
 
 
 class Reconciliation(TypedDict):
-    """What was booked, or would be."""
+    """The corrections that were booked, or would be."""
 
     type: Literal["reconciliation"]
     dry_run: bool
@@ -109,7 +109,7 @@ class Reconciliation(TypedDict):
 
 
 class CapsOf(Params, frozen=True):
-    """Whose caps are listed."""
+    """The workspace whose caps are listed."""
 
     workspace_id: str | None = None
 

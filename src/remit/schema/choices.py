@@ -37,12 +37,12 @@ class Choices(NamedTuple):
 
     @property
     def wording(self) -> str:
-        """What must be."""
+        """Describe the values that are allowed."""
         return f"one of {self.listed}" if len(self.values) > 1 else self.listed
 
     def explains(self, what: str) -> bool:
-        """Whether msgspec's word for what is wrong is about these values; of a wrong type only where nothing else may
-        stand in the field."""
+        """Return whether msgspec's word for what is wrong is about these values; of a wrong type only where
+        nothing else may stand in the field."""
         return self.is_closed or not what.startswith("Expected ")
 
 

@@ -1,4 +1,4 @@
-"""What Anthropic documents of its models, for where no server says it: how they think, how hard if nobody asks.
+"""Facts that Anthropic documents of its models: how they think, how hard if nobody asks.
 
 From the pages "Thinking", "Effort" and of each model on platform.claude.com, and "Adaptive thinking" in Amazon Bedrock's
 user guide, as they were in November 2026. A provider that lists `capabilities` knows better: `ModelInfo.capabilities`.
@@ -70,7 +70,7 @@ def claude_model(model: str) -> ClaudeModel | None:
 
 
 def default_effort(model: str) -> str | None:
-    """How hard it works if nobody asks; None where that is not known or means nothing."""
+    """Return how hard the model works if nobody asks; None where that is not known or means nothing."""
     known = claude_model(model)
     return known.effort if known is not None else None
 

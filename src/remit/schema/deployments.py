@@ -98,7 +98,7 @@ class DeployedAgent(TypedDict):
 
 
 class Schedule(TypedDict):
-    """With what follows from it: up to five scheduled times to come, and when the last scheduled run began."""
+    """A schedule, with up to five times to come, and when the last scheduled run began."""
 
     type: Literal["cron"]
     expression: str
@@ -146,14 +146,14 @@ class Deployment(TypedDict):
 
 
 class RunError(TypedDict):
-    """Why no session could be opened."""
+    """The reason why no session could be opened."""
 
     type: RunErrorType
     message: str
 
 
 class ScheduleTrigger(Answer, frozen=True, tag="schedule"):
-    """Its schedule: the instant at which it matched, before jitter."""
+    """The deployment's schedule as a trigger: the instant at which it matched, before jitter."""
 
     scheduled_at: str
 
@@ -176,7 +176,7 @@ class DeploymentRun(TypedDict):
 
 
 class DeploymentPaging(PagingByTime, frozen=True):
-    """Which deployments are listed."""
+    """The selection of listed deployments."""
 
     agent_id: str | None = None
     include_archived: bool = False
@@ -184,7 +184,7 @@ class DeploymentPaging(PagingByTime, frozen=True):
 
 
 class DeploymentRunPaging(PagingWithinTimes, frozen=True):
-    """Which runs are listed."""
+    """The selection of listed runs."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=RUNS_LIMIT_MAX)] = LIMIT_DEFAULT
     deployment_id: str | None = None

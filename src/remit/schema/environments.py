@@ -97,7 +97,7 @@ class EnvironmentUpdate(Params, frozen=True):
 
 
 class EnvironmentConfig(msgspec.Struct, kw_only=True, frozen=True):
-    """What the catalog keeps, fully resolved."""
+    """The configuration that the catalog keeps, fully resolved."""
 
     name: str
     config: JsonMap
@@ -121,7 +121,7 @@ class Environment(TypedDict):
 
 
 class EnvironmentDeleted(TypedDict):
-    """That it is gone."""
+    """The word that an environment is gone."""
 
     id: str
     type: Literal["environment_deleted"]
@@ -146,7 +146,7 @@ def environment_body(
 
 
 class EnvironmentPaging(Paging, frozen=True):
-    """Which environments are listed."""
+    """The selection of listed environments."""
 
     include_archived: bool = False
 

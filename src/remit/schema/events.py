@@ -31,7 +31,7 @@ class EventParams(Params, frozen=True, omit_defaults=True):
 
 
 class UserMessage(EventParams, frozen=True, tag="user.message"):
-    """What a person says."""
+    """A message of a person."""
 
     content: MessageContent
 
@@ -81,7 +81,7 @@ class FileRubric(Params, frozen=True, tag="file"):
 
 
 class UserDefineOutcome(EventParams, frozen=True, tag="user.define_outcome"):
-    """What must be true when the work is done. `verifiers` is Remit's own."""
+    """The outcome that must hold when the work is done. `verifiers` is Remit's own."""
 
     description: Annotated[str, msgspec.Meta(min_length=1, max_length=100_000)]
     rubric: TextRubric | FileRubric | None = None
@@ -182,14 +182,14 @@ EventsLimit = Annotated[int, msgspec.Meta(ge=1, le=EVENTS_LIMIT_MAX)]
 
 
 class EventPaging(Paging, frozen=True):
-    """Which of a stream's events are listed."""
+    """The selection of listed events of a stream."""
 
     limit: EventsLimit = EVENTS_LIMIT_DEFAULT
     order: Order = "asc"
 
 
 class SessionEventPaging(PagingWithinTimes, frozen=True):
-    """Which of a session's events are listed."""
+    """The selection of listed events of a session."""
 
     limit: EventsLimit = EVENTS_LIMIT_DEFAULT
     order: Order = "asc"
@@ -197,13 +197,13 @@ class SessionEventPaging(PagingWithinTimes, frozen=True):
 
 
 class ThreadEventPaging(Paging, frozen=True):
-    """Which of a thread's events are listed."""
+    """The selection of listed events of a thread."""
 
     limit: EventsLimit = EVENTS_LIMIT_DEFAULT
 
 
 class EventsAfter(Params, frozen=True):
-    """Where a stream of events begins: at a cursor, an event's id, or `0`; left out: now."""
+    """The position at which a stream of events begins: a cursor, an event's id, or `0`; left out: now."""
 
     after: str | None = None
 

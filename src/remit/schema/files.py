@@ -37,19 +37,19 @@ class UploadFields(Params, frozen=True):
 
 
 def is_text(mime_type: str) -> bool:
-    """Whether a file of this type can be shown to a model as words."""
+    """Return whether a file of this type can be shown to a model as words."""
     return mime_type.startswith("text/") or mime_type in TEXT_TYPES
 
 
 class FileScope(TypedDict):
-    """Whose a file is."""
+    """The owner of a file."""
 
     type: Literal["session"]
     id: str
 
 
 class FileMetadata(TypedDict):
-    """What is known of a file."""
+    """The metadata of a file."""
 
     id: str
     type: Literal["file"]
@@ -63,14 +63,14 @@ class FileMetadata(TypedDict):
 
 
 class FileDeleted(TypedDict):
-    """That it is gone."""
+    """The word that a file is gone."""
 
     id: str
     type: Literal["file_deleted"]
 
 
 class FilePaging(Params, frozen=True):
-    """Which files are listed: a page of them, or those with these ids."""
+    """The selection of listed files: a page of them, or those with these ids."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=FILES_LIMIT_MAX)] | None = None
     page: str | None = None

@@ -1,4 +1,4 @@
-"""What is asked of the platform itself: what works here, and that everything stops."""
+"""Requests about the platform itself: what works here, and that everything stops."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Probe(TypedDict):
 
 
 class Doctor(TypedDict):
-    """What works here, and the mend of what does not."""
+    """The probes of what works here, and the mend of what does not."""
 
     type: Literal["doctor"]
     ok: bool
@@ -26,7 +26,7 @@ class Doctor(TypedDict):
 
 
 class Stopped(TypedDict):
-    """What was interrupted, and what still runs or is held."""
+    """The work that was interrupted, and what still runs or is held."""
 
     type: Literal["stop"]
     workspace_id: str

@@ -50,7 +50,7 @@ class LinkCreate(Params, frozen=True):
 
 
 class Key(TypedDict):
-    """Who may call, without the secret."""
+    """A key that may call, without the secret."""
 
     id: str
     type: Literal["key"]
@@ -80,7 +80,7 @@ class Link(TypedDict):
 
 
 class KeyPaging(Paging, frozen=True):
-    """Whose keys are listed."""
+    """The selection of listed keys."""
 
     workspace_id: str | None = None
 

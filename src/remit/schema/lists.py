@@ -33,7 +33,7 @@ class ListBothWays(ListOf[T], Generic[T]):
 
 
 class Paging(Params, frozen=True):
-    """Which page of a list."""
+    """The page of a list."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)] = LIMIT_DEFAULT
     page: str | None = None

@@ -66,14 +66,14 @@ class MemoryStore(TypedDict):
 
 
 class MemoryStoreDeleted(TypedDict):
-    """That it is gone, with its memories and their versions."""
+    """The word that a store is gone, with its memories and their versions."""
 
     id: str
     type: Literal["memory_store_deleted"]
 
 
 class MemoryStorePaging(PagingByTime, frozen=True):
-    """Which stores are listed."""
+    """The selection of listed stores."""
 
     include_archived: bool = False
 
@@ -100,13 +100,13 @@ class MemoryUpdate(Params, frozen=True):
 
 
 class MemoryView(Params, frozen=True):
-    """Whether the answer has the content; else as the call is used to."""
+    """The choice whether the answer has the content; else as the call is used to."""
 
     view: View | None = None
 
 
 class MemoryPaging(Params, frozen=True):
-    """Which memories are listed: those below a prefix; of a depth of 1 its children alone, with what lies deeper grouped."""
+    """The selection of memories below a prefix; a depth of 1: its children alone, deeper ones grouped."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)] = LIMIT_DEFAULT
     page: str | None = None
@@ -116,7 +116,7 @@ class MemoryPaging(Params, frozen=True):
 
 
 class MemoryDeletion(Params, frozen=True):
-    """What must still be there for it to be deleted."""
+    """The content that must still be there for a memory to be deleted."""
 
     expected_content_sha256: Sha256 | None = None
 
@@ -142,7 +142,7 @@ class MemoryPrefix(Answer, frozen=True, tag="memory_prefix"):
 
 
 class MemoryDeleted(TypedDict):
-    """That it is gone; its versions stay."""
+    """The word that a memory is gone; its versions stay."""
 
     id: str
     type: Literal["memory_deleted"]
@@ -179,7 +179,7 @@ class MemoryVersion(TypedDict):
 
 
 class MemoryVersionPaging(PagingByTime, frozen=True):
-    """Which versions are listed."""
+    """The selection of listed versions."""
 
     memory_id: str | None = None
     operation: ChangeKind | None = None

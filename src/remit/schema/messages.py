@@ -1,5 +1,5 @@
-"""What a caller sends to /v1/messages: published fields alone (`published`), and of those none that could spend outside of
-the hold."""
+"""Requests to /v1/messages: published fields alone (`published`), and of those none that could spend outside
+of the hold."""
 
 from __future__ import annotations
 

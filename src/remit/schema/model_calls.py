@@ -11,7 +11,7 @@ from remit.schema.wire import JsonMap
 
 
 class TokenCount(TypedDict):
-    """How long a prompt is."""
+    """The length of a prompt."""
 
     input_tokens: int
 

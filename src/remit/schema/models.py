@@ -28,7 +28,7 @@ def encode_list_by_id(items: Sequence[bytes], ids: Sequence[str], *, has_more: b
 
 
 class Model(TypedDict):
-    """What can be called, as far as anybody has told; else null."""
+    """A model that can be called, as far as anybody has told of it; else null."""
 
     id: str
     type: Literal["model"]
@@ -54,7 +54,7 @@ class ListById(TypedDict, Generic[T]):
 
 
 class ModelPaging(Params, frozen=True):
-    """Which models are listed."""
+    """The selection of listed models."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=MODELS_LIMIT_MAX)] = MODELS_LIMIT_DEFAULT
     after_id: str | None = None

@@ -1,5 +1,5 @@
-"""What a caller sends to /v1/chat/completions and /v1/responses: the fields that have a meaning here; any other is refused
-by name. Fields that only ask for what is done anyway take that one value."""
+"""Requests to /v1/chat/completions and /v1/responses: the fields that have a meaning here; any other is
+refused by name. Fields that only ask for what is done anyway take that one value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class StreamOptions(Params, frozen=True, kw_only=True):
-    """How a chat stream ends."""
+    """The options of a chat stream's end."""
 
     include_usage: bool = False
     include_obfuscation: Literal[False] = False
@@ -54,7 +54,7 @@ class ChatParams(Params, frozen=True, kw_only=True):
 
 
 class Reasoning(Params, frozen=True, kw_only=True):
-    """How a response thinks."""
+    """The reasoning that is asked of a response."""
 
     effort: Effort | None = None
     summary: Literal["auto", "concise", "detailed", "none"] | None = None
@@ -63,7 +63,7 @@ class Reasoning(Params, frozen=True, kw_only=True):
 
 
 class TextSettings(Params, frozen=True, kw_only=True):
-    """How a response is written."""
+    """The form in which a response is written."""
 
     format: JsonMap | None = None
     verbosity: str | None = None

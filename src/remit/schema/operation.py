@@ -29,7 +29,7 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True, tag_field="type"):
 
 
 class NoQuery(Params, frozen=True):
-    """Of calls that take no query."""
+    """The query of calls that take none."""
 
 
 class Events:
@@ -47,7 +47,7 @@ Time = Annotated[
 
 
 class Options(TypedDict, total=False):
-    """What most operations leave as it is."""
+    """The options that most operations leave as they are."""
 
     scope: Scope
     """Else `read` of GET, `everything` of the others."""

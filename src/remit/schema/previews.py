@@ -23,7 +23,7 @@ class PreviewCreate(Params, frozen=True):
 
 
 class Service(TypedDict):
-    """What listens on a port of a sandbox."""
+    """A service that listens on a port of a sandbox."""
 
     type: Literal["service"]
     port: int
@@ -34,7 +34,7 @@ class Service(TypedDict):
 
 
 class Services(TypedDict):
-    """What listens now."""
+    """The services that listen now."""
 
     data: list[Service]
     is_live: bool

@@ -136,7 +136,7 @@ _VERSIONED = re.compile(r"([a-z_]+_)[0-9]{8}")
 
 
 def client_tool(type: Json) -> Shape | None:
-    """What a tool of this type may say; None for one that the caller does not run."""
+    """Return the shape of a tool of this type; None for one that the caller does not run."""
     if type == "custom":
         return CUSTOM_TOOL
     versioned = _VERSIONED.fullmatch(type) if isinstance(type, str) else None

@@ -102,7 +102,7 @@ class SpentExact(TypedDict):
 
 
 class Receipt(TypedDict):
-    """What was spent on what, with the evidence."""
+    """The receipt: what was spent on what, with the evidence."""
 
     type: Literal["receipt"]
     remit_id: str

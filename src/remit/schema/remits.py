@@ -86,7 +86,7 @@ class RemitAnswer(Params, frozen=True):
 
 
 class RemitInput(TypedDict):
-    """What a remit's working tree starts as."""
+    """The input that a remit's working tree starts as."""
 
     id: str
     type: Literal["remit_input"]
@@ -138,7 +138,7 @@ class SetupMount(TypedDict):
 
 
 class Setup(TypedDict):
-    """What stands around the work."""
+    """The surroundings of the work."""
 
     command: str | None
     layer_digest: str | None
@@ -176,7 +176,7 @@ class TokenRange(TypedDict):
 
 
 class Forecast(TypedDict):
-    """What it will probably cost, and what the run on the input has shown."""
+    """The forecast: what the remit will probably cost, and what the run on the input has shown."""
 
     usd: UsdRange | None
     tokens: TokenRange | None
@@ -188,7 +188,7 @@ class Forecast(TypedDict):
 
 
 class Consent(TypedDict):
-    """Whether a person is asked, what is left to accept, and what was accepted by name."""
+    """The consent: whether a person is asked, what is left to accept, and what was accepted by name."""
 
     state: Literal["pending", "asked", "given", "declined"]
     reasons: list[str]
@@ -262,7 +262,7 @@ class Remit(TypedDict):
 
 
 class Verification(TypedDict):
-    """What the verifiers say of the result now."""
+    """The verdicts on the result as it is now."""
 
     verdicts: list[Verdict]
     verified: bool
@@ -299,7 +299,7 @@ class ChangedFolder(TypedDict):
 
 
 class Deliverables(TypedDict):
-    """What a remit hands over."""
+    """The deliverables that a remit hands over."""
 
     data: list[DeliverableFile]
     changed: list[ChangedPath]
@@ -308,7 +308,7 @@ class Deliverables(TypedDict):
 
 
 class RemitPaging(Paging, frozen=True):
-    """Which remits are listed."""
+    """The selection of listed remits."""
 
     order: Order = "desc"
     statuses: tuple[RemitStatus, ...] = ()

@@ -83,14 +83,14 @@ SessionResource = SessionFile | SessionMemoryStore
 
 
 class SessionResourceDeleted(TypedDict):
-    """That it is gone."""
+    """The word that a resource is gone."""
 
     id: str
     type: Literal["session_resource_deleted"]
 
 
 class ResourcePaging(Paging, frozen=True):
-    """Which of a session's resources are listed."""
+    """The selection of listed resources of a session."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=RESOURCES_LIMIT_MAX)] = RESOURCES_LIMIT_MAX
 

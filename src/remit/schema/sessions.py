@@ -82,7 +82,7 @@ class SessionCreate(Params, frozen=True):
 
 
 class SessionAgentUpdate(Params, frozen=True):
-    """Which parts of a session's agent can be replaced."""
+    """The parts of a session's agent that can be replaced."""
 
     tools: ToolList | UnsetType | None = UNSET
     mcp_servers: McpServerList | UnsetType | None = UNSET
@@ -127,7 +127,7 @@ class ServerToolUse(TypedDict):
 
 
 class SessionUsage(TypedDict):
-    """What was used so far."""
+    """The usage so far."""
 
     input_tokens: int
     output_tokens: int
@@ -139,14 +139,14 @@ class SessionUsage(TypedDict):
 
 
 class SessionStats(TypedDict):
-    """How long it has been at work, and there."""
+    """The times of a session: at work, and since it was created."""
 
     active_seconds: float
     duration_seconds: float
 
 
 class OutcomeEvaluation(TypedDict):
-    """How far an outcome is."""
+    """The progress of an outcome."""
 
     type: Literal["outcome_evaluation"]
     outcome_id: str
@@ -160,7 +160,7 @@ class OutcomeEvaluation(TypedDict):
 
 
 class Isolation(TypedDict):
-    """Which walls the session's sandbox has."""
+    """The walls that the session's sandbox has."""
 
     provider: str | None
     level: str | None
@@ -192,7 +192,7 @@ class Session(TypedDict):
 
 
 class SessionDeleted(TypedDict):
-    """That it is gone."""
+    """The word that a session is gone."""
 
     id: str
     type: Literal["session_deleted"]
@@ -222,7 +222,7 @@ class SessionThread(TypedDict):
 
 
 class Account(TypedDict):
-    """What is spent, held and left for one purpose, in one unit."""
+    """The account for one purpose, in one unit: what is spent, held and left."""
 
     stream_id: NotRequired[str]
     purpose: str
@@ -235,7 +235,7 @@ class Account(TypedDict):
 
 
 class SessionPaging(PagingWithinTimes, frozen=True):
-    """Which sessions are listed."""
+    """The selection of listed sessions."""
 
     order: Order = "desc"
     statuses: tuple[SessionStatus, ...] = ()
@@ -247,7 +247,7 @@ class SessionPaging(PagingWithinTimes, frozen=True):
 
 
 class ThreadPaging(Paging, frozen=True):
-    """Which threads are listed."""
+    """The selection of listed threads."""
 
     statuses: tuple[SessionStatus, ...] = ()
 

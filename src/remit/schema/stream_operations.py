@@ -22,7 +22,7 @@ class Violation(TypedDict):
 
 
 class CheckReport(TypedDict):
-    """What was looked at and what is wrong."""
+    """The report of a check: what was looked at, and what is wrong."""
 
     type: Literal["check"]
     id: str
@@ -32,7 +32,7 @@ class CheckReport(TypedDict):
 
 
 class Way(TypedDict):
-    """What a person can do about it: the call of the API and the command for it."""
+    """An action that a person can take: the call of the API and the command for it."""
 
     does: str
     call: str | None
@@ -48,7 +48,7 @@ class Trouble(TypedDict):
 
 
 class SessionWhy(TypedDict):
-    """Why a stream is where it is: for whom it waits, since when, and who can move it."""
+    """The explanation of why a stream is where it is: for whom it waits, since when, and who can move it."""
 
     id: str
     kind: str
@@ -79,7 +79,7 @@ class StreamView(TypedDict):
 
 
 class StreamOperations(NamedTuple, Generic[A]):
-    """What is asked of one stream, whatever its kind."""
+    """The operations on one stream, whatever its kind."""
 
     retrieve: Operation[[], None, NoQuery, A]
     events: Operation[..., None, EventPaging, ListOf[Event]]
@@ -104,7 +104,7 @@ CHECK = Operation(
 
 
 def stream_operations(names: StreamNames, answer: type[A]) -> StreamOperations[A]:
-    """Those of a kind whose streams are shown as `answer`."""
+    """Make the operations of a kind whose streams are shown as `answer`."""
     a, one = f"a {names.name}", f"{names.path}/{{{names.name}_id}}"
     return StreamOperations(
         retrieve=Operation("GET", one, f"Retrieve {a}", answer=answer, scope="read_one"),

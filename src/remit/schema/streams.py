@@ -1,4 +1,4 @@
-"""What the wire calls the kinds of streams. Whoever reads only the API (client, CLI, console) knows a kind by this."""
+"""Kinds of streams as the wire calls them, for who reads only the API (client, CLI, console)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class StreamNames(msgspec.Struct, frozen=True, kw_only=True):
     """Public rows after which a stream says no more, unless one of another type follows (`remit.reopened`)."""
 
     def is_of(self, stream_id: str) -> bool:
-        """Whether an id is one of this kind."""
+        """Return whether an id is one of this kind."""
         return stream_id.startswith(f"{self.id_prefix}_")
 
     def path_of(self, stream_id: str) -> str:
-        """Where the API shows this stream."""
+        """Return the path where the API shows this stream."""
         assert self.path is not None, f"streams of kind {self.name!r} are not shown"
         return f"{self.path}/{stream_id}"
 

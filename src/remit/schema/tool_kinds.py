@@ -27,7 +27,7 @@ class ToolKind:
 
     @property
     def is_client(self) -> bool:
-        """Whether a client carries out a use, and sends its result."""
+        """Return whether a client carries out a use, and sends its result."""
         return self.default_permission is None
 
 

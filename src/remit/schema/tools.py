@@ -20,13 +20,13 @@ ToolName = Literal["bash", "read", "write", "edit", "glob", "grep", "web_fetch",
 
 
 class PermissionPolicy(Params, frozen=True):
-    """Whether a call runs at once or asks first."""
+    """The choice whether a call runs at once or asks first."""
 
     type: Literal["always_allow", "always_ask", "auto"]
 
 
 class ToolsetDefaultConfig(Params, frozen=True):
-    """What holds for every tool of the set that has no entry of its own."""
+    """The settings of every tool of the set that has no entry of its own."""
 
     enabled: bool | None = None
     permission_policy: PermissionPolicy | None = None
@@ -41,7 +41,7 @@ Domains = list[str]
 
 
 class UserLocation(Params, frozen=True):
-    """Where results should be near to."""
+    """The place that results should be near to."""
 
     type: Literal["approximate"]
     city: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | None = None
@@ -58,7 +58,7 @@ class ToolReference(Params, frozen=True):
 
 
 class UrlSource(Params, frozen=True):
-    """Whether a source counts; `tools` belongs to `only` and `except`."""
+    """The choice whether a source counts; `tools` belongs to `only` and `except`."""
 
     type: Literal["all", "none", "only", "except"]
     tools: Annotated[list[ToolReference], msgspec.Meta(min_length=1, max_length=NAMED_TOOLS_MAX)] | None = (
@@ -67,7 +67,7 @@ class UrlSource(Params, frozen=True):
 
 
 class UrlSources(Params, frozen=True):
-    """Which parts of the conversation contribute addresses that may be fetched."""
+    """The parts of the conversation that contribute addresses that may be fetched."""
 
     user_input: Literal["all", "none"] | UrlSource | None = None
     client_tool_results: Literal["all", "none"] | UrlSource | None = None

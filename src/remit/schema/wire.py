@@ -1,4 +1,4 @@
-"""What all requests have in common: strict structs, one decoder, and messages that name the field and the mend."""
+"""The ground of all requests: strict structs, one decoder, and messages that name the field and the mend."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ FORMS = {
 
 
 def whole(form: str) -> msgspec.Meta:
-    """Of a text that has one of `FORMS` to its end."""
+    """Make the pattern of a text that has one of `FORMS` to its end."""
     return msgspec.Meta(pattern=_to_its_end(form))
 
 

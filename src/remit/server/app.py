@@ -19,7 +19,7 @@ from remit.server.description.refused import refusals
 from remit.server.edge.auth import authenticate
 from remit.server.edge.error_forms import send_error
 from remit.server.edge.scopes import check_scope, scope_of
-from remit.server.operations.router import Found, Route, Router, routes_of
+from remit.server.operations.router import FoundRoute, Route, Router, routes_of
 from remit.server.operations.services import Services
 from remit.server.routes.agents import AgentRoutes
 from remit.server.routes.deployments import DeploymentRoutes
@@ -112,7 +112,7 @@ class App:
     async def _answer(
         self,
         route: Route,
-        found: Found,
+        found: FoundRoute,
         caller: Principal | None,
         scope: Scope,
         receive: Receive,
@@ -127,7 +127,7 @@ class App:
         await response(scope, receive, send)
 
 
-def _no_route(found: Found) -> HTTPException:
+def _no_route(found: FoundRoute) -> HTTPException:
     if not found.methods:
         return HTTPException(404)
     return HTTPException(405, headers={"Allow": ", ".join(sorted(found.methods))})

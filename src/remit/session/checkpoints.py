@@ -23,12 +23,12 @@ class _Body(msgspec.Struct, frozen=True):
 
 
 def is_due(seq: int, stored_seq: int) -> bool:
-    """Whether the fold at `seq` is worth storing when the last one stood at `stored_seq` (0: there is none)."""
+    """Return whether to store the fold at `seq`, the last one being at `stored_seq` (0: there is none)."""
     return seq - stored_seq >= max(ROWS_MIN, seq // ROWS_PER_CHECKPOINT)
 
 
 def encode(state: SessionState) -> Checkpoint:
-    """What the store is given."""
+    """Encode the state for the store."""
     history, state.history = state.history, History()
     try:
         thin = msgspec.json.encode(state)

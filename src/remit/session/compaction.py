@@ -1,4 +1,4 @@
-"""When a history nears the model's context window: first old tool results are cleared, then it is summarised.
+"""Compaction of a long history: first old tool results are cleared, then it is summarised.
 
 Pure decisions over the fold; what was decided is written to the log (`context.cleared`, `context.compacted`), so every
 worker builds the same request from the same log.
@@ -68,7 +68,7 @@ Relief = Clear | Shorten | Compact | Exhausted
 
 
 def next_relief(state: SessionState, request: ModelRequest, *, window_tokens: int) -> Relief | None:
-    """What must be done before `request` is sent; None when it fits comfortably."""
+    """Return what must be done before `request` is sent; None when it fits comfortably."""
     room = window_tokens - min(request.max_tokens, window_tokens // 4)
     size = context_tokens(state)
     if size < CLEAR_AT * room:

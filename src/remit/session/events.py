@@ -53,7 +53,7 @@ def model_usage(usage: Usage) -> JsonObject:
 
 
 def list_cost(nano_usd: int) -> JsonObject:
-    """Whole cents, rounded up, as the wire's monetary amount."""
+    """Return whole cents, rounded up, as the wire's monetary amount."""
     return {"amount": str(-(-nano_usd // 10_000_000)), "currency": "USD"}
 
 

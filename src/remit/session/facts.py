@@ -87,7 +87,7 @@ def _quoted(text: str) -> str:
 
 
 def describe_network(policy: NetworkPolicy, modes: Sequence[str]) -> str:
-    """What the model should know of it; `modes` are those that its sandboxes enforce."""
+    """Describe the network for the model; `modes` are those that its sandboxes enforce."""
     if "none" not in modes:
         return "this machine's own, unconfined."
     if policy.mode == "none":

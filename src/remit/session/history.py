@@ -12,7 +12,7 @@ from typing import cast
 
 import msgspec
 
-from remit.session.refusals import Place
+from remit.session.refusals import BlockPlace
 from remit.session.sendable import (
     THINKING,
     aside,
@@ -164,7 +164,7 @@ class History:
                 short = list[JsonValue](shortened(content, characters_max))
                 message.content[index] = {**message.content[index], "content": short}
 
-    def put_aside(self, place: Place, why: str) -> None:
+    def put_aside(self, place: BlockPlace, why: str) -> None:
         """Replace a block that was refused by a note, or by as little as can stand for it."""
         content = self.messages[place.message].content if place.message < len(self.messages) else []
         if place.block < len(content):
@@ -187,7 +187,7 @@ class History:
         self.add_user(blocks)
 
     def encode(self) -> EncodedObjects:
-        """As canonical messages."""
+        """Encode the history as canonical messages."""
         finished = [_encode(message) for message in self.messages[len(self._encoded) : -1]]
         if finished:
             self._encoded += finished
@@ -214,19 +214,19 @@ class Forgotten(History):
     """Keeps nothing: for those who ask about a session and never call its model."""
 
     def add_user(self, blocks: list[JsonObject]) -> None:
-        """Nothing."""
+        """Forget the blocks."""
 
     def add_assistant(self, blocks: list[JsonObject], use_ids: Sequence[str] = ()) -> None:
-        """Nothing."""
+        """Forget the blocks."""
 
     def add_tool_result(self, use_id: str, content: list[JsonObject], *, seq: int, is_error: bool) -> None:
-        """Nothing."""
+        """Forget the result."""
 
-    def put_aside(self, place: Place, why: str) -> None:
-        """Nothing."""
+    def put_aside(self, place: BlockPlace, why: str) -> None:
+        """Forget the note."""
 
     def replace_by(self, blocks: list[JsonObject]) -> None:
-        """Nothing."""
+        """Forget the summary."""
 
 
 def _encode(message: Message) -> JsonObject:

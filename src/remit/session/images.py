@@ -1,5 +1,5 @@
-"""Which images may go to a model, by the limits that Messages publishes (build-with-claude/vision; the API's own words
-for bytes). Pure: looks at the first bytes only.
+"""Images that may go to a model, by the limits that Messages publishes (build-with-claude/vision; the API's
+own words for bytes). Pure: looks at the first bytes only.
 
 A provider refuses a request with an image it cannot take, and would refuse every later one of the same history.
 """
@@ -58,7 +58,7 @@ def recognise_encoded(data: str) -> ImageKind | None:
 
 
 def why_unsendable(data: str) -> str | None:
-    """What keeps this base64 from any request, in words for people; None if nothing."""
+    """Say for people what keeps this base64 from any request; None if nothing does."""
     if len(data) > IMAGE_ENCODED_BYTES_MAX:
         return f"the image has {len(data):,} bytes of base64, and models take at most {IMAGE_ENCODED_BYTES_MAX:,}"
     if len(data) % 4:
@@ -77,7 +77,7 @@ def why_unsendable(data: str) -> str | None:
 
 
 def why_refused(image: ImageKind, size_bytes: int) -> str | None:
-    """What keeps this image from a model, in words for the model; None if nothing."""
+    """Say for the model what keeps this image from it; None if nothing does."""
     if size_bytes > IMAGE_BYTES_MAX:
         return f"has {size_bytes:,} bytes; at most {IMAGE_BYTES_MAX:,} can be shown. Make a smaller copy."
     if image.width is None or image.height is None:

@@ -1,4 +1,4 @@
-"""What the rows about a session's machine mean for its state: sandboxes, snapshots, files, packages, services."""
+"""The fold of rows about a session's machine: sandboxes, snapshots, files, packages, services."""
 
 from __future__ import annotations
 

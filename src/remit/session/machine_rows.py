@@ -12,7 +12,7 @@ from remit.values import CredentialUse, JsonObject
 
 
 class SandboxStarted(PrivateRow, frozen=True, kw_only=True, tag="sandbox.started"):
-    """It is about to be used."""
+    """A sandbox is about to be used."""
 
     sandbox_id: str
     key: str | None = None
@@ -29,14 +29,14 @@ class SandboxStarted(PrivateRow, frozen=True, kw_only=True, tag="sandbox.started
 
 
 class SandboxReleased(PrivateRow, frozen=True, kw_only=True, tag="sandbox.released"):
-    """It is gone, in good order."""
+    """A sandbox is gone, in good order."""
 
     sandbox_id: str = ""
     tree_digest: str | None = None
 
 
 class SessionSandboxLost(PublicRow, frozen=True, kw_only=True, tag="session.sandbox_lost"):
-    """It is gone, with what only it had."""
+    """A sandbox is gone, with what only it had."""
 
     reason: str
     cause: str | UnsetType = UNSET
@@ -59,13 +59,13 @@ class SnapshotTaken(PrivateRow, frozen=True, kw_only=True, tag="snapshot.taken")
 
 
 class ServicesSeen(PrivateRow, frozen=True, kw_only=True, tag="services.seen"):
-    """What listens now."""
+    """The services that listen now."""
 
     services: list[JsonObject]
 
 
 class PackagesInstalling(PublicRow, frozen=True, kw_only=True, tag="session.packages_installing"):
-    """It takes a while."""
+    """Packages are being installed, which takes a while."""
 
     packages: JsonObject | None = None
 
@@ -114,6 +114,6 @@ class ResourceAdded(PrivateRow, frozen=True, kw_only=True, tag="session.resource
 
 
 class ResourceRemoved(PrivateRow, frozen=True, kw_only=True, tag="session.resource_removed"):
-    """It is not any more."""
+    """A resource is no longer the session's."""
 
     resource_id: str

@@ -1,4 +1,4 @@
-"""What becomes of a memory store and of its folder in a sandbox when both may have changed: pure, by path and SHA-256.
+"""The merge of a memory store and its folder in a sandbox: pure, by path and SHA-256.
 
 Three sides: what both last agreed on, what is in the folder now, and what is in the store now. Who alone changed something
 is followed. Where both did, the store wins, and the folder's text is kept aside.
@@ -56,7 +56,7 @@ class Take:
 
 @dataclass(frozen=True)
 class Merge:
-    """What is to be done, in this order, and what both agree on already."""
+    """The steps that are to be taken, in this order, and what both agree on already."""
 
     removes: list[Remove] = field(default_factory=list[Remove])
     renames: list[Rename] = field(default_factory=list[Rename])

@@ -1,4 +1,4 @@
-"""What a failed turn needs, in words: what is wrong, and which calls mend it. Pure."""
+"""Mends of a failed turn, in words: what is wrong, and which calls mend it. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from remit.streams.waiting import Trouble, Way
 
 
 def mends(trouble: Trouble | None, path: str) -> tuple[tuple[str, ...], tuple[Way, ...]]:
-    """What is wrong with a session whose turn failed, and which calls mend it."""
+    """Describe what is wrong with a session whose turn failed, and which calls mend it."""
     if trouble is None:
         return (), ()
     told = f"What is wrong: {trouble.message.rstrip('.')}."

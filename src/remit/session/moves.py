@@ -1,4 +1,4 @@
-"""What a session should do next: a pure decision over the fold, carried out by the orchestrator.
+"""The next move of a session: a pure decision over the fold, carried out by the orchestrator.
 
 The same log always gives the same move, so a worker that takes over after a crash goes on exactly where the log ends.
 """
@@ -16,7 +16,7 @@ from remit.values import Value
 
 
 class Rest(Value, frozen=True, kw_only=True):
-    """Nothing to do until something is appended."""
+    """No step is due until something is appended."""
 
 
 class TakeInput(Value, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class StopTurn(Value, frozen=True, kw_only=True):
 
 
 class WaitAgain(Value, frozen=True, kw_only=True):
-    """Some answers came while idle(requires_action), others are missing: consume and re-emit idle."""
+    """Consume answers that came while idle(requires_action), others missing: re-emit idle."""
 
     event_ids: tuple[str, ...]
 

@@ -1,5 +1,5 @@
-"""What a provider's refusal is about, read off its words: a request that is too long, or one block of it. Pure; the words
-are data, for there is no code that they share."""
+"""The meaning of a provider's refusal, read off its words: a request that is too long, or one block of it.
+Pure; the words are data, for there is no code that they share."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class TooLong(Value, frozen=True, kw_only=True):
     window_tokens: int | None = None
 
 
-class Place(NamedTuple):
+class BlockPlace(NamedTuple):
     """A block of a conversation; `inner` of a tool result."""
 
     message: int
@@ -155,7 +155,7 @@ class Place(NamedTuple):
 
 
 def read_too_long(message: str) -> TooLong | None:
-    """Whether a refusal says that the request is too long, in any provider's words."""
+    """Read any provider's refusal of a request that is too long; None: it says something else."""
     if not _TOO_LONG.search(message) or _NOT_TOO_LONG.search(message):
         return None
     if _IS_MEDIUM.search(message) and not _IS_COUNTED.search(message):
@@ -171,24 +171,24 @@ def read_too_long(message: str) -> TooLong | None:
     return TooLong()
 
 
-def in_order(places: Sequence[Place], messages: Sequence[JsonObject]) -> list[Place]:
+def in_order(places: Sequence[BlockPlace], messages: Sequence[JsonObject]) -> list[BlockPlace]:
     """The places as they are when one after the other is put aside: with the first goes all thinking, so that what stood
     behind it in a message moves up."""
     first, *others = sorted(places, key=lambda place: place[:2], reverse=True)
     return [first, *(_without_thinking(place, messages) for place in others)]
 
 
-def _without_thinking(place: Place, messages: Sequence[JsonObject]) -> Place:
+def _without_thinking(place: BlockPlace, messages: Sequence[JsonObject]) -> BlockPlace:
     before = cast("list[JsonObject]", messages[place.message]["content"])[: place.block]
     return place._replace(block=place.block - sum(block["type"] in THINKING for block in before))
 
 
 def is_moderated(message: str) -> bool:
-    """Whether a refusal is about what was said, by its words."""
+    """Return whether a refusal is about what was said, by its words."""
     return _MODERATED.search(message) is not None
 
 
-def blamed_blocks(message: str, messages: Sequence[JsonObject]) -> list[Place]:
+def blamed_blocks(message: str, messages: Sequence[JsonObject]) -> list[BlockPlace]:
     """The blocks of the conversation that a refusal is about, as far as its words tell: the one that it names, else the
     newest of the kind that it names; none when it is about something else."""
     found = _PATH.search(message)
@@ -206,14 +206,14 @@ def blamed_blocks(message: str, messages: Sequence[JsonObject]) -> list[Place]:
     return _newest(("image", "document"), messages) if is_about_media else []
 
 
-def _newest_said(messages: Sequence[JsonObject]) -> list[Place]:
+def _newest_said(messages: Sequence[JsonObject]) -> list[BlockPlace]:
     """All that was said in the newest message that is not put aside already, and what the model wrote to have it: a result
     that is refused repeats what was called."""
-    said: list[Place] = []
+    said: list[BlockPlace] = []
     for number in range(len(messages) - 1, -1, -1):
         blocks = cast("list[JsonObject]", messages[number]["content"])
         here = [
-            Place(number, index)
+            BlockPlace(number, index)
             for index, block in enumerate(blocks)
             if not _is_left_out(block) and (not said or block["type"] == "tool_use")
         ]
@@ -232,7 +232,7 @@ def _is_left_out(block: JsonObject) -> bool:
     return _LEFT_OUT.match(str(block.get("text") or "")) is not None
 
 
-def _named(found: re.Match[str], messages: Sequence[JsonObject]) -> list[Place]:
+def _named(found: re.Match[str], messages: Sequence[JsonObject]) -> list[BlockPlace]:
     number, index = int(found["message"]), int(found["block"])
     if number >= len(messages):
         return []
@@ -247,21 +247,21 @@ def _named(found: re.Match[str], messages: Sequence[JsonObject]) -> list[Place]:
     inner = found["inner"]
     inners = blocks[index].get("content")
     if inner is not None and isinstance(inners, list) and int(inner) < len(inners):
-        return [Place(number, index, int(inner))]
-    return [Place(number, index)]
+        return [BlockPlace(number, index, int(inner))]
+    return [BlockPlace(number, index)]
 
 
-def _newest(kinds: Sequence[str], messages: Sequence[JsonObject]) -> list[Place]:
+def _newest(kinds: Sequence[str], messages: Sequence[JsonObject]) -> list[BlockPlace]:
     """All of these kinds in the newest message that has one."""
     for number in range(len(messages) - 1, -1, -1):
-        found: list[Place] = []
+        found: list[BlockPlace] = []
         for index, block in enumerate(cast("list[JsonObject]", messages[number]["content"])):
             if block["type"] in kinds:
-                found.append(Place(number, index))
+                found.append(BlockPlace(number, index))
             elif block["type"] == "tool_result" and isinstance(block.get("content"), list):
                 inners = cast("list[JsonObject]", block["content"])
                 found += [
-                    Place(number, index, at) for at, inner in enumerate(inners) if inner["type"] in kinds
+                    BlockPlace(number, index, at) for at, inner in enumerate(inners) if inner["type"] in kinds
                 ]
         if found:
             return found

@@ -1,4 +1,4 @@
-"""What a session tells the stream it works for: made from its state alone, in the transaction that it tells of."""
+"""Reports of a session to its parent: made from its state, in the transaction that they tell of."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from remit.values import JsonObject
 def idle_report(
     state: SessionState, *, stop_reason: JsonObject | None = None, taking: Sequence[str] = ()
 ) -> ChildIdled:
-    """It comes to rest for `stop_reason`; or is at rest already, and consumes the inputs `taking` without more ado."""
+    """Report rest for `stop_reason`; or that a session at rest consumes the inputs `taking`."""
     reason = stop_reason if stop_reason is not None else state.stop_reason
     standing = state.standing
     # At its budget a session leaves what is queued where it is.
@@ -35,7 +35,7 @@ def idle_report(
 
 
 def evaluated_report(state: SessionState, evaluation: ChildEvaluation) -> ChildEvaluated:
-    """Its outcome was judged, and the turn goes on or ends after this."""
+    """Report that the session's outcome was judged, and the turn goes on or ends after this."""
     standing = state.standing
     return ChildEvaluated(
         session_id=state.session_id,

@@ -38,7 +38,7 @@ class SessionCreated(PrivateRow, frozen=True, kw_only=True, tag="session.created
 
 
 class SessionUpdated(PublicRow, frozen=True, kw_only=True, tag="session.updated"):
-    """What was changed, and nothing else."""
+    """The session was updated, with what was changed and nothing else."""
 
     title: str | UnsetType | None = UNSET
     metadata: JsonObject | UnsetType = UNSET
@@ -51,7 +51,7 @@ class SessionMetadataCleared(PrivateRow, frozen=True, kw_only=True, tag="session
 
 
 class SessionArchived(PrivateRow, frozen=True, kw_only=True, tag="session.archived"):
-    """It takes no more events."""
+    """The session takes no more events."""
 
     archived_at: str
 
@@ -76,7 +76,7 @@ class SessionStatusIdle(PublicRow, frozen=True, kw_only=True, tag="session.statu
 
 
 class SessionStatusTerminated(PublicRow, frozen=True, kw_only=True, tag="session.status_terminated"):
-    """It was archived."""
+    """The session was archived."""
 
 
 class ThreadStatusRow(PublicRow, frozen=True, kw_only=True):
@@ -87,17 +87,17 @@ class ThreadStatusRow(PublicRow, frozen=True, kw_only=True):
 
 
 class ThreadStatusRunning(ThreadStatusRow, frozen=True, kw_only=True, tag="session.thread_status_running"):
-    """As its session."""
+    """The thread runs, as its session does."""
 
 
 class ThreadStatusRescheduled(
     ThreadStatusRow, frozen=True, kw_only=True, tag="session.thread_status_rescheduled"
 ):
-    """As its session."""
+    """The thread was rescheduled, as its session was."""
 
 
 class ThreadStatusIdle(ThreadStatusRow, frozen=True, kw_only=True, tag="session.thread_status_idle"):
-    """As its session."""
+    """The thread is idle, as its session is."""
 
     stop_reason: JsonObject | None = None
     stop_details: JsonObject | None = None
@@ -106,18 +106,18 @@ class ThreadStatusIdle(ThreadStatusRow, frozen=True, kw_only=True, tag="session.
 class ThreadStatusTerminated(
     ThreadStatusRow, frozen=True, kw_only=True, tag="session.thread_status_terminated"
 ):
-    """As its session."""
+    """The thread was terminated, as its session was."""
 
 
 class SessionUsage(PublicRow, frozen=True, kw_only=True, tag="session.usage"):
-    """What was used so far."""
+    """The usage so far."""
 
     usage: JsonObject
     budget: JsonObject | None = None
 
 
 class SessionError(PublicRow, frozen=True, kw_only=True, tag="session.error"):
-    """What people are told of a failure."""
+    """A failure, as people are told of it."""
 
     error: JsonObject
 
@@ -135,7 +135,7 @@ class TurnContinued(PrivateRow, frozen=True, kw_only=True, tag="turn.continued")
 
 
 class WaitBegan(PrivateRow, frozen=True, kw_only=True, tag="wait.began"):
-    """It waits for its turn at a limit; ends with the next row of what it waited for."""
+    """The session waits for its turn at a limit; the wait ends with the next row of what it waited for."""
 
     what: str
     """model | sandbox"""
@@ -191,7 +191,7 @@ class ConfirmationTaken(PublicRow, frozen=True, kw_only=True, tag="user.tool_con
 
 
 class FilesPinned(PrivateRow, frozen=True, kw_only=True, tag="files.pinned"):
-    """Which bytes the files of a message were when it was sent."""
+    """The bytes of a message's files when it was sent."""
 
     files: dict[str, JsonObject]
 

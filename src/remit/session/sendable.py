@@ -1,4 +1,4 @@
-"""What of a conversation may be sent: blocks as the Messages protocol takes them. Pure.
+"""Blocks of a conversation that may be sent, as the Messages protocol takes them. Pure.
 
 The log keeps what people, tools and models said, whatever it is; a provider refuses a whole request for one block, and
 would refuse every later one of the same conversation. So what cannot be sent is left out, or replaced by a note, one for
@@ -43,7 +43,7 @@ def text_block(text: str) -> JsonObject:
 
 
 def note_block(text: str) -> JsonObject:
-    """What stands where something cannot be sent."""
+    """Make the block that stands where something cannot be sent."""
     return text_block(f"({text})")
 
 
@@ -70,7 +70,7 @@ def assistant_blocks(blocks: Sequence[JsonObject]) -> list[JsonObject]:
 
 
 def aside(block: JsonObject, inner: int | None, why: str) -> JsonObject:
-    """What stands for a block, or for one inside of it, that was refused."""
+    """Make the block that stands for a block, or for one inside of it, that was refused."""
     note = note_block(f"{_article(str(block['type']))} was left out: {why}")
     match block["type"]:
         case "tool_use":
@@ -104,7 +104,7 @@ def shortened(content: Sequence[JsonObject], characters_max: int) -> list[JsonOb
 
 
 def cut(text: str, characters_max: int) -> str:
-    """Its beginning and its end, and how much is missing between them."""
+    """Cut a text to its beginning and its end, with how much is missing between them."""
     if len(text) <= characters_max:
         return text
     half = characters_max // 2
@@ -137,7 +137,7 @@ def _is_blank(block: JsonObject) -> bool:
 
 
 def is_blank(text: str) -> bool:
-    """Whether there is nothing to see in it, by anybody's list: blanks, controls, marks without a width."""
+    """Return whether a text shows nothing: blanks, controls, marks without a width."""
     begin = text[:_LOOKED_AT].strip()
     if begin and begin[0].isprintable():  # as nearly all texts are
         return False

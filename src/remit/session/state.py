@@ -1,4 +1,4 @@
-"""What a session's log means: the state that `folding.fold` derives from it."""
+"""The state of a session: `folding.fold` derives it from the log."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class OpenToolUse:
 
     @property
     def kind(self) -> ToolKind:
-        """How it is recorded."""
+        """Return the kind of the tool, by which the use is recorded."""
         return BY_USE[self.use_type]
 
     @property
@@ -123,7 +123,7 @@ class Snapshot:
 
 @dataclass
 class TurnCounters:
-    """What the current turn has done; reset when a turn starts."""
+    """The counters of the current turn; reset when a turn starts."""
 
     steps: int = 0
     repeats: int = 0
@@ -135,7 +135,7 @@ class TurnCounters:
 
 @dataclass
 class Standing:
-    """What a parent is told beside how the session rests; a turn that begins resets none of it."""
+    """The facts for a parent beside how the session rests; no turn resets them."""
 
     first_outcome_id: str | None = None
     """Of the outcome that it was made with."""
@@ -249,7 +249,7 @@ class SessionState:
 
     @property
     def takes_messages_at_cap(self) -> bool:
-        """It has no budget that somebody would have to raise first."""
+        """Return whether messages are taken at a cap: there is no budget to raise first."""
         return self.budget is None and self.parent_stream_id is None
 
     @property
@@ -269,7 +269,7 @@ class SessionState:
             self.running_since_us = None
 
     def active_seconds(self, now_us: int | None = None) -> float:
-        """How long the session was running, up to `now_us` if it is."""
+        """Return how long the session was running, up to `now_us` if it is."""
         total = self.active_us
         if self.running_since_us is not None and now_us is not None:
             total += max(0, now_us - self.running_since_us)

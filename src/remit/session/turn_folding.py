@@ -1,4 +1,4 @@
-"""What the rows of turns mean for a session's state: model calls, tools, the conversation, evaluations of outcomes."""
+"""The fold of rows of turns: model calls, tools, the conversation, evaluations of outcomes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec import UNSET
 from remit.schema.tool_kinds import BY_RESULT
 from remit.session import turn_rows
 from remit.session.machine_folding import keep_tree
-from remit.session.refusals import Place
+from remit.session.refusals import BlockPlace
 from remit.session.rows import ConfirmationTaken, SessionError, TurnFailed
 from remit.session.sendable import text_block
 from remit.session.state import (
@@ -201,7 +201,9 @@ def context_overflowed(state: SessionState, row: EventRow, body: turn_rows.Conte
 
 
 def put_aside(state: SessionState, row: EventRow, body: turn_rows.ContextPutAside) -> None:
-    state.history.put_aside(Place(body.message, body.block, body.inner), "the model's provider refused it")
+    state.history.put_aside(
+        BlockPlace(body.message, body.block, body.inner), "the model's provider refused it"
+    )
 
 
 def context_compacted(state: SessionState, row: EventRow, body: turn_rows.ContextCompacted) -> None:

@@ -28,12 +28,12 @@ class ModelStarted(PrivateRow, frozen=True, kw_only=True, tag="model.started"):
 
     @property
     def is_of_turn(self) -> bool:
-        """Its answer is the agent's, not a grader's or a summary."""
+        """Return whether the call's answer is the agent's, not a grader's or a summary."""
         return self.use == "turn" and self.purpose != "verification"
 
 
 class ModelEnded(PrivateRow, frozen=True, kw_only=True, tag="model.ended"):
-    """It has ended, with its settlements; when it succeeded, with the raw answer."""
+    """A model call has ended, with its settlements; when it succeeded, with the raw answer."""
 
     call_id: str
     number: int = 1
@@ -67,7 +67,7 @@ class ModelRequestStart(PublicRow, frozen=True, kw_only=True, tag="span.model_re
 
 
 class ModelRequestEnd(PublicRow, frozen=True, kw_only=True, tag="span.model_request_end"):
-    """It has its end."""
+    """A model request has its end."""
 
     model_request_start_id: str = ""
     is_error: bool | None = None
@@ -75,13 +75,13 @@ class ModelRequestEnd(PublicRow, frozen=True, kw_only=True, tag="span.model_requ
 
 
 class AgentSaid(PublicRow, frozen=True, kw_only=True, tag="agent.message"):
-    """What the agent says."""
+    """The words of the agent."""
 
     content: list[JsonObject]
 
 
 class AgentThought(PublicRow, frozen=True, kw_only=True, tag="agent.thinking"):
-    """It thinks; what, is not shown."""
+    """The agent thinks; what, is not shown."""
 
 
 class ModelNote(PrivateRow, frozen=True, kw_only=True, tag="model.note"):
@@ -92,7 +92,7 @@ class ModelNote(PrivateRow, frozen=True, kw_only=True, tag="model.note"):
 
 
 class HarnessNote(PrivateRow, frozen=True, kw_only=True, tag="harness.note"):
-    """What a harness keeps for itself."""
+    """A note that a harness keeps for itself."""
 
     name: str
     value: JsonValue
@@ -154,19 +154,19 @@ class ToolUseRow(PublicRow, frozen=True, kw_only=True):
 
 
 class AgentToolUse(ToolUseRow, frozen=True, kw_only=True, tag="agent.tool_use"):
-    """Of a built-in tool."""
+    """A use of a built-in tool."""
 
 
 class AgentMcpToolUse(ToolUseRow, frozen=True, kw_only=True, tag="agent.mcp_tool_use"):
-    """Of a tool that an MCP server offers."""
+    """A use of a tool that an MCP server offers."""
 
 
 class AgentCustomToolUse(ToolUseRow, frozen=True, kw_only=True, tag="agent.custom_tool_use"):
-    """Of a tool that a client carries out."""
+    """A use of a tool that a client carries out."""
 
 
 class ToolResultRow(PublicRow, frozen=True, kw_only=True):
-    """What came of it; one field, by the kind of tool, names the use."""
+    """The result of a tool use; one field, by the kind of tool, names the use."""
 
     tool_use_id: str | UnsetType = UNSET
     mcp_tool_use_id: str | UnsetType = UNSET
@@ -181,11 +181,11 @@ class ToolResultRow(PublicRow, frozen=True, kw_only=True):
 
 
 class AgentToolResult(ToolResultRow, frozen=True, kw_only=True, tag="agent.tool_result"):
-    """Of a built-in tool."""
+    """The result of a built-in tool."""
 
 
 class AgentMcpToolResult(ToolResultRow, frozen=True, kw_only=True, tag="agent.mcp_tool_result"):
-    """Of a tool that an MCP server offers."""
+    """The result of a tool that an MCP server offers."""
 
 
 class CustomToolResultTaken(ToolResultRow, frozen=True, kw_only=True, tag="user.custom_tool_result"):
@@ -193,7 +193,7 @@ class CustomToolResultTaken(ToolResultRow, frozen=True, kw_only=True, tag="user.
 
 
 class ToolStarted(PrivateRow, frozen=True, kw_only=True, tag="tool.started"):
-    """It is about to run."""
+    """A tool use is about to run."""
 
     tool_use_id: str
     name: str = ""
@@ -204,7 +204,7 @@ class ToolStarted(PrivateRow, frozen=True, kw_only=True, tag="tool.started"):
 
 
 class ToolMeasured(PrivateRow, frozen=True, kw_only=True, tag="tool.measured"):
-    """How long it ran, and what it cost."""
+    """The time and the cost of a tool use."""
 
     tool_use_id: str
     name: str = ""
@@ -235,7 +235,7 @@ class OutcomeEvaluationOngoing(PublicRow, frozen=True, kw_only=True, tag="span.o
 
 
 class OutcomeEvaluationEnd(PublicRow, frozen=True, kw_only=True, tag="span.outcome_evaluation_end"):
-    """What they said."""
+    """The verdicts on an outcome."""
 
     outcome_id: str
     outcome_evaluation_start_id: str = ""

@@ -35,7 +35,7 @@ SHORT_FACTS_CHARACTERS_MAX = 1_000
 
 
 def view(state: SessionState, tools: tuple[JsonObject, ...]) -> TurnView:
-    """What the log says now, with these tools for the model."""
+    """Make the view of the log as it is now, with these tools for the model."""
     return TurnView(
         request=request(state, tools),
         open_tool_uses=tuple(
@@ -92,7 +92,8 @@ def system_prompt(state: SessionState, *, has_builtin_tools: bool) -> str:
 
 
 def short_system_prompt(state: SessionState, *, has_builtin_tools: bool) -> str:
-    """The same for a model that can hold little: shorter rules, and only the beginning of the facts."""
+    """Return the system prompt for a model that can hold little: shorter rules, and only the beginning of the
+    facts."""
     own = str(state.agent.get("system") or "")
     parts = [own] if own.strip() else []
     if has_builtin_tools:

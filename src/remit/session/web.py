@@ -1,4 +1,4 @@
-"""What a session's log says of the web: requests made, and which addresses the model has been shown by whom."""
+"""The web in a session's log: requests made, and which addresses the model has been shown by whom."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def urls_in(text: str) -> list[str]:
 
 
 def canonical_url(url: str) -> str:
-    """One form of an address for comparing: without fragment and default port, scheme and host in lower case."""
+    """Return an address for comparing: no fragment, no default port, scheme and host in lower case."""
     try:
         parts = urlsplit(urldefrag(url.strip()).url)
     except ValueError:

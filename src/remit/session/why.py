@@ -1,4 +1,4 @@
-"""Why a session is where it is, in words: from its log, the row of its stream and its accounts. Pure.
+"""The reasons why a session is where it is: from its log, its stream's row and its accounts. Pure.
 
 What is asked: for whom does it wait, since when, what happens next, and who can move it by which call.
 """
@@ -16,9 +16,9 @@ from remit.schema.tool_kinds import CONFIRMATION, answered_use
 from remit.session.folding import fold
 from remit.session.mends import mends
 from remit.session.moves import AwaitVerifiers, Rest, next_move
-from remit.session.signs import PACKAGES, Queued, Signs, read_signs
 from remit.session.state import OpenToolUse, SessionState
-from remit.streams.waiting import Found, Way, Why, attend, lease_sentence, why
+from remit.session.timeline import PACKAGES, Queued, Timeline, read_timeline
+from remit.streams.waiting import Reason, Way, Why, attend, lease_sentence, why
 from remit.values import Account, EventRow, StreamHead
 from remit.wording import listed, nano_usd, tokens
 
@@ -31,40 +31,40 @@ LEFT_OUT_NAMED_MAX = 5
 def explain_session(
     rows: Sequence[EventRow], head: StreamHead, accounts: Sequence[Account], *, now_us: int
 ) -> Why:
-    """Why a session is where it is; `rows` are all of its log."""
-    state, signs = fold(rows), read_signs(rows)
-    found = _found(state, signs, head, accounts, now_us=now_us)
-    return why(found, head, status=state.status, trouble=signs.trouble)
+    """Explain why a session is where it is; `rows` are all of its log."""
+    state, timeline = fold(rows), read_timeline(rows)
+    found = _found(state, timeline, head, accounts, now_us=now_us)
+    return why(found, head, status=state.status, trouble=timeline.trouble)
 
 
 def _found(
-    state: SessionState, signs: Signs, head: StreamHead, accounts: Sequence[Account], *, now_us: int
-) -> Found:
-    changed_us = signs.began_us.get("status", head.created_at_us)
+    state: SessionState, timeline: Timeline, head: StreamHead, accounts: Sequence[Account], *, now_us: int
+) -> Reason:
+    changed_us = timeline.began_us.get("status", head.created_at_us)
     if state.is_deleted:
-        return Found(waits_for="nobody", since_us=changed_us, sentences=("It is deleted.",))
+        return Reason(waits_for="nobody", since_us=changed_us, sentences=("It is deleted.",))
     match state.status:
         case "terminated":
-            return Found(
+            return Reason(
                 waits_for="nobody",
                 since_us=changed_us,
                 sentences=("It was terminated. Nothing more happens; its log stays.",),
                 ways=(Way(does="Start another session", call="POST /v1/sessions"),),
             )
         case "running" | "rescheduling":
-            return _found_running(state, signs, head, now_us=now_us)
+            return _found_running(state, timeline, head, now_us=now_us)
         case "idle":
             if next_move(state) != Rest():
                 return _found_due(state, head, now_us=now_us)
-            return _found_idle(state, signs, head, accounts, changed_us)
+            return _found_idle(state, timeline, head, accounts, changed_us)
     assert_never(state.status)
 
 
 # --------------------------------------------------------------------------------------------- in a turn
 
 
-def _found_running(state: SessionState, signs: Signs, head: StreamHead, *, now_us: int) -> Found:
-    under_way = _under_way(state, signs, head)
+def _found_running(state: SessionState, timeline: Timeline, head: StreamHead, *, now_us: int) -> Reason:
+    under_way = _under_way(state, timeline, head)
     move = next_move(state)
     is_waiting = isinstance(move, AwaitVerifiers) and move.until_us > now_us
     interrupt = f"/v1/sessions/{head.stream_id}/events"
@@ -89,18 +89,18 @@ def _found_running(state: SessionState, signs: Signs, head: StreamHead, *, now_u
     )
 
 
-def _under_way(state: SessionState, signs: Signs, head: StreamHead) -> Found:
+def _under_way(state: SessionState, timeline: Timeline, head: StreamHead) -> Reason:
     """What a turn does, as far as the log tells."""
-    turn_us = signs.began_us.get("status", head.created_at_us)
+    turn_us = timeline.began_us.get("status", head.created_at_us)
     for call_id, call in state.open_calls.items():
-        since_us = signs.began_us.get(call_id, turn_us)
+        since_us = timeline.began_us.get(call_id, turn_us)
         model = call.started.served_model or call.started.model
         use = {"grader": " of a grader", "compaction": " that summarises the conversation"}.get(
             call.started.use, ""
         )
         attempt = call.started.number
         again = f" (attempt {attempt})" if attempt > 1 else ""
-        return Found(
+        return Reason(
             waits_for="model",
             since_us=since_us,
             sentences=(
@@ -108,10 +108,10 @@ def _under_way(state: SessionState, signs: Signs, head: StreamHead) -> Found:
                 "When it is answered, its cost is settled and the turn goes on.",
             ),
         )
-    if signs.queued is not None:
-        return _in_line(signs.queued)
-    if (since_us := signs.began_us.get(PACKAGES)) is not None:
-        return Found(
+    if timeline.queued is not None:
+        return _in_line(timeline.queued)
+    if (since_us := timeline.began_us.get(PACKAGES)) is not None:
+        return Reason(
             waits_for="tool",
             since_us=since_us,
             sentences=(
@@ -120,11 +120,11 @@ def _under_way(state: SessionState, signs: Signs, head: StreamHead) -> Found:
             ),
         )
     if state.status == "rescheduling":
-        return _retry(signs, turn_us)
+        return _retry(timeline, turn_us)
     started = [use for use in state.tool_uses.values() if use.is_started]
     if started:
-        since_us = min(signs.began_us.get(use.use.id, turn_us) for use in started)
-        return Found(
+        since_us = min(timeline.began_us.get(use.use.id, turn_us) for use in started)
+        return Reason(
             waits_for="tool",
             since_us=since_us,
             sentences=(
@@ -133,7 +133,7 @@ def _under_way(state: SessionState, signs: Signs, head: StreamHead) -> Found:
             ),
         )
     if state.outcome is not None and (waits := state.outcome.waiting) is not None:
-        return Found(
+        return Reason(
             waits_for="verification",
             since_us=waits.since_us,
             sentences=(
@@ -143,8 +143,8 @@ def _under_way(state: SessionState, signs: Signs, head: StreamHead) -> Found:
             ),
         )
     if state.outcome is not None and state.outcome.evaluation_start_id is not None:
-        since_us = signs.began_us.get(state.outcome.evaluation_start_id, turn_us)
-        return Found(
+        since_us = timeline.began_us.get(state.outcome.evaluation_start_id, turn_us)
+        return Reason(
             waits_for="verification",
             since_us=since_us,
             sentences=(
@@ -157,13 +157,13 @@ def _under_way(state: SessionState, signs: Signs, head: StreamHead) -> Found:
         if state.tool_uses
         else "It is between two steps: a model call or the end of the turn comes next."
     )
-    return Found(waits_for="worker", since_us=turn_us, sentences=(what,))
+    return Reason(waits_for="worker", since_us=turn_us, sentences=(what,))
 
 
-def _in_line(queued: Queued) -> Found:
+def _in_line(queued: Queued) -> Reason:
     what = {"model": "The next model call", "sandbox": "Its sandbox"}[queued.what]
     others = f"; {queued.ahead} were in line before it" if queued.ahead else ""
-    return Found(
+    return Reason(
         waits_for="queue",
         since_us=queued.since_us,
         sentences=(
@@ -173,15 +173,15 @@ def _in_line(queued: Queued) -> Found:
     )
 
 
-def _retry(signs: Signs, since_us: int) -> Found:
-    failed = f" ({signs.trouble.message})" if signs.trouble is not None else ""
-    pause = signs.pause_seconds
+def _retry(timeline: Timeline, since_us: int) -> Reason:
+    failed = f" ({timeline.trouble.message})" if timeline.trouble is not None else ""
+    pause = timeline.pause_seconds
     again = (
         f"It is made again at about {rfc3339(since_us + int(pause * 1_000_000))}, after a pause of {pause:.1f} s."
         if pause is not None
         else "It is made again after a pause."
     )
-    return Found(waits_for="retry", since_us=since_us, sentences=(f"A model call failed{failed}.", again))
+    return Reason(waits_for="retry", since_us=since_us, sentences=(f"A model call failed{failed}.", again))
 
 
 def _mending(state: SessionState) -> tuple[str, ...]:
@@ -199,13 +199,13 @@ def _mending(state: SessionState) -> tuple[str, ...]:
 # --------------------------------------------------------------------------------------------- at rest
 
 
-def _found_due(state: SessionState, head: StreamHead, *, now_us: int) -> Found:
+def _found_due(state: SessionState, head: StreamHead, *, now_us: int) -> Reason:
     since_us = min(state.received_at_us.values(), default=head.created_at_us)
     types = ", ".join(dict.fromkeys(str(event["type"]) for event in state.pending.values()))
     what = f"{types} came at {rfc3339(since_us)}" if types else "Its budget was changed"
     waiting = attend(head, SESSION.path_of(head.stream_id), now_us=now_us)
     if waiting is None:
-        return Found(
+        return Reason(
             waits_for="worker",
             since_us=since_us,
             sentences=(f"{what} and is being taken up.", lease_sentence(head)),
@@ -218,12 +218,12 @@ def _found_due(state: SessionState, head: StreamHead, *, now_us: int) -> Found:
 
 
 def _found_idle(
-    state: SessionState, signs: Signs, head: StreamHead, accounts: Sequence[Account], since_us: int
-) -> Found:
+    state: SessionState, timeline: Timeline, head: StreamHead, accounts: Sequence[Account], since_us: int
+) -> Reason:
     path = f"/v1/sessions/{head.stream_id}"
     say = Way(does="Say something; that starts a turn", call=f"POST {path}/events (user.message)")
     if state.archived_at is not None:
-        return Found(
+        return Reason(
             waits_for="nobody",
             since_us=since_us,
             sentences=(f"It was archived at {state.archived_at} and takes no more events.",),
@@ -234,8 +234,8 @@ def _found_idle(
         case "requires_action":
             return _found_asking(state, path, since_us)
         case "budget_reached" if state.takes_messages_at_cap:
-            said = f": {signs.trouble.message.rstrip('.')}" if signs.trouble is not None else ""
-            return Found(
+            said = f": {timeline.trouble.message.rstrip('.')}" if timeline.trouble is not None else ""
+            return Reason(
                 waits_for="budget",
                 since_us=since_us,
                 sentences=(
@@ -246,7 +246,7 @@ def _found_idle(
                 ways=(say,),
             )
         case "budget_reached":
-            return Found(
+            return Reason(
                 waits_for="budget",
                 since_us=since_us,
                 sentences=(
@@ -257,8 +257,8 @@ def _found_idle(
                 ways=_budget_ways(state, path),
             )
         case "retries_exhausted":
-            wrong, ways = mends(signs.trouble, path)
-            return Found(
+            wrong, ways = mends(timeline.trouble, path)
+            return Reason(
                 waits_for="message",
                 since_us=since_us,
                 sentences=(
@@ -277,7 +277,7 @@ def _found_idle(
         case _:
             text = f"Its last turn ended at {when} ({reason})."
     kept = _sandbox_sentence(state, head)
-    return Found(
+    return Reason(
         waits_for="message",
         since_us=since_us,
         sentences=(text, "It waits for a message and costs nothing meanwhile.", *kept),
@@ -285,7 +285,7 @@ def _found_idle(
     )
 
 
-def _found_asking(state: SessionState, path: str, since_us: int) -> Found:
+def _found_asking(state: SessionState, path: str, since_us: int) -> Reason:
     """Idle until somebody answers tool uses."""
     answered = {answered_use(event) for event in state.pending.values()}
     uses = [use for use in state.tool_uses.values() if use.is_blocking and use.use.id not in answered]
@@ -324,7 +324,7 @@ def _found_asking(state: SessionState, path: str, since_us: int) -> Found:
             call=f'POST {path}/events {{"events":[{{"type":"user.interrupt"}}]}}',
         )
     )
-    return Found(
+    return Reason(
         waits_for="person" if asking else "client",
         since_us=since_us,
         sentences=tuple(sentences),

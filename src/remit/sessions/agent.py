@@ -1,4 +1,4 @@
-"""Which agent a session runs: a stored version, with the parts that this session overrides."""
+"""The agent of a session: a stored version, with the parts that this session overrides."""
 
 from __future__ import annotations
 

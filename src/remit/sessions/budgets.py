@@ -17,7 +17,7 @@ VERIFICATION_RESERVE_PERCENT = 10
 
 
 def budget_body(budget: BudgetLimit) -> JsonObject:
-    """As it is stored and shown."""
+    """Encode a budget as it is stored and shown."""
     return cast("JsonObject", msgspec.to_builtins(budget))
 
 
@@ -36,7 +36,7 @@ def check_priced(model: str, prices: Prices) -> None:
 
 
 def has_priced_verifier(events: Sequence[JsonObject]) -> bool:
-    """Whether an outcome among these events is judged by a model."""
+    """Return whether an outcome among these events is judged by a model."""
     return any(
         verifier.get("type") == "rubric"
         for event in events
@@ -45,7 +45,7 @@ def has_priced_verifier(events: Sequence[JsonObject]) -> bool:
 
 
 def verification_reserve(total: int) -> int:
-    """What graders get of a cap."""
+    """Return the part of a cap that graders get."""
     return total * VERIFICATION_RESERVE_PERCENT // 100
 
 
@@ -67,7 +67,7 @@ def session_accounts(
 
 
 def reserve_for_graders(accounts: Sequence[Account]) -> tuple[Effect, ...]:
-    """When a graded outcome comes to a capped session that kept nothing for graders: move the reserve over.
+    """Move the reserve over when a graded outcome comes to a capped session that kept nothing for graders.
     Raises InvalidRequest when too little is left."""
     effects: list[Effect] = []
     for verification in accounts:

@@ -112,7 +112,7 @@ def _now(state: SessionState) -> JsonObject:
 
 
 def archive(state: SessionState, head: StreamHead, *, ids: Ids, now_us: int) -> Append | None:
-    """None when it is archived already. Raises WrongState."""
+    """Plan the archiving of a session; None when it is archived already. Raises WrongState."""
     if state.archived_at is not None:
         return None
     _check_removable(state, head, "archived")

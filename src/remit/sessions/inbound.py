@@ -70,7 +70,7 @@ def stored_events(
 
 
 def check_initial(events: Sequence[InboundEvent]) -> None:
-    """A new session takes messages and one outcome."""
+    """Check that a new session is given messages and one outcome alone."""
     for index, event in enumerate(events):
         if not isinstance(event, UserMessage | UserDefineOutcome):
             raise InvalidRequest(

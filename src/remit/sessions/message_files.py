@@ -31,7 +31,7 @@ FILES_PER_REQUEST_MAX = 100
 async def pin_files(
     files: Files, principal: Principal, events: Sequence[InboundEvent], *, field: str = "events"
 ) -> dict[str, JsonObject]:
-    """What the log keeps of each file that messages name: its bytes outlive the file itself.
+    """Return the entry that the log keeps of each file that messages name: its bytes outlive the file itself.
 
     Raises InvalidRequest naming the block whose file is unknown, expired, too large or of another type."""
     pinned: dict[str, JsonObject] = {}
@@ -62,7 +62,7 @@ async def pin_files(
 async def read_rubrics(
     files: Files, principal: Principal, events: Sequence[InboundEvent], *, field: str = "events"
 ) -> list[InboundEvent]:
-    """The same events with the text of each rubric that is a file. Raises InvalidRequest."""
+    """Return the events with the text of each rubric that is a file. Raises InvalidRequest."""
     read: list[InboundEvent] = []
     for index, event in enumerate(events):
         if isinstance(event, UserDefineOutcome) and isinstance(event.rubric, FileRubric):

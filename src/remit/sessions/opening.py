@@ -11,9 +11,9 @@ from remit.catalog.agents import Agents
 from remit.catalog.environment_config import packages_of
 from remit.catalog.environments import Environments
 from remit.catalog.files import Files
-from remit.catalog.kept_blobs import KeptBlobs
 from remit.catalog.mcp_servers import check_servers_reachable
 from remit.catalog.memory_stores import MemoryStores
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.catalog.resources import Stored
 from remit.catalog.web_settings import check_within_environment
 from remit.clock import Clock
@@ -28,8 +28,8 @@ from remit.sessions import budgets
 from remit.sessions.agent import resolve_session_agent
 from remit.sessions.first_rows import new_session
 from remit.sessions.memory import attach_stores
-from remit.sessions.resources import Resources, check_files, copy_files, sort_resources
-from remit.sessions.sending import Input, Judged, Sending
+from remit.sessions.resources import SessionResources, check_files, copy_files, sort_resources
+from remit.sessions.sending import Input, OutcomeGrounds, Sending
 from remit.streams.deciding import tell
 from remit.values import JsonObject, Principal
 
@@ -43,7 +43,7 @@ class Prepared:
     environment: Stored[EnvironmentConfig]
     input: Input
     """Its first events."""
-    resources: Resources
+    resources: SessionResources
     memory_stores: Sequence[SessionMemoryStore]
 
 
@@ -56,7 +56,7 @@ class SessionOpening:
         store: SessionStore,
         bus: LiveBus,
         dispatcher: Dispatcher,
-        blobs: KeptBlobs,
+        blobs: OwnedBlobs,
         agents: Agents,
         environments: Environments,
         files: Files,
@@ -96,7 +96,7 @@ class SessionOpening:
         check_servers_reachable(cast("list[JsonObject]", agent["mcp_servers"]), config, field="agent")
         if params.budget is not None:
             budgets.check_priced(str(cast("JsonObject", agent["model"])["id"]), self._prices)
-        judged = Judged(agent=agent, has_packages=bool(packages_of(config)))
+        judged = OutcomeGrounds(agent=agent, has_packages=bool(packages_of(config)))
         initial = params.initial_events or ()
         input = await self._sending.prepare(principal, initial, judged, field="initial_events")
         await check_files(self._files, principal, resources.files)
@@ -155,9 +155,9 @@ class SessionOpening:
         )
         needed = [str(file["sha256"]) for file in (*resources, *prepared.input.files.values())]
         try:
-            async with self._blobs.keeping(principal, session_id) as keeping:
-                await keeping.need(needed)
-                await keeping.commit()
+            async with self._blobs.puts(principal, session_id) as puts:
+                await puts.need(needed)
+                await puts.commit()
                 created = await self._store.create_stream(principal, stream, append)
         except BaseException:
             await self._files.delete_all(principal, [str(resource["file_id"]) for resource in resources])

@@ -58,7 +58,7 @@ async def remove_outputs(
 
 
 def output_file_id(session_id: str, entry: TreeEntry) -> str:
-    """Another content is another file."""
+    """Return the id of an output: another content is another file."""
     name = f"{session_id}\n{entry.path}\n{entry.sha256}"
     return f"file_{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 

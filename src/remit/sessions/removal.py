@@ -1,11 +1,11 @@
-"""What follows `session.deleted`: everything that the session owned goes."""
+"""Removal of everything that a session owned, after `session.deleted`."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
 from remit.catalog.files import Files
-from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.errors import NotFound
 from remit.interfaces import LiveBus, SessionStore
 from remit.session.state import SessionState
@@ -17,14 +17,14 @@ from remit.values import LiveItem, Principal
 class SessionRemoval:
     """Removes sessions that are deleted. Whoever dies in it leaves what can be done again from the beginning."""
 
-    def __init__(self, *, sessions: SessionStore, files: Files, blobs: KeptBlobs, bus: LiveBus) -> None:
+    def __init__(self, *, sessions: SessionStore, files: Files, blobs: OwnedBlobs, bus: LiveBus) -> None:
         self._sessions = sessions
         self._files = files
         self._blobs = blobs
         self._bus = bus
 
     async def remove(self, principal: Principal, state: SessionState) -> None:
-        """Files, rows, blobs, in this order: what is left is found by what goes later."""
+        """Remove files, rows, blobs, in this order: what is left is found by what goes later."""
         session_id = state.session_id
         await self._files.delete_all(principal, await session_file_ids(state, self._blobs))
         with suppress(NotFound):  # somebody was quicker

@@ -26,14 +26,14 @@ _OWN = frozenset({"sha256", "size_bytes", "literal_path"})
 """What the log keeps of a file besides what the API shows."""
 
 
-class Resources(NamedTuple):
-    """What a session is to have, by kind; each under the beginning of its fields' names, such as `resources[0].`."""
+class SessionResources(NamedTuple):
+    """A session's resources, by kind; each under the beginning of its fields' names, as `resources[0].`."""
 
     files: Mapping[str, FileResourceParams]
     stores: Mapping[str, MemoryStoreResourceParams]
 
 
-def sort_resources(params: Sequence[ResourceParams]) -> Resources:
+def sort_resources(params: Sequence[ResourceParams]) -> SessionResources:
     """Return what a session is created with, by kind. Raises InvalidRequest for a kind that there is not."""
     files, stores = dict[str, FileResourceParams](), dict[str, MemoryStoreResourceParams]()
     for index, resource in enumerate(params):
@@ -45,7 +45,7 @@ def sort_resources(params: Sequence[ResourceParams]) -> Resources:
                 stores[place] = resource
             case RepositoryResourceParams():
                 raise _no_repositories(place)
-    return Resources(files, stores)
+    return SessionResources(files, stores)
 
 
 def added_file(params: ResourceParams) -> Mapping[str, FileResourceParams]:
@@ -138,7 +138,7 @@ def resource_to_wire(resource: JsonObject) -> JsonObject:
 
 
 def uploads_tree(resources: Mapping[str, JsonObject]) -> Tree | None:
-    """What is mounted at UPLOADS; None without files."""
+    """Make the tree that is mounted at UPLOADS; None without files."""
     entries = [
         TreeEntry(
             path=str(resource["mount_path"]).removeprefix(UPLOADS + "/"),

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from remit.catalog.environment_config import packages_of
 from remit.catalog.files import Files
-from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.clock import Clock
 from remit.errors import Conflict, HoldRefused, InvalidRequest, SequenceConflict, VerifierUnavailable
 from remit.ids import Ids
@@ -65,8 +65,8 @@ class Input:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """What decides whether an outcome can be judged where the work is done."""
+class OutcomeGrounds:
+    """The grounds on which it is decided whether an outcome can be judged where the work is done."""
 
     agent: JsonObject
     toolchains: Sequence[str] = ()
@@ -94,7 +94,7 @@ class Sending:
         store: SessionStore,
         bus: LiveBus,
         dispatcher: Dispatcher,
-        blobs: KeptBlobs,
+        blobs: OwnedBlobs,
         files: Files,
         verifiers: Mapping[str, Verifier],
         clock: Clock,
@@ -111,7 +111,12 @@ class Sending:
         self._ids = ids
 
     async def prepare(
-        self, principal: Principal, events: Sequence[InboundEvent], judged: Judged, *, field: str = "events"
+        self,
+        principal: Principal,
+        events: Sequence[InboundEvent],
+        judged: OutcomeGrounds,
+        *,
+        field: str = "events",
     ) -> Input:
         """Look at the first events of a session that is to be made; store nothing. Raises InvalidRequest,
         VerifierUnavailable."""
@@ -223,7 +228,7 @@ class Sending:
         principal: Principal,
         given: Sequence[InboundEvent],
         stored: Sequence[JsonObject],
-        judged: Judged,
+        judged: OutcomeGrounds,
         *,
         field: str = "events",
     ) -> Input:
@@ -232,7 +237,7 @@ class Sending:
         return Input(given=given, events=stored, files=files)
 
     async def _check_verifiers(
-        self, principal: Principal, events: Sequence[JsonObject], judged: Judged
+        self, principal: Principal, events: Sequence[JsonObject], judged: OutcomeGrounds
     ) -> None:
         """Raises VerifierUnavailable or InvalidRequest for an outcome that could not be judged here.
 
@@ -407,10 +412,10 @@ def change_receipt(state: SessionState, change: JsonObject) -> NewEvent:
     return received(change, key=str(change["id"]))
 
 
-def _judged(state: SessionState) -> Judged:
+def _judged(state: SessionState) -> OutcomeGrounds:
     config = cast("JsonObject", state.created.get("config") or {})
     input = cast("JsonObject", state.created.get("input") or {})
-    return Judged(
+    return OutcomeGrounds(
         agent=state.agent,
         toolchains=cast("Sequence[str]", state.created.get("toolchains") or ()),
         has_packages=bool(packages_of(config) or input.get("path") or input.get("mounts")),

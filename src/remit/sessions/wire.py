@@ -90,7 +90,7 @@ def pending_events(state: SessionState) -> list[JsonObject]:
 
 
 def pending_changes(state: SessionState) -> JsonObject:
-    """What was decided while a turn runs and is not published yet, the newest of each field."""
+    """Return the changes decided in this turn and not yet published, the newest of each field."""
     changed: JsonObject = {}
     for event in state.pending.values():
         if event["type"] in INPUT_TYPES_CHANGING:
@@ -99,7 +99,7 @@ def pending_changes(state: SessionState) -> JsonObject:
 
 
 def received_at_us(state: SessionState, event_id: str) -> int:
-    """When it came; never before what was processed last."""
+    """Return when the event came; never before what was processed last."""
     return max(state.received_at_us[event_id], state.last_processed_us)
 
 
@@ -144,7 +144,7 @@ def _outcome_evaluations(state: SessionState) -> list[JsonValue]:
 
 
 def account_to_wire(account: Account) -> JsonObject:
-    """What is spent, held and left for one purpose; also in a receipt, which names the stream."""
+    """Render what is spent, held and left for one purpose; also in a receipt, which names the stream."""
     return {
         "purpose": account.purpose,
         "unit": account.unit,

@@ -1,4 +1,4 @@
-"""What every store demands of an append before it looks at the stream. A breach is the caller's programming error."""
+"""Demands on an append before a store looks at the stream. A breach is a programming error."""
 
 from __future__ import annotations
 

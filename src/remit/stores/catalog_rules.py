@@ -1,4 +1,4 @@
-"""What every catalog says of a resource."""
+"""Rules of a resource in every catalog."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose turn it is among due streams: workspaces take turns, and within one the oldest wake goes first. Pure."""
+"""Fair turns among due streams: workspaces take turns, and within one the oldest wake goes first. Pure."""
 
 from __future__ import annotations
 

@@ -13,19 +13,19 @@ def is_between(time_us: int, after_us: int | None, before_us: int | None) -> boo
 
 
 def is_after(page: Page, position: tuple[int, str]) -> bool:
-    """Whether an item at this position comes after the page's, in the page's direction."""
+    """Return whether an item at this position comes after the page's, in the page's direction."""
     if page.position is None:
         return True
     return position > page.position if page.is_ascending else position < page.position
 
 
 def stream_position(head: StreamHead) -> tuple[int, str]:
-    """Where a list has it."""
+    """Return the position of a stream in lists."""
     return head.created_at_us, head.stream_id
 
 
 def matches(filter: StreamFilter, head: StreamHead, refers_to: Collection[str]) -> bool:
-    """Whether every given field of the filter matches."""
+    """Return whether every given field of the filter matches."""
     return (
         head.kind == filter.kind
         and (not filter.statuses or head.summary.status in filter.statuses)

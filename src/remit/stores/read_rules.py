@@ -1,4 +1,4 @@
-"""What every store does with the bounds of a read."""
+"""Bounds of a read, the same in every store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from remit.values import EventRow
 
 
 def up_to(rows: Iterable[EventRow], bytes_max: int | None) -> list[EventRow]:
-    """Those up to the one whose body fills `bytes_max`; at least one if there is one. None: all."""
+    """Return the rows up to the one whose body fills `bytes_max`; at least one if there is one. None: all."""
     if bytes_max is None:
         return list(rows)
     taken: list[EventRow] = []

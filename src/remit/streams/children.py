@@ -43,7 +43,7 @@ class ChildFailure(Value, frozen=True, kw_only=True):
 
 
 class ChildReport(PrivateRow, frozen=True, kw_only=True):
-    """How a child session stands."""
+    """The report of how a child session stands."""
 
     session_id: str = ""
     seq: int = 0
@@ -67,11 +67,11 @@ class ChildReport(PrivateRow, frozen=True, kw_only=True):
 
 
 class ChildIdled(ChildReport, frozen=True, kw_only=True, tag="child.idled"):
-    """It came to rest, or took note of something at rest."""
+    """A child session came to rest, or took note of something at rest."""
 
 
 class ChildEvaluated(ChildReport, frozen=True, kw_only=True, tag="child.evaluated"):
-    """It was judged, and may go on."""
+    """A child session was judged, and may go on."""
 
 
 def to_parent(

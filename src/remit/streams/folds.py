@@ -67,8 +67,8 @@ class Folds(Generic[S]):
     async def load_all(
         self, principal: Principal, stream_id: str, *, with_deleted: bool = False
     ) -> Loaded[S]:
-        """The same with the accounts, in one round trip; `with_deleted`: also when a deletion is recorded but not yet
-        carried out."""
+        """Return the fold with the accounts, in one round trip; `with_deleted`: also when a deletion is
+        recorded but not yet carried out."""
         known, stored = self._folds.get(stream_id), self.kind.stored
         try:
             read = await self._store.read_stream(

@@ -46,12 +46,12 @@ def opening_effects(granted: Sequence[GrantNote]) -> tuple[Effect, ...]:
 
 
 def grants_in(notes: Sequence[GrantNote]) -> tuple[Effect, ...]:
-    """The child's side."""
+    """Return the effects of grants on the child's side."""
     return tuple(GrantIn(grant_id=n.grant_id, unit=n.unit, purpose=n.purpose, amount=n.amount) for n in notes)
 
 
 def grants_out(notes: Sequence[GrantNote], child_stream_id: str) -> tuple[Effect, ...]:
-    """The parent's side."""
+    """Return the effects of grants on the parent's side."""
     return tuple(
         GrantOut(
             grant_id=n.grant_id,
@@ -70,7 +70,7 @@ def grant_id_of(stream_id: str) -> str:
 
 
 def give_backs(accounts: Sequence[Account], grants: Sequence[GrantRow]) -> tuple[Effect, ...]:
-    """What a child returns of its grants: whatever its accounts have left."""
+    """Give back what the accounts of a child have left of its grants."""
     left = {(a.unit, a.purpose): max(0, (a.cap or 0) - a.spent - a.held - a.granted) for a in accounts}
     effects: list[Effect] = []
     for grant in grants:
@@ -84,8 +84,8 @@ def give_backs(accounts: Sequence[Account], grants: Sequence[GrantRow]) -> tuple
 
 
 def spent_of_grant(accounts: Sequence[Account], grants: Sequence[GrantRow], grant: GrantRow) -> int:
-    """What a child spent of a grant: what it kept, and what it spent above its cap. A grant that the child could not
-    give back (it was deleted) counts with what its account ever spent or held."""
+    """Return what a child spent of a grant: what it kept, and what it spent above its cap. A grant that the
+    child could not give back (it was deleted) counts with what its account ever spent or held."""
     account = next(a for a in accounts if (a.unit, a.purpose) == (grant.unit, grant.purpose))
     name = (grant.grant_id, grant.unit, grant.purpose)
     own = next(g for g in grants if g.direction == "in" and (g.grant_id, g.unit, g.purpose) == name)

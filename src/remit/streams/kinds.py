@@ -1,4 +1,4 @@
-"""What a kind of stream is, and the table of those a platform has.
+"""Kinds of streams, and the table of those a platform has.
 
 Everything that treats streams of any kind alike (routes, ids, `why`, `check`, doctor, reach, telemetry, the worker) asks
 this table; nothing asks for a kind by name. The kit lies below every kind it serves and can import none of them.
@@ -17,7 +17,7 @@ from remit.schema.stream_operations import StreamOperations
 from remit.schema.streams import StreamNames
 from remit.streams.reading import read_rows
 from remit.streams.rows import RowTypes
-from remit.streams.waiting import Found, Why, attend, lease_sentence, why
+from remit.streams.waiting import Reason, Why, attend, lease_sentence, why
 from remit.values import (
     Checkpoint,
     EventRow,
@@ -31,7 +31,7 @@ from remit.values import (
 
 
 class Folded(Protocol):
-    """What every state has."""
+    """A state: the fields that every fold has."""
 
     @property
     def seq(self) -> int:
@@ -48,17 +48,18 @@ S = TypeVar("S", bound=Folded)
 
 
 class StoredFolds(Protocol[S]):
-    """How the store keeps a fold, so that a long log need not be replayed. What is stored can be thrown away any time."""
+    """Storage of a fold, to replay no long log. What is stored can be thrown away any time."""
 
     ROWS_MIN: int
     """A shorter log is folded as fast as a stored fold is read."""
 
     def is_due(self, seq: int, stored_seq: int) -> bool:
-        """Whether the fold at `seq` is worth storing when the last one stands at `stored_seq` (0: there is none)."""
+        """Return whether to store the fold at `seq`, the last one being at `stored_seq` (0: there is
+        none)."""
         ...
 
     def encode(self, state: S) -> Checkpoint:
-        """What the store is given."""
+        """Encode the state for the store."""
         ...
 
     def decode(self, checkpoint: Checkpoint | None, *, is_whole: bool) -> S:
@@ -78,22 +79,22 @@ class Sight(Value, Generic[S], frozen=True, kw_only=True):
     now_us: int
 
     async def rows(self) -> tuple[EventRow, ...]:
-        """Its log up to the row that `head` tells of, so that one fits the other. Raises NotFound."""
+        """Read the stream's log up to the row that `head` tells of. Raises NotFound."""
         rows = await read_rows(self.store, self.principal, self.head.stream_id)
         return tuple(row for row in rows if row.seq <= self.head.seq)
 
 
 def nobody(state: object) -> str | None:
-    """Nobody in particular pays."""
+    """Return None: nobody in particular pays."""
 
 
 def never(state: object) -> bool:
-    """Not."""
+    """Return False."""
     return False
 
 
 def at_no_row(state: object) -> int:
-    """A final row is final wherever it stands."""
+    """Return 0: a final row is final wherever it stands."""
     return 0
 
 
@@ -110,11 +111,11 @@ async def plain_view(sight: Sight[Any]) -> JsonObject:  # Any: of every state
 
 
 async def plain_why(sight: Sight[Any]) -> Why:  # Any: as above
-    """What the row tells of who works on it, for a kind that has no more to say."""
+    """Explain by its row alone who works on a stream, for a kind that has no more to say."""
     head, path = sight.head, sight.names.path_of(sight.head.stream_id)
     found = attend(head, path, now_us=sight.now_us)
     if found is None:
-        found = Found(waits_for="worker", since_us=head.lease_until_us, sentences=(lease_sentence(head),))
+        found = Reason(waits_for="worker", since_us=head.lease_until_us, sentences=(lease_sentence(head),))
     return why(found, head)
 
 
@@ -188,7 +189,7 @@ class StreamKinds:
         assert len(self._by_prefix) == len(self._kinds), "a prefix is one kind's"
 
     def with_kind(self, kind: StreamKind[Any]) -> StreamKinds:
-        """This table with one more, or with another in the place of the one of that name."""
+        """Return this table with one more kind, or with another in the place of the one of that name."""
         return StreamKinds({**self._kinds, kind.name: kind}.values())
 
     def __iter__(self) -> Iterator[StreamKind[Any]]:  # Any: of every state
@@ -203,14 +204,14 @@ class StreamKinds:
 
     @property
     def names(self) -> Sequence[str]:
-        """Of all."""
+        """Return the names of all kinds."""
         return tuple(self._kinds)
 
     @property
     def shown(self) -> Sequence[StreamKind[Any]]:
-        """Those that the API shows."""
+        """Return the kinds that the API shows."""
         return tuple(kind for kind in self if kind.names.path is not None)
 
     def of_id(self, id: str) -> StreamKind[Any] | None:
-        """Whose ids begin so."""
+        """Return the kind whose ids begin as this one does."""
         return self._by_prefix.get(id.partition("_")[0])

@@ -40,19 +40,19 @@ async def read_on(
 
 
 def is_all(rows: Sequence[EventRow]) -> bool:
-    """Whether a read of `ROWS_PER_READ` and `BYTES_PER_READ` gave everything there was."""
+    """Return whether a read of `ROWS_PER_READ` and `BYTES_PER_READ` gave everything there was."""
     return len(rows) < ROWS_PER_READ and size_bytes(rows) < BYTES_PER_READ
 
 
 def size_bytes(rows: Sequence[EventRow]) -> int:
-    """Of their bodies."""
+    """Return the size of the rows' bodies in bytes."""
     return sum(len(row.body) for row in rows)
 
 
 async def read_rows(
     store: SessionStore, principal: Principal, stream_id: str, *, after_seq: int = 0
 ) -> list[EventRow]:
-    """All rows of a stream after a position. Raises NotFound."""
+    """Read all rows of a stream after a position. Raises NotFound."""
     rows: list[EventRow] = []
     async for some in read_on(store, principal, stream_id, after_seq=after_seq):
         rows.extend(some)

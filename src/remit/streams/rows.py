@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class RowBody(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """What stands in a row. A subclass names its type (`tag="remit.ended"`) and says who sees it.
+    """The body of a row. A subclass names its type (`tag="remit.ended"`) and says who sees it.
 
     A field that came later has a default, for old logs load for ever; what is not known is passed over.
     """
@@ -35,12 +35,12 @@ class RowBody(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
     @property
     def event_id(self) -> str:
-        """Its `id`, as rows name it."""
+        """Return the row's `id`."""
         return self.id
 
     @property
     def stamped_at(self) -> str | None:
-        """Its `processed_at`, where it has one."""
+        """Return the row's `processed_at`, where it has one."""
         return self.processed_at if isinstance(self.processed_at, str) else None
 
     @classmethod
@@ -68,7 +68,7 @@ class PublicRow(RowBody, frozen=True, kw_only=True):
 
 
 class PrivateRow(RowBody, frozen=True, kw_only=True):
-    """What the wire does not show."""
+    """A row that the wire does not show."""
 
     visibility: ClassVar[Visibility] = "private"
 
@@ -83,7 +83,7 @@ class Draft(Value, frozen=True, kw_only=True):
     """Of an input that is stamped at receipt; None: the time of the append."""
 
     def encode(self, processed_at_us: int) -> NewEvent:
-        """The row."""
+        """Return the row."""
         body = {
             "id": self.event_id,
             "type": self.type,

@@ -27,8 +27,8 @@ from remit.values import (
 )
 
 
-class Change(Value, frozen=True, kw_only=True):
-    """What somebody decides about a stream from its fold: carried out only if that still is its fold."""
+class StreamChange(Value, frozen=True, kw_only=True):
+    """A decision about a stream from its fold: carried out only if that still is its fold."""
 
     rows: tuple[RowBody, ...] = ()
     effects: tuple[Effect, ...] = ()
@@ -38,7 +38,7 @@ class Change(Value, frozen=True, kw_only=True):
 
 
 class Streams(Generic[S]):
-    """Everything here is without a lease: a worker appends through its StreamWriter."""
+    """The streams of one kind, without a lease: a worker appends through its StreamWriter."""
 
     def __init__(
         self,
@@ -68,12 +68,13 @@ class Streams(Generic[S]):
         return self.sight_of(principal, head, state)
 
     async def sight_any(self, principal: Principal, stream_id: str) -> Sight[S]:
-        """The same, also of one whose deletion is recorded but not yet carried out."""
+        """Return the stream as somebody looks at it, also one whose deletion is recorded but not yet carried
+        out."""
         loaded = await self.folds.load_all(principal, stream_id, with_deleted=True)
         return self.sight_of(principal, loaded.head, loaded.state)
 
     def sight_of(self, principal: Principal, head: StreamHead, state: S) -> Sight[S]:
-        """The same, of what is read already."""
+        """Return the sight of what is read already."""
         return Sight(
             store=self._store,
             principal=principal,
@@ -84,11 +85,11 @@ class Streams(Generic[S]):
         )
 
     async def view(self, principal: Principal, stream_id: str) -> JsonObject:
-        """What the API shows of it. Raises NotFound."""
+        """Return the stream as the API shows it. Raises NotFound."""
         return await self.kind.view(await self.sight(principal, stream_id))
 
     async def view_of(self, principal: Principal, head: StreamHead) -> JsonObject:
-        """The same, of one whose row is read already."""
+        """Return the view of a stream whose row is read already."""
         return await self.kind.view(self.sight_of(principal, head, await self.folds.at(principal, head)))
 
     async def interrupt(self, principal: Principal, stream_id: str) -> None:
@@ -126,7 +127,7 @@ class Streams(Generic[S]):
         self,
         principal: Principal,
         stream_id: str,
-        choose: Callable[[S], Awaitable[Change | None]],
+        choose: Callable[[S], Awaitable[StreamChange | None]],
     ) -> Appended | None:
         """Carry out what is chosen from the fold, if that still is the fold; choose anew when the stream moved on. None:
         nothing was to be done. Raises NotFound, SequenceConflict, and what `choose` and the append raise."""

@@ -1,4 +1,4 @@
-"""What a stream waits for, in words: the answer's shape, and what every kind has in common of it. Pure."""
+"""Waiting of a stream, in words: the answer's shape, and what every kind has in common of it. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MESSAGE_SHOWN_MAX = 300
 
 
 class Way(Value, frozen=True, kw_only=True):
-    """What a person can do about it."""
+    """An action that a person can take about it."""
 
     does: str
     call: str | None = None
@@ -64,7 +64,7 @@ class Why(Value, frozen=True, kw_only=True):
     """Of a remit's working session, where that is what it waits for."""
 
 
-class Found(Value, frozen=True, kw_only=True):
+class Reason(Value, frozen=True, kw_only=True):
     """One reason to wait, before it is put together."""
 
     waits_for: WaitsFor
@@ -74,7 +74,7 @@ class Found(Value, frozen=True, kw_only=True):
 
 
 def why(
-    found: Found,
+    found: Reason,
     head: StreamHead,
     *,
     status: str | None = None,
@@ -95,13 +95,13 @@ def why(
     )
 
 
-def attend(head: StreamHead, path: str, *, now_us: int) -> Found | None:
-    """Why nobody works on a stream, shown at `path`, that has something to do; None: a worker does, as far as the row tells."""
+def attend(head: StreamHead, path: str, *, now_us: int) -> Reason | None:
+    """Explain why nobody works on a due stream, shown at `path`; None: a worker does, says the row."""
     if head.owner is not None and head.lease_until_us > now_us:
         return None
     if head.owner is not None:
         until = rfc3339(head.lease_until_us)
-        return Found(
+        return Reason(
             waits_for="lease",
             since_us=head.lease_until_us,
             sentences=(
@@ -111,7 +111,7 @@ def attend(head: StreamHead, path: str, *, now_us: int) -> Found | None:
             ways=(Way(does="Start a server on this data folder", command="remit up"),),
         )
     if head.wake_at_us is None:
-        return Found(
+        return Reason(
             waits_for="worker",
             since_us=head.created_at_us,
             sentences=("No worker has it and nothing is set to wake it: that is a fault of Remit's.",),
@@ -119,12 +119,12 @@ def attend(head: StreamHead, path: str, *, now_us: int) -> Found | None:
         )
     due = rfc3339(head.wake_at_us)
     if head.wake_at_us > now_us:
-        return Found(
+        return Reason(
             waits_for="worker",
             since_us=now_us,
             sentences=(f"No worker has it now; it is taken up again at {due}.",),
         )
-    return Found(
+    return Reason(
         waits_for="worker",
         since_us=head.wake_at_us,
         sentences=(
@@ -135,7 +135,7 @@ def attend(head: StreamHead, path: str, *, now_us: int) -> Found | None:
 
 
 def lease_sentence(head: StreamHead) -> str:
-    """Who works on it, and what happens if that is no longer true."""
+    """Say who works on the stream, and what happens if that is no longer true."""
     return (
         f"The worker {head.owner} has it and renews its lease, now until {rfc3339(head.lease_until_us)}; "
         "if it dies, another takes over then."

@@ -17,7 +17,7 @@ from remit.clock import Clock
 from remit.errors import LeaseLost, SequenceConflict
 from remit.ids import Ids
 from remit.interfaces import LiveBus, SessionStore
-from remit.shielded import carry_through
+from remit.shielded import run_shielded
 from remit.streams.deciding import decide
 from remit.streams.kinds import S, StreamKind
 from remit.streams.reading import read_on
@@ -158,7 +158,7 @@ class StreamWriter(Generic[S]):
 
     @property
     def has_buffered_settlements(self) -> bool:
-        """Whether the store's accounts still show holds as open that are over."""
+        """Return whether the store's accounts still show holds as open that are over."""
         return self._buffered is not None and bool(self._buffered.effects)
 
     async def keep_flushing(self) -> None:
@@ -220,7 +220,7 @@ class StreamWriter(Generic[S]):
         try:
             # To its end, also when we are cancelled: rows that came after whoever closes the turn has looked would be
             # there beside those that close it.
-            cancellation = await carry_through(ask())
+            cancellation = await run_shielded(ask())
         except BaseException:
             # Refused as a whole; what was buffered is not the reason, and goes with the next one.
             self._buffered = buffered

@@ -20,8 +20,8 @@ COMMIT_OPERATIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000)
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10, 60)
 
 
-class Reading(Value, frozen=True):
-    """What a gauge says when it is looked at."""
+class GaugeReading(Value, frozen=True):
+    """The reading of a gauge when it is looked at."""
 
     name: str
     value: float
@@ -29,7 +29,7 @@ class Reading(Value, frozen=True):
     labels: tuple[tuple[str, str], ...] = ()
 
 
-ReadGauges = Callable[[], Awaitable[Sequence[Reading]]]
+ReadGauges = Callable[[], Awaitable[Sequence[GaugeReading]]]
 
 
 class Bounded:
@@ -50,7 +50,7 @@ class Bounded:
 
 
 class Metrics:
-    """What is counted where it happens. Everything runs on the event loop but `committed`, which is thread-safe too."""
+    """The counters. Everything runs on the event loop but `committed`, which is thread-safe too."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -118,14 +118,14 @@ class Metrics:
     # --------------------------------------------------------------------------------------------- models
 
     def call_started(self, attempt: CallAttempt) -> None:
-        """An attempt's holds are durable."""
+        """Count an attempt whose holds are durable."""
         self._holds.inc(len(attempt.holds))
         self._held.inc(_nano_usd_held(attempt))
 
     def call_ended(
         self, attempt: CallAttempt, ended: CallEnded | None, *, purpose: str, seconds: float
     ) -> None:
-        """It is over; None: its end could not be recorded here."""
+        """Count a call that is over; `ended` None: its end could not be recorded here."""
         self._holds.dec(len(attempt.holds))
         self._held.dec(_nano_usd_held(attempt))
         model = self._models.of(attempt.served_model or attempt.request.model)
@@ -149,66 +149,67 @@ class Metrics:
     # --------------------------------------------------------------------------------------------- work
 
     def rested(self, stop_reason: str) -> None:
-        """A session came to rest."""
+        """Count a session that came to rest."""
         self._turns.labels(stop_reason).inc()
 
     def stepped(self) -> None:
-        """A step's model request ended."""
+        """Count a step whose model request ended."""
         self._steps.inc()
 
     def tool_ran(self, tool: str, outcome: str, seconds: float) -> None:
-        """A tool use is over: `ok`, `error` (its own), `cut` (cancelled), `lost` (with its sandbox) or `failed`."""
+        """Count a tool use that is over: `ok`, `error` (its own), `cut` (cancelled), `lost` (with its
+        sandbox) or `failed`."""
         self._tools.labels(tool, outcome).inc()
         self._tool_seconds.labels(tool).observe(seconds)
 
     def sandbox_started(self) -> None:
-        """A session has one."""
+        """Count the start of a session's sandbox."""
         self._sandboxes_started.inc()
 
     def sandbox_lost(self) -> None:
-        """A session's died."""
+        """Count the death of a session's sandbox."""
         self._sandboxes_lost.inc()
 
     def spawner_died(self) -> None:
-        """And with it every sandbox that it had started."""
+        """Count the death of the spawner, and with it of every sandbox that it had started."""
         self._helpers_died.labels("spawner").inc()
 
     def egress_proxy_died(self) -> None:
-        """And with it every connection that it carried."""
+        """Count the death of the egress proxy, and with it of every connection that it carried."""
         self._helpers_died.labels("egress_proxy").inc()
 
     def evaluated(self, result: str) -> None:
-        """An outcome was judged."""
+        """Count an outcome that was judged."""
         self._evaluations.labels(result).inc()
 
     def verified(self, verifier: str, verdict: str, seconds: float) -> None:
-        """One verifier said something: `passed`, `failed`, or `none` (it could not)."""
+        """Count the verdict of one verifier: `passed`, `failed`, or `none` (it could not)."""
         self._verifications.labels(verifier, verdict).observe(seconds)
 
     def remit_ended(self, status: str, *, is_verified: bool) -> None:
-        """A remit ended."""
+        """Count a remit that ended."""
         self._remits.labels(status, "yes" if is_verified else "no").inc()
 
     def session_failed(self, type: str) -> None:
-        """A session reported an error."""
+        """Count an error that a session reported."""
         self._session_errors.labels(self._errors.of(type)).inc()
 
     # --------------------------------------------------------------------------------------------- edges
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request was answered; `route` is the path with names for what varies."""
+        """Count a request that was answered; `route` is the path with names for what varies."""
         self._requests.labels(method, route, str(status)).observe(seconds)
 
     def reader_came(self) -> None:
-        """Somebody reads an event stream."""
+        """Count a reader of an event stream."""
         self._readers.inc()
 
     def reader_left(self) -> None:
-        """No more."""
+        """Count a reader who left."""
         self._readers.dec()
 
     def committed(self, operations: int, seconds: float) -> None:
-        """The store's writer made one transaction durable."""
+        """Count a transaction that the store's writer made durable."""
         self._commit_seconds.observe(seconds)
         self._commit_operations.observe(operations)
 

@@ -77,7 +77,7 @@ class ObservedRecorder:
 
 
 def observe_calls(observing: Observing) -> Callable[[CallRecorder], CallRecorder]:
-    """What the gateway does with every recorder."""
+    """Make the function that observes every recorder of the gateway."""
 
     def observe(recorder: CallRecorder) -> CallRecorder:
         return ObservedRecorder(recorder, observing)

@@ -1,4 +1,4 @@
-"""What the log tells, counted as it is published: the bus, with an eye on rows."""
+"""Counts of what the log tells, as it is published: the bus, with an eye on rows."""
 
 from __future__ import annotations
 

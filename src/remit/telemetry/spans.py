@@ -16,7 +16,8 @@ Attributes = Mapping[str, str | int | float | bool | list[str]]
 
 
 def installed_tracer() -> Tracer | None:
-    """The one of the SDK that was set up around this process; None: there is none, and nothing is to be paid for it."""
+    """Return the tracer of the SDK that was set up around this process; None: there is none, and nothing is
+    to be paid for it."""
     if isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
         return None
     return trace.get_tracer("remit")
@@ -41,6 +42,6 @@ def span(
 
 
 def fail(made: Span, type: str) -> None:
-    """It went wrong, in this way."""
+    """Mark a span as failed in this way."""
     made.set_attribute("error.type", type)
     made.set_status(Status(StatusCode.ERROR))

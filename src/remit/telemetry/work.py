@@ -59,7 +59,7 @@ class ObservedHarness:
 
 
 def watch_turns(tracer: Tracer | None) -> Callable[[Harness, SessionState], Harness]:
-    """What the session handler does with every harness; without a tracer: nothing."""
+    """Make the observer of every harness; without a tracer it changes nothing."""
 
     def watch(harness: Harness, state: SessionState) -> Harness:
         return harness if tracer is None else ObservedHarness(harness, state, tracer)

@@ -1,4 +1,4 @@
-"""What every `BlobStore` must do. Use like `store_suite`."""
+"""Checks that every `BlobStore` must pass. Use like `store_suite`."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ async def check_what_was_touched_since_is_not_removed(make_blobs: MakeBlobStore)
 
 
 async def check_of_a_touch_and_a_removal_one_comes_first(make_blobs: MakeBlobStore) -> None:
-    """Whoever touched it and was told that it is there, finds it there."""
+    """Check that whoever touched a blob and was told that it is there, finds it there."""
     async with make_blobs() as blobs:
         for number in range(8):
             content = b"%d" % number

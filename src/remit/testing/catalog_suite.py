@@ -1,4 +1,4 @@
-"""What every `Catalog` must do. Use like `store_suite`."""
+"""Checks that every `Catalog` must pass. Use like `store_suite`."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ async def check_an_update_from_another_version_is_refused(make_catalog: MakeCata
 
 
 async def check_an_archived_row_is_never_changed(make_catalog: MakeCatalog) -> None:
-    """An archive may keep the version: an update that read the row before it must not undo it."""
+    """Check that, though an archive may keep the version, an update that read the row before it must not undo
+    it."""
     async with make_catalog() as catalog:
         await catalog.create(ONE, _agent("agent_1", body=b"1"))
         archived = _agent("agent_1", body=b"1", archived_at_us=5)

@@ -36,7 +36,7 @@ class FakeClock:
 
     @property
     def sleeper_count(self) -> int:
-        """How many tasks sleep now."""
+        """Return how many tasks sleep now."""
         return sum(1 for _, _, sleeper in self._sleepers if not sleeper.done())
 
     def jump(self, seconds: float) -> None:

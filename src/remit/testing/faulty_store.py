@@ -15,7 +15,7 @@ class Crash(BaseException):
 
 
 class CrashPlan(Value, frozen=True, kw_only=True):
-    """Where to die."""
+    """The call at which to die."""
 
     at: int
     """The number of the append (create_stream counts as one), from 1."""

@@ -1,4 +1,4 @@
-"""What every harness must do, whoever wrote it: run these on yours, with a factory that makes a fresh one.
+"""Checks that every harness must pass: run these on yours, with a factory of fresh ones.
 
 They drive the harness with a turn that plays a script and keeps a log, and that fails when the contract of
 `interfaces.Harness` is broken.
@@ -112,7 +112,7 @@ async def has_nothing_to_do_after_the_final_word(make: MakeHarness) -> None:
 
 
 async def waits_for_people_by_returning(make: MakeHarness) -> None:
-    """Something that a person must decide ends the turn; it is not waited for."""
+    """Check that something that a person must decide ends the turn and is not waited for."""
     turn = ScriptedTurn((), blocking=["sevt_9"])
     assert (await make().run(turn)).reason == "requires_action"
 
@@ -133,7 +133,7 @@ async def goes_on_in_another_process_where_the_log_ends(make: MakeHarness) -> No
 
 
 async def lets_the_platforms_exceptions_through(make: MakeHarness) -> None:
-    """A budget that is reached is for the orchestrator to handle."""
+    """Check that a budget that is reached is left to the orchestrator."""
     turn = ScriptedTurn((use(1),), ())
     turn.refusal = HoldRefused("the budget is reached")
     try:
@@ -144,7 +144,7 @@ async def lets_the_platforms_exceptions_through(make: MakeHarness) -> None:
 
 
 async def keeps_nothing_between_turns(make: MakeHarness) -> None:
-    """One instance serves turns of many sessions, also at the same time."""
+    """Check that one instance serves turns of many sessions, also at the same time."""
     harness = make()
     turns = [ScriptedTurn((use(number),), ()) for number in range(3)]
     async with anyio.create_task_group() as group:

@@ -115,7 +115,8 @@ async def planted_files(stage: Stage) -> list[str]:
 
 
 async def swapped_folders(stage: Stage) -> list[str]:
-    """The same while a component of the path changes between a folder and a link, many times a second."""
+    """Read and write while a component of the path changes between a folder and a link, many times a
+    second."""
     outside = Path(stage.host.file).parent
     targets = ", ".join(repr(str(each)) for each in (outside, "/proc/1", "/etc"))
     program = _SWAPPER.replace("TARGETS", targets).encode()
@@ -294,7 +295,7 @@ _SEARCH_LIMITS = SandboxLimits(processes=80, memory_bytes=256 << 20)
 
 
 async def searches_at_once(stage: Stage) -> list[str]:
-    """As many as may be asked for: how many run together, and how much memory they take, is bounded."""
+    """Search as often at once as may be: how many run together, and their memory, is bounded."""
     async with a_sandbox(stage.bench, key="hostile", limits=msgspec.to_builtins(_SEARCH_LIMITS)) as hands:
         # One line of letters that take four bytes each in memory, and one of many short ones.
         await hands.shell(

@@ -141,5 +141,5 @@ async def misplaced_credentials(stage: Stage) -> list[str]:
 
 
 async def ask(hands: Hands, what: str, *targets: str) -> bytes:
-    """What a client in the sandbox is answered: one line for each target."""
+    """Ask with a client in the sandbox; return one line for each target."""
     return (await hands.exec("python3", "-c", _ASK, what, *targets, seconds=60)).output

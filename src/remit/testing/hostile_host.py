@@ -1,4 +1,4 @@
-"""What stands on the host for hostile code to reach, and the server outside that it talks to."""
+"""The host's side that hostile code tries to reach, and the server outside that it talks to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REMOVE_SEGMENT = 0
 
 
 class HostSide(msgspec.Struct, frozen=True, kw_only=True):
-    """What no sandbox may reach."""
+    """The things on the host that no sandbox may reach."""
 
     secret: str
     """A value in the environment of this process, and of another one of this user."""
@@ -85,7 +85,7 @@ def _escaped(text: str, way: int) -> str:
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything an attack needs."""
+    """The stage of an attack."""
 
     bench: Bench
     host: HostSide

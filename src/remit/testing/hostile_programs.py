@@ -14,7 +14,7 @@ import msgspec
 from remit.values import SandboxLimits
 
 
-class Program(msgspec.Struct, frozen=True):
+class HostileProgram(msgspec.Struct, frozen=True):
     """One attack."""
 
     text: str
@@ -50,14 +50,14 @@ _SMALL = SandboxLimits(
 _LITTLE_TIME = SandboxLimits(processes=80, cpus=0.05)
 """So little that a machine under load gives more, where nothing limits it."""
 
-PROGRAMS: Mapping[str, Program] = {
-    "the server's environment in /proc": Program("""
+PROGRAMS: Mapping[str, HostileProgram] = {
+    "the server's environment in /proc": HostileProgram("""
 for path in glob.glob("/proc/*/environ") + glob.glob("/proc/*/task/*/environ"):
     try: content = open(path, "rb").read()
     except OSError: continue
     if secret.encode() in content: broke(path)
 """),
-    "the daemon's memory, files and root in /proc": Program("""
+    "the daemon's memory, files and root in /proc": HostileProgram("""
 for name in ("mem", "maps", "fd", "root", "cwd", "exe", "environ", "map_files", "fdinfo"):
     path = f"/proc/1/{name}"
     links, folders = ("root", "cwd", "exe"), ("fd", "map_files", "fdinfo")
@@ -65,7 +65,7 @@ for name in ("mem", "maps", "fd", "root", "cwd", "exe", "environ", "map_files", 
 must_fail(lambda: open("/proc/1/mem", "r+b"), "writing /proc/1/mem")
 must_fail(lambda: open("/proc/1/oom_score_adj", "w").write("1000"), "the daemon as the first to be killed for memory")
 """),
-    "tracing the daemon, reading and writing its memory": Program("""
+    "tracing the daemon, reading and writing its memory": HostileProgram("""
 for request in (16, 0x4206):
     result, error = syscall(number(101, 117), request, 1, 0, 0)
     if result == 0: broke(f"ptrace {request}")
@@ -81,16 +81,16 @@ if hasattr(os, "pidfd_open"):
         if syscall(438, daemon, descriptor, 0)[0] >= 0: broke("a descriptor of the daemon")
     if syscall(440, daemon, ctypes.byref(theirs), 1, 4, 0)[1] != errno.EPERM: broke("process_madvise")
 """),
-    "ending and stopping the daemon": Program("""
+    "ending and stopping the daemon": HostileProgram("""
 for each in (signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGHUP, signal.SIGSEGV, signal.SIGTSTP):
     try: os.kill(1, each)
     except PermissionError: pass
 """),
-    "kill -9 -1": Program("kill -9 -1; sleep 0.1; echo still here", "bash"),
-    "kill -STOP -1": Program(
+    "kill -9 -1": HostileProgram("kill -9 -1; sleep 0.1; echo still here", "bash"),
+    "kill -STOP -1": HostileProgram(
         "trap '' CONT; kill -STOP -1; kill -STOP $$; sleep 1000", "bash", "by its time-out"
     ),
-    "limits, priorities and processors of the daemon": Program("""
+    "limits, priorities and processors of the daemon": HostileProgram("""
 import resource
 for which in (resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_STACK):
     for pid in (1, os.getppid()):
@@ -108,13 +108,13 @@ resource.prlimit(0, resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_N
 os.sched_setaffinity(0, os.sched_getaffinity(0))
 os.nice(0)
 """),
-    "the daemon's descriptors in a command": Program("""
+    "the daemon's descriptors in a command": HostileProgram("""
 for name in os.listdir("/proc/self/fd"):
     try: target = os.readlink(f"/proc/self/fd/{name}")
     except OSError: continue
     if target.startswith(("socket:", "anon_inode:")): broke(name, target)
 """),
-    "files of the host": Program("""
+    "files of the host": HostileProgram("""
 for path in (
     file, "/etc/shadow", "/etc/ssh", "/home", "/var/log", "/var/lib/dpkg", "/boot", "/run/systemd", "/run/user", "/run/docker.sock", "/srv", "/sys/kernel",
     "/root/.bashrc", "/root/.ssh",
@@ -127,24 +127,24 @@ for path in ("/run", "/var/tmp"):
 strays = {*os.listdir("/var"), *(os.listdir("/var/lib") if os.path.isdir("/var/lib") else ())} - {"tmp", "lib", "remit"}
 if strays: broke("/var", sorted(strays))
 """),
-    "block devices and kernel memory": Program("""
+    "block devices and kernel memory": HostileProgram("""
 for path in ("/dev/kvm", "/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/mem", "/dev/kmsg", "/proc/kcore", "/proc/kmsg", "/dev/userfaultfd", "/dev/fuse", "/dev/net/tun"):
     if os.path.lexists(path): must_fail(lambda: open(path, "rb").read(1), path)
 for kind in (0o60600, 0o20600):
     must_fail(lambda: os.mknod("/workspace/device", kind, os.makedev(1, 1)), "mknod")
 """),
-    "writing outside the working tree": Program("""
+    "writing outside the working tree": HostileProgram("""
 for path in ("/usr/x", "/opt/remit/x", "/etc/x", "/etc/hosts", "/var/x", "/x", "/bin/x", "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger"):
     must_fail(lambda: open(path, "w").write("x"), path)
 must_fail(lambda: open("/opt/remit/guest/daemon.py", "a"), "the daemon's source")
 must_fail(lambda: os.chmod("/opt/remit", 0o777), "chmod of the toolchain")
 """),
-    "hard links to files of the image": Program("""
+    "hard links to files of the image": HostileProgram("""
 must_fail(lambda: os.link("/usr/bin/env", "/workspace/env"), "hard link to /usr")
 must_fail(lambda: os.link("/opt/remit/guest/daemon.py", "/workspace/daemon.py"), "hard link to the daemon")
 must_fail(lambda: os.link("/proc/self/environ", "/workspace/environ"), "hard link to /proc")
 """),
-    "another sandbox's files": Program("""
+    "another sandbox's files": HostileProgram("""
 places = {os.getcwd()}
 for line in open("/proc/self/mountinfo"):
     root, at = line.split()[3:5]
@@ -156,7 +156,7 @@ for place in places:
 for pattern in patterns:
     for path in glob.glob(pattern + neighbour): broke(path)
 """),
-    "another sandbox's processes, sockets and segments": Program("""
+    "another sandbox's processes, sockets and segments": HostileProgram("""
 for path in glob.glob("/proc/*/cmdline"):
     if int(path.split("/")[2]) not in (os.getpid(), os.getppid()) if path.split("/")[2].isdigit() else False:
         try: words = open(path).read().split("\\0")
@@ -166,12 +166,12 @@ with socket.socket(socket.AF_UNIX) as unix:
     must_fail(lambda: unix.connect("\\0" + neighbour), "its abstract socket")
 if libc.shmget(segment, 0, 0) >= 0: broke("a segment of another namespace")
 """),
-    "processes of the host": Program("""
+    "processes of the host": HostileProgram("""
 if pid > 400 and os.path.exists(f"/proc/{pid}"): broke("a process of the host is visible")
 names = [open(f"/proc/{each}/comm").read() for each in os.listdir("/proc") if each.isdigit()]
 if len(names) > 12: broke(len(names), "processes are visible")
 """),
-    "new namespaces and mounts": Program("""
+    "new namespaces and mounts": HostileProgram("""
 for flags in (0x10000000, 0x00020000, 0x10020000, 0x40000000, 0x20000000, 0x02000000, 0x08000000, 0x00000080):
     if libc.unshare(flags) == 0: broke(f"unshare {flags:x}")
     if flags == 0x80: continue
@@ -188,7 +188,7 @@ if libc.umount2(b"/proc/cmdline", 2) == 0: broke("umount")
 if libc.chroot(b"/tmp") == 0: broke("chroot")
 must_fail(lambda: socket.sethostname("mine"), "sethostname")
 """),
-    "clone3 with flags behind a pointer": Program("""
+    "clone3 with flags behind a pointer": HostileProgram("""
 for flags in (0, 0x10000000, 0x00020000, 0x20000000, 0x80, 0x200000000):
     arguments = (ctypes.c_uint64 * 11)(flags, 0, 0, 0, 17)
     result, error = syscall(435, arguments, 88)
@@ -196,7 +196,7 @@ for flags in (0, 0x10000000, 0x00020000, 0x20000000, 0x80, 0x200000000):
     if result > 0: broke(f"clone3 {flags:x}")
     if error != errno.ENOSYS: broke(f"clone3 {flags:x}: error {error}, so libc would not fall back to clone")
 """),
-    "system calls that have broken kernels before": Program("""
+    "system calls that have broken kernels before": HostileProgram("""
 for name, numbers in {
     "bpf": (321, 280), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
     "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
@@ -218,7 +218,7 @@ for kind in (0x0100000, 0x0200000, 0x0400000, 0x8000000, 0x000000F):
     if error != errno.EPERM: broke(f"personality {kind:x}: {result} {error}")
 if syscall(number(135, 92), 0xFFFFFFFF, 0, 0, 0, 0, 0)[0] < 0: broke("what it is cannot be asked")
 """),
-    "another instruction set (i386)": Program("""
+    "another instruction set (i386)": HostileProgram("""
 if os.uname().machine == "x86_64":
     import mmap
     child = os.fork()
@@ -230,7 +230,7 @@ if os.uname().machine == "x86_64":
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status == 42: broke("int 0x80 was answered")
 """),
-    "the x32 numbers of calls": Program("""
+    "the x32 numbers of calls": HostileProgram("""
 if os.uname().machine == "x86_64":
     for call in (39, 101, 165):  # getpid, ptrace, mount
         child = os.fork()
@@ -239,7 +239,7 @@ if os.uname().machine == "x86_64":
             os._exit(42)
         if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != -signal.SIGSYS: broke(call, "was answered")
 """),
-    "typing into the terminal": Program("""
+    "typing into the terminal": HostileProgram("""
 import fcntl
 master, slave = os.openpty()
 for call in (0x5412, 0x541C, 0x5423, 0x541D):
@@ -247,7 +247,7 @@ for call in (0x5412, 0x541C, 0x5423, 0x541D):
     must_fail(lambda: libc.ioctl(slave, ctypes.c_ulong(0xFFFFFFFF00000000 | call), b"\\x03") and fcntl.ioctl(slave, call, b"\\x03"), f"ioctl {call:x} with its upper half set")
 must_fail(lambda: open("/dev/tty"), "controlling terminal")
 """),
-    "requests of ioctl that file systems and drivers know": Program("""
+    "requests of ioctl that file systems and drivers know": HostileProgram("""
 import fcntl
 master, slave = os.openpty()
 with open("/workspace/x", "wb") as file:
@@ -259,7 +259,7 @@ with open("/workspace/x", "wb") as file:
 if not os.isatty(slave): broke("and terminals do not work")
 subprocess.run(["stty", "-F", os.ttyname(slave), "-a"], stdout=subprocess.DEVNULL, check=True)
 """),
-    "MPTCP, SCTP, DCCP and TLS in the kernel": Program("""
+    "MPTCP, SCTP, DCCP and TLS in the kernel": HostileProgram("""
 for family in (socket.AF_INET, socket.AF_INET6):
     for kind, protocol in ((1, 262), (1, 132), (5, 132), (5, 0), (6, 33), (6, 0), (2, 136), (3, 1), (1 | 0x80800, 262)):
         must_fail(lambda: socket.socket(family, kind, protocol), f"kind {kind} protocol {protocol}")
@@ -267,7 +267,7 @@ for family in (socket.AF_INET, socket.AF_INET6):
 with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as one:
     must_fail(lambda: one.setsockopt(6, 31, b"tls"), "TCP_ULP")
 """),
-    "capabilities and the kernel's settings": Program("""
+    "capabilities and the kernel's settings": HostileProgram("""
 for line in open("/proc/self/status"):
     if line.startswith(("CapEff", "CapPrm", "CapBnd", "CapAmb")) and int(line.split()[1], 16): broke(line)
     if line.startswith("NoNewPrivs") and line.split()[1] != "1": broke(line)
@@ -275,7 +275,7 @@ for line in open("/proc/self/status"):
 try: broke(line) if (line := open("/proc/cmdline").read()) else None
 except PermissionError: pass
 """),
-    "crashes given to the host's handler of them": Program("""
+    "crashes given to the host's handler of them": HostileProgram("""
 import resource
 for limits in ((0, 0), (1, 1), (1 << 20, 1 << 20)):
     try: resource.setrlimit(resource.RLIMIT_CORE, limits)  # programs with secrets say (0, 0), and must not fail
@@ -284,11 +284,11 @@ for limits in ((0, 0), (1, 1), (1 << 20, 1 << 20)):
     # With one byte the kernel gives them to nobody.
     if resource.getrlimit(resource.RLIMIT_CORE) != (1, 1): broke(resource.getrlimit(resource.RLIMIT_CORE))
 """),
-    "a setuid program": Program(
+    "a setuid program": HostileProgram(
         "cp /usr/bin/id mine; chmod 6755 mine; [ $(./mine -u) = 1000 ] || echo BROKE; su -c id 2>&1 | grep -q uid=0 && echo BROKE su",
         "bash",
     ),
-    "sockets that leave the network namespace": Program("""
+    "sockets that leave the network namespace": HostileProgram("""
 for family in (17, 38, 44, 31, 29, 15, 21, 39):
     must_fail(lambda: socket.socket(family, socket.SOCK_RAW), f"family {family}")
     must_fail(lambda: socket.socket(family, socket.SOCK_DGRAM), f"family {family}")
@@ -299,12 +299,12 @@ socket.socketpair()[0].close()
 must_fail(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1), "raw")
 must_fail(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9), "audit netlink")
 """),
-    "vsock": Program("""
+    "vsock": HostileProgram("""
 for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
     must_fail(lambda: socket.socket(40, kind), f"kind {kind}")
 if os.path.lexists("/dev/vsock"): must_fail(lambda: open("/dev/vsock"), "/dev/vsock")
 """),
-    "the host's loopback, abstract sockets and the network": Program("""
+    "the host's loopback, abstract sockets and the network": HostileProgram("""
 for address in (("127.0.0.1", port), ("169.254.169.254", 80), ("1.1.1.1", 53)):
     with socket.socket() as one:
         one.settimeout(1)
@@ -318,8 +318,10 @@ with socket.socket(socket.AF_UNIX) as unix:
     must_fail(lambda: unix.connect("\\0" + abstract), "abstract socket")
 must_fail(lambda: socket.getaddrinfo("example.com", 80), "DNS")
 """),
-    "a fork bomb": Program("bomb() { bomb | bomb & }; bomb; while :; do :; done", "bash", "by its time-out"),
-    "a fork bomb of daemons": Program(
+    "a fork bomb": HostileProgram(
+        "bomb() { bomb | bomb & }; bomb; while :; do :; done", "bash", "by its time-out"
+    ),
+    "a fork bomb of daemons": HostileProgram(
         """
 while True:
     try:
@@ -329,16 +331,16 @@ while True:
         "python",
         "by its time-out",
     ),
-    "output without end": Program("cat /dev/zero", "bash", "by its time-out"),
-    "a background process that holds the pipe": Program(
+    "output without end": HostileProgram("cat /dev/zero", "bash", "by its time-out"),
+    "a background process that holds the pipe": HostileProgram(
         "(trap '' TERM HUP PIPE; while :; do echo noise; done) & echo done", "bash"
     ),
-    "more memory than one process may have": Program("""
+    "more memory than one process may have": HostileProgram("""
 try: big = bytearray(64 << 30)
 except MemoryError: pass
 else: broke("64 GiB")
 """),
-    "memory of many processes together": Program(
+    "memory of many processes together": HostileProgram(
         """
 for _ in range(6):
     if os.fork() == 0:
@@ -349,7 +351,7 @@ stays("600 MiB")
         ends="memory",
         limits=_SMALL,
     ),
-    "System V segments that nobody attaches": Program(
+    "System V segments that nobody attaches": HostileProgram(
         """
 libc.shmat.restype = ctypes.c_void_p
 for _ in range(6):
@@ -362,7 +364,7 @@ stays("600 MiB")
         ends="memory",
         limits=_SMALL,
     ),
-    "file systems in memory": Program(
+    "file systems in memory": HostileProgram(
         """
 for folder in ("/tmp", "/dev/shm", "/run", "/var/tmp"):
     must_fail(lambda: open(folder + "/x", "wb").write(bytes(100 << 20)), folder)
@@ -371,7 +373,7 @@ must_fail(lambda: open("/dev/x", "w").write("x" * (1 << 20)) and [open(f"/dev/{n
 """,
         limits=_SMALL,
     ),
-    "memory that the kernel holds (memfd)": Program(
+    "memory that the kernel holds (memfd)": HostileProgram(
         """
 held = [os.memfd_create("x") for _ in range(6)]
 for each in held:
@@ -381,7 +383,7 @@ stays("600 MiB")
         ends="memory",
         limits=_SMALL,
     ),
-    "filling the disk with files": Program(
+    "filling the disk with files": HostileProgram(
         """
 for n in range(150):
     with open(f"/workspace/{n}", "wb") as file: file.write(bytes(4 << 20))
@@ -390,7 +392,7 @@ stays("600 MiB")
         ends="disk",
         limits=_SMALL,
     ),
-    "filling the disk with files that have no name": Program(
+    "filling the disk with files that have no name": HostileProgram(
         """
 held = []
 for n in range(150):
@@ -402,7 +404,7 @@ stays("600 MiB")
         ends="disk",
         limits=_SMALL,
     ),
-    "the same from a process that hides its descriptors": Program(
+    "the same from a process that hides its descriptors": HostileProgram(
         """
 libc.prctl(4, 0, 0, 0, 0)
 held = []
@@ -415,12 +417,12 @@ stays("600 MiB")
         ends="disk",
         limits=_SMALL,
     ),
-    "filling the disk at once (fallocate)": Program("""
+    "filling the disk at once (fallocate)": HostileProgram("""
 with open("/workspace/big", "wb") as file:
     for mode in (0, 1):
         if libc.fallocate(file.fileno(), mode, ctypes.c_long(0), ctypes.c_long(1 << 30)) == 0: broke(f"mode {mode}")
 """),
-    "filling the disk at once (reserved by ioctl)": Program("""
+    "filling the disk at once (reserved by ioctl)": HostileProgram("""
 import fcntl, struct
 with open("/workspace/big", "wb") as file:
     for request in (0x4030582A, 0x40305828, 0x40305839, 0x40305824, 0xFFFFFFFF4030582A):
@@ -428,7 +430,7 @@ with open("/workspace/big", "wb") as file:
         if syscall(number(16, 29), file.fileno(), ctypes.c_ulong(request), wanted)[0] == 0: broke(f"{request:x}")
     if os.fstat(file.fileno()).st_blocks: broke("something was taken")
 """),
-    "more files than the disk has room for": Program(
+    "more files than the disk has room for": HostileProgram(
         """
 os.makedirs("/workspace/many", exist_ok=True)
 for n in range(60_000): os.mknod(f"/workspace/many/{n}")
@@ -437,7 +439,7 @@ stays("60,000 files")
         ends="disk",
         limits=_SMALL,
     ),
-    "more processors than allowed": Program(
+    "more processors than allowed": HostileProgram(
         """
 def burn(until):
     while time.monotonic() < until: pass

@@ -14,8 +14,8 @@ import msgspec
 
 from remit.testing.hostile_checks import CHECKS
 from remit.testing.hostile_host import Stage
-from remit.testing.hostile_programs import PRELUDE, PROGRAMS, Program
-from remit.testing.hostile_table import HOSTILE_TABLE, Case, Outcome
+from remit.testing.hostile_programs import PRELUDE, PROGRAMS, HostileProgram
+from remit.testing.hostile_table import HOSTILE_TABLE, HostileCase, Outcome
 from remit.testing.sandbox_checks.given import Hands, a_sandbox
 from remit.values import ExecResult
 
@@ -38,7 +38,7 @@ finally:
 """
 
 
-async def run_hostile_case(case: Case, stage: Stage) -> Outcome | None:
+async def run_hostile_case(case: HostileCase, stage: Stage) -> Outcome | None:
     """Attack, and compare with the table. The outcome; None where it was not run, being harmful and not held.
 
     Raises AssertionError: it got through although the provider declares the wall, or it was held although the provider
@@ -60,7 +60,7 @@ async def run_hostile_case(case: Case, stage: Stage) -> Outcome | None:
 
 
 async def run_hostile_suite(make_stage: MakeStage) -> dict[str, Outcome | None]:
-    """Every attack on a fresh stage; the first that gets through is raised. Outcomes by case."""
+    """Run every attack on a fresh stage; the first that gets through is raised. Outcomes by case."""
     outcomes: dict[str, Outcome | None] = {}
     for case in HOSTILE_TABLE:
         async with make_stage() as stage:
@@ -68,7 +68,7 @@ async def run_hostile_suite(make_stage: MakeStage) -> dict[str, Outcome | None]:
     return outcomes
 
 
-async def _attack(program: Program, stage: Stage, *, is_held: bool) -> list[str]:
+async def _attack(program: HostileProgram, stage: Stage, *, is_held: bool) -> list[str]:
     name = f"neighbour-{os.urandom(6).hex()}"
     host = stage.host
     arguments = (host.secret, host.file, host.port, host.abstract, host.pid, host.segment, name)
@@ -113,7 +113,7 @@ async def _neighbour(stage: Stage, name: str) -> AsyncGenerator[Hands, None]:
             await hands.shell("kill -INT $!")
 
 
-def _judged(program: Program, result: ExecResult, where: str, *, is_held: bool) -> list[str]:
+def _judged(program: HostileProgram, result: ExecResult, where: str, *, is_held: bool) -> list[str]:
     said = result.output.decode("utf-8", "replace")
     got = [f"{line} ({where})" for line in said.splitlines() if line.startswith("BROKE")]
     if not is_held or got:
@@ -138,7 +138,7 @@ async def _unusable(hands: Hands) -> list[str]:
 
 
 def check_table_and_attacks_agree() -> None:
-    """Every row has exactly one attack, and every attack a row."""
+    """Check that every row has exactly one attack, and every attack a row."""
     names = [case.name for case in HOSTILE_TABLE]
     assert len(set(names)) == len(names), "a case stands in the table twice"
     assert not PROGRAMS.keys() & CHECKS.keys(), "a case has two attacks"

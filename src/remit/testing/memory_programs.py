@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Said(NamedTuple):
-    """How a program ended."""
+    """The end of a program."""
 
     exit_code: int
     output: str = ""
@@ -107,7 +107,7 @@ PROCESSES: dict[str, Process] = {"cat": _echo_back}
 
 
 def start(processes: Mapping[str, Process], argv: Sequence[str]) -> tuple[socket, asyncio.Task[ExecResult]]:
-    """One of the processes, and the socket to speak with it."""
+    """Start one of the processes; return the socket to speak with it."""
     ours, theirs = socketpair()
     ours.setblocking(False)
     unopened = [theirs]

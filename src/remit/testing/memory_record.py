@@ -1,4 +1,4 @@
-"""What a sandbox in memory saw done to the files of its working tree."""
+"""The record of what was done to the files of a working tree in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from remit.values import TreeRecord
 
 
 class MemoryRecord:
-    """What programs did to the files of the working tree: in memory nothing happens unseen."""
+    """The record of programs' doings to the files of the working tree: in memory nothing happens unseen."""
 
     def __init__(self, laid: Iterable[str]) -> None:
         self._laid = frozenset(laid)

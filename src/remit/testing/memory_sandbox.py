@@ -77,7 +77,7 @@ class MemorySandboxes:
 
     @property
     def count(self) -> int:
-        """How many sandboxes live."""
+        """Return how many sandboxes live."""
         return len(self._live)
 
     def capabilities(self) -> SandboxCapabilities:
@@ -123,12 +123,12 @@ class MemorySandboxes:
         self.kill_all()
 
     def kill_all(self) -> None:
-        """All sandboxes die, as when what forked them is killed."""
+        """Kill all sandboxes, as when what forked them is killed."""
         for sandbox in list(self._live.values()):
             sandbox.die()
 
     def forget(self, sandbox: MemorySandbox) -> None:
-        """Called by a sandbox that has died."""
+        """Forget a sandbox that has died; called by it."""
         if self._live.get(sandbox.key) is sandbox:
             del self._live[sandbox.key]
 
@@ -301,7 +301,7 @@ class MemorySandbox:
 
     @staticmethod
     def absolute(path: str) -> str:
-        """As the shell means it, in /workspace."""
+        """Return the path as the shell means it, in /workspace."""
         return posixpath.normpath(posixpath.join("/workspace", path))
 
     def get(self, path: str) -> bytes | None:
@@ -335,7 +335,7 @@ class MemorySandbox:
         self._contents[path] = content
 
     def remove(self, path: str) -> bool:
-        """Whether there was such a file, for programs. Raises OSError where the ground is read-only."""
+        """Remove a file; return whether there was one. Raises OSError where the ground is read-only."""
         self._require_writable(path)
         if path in self._contents:
             self._seen.writes(path)
@@ -440,7 +440,7 @@ class MemorySandbox:
         self.die()
 
     def die(self) -> None:
-        """Everything in it ends at once."""
+        """End everything in the sandbox at once."""
         self._provider.forget(self)
         self._lost.set()
         for call in self._calls.values():

@@ -65,7 +65,7 @@ def folders_above(path: str) -> list[str]:
 def make_way(
     path: str, expected_sha256: str | None, files: dict[str, TreeEntry], contents: dict[str, bytes]
 ) -> bool:
-    """Whether the file there is the expected one (None: there is none, but perhaps empty folders); it is taken away."""
+    """Take the file away; return whether it was as expected (None: none, but perhaps empty folders)."""
     is_taken = any(one.startswith(f"{path}/") or path.startswith(f"{one}/") for one in contents)
     entry = files.get(path)
     if is_taken or (entry.sha256 if entry is not None else None) != expected_sha256:

@@ -72,7 +72,7 @@ SOURCES = {
 """Every rule and where it is published."""
 
 
-class Violation(Value, frozen=True, kw_only=True):
+class MessagesViolation(Value, frozen=True, kw_only=True):
     """A rule that a request breaks, and where."""
 
     rule: str
@@ -80,11 +80,11 @@ class Violation(Value, frozen=True, kw_only=True):
 
     @property
     def source(self) -> str:
-        """Where the rule is published."""
+        """Return where the rule is published."""
         return SOURCES[self.rule]
 
 
-def violations(body: JsonObject) -> list[Violation]:
+def violations(body: JsonObject) -> list[MessagesViolation]:
     """The rules that the body of a POST /v1/messages breaks; none: a strict provider takes it."""
     found = [*_of_request(body)]
     messages = cast("list[JsonObject]", body.get("messages") or [])
@@ -99,20 +99,20 @@ def violations(body: JsonObject) -> list[Violation]:
     return found
 
 
-def _of_request(body: JsonObject) -> Iterator[Violation]:
+def _of_request(body: JsonObject) -> Iterator[MessagesViolation]:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
-        yield Violation(rule="not_empty", where="messages")
+        yield MessagesViolation(rule="not_empty", where="messages")
         return
     if (first := cast("JsonObject", messages[0])).get("role") != "user":
-        yield Violation(rule="begins_with_user", where=f"messages.0 ({first.get('role')})")
+        yield MessagesViolation(rule="begins_with_user", where=f"messages.0 ({first.get('role')})")
     if cast("JsonObject", messages[-1]).get("role") != "user":
-        yield Violation(rule="ends_with_user", where=f"messages.{len(messages) - 1}")
+        yield MessagesViolation(rule="ends_with_user", where=f"messages.{len(messages) - 1}")
     max_tokens = body.get("max_tokens")
     if not isinstance(max_tokens, int) or max_tokens < 1:
-        yield Violation(rule="max_tokens", where="max_tokens")
+        yield MessagesViolation(rule="max_tokens", where="max_tokens")
     if len(msgspec.json.encode(body)) > REQUEST_BYTES_MAX:
-        yield Violation(rule="request_bytes", where="the body")
+        yield MessagesViolation(rule="request_bytes", where="the body")
     system = body.get("system")
     if isinstance(system, list):
         for index, block in enumerate(cast("list[JsonObject]", system)):
@@ -121,11 +121,11 @@ def _of_request(body: JsonObject) -> Iterator[Violation]:
     if len(set(names)) != len(names) or not all(
         isinstance(name, str) and _NAME.fullmatch(name) for name in names
     ):
-        yield Violation(rule="tool_names", where="tools")
+        yield MessagesViolation(rule="tool_names", where="tools")
     marked = list(_marked(body))
     refused = [block for block in marked if block.get("type") in _THINKING or _is_blank(block)]
     if len(marked) > CACHE_MARKS_MAX or refused:
-        yield Violation(rule="cache_marks", where=f"{len(marked)} blocks")
+        yield MessagesViolation(rule="cache_marks", where=f"{len(marked)} blocks")
 
 
 def _marked(part: JsonValue) -> Iterator[JsonObject]:
@@ -147,25 +147,25 @@ def _blocks(message: JsonObject) -> list[JsonObject]:
     return cast("list[JsonObject]", content) if isinstance(content, list) else []
 
 
-def _of_message(message: JsonObject, where: str, *, is_last: bool) -> Iterator[Violation]:
+def _of_message(message: JsonObject, where: str, *, is_last: bool) -> Iterator[MessagesViolation]:
     role, blocks = message.get("role"), _blocks(message)
     if role not in _ROLES:
-        yield Violation(rule="role", where=where)
+        yield MessagesViolation(rule="role", where=where)
     if not blocks and not (is_last and role == "assistant"):
-        yield Violation(rule="content", where=where)
+        yield MessagesViolation(rule="content", where=where)
     own = ("text", "image", "document", "search_result", "tool_result")
     if role == "assistant":
         own = ("text", "tool_use", *_THINKING)
     for index, block in enumerate(blocks):
         at = f"{where}.content.{index}"
         if block.get("type") not in own:
-            yield Violation(rule="block_type", where=f"{at} ({block.get('type')})")
+            yield MessagesViolation(rule="block_type", where=f"{at} ({block.get('type')})")
         yield from _of_block(block, at)
     if role == "assistant" and blocks and blocks[-1].get("type") in _THINKING:
-        yield Violation(rule="thinking_last", where=where)
+        yield MessagesViolation(rule="thinking_last", where=where)
 
 
-def _of_block(block: JsonObject, where: str) -> Iterator[Violation]:
+def _of_block(block: JsonObject, where: str) -> Iterator[MessagesViolation]:
     match block.get("type"):
         case "text":
             yield from _of_text(block, where)
@@ -173,21 +173,23 @@ def _of_block(block: JsonObject, where: str) -> Iterator[Violation]:
             yield from _of_image(cast("JsonObject", block.get("source") or {}), where)
         case "document":
             if any(name in block and not str(block[name] or "").strip() for name in ("title", "context")):
-                yield Violation(rule="document", where=f"{where}.title")
+                yield MessagesViolation(rule="document", where=f"{where}.title")
             yield from _of_document(cast("JsonObject", block.get("source") or {}), where)
         case "search_result":
             for part in _blocks(block) or [JsonObject({"type": "text", "text": ""})]:
                 yield from _of_text(part, where)
         case "thinking":
             if not block.get("signature"):
-                yield Violation(rule="thinking_signature", where=where)
+                yield MessagesViolation(rule="thinking_signature", where=where)
         case "tool_result":
             parts = _blocks(block)
             if block.get("is_error") and any(part.get("type") != "text" for part in parts):
-                yield Violation(rule="error_is_text", where=where)
+                yield MessagesViolation(rule="error_is_text", where=where)
             for index, part in enumerate(parts):
                 if part.get("type") not in ("text", "image", "document", "search_result"):
-                    yield Violation(rule="block_type", where=f"{where}.content.{index} ({part.get('type')})")
+                    yield MessagesViolation(
+                        rule="block_type", where=f"{where}.content.{index} ({part.get('type')})"
+                    )
                 yield from _of_block(part, f"{where}.content.{index}")
         case _:
             pass
@@ -198,17 +200,17 @@ def _is_blank(block: JsonObject) -> bool:
     return block.get("type") == "text" and not seen
 
 
-def _of_text(block: JsonObject, where: str) -> Iterator[Violation]:
+def _of_text(block: JsonObject, where: str) -> Iterator[MessagesViolation]:
     if _is_blank(block):
-        yield Violation(rule="blank_text", where=where)
+        yield MessagesViolation(rule="blank_text", where=where)
     if "\0" in str(block.get("text") or ""):
-        yield Violation(rule="nul", where=where)
+        yield MessagesViolation(rule="nul", where=where)
 
 
-def _of_image(source: JsonObject, where: str) -> Iterator[Violation]:
+def _of_image(source: JsonObject, where: str) -> Iterator[MessagesViolation]:
     if source.get("type") != "base64":
         if source.get("type") != "url" or not str(source.get("url")).startswith(("http://", "https://")):
-            yield Violation(rule="image_type", where=where)
+            yield MessagesViolation(rule="image_type", where=where)
         return
     data = str(source.get("data") or "")
     kind = recognise_encoded(data)
@@ -219,15 +221,15 @@ def _of_image(source: JsonObject, where: str) -> Iterator[Violation]:
         or kind.width is None
         or kind.height is None
     ):
-        yield Violation(rule="image_type", where=where)
+        yield MessagesViolation(rule="image_type", where=where)
         return
     if len(data) > IMAGE_ENCODED_BYTES_MAX:
-        yield Violation(rule="image_bytes", where=where)
+        yield MessagesViolation(rule="image_bytes", where=where)
     if not min(kind.width, kind.height) or max(kind.width, kind.height) > LONE_IMAGE_SIDE_PIXELS_MAX:
-        yield Violation(rule="image_side", where=where)
+        yield MessagesViolation(rule="image_side", where=where)
 
 
-def _of_document(source: JsonObject, where: str) -> Iterator[Violation]:
+def _of_document(source: JsonObject, where: str) -> Iterator[MessagesViolation]:
     data = str(source.get("data") or "")
     match source.get("type"), source.get("media_type"):
         case "text", "text/plain" if data.strip():
@@ -237,12 +239,12 @@ def _of_document(source: JsonObject, where: str) -> Iterator[Violation]:
         case "url", _ if str(source.get("url")).startswith(("http://", "https://")):
             return
         case _:
-            yield Violation(rule="document", where=where)
+            yield MessagesViolation(rule="document", where=where)
 
 
 def _of_uses(
     message: JsonObject, after: JsonObject | None, where: str, seen: set[str]
-) -> Iterator[Violation]:
+) -> Iterator[MessagesViolation]:
     answered = [
         block.get("tool_use_id") for block in _blocks(after or {}) if block.get("type") == "tool_result"
     ]
@@ -251,21 +253,23 @@ def _of_uses(
             continue
         at, id = f"{where}.content.{index}", block.get("id")
         if not isinstance(id, str) or not _ID.fullmatch(id):
-            yield Violation(rule="use_id", where=f"{at} ({id!r})")
+            yield MessagesViolation(rule="use_id", where=f"{at} ({id!r})")
         if str(id) in seen:
-            yield Violation(rule="use_id_twice", where=f"{at} ({id!r})")
+            yield MessagesViolation(rule="use_id_twice", where=f"{at} ({id!r})")
         seen.add(str(id))
         if not isinstance(block.get("name"), str) or not _NAME.fullmatch(str(block["name"])):
-            yield Violation(rule="use_name", where=at)
+            yield MessagesViolation(rule="use_name", where=at)
         if not isinstance(block.get("input"), dict):
-            yield Violation(rule="use_input", where=at)
+            yield MessagesViolation(rule="use_input", where=at)
         if b"\\u0000" in msgspec.json.encode(block.get("input")):
-            yield Violation(rule="nul", where=at)
+            yield MessagesViolation(rule="nul", where=at)
         if answered.count(id) != 1:
-            yield Violation(rule="answered_twice" if id in answered else "unanswered", where=f"{at} ({id!r})")
+            yield MessagesViolation(
+                rule="answered_twice" if id in answered else "unanswered", where=f"{at} ({id!r})"
+            )
 
 
-def _of_results(message: JsonObject, before: JsonObject | None, where: str) -> Iterator[Violation]:
+def _of_results(message: JsonObject, before: JsonObject | None, where: str) -> Iterator[MessagesViolation]:
     used = {str(block.get("id")) for block in _blocks(before or {}) if block.get("type") == "tool_use"}
     is_over = False
     for index, block in enumerate(_blocks(message)):
@@ -273,12 +277,14 @@ def _of_results(message: JsonObject, before: JsonObject | None, where: str) -> I
             is_over = True
             continue
         if is_over:
-            yield Violation(rule="results_first", where=f"{where}.content.{index}")
+            yield MessagesViolation(rule="results_first", where=f"{where}.content.{index}")
         if str(block.get("tool_use_id")) not in used:
-            yield Violation(rule="orphan", where=f"{where}.content.{index} ({block.get('tool_use_id')!r})")
+            yield MessagesViolation(
+                rule="orphan", where=f"{where}.content.{index} ({block.get('tool_use_id')!r})"
+            )
 
 
-def _of_images(messages: Sequence[JsonObject]) -> Iterator[Violation]:
+def _of_images(messages: Sequence[JsonObject]) -> Iterator[MessagesViolation]:
     images = [
         cast("JsonObject", part.get("source") or {})
         for message in messages
@@ -287,13 +293,13 @@ def _of_images(messages: Sequence[JsonObject]) -> Iterator[Violation]:
         if part.get("type") == "image"
     ]
     if len(images) > IMAGES_MAX:
-        yield Violation(rule="images", where=f"{len(images)} images")
+        yield MessagesViolation(rule="images", where=f"{len(images)} images")
     if len(images) <= MANY_IMAGES:
         return
     for number, source in enumerate(images):
         kind = recognise_encoded(str(source.get("data") or ""))
         if kind is not None and max(kind.width or 0, kind.height or 0) > IMAGE_SIDE_PIXELS_MAX:
-            yield Violation(rule="image_side_of_many", where=f"image {number}")
+            yield MessagesViolation(rule="image_side_of_many", where=f"image {number}")
 
 
 # ------------------------------------------------------------------------------------------ a model that is strict
@@ -326,7 +332,7 @@ class StrictModel:
 
     def __init__(self, model: ModelProvider) -> None:
         self._model = model
-        self.violations: list[Violation] = []
+        self.violations: list[MessagesViolation] = []
         """All that came."""
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:

@@ -34,8 +34,8 @@ class ServedToolUse(msgspec.Struct, frozen=True, kw_only=True):
     input: JsonObject
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What one request is answered with."""
+class ServedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to one request."""
 
     chunks: tuple[str, ...] = ()
     chunk_seconds: float = 0.0
@@ -67,7 +67,7 @@ class ServedRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: dict[str, Any]  # Any: JSON as a test reads it
 
 
-EventsOf = Callable[[ServedRequest, Answer], list[bytes]]
+EventsOf = Callable[[ServedRequest, ServedAnswer], list[bytes]]
 
 
 class ModelServer:
@@ -75,7 +75,7 @@ class ModelServer:
 
     def __init__(
         self,
-        answers: Sequence[Answer],
+        answers: Sequence[ServedAnswer],
         *,
         models: Sequence[str] = (),
         described: Mapping[str, JsonObject] | None = None,
@@ -95,7 +95,7 @@ class ModelServer:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a path."""
+        """Return the server's URL, without a path."""
         return f"http://127.0.0.1:{self._port}"
 
     @asynccontextmanager
@@ -186,14 +186,14 @@ class ModelServer:
 # ------------------------------------------------------------------------------------------ the two streams
 
 
-def _until_fault(request: ServedRequest, answer: Answer, events_of: EventsOf) -> list[bytes]:
+def _until_fault(request: ServedRequest, answer: ServedAnswer, events_of: EventsOf) -> list[bytes]:
     if answer.fault is None or answer.fault_after is None:
         return events_of(request, answer)
     whole = events_of(request, msgspec.structs.replace(answer, fault=None))
     return whole[: answer.fault_after] + _fault_events(answer.fault, b"")
 
 
-def _messages_events(request: ServedRequest, answer: Answer) -> list[bytes]:
+def _messages_events(request: ServedRequest, answer: ServedAnswer) -> list[bytes]:
     """The events of /v1/messages, up to the fault if there is one."""
     usage = _messages_usage(answer)
     message: JsonObject = {
@@ -237,7 +237,7 @@ def _messages_events(request: ServedRequest, answer: Answer) -> list[bytes]:
     return [*events, _named(end), _named({"type": "message_stop"})]
 
 
-def _chat_events(request: ServedRequest, answer: Answer) -> list[bytes]:
+def _chat_events(request: ServedRequest, answer: ServedAnswer) -> list[bytes]:
     """The chunks of /v1/chat/completions, up to the fault if there is one."""
 
     def chunk(delta: JsonObject, finish_reason: str | None = None) -> bytes:
@@ -269,7 +269,7 @@ def _chat_events(request: ServedRequest, answer: Answer) -> list[bytes]:
     return [*events, b"data: [DONE]\n\n"]
 
 
-def _responses_events(request: ServedRequest, answer: Answer) -> list[bytes]:
+def _responses_events(request: ServedRequest, answer: ServedAnswer) -> list[bytes]:
     """The events of /v1/responses, up to the fault if there is one."""
     frames = responses_events(
         request.body["model"],
@@ -307,7 +307,7 @@ def _fault_events(fault: Fault, error_event: bytes) -> list[bytes]:
             return []
 
 
-def _messages_usage(answer: Answer) -> JsonObject:
+def _messages_usage(answer: ServedAnswer) -> JsonObject:
     usage = answer.usage or Usage()
     reported: JsonObject = {
         "input_tokens": usage.input_tokens,

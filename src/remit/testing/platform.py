@@ -32,7 +32,7 @@ from remit.client.asgi import StreamingASGITransport
 from remit.client.client import IN_PROCESS_URL, AsyncClient
 from remit.clock import Clock, SystemClock
 from remit.config import load_settings
-from remit.gateway.course import RetrySettings
+from remit.gateway.retry_plan import RetrySettings
 from remit.ids import Ids
 from remit.interfaces import (
     BlobStore,
@@ -47,7 +47,7 @@ from remit.interfaces import (
 )
 from remit.ledger.prices import PriceTable, parse_overrides
 from remit.models.drivers.scripted import ScriptedProvider, parse_script
-from remit.orchestrator.held import HeldSandboxes
+from remit.orchestrator.session_sandboxes import SessionSandboxes
 from remit.orchestrator.worker import Worker
 from remit.sandboxes.local import LocalProvider
 from remit.server.edge.listening import listen_on_port, serving, url_of
@@ -70,16 +70,16 @@ class GivenKey(Value, frozen=True, kw_only=True):
 
     @property
     def secret(self) -> str:
-        """What is sent with a request."""
+        """Return the secret that is sent with a request."""
         return f"rk_{self.name}"
 
     @property
     def principal(self) -> Principal:
-        """Who asks with it."""
+        """Return the principal that asks with the key."""
         return Principal(workspace_id=self.workspace_id, actor=f"apikey_{self.name}", scopes=self.scopes)
 
     def row(self, created_at_us: int = 1) -> KeyRow:
-        """What the catalog keeps of it."""
+        """Return the row that the catalog keeps of the key."""
         return KeyRow(
             id=f"apikey_{self.name}",
             sha256=hashlib.sha256(self.secret.encode()).hexdigest(),
@@ -202,7 +202,7 @@ class PlatformUnderTest:
 
     @property
     def services(self) -> Services:
-        """What the routes act through."""
+        """Return the services through which the routes act."""
         return self.assembled.services
 
     @property
@@ -211,7 +211,7 @@ class PlatformUnderTest:
         return self.assembled.worker
 
     @property
-    def held(self) -> HeldSandboxes:
+    def held(self) -> SessionSandboxes:
         """The sandboxes of sessions."""
         return self.assembled.held
 

@@ -1,4 +1,4 @@
-"""What every `SandboxProvider` must do. Run all with `run_sandbox_suite`, or each check as a test of its own.
+"""Checks of every `SandboxProvider`. Run all with `run_sandbox_suite`, or each as a test of its own.
 
 A check gets a `Bench`: an open provider and the blob store it reads trees from. It makes and destroys its sandbox.
 """

@@ -1,4 +1,4 @@
-"""What every `SessionStore` must do. Run all with `run_store_suite`, or each check as a test of its own.
+"""Checks of every `SessionStore`. Run all with `run_store_suite`, or each as a test of its own.
 
 @pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
 async def test_my_store(check):

@@ -73,7 +73,7 @@ class UpProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Return the id of the process."""
         return self._process.pid
 
     @property
@@ -83,7 +83,7 @@ class UpProcess:
 
     @property
     def logs(self) -> str:
-        """What it has written to stderr."""
+        """Return what the process has written to stderr."""
         return (self.folder / "stderr").read_text()
 
     def read_until(self, text: str) -> None:

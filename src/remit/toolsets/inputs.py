@@ -1,4 +1,4 @@
-"""What the model may pass to each tool: the schema it is shown and the struct its input is checked against."""
+"""Inputs of tools: the schema the model is shown and the struct its input is checked against."""
 
 from __future__ import annotations
 
@@ -75,32 +75,32 @@ _INPUTS: dict[str, type[ToolInput]] = {
 }
 
 
-class BadInput(Exception):
+class BadToolInput(Exception):
     """The model's input does not fit; the message is for the model."""
 
 
 def parse_input(name: str, input: dict[str, JsonValue]) -> ToolInput:
-    """The typed input of a tool. Raises BadInput with what is wrong and what the tool takes."""
+    """The typed input of a tool. Raises BadToolInput with what is wrong and what the tool takes."""
     struct = _INPUTS.get(name)
     if struct is None:
-        raise BadInput(f"There is no tool {name!r}. The tools are: {', '.join(_INPUTS)}.")
+        raise BadToolInput(f"There is no tool {name!r}. The tools are: {', '.join(_INPUTS)}.")
     refuse_unparsed(name, input, takes=_fields(name))
     try:
         parsed = msgspec.convert(input, type=struct)
     except msgspec.ValidationError as error:
-        raise BadInput(f"{name}: {error}. It takes {_fields(name)}.") from error
+        raise BadToolInput(f"{name}: {error}. It takes {_fields(name)}.") from error
     wrong = _wrong_text(name, input) or _wrong_value(parsed)
     if wrong is not None:
-        raise BadInput(f"{name}: {wrong}")
+        raise BadToolInput(f"{name}: {wrong}")
     return parsed
 
 
 def refuse_unparsed(name: str, input: dict[str, JsonValue], *, takes: str) -> None:
-    """Raises BadInput where what the model wrote as arguments is no JSON object."""
+    """Raises BadToolInput where what the model wrote as arguments is no JSON object."""
     if set(input) == {UNPARSED_INPUT}:
         shown = str(input[UNPARSED_INPUT])
         shown = shown if len(shown) <= UNPARSED_SHOWN_MAX else f"{shown[:UNPARSED_SHOWN_MAX]} …"
-        raise BadInput(
+        raise BadToolInput(
             f"{name}: what you wrote as arguments is not one JSON object, so nothing was run: {shown}\n"
             f"Call it again with one JSON object. It takes {takes}."
         )

@@ -1,4 +1,4 @@
-"""How text from strangers is shown to the model: as data, between lines that the text itself cannot know."""
+"""Marking of text from strangers for the model: as data, between lines that the text itself cannot know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an agent's configuration says of tools, and toolsets that differ from agent to agent in nothing else."""
+"""The tools of an agent's configuration, and toolsets that differ from agent to agent in nothing else."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def entries_of(agent: JsonObject, type: str) -> list[JsonObject]:
 
 
 def config_of(entry: JsonObject, name: str) -> JsonObject:
-    """What a toolset's entry says of the tool: its own configuration over the default of the set."""
+    """Return the configuration of the tool in a toolset's entry: its own over the default of the set."""
     configs = cast("list[JsonObject]", entry.get("configs") or [])
     own = [config for config in configs if config["name"] == name]
     return dict(ChainMap(*own, cast("JsonObject", entry.get("default_config") or {})))
 
 
 def permission_of(config: JsonObject, kind: ToolKind) -> Permission:
-    """What happens with a use of a tool that is configured so."""
+    """Return what happens with a use of a tool that is configured so."""
     if config.get("enabled") is False:
         return "off"
     policy = cast("JsonObject", config.get("permission_policy") or {"type": kind.default_permission})
@@ -63,7 +63,7 @@ def permission_of(config: JsonObject, kind: ToolKind) -> Permission:
 
 
 def builtin_tools(agent: JsonObject, offered: Sequence[Tool]) -> list[Tool]:
-    """Those of the built-in toolset, as the agent's entry for it configures them; none without such an entry."""
+    """Return the built-in tools as the agent's entry for the set configures them; none without one."""
     found: list[Tool] = []
     for entry in entries_of(agent, AGENT_TOOLSET):
         for tool in offered:

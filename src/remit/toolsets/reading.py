@@ -1,4 +1,4 @@
-"""Which part of a text file a model gets to see, from bytes read in pieces. Pure."""
+"""The part of a text file that a model gets to see, from bytes read in pieces. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Excerpt:
 
 
 def is_binary(content: bytes) -> bool:
-    """Whether these first bytes of a file are not text anyone could read."""
+    """Return whether these first bytes of a file are not text anyone could read."""
     sniffed = content[:_SNIFFED_BYTES]
     if b"\x00" in sniffed:
         return True
@@ -53,7 +53,7 @@ class LinePicker:
                 return
 
     def finish(self, *, is_end: bool) -> Excerpt:
-        """What was picked. `is_end`: the file has no more bytes than were added."""
+        """Return what was picked. `is_end`: the file has no more bytes than were added."""
         has_rest = bool(self._rest)
         if is_end and has_rest and not self.is_full:
             self._take(self._rest)

@@ -17,7 +17,7 @@ from remit.toolsets.inputs import (
     BASH_TIMEOUT_MS,
     BASH_TIMEOUT_MS_MAX,
     WORKING_TREE,
-    BadInput,
+    BadToolInput,
     BashInput,
     EditInput,
     GlobInput,
@@ -56,7 +56,7 @@ class SandboxTools(ToolSource):
         """See Toolset."""
         try:
             parse_input(name, input)
-        except BadInput as error:
+        except BadToolInput as error:
             return str(error)
         return None
 
@@ -80,7 +80,7 @@ class SandboxTools(ToolSource):
                     return await _grep(parsed, context, sandbox)
                 case _:
                     assert_never(parsed)
-        except (BadInput, EditRefused) as error:
+        except (BadToolInput, EditRefused) as error:
             return _failure(str(error))
         except SandboxRefused as error:
             return _failure(f"{use.name}: {error.message}")

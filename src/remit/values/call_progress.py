@@ -1,4 +1,4 @@
-"""How far a model call has come: told by whoever carries it to whoever pays for it.
+"""The progress of a model call: told by whoever carries it to whoever pays for it.
 
 A call that is cut, or that is cancelled while something else is awaited, raises nothing that could say how far it came.
 So the payer lays a `CallProgress` out in its context before it asks the driver, and the transport writes into it.
@@ -70,7 +70,7 @@ _WRITTEN = frozenset(
 
 
 class CallProgress:
-    """How far one attempt has come.
+    """The progress of one attempt.
 
     untold    whoever carries it does not say
     unsent    not every byte of the request has left: nobody can have worked on it
@@ -95,7 +95,7 @@ class CallProgress:
         self._reported_tokens = 0
 
     def begin_answer(self, headers: Mapping[str, str]) -> None:
-        """The head of the answer is there."""
+        """Note that the head of the answer is there."""
         self.reach = "answered"
         self.is_streamed = headers.get("content-type", "").lower().startswith("text/event-stream")
         named = (headers.get(name) for name in _REQUEST_ID_HEADERS)
@@ -113,7 +113,7 @@ class CallProgress:
             self._weigh()
 
     def leave(self, unread_bytes: int | None) -> None:
-        """Nothing more is read. `unread_bytes` have come; None: any amount may have."""
+        """Stop reading. `unread_bytes` have come; None: any amount may have."""
         if unread_bytes is None:
             self.is_streamed = False
         else:
@@ -145,7 +145,7 @@ def call_progress() -> CallProgress:
 
 
 class Weight(NamedTuple):
-    """What an event brought."""
+    """The weight of an event."""
 
     written_bytes: int
     """No fewer than the model wrote of it: all that is not known to be the protocol's."""

@@ -30,7 +30,7 @@ class Resource(Value, frozen=True, kw_only=True):
 
 
 class ResourceFilter(Value, frozen=True, kw_only=True):
-    """Which resources to list. Every given field must match."""
+    """A selection of resources. Every given field must match."""
 
     kind: str
     parent_id: str | None = None
@@ -70,7 +70,7 @@ class BlobReference(Value, frozen=True, kw_only=True, order=True):
 
 
 class Collected(Value, frozen=True, kw_only=True):
-    """What a collector removed of one sort."""
+    """The things of one sort that a collector removed."""
 
     what: str
     """In words, plural."""

@@ -22,7 +22,7 @@ class Secret:
 
 
 class Credential(Value, frozen=True, kw_only=True):
-    """What the egress proxy adds to a sandbox's requests to some places, and the sandbox never sees.
+    """A credential that the egress proxy adds to requests to some places; the sandbox never sees it.
 
     One of three: `header` is set, to `prefix` and the secret; `username` signs in with it (HTTP Basic); `placeholder`,
     which programs find in `variable`, is replaced where it stands.
@@ -51,7 +51,7 @@ class CredentialUse(Value, frozen=True, kw_only=True):
 
 
 class Trust(Value, frozen=True, kw_only=True):
-    """What a sandbox needs to know so that its programs take the egress proxy for the hosts it stands for."""
+    """The trust of a sandbox's programs in the egress proxy for the hosts it stands for."""
 
     certificates: str
     """PEM: what this machine trusts, and the authority that this sandbox alone trusts."""
@@ -62,6 +62,6 @@ class Trust(Value, frozen=True, kw_only=True):
 
 
 def placeholder_of(session_id: str, credential: str) -> str:
-    """What stands for the secret inside all sandboxes of a session: worth nothing anywhere else."""
+    """Return what stands for the secret in a session's sandboxes: worth nothing anywhere else."""
     digest = hashlib.sha256(f"{session_id}/{credential}".encode()).hexdigest()
     return f"remit_placeholder_{digest[:32]}"

@@ -1,4 +1,4 @@
-"""What is installed for Python, told from paths alone."""
+"""Installed Python packages, told from paths alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class InstalledPython(Value, frozen=True, kw_only=True):
     """Top-level names that can be imported; a judge may import any of them."""
 
     def joined(self, others: Iterable[InstalledPython]) -> InstalledPython:
-        """All together."""
+        """Join this with the others."""
         every = (self, *others)
         return InstalledPython(
             distributions=tuple(sorted({name for one in every for name in one.distributions})),
@@ -35,7 +35,7 @@ class InstalledPython(Value, frozen=True, kw_only=True):
 
 
 def installed_python(paths: Iterable[str]) -> InstalledPython:
-    """What lies in `site-packages` or `dist-packages` among these paths."""
+    """Return what lies in `site-packages` or `dist-packages` among these paths."""
     distributions: set[str] = set()
     compiled: set[str] = set()
     modules: set[str] = set()

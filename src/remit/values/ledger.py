@@ -120,7 +120,7 @@ class Account(Value, frozen=True, kw_only=True):
 
     @property
     def remaining(self) -> int | None:
-        """What may still be held; None when there is no cap."""
+        """Return what may still be held; None when there is no cap."""
         if self.cap is None:
             return None
         return 0 if self.is_stopped else max(0, self.cap - self.spent - self.held - self.granted)
@@ -195,7 +195,7 @@ class Usage(Value, frozen=True, kw_only=True):
 
     @property
     def total_tokens(self) -> int:
-        """What a token budget counts."""
+        """Return the number of tokens that a token budget counts."""
         return sum(astuple(self))
 
     def __add__(self, other: Usage) -> Usage:

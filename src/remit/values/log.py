@@ -78,7 +78,7 @@ class Append(Value, frozen=True, kw_only=True):
 
 
 class Appended(Value, frozen=True, kw_only=True):
-    """What an append did."""
+    """The result of an append."""
 
     rows: tuple[EventRow, ...]
     head_seq: int
@@ -115,7 +115,7 @@ class StreamHead(Value, frozen=True, kw_only=True):
 
 
 class StreamRead(Value, frozen=True, kw_only=True):
-    """What a stream was at one instant."""
+    """A stream at one instant."""
 
     head: StreamHead
     rows: tuple[EventRow, ...]
@@ -144,7 +144,7 @@ class Checkpoint(Value, frozen=True, kw_only=True):
 
 
 class StreamFilter(Value, frozen=True, kw_only=True):
-    """Which streams to list. Every given field must match."""
+    """A selection of streams. Every given field must match."""
 
     kind: str
     statuses: tuple[str, ...] = ()
@@ -170,7 +170,7 @@ class Page(Value, frozen=True, kw_only=True):
 
 
 class LiveItem(Value, frozen=True, kw_only=True):
-    """What the bus carries. A hint that the log grew (rows may be None: read them), or a frame that is live only."""
+    """An item on the bus: a hint that the log grew (rows None: read them), or a live frame."""
 
     stream_id: str
     rows: tuple[EventRow, ...] = ()
@@ -187,7 +187,7 @@ NEAR_US = 1_000_000
 
 
 class HandlerResult(Value, frozen=True, kw_only=True):
-    """What to do with a lease after a handler ran."""
+    """The word of a handler that ran on what to do with the lease."""
 
     seen_seq: int
     """The last row the handler has taken into account; if there are newer ones the stream is due at once."""

@@ -34,7 +34,7 @@ class EncodedObjects(tuple[JsonObject, ...]):
 
     @classmethod
     def all_of(cls, objects: Iterable[JsonObject]) -> Self:
-        """All of them encoded now."""
+        """Encode all of the objects now."""
         objects = tuple(objects)
         return cls(objects, msgspec.json.encode(objects)[1:-1], len(objects))
 
@@ -76,15 +76,16 @@ class ModelRequest(Value, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def content_json(self) -> bytes:
-        """What grows with a conversation, as one JSON array: system, messages, tools, tool choice, fields. Encoded once for
-        everyone who measures or hashes a request; never sent."""
+        """Return what grows with a conversation, as one JSON array: system, messages, tools, tool choice,
+        fields. Encoded once for everyone who measures or hashes a request; never sent."""
         # A system prompt in blocks stands in `fields` and, as text, in `system`: it is sent once.
         system = None if "system" in self.fields else self.system
         messages, tools = _encoded(self.messages), _encoded(self.tools)
         return msgspec.json.encode([system, messages, tools, self.tool_choice, self.fields])
 
     def limited_to(self, max_tokens: int) -> ModelRequest:
-        """The same for less output. A budget of thinking that would not leave any of it is made smaller too."""
+        """Return the request for less output. A budget of thinking that would not leave any of it is made
+        smaller too."""
         fields = self.fields
         thinking = fields.get("thinking")
         budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
@@ -98,7 +99,7 @@ class ModelRequest(Value, frozen=True, kw_only=True, dict=True):
         return msgspec.structs.replace(self, max_tokens=max_tokens, fields=fields)
 
     def asked_of(self, model: str) -> ModelRequest:
-        """The same, asked of another model; what was encoded stays encoded."""
+        """Return the request, asked of another model; what was encoded stays encoded."""
         asked = msgspec.structs.replace(self, model=model)
         vars(asked).update(vars(self))
         return asked
@@ -166,7 +167,7 @@ class CallAttempt(Value, frozen=True, kw_only=True):
 
 
 class CallEnded(Value, frozen=True, kw_only=True):
-    """How an attempt ended."""
+    """The end of an attempt."""
 
     response: ModelResponse | None
     error_reason: str | None = None

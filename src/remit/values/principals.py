@@ -1,4 +1,4 @@
-"""Who is asking, and the keys they ask with."""
+"""Principals, and the keys they ask with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from remit.values.value import Value
 
 
 class Principal(Value, frozen=True, kw_only=True):
-    """Who asks: resolved once at the edge, taken by every store method."""
+    """The principal who asks: resolved once at the edge, taken by every store method."""
 
     workspace_id: str
     actor: str

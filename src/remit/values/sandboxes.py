@@ -14,7 +14,8 @@ PROBE_HOST = "probe.invalid"
 
 
 class NetworkPolicy(Value, frozen=True, kw_only=True):
-    """What a sandbox may reach. Private addresses are refused in every mode unless the operator lists them."""
+    """The network of a sandbox. Private addresses are refused in every mode unless the operator lists
+    them."""
 
     mode: Literal["none", "limited", "unrestricted"] = "none"
     allowed_hosts: tuple[str, ...] = ()
@@ -34,7 +35,7 @@ class Service(Value, frozen=True, kw_only=True):
 
 
 class Ground(Value, frozen=True, kw_only=True):
-    """What a judge's sandbox stands on: fixed before anything runs in it, so that nothing that runs can move it."""
+    """The ground of a judge's sandbox: fixed before anything runs, so that nothing can move it."""
 
     read_only: tuple[str, ...] = ()
     """Files and whole folders of the working tree, by relative path, that cannot be written, replaced or moved; nor can a
@@ -64,7 +65,7 @@ GROUND_FILES = "/mnt/judge"
 
 
 class TreeRecord(Value, frozen=True, kw_only=True):
-    """What was done to the files of a working tree while a sandbox lived. Relative paths, sorted."""
+    """The record of what a sandbox did to the files of a working tree. Relative paths, sorted."""
 
     mechanism: str
     """`inotify`, or `none` where nobody looked."""
@@ -82,7 +83,7 @@ class TreeRecord(Value, frozen=True, kw_only=True):
 
 
 class SandboxSpec(Value, frozen=True, kw_only=True):
-    """What a sandbox is made from."""
+    """The specification from which a sandbox is made."""
 
     key: str
     """Idempotency: asking again with the same key while it lives gives the same sandbox."""
@@ -127,7 +128,7 @@ class SandboxLimits(Value, frozen=True, kw_only=True):
 
 
 class ImageInfo(Value, frozen=True, kw_only=True):
-    """What a sandbox runs on: hashed, read-only, the same for agent and verifier."""
+    """The image that a sandbox runs on: hashed, read-only, the same for agent and verifier."""
 
     digest: str
     description: str
@@ -178,7 +179,7 @@ class ProcessRequest(Value, frozen=True, kw_only=True):
 
 
 class ExecResult(Value, frozen=True, kw_only=True):
-    """How a command ended. `output` is stdout and stderr interleaved, cut in the middle at the limit."""
+    """The end of a command. `output` is stdout and stderr interleaved, cut in the middle at the limit."""
 
     exit_code: int | None
     """None when it was killed: by its time-out, an interrupt, or a limit of the sandbox."""
@@ -202,7 +203,7 @@ class FileRead(Value, frozen=True, kw_only=True):
 
 
 class CallStatus(Value, frozen=True, kw_only=True):
-    """What a sandbox knows of a call id after a crash."""
+    """The knowledge of a sandbox about a call id after a crash."""
 
     state: Literal["unknown", "running", "finished"]
     result: ExecResult | None = None

@@ -38,10 +38,10 @@ class Tool(Value, frozen=True, kw_only=True):
     """Of one request (a use makes `ToolResult.requests` of them, at most one); held before it runs."""
 
     def configured(self, *, permission: Permission, settings: JsonObject) -> Tool:
-        """The same as an agent's configuration has it."""
+        """Return the tool as an agent's configuration has it."""
         return msgspec.structs.replace(self, permission=permission, settings=settings)
 
     @property
     def definition(self) -> JsonObject:
-        """What the model is shown."""
+        """Return the tool as the model is shown it."""
         return {"name": self.name, "description": self.description, "input_schema": self.input_schema}

@@ -25,7 +25,7 @@ class TreeEntry(Value, frozen=True, kw_only=True):
 
 
 class LeftOut(Value, frozen=True, kw_only=True):
-    """Something a tree cannot hold, or holds otherwise than it was."""
+    """An entry that a tree cannot hold, or holds otherwise than it was."""
 
     path: str
     """As text: what is not UTF-8 is written with escapes."""

@@ -1,4 +1,4 @@
-"""What a harness sees of a turn, and its tools."""
+"""Turns and their tools, as a harness sees them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ToolUse(Value, frozen=True, kw_only=True):
 
 
 class ToolContext(Value, frozen=True, kw_only=True):
-    """Whose call it is; goes to the sandbox with every request."""
+    """The session and thread of a call; goes to the sandbox with every request."""
 
     session_id: str
     thread_id: str
@@ -32,7 +32,7 @@ class ToolContext(Value, frozen=True, kw_only=True):
 
 
 class ToolResult(Value, frozen=True, kw_only=True):
-    """What goes back to the model. `content` are text/image/document blocks."""
+    """The result that goes back to the model. `content` are text/image/document blocks."""
 
     content: tuple[JsonObject, ...]
     is_error: bool = False
@@ -45,7 +45,7 @@ class ToolResult(Value, frozen=True, kw_only=True):
 
 
 class TurnView(Value, frozen=True, kw_only=True):
-    """What the log says now, made for a harness. Renewed by every method of `Turn`; never keep an old one."""
+    """The view of the log now, for a harness. Renewed by every method of `Turn`; never keep an old one."""
 
     request: ModelRequest
     """The next model call, as the log has it: system prompt, history, tools."""
@@ -73,7 +73,7 @@ class TurnView(Value, frozen=True, kw_only=True):
 
 
 class TurnEnd(Value, frozen=True, kw_only=True):
-    """Why a harness returned."""
+    """The reason why a harness returned."""
 
     reason: Literal["end_turn", "requires_action", "refusal", "step_limit"]
     details: JsonObject | None = None

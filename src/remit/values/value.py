@@ -1,4 +1,4 @@
-"""What every value is, and JSON."""
+"""The base of every value, and JSON."""
 
 from __future__ import annotations
 

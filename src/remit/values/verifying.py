@@ -1,4 +1,4 @@
-"""What a verifier is asked and says."""
+"""Requests to verifiers, and their verdicts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Pending(Value, frozen=True, kw_only=True):
 
 
 class VerifyRequest(Value, frozen=True, kw_only=True):
-    """What a verifier is asked to look at: always snapshots by digest, never a live sandbox."""
+    """A request to a verifier: always snapshots by digest, never a live sandbox."""
 
     principal: Principal
     stream_id: str

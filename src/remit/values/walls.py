@@ -1,4 +1,4 @@
-"""What keeps a sandbox's inhabitant in, and what a machine can do."""
+"""The walls that keep a sandbox's inhabitant in, and what a machine can do."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WALLS: Mapping[Wall, str] = {
 
 
 class SandboxCapabilities(Value, frozen=True, kw_only=True):
-    """What a provider promises; recorded with the session and shown by `remit doctor`."""
+    """The promises of a provider; recorded with the session and shown by `remit doctor`."""
 
     provider: str
     isolation: Literal["none", "namespaces", "gvisor", "vm"]
@@ -68,7 +68,7 @@ class SandboxCapabilities(Value, frozen=True, kw_only=True):
 
     @property
     def missing_walls(self) -> tuple[Wall, ...]:
-        """What it does not hold, and says so."""
+        """Return the walls that the provider does not hold, and says so."""
         return tuple(wall for wall in WALLS if wall not in self.walls)
 
 

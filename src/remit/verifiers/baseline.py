@@ -1,4 +1,4 @@
-"""What a command showed on the untouched input: kept as a blob, and what every later run of it is compared with."""
+"""Baselines of commands on the untouched input: kept as blobs, and what every later run is compared with."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Baseline(Value, frozen=True, kw_only=True):
 
     @property
     def report(self) -> RunReport | None:
-        """What runners told of their cases. Raises ValueError for bytes that are no report."""
+        """Return what runners told of their cases. Raises ValueError for bytes that are no report."""
         return unpack_report(self.packed_report) if self.packed_report is not None else None
 
     def encode(self) -> bytes:
@@ -41,7 +41,7 @@ class Baseline(Value, frozen=True, kw_only=True):
 
 
 def baseline_key(specification: object, input_tree_digest: str | None, outcome: str) -> str:
-    """What a baseline belongs to; one of another command, input or outcome is not taken."""
+    """Return the key of a baseline; one of another command, input or outcome is not taken."""
     made_of = [msgspec.to_builtins(specification), input_tree_digest, outcome]
     return hashlib.sha256(msgspec.json.encode(made_of)).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Which paths of a verification tree are bound read-only. Pure.
+"""Paths of a verification tree that are bound read-only. Pure.
 
 A bind of one file leaves its folder open for what a suite writes beside its fixtures; a bind of a whole folder is one
 mount for thousands of files. So files are bound one by one as long as they are few.

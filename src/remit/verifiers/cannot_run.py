@@ -1,4 +1,4 @@
-"""Whether a command failed on the untouched input because it cannot run, not because the work is still to be done. Pure.
+"""Commands that fail because they cannot run, not because the work is still to be done. Pure.
 
 What is missing and stands in the outcome's words, or has a test called after it, is what the work shall bring: that is no
 obstacle. Nor is a program of the work that does not understand what it is asked.
@@ -91,8 +91,8 @@ def why_it_cannot_run(
 
 
 def awaits_a_module(ended: ExecResult, *, outcome: str, paths: Collection[str]) -> bool:
-    """Whether the command failed for want of a module that the work shall bring: then it is no wonder that nothing that it
-    opened is the work."""
+    """Return whether the command failed for want of a module that the work shall bring: then it is no wonder
+    that nothing that it opened is the work."""
     output = ended.output.decode("utf-8", "replace")[-TAIL_CHARACTERS:]
     names = (_last_group(pattern, output) for pattern in _MISSING_MODULES)
     missing = [name for name in names if name is not None]

@@ -1,4 +1,4 @@
-"""Which files of the input hold the cases that Python's runners told of, whatever they are called. Pure.
+"""Files of the input that hold the cases that Python's runners told of, whatever they are called. Pure.
 
 Doctests stand in the work itself; so they are not counted.
 """
@@ -14,7 +14,7 @@ _NOT_LOADED = "unittest.loader._FailedTest."
 
 
 def case_files(report: RunReport | None, paths: Collection[str]) -> frozenset[str]:
-    """Those of the paths that hold cases."""
+    """Return the paths that hold cases."""
     known = frozenset(paths)
     found: set[str] = set()
     for run in report.runs if report is not None else ():

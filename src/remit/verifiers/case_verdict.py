@@ -1,5 +1,5 @@
-"""What reports of test runners say for a verdict: what ran on the untouched input must have run now, by name, and something
-must have passed."""
+"""Verdicts from reports of test runners: what ran on the untouched input must have run now, by name, and
+something must have passed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class CaseCounts(Value, frozen=True, kw_only=True):
 
 
 class CasesVerdict(Value, frozen=True, kw_only=True):
-    """What is shown of the cases of a run (`evidence.cases`), and whether they let it pass."""
+    """The shown cases of a run (`evidence.cases`), and whether they let it pass."""
 
     reporter: str
     passed: int
@@ -112,7 +112,7 @@ def compare(
 
 
 def count(report: RunReport) -> CaseCounts:
-    """How many cases ended how. One that several runs had counts once, as it ended last."""
+    """Count the cases by how they ended. One that several runs had counts once, as it ended last."""
     statuses = [case.status for case in _last(report).values()]
     return CaseCounts(
         passed=sum(status in ("passed", "xpassed") for status in statuses),

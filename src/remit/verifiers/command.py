@@ -10,7 +10,7 @@ from functools import partial
 import msgspec
 from anyio import CancelScope, to_thread
 
-from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.catalog.trees import read_tree
 from remit.errors import VerifierUnavailable
 from remit.ids import Ids
@@ -32,7 +32,7 @@ from remit.values import (
 from remit.verifiers.baseline import Baseline, baseline_key, load_baseline
 from remit.verifiers.binding import read_only_paths
 from remit.verifiers.case_files import case_files
-from remit.verifiers.isolation import Isolation, isolate
+from remit.verifiers.isolation import WorkIsolation, isolate
 from remit.verifiers.judged import Judged, judge_tree
 from remit.verifiers.make_ground import makefile_of
 from remit.verifiers.patterns import ProtectedPatterns
@@ -44,7 +44,7 @@ from remit.verifiers.spoken import REPORTER, spoken_by
 from remit.verifiers.syntax import refuse_unreadable
 from remit.verifiers.texts import read_through
 from remit.verifiers.trials import ROOT, Trials
-from remit.verifiers.verdicts import Run, untouched_verdict, verdict
+from remit.verifiers.verdicts import CommandRun, untouched_verdict, verdict
 
 _PROBE_SECONDS = 20.0
 _EPOCH = 0
@@ -58,7 +58,7 @@ class CommandVerifier:
 
     type = "command"
 
-    def __init__(self, provider: SandboxProvider, blobs: KeptBlobs, ids: Ids) -> None:
+    def __init__(self, provider: SandboxProvider, blobs: OwnedBlobs, ids: Ids) -> None:
         self._provider = provider
         self._blobs = blobs
         self._ids = ids
@@ -165,7 +165,7 @@ class CommandVerifier:
             protection=protection,
         )
         baseline_digest = await self._blobs.put(request.principal, request.stream_id, baseline.encode())
-        run = Run(
+        run = CommandRun(
             request=own,
             specification=specification,
             given=given,
@@ -232,7 +232,7 @@ class CommandVerifier:
             isolation=await self._isolation(request, specification, given, judged.tree, protection),
         )
         return verdict(
-            Run(
+            CommandRun(
                 request=request,
                 specification=specification,
                 given=given,
@@ -254,7 +254,7 @@ class CommandVerifier:
         given: Tree,
         judged: Tree,
         protection: Protection,
-    ) -> Isolation | None:
+    ) -> WorkIsolation | None:
         """What keeps judge and work apart, where that is asked for."""
         if not specification.isolate:
             return None

@@ -39,7 +39,7 @@ class Verifiers:
                 raise InvalidRequest(f"verifiers[{index}]: {error.message}", code=error.code) from error
 
     def is_priced(self, verifier: JsonObject) -> bool:
-        """Whether running this verifier costs money. Raises InvalidRequest for an unknown type."""
+        """Return whether running this verifier costs money. Raises InvalidRequest for an unknown type."""
         return self._of(verifier).is_priced(verifier)
 
     async def verify_all(

@@ -12,7 +12,7 @@ import msgspec
 from remit.verifiers.input_names import ROOT, Names, absolute
 from remit.verifiers.make_rules import NAMES, is_makefile, read_rules
 from remit.verifiers.programs import basename, program_of
-from remit.verifiers.shell import Command, Word
+from remit.verifiers.shell import ShellCommand, Word
 from remit.verifiers.texts import Read
 
 _FILES = {
@@ -35,7 +35,7 @@ _SHEBANG = re.compile(r"#!.*\b(ba|da|z|k)?sh\b")
 
 
 @dataclass(frozen=True)
-class Line:
+class ShellLine:
     """Shell text that runs in a folder; `via` is the file it stands in."""
 
     text: str
@@ -44,7 +44,7 @@ class Line:
     variables: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
 
-def driven(command: Command, names: Names, read: Read) -> Iterator[Line]:
+def driven(command: ShellCommand, names: Names, read: Read) -> Iterator[ShellLine]:
     """The text that one command leads to."""
     name, words = program_of(command)
     found = (names.find(value, command.folder)[0] for word in _scripts(words) for value in word.values)
@@ -52,7 +52,7 @@ def driven(command: Command, names: Names, read: Read) -> Iterator[Line]:
         text = read(path)
         if text is not None and (_SHELL_NAME.search(path) or _SHELLS.fullmatch(name) or _SHEBANG.match(text)):
             own = (f"{ROOT}/{path}",)
-            yield Line(text, command.folder, path, {"0": own, "BASH_SOURCE": own})
+            yield ShellLine(text, command.folder, path, {"0": own, "BASH_SOURCE": own})
     if name in _FILES:
         texts = [(word.values or (word.text,))[0] for word in words[1:]]
         yield from _run_by(_FILES[name], texts, command.folder, read)
@@ -64,7 +64,7 @@ def _scripts(words: Sequence[Word]) -> Sequence[Word]:
     return [word for word in words[:1] if word.values]
 
 
-def _run_by(files: Sequence[str], words: list[str], folder: str, read: Read) -> Iterator[Line]:
+def _run_by(files: Sequence[str], words: list[str], folder: str, read: Read) -> Iterator[ShellLine]:
     goals: list[str] = []
     given: dict[str, str] = {}
     while words:
@@ -84,7 +84,7 @@ def _run_by(files: Sequence[str], words: list[str], folder: str, read: Read) -> 
         if (text := read(path)) is not None:
             given.setdefault("CURDIR", absolute("", folder))
             lines = _lines(basename(path), text, goals, given, read)
-            yield Line("\n".join(f"(\n{line}\n)" for line in lines), inside, path)
+            yield ShellLine("\n".join(f"(\n{line}\n)" for line in lines), inside, path)
             return
 
 

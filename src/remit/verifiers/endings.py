@@ -1,4 +1,4 @@
-"""What programs say of how they ended that no test runner ran: a judge that the work ended before its end proves nothing."""
+"""Ends of programs without a test runner: a judge that the work ended early proves nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _IMPORT = "system_exit_at_import"
 
 
 class Told(Value, frozen=True, kw_only=True):
-    """What all reports of a run say for its verdict."""
+    """The word of all reports of a run for its verdict."""
 
     cases: CasesVerdict | None = None
     why_no_pass: str | None = None
@@ -31,7 +31,7 @@ def hear(
     before_exit_code: int | None,
     is_untouched: bool,
 ) -> Told:
-    """What cases and programs say together. `is_untouched`: this is the run that later ones are compared with."""
+    """Join what cases and programs say. `is_untouched`: this is the run that later ones are compared with."""
     cases = compare(
         before, now, is_protected=is_protected, exit_code=exit_code, before_exit_code=before_exit_code
     )
@@ -49,8 +49,9 @@ def hear(
 def why_ended(
     before: Sequence[ScriptRun], now: Sequence[ScriptRun], *, is_protected: Callable[[str], bool]
 ) -> str | None:
-    """Why a command that ended with 0 is not believed: a program of the judge's was ended by what is not the judge's, which is
-    not the project's way. It is where the untouched input did the same, or has the function that did and names an exit."""
+    """Say why a 0 is not believed: a program of the judge's was ended by what is not the judge's, not the
+    project's way. It is where the untouched input did the same, or has the function that did and names an
+    exit."""
 
     def is_judge(file: str) -> bool:
         return file in _OF_THE_COMMAND or is_protected(file)

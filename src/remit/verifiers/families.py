@@ -24,7 +24,7 @@ _FAMILY_OF = {extension: number for number, line in enumerate(_FAMILIES) for ext
 
 
 def share_a_language(given: Iterable[str], works: Iterable[str]) -> bool:
-    """Whether a file that was read as given and one of the work's could be parts of one program."""
+    """Return whether a file that was read as given and one of the work's could be parts of one program."""
     return bool(_families(given) & _families(works))
 
 

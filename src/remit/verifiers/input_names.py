@@ -73,5 +73,5 @@ class Names:
 
 
 def absolute(text: str, folder: str) -> str:
-    """Where a path leads that stands in this folder of the tree."""
+    """Resolve a path that stands in this folder of the tree."""
     return posixpath.normpath(posixpath.join(ROOT, folder, text))

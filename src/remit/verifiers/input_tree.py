@@ -29,7 +29,7 @@ class InputTree:
         return [path for path, entry in self.entries.items() if entry.kind == "dir"]
 
     def is_file(self, path: str) -> bool:
-        """Whether this is a path of a file itself, no link."""
+        """Return whether this is a path of a file itself, no link."""
         entry = self.entries.get(path)
         return entry is not None and entry.kind == "file"
 
@@ -111,7 +111,7 @@ def folders_above(path: str) -> Iterator[str]:
 
 
 def is_same(one: TreeEntry, other: TreeEntry | None) -> bool:
-    """Whether both are the same in kind, content, target and mode."""
+    """Return whether both are the same in kind, content, target and mode."""
     return (
         other is not None
         and one.kind == other.kind

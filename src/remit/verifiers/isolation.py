@@ -57,8 +57,8 @@ class Stubbed:
 
 
 @dataclass(frozen=True)
-class Isolation:
-    """What a run needs to keep judge and work apart."""
+class WorkIsolation:
+    """The needs of a run that keeps judge and work apart."""
 
     stubbed: Stubbed
     tree_digest: str
@@ -73,7 +73,7 @@ NO_CALLS = (
 
 @dataclass(frozen=True)
 class Isolated:
-    """How judge and work were kept apart in a run."""
+    """The way in which judge and work were kept apart in a run."""
 
     calls: int
     mixed: str | None
@@ -103,7 +103,7 @@ async def isolate(
     given: Tree,
     judged: Tree,
     protected: Collection[str],
-) -> Isolation:
+) -> WorkIsolation:
     """Make and store the judge's tree for this verification tree. Raises BlobMissing, StoreUnavailable."""
     heads: dict[str, bytes] = {}
     for entry in judged.entries:
@@ -114,7 +114,7 @@ async def isolate(
     halves = stubbed(given, judged, protected, heads)
     for content in halves.stubs.values():
         await put(content)
-    return Isolation(halves, await put(halves.tree.encode()))
+    return WorkIsolation(halves, await put(halves.tree.encode()))
 
 
 def needs_head(entry: TreeEntry) -> bool:

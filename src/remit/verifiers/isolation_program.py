@@ -1,4 +1,4 @@
-"""What runs inside the two sandboxes of an isolated run; standard library only, its text is carried there.
+"""The program inside the two sandboxes of an isolated run; standard library only, its text is carried there.
 
 `call` stands in the judge's sandbox for one run of a program of the work, `relay` hands each call a connection to the host,
 `serve` runs programs in the sandbox of the work. A call and its program speak in frames (kind, length, content) through the
@@ -49,7 +49,7 @@ FORWARDED = (
 )
 
 
-class Line:
+class FrameLine:
     """One end of a connection, with what is still to be sent."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -76,7 +76,7 @@ class Line:
             self.has_ended = True
 
     def pull(self) -> "list[tuple[bytes, bytes]]":
-        """Whole frames that have come. One that is too long ends the line."""
+        """Return the whole frames that have come. One that is too long ends the line."""
         try:
             piece = self.connection.recv(PIECE_BYTES)
             self.has_ended = self.has_ended or not piece
@@ -120,7 +120,7 @@ def call(words: "list[str]") -> int:
         path, argv = os.path.realpath(words[0]), words
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        line = Line(_ask_relay())
+        line = FrameLine(_ask_relay())
     except OSError as error:
         return _failed(f"the sandbox of the work cannot be reached from here: {error}")
     kind, content = _input()
@@ -136,7 +136,7 @@ def call(words: "list[str]") -> int:
 class _Call:
     """Carries bytes both ways until the program has ended."""
 
-    def __init__(self, line: Line, *, has_input: bool) -> None:
+    def __init__(self, line: FrameLine, *, has_input: bool) -> None:
         self._line = line
         self._has_input = has_input
         self._parent = os.getppid()
@@ -314,7 +314,7 @@ def serve(port: int) -> None:
                 try:
                     listener.close()
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    _run(Line(connection))
+                    _run(FrameLine(connection))
                     status = 0
                 except Exception as error:  # a child must never go on with the parent's loop
                     _failed(f"{type(error).__name__}: {error}")
@@ -322,7 +322,7 @@ def serve(port: int) -> None:
                     os._exit(status)
 
 
-def _run(line: Line) -> None:
+def _run(line: FrameLine) -> None:
     frames: list[tuple[bytes, bytes]] = []
     poll = select.poll()
     poll.register(line.connection, select.POLLIN)
@@ -354,7 +354,7 @@ def _run(line: Line) -> None:
 class _Run:
     """One program, and the bytes that go in and out."""
 
-    def __init__(self, line: Line, start: "dict[str, Any]", input: bytes) -> None:
+    def __init__(self, line: FrameLine, start: "dict[str, Any]", input: bytes) -> None:
         self._line = line
         self._is_file = start["input"] == "file"
         self._given = bytearray()

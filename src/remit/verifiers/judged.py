@@ -114,9 +114,10 @@ def planted(
     created: Iterable[str] = (),
     judge_modules: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Which of these paths, that came into being while the command ran and were opened then, may have judged in the judge's
-    place: code among what is protected, a name on the list, a module that hides the judge's. Output that a suite writes beside
-    its tests and reads back is none, nor is what a build makes of the input's tests. `created`: all that came into being."""
+    """Return those of the paths, that came into being while the command ran and were opened then, that may
+    have judged in the judge's place: code among what is protected, a name on the list, a module that hides
+    the judge's. Output that a suite writes beside its tests and reads back is none, nor is what a build makes
+    of the input's tests. `created`: all that came into being."""
     asked = tuple(paths)
     inputs = InputTree(input_tree)
     entries = {**inputs.entries, **{n: TreeEntry(path=n, kind="file") for n in (*asked, *created)}}

@@ -17,7 +17,7 @@ _Status = Literal["passed", "failed", "skipped"]
 
 
 def is_junit_path(path: str) -> bool:
-    """Whether a file of this name is usually such a report."""
+    """Return whether a file of this name is usually such a report."""
     return bool(_NAME.search(path) or _FOLDER.search(path))
 
 

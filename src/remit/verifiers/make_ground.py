@@ -14,7 +14,7 @@ from itertools import islice
 from remit.values import Tree, TreeEntry
 from remit.verifiers.input_names import ROOT
 from remit.verifiers.input_tree import InputTree, folders_above, is_same
-from remit.verifiers.make_rules import NAMES, Rule, Rules, expand, is_makefile, read_rules
+from remit.verifiers.make_rules import NAMES, MakeRule, Rules, expand, is_makefile, read_rules
 from remit.verifiers.sources import is_source
 from remit.verifiers.texts import Read
 
@@ -162,12 +162,12 @@ def _makes_a_folder(recipe: list[str]) -> bool:
     return any(re.search(r"\bmkdir\b(?!.*\s-\w*p)", line) for line in recipe)
 
 
-def _is_command(target: str, rule: Rule, rules: Rules) -> bool:
+def _is_command(target: str, rule: MakeRule, rules: Rules) -> bool:
     """Whether a target only names what its recipe does, so that a file called like it, which the work could make while an
     earlier target runs it, is none of its output."""
     recipe = "\n".join(rule.recipe)
     known = expand(recipe, rules.variables)
-    is_phony = target in rules.rules.get(".PHONY", Rule()).needs
+    is_phony = target in rules.rules.get(".PHONY", MakeRule()).needs
     return (
         not is_phony
         and _COMMAND_NAME.fullmatch(target) is not None

@@ -24,13 +24,13 @@ _GOALS_MAX = 500
 
 
 def is_makefile(path: str) -> bool:
-    """Whether a file is called like one that make reads."""
+    """Return whether a file is called like one that make reads."""
     return _BY_NAME.fullmatch(posixpath.basename(path)) is not None
 
 
 @dataclass
-class Rule:
-    """What one target needs and what is run for it."""
+class MakeRule:
+    """The needs of one target, and what is run for it."""
 
     needs: list[str] = field(default_factory=list[str])
     recipe: list[str] = field(default_factory=list[str])
@@ -38,9 +38,9 @@ class Rule:
 
 @dataclass(frozen=True)
 class Rules:
-    """By target, pattern rules too."""
+    """The rules by target, pattern rules too."""
 
-    rules: dict[str, Rule]
+    rules: dict[str, MakeRule]
     variables: dict[str, str]
     includes: tuple[str, ...]
     """Words behind `include`, which may have `$_` in them."""
@@ -71,8 +71,8 @@ class Rules:
             made += [expand(line, self.variables | given).replace("$$", "$") for line in rule.recipe]
         lines[goal] = made
 
-    def _for(self, goal: str) -> Iterator[tuple[str, Rule]]:
-        own = self.rules.get(goal, Rule())
+    def _for(self, goal: str) -> Iterator[tuple[str, MakeRule]]:
+        own = self.rules.get(goal, MakeRule())
         yield goal, own
         for name, rule in self.rules.items() if not own.recipe else ():
             before, is_pattern, after = name.partition("%")
@@ -83,9 +83,9 @@ class Rules:
 def read_rules(text: str, given: Mapping[str, str]) -> Rules:
     """Read a makefile with the variables given on the command line."""
     variables = {**_BUILT_IN, **given}
-    rules: dict[str, Rule] = {}
+    rules: dict[str, MakeRule] = {}
     includes: list[str] = []
-    current: list[Rule] = []
+    current: list[MakeRule] = []
     for line in text.replace("\\\n", " ").splitlines():
         if line.startswith("\t"):
             for each in current:
@@ -102,7 +102,7 @@ def read_rules(text: str, given: Mapping[str, str]) -> Rules:
             found = _RULE.fullmatch(line)
             if found is None or _ASSIGNMENT.fullmatch(found[2].strip()):
                 continue
-            current = [rules.setdefault(name, Rule()) for name in expand(found[1], variables).split()]
+            current = [rules.setdefault(name, MakeRule()) for name in expand(found[1], variables).split()]
             for each in current:
                 each.needs += re.sub("[|&]", " ", expand(found[2], variables)).split()
                 each.recipe += [found[3].strip().lstrip("@-+ ")] if found[3] else []

@@ -1,4 +1,4 @@
-"""Which files of the input a command names, and what reading tells of each. Pure.
+"""Files of the input that a command names, and what reading tells of each. Pure.
 
 Every file that stands in a command counts, whatever the program. Reading tells of some that they are the check (compared
 with, sourced, fed in, configuration) or the work (their output is compared, a tool is pointed at them, they are written).
@@ -15,7 +15,7 @@ from typing import Literal
 from remit.verifiers.input_names import ROOT, Names, absolute
 from remit.verifiers.program_kinds import kinds_of
 from remit.verifiers.programs import PYTHONS, basename, module_of, program_of
-from remit.verifiers.shell import UNKNOWN, Command, Reading, Word, word_of
+from remit.verifiers.shell import UNKNOWN, ShellCommand, ShellReading, Word, word_of
 
 Role = Literal["check", "work", "run", "aimed", "open"]
 """`run`: what a program runs; `aimed`: a tool is pointed at it; `open`: named in any other way."""
@@ -48,23 +48,23 @@ _IMPORT = re.compile(r"\b(?:import|from)\s+([\w.]+)")
 
 
 def is_judge_named(path: str) -> bool:
-    """Whether the file is called like something that judges, or that is judged by."""
+    """Return whether the file is called like something that judges, or that is judged by."""
     return _JUDGE.search(_CAMEL.sub("_", posixpath.basename(path.rstrip("/")))) is not None
 
 
 def is_product_named(path: str) -> bool:
-    """Whether the file is called like something that work puts out."""
+    """Return whether the file is called like something that work puts out."""
     name = posixpath.basename(path)
     return _PRODUCED.search(name) is not None and _EXPECTED.search(name) is None
 
 
 def stronger(one: Role, other: Role) -> bool:
-    """Whether one role says more than the other."""
+    """Return whether one role says more than the other."""
     return _ROLES.index(one) < _ROLES.index(other)
 
 
 def name_files(
-    reading: Reading, names: Names, is_source: Callable[[str], bool]
+    reading: ShellReading, names: Names, is_source: Callable[[str], bool]
 ) -> tuple[dict[str, Role], tuple[str, ...]]:
     """The role of each file that the commands name, the first of `Role` that one of them gives it; and the globs by which
     they name what is not the work."""
@@ -93,7 +93,7 @@ class _Made:
 class _Use:
     """One program with what it is given."""
 
-    command: Command
+    command: ShellCommand
     name: str
     kinds: frozenset[str]
     words: tuple[Word, ...]
@@ -110,7 +110,7 @@ class _Use:
         return any(word.text == option for word in self.words)
 
 
-def _use(command: Command) -> _Use:
+def _use(command: ShellCommand) -> _Use:
     name, words = program_of(command)
     first = words[1].text if len(words) > 1 else ""
     kinds = kinds_of(name) | kinds_of(f"{name}:{first}")
@@ -140,7 +140,7 @@ def _use(command: Command) -> _Use:
 
 
 class _Namer:
-    def __init__(self, reading: Reading, names: Names, is_source: Callable[[str], bool]) -> None:
+    def __init__(self, reading: ShellReading, names: Names, is_source: Callable[[str], bool]) -> None:
         self.roles: dict[str, Role] = {}
         self.globs: dict[str, None] = {}
         self._functions = reading.functions

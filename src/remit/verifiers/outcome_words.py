@@ -1,4 +1,4 @@
-"""Which files an outcome names as the work, in the words it was asked for. Pure."""
+"""Files that an outcome names as the work, in the words it was asked for. Pure."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What is protected by its name: the shipped list (protected_names.txt, beside this file), with what a person adds and
-releases."""
+"""Names that are protected: the shipped list (protected_names.txt, beside this file), with what a person adds
+and releases."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ProtectedPatterns:
         self._named = Globs(globs, field="protect")
 
     def why(self, path: str, *, is_folder: bool = False) -> str | None:
-        """Why this path is protected, or None."""
+        """Return why this path is protected, or None."""
         subject = _subject(path, is_folder)
         if self._released.match(subject):
             return None
@@ -65,15 +65,15 @@ class ProtectedPatterns:
         return "named in the command" if self._named.match(subject) else None
 
     def is_outside_work(self, path: str, *, is_folder: bool = False) -> bool:
-        """Whether a person named the work, and this path is none of it."""
+        """Return whether a person named the work, and this path is none of it."""
         return self._has_work and not is_folder and not self._work.match(path)
 
     def is_released(self, path: str, *, is_folder: bool = False) -> bool:
-        """Whether a person released this path."""
+        """Return whether a person released this path."""
         return self._released.match(_subject(path, is_folder))
 
     def is_derived(self, path: str, *, is_folder: bool = False) -> bool:
-        """Whether this is bytecode or a cache."""
+        """Return whether this is bytecode or a cache."""
         return self._derived.match(_subject(path, is_folder))
 
 
@@ -101,7 +101,7 @@ class Globs:
         self._whole = _spec([glob for glob in globs if glob not in plain], field)
 
     def match(self, path: str) -> bool:
-        """Whether one of them matches the path, or a folder above it."""
+        """Return whether one of the globs matches the path, or a folder above it."""
         if not self._has_any:
             return False
         *folders, name = path.split("/")

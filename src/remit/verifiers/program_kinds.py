@@ -1,4 +1,4 @@
-"""What kinds of programs there are, as far as reading a command needs to know, by programs.txt beside this file."""
+"""Kinds of programs, as far as reading a command needs to know, by programs.txt beside this file."""
 
 from __future__ import annotations
 

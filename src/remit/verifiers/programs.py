@@ -1,4 +1,4 @@
-"""Which programs a command needs, so that a missing one is refused before anything is spent. Pure."""
+"""Programs that a command needs, so that a missing one is refused before anything is spent. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from remit.verifiers.program_kinds import kinds_of
-from remit.verifiers.shell import Command, Word, read_shell
+from remit.verifiers.shell import ShellCommand, Word, read_shell
 
 _WRAPPERS = frozenset({"command", "env", "exec", "nice", "nohup", "setsid", "stdbuf", "timeout", "xargs"})
 _SUBCOMMANDS = frozenset({"run", "exec", "dlx", "x", "tool", "--"})
@@ -25,7 +25,7 @@ _TREE_PROGRAM = re.compile(r"(^|/)(\.?venv|\.?virtualenv|env|node_modules/\.bin|
 
 @dataclass(frozen=True)
 class Needs:
-    """What a command runs. `modules`: (interpreter, module) of `python -m` with a tool's name."""
+    """The programs of a command. `modules`: (interpreter, module) of `python -m` with a tool's name."""
 
     programs: tuple[str, ...] = ()
     modules: tuple[tuple[str, str], ...] = ()
@@ -34,7 +34,7 @@ class Needs:
 
 
 def needs_of(text: str) -> Needs:
-    """What can be told of a command line; nothing where the grammar does not understand it."""
+    """Return the needs of a command line; none where the grammar does not understand it."""
     reading = read_shell(text)
     if not reading.is_whole:
         return Needs()
@@ -56,7 +56,7 @@ def needs_of(text: str) -> Needs:
     return Needs(tuple(programs), tuple(modules), tuple(tree_programs))
 
 
-def unwrap(command: Command) -> tuple[tuple[Word, ...] | None, tuple[str, ...]]:
+def unwrap(command: ShellCommand) -> tuple[tuple[Word, ...] | None, tuple[str, ...]]:
     """The words from the real program on, behind `env`, `timeout 5` and the like (None: not to be told), and the
     wrappers that are programs themselves."""
     words = list(command.words)
@@ -94,8 +94,9 @@ def basename(word: str) -> str:
     return posixpath.basename(word)
 
 
-def program_of(command: Command) -> tuple[str, tuple[Word, ...]]:
-    """What a command really runs, behind `env`, `uv run` and the like, with all its words. A module is named in place of its Python."""
+def program_of(command: ShellCommand) -> tuple[str, tuple[Word, ...]]:
+    """Return what a command runs, behind `env`, `uv run` and the like, with its words. A module stands for
+    its Python."""
     words: tuple[Word, ...] = unwrap(command)[0] or ()
     while words:
         name = basename(words[0].text)
@@ -112,7 +113,9 @@ def program_of(command: Command) -> tuple[str, tuple[Word, ...]]:
         if not rest:
             break
         words = (
-            (Word("python"), *rest) if is_coverage else unwrap(Command(tuple(rest), command.folder))[0] or ()
+            (Word("python"), *rest)
+            if is_coverage
+            else unwrap(ShellCommand(tuple(rest), command.folder))[0] or ()
         )
     if not words:
         return "", ()
@@ -122,7 +125,7 @@ def program_of(command: Command) -> tuple[str, tuple[Word, ...]]:
 
 
 def module_of(words: Sequence[Word]) -> int | None:
-    """Where among the words of a Python the name behind -m stands."""
+    """Return the index, among the words of a Python, of the name behind -m."""
     for at, word in enumerate(words[1:], 1):
         if word.text == "-m" and at + 1 < len(words):
             return at + 1

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from remit.values import Tree, Value
-from remit.verifiers.drivers import Line, driven
+from remit.verifiers.drivers import ShellLine, driven
 from remit.verifiers.input_names import Names
 from remit.verifiers.input_tree import InputTree
 from remit.verifiers.make_rules import is_makefile, read_rules
@@ -50,7 +50,7 @@ class ProtectedFile(Value, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Protection:
-    """What a command's verdict rests on, of one input."""
+    """The files on which a command's verdict rests, of one input."""
 
     files: tuple[ProtectedFile, ...]
     globs: tuple[str, ...] = ()
@@ -95,8 +95,9 @@ def protection_of(
     unprotect: Sequence[str] = (),
     work: Sequence[str] = (),
 ) -> Protection:
-    """What to protect. `opened`: files that the command opened on the untouched input, None while that is not known;
-    `holding_cases`: those in which runners found their cases; `read` gives a file's text by its real path. Raises InvalidRequest for a bad glob."""
+    """Decide what to protect. `opened`: files that the command opened on the untouched input, None while that
+    is not known; `holding_cases`: those in which runners found their cases; `read` gives a file's text by its
+    real path. Raises InvalidRequest for a bad glob."""
     patterns = ProtectedPatterns(protect=protect, unprotect=unprotect, work=work)
     inputs = InputTree(tree)
 
@@ -278,7 +279,7 @@ def _reach(
     """Read the command, and what it drives."""
     named = _Named()
     names = Names(inputs.files(), inputs.folders(), inputs.real)
-    todo = [(Line(command), 0)]
+    todo = [(ShellLine(command), 0)]
     done: set[tuple[str, str]] = set()
     while todo:
         line, depth = todo.pop(0)
@@ -288,7 +289,7 @@ def _reach(
         reading = read_shell(line.text, line.folder, line.variables)
         parts = [part for part in line.text.splitlines() if part.strip()]
         if not reading.is_whole and line.via is not None and len(parts) > 1:
-            todo += [(Line(part, line.folder, line.via, line.variables), depth) for part in parts]
+            todo += [(ShellLine(part, line.folder, line.via, line.variables), depth) for part in parts]
             continue
         if reading.is_whole:
             roles, globs = name_files(reading, names, is_code)

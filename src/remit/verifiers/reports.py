@@ -46,7 +46,7 @@ class Case(Value, frozen=True, array_like=True):
 
 
 class RunnerRun(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """What one process of a test runner reported."""
+    """The report of one process of a test runner."""
 
     reporter: str
     """pytest, unittest, node, jest, vitest, mocha, go, cargo, junit."""
@@ -67,7 +67,7 @@ class RunnerRun(Value, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ScriptRun(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """How programs of the tree ended that no test runner ran: one of each kind. What its members hold: remit_script.py."""
+    """The ends of programs without a test runner: one of each kind. Its members: remit_script.py."""
 
     main: str
     """The program, relative to the tree; `-c` or `-`: its text came with the command."""
@@ -91,7 +91,7 @@ class ScriptRun(Value, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RunReport(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """What all programs of one command reported, runs of test runners in the order of their starts."""
+    """The report of all programs of one command, runs of test runners in the order of their starts."""
 
     runs: tuple[RunnerRun, ...]
     scripts: tuple[ScriptRun, ...] = ()
@@ -173,7 +173,7 @@ async def collect_reports(sandbox: Sandbox, reports_folder: str, *, epoch: int) 
 
 
 def read_reports(files: Mapping[str, bytes], junit: Mapping[str, bytes]) -> RunReport | None:
-    """What these reports say; None when no runner said anything.
+    """Read these reports; None when no runner said anything.
 
     `files`: by name, what was written into the folder for reports. `junit`: by path, XML files that the run left or changed
     in the working tree.
@@ -198,7 +198,7 @@ def pack_report(report: RunReport) -> bytes:
 
 
 def unpack_report(packed: bytes) -> RunReport:
-    """What `pack_report` was given. Raises ValueError for anything else."""
+    """Return what `pack_report` was given. Raises ValueError for anything else."""
     try:
         inflater = zlib.decompressobj()
         content = inflater.decompress(packed, 4 * REPORT_BYTES_MAX)

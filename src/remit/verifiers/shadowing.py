@@ -85,7 +85,7 @@ class Shadowing:
 
     @staticmethod
     def is_package(folder: str, entries: Collection[str]) -> bool:
-        """Whether a folder is a package of Python's with a file of its own."""
+        """Return whether a folder is a package of Python's with a file of its own."""
         return any(f"{folder}/__init__{end}" in entries for end in (".py", ".pyc", ".so", ".pyd"))
 
     def hides(self, path: str, entries: Mapping[str, TreeEntry]) -> str | None:
@@ -107,8 +107,9 @@ class Shadowing:
 
 
 def stands_before(path: str, guarded: Collection[str], entries: Collection[str]) -> bool:
-    """Whether a new file would be loaded where one that is protected is meant: `judge/__init__.py` before `judge.py`,
-    `judge.so` before it too, `check` before `check.js`, `check.js` before `check/index.js`, `Check.pmc` before `Check.pm`."""
+    """Return whether a new file would be loaded in place of a protected one: `judge/__init__.py` before
+    `judge.py`, `judge.so` before it too, `check` before `check.js`, `check.js` before `check/index.js`,
+    `Check.pmc` before `Check.pm`."""
     stem, end = posixpath.splitext(path)
     if (
         end == ".so"

@@ -1,4 +1,4 @@
-"""What a shell command line says, read with a grammar of bash and without running anything. Pure.
+"""The parts of a shell command line, read with a grammar of bash and without running anything. Pure.
 
 Gives the simple commands in order, each with its words, redirections, folder and whose output it gets. A variable stands
 for every value that the text ever gives it; what only running would tell is `UNKNOWN` inside a value.
@@ -36,17 +36,17 @@ class Word:
     is_literal: bool = True
     values: tuple[str, ...] = ()
     """What it may stand for."""
-    sources: tuple[Command, ...] = ()
+    sources: tuple[ShellCommand, ...] = ()
     """Commands whose output is part of it."""
 
 
 @dataclass(eq=False)
-class Command:
+class ShellCommand:
     """One program with its arguments; `[[ ]]`, `[ ]` and `case` are such too, with their operands as words."""
 
     words: tuple[Word, ...]
     folder: str
-    stdin: tuple[Command, ...] = ()
+    stdin: tuple[ShellCommand, ...] = ()
     """Commands whose output it gets through a pipe."""
     reads: list[Word] = field(default_factory=list[Word])
     writes: list[Word] = field(default_factory=list[Word])
@@ -55,10 +55,10 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ShellReading:
     """All commands of a text. `is_whole` is false where the grammar did not understand all of it."""
 
-    commands: tuple[Command, ...]
+    commands: tuple[ShellCommand, ...]
     is_whole: bool
     functions: frozenset[str] = frozenset()
     """Names of functions that the text defines."""
@@ -69,11 +69,13 @@ def word_of(value: str) -> Word:
     return Word(value, True, (value,))
 
 
-def read_shell(text: str, folder: str = "", variables: Mapping[str, Sequence[str]] | None = None) -> Reading:
+def read_shell(
+    text: str, folder: str = "", variables: Mapping[str, Sequence[str]] | None = None
+) -> ShellReading:
     """Read a text that starts in this folder of the tree, with these variables set."""
     reader = _Reader(folder, {name: Word(name, False, tuple(v)) for name, v in (variables or {}).items()})
     reader.read(text)
-    return Reading(tuple(reader.commands), reader.is_whole, frozenset(reader.functions))
+    return ShellReading(tuple(reader.commands), reader.is_whole, frozenset(reader.functions))
 
 
 @functools.cache
@@ -88,16 +90,16 @@ class _Reader:
     """Walks the syntax tree. What a statement prints is what the commands that are returned for it print."""
 
     def __init__(self, folder: str, variables: dict[str, Word]) -> None:
-        self.commands: list[Command] = []
-        self.functions: dict[str, list[Command]] = {}
+        self.commands: list[ShellCommand] = []
+        self.functions: dict[str, list[ShellCommand]] = {}
         self.is_whole = True
         self._folder = folder
         self._variables = variables
-        self._stdin: list[Command] = []
+        self._stdin: list[ShellCommand] = []
         self._depth = 0
         self._source = b""
 
-    def read(self, text: str) -> list[Command]:
+    def read(self, text: str) -> list[ShellCommand]:
         """Read a text where the reader stands now."""
         around, self._source = self._source, text.replace("|&", "| ").encode(errors="replace")
         root = _parser().parse(self._source).root_node
@@ -106,10 +108,10 @@ class _Reader:
         self._source = around
         return shown
 
-    def _statements(self, nodes: Iterable[Node]) -> list[Command]:
+    def _statements(self, nodes: Iterable[Node]) -> list[ShellCommand]:
         return [command for node in nodes for command in self._statement(node)]
 
-    def _statement(self, node: Node, redirects: Sequence[Node] = ()) -> list[Command]:
+    def _statement(self, node: Node, redirects: Sequence[Node] = ()) -> list[ShellCommand]:
         if self._depth >= _DEPTH_MAX or len(self.commands) >= COMMANDS_MAX:
             self.is_whole = False
             return []
@@ -128,15 +130,15 @@ class _Reader:
         self._depth -= 1
         return shown
 
-    def _pipeline(self, nodes: Sequence[Node], redirects: Sequence[Node]) -> list[Command]:
-        around, shown = self._stdin, list[Command]()
+    def _pipeline(self, nodes: Sequence[Node], redirects: Sequence[Node]) -> list[ShellCommand]:
+        around, shown = self._stdin, list[ShellCommand]()
         for node in nodes:
             shown = self._statement(node, redirects if node == nodes[-1] else ())
             self._stdin = shown
         self._stdin = around
         return shown
 
-    def _shown(self, node: Node) -> list[Command]:
+    def _shown(self, node: Node) -> list[ShellCommand]:
         children = node.named_children
         match node.type:
             case "command":
@@ -176,11 +178,11 @@ class _Reader:
                 return self._statements(children)
         return []
 
-    def _add(self, words: Iterable[Word]) -> Command:
-        self.commands.append(Command(tuple(words), self._folder, tuple(self._stdin)))
+    def _add(self, words: Iterable[Word]) -> ShellCommand:
+        self.commands.append(ShellCommand(tuple(words), self._folder, tuple(self._stdin)))
         return self.commands[-1]
 
-    def _command(self, node: Node) -> list[Command]:
+    def _command(self, node: Node) -> list[ShellCommand]:
         words: list[Word] = []
         redirects: list[Node] = []
         for child in node.named_children:
@@ -207,7 +209,7 @@ class _Reader:
             inner.append(run)
         return self._redirected([*self.functions.get(words[0].text, ()), *inner, command], redirects)
 
-    def _redirected(self, commands: list[Command], nodes: Iterable[Node]) -> list[Command]:
+    def _redirected(self, commands: list[ShellCommand], nodes: Iterable[Node]) -> list[ShellCommand]:
         """Apply redirections. Returns the commands whose output is then shown."""
         for node in nodes:
             if node.type == "file_redirect":
@@ -249,7 +251,7 @@ class _Reader:
         return self._source[node.start_byte : node.end_byte].decode(errors="replace")
 
     def _word(self, node: Node) -> Word:
-        sources: list[Command] = []
+        sources: list[ShellCommand] = []
         text = self._text(node)
         values = self._pieces(node, sources)
         if "'" not in text and '"' not in text:
@@ -259,7 +261,7 @@ class _Reader:
         shown = values[0] if is_plain else text.strip('"')
         return Word(shown, is_literal, tuple(values), tuple(sources))
 
-    def _pieces(self, node: Node, sources: list[Command]) -> list[str]:
+    def _pieces(self, node: Node, sources: list[ShellCommand]) -> list[str]:
         """What a part of a word may stand for."""
         text = self._text(node)
         match node.type:
@@ -288,7 +290,7 @@ class _Reader:
             case _:
                 return [re.sub(r"\\(.)|\\\n", lambda found: found[1] or "", text, flags=re.DOTALL)]
 
-    def _expanded(self, node: Node, sources: list[Command]) -> list[str]:
+    def _expanded(self, node: Node, sources: list[ShellCommand]) -> list[str]:
         found = re.fullmatch(r"\$\{?[#!]*(\w+|[@*#?$!-])(.*?)\}?\s*", self._text(node), re.DOTALL)
         name, rest = found.groups() if found is not None else ("", "")
         variable = self._variables.get(name, Word(name))
@@ -304,7 +306,7 @@ def _leaves(node: Node) -> Iterator[Node]:
         yield from _leaves(child) if child.type.endswith("_expression") else [child]
 
 
-def _texts(command: Command) -> list[str]:
+def _texts(command: ShellCommand) -> list[str]:
     """The shell texts among the words of a command: of `bash -c` and `eval`."""
     words = [next(iter(word.values), "") for word in command.words]
     if words[0] == "eval":

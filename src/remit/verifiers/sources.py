@@ -1,4 +1,4 @@
-"""Which files are source code, by their names and first line. Pure.
+"""Source code, told by the names of files and their first line. Pure.
 
 Templates, styles, queries and markup that a program renders are source too; data, expected output and lock files are not.
 """
@@ -22,7 +22,7 @@ _SOURCES = frozenset(_EXTENSIONS.split())
 
 
 def is_source(path: str, first_line: str | None = None) -> bool:
-    """Whether this is source code. A file without an extension is when it begins with `#!`."""
+    """Return whether this is source code. A file without an extension is when it begins with `#!`."""
     name = posixpath.basename(path)
     stem, dot, extension = name.lstrip(".").rpartition(".")
     if not dot:

@@ -33,7 +33,7 @@ def parse_rubric(verifier: JsonObject) -> RubricVerifier:
 
 
 def describe(verifier: JsonObject) -> str:
-    """One line for people."""
+    """Describe a verifier for people, in one line."""
     match verifier:
         case {"type": "command", "command": str(command)}:
             return f"command: {_one_line(command)}"

@@ -1,4 +1,4 @@
-"""What stands in the judge's sandbox for a program of the work: a text of ours in the same language. Pure.
+"""Stubs for programs of the work in the judge's sandbox: texts of ours in the same language. Pure.
 
 Run as a program it becomes a call (`isolation_program`) with its own command line. Imported, sourced or required, it says
 so, leaves the path in `TAKEN_IN` and fails: the judge's process would have run the work. The text holds nothing of the work

@@ -1,4 +1,4 @@
-"""Whether bash can read a command at all. One that it cannot would be paid for and could never pass."""
+"""The syntax of a command: one that bash cannot read would be paid for and could never pass."""
 
 from __future__ import annotations
 

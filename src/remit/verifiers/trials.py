@@ -16,7 +16,7 @@ from remit.schema.verifiers import CommandVerifier
 from remit.values import ExecRequest, ExecResult, Ground, SandboxSpec, Tree, TreeRecord, VerifyRequest
 from remit.verifiers.isolation import (
     Isolated,
-    Isolation,
+    WorkIsolation,
     how_isolated,
     judge_files,
     merged,
@@ -39,7 +39,7 @@ _EPOCH = 0
 
 @dataclass(frozen=True)
 class Trial:
-    """How the command ended, and what it did to the tree it was laid."""
+    """The end of a run of the command, and what it did to the tree it was laid."""
 
     ended: ExecResult
     record: TreeRecord
@@ -67,7 +67,7 @@ class Trials:
         tree_digest: str,
         ground: Ground,
         environment: dict[str, str],
-        isolation: Isolation | None = None,
+        isolation: WorkIsolation | None = None,
     ) -> Trial:
         """Run it once; with `isolation` the work on this tree in a sandbox of its own. A sandbox that dies is no verdict on the work: the next one is asked. Raises SandboxLost when they
         all die, as those of a command that kills its sandbox do; SandboxUnavailable."""
@@ -135,7 +135,7 @@ class Trials:
         reports: str | None,
         *,
         work: Sandbox | None,
-        isolation: Isolation | None,
+        isolation: WorkIsolation | None,
     ) -> Trial:
         run = ExecRequest(
             call_id=self._ids.new("vrun"),
@@ -205,7 +205,7 @@ async def _fetch(sandbox: Sandbox, paths: Sequence[str]) -> dict[str, bytes]:
 
 
 def in_words(ended: ExecResult, specification: CommandVerifier) -> str:
-    """How a command ended, in a few words."""
+    """Describe in a few words how a command ended."""
     if ended.is_timed_out:
         return f"timed out after {specification.timeout_seconds:g} s"
     if ended.exceeded is not None:

@@ -1,4 +1,4 @@
-"""What a run of a command says of the work: the verdict, its words for people and for the agent, its evidence. Pure."""
+"""The verdict of a command's run, its words for people and for the agent, its evidence. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PROTECTED_REPORTED_MAX = 2_000
 
 
 @dataclass(frozen=True)
-class Run:
+class CommandRun:
     """All that is known after the command ran."""
 
     request: VerifyRequest
@@ -77,7 +77,7 @@ class _Seen:
         return tuple(sorted([*(path for path, _, _ in self.changed), *self.added]))
 
 
-def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Verdict:
+def untouched_verdict(run: CommandRun, baseline: Baseline, baseline_digest: str) -> Verdict:
     """Say what the run on the untouched input showed, and what a person must accept before anything is spent."""
     seen, ended = _look(run), run.trial.ended
     told = _told_of(run, seen)
@@ -126,7 +126,7 @@ def untouched_verdict(run: Run, baseline: Baseline, baseline_digest: str) -> Ver
     )
 
 
-def verdict(run: Run) -> Verdict:
+def verdict(run: CommandRun) -> Verdict:
     """Say whether the work passed, on what that rests, and why not."""
     seen, ended = _look(run), run.trial.ended
     told = _told_of(run, seen)
@@ -151,7 +151,7 @@ def verdict(run: Run) -> Verdict:
     )
 
 
-def _look(run: Run) -> _Seen:
+def _look(run: CommandRun) -> _Seen:
     before, after = _files(run.given), _files(run.judged.tree)
     protected = {file.path for file in run.protection.files}
     record, baseline = run.trial.record, run.baseline
@@ -179,7 +179,7 @@ def _look(run: Run) -> _Seen:
     )
 
 
-def _planted(run: Run, known: frozenset[str]) -> tuple[str, ...]:
+def _planted(run: CommandRun, known: frozenset[str]) -> tuple[str, ...]:
     """Names that hold a time, a hash or a random part are others in each run: `vite.config.ts.timestamp-1700…-a1b2….mjs`."""
     usual = {normalise(path) for path in known}
     created = [path for path in run.trial.record.created if path not in known]
@@ -193,7 +193,7 @@ def _planted(run: Run, known: frozenset[str]) -> tuple[str, ...]:
     )
 
 
-def _told_of(run: Run, seen: _Seen) -> Told:
+def _told_of(run: CommandRun, seen: _Seen) -> Told:
     protected = {file.path for file in run.protection.files}
     told = hear(
         run.baseline.report if run.baseline is not None else None,
@@ -223,14 +223,14 @@ def _cases_that_ran(report: RunReport | None) -> int:
     )
 
 
-def _is_unseen(run: Run) -> bool:
+def _is_unseen(run: CommandRun) -> bool:
     """Whether the command may have read changed files that nobody saw it read."""
     if run.trial.record.is_complete or "unseen" in run.request.despite or not run.given.entries:
         return False
     return _contents(run.given) != _contents(run.judged.tree)
 
 
-def _why_isolated(run: Run) -> str | None:
+def _why_isolated(run: CommandRun) -> str | None:
     """Why judge and work were not kept apart as was asked; a command that failed need not have got as far as the work."""
     isolated = run.trial.isolated
     if isolated is None:
@@ -250,7 +250,7 @@ def _content(entry: TreeEntry) -> str:
     return entry.sha256 or f"-> {entry.target}"
 
 
-def _summary(run: Run, seen: _Seen, told: Told, *, unseen: bool) -> str:
+def _summary(run: CommandRun, seen: _Seen, told: Told, *, unseen: bool) -> str:
     how = in_words(run.trial.ended, run.specification)
     if run.judged.tampered:
         return f"tampered: {listed(run.judged.tampered, 1)} changed or removed ({how} with the originals)"
@@ -270,7 +270,7 @@ def _summary(run: Run, seen: _Seen, told: Told, *, unseen: bool) -> str:
     return how
 
 
-def _report(run: Run, seen: _Seen, told: Told, *, unseen: bool) -> str:
+def _report(run: CommandRun, seen: _Seen, told: Told, *, unseen: bool) -> str:
     """What the agent is told beside the lists of tampered and added files: the end of what the command said."""
     parts: list[str] = []
     ended = run.trial.ended
@@ -317,7 +317,7 @@ def _proposed(work_left: Sequence[str]) -> tuple[str, ...]:
     return tuple(globs) if len(globs) <= 8 else ()
 
 
-def _evidence(run: Run, seen: _Seen, told: Told) -> JsonObject:
+def _evidence(run: CommandRun, seen: _Seen, told: Told) -> JsonObject:
     """What lets someone else repeat the run and compare; digests cover all files, also beyond those listed."""
     record, ended = run.trial.record, run.trial.ended
     hashes = [(file.path, file.sha256 or f"-> {file.target}") for file in run.protection.files]

@@ -1,4 +1,4 @@
-"""What a remit changed: its list of paths, and the files themselves, checked against the list."""
+"""The changes of a remit: its list of paths, and the files themselves, checked against the list."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Kind = Literal["added", "modified", "removed"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class FileChange:
     """One file or symlink that is other than it was."""
 
     path: str
@@ -41,7 +41,7 @@ class Change:
 
     @property
     def target(self) -> str | None:
-        """Of the symlink that shall be there."""
+        """Return the target of the symlink that shall be there; None for any other change."""
         is_link = self.after is not None and self.after.startswith(LINK)
         return self.after.removeprefix(LINK) if is_link and self.after is not None else None
 
@@ -56,7 +56,7 @@ class FolderChange:
     before_mode: int | None
 
 
-def changes_of(deliverables: JsonObject) -> tuple[Change, ...]:
+def changes_of(deliverables: JsonObject) -> tuple[FileChange, ...]:
     """The list as the API gives it, without what lies in a repository of its own (`strays_of`). Raises LocalFailure
     for a path that would leave the folder, or that lies below a file."""
     found = [_change(entry) for entry in deliverables["changed"]]
@@ -84,13 +84,14 @@ def folders_of(deliverables: JsonObject) -> tuple[FolderChange, ...]:
 
 
 def strays_of(deliverables: JsonObject) -> tuple[str, ...]:
-    """What lies in a repository of its own and is not written: whoever writes there chooses programs that git runs."""
+    """List the paths that lie in a repository of their own and are not written: whoever writes there chooses
+    programs that git runs."""
     paths = (str(entry["path"]) for entry in deliverables["changed"])
     return tuple(path for path in paths if is_in_repository(path))
 
 
 def strays_text(strays: Sequence[str]) -> str:
-    """That they were left out, by name."""
+    """Say which strays were left out, by name."""
     named = ", ".join(map(wording.printable_name, strays[:STRAYS_NAMED_MAX]))
     more = ", …" if len(strays) > STRAYS_NAMED_MAX else ""
     return (
@@ -98,8 +99,8 @@ def strays_text(strays: Sequence[str]) -> str:
     )
 
 
-def _change(entry: JsonObject) -> Change:
-    return Change(
+def _change(entry: JsonObject) -> FileChange:
+    return FileChange(
         path=_path(entry),
         kind=entry["kind"],
         before=_digest(entry.get("base_sha256"), entry.get("base_target")),
@@ -132,7 +133,7 @@ async def download(client: Everything[InLoop], remit_id: str, name: str, target:
                 file.write(chunk)
 
 
-def unpack(archive: Path, changes: Iterable[Change], folder: Path) -> None:
+def unpack(archive: Path, changes: Iterable[FileChange], folder: Path) -> None:
     """Write the changed files below an empty folder. Only what the list names, and only if it hashes to the list."""
     wanted = {change.path: change for change in changes if change.kind != "removed"}
     links = {path: change.target for path, change in wanted.items() if change.target is not None}
@@ -152,7 +153,7 @@ def unpack(archive: Path, changes: Iterable[Change], folder: Path) -> None:
         raise LocalFailure(f"The result lacks {sorted(wanted)[0]!r}, which its list names.")
 
 
-def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, change: Change, target: Path) -> None:
+def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, change: FileChange, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if member.issym():
         target.symlink_to(member.linkname)

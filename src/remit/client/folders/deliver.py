@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from remit.client.calls import InLoop
-from remit.client.folders.changes import CHANGED_FILES, Change, changes_of, download, strays_of, unpack
+from remit.client.folders.changes import CHANGED_FILES, FileChange, changes_of, download, strays_of, unpack
 from remit.client.resources import Everything
 from remit.errors import BadInput, LocalFailure
 
@@ -22,10 +22,10 @@ ID_TAIL = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Delivered:
-    """Where a result was written."""
+    """A result that was written: the folder, its changes, and what was left out."""
 
     folder: Path
-    changes: tuple[Change, ...]
+    changes: tuple[FileChange, ...]
     names: tuple[str, ...]
     """What is in the folder."""
     strays: tuple[str, ...] = ()

@@ -52,7 +52,7 @@ _SHA256_CONFIG = "[extensions]\n\tobjectformat = sha256\n"
 
 @dataclass(frozen=True, kw_only=True)
 class GitFiles:
-    """What git says of a folder."""
+    """The files of a folder as git tells of them."""
 
     paths: tuple[str, ...]
     """Tracked and unignored files, also those that were deleted since."""
@@ -64,18 +64,18 @@ class GitFiles:
 
 
 def is_installed() -> bool:
-    """Whether there is a git to ask."""
+    """Return whether git is installed."""
     return shutil.which("git") is not None
 
 
 def is_root(folder: Path) -> bool:
-    """Whether the folder itself (not one above it) is a git working tree."""
+    """Return whether the folder itself (not one above it) is a git working tree."""
     return (folder / ".git").exists()
 
 
 def is_inside(folder: Path) -> bool:
-    """Whether the folder lies in a git working tree. Raises BadInput where there is one that git refuses to read: what
-    it ignores is then not known, and must not be sent."""
+    """Return whether the folder lies in a git working tree. Raises BadInput where there is one that git
+    refuses to read: what it ignores is then not known, and must not be sent."""
     result = _run(folder, "rev-parse", "--is-inside-work-tree")
     if result.returncode != 0 and (_NO_REPOSITORY not in result.stderr or _has_git_folder(folder)):
         reason = " ".join(result.stderr.decode(errors="replace").split())[:REASON_SHOWN_MAX]
@@ -98,7 +98,7 @@ def _has_git_folder(folder: Path) -> bool:
 
 
 def is_partial(folder: Path) -> bool:
-    """Whether objects of its history are elsewhere (`git clone --filter`)."""
+    """Return whether objects of the folder's history are elsewhere (`git clone --filter`)."""
     found = _run(folder, "config", "--get-regexp", r"^(extensions\.partialclone|remote\..*\.promisor)$")
     return found.returncode == 0
 
@@ -131,7 +131,7 @@ def list_files(folder: Path) -> GitFiles:
 
 
 def list_ignored(folder: Path) -> tuple[str, ...]:
-    """What git ignores: whole folders with a slash at the end, and single files. Looks into no ignored folder."""
+    """List what git ignores: folders with a slash at the end, and files. Looks into no ignored folder."""
     listed = _run_checked(
         folder, "ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z"
     )

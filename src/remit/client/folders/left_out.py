@@ -1,4 +1,4 @@
-"""What of a folder is not sent unless `--include` names it: what git ignores, and what may hold secrets."""
+"""Files not sent unless `--include` names them: those that git ignores or that may hold secrets."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Includes:
         return bool(self.globs)
 
     def takes(self, path: str, *, is_secret: bool = False) -> bool:
-        """Whether a path is named. What may hold secrets must be named by its own name, without a wildcard."""
+        """Return whether a path is named; one that may hold secrets, without a wildcard."""
         found = [
             glob
             for glob, spec in self._specs.items()
@@ -116,7 +116,7 @@ def _is_exact(glob: str, path: str) -> bool:
 
 
 def may_be_secret(path: str, source: Path) -> bool:
-    """Whether a file that is not under version control is of the kind that holds keys or tokens. Looks into few."""
+    """Return whether a file without version control may hold keys or tokens. Looks into few."""
     folder, name = posixpath.split(path)
     if not (_SECRET_NAME.fullmatch(name) or _KEY_NAME.fullmatch(name) or name == ".npmrc"):
         return False
@@ -212,7 +212,7 @@ def _files(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def ignored_note(ignored: Sequence[Ignored]) -> str | None:
-    """What git ignores and is not sent, with the way to send it."""
+    """Name the files that git ignores and that are not sent, with the way to send them."""
     if not ignored:
         return None
     shown = listed([one.text() for one in ignored], SHOWN_MAX)
@@ -220,7 +220,7 @@ def ignored_note(ignored: Sequence[Ignored]) -> str | None:
 
 
 def secrets_note(paths: Sequence[str]) -> str | None:
-    """What may hold secrets and is not sent, with the way to send it."""
+    """Name the files that may hold secrets and are not sent, with the way to send them."""
     if not paths:
         return None
     shown = listed(paths, SHOWN_MAX)

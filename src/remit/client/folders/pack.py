@@ -56,7 +56,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class InputPlan:
-    """What will be sent of a folder, and what a person should know about it."""
+    """The parts of a folder that will be sent, and what a person should know about them."""
 
     folder: Path
     members: tuple[Member, ...]

@@ -18,7 +18,7 @@ _FINISH_REASONS: dict[StopReason, str] = {
 }
 
 
-class ChatAnswer:
+class ChatReply:
     """One answer. A model's thinking has no place in this protocol; its tokens are counted."""
 
     media_type = "text/event-stream; charset=utf-8"

@@ -98,7 +98,7 @@ class AnswerEvents:
         self._has_text = False
 
     def take(self, delta: ModelDelta) -> Iterable[MessageEvent]:
-        """What pieces of the answer bring."""
+        """Turn pieces of the answer into events."""
         if delta.events:
             self._has_begun = self._is_native = True
         if self._is_native:
@@ -114,7 +114,7 @@ class AnswerEvents:
             yield self._delta({"type": "text_delta", "text": text})
 
     def finish(self, response: ModelResponse) -> Iterator[MessageEvent]:
-        """What is left when the whole answer is there (and paid)."""
+        """Return the events that are left when the whole answer is there (and paid)."""
         if not self._is_native:
             yield from self._begin()
             if self._is_text_open:

@@ -1,4 +1,4 @@
-"""What the two OpenAI protocols share on the way in: tools, choices, formats, media. Pure."""
+"""Input that the two OpenAI protocols share: tools, choices, formats, media. Pure."""
 
 from __future__ import annotations
 

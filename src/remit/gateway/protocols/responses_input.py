@@ -205,7 +205,7 @@ def seal_thinking(block: JsonObject) -> str:
 
 
 def unseal_thinking(sealed: str) -> JsonObject | None:
-    """None for what was not sealed here: another service's reasoning means nothing to this one's models."""
+    """Unseal a block of thinking; None for another service's, which means nothing to models here."""
     if not sealed.startswith(_SEALED_PREFIX):
         return None
     try:

@@ -14,7 +14,7 @@ from remit.schema.openai import ResponsesParams
 from remit.values import JsonObject, JsonValue, MessageEvent, ModelResponse, Usage
 
 
-class ResponsesAnswer:
+class ResponsesReply:
     """One answer. Its output items are the canonical blocks: a message for text, a call for a tool use, reasoning for
     thinking (sealed, if the caller asked for that, so that it can come back)."""
 

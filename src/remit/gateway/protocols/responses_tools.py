@@ -197,7 +197,7 @@ def call_of(item: JsonObject, place: str) -> JsonObject:
 
 
 def found_of(item: JsonObject) -> str:
-    """What a search for tools has found, in words: the tools themselves are offered with all others."""
+    """Describe the tools that a search has found; the tools themselves are offered with all others."""
     names: list[str] = []
     tools = item.get("tools")
     for tool in tools if isinstance(tools, list) else []:
@@ -230,7 +230,7 @@ def custom_input(input: JsonObject) -> str:
 
 
 def shell_action(input: JsonObject) -> JsonObject:
-    """What a model gives `local_shell`, as the action of its call."""
+    """Turn a model's input for `local_shell` into the action of its call."""
     command = input.get("command")
     words: list[JsonValue] = (
         list(command) if isinstance(command, list) else ["bash", "-lc", custom_input(input)]

@@ -83,8 +83,8 @@ class AnthropicProvider:
         return thinks_not(request) or is_served_here(request.model, self._base_url)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
-        """One call to /v1/messages; once more without the thinking of before, or for less output, where that is what was
-        refused."""
+        """Make one call to /v1/messages; once more without the thinking of before, or for less output, where
+        that is what was refused."""
         asked = request
         is_smaller = False
         while True:
@@ -123,11 +123,11 @@ class AnthropicProvider:
             return
 
     def takes(self, field: str) -> bool:
-        """All but what only OpenAI's protocols have."""
+        """Return whether a field is taken: all are but those that only OpenAI's protocols have."""
         return not field.startswith("openai.")
 
     async def models(self) -> Sequence[ModelInfo]:
-        """What the endpoint lists."""
+        """List the models of the endpoint."""
         listed = await self._endpoint.ask("GET", f"/v1/models?limit={MODELS_PER_PAGE}")
         defaults = {"context_tokens": CONTEXT_TOKENS_DEFAULT, "max_output_tokens": OUTPUT_TOKENS_DEFAULT}
         return [

@@ -77,7 +77,7 @@ class MessagesAnswer:
         self._thinking: Literal["no", "begun", "told"] = "no"
 
     def outlook(self) -> Outlook:
-        """How far it is."""
+        """Return how far the answer is."""
         if self._is_complete:
             return "whole"
         if self._stop_reason is not None:
@@ -118,7 +118,7 @@ class MessagesAnswer:
         return events
 
     def begins_to_think(self) -> bool:
-        """Whether the model has begun to think since the last time; once an answer."""
+        """Return whether the model has begun to think since the last time; once an answer."""
         if self._thinking != "begun":
             return False
         self._thinking = "told"

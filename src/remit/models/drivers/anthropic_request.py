@@ -22,7 +22,7 @@ request ended there. A provider looks only some twenty blocks back from a mark, 
 
 
 def request_headers(request: ModelRequest) -> dict[str, str]:
-    """What goes along in headers."""
+    """Return the headers that go along with a request."""
     return {"anthropic-beta": ",".join(request.betas)} if request.betas else {}
 
 
@@ -92,8 +92,8 @@ def _effort(request: ModelRequest) -> str | None:
 
 
 def thinks_not(request: ModelRequest) -> bool:
-    """Whether it is known that the model answers without thinking, which would come in summary and be billed whole: it was
-    told not to, or was not told to and is of those that think only then."""
+    """Return whether it is known that the model answers without thinking, which would come in summary and be
+    billed whole: it was told not to, or was not told to and is of those that think only then."""
     asked = request.fields.get("thinking")
     if asked is not None or request.thinks:
         return asked == {"type": "disabled"}
@@ -102,8 +102,9 @@ def thinks_not(request: ModelRequest) -> bool:
 
 
 def refuses_thinking(request: ModelRequest, failure: ModelCallFailed) -> bool:
-    """Whether a session's call was refused for thinking that is bound to what has changed since: the prompt after an
-    upgrade, the account after a change of keys. What a caller sends themselves is theirs to mend."""
+    """Return whether a session's call was refused for thinking that is bound to what has changed since: the
+    prompt after an upgrade, the account after a change of keys. What a caller sends themselves is theirs to
+    mend."""
     is_about_it = "signature" in failure.message and "thinking" in failure.message
     return request.thinks and failure.reason == "invalid" and is_about_it
 

@@ -1,6 +1,6 @@
-"""What some servers of Chat Completions want of a request, beyond the protocol or short of it: Mistral's, templates of models
-that know only one order of roles, doors with fewer fields. A server says so by refusing; what it wants is remembered.
-Pure."""
+"""Demands of some servers of Chat Completions, beyond the protocol or short of it: Mistral's, templates of
+models that know only one order of roles, doors with fewer fields. A server says so by refusing; what it wants
+is remembered. Pure."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _ASKED: tuple[tuple[Insistence, re.Pattern[str]], ...] = (
 
 
 def insistence_in(refusal: str) -> Insistence | None:
-    """What a refusal says of the messages; None: it is about something else."""
+    """Return the demand that a refusal makes of the messages; None: it is about something else."""
     plain = refusal if "a-z, A-Z" in refusal else refusal.lower()
     return next((kind for kind, words in _ASKED if words.search(plain)), None)
 

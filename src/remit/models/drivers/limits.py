@@ -1,4 +1,4 @@
-"""How much a model reads and writes, by all the names that lists of models have for it. Pure."""
+"""Limits of what a model reads and writes, by all the names that lists of models have for them. Pure."""
 
 from __future__ import annotations
 
@@ -91,24 +91,24 @@ _WRITTEN = re.compile(r"(?P<number>\d{1,12}|\d{1,3}(?:,\d{3}){1,3})\s?(?P<unit>[
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
-class Limits(NamedTuple):
+class ListedLimits(NamedTuple):
     """Tokens; None: it is not said."""
 
     context_tokens: int | None
     max_output_tokens: int | None
 
 
-def limits_of(entry: JsonObject) -> Limits:
-    """What an entry of a list says. An output as large as the window is no limit of its own."""
+def limits_of(entry: JsonObject) -> ListedLimits:
+    """Read the limits in an entry of a list. An output as large as the window is no limit of its own."""
     context = next((tokens for name in _CONTEXT if (tokens := _tokens(entry, name))), None)
     output = next((tokens for name in _OUTPUT if (tokens := _tokens(entry, name))), None)
-    return Limits(context, output if output is None or context is None else min(output, context))
+    return ListedLimits(context, output if output is None or context is None else min(output, context))
 
 
 def model_info(
     model_id: str, entry: JsonObject, *, provider: str, context_tokens: int, max_output_tokens: int
 ) -> ModelInfo:
-    """What an entry of a list says of a model; the numbers are for where it does not say."""
+    """Read what an entry of a list says of a model; the numbers are for where it does not say."""
     limits = limits_of(entry)
     output = min(max_output_tokens, limits.context_tokens or max_output_tokens)
     return ModelInfo(

@@ -1,5 +1,5 @@
-"""What both protocols of OpenAI share: where the vendor is, what it lists, how it counts, and the words of a request
-that are the same in both."""
+"""The parts that both protocols of OpenAI share: where the vendor is, what it lists, how it counts, and the
+words of a request that are the same in both."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _ABOUT_EFFORT = re.compile(r"reasoning[_. ]?effort|does not support (?:thinking|
 
 
 def is_vendor(base_url: str | None) -> bool:
-    """Whether this is OpenAI itself; servers of one's own know less of its protocols."""
+    """Return whether a base URL is OpenAI itself; servers of one's own know less of its protocols."""
     return urlsplit(base_url or BASE_URL).hostname in _HOSTS
 
 
@@ -73,7 +73,7 @@ def openai_endpoint(
 
 
 async def listed_models(endpoint: ModelEndpoint, *, is_vendor: bool) -> Sequence[ModelInfo]:
-    """What an endpoint lists."""
+    """List the models of an endpoint."""
     return [
         model_info(
             model_id,
@@ -87,7 +87,7 @@ async def listed_models(endpoint: ModelEndpoint, *, is_vendor: bool) -> Sequence
 
 
 def effort_of(request: ModelRequest) -> str | None:
-    """How hard the model should think. Raises ModelCallFailed for what has no counterpart."""
+    """Return how hard the model should think. Raises ModelCallFailed for what has no counterpart."""
     if request.effort == "max":
         return EFFORTS[-1]
     if request.effort is not None and request.effort not in EFFORTS:
@@ -96,7 +96,7 @@ def effort_of(request: ModelRequest) -> str | None:
 
 
 def user_of(fields: JsonObject) -> JsonValue:
-    """Whose request it is, as /v1/messages says it. Raises ModelCallFailed for what has no counterpart."""
+    """Return the request's user, as in /v1/messages. Raises ModelCallFailed for what has no counterpart."""
     metadata = fields.get("metadata")
     if metadata is None:
         return None
@@ -129,7 +129,7 @@ def answer_schema(fields: JsonObject) -> JsonValue:
 
 
 def tool_schema(tool: JsonObject) -> JsonValue:
-    """What a tool takes. Raises ModelCallFailed for one that the vendor of another protocol runs."""
+    """Return a tool's input schema. Raises ModelCallFailed for one that another protocol's vendor runs."""
     if "input_schema" not in tool:
         raise refused(
             f"the tool {tool.get('name') or tool.get('type')!r} has no input_schema: it exists only at Anthropic"

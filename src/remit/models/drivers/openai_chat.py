@@ -60,7 +60,7 @@ class OpenAIChatProvider:
         return streams_all(request.model, self._base_url)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
-        """One call to /chat/completions."""
+        """Make one call to /chat/completions."""
         is_action = self._uses_json_actions and bool(request.tools)
         asked = action_request(request) if is_action else request
         if asked.model in self._effortless:
@@ -125,15 +125,15 @@ class OpenAIChatProvider:
         return msgspec.structs.replace(asked, max_tokens=smaller)
 
     async def models(self) -> Sequence[ModelInfo]:
-        """What the endpoint lists."""
+        """List the models of the endpoint."""
         return await listed_models(self._endpoint, is_vendor=self._is_vendor)
 
     def takes(self, field: str) -> bool:
-        """What `chat_body` has words for, and the server knows."""
+        """Return whether a field is taken: `chat_body` has words for it, and the server knows it."""
         return field in TAKEN_FIELDS and (self._is_vendor or field not in FOR_THE_VENDOR)
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
-        """The protocol cannot tell."""
+        """Return None: the protocol cannot tell."""
         return None
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import structlog
 
 from remit.models.drivers.pieces import Pieces
-from remit.models.drivers.reasoning import Reasoning
+from remit.models.drivers.reasoning import CollectedReasoning
 from remit.models.drivers.tool_call_recovery import recover_tool_calls
 from remit.models.drivers.tool_calls import CallIds, input_of, is_whole, tool_name, well_formed
 from remit.models.drivers.usage import UsageReports
@@ -89,7 +89,7 @@ class ChatAnswer:
         self._id = ""
         self._model = ""
         self._text = Pieces()
-        self._reasoning = Reasoning()
+        self._reasoning = CollectedReasoning()
         self._calls: list[_Call] = []
         self._made: set[tuple[str, str, bytes]] = set()
         """The calls by id, name and input."""
@@ -103,7 +103,7 @@ class ChatAnswer:
         self._is_thinking_told = False
 
     def outlook(self) -> Outlook:
-        """How far it is."""
+        """Return how far the answer is."""
         if self._is_done:
             return "whole"
         if self._finish_reason is not None:
@@ -111,7 +111,7 @@ class ChatAnswer:
         return "begun" if self._has_begun else "waiting"
 
     def begins_to_think(self) -> bool:
-        """Whether the model has begun to think since the last time; once an answer."""
+        """Return whether the model has begun to think since the last time; once an answer."""
         begins = self._reasoning.has_begun and not self._is_thinking_told
         self._is_thinking_told = self._is_thinking_told or begins
         return begins

@@ -74,7 +74,7 @@ class OpenAIResponsesProvider:
         return streams_all(request.model, self._base_url)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
-        """One call to /responses."""
+        """Make one call to /responses."""
         without: frozenset[str] = frozenset()
         for left in reversed(range(ASKED_MAX)):
             answer = ResponsesAnswer(self._endpoint, request)
@@ -116,15 +116,15 @@ class OpenAIResponsesProvider:
             return
 
     def takes(self, field: str) -> bool:
-        """What `responses_body` has words for, and the server knows."""
+        """Return whether a field is taken: `responses_body` has words for it, and the server knows it."""
         return field in TAKEN_FIELDS and (self._is_vendor or field not in FOR_THE_VENDOR)
 
     async def models(self) -> Sequence[ModelInfo]:
-        """What the endpoint lists."""
+        """List the models of the endpoint."""
         return await listed_models(self._endpoint, is_vendor=self._is_vendor)
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
-        """Not asked: the protocol's own count is not said to be free."""
+        """Return None: the protocol's own count is not said to be free, so it is not asked."""
         return None
 
     async def close(self) -> None:
@@ -151,7 +151,7 @@ class ResponsesAnswer:
         self._response: JsonObject | None = None
 
     def outlook(self) -> Outlook:
-        """How far it is."""
+        """Return how far the answer is."""
         if self._response is not None:
             return "whole"
         return "begun" if self._has_begun else "waiting"

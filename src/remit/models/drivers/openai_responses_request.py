@@ -94,7 +94,7 @@ def responses_body(request: ModelRequest, *, left_out: Collection[str] = ()) -> 
 
 
 def refused_part(refusal: str) -> str | None:
-    """What of a request a refusal is about that can be left out; None: something else."""
+    """Return the part of a request that a refusal is about and that can be left out; None: another one."""
     plain = refusal.lower()
     if _ABOUT_REASONING.search(plain):
         return REASONING

@@ -1,4 +1,4 @@
-"""What a server says when it is asked for more output than it can give, and how much it can. Pure."""
+"""Refusals of a request for more output than a server can give, and how much it can. Pure."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _LIMITS = (
 
 
 def smaller_max_tokens(refusal: str, asked: int) -> int | None:
-    """How much output to ask for after this refusal; None where that is not what it is about, or no use."""
+    """Return the output to ask for after this refusal; None where it is about something else, or no use."""
     plain = _STATUS.sub("", _THOUSANDS.sub("", refusal))
     for pattern in _WINDOWS:
         if found := pattern.search(plain):

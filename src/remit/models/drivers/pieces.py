@@ -19,5 +19,5 @@ class Pieces:
             self._pieces = [self.text()]
 
     def text(self) -> str:
-        """All of it."""
+        """Return all pieces as one text."""
         return "".join(self._pieces)

@@ -1,5 +1,5 @@
-"""What a server of Chat Completions wants back with a model's calls: its reasoning, its own ids, signatures beside them.
-It stands in the conversation as a block of thinking whose signature only that server's driver reads. Pure."""
+"""Reasoning, ids and signatures that servers of Chat Completions want back with a model's calls. It stands in
+the conversation as a block of thinking whose signature only that server's driver reads. Pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Told = Literal["as it came", "emptied", "signed", "left out"]
 not at all, to servers that refuse it."""
 
 
-class Reasoning:
+class CollectedReasoning:
     """The reasoning of one answer, as its pieces come in."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Reasoning:
 
     @property
     def has_begun(self) -> bool:
-        """Whether any came."""
+        """Return whether any reasoning came."""
         return bool(self._texts or self._details)
 
     def take(self, delta: JsonObject) -> bool:
@@ -70,7 +70,7 @@ class Reasoning:
         self._texts.setdefault(PARTS, Pieces()).add(text)
 
     def text(self) -> str:
-        """What people may read of it."""
+        """Return the part of the reasoning that people may read."""
         for pieces in self._texts.values():
             return pieces.text()
         shown = (str(detail.get("text") or detail.get("summary") or "") for detail in self._details)
@@ -111,15 +111,16 @@ class Reasoning:
                 last[name] = value
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What a block holds for its server."""
+class KeptReasoning(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of a block of thinking for its server."""
 
     fields: JsonObject
     calls: JsonObject
 
 
-def kept_in(block: JsonObject, *, provider: str, model: str) -> Kept | None:
-    """What a block of thinking holds for this server; None: it is another's. Sealed parts are for the same model only."""
+def kept_in(block: JsonObject, *, provider: str, model: str) -> KeptReasoning | None:
+    """Return a block's content for this server; None: it is another's. Sealed parts are for the same model
+    only."""
     signature = block.get("signature")
     if not isinstance(signature, str) or not signature.startswith(SIGNATURE):
         return None
@@ -138,11 +139,11 @@ def kept_in(block: JsonObject, *, provider: str, model: str) -> Kept | None:
     if kept.get("model") != model:
         known.pop(DETAILS, None)
         calls = {}
-    return Kept(fields=known, calls=calls)
+    return KeptReasoning(fields=known, calls=calls)
 
 
 def retold(message: str, told: Told) -> Told | None:
-    """How reasoning goes back after a refusal, in what words the server has refused; None: that was not about it."""
+    """Return how reasoning goes back after a refusal; None: that was about something else."""
     plain = message.lower()
     if not _ABOUT.search(plain):
         return None

@@ -48,7 +48,7 @@ class ScriptedToolUse(_Part, frozen=True, kw_only=True):
 
 
 class ScriptedFault(_Part, frozen=True, kw_only=True):
-    """What goes wrong with the first `times` attempts at a step."""
+    """A fault of the first `times` attempts at a step."""
 
     kind: Literal["overloaded", "rate_limited", "cut", "silence", "garbage", "refusal"]
     times: int = 1
@@ -60,7 +60,7 @@ class ScriptedUsage(Usage, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Usage to report instead of the derived one."""
 
 
-class Step(_Part, frozen=True, kw_only=True):
+class ScriptStep(_Part, frozen=True, kw_only=True):
     """One answer of the model."""
 
     thinking: str | None = None
@@ -85,35 +85,35 @@ class When(_Part, frozen=True, kw_only=True):
     """Any user message with text; the last such one counts."""
 
 
-class Rule(_Part, frozen=True, kw_only=True):
+class ScriptRule(_Part, frozen=True, kw_only=True):
     """Steps for certain requests. Counted from the user message that matched, else from the beginning."""
 
     when: When
-    steps: tuple[Step, ...]
+    steps: tuple[ScriptStep, ...]
 
 
-class Script(_Part, frozen=True, kw_only=True):
-    """What a scripted model says. The first rule that matches wins, else `steps`; past the end `default`."""
+class ModelScript(_Part, frozen=True, kw_only=True):
+    """A scripted model's script. The first rule that matches wins, else `steps`; past the end `default`."""
 
     description: str = ""
-    steps: tuple[Step, ...] = ()
-    rules: tuple[Rule, ...] = ()
-    default: Step | None = None
+    steps: tuple[ScriptStep, ...] = ()
+    rules: tuple[ScriptRule, ...] = ()
+    default: ScriptStep | None = None
     context_tokens: int = CONTEXT_TOKENS
     """The window the model says it has."""
 
 
-def parse_script(content: bytes | str, *, name: str) -> Script:
+def parse_script(content: bytes | str, *, name: str) -> ModelScript:
     """Decode one script. Raises InvalidRequest that names the field."""
     if len(content) > SCRIPT_BYTES_MAX:
         raise InvalidRequest(f"script {name!r} is larger than {SCRIPT_BYTES_MAX} bytes")
     try:
-        return msgspec.json.decode(content, type=Script)
+        return msgspec.json.decode(content, type=ModelScript)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise InvalidRequest(f"script {name!r} cannot be used: {error}") from error
 
 
-def load_scripts(folder: Path) -> dict[str, Script]:
+def load_scripts(folder: Path) -> dict[str, ModelScript]:
     """Every `NAME.json` of a folder, by name."""
     return {
         path.stem: parse_script(path.read_bytes(), name=path.stem) for path in sorted(folder.glob("*.json"))
@@ -123,7 +123,7 @@ def load_scripts(folder: Path) -> dict[str, Script]:
 class ScriptedProvider:
     """Plays scripts; implements `interfaces.ModelProvider`."""
 
-    def __init__(self, scripts: Mapping[str, Script], *, clock: Clock) -> None:
+    def __init__(self, scripts: Mapping[str, ModelScript], *, clock: Clock) -> None:
         self._scripts = dict(scripts)
         self._clock = clock
         self._fault_counts: OrderedDict[str, int] = OrderedDict()
@@ -151,7 +151,7 @@ class ScriptedProvider:
         yield response
 
     async def models(self) -> Sequence[ModelInfo]:
-        """One model per script."""
+        """List one model per script."""
         return [
             ModelInfo(
                 id=name,
@@ -164,13 +164,13 @@ class ScriptedProvider:
         ]
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
-        """What the derived usage would say."""
+        """Count the tokens as the derived usage would."""
         return _input_tokens(request)
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: a script has nothing to close."""
 
-    def _script(self, request: ModelRequest) -> Script:
+    def _script(self, request: ModelRequest) -> ModelScript:
         name = _name(request)
         if name == INLINE:
             return _inline_script(request)
@@ -179,7 +179,7 @@ class ScriptedProvider:
             raise _invalid(f"there is no script {name!r}; scripts: {known}; or `scripted/inline`")
         return self._scripts[name]
 
-    def _due_fault(self, step: Step, request: ModelRequest) -> ScriptedFault | None:
+    def _due_fault(self, step: ScriptStep, request: ModelRequest) -> ScriptedFault | None:
         """The step's fault while attempts at this very request number at most `times`; counted in this process only."""
         if step.fault is None:
             return None
@@ -194,7 +194,7 @@ class ScriptedProvider:
 # ------------------------------------------------------------------------------------------ which step
 
 
-def _choose_step(script: Script, request: ModelRequest) -> Step:
+def _choose_step(script: ModelScript, request: ModelRequest) -> ScriptStep:
     for rule in script.rules:
         start = _match(rule.when, request)
         if start is not None:
@@ -202,10 +202,10 @@ def _choose_step(script: Script, request: ModelRequest) -> Step:
     return _step_at(script.steps, _assistant_count(request, after=-1), script.default)
 
 
-def _step_at(steps: tuple[Step, ...], index: int, default: Step | None) -> Step:
+def _step_at(steps: tuple[ScriptStep, ...], index: int, default: ScriptStep | None) -> ScriptStep:
     if index < len(steps):
         return steps[index]
-    return default or Step(text=NOTHING_MORE, stop_reason="end_turn")
+    return default or ScriptStep(text=NOTHING_MORE, stop_reason="end_turn")
 
 
 def _match(when: When, request: ModelRequest) -> int | None:
@@ -243,7 +243,7 @@ def _name(request: ModelRequest) -> str:
     return request.model.removeprefix("scripted/")
 
 
-def _inline_script(request: ModelRequest) -> Script:
+def _inline_script(request: ModelRequest) -> ModelScript:
     for message in request.messages:
         if message.get("role") == "user" and (found := _INLINE_BLOCK.search(_message_text(message))):
             try:
@@ -269,7 +269,7 @@ def _message_text(message: JsonObject) -> str:
 # ------------------------------------------------------------------------------------------ the answer
 
 
-def _respond(step: Step, request: ModelRequest) -> ModelResponse:
+def _respond(step: ScriptStep, request: ModelRequest) -> ModelResponse:
     digest = _digest(request)
     content = _content(step, digest)
     stop_reason = step.stop_reason or ("tool_use" if step.tool_uses else "end_turn")
@@ -288,7 +288,7 @@ def _respond(step: Step, request: ModelRequest) -> ModelResponse:
     )
 
 
-def _usage(step: Step, request: ModelRequest, output_tokens: int) -> Usage:
+def _usage(step: ScriptStep, request: ModelRequest, output_tokens: int) -> Usage:
     if step.usage is not None:
         return msgspec.convert(msgspec.structs.asdict(step.usage), Usage)
     return Usage(input_tokens=_input_tokens(request), output_tokens=output_tokens)
@@ -308,7 +308,7 @@ def _refusal(request: ModelRequest) -> ModelResponse:
     )
 
 
-def _content(step: Step, digest: str) -> list[JsonObject]:
+def _content(step: ScriptStep, digest: str) -> list[JsonObject]:
     content = _text_blocks(step.text)
     if step.thinking:
         # Nobody signed it, so no other provider will be sent it.
@@ -323,7 +323,7 @@ def _text_blocks(text: str | None) -> list[JsonObject]:
     return [{"type": "text", "text": text}] if text else []
 
 
-def _chunks(step: Step) -> list[str]:
+def _chunks(step: ScriptStep) -> list[str]:
     return _split(step.text or "", step.chunks)
 
 

@@ -75,7 +75,7 @@ def input_of(arguments: JsonValue) -> JsonObject:
 
 
 def is_whole(arguments: str) -> bool:
-    """Whether this is all of a call's arguments."""
+    """Return whether these are all of a call's arguments."""
     try:
         return isinstance(read_loose_json(arguments.encode("utf-8", errors="replace")), dict)
     except msgspec.DecodeError:

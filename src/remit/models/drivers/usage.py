@@ -1,5 +1,5 @@
-"""What providers say they used, read in one place. A report that cannot be right is none: then the call is settled at its
-hold (`gateway.endings.believed`)."""
+"""Reports of usage, read in one place. A report that cannot be right is none: then the call is settled at its
+hold (`gateway.settlement.believed`)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _INPUT_OF_MESSAGES = (
 )
 
 
-class Counted(NamedTuple):
-    """What an answer used, as far as its reports can be believed."""
+class CountedUsage(NamedTuple):
+    """The usage of an answer, as far as its reports can be believed."""
 
     usage: Usage
     is_known: bool
@@ -42,11 +42,11 @@ class UsageReports:
 
     @property
     def are_there(self) -> bool:
-        """Whether a report came that nothing followed."""
+        """Return whether a report came that nothing followed."""
         return self._usage is not None and not self._is_in_doubt
 
     def words_came(self) -> None:
-        """A part of the answer came, which no report before it counts."""
+        """Note that a part of the answer came, which no report before it counts."""
         self._is_in_doubt = True
 
     def take(self, reported: JsonValue) -> None:
@@ -58,11 +58,11 @@ class UsageReports:
         if usage is not None:
             self._usage = usage if self._usage is None else _later(self._usage, usage)
 
-    def counted(self) -> Counted:
-        """What they come to."""
+    def counted(self) -> CountedUsage:
+        """Return the usage that the reports come to."""
         if self._usage is None or self._is_in_doubt:
-            return Counted(Usage(), is_known=False)
-        return Counted(self._usage, is_known=True)
+            return CountedUsage(Usage(), is_known=False)
+        return CountedUsage(self._usage, is_known=True)
 
 
 class MessagesUsage:
@@ -75,26 +75,26 @@ class MessagesUsage:
         self._is_final = False
 
     def begins(self, reported: JsonValue) -> None:
-        """What the message said at its beginning."""
+        """Take the usage that the message reported at its beginning."""
         if isinstance(reported, dict):
             self._merge(reported)
 
     def ends(self, reported: JsonValue) -> None:
-        """What it said at its end."""
+        """Take the usage that the message reported at its end."""
         if isinstance(reported, dict):
             self._merge(reported)
             self._is_final = self._is_final or not _says_nothing(reported.get("output_tokens"))
 
-    def counted(self, *, is_empty: bool) -> Counted:
-        """What they come to; an empty answer may have cost no output."""
+    def counted(self, *, is_empty: bool) -> CountedUsage:
+        """Return the usage that the reports come to; an empty answer may have cost no output."""
         try:
             top, parts = _of_messages(self.reported), _of_iterations(self.reported)
         except _Unreadable:
-            return Counted(Usage(), is_known=False)
+            return CountedUsage(Usage(), is_known=False)
         # The top level leaves some iterations out (compaction), so their sum counts where it is more.
         usage = parts if parts.total_tokens > top.total_tokens else top
         is_known = (self._is_final or is_empty) and usage.total_tokens > usage.output_tokens
-        return Counted(usage, is_known) if is_known else Counted(Usage(), is_known=False)
+        return CountedUsage(usage, is_known) if is_known else CountedUsage(Usage(), is_known=False)
 
     def _merge(self, reported: JsonObject) -> None:
         given = {name: value for name, value in reported.items() if value is not None}

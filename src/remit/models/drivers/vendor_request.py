@@ -1,4 +1,4 @@
-"""What of a request is for Anthropic's own API alone: Bedrock and Vertex refuse all that they don't know. Pure.
+"""Parts of a request for Anthropic's own API alone: Bedrock and Vertex refuse all that they don't know. Pure.
 
 Which betas they know is told by their refusals, as the issue trackers of gateways and of Claude Code report them
 (anthropics/claude-code 49370, 21767, 82549; LiteLLM keeps a table).

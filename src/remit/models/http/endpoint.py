@@ -1,4 +1,4 @@
-"""What the drivers share: an endpoint with time-outs, and what an HTTP failure means for retries and money."""
+"""The endpoint that drivers share: time-outs, and what an HTTP failure means for retries and money."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from remit.errors import ModelCallFailed
 from remit.gateway.routing import is_local_url
 from remit.models.http.failures import ERROR_TEXT_CHARS_MAX, status_failure
 from remit.models.http.http1 import Http1Transport
+from remit.models.http.httpx2_transport import Httpx2Transport, has_proxy
 from remit.models.http.json_text import read_json
-from remit.models.http.proxied import Httpx2Transport, has_proxy
 from remit.models.http.sse import SseEvent, SseParser, SseTooLarge
-from remit.models.http.transport import Answer, Transport, TransportFailed
+from remit.models.http.transport import HttpAnswer, Transport, TransportFailed
 from remit.values import ANSWER_SECONDS_MAX, JsonObject, JsonValue, Value, call_progress
 
 ERROR_BODY_BYTES_MAX = 64 << 10
@@ -35,7 +35,7 @@ Outlook = Literal["waiting", "begun", "finished", "counted", "whole"]
 
 
 class ModelTimeouts(Value, frozen=True, kw_only=True):
-    """How long a provider is waited for."""
+    """The time-outs of waiting for a provider."""
 
     connect_seconds: float = 10.0
     silence_seconds: float = 120.0
@@ -53,7 +53,7 @@ class ModelTimeouts(Value, frozen=True, kw_only=True):
 
 
 class Endpoint(Protocol):
-    """Where a driver sends its requests, however they get there. See ModelEndpoint for what the methods promise."""
+    """The endpoint of a driver's requests. See ModelEndpoint for what the methods promise."""
 
     @property
     def name(self) -> str: ...
@@ -154,7 +154,7 @@ class ModelEndpoint:
         graces = {"finished": self._timeouts.finished_seconds, "counted": self._timeouts.counted_seconds}
         return time.monotonic() + graces[outlook] if outlook in graces else None
 
-    async def _piece(self, answer: Answer, ends_at: float | None) -> bytes:
+    async def _piece(self, answer: HttpAnswer, ends_at: float | None) -> bytes:
         """What has come next; nothing at the end, or when no more is waited for."""
         if ends_at is None:
             return await answer.read()
@@ -196,7 +196,7 @@ class ModelEndpoint:
         deadline: float,
         *,
         silence_seconds: float,
-    ) -> Answer:
+    ) -> HttpAnswer:
         if self._transport is None:
             make = Httpx2Transport if has_proxy(self._base_url) else Http1Transport
             self._transport = make(self._base_url, connect_seconds=self._timeouts.connect_seconds)
@@ -206,7 +206,7 @@ class ModelEndpoint:
             method, path, content, sent, deadline=deadline, silence_seconds=silence_seconds
         )
 
-    async def _drain(self, answer: Answer) -> None:
+    async def _drain(self, answer: HttpAnswer) -> None:
         """Read the end of a finished answer, so that the connection can serve the next call."""
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
@@ -215,7 +215,7 @@ class ModelEndpoint:
         except (TimeoutError, TransportFailed):
             pass  # the answer is whole; only the connection is not used again
 
-    async def _refused(self, answer: Answer) -> ModelCallFailed:
+    async def _refused(self, answer: HttpAnswer) -> ModelCallFailed:
         """The failure that an HTTP status stands for."""
         body = bytearray()
         try:
@@ -267,7 +267,7 @@ class ModelEndpoint:
                 return self.failure("broke off the answer", reason="cut", billed="unknown")
 
     def without_secrets(self, body: bytes) -> bytes:
-        """Some servers say which key they refused; nobody but this endpoint is to know it."""
+        """Remove secrets from a body: some servers say which key they refused."""
         for secret in self._secrets:
             body = body.replace(secret, b"[key]")
         return body
@@ -300,8 +300,9 @@ def take_all(events: Sequence[SseEvent], take: Callable[[SseEvent], str | None])
 
 
 def is_served_here(model: str, base_url: str) -> bool:
-    """Whether a server on this machine runs the model itself, as far as its name tells: such servers stream what a model
-    thinks. Of a server elsewhere, and of names that a proxy would pass on to a vendor, nothing is known."""
+    """Return whether a server on this machine runs the model itself, as far as its name tells: such servers
+    stream what a model thinks. Of a server elsewhere, and of names that a proxy would pass on to a vendor,
+    nothing is known."""
     return is_local_url(base_url) and _THINKS_ELSEWHERE.search(model) is None
 
 
@@ -325,7 +326,7 @@ def _encode(body: JsonObject) -> bytes:
     return msgspec.json.encode(body)
 
 
-async def _read(answer: Answer, body: bytearray, *, bytes_max: int) -> None:
+async def _read(answer: HttpAnswer, body: bytearray, *, bytes_max: int) -> None:
     """Read the body, or so much of it. Raises TransportFailed."""
     while len(body) < bytes_max and (piece := await answer.read()):
         body += piece

@@ -1,5 +1,5 @@
-"""What a provider's refusal means for retries and money, whichever form it has: a status, an error inside of a stream, or
-one where an answer was to be."""
+"""The meaning of a provider's refusal for retries and money, whichever form it has: a status, an error inside
+of a stream, or one where an answer was to be."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _ANSWERS = ("choices", "output", "content", "delta", "response", "item")
 
 
 class Refuser(Protocol):
-    """Who can put a failure into its own words."""
+    """An endpoint that can put a failure into its own words."""
 
     def without_secrets(self, body: bytes) -> bytes: ...
 

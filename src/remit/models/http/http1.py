@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 import h11
 import httpx2
 
-from remit.models.http.http1_connection import Connection
+from remit.models.http.http1_connection import Http1Connection
 from remit.models.http.transport import TransportFailed
 from remit.values import call_progress
 
@@ -45,8 +45,8 @@ class Http1Transport:
         self._connections_max = connections_max
         self._connect_seconds = connect_seconds
         self._ssl_context: ssl.SSLContext | None = None
-        self._connections: set[Connection] = set()
-        self._idle: list[Connection] = []
+        self._connections: set[Http1Connection] = set()
+        self._idle: list[Http1Connection] = []
         self._buffer = memoryview(bytearray(READ_BYTES))
         """Of all connections: what is read into it is taken out before anything else happens."""
 
@@ -59,7 +59,7 @@ class Http1Transport:
         *,
         deadline: float,
         silence_seconds: float,
-    ) -> Connection:
+    ) -> Http1Connection:
         """See Transport.send."""
         progress = call_progress()
         progress.reach = "unsent"
@@ -106,7 +106,7 @@ class Http1Transport:
         for connection in tuple(self._connections):
             connection.abort()
 
-    def _kept(self) -> Connection | None:
+    def _kept(self) -> Http1Connection | None:
         """The connection that was used last: the others may then grow old."""
         while self._idle:
             connection = self._idle.pop()
@@ -114,7 +114,7 @@ class Http1Transport:
                 return connection
         return None
 
-    async def _connected(self, deadline: float) -> Connection:
+    async def _connected(self, deadline: float) -> Http1Connection:
         if len(self._connections) >= self._connections_max:
             raise TransportFailed("unreachable", f"{self._connections_max} connections are in use")
         loop = asyncio.get_running_loop()
@@ -122,7 +122,9 @@ class Http1Transport:
         try:
             async with asyncio.timeout_at(min(deadline, loop.time() + self._connect_seconds)):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(loop, buffer=self._buffer, on_free=self._keep, on_lost=self._forget),
+                    lambda: Http1Connection(
+                        loop, buffer=self._buffer, on_free=self._keep, on_lost=self._forget
+                    ),
                     address.host,
                     address.port,
                     ssl=self._ssl() if address.is_encrypted else None,
@@ -143,11 +145,11 @@ class Http1Transport:
             self._ssl_context.set_alpn_protocols(["http/1.1"])
         return self._ssl_context
 
-    def _keep(self, connection: Connection) -> None:
+    def _keep(self, connection: Http1Connection) -> None:
         connection.rest(self._keepalive_seconds)
         self._idle.append(connection)
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: Http1Connection) -> None:
         self._connections.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)

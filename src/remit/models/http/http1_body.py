@@ -1,4 +1,4 @@
-"""Where the body of an HTTP/1.1 answer ends: by chunks, by a length, or with the connection. Pure.
+"""The body of an HTTP/1.1 answer: it ends by chunks, by a length, or with the connection. Pure.
 
 h11 reads heads; bodies are read here, since h11 makes an object of every chunk, and a model sends a chunk for every token.
 """
@@ -21,7 +21,7 @@ _LENGTH_LINE = re.compile(rb"([0-9a-fA-F]{1,16})\r\n")
 
 
 class BadBody(Exception):
-    """What came is no such body, or it broke off."""
+    """Bytes that are no such body, or a body that broke off."""
 
 
 class Body(Protocol):
@@ -29,20 +29,20 @@ class Body(Protocol):
 
     @property
     def is_over(self) -> bool:
-        """Nothing more belongs to it."""
+        """Return whether nothing more belongs to the body."""
         ...
 
     @property
     def is_overrun(self) -> bool:
-        """Bytes came after its end."""
+        """Return whether bytes came after the body's end."""
         ...
 
     def feed(self, data: bytes) -> bytes:
-        """What of it is content. Raises BadBody."""
+        """Take bytes; return those of them that are content. Raises BadBody."""
         ...
 
     def end(self) -> None:
-        """The connection has ended. Raises BadBody if it should not have."""
+        """Note that the connection has ended. Raises BadBody if it should not have."""
         ...
 
 
@@ -58,7 +58,7 @@ def body_of(status: int, headers: Mapping[str, str]) -> Body:
 
 
 class LengthBody:
-    """So many bytes."""
+    """A body of so many bytes."""
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -185,11 +185,11 @@ class Inflater:
         self._compressed = b""
 
     def feed(self, data: bytes) -> None:
-        """Called when `more` gave nothing."""
+        """Take compressed bytes; called when `more` gave nothing."""
         self._compressed = data
 
     def more(self) -> bytes:
-        """What can be had of what was fed. Raises BadBody."""
+        """Return the next piece of what was fed, inflated. Raises BadBody."""
         try:
             inflated = self._stream.decompress(self._compressed, INFLATED_BYTES_MAX)
         except zlib.error as error:

@@ -22,7 +22,7 @@ UNREAD_BYTES_MAX = 64 << 10
 SWITCHING_PROTOCOLS = 101
 
 
-class Connection(asyncio.BufferedProtocol):
+class Http1Connection(asyncio.BufferedProtocol):
     """A connection, and the answer that comes over it now; implements `transport.Answer`."""
 
     def __init__(
@@ -30,8 +30,8 @@ class Connection(asyncio.BufferedProtocol):
         loop: asyncio.AbstractEventLoop,
         *,
         buffer: memoryview,
-        on_free: Callable[[Connection], None],
-        on_lost: Callable[[Connection], None],
+        on_free: Callable[[Http1Connection], None],
+        on_lost: Callable[[Http1Connection], None],
     ) -> None:
         self.status = 0
         self.headers: Mapping[str, str] = {}
@@ -66,7 +66,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can carry another request."""
+        """Return whether the connection can carry another request."""
         return not self._transport.is_closing()
 
     @property
@@ -76,7 +76,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def reach(self) -> Reach:
-        """How far the request that was begun has come."""
+        """Return how far the request that was begun has come."""
         if self.status != 0:
             return "answered"
         if self._is_heard:

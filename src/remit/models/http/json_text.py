@@ -18,7 +18,7 @@ def read_json(text: str | bytes | bytearray) -> JsonValue:
 
 
 def read_loose_json(text: bytes) -> JsonValue:
-    """The same for what servers write that is nearly JSON: `NaN`, `Infinity`, half of an emoji, line breaks inside of
+    """Read what servers write that is nearly JSON: `NaN`, `Infinity`, half of an emoji, line breaks inside of
     texts. Raises msgspec.DecodeError."""
     try:
         return read_json(text)

@@ -1,4 +1,4 @@
-"""What is read the same way in every driver: the document that an event holds."""
+"""Reading of what an event holds, the same way in every driver."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ERROR_IN_WORDS = re.compile(rb"\W{0,2}error\b", re.IGNORECASE)
 
 
 def is_done(event: SseEvent) -> bool:
-    """Whether this is the word that nothing follows."""
+    """Return whether the event is the word that nothing follows."""
     return event.data[:1] != b"{" and _plain(event.data) == DONE
 
 

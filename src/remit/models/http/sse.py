@@ -54,7 +54,7 @@ class SseParser:
 
     @property
     def unfinished_bytes(self) -> int:
-        """Of an event that has begun and not ended."""
+        """Return the bytes of an event that has begun and not ended."""
         return self._bytes
 
     def feed(self, piece: bytes) -> list[SseEvent]:
@@ -78,8 +78,8 @@ class SseParser:
         return events
 
     def end(self) -> list[SseEvent]:
-        """The stream is over. What stands unfinished there comes out where it is whole all the same: servers forget the
-        last blank line, or never sent events at all."""
+        """End the stream. What stands unfinished there comes out where it is whole all the same: servers
+        forget the last blank line, or never sent events at all."""
         rest = b"".join(self._unfinished)
         self._unfinished = []
         if self._form == "plain":

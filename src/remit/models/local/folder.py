@@ -18,7 +18,7 @@ LOCK_FILE = ".lock"
 
 
 class ModelFolder:
-    """Where local models are kept; several processes may use it at once."""
+    """The folder of local models; several processes may use it at once."""
 
     def __init__(self, folder: Path, *, catalogue: Sequence[LocalModel] = CATALOGUE) -> None:
         self.folder = folder
@@ -30,11 +30,11 @@ class ModelFolder:
         return next((model for model in self.catalogue if model.name == bare), None)
 
     def path(self, model: LocalModel) -> Path:
-        """Where the model stands once it is installed."""
+        """Return the path of the model once it is installed."""
         return self.folder / model.file_name
 
     def is_installed(self, model: LocalModel) -> bool:
-        """Whether it stands there, whole."""
+        """Return whether the model is installed, whole."""
         try:
             return self.path(model).stat().st_size == model.size_bytes
         except FileNotFoundError:
@@ -45,11 +45,11 @@ class ModelFolder:
         return [model for model in self.catalogue if self.is_installed(model)]
 
     def partial_path(self, model: LocalModel) -> Path:
-        """Where an installation that is not finished stands."""
+        """Return the path of an installation that is not finished."""
         return self.folder / f".{model.file_name}.partial"
 
     def partial_bytes(self, model: LocalModel) -> int:
-        """How much an earlier installation has left behind."""
+        """Return the size in bytes of what an earlier installation has left behind."""
         try:
             return self.partial_path(model).stat().st_size
         except FileNotFoundError:
@@ -67,7 +67,7 @@ class ModelFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Generator[None]:
-        """One installation or removal at a time. Raises ModelInstallFailed."""
+        """Lock the folder for one installation or removal. Raises ModelInstallFailed."""
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         descriptor = os.open(self.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -105,7 +105,7 @@ class PartialFile:
         self.size = 0
 
     def is_right(self) -> bool:
-        """Whether it is the model, byte for byte. Reads the whole file."""
+        """Return whether the file is the model, byte for byte. Reads the whole file."""
         self._file.flush()
         if self.size != self._model.size_bytes:
             return False

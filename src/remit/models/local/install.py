@@ -30,7 +30,7 @@ BREAKS_MAX = 5
 
 
 class InstallProgress(Value, frozen=True, kw_only=True):
-    """How far an installation is."""
+    """The progress of an installation."""
 
     step: Literal["fetching", "verifying", "installed"]
     done_bytes: int
@@ -156,7 +156,7 @@ async def _fetch(
 
 
 def has_runtime() -> bool:
-    """Whether what runs the models is installed beside Remit."""
+    """Return whether the runtime of local models is installed beside Remit."""
     return importlib.util.find_spec(RUNTIME) is not None
 
 

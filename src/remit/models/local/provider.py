@@ -28,7 +28,7 @@ class LocalModels:
         self._server = server
 
     def why_not(self, name: str) -> str | None:
-        """Why a model with this name cannot be called, with the mend; None when it can, as far as is known here."""
+        """Return why this model cannot be called, with the mend; None when it can, as far as is known."""
         model = self._folder.known(name)
         if model is not None and self._folder.is_installed(model):
             return None if has_runtime() else f"what runs it is not installed: {RUNTIME_MEND}"
@@ -55,7 +55,7 @@ class LocalModels:
                 yield item
 
     async def models(self) -> Sequence[ModelInfo]:
-        """What the server lists, then what is installed: a small model is the last choice by default."""
+        """List the server's models, then the installed ones: a small model is the last choice."""
         installed = self._folder.installed() if has_runtime() else []
         listed = [
             ModelInfo(
@@ -73,7 +73,7 @@ class LocalModels:
         return [*(info for info in others if info.id not in names), *listed]
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
-        """The protocol cannot tell."""
+        """Return None: the protocol cannot tell."""
         return None
 
     async def close(self) -> None:

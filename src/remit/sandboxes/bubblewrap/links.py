@@ -11,7 +11,7 @@ _OWN = ("/tmp/home", "/workspace", HOSTED_WORKSPACE, "/mnt/session", "/mnt/judge
 
 
 def link_arguments(links: Mapping[str, str], taken: Iterable[str]) -> list[str]:
-    """What makes bubblewrap make them; `taken` is what is mounted besides."""
+    """Return the arguments by which bubblewrap makes the links; `taken` is what is mounted besides."""
     places = (*(f"/{name}" for name in _SYSTEM), *_OWN, *taken)
     return [
         word for path, target in free_links(links, places).items() for word in ("--symlink", target, path)

@@ -1,4 +1,4 @@
-"""Where sandboxes lie on the host, and as whom they run.
+"""Places of sandboxes on the host, and the user they run as.
 
 A server that is root gives every sandbox its own unprivileged user: root is not bound by RLIMIT_NPROC, and could read
 every file of the machine. Its folders then lie where that user can pass, outside any home.
@@ -69,7 +69,7 @@ class Places:
         return Collected(what="packages put aside for the next server", count=count, size_bytes=0)
 
     def give_back(self, owner: tuple[int, int]) -> None:
-        """The sandbox is gone; its user may serve another."""
+        """Give back the user of a sandbox that is gone; it may serve another."""
         os.close(self._locks.pop(owner[0]))
 
 

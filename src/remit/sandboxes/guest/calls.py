@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 
-from .capture import Capture, Kept
+from .capture import Capture, KeptOutput
 from .processes import exit_code, set_limits, start_root
 
 TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
@@ -26,7 +26,7 @@ SEARCH_SECONDS = 30.0
 
 
 class Ended:
-    """How a command ended, ready to be sent any number of times."""
+    """The end of a command, ready to be sent any number of times."""
 
     def __init__(self, capture: Capture, *, code: int | None, cut: str | None, seconds: float) -> None:
         self.output = capture.render()
@@ -43,11 +43,15 @@ class Ended:
             capture.kept.close()
 
 
-class Call:
+class GuestCall:
     """One command: who waits for it, how much it has said, when it must be over."""
 
     def __init__(
-        self, call_id: str, timeout_seconds: float | None, output_bytes_max: int, kept: Kept | None = None
+        self,
+        call_id: str,
+        timeout_seconds: float | None,
+        output_bytes_max: int,
+        kept: KeptOutput | None = None,
     ) -> None:
         """Without a time-out it runs until it ends, is interrupted, or the sandbox goes."""
         self.call_id = call_id
@@ -63,7 +67,7 @@ class Call:
 
     @property
     def deadline(self) -> float:
-        """When its time is up (monotonic)."""
+        """Return when the call's time is up (monotonic)."""
         return NEVER if self.timeout_seconds is None else self.started + self.timeout_seconds
 
     def ended(self, code: int | None) -> Ended:
@@ -76,7 +80,7 @@ class Call:
         )
 
 
-class Memory:
+class GuestMemory:
     """Results of finished calls, newest kept, bounded in number and bytes."""
 
     def __init__(self) -> None:
@@ -100,7 +104,7 @@ class Memory:
 class Program:
     """A root process and the pipe its output comes through."""
 
-    def __init__(self, pid: int, output: int, call: Call) -> None:
+    def __init__(self, pid: int, output: int, call: GuestCall) -> None:
         self.pid = pid
         self.output = output
         self.call = call
@@ -108,7 +112,7 @@ class Program:
     @classmethod
     def start(
         cls,
-        call: Call,
+        call: GuestCall,
         argv: list[str],
         *,
         environment: Mapping[str, str],
@@ -137,7 +141,7 @@ class Program:
     @classmethod
     def open(
         cls,
-        call: Call,
+        call: GuestCall,
         argv: list[str],
         *,
         environment: Mapping[str, str],
@@ -172,7 +176,7 @@ class Program:
         return cls(pid, reader, call), ours
 
     @classmethod
-    def fork(cls, call: Call, work: Callable[[], bytes], limits: Mapping[str, int]) -> Program:
+    def fork(cls, call: GuestCall, work: Callable[[], bytes], limits: Mapping[str, int]) -> Program:
         """Run a function of ours in a child; its output is `work`'s, or an error with exit code 1 (refused)."""
         reader, writer = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
@@ -208,7 +212,7 @@ class Program:
         drain(self.output, self.call.capture)
 
     def end(self, status: int) -> Ended:
-        """The process is gone: take its last words, close the pipe."""
+        """Take the last words of the process that is gone, close the pipe."""
         self.drain()
         if self.call.told:
             self.call.capture.add(f"\n[{self.call.told}; it was killed]\n".encode())
@@ -216,8 +220,8 @@ class Program:
         return self.call.ended(exit_code(status))
 
 
-def search_header(call: Call, ended: Ended) -> dict[str, Any]:
-    """What is answered for a search: nothing more than its output, or why it was refused."""
+def search_header(call: GuestCall, ended: Ended) -> dict[str, Any]:
+    """Return the header that answers a search: nothing more than its output, or why it was refused."""
     code = ended.header["exit_code"]
     if code == 0 and not ended.header["is_truncated"]:
         return {}

@@ -10,7 +10,7 @@ KEPT_BYTES_MAX = 64 << 20
 """Of one command's output: the beginning. A sandbox's /tmp holds some of these."""
 
 
-class Kept:
+class KeptOutput:
     """A file that gets all of the output, once it is long, up to a limit."""
 
     def __init__(self, path: str) -> None:
@@ -20,7 +20,7 @@ class Kept:
 
     @property
     def has_begun(self) -> bool:
-        """Whether output was given to it."""
+        """Return whether output was given to the file."""
         return self._descriptor != -1
 
     def begin(self, data: bytes) -> None:
@@ -45,7 +45,7 @@ class Kept:
             self.close()
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Close the file: no more output comes."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -2
@@ -54,7 +54,7 @@ class Kept:
 class Capture:
     """Takes any amount of bytes and holds at most about `limit`."""
 
-    def __init__(self, limit: int, kept: Kept | None = None) -> None:
+    def __init__(self, limit: int, kept: KeptOutput | None = None) -> None:
         self.kept = kept
         self._keep_from = min(limit, KEEP_FROM_BYTES)
         self._head_max = limit - limit // 2
@@ -83,7 +83,7 @@ class Capture:
 
     @property
     def is_truncated(self) -> bool:
-        """Whether anything was left out."""
+        """Return whether anything was left out."""
         return self.total > self._head_max + self._tail_max
 
     def render(self) -> bytes:

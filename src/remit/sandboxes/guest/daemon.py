@@ -11,13 +11,13 @@ import select
 import time
 
 from . import jsons
-from .calls import NEVER, Call, Ended, Memory, Program, search_header
-from .capture import Kept
+from .calls import NEVER, Ended, GuestCall, GuestMemory, Program, search_header
+from .capture import KeptOutput
 from .control import Control
 from .files import exchange_file, read_file, write_file
 from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, prctl, signal
-from .network import Lane, connect, listen, listen_at, remove_sockets, services
-from .paths import Paths, Refused
+from .network import GuestChannel, connect, listen, listen_at, remove_sockets, services
+from .paths import Paths, RefusedRequest
 from .processes import kill_all, kill_below, kill_leftovers
 from .searches import Searches, glob_work, grep_work
 from .shell import COMMAND_BYTES_MAX, Shell
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 class Daemon:
     """Serves one control connection until it ends, then kills everything and leaves."""
 
-    def __init__(self, control: int, lane: int) -> None:
+    def __init__(self, control: int, channel: int) -> None:
         prctl(PR_SET_DUMPABLE, 0)
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         self._control = Control(control)
-        self._lane = Lane(lane)
+        self._channel = GuestChannel(channel)
         self._poll = select.epoll()
         self._poll.register(control, select.EPOLLIN)
         self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -56,7 +56,7 @@ class Daemon:
         self._outputs: dict[int, Program] = {}
         self._shell: Shell | None = None
         self._searches = Searches()
-        self._memory = Memory()
+        self._memory = GuestMemory()
         self._walks = Walks(self._control)
 
     def serve(self) -> None:
@@ -114,13 +114,13 @@ class Daemon:
             epoch = request.get("epoch")
             if epoch is not None:
                 if epoch < self._epoch:
-                    raise Refused(f"epoch {epoch} is stale; {self._epoch} has been seen")
+                    raise RefusedRequest(f"epoch {epoch} is stale; {self._epoch} has been seen")
                 self._epoch = epoch
             operation: Callable[[int, dict[str, Any], bytes], Answer | None] = getattr(
                 self, "do_" + request["op"]
             )
             answer = operation(number, request, payload)
-        except Refused as error:
+        except RefusedRequest as error:
             self._control.answer(number, {"refused": str(error)})
         except Exception as error:  # ended by one request, the daemon would take the whole sandbox along
             self._control.answer(number, {"failed": f"{request['op']}: {type(error).__name__}: {error}"})
@@ -155,7 +155,7 @@ class Daemon:
         )
         self._shell = Shell(request["shell"], self._environment, roots[0], self._limits)
         if "listener" in request:
-            self._lane.hand_over(request["listener"]["tag"], listen(request["listener"]["port"]))
+            self._channel.hand_over(request["listener"]["tag"], listen(request["listener"]["port"]))
         self._start_shell(self._shell)
         return {"pid": os.getpid()}, b""
 
@@ -165,13 +165,13 @@ class Daemon:
     def do_shell(self, number: int, request: dict[str, Any], payload: bytes) -> Answer | None:
         command = payload.decode("utf-8", "surrogateescape")
         if "\0" in command or len(payload) > COMMAND_BYTES_MAX:
-            raise Refused(f"a command has no NUL bytes and at most {COMMAND_BYTES_MAX} bytes")
+            raise RefusedRequest(f"a command has no NUL bytes and at most {COMMAND_BYTES_MAX} bytes")
         known = self._known(request["call_id"])
         if known is not None or self._joined(number, request["call_id"]):
             return known
         assert self._shell is not None
-        kept = Kept(self._paths.real(request["keep_at"])) if request["keep_at"] is not None else None
-        call = Call(request["call_id"], request["timeout_seconds"], request["output_bytes_max"], kept)
+        kept = KeptOutput(self._paths.real(request["keep_at"])) if request["keep_at"] is not None else None
+        call = GuestCall(request["call_id"], request["timeout_seconds"], request["output_bytes_max"], kept)
         call.waiters.append(number)
         self._shell.waiting.append((call, command))
         self._next_command(self._shell)
@@ -190,7 +190,7 @@ class Daemon:
         known = self._known(request["call_id"])
         if known is not None or self._joined(number, request["call_id"]):
             return known
-        call = Call(request["call_id"], request["timeout_seconds"], request["output_bytes_max"])
+        call = GuestCall(request["call_id"], request["timeout_seconds"], request["output_bytes_max"])
         call.waiters.append(number)
         program = Program.start(
             call,
@@ -205,16 +205,16 @@ class Daemon:
 
     def do_open_process(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
         if self._memory.find(request["call_id"]) is not None or self._running(request["call_id"]) is not None:
-            raise Refused(f"the call {request['call_id']} was made before")
+            raise RefusedRequest(f"the call {request['call_id']} was made before")
         program, spoken_with = Program.open(
-            Call(request["call_id"], None, request["output_bytes_max"]),
+            GuestCall(request["call_id"], None, request["output_bytes_max"]),
             request["argv"],
             environment=self._environment | request["environment"],
             working_directory=self._paths.real(request["working_directory"]),
             limits=self._limits,
         )
         self._add(program)
-        self._lane.hand_over(request["tag"], spoken_with)
+        self._channel.hand_over(request["tag"], spoken_with)
         return {}, b""
 
     def do_read(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
@@ -250,12 +250,12 @@ class Daemon:
         return {}, jsons.dumps(services(os.getpid()))
 
     def do_connect(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
-        self._lane.hand_over(request["tag"], connect(request["port"]))
+        self._channel.hand_over(request["tag"], connect(request["port"]))
         return {}, b""
 
     def do_listen(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
         path, listener = listen_at(self._sockets, request["name"])
-        self._lane.hand_over(request["tag"], listener)
+        self._channel.hand_over(request["tag"], listener)
         return {"path": path}, b""
 
     def do_call_status(self, _number: int, request: dict[str, Any], _payload: bytes) -> Answer:
@@ -296,7 +296,7 @@ class Daemon:
         call.waiters.append(number)
         return True
 
-    def _running(self, call_id: str) -> Call | None:
+    def _running(self, call_id: str) -> GuestCall | None:
         calls = [program.call for program in self._programs.values()]
         if self._shell is not None:
             calls += [call for call, _ in self._shell.waiting]
@@ -322,11 +322,11 @@ class Daemon:
         self._poll.register(program.output, select.EPOLLIN)
         self._watch.arm(time.monotonic())
 
-    def _fail(self, call: Call, why: str) -> None:
+    def _fail(self, call: GuestCall, why: str) -> None:
         for number in call.waiters:
             self._control.answer(number, {"failed": why})
 
-    def _finish(self, call: Call, ended: Ended) -> None:
+    def _finish(self, call: GuestCall, ended: Ended) -> None:
         if call.call_id:
             self._memory.keep(call.call_id, ended)
             for number in call.waiters:
@@ -475,6 +475,6 @@ class Daemon:
             self._kill_shell(shell)
 
 
-def main(control: int, lane: int) -> None:
+def main(control: int, channel: int) -> None:
     """Serve the host on the one descriptor, hand sockets to it on the other."""
-    Daemon(control, lane).serve()
+    Daemon(control, channel).serve()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from .paths import Paths, Refused
+from .paths import Paths, RefusedRequest
 
 _PIECE_BYTES = 1 << 20
 
@@ -35,10 +35,10 @@ def read_from(descriptor: int, offset: int, limit: int) -> bytes:
 def write_file(paths: Paths, path: str, content: bytes, mode: int | None, file_bytes_max: int) -> None:
     """Replace atomically; parent folders are made. A symlink is kept and its target replaced. Raises Refused."""
     if len(content) > file_bytes_max:
-        raise Refused(f"{path}: {len(content)} bytes are more than the limit of {file_bytes_max}")
+        raise RefusedRequest(f"{path}: {len(content)} bytes are more than the limit of {file_bytes_max}")
     target = paths.real(path)
     if os.path.isdir(target):
-        raise Refused(f"{path}: is a directory")
+        raise RefusedRequest(f"{path}: is a directory")
     if mode is None:
         try:
             mode = os.stat(target).st_mode & 0o777
@@ -47,9 +47,9 @@ def write_file(paths: Paths, path: str, content: bytes, mode: int | None, file_b
     try:
         _put(target, content, mode)
     except OSError as error:
-        raise Refused(f"{path}: {os.strerror(error.errno or 0)}") from None
+        raise RefusedRequest(f"{path}: {os.strerror(error.errno or 0)}") from None
     except RecursionError:  # of os.makedirs, which has made none of them by then
-        raise Refused(f"{path}: too many folders, one in another") from None
+        raise RefusedRequest(f"{path}: too many folders, one in another") from None
 
 
 def exchange_file(paths: Paths, path: str, content: bytes | None, expected_sha256: str | None) -> bool:

@@ -12,7 +12,7 @@ class FrameError(Exception):
 
 
 def pack(header: bytes, payload: bytes = b"") -> bytes:
-    """One frame as bytes."""
+    """Encode one frame."""
     return len(header).to_bytes(4, "big") + len(payload).to_bytes(8, "big") + header + payload
 
 

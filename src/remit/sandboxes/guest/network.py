@@ -1,6 +1,6 @@
 """The sandbox's own network: a listener for the way out, connections to services, and who listens.
 
-Sockets are made here, inside the namespace, and handed out over a second socket (the lane): whoever holds one may use
+Sockets are made here, inside the namespace, and handed out over a second socket (the channel): whoever holds one may use
 it from outside, and no port of the host is opened for it.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from .paths import Refused
+from .paths import RefusedRequest
 from .processes import ProcessTable
 
 TYPE_CHECKING = False  # importing typing costs 10 ms of start-up
@@ -27,7 +27,7 @@ _LISTENING = b"0A"
 _IN_PROGRESS = 115
 
 
-class Lane:
+class GuestChannel:
     """Hands descriptors to the host, each under the tag that was asked for."""
 
     def __init__(self, descriptor: int) -> None:
@@ -36,16 +36,17 @@ class Lane:
         self._descriptor = descriptor
 
     def hand_over(self, tag: int, given: socket.socket) -> None:
-        """The host then has it; ours is closed. Raises Refused when the host does not fetch what it asked for."""
+        """Hand over a socket: the host then has it; ours is closed. Raises Refused when the host does not
+        fetch what it asked for."""
         module = sockets()
-        lane = module.socket(fileno=self._descriptor)
+        channel = module.socket(fileno=self._descriptor)
         try:
             number = given.fileno().to_bytes(4, "little")  # an int, as the machines we run on store it
-            lane.sendmsg([b"%d" % tag], [(module.SOL_SOCKET, module.SCM_RIGHTS, number)])
+            channel.sendmsg([b"%d" % tag], [(module.SOL_SOCKET, module.SCM_RIGHTS, number)])
         except BlockingIOError as error:
-            raise Refused("the host does not take sockets") from error
+            raise RefusedRequest("the host does not take sockets") from error
         finally:
-            lane.detach()
+            channel.detach()
             given.close()
 
 
@@ -61,7 +62,7 @@ def listen(port: int) -> socket.socket:
 def listen_at(folder: str, name: str) -> tuple[str, socket.socket]:
     """The path of a Unix socket of this name in the folder, and its listener. Raises Refused."""
     if not 0 < len(name) <= SOCKET_NAME_CHARACTERS_MAX or not set(name) <= _SOCKET_NAME:
-        raise Refused(f"{name!r} names no socket: small letters, digits and `-`")
+        raise RefusedRequest(f"{name!r} names no socket: small letters, digits and `-`")
     module = sockets()
     os.makedirs(folder, exist_ok=True)
     path = f"{folder}/{name}"
@@ -74,7 +75,7 @@ def listen_at(folder: str, name: str) -> tuple[str, socket.socket]:
 
 
 def remove_sockets(folder: str) -> None:
-    """Where the folder outlives the sandbox."""
+    """Remove the sockets, where the folder outlives the sandbox."""
     if os.path.isdir(folder):
         for name in os.listdir(folder):
             os.unlink(f"{folder}/{name}")
@@ -85,7 +86,7 @@ def connect(port: int) -> socket.socket:
     """A connection to a service here, perhaps still under way. Raises Refused when nothing listens."""
     if os.getpid() != 1 and all(row[0] != port for row in services(os.getpid())):
         # Not in a namespace: this loopback is the machine's, and only what our commands started is meant.
-        raise Refused(f"nothing listens on port {port}")
+        raise RefusedRequest(f"nothing listens on port {port}")
     module = sockets()
     for family, address in ((module.AF_INET, LOOPBACK), (module.AF_INET6, "::1")):
         try:
@@ -98,7 +99,7 @@ def connect(port: int) -> socket.socket:
         if not refused:
             return made
         made.close()
-    raise Refused(f"nothing listens on port {port}")
+    raise RefusedRequest(f"nothing listens on port {port}")
 
 
 def services(me: int) -> list[list[Any]]:

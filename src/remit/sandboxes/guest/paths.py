@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Refused(Exception):
+class RefusedRequest(Exception):
     """The request itself cannot be served; the text is for the model."""
 
 
@@ -32,18 +32,18 @@ class Paths:
     def real(self, path: str) -> str:
         """The real path of an inside path, with symlinks resolved. Raises Refused."""
         if not path.startswith("/"):
-            raise Refused(f"{path!r} is not an absolute path; paths start with /workspace")
+            raise RefusedRequest(f"{path!r} is not an absolute path; paths start with /workspace")
         if "\0" in path:
-            raise Refused("a path may not hold a NUL byte")
+            raise RefusedRequest("a path may not hold a NUL byte")
         translated = self._translated(os.path.normpath(path))
         try:
             os.stat(translated)
         except OSError as error:  # realpath would follow a chain of any length, one call inside another
             if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
-                raise Refused(f"{path}: {os.strerror(error.errno)}") from None
+                raise RefusedRequest(f"{path}: {os.strerror(error.errno)}") from None
         resolved = os.path.realpath(translated)
         if not any(_is_within(resolved, root) for root in self._roots):
-            raise Refused(f"{path}: outside the roots of this sandbox")
+            raise RefusedRequest(f"{path}: outside the roots of this sandbox")
         return resolved
 
     def unlinked(self, path: str) -> str | None:
@@ -52,7 +52,7 @@ class Paths:
         return translated if self.real(path) == translated else None
 
     def inside(self, path: str) -> str:
-        """The inverse, for results."""
+        """Return the inside path of a real one, for results."""
         for inside, real in self._prefixes:
             if _is_within(path, real):
                 return inside + path[len(real) :]
@@ -63,16 +63,16 @@ class Paths:
         try:
             descriptor = os.open(self.real(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise Refused(f"{path}: no such file") from None
+            raise RefusedRequest(f"{path}: no such file") from None
         except OSError as error:
-            raise Refused(f"{path}: {os.strerror(error.errno or 0)}") from None
+            raise RefusedRequest(f"{path}: {os.strerror(error.errno or 0)}") from None
         found = os.fstat(descriptor)
         if stat.S_ISREG(found.st_mode) and found.st_dev not in self._kernel_devices:
             return descriptor, found
         os.close(descriptor)
         if stat.S_ISDIR(found.st_mode):
-            raise Refused(f"{path}: is a directory")
-        raise Refused(f"{path}: not a regular file")
+            raise RefusedRequest(f"{path}: is a directory")
+        raise RefusedRequest(f"{path}: not a regular file")
 
     def _translated(self, path: str) -> str:
         for inside, real in self._prefixes:

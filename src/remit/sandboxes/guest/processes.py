@@ -29,7 +29,7 @@ _RESIDENT = 21  # the field of /proc/PID/stat, counted from the state
 
 
 class ProcessTable:
-    """Which process has which parent, at one instant."""
+    """The processes and their parents at one instant."""
 
     def __init__(self) -> None:
         self._children: dict[int, list[int]] = {}
@@ -53,11 +53,11 @@ class ProcessTable:
         return self._children.get(pid, [])
 
     def pages(self, pid: int) -> int:
-        """How many pages of it are in memory; those it shares count in full."""
+        """Return how many pages of the process are in memory; those it shares count in full."""
         return self._pages.get(pid, 0)
 
     def descendants(self, pid: int) -> list[int]:
-        """Everything below `pid`, without itself."""
+        """List all processes below `pid`, without itself."""
         found: list[int] = []
         queue = [pid]
         while queue:
@@ -172,7 +172,7 @@ def kill_all() -> None:
 
 
 def exit_code(status: int) -> int:
-    """As a shell tells it: 128 + n for signal n."""
+    """Return the exit code as a shell tells it: 128 + n for signal n."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 

@@ -7,7 +7,7 @@ import re  # imported by the child only: see `calls.py`
 import stat
 from collections.abc import Iterator
 
-from .paths import Paths, Refused
+from .paths import Paths, RefusedRequest
 
 WALK_ENTRIES_MAX = 500_000
 LINE_CHARACTERS_MAX = 2_000
@@ -21,7 +21,7 @@ def glob(paths: Paths, pattern: str, path: str, limit: int) -> list[str]:
     if pattern.startswith(path.rstrip("/") + "/"):
         pattern = pattern[len(path.rstrip("/")) + 1 :]
     if pattern.startswith("/") or ".." in pattern.split("/"):
-        raise Refused(f"{pattern!r}: a pattern is relative to `path` and never leaves it")
+        raise RefusedRequest(f"{pattern!r}: a pattern is relative to `path` and never leaves it")
     matcher = _compiled(_translate(pattern), pattern, "pattern of names")
     found: list[tuple[int, str]] = []
     for name, entry in _walk(real, ".git" in pattern):
@@ -51,7 +51,7 @@ def _matches(paths: Paths, real: str, wanted: re.Pattern[str], include: str | No
         yield from _matches_in(real, paths.inside(real), wanted)
         return
     if not os.path.isdir(real):
-        raise Refused(f"{paths.inside(real)}: no such file or folder")
+        raise RefusedRequest(f"{paths.inside(real)}: no such file or folder")
     matcher = _compiled(_translate(include), include, "pattern of names") if include else None
     for name, entry in sorted(_walk(real, False), key=_name_of):
         if matcher and not (matcher.fullmatch(name) or matcher.fullmatch(entry.name)):
@@ -92,15 +92,15 @@ def _walk(real: str, with_git: bool) -> Iterator[tuple[str, os.DirEntry[str]]]:
         try:
             entries = list(os.scandir(folder))
         except NotADirectoryError:
-            raise Refused(f"{folder}: not a folder") from None
+            raise RefusedRequest(f"{folder}: not a folder") from None
         except OSError:
             if folder == real:
-                raise Refused(f"{folder}: no such folder") from None
+                raise RefusedRequest(f"{folder}: no such folder") from None
             continue
         for entry in entries:
             seen += 1
             if seen > WALK_ENTRIES_MAX:
-                raise Refused(f"more than {WALK_ENTRIES_MAX} entries; name a narrower path")
+                raise RefusedRequest(f"more than {WALK_ENTRIES_MAX} entries; name a narrower path")
             name = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
                 if entry.name != ".git" or with_git:
@@ -113,11 +113,11 @@ def _compiled(expression: str, given: str, kind: str) -> re.Pattern[str]:
     try:
         return re.compile(expression)
     except RecursionError:
-        raise Refused(
+        raise RefusedRequest(
             f"{given[:100]!r}… is no {kind} that can be read: too many brackets, one in another"
         ) from None
     except (re.error, OverflowError) as error:
-        raise Refused(f"{given!r} is not a {kind}: {error}") from None
+        raise RefusedRequest(f"{given!r} is not a {kind}: {error}") from None
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 
-from .calls import Call, Ended, drain
+from .calls import Ended, GuestCall, drain
 from .capture import Capture
 from .processes import exit_code, resume, start_root
 
@@ -105,8 +105,8 @@ class Shell:
         self._token = b""
         self._status = bytearray()
         self._unsent = b""
-        self.call: Call | None = None
-        self.waiting: list[tuple[Call, str]] = []
+        self.call: GuestCall | None = None
+        self.waiting: list[tuple[GuestCall, str]] = []
         self.pid = 0
         self.is_dying = False
         """Killed, but not yet collected."""
@@ -164,7 +164,7 @@ class Shell:
             text = text.replace(name, str(value))
         return f"builtin eval {_quoted(text)}\n"
 
-    def begin(self, call: Call, command: str, now: float) -> None:
+    def begin(self, call: GuestCall, command: str, now: float) -> None:
         """Give bash a command; nothing else may be under way."""
         assert self.call is None
         call.started = now
@@ -257,7 +257,7 @@ class Shell:
             why = "the shell ended, and all it started was killed"
         return f"\n[{why}; a new shell starts in /workspace]\n".encode()
 
-    def _why_cut(self, call: Call) -> str:
+    def _why_cut(self, call: GuestCall) -> str:
         if call.cut == "timeout":
             return f"timed out after {call.timeout_seconds:g} s"
         return call.told or "interrupted"

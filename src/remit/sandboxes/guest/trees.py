@@ -12,7 +12,7 @@ import stat
 import time
 
 from .files import read_from
-from .paths import Paths, Refused
+from .paths import Paths, RefusedRequest
 from .unlocked import FILE_FLAGS, FOLDER_FLAGS, Unlocked, open_below
 
 TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
@@ -57,7 +57,7 @@ class _Unfit(Exception):
 
 
 class Manifest:
-    """What is found under a folder, while it is found."""
+    """The entries under a folder, while they are found."""
 
     def __init__(self) -> None:
         self.entries: list[list[Any]] = []
@@ -103,7 +103,7 @@ class Manifest:
         self._sparse_bytes += found.st_size
 
     def to_wire(self) -> dict[str, Any]:
-        """As it is answered."""
+        """Encode the manifest as it is answered."""
         return {
             "entries": self.entries,
             "links": sorted(sorted(paths) for paths in self.names.values() if len(paths) > 1),
@@ -144,7 +144,7 @@ class TreeReader:
                 opened = open_below(real, folder, FOLDER_FLAGS)
             except OSError as error:
                 if not folder:
-                    raise Refused(f"{root}: no such folder") from None
+                    raise RefusedRequest(f"{root}: no such folder") from None
                 found.leave_out(f"{folder}/", error)
                 continue
             with opened as descriptor:
@@ -156,7 +156,7 @@ class TreeReader:
                     if f"{real}/{path}" in skipped:
                         continue
                     if len(found.entries) >= ENTRIES_MAX:
-                        raise Refused(f"{root}: more than {ENTRIES_MAX} entries")
+                        raise RefusedRequest(f"{root}: more than {ENTRIES_MAX} entries")
                     try:
                         _check_path(path)
                         entry = yield from self._entry(
@@ -168,7 +168,7 @@ class TreeReader:
                     found.entries.append(entry)
                     path_bytes += len(path) + len(entry[6] or "")
                     if path_bytes > PATHS_BYTES_MAX:
-                        raise Refused(
+                        raise RefusedRequest(
                             f"{root}: its paths are longer than {PATHS_BYTES_MAX >> 20} MiB together"
                         )
                     if entry[1] == "dir":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from . import jsons
-from .paths import Refused
+from .paths import RefusedRequest
 
 TYPE_CHECKING = False  # importing typing and collections.abc would cost 10 ms of start-up
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Walks:
 
     @property
     def are_under_way(self) -> bool:
-        """Whether `step` has anything to do."""
+        """Return whether `step` has anything to do."""
         return bool(self._walks)
 
     def add(self, number: int, walk: Walk) -> None:
@@ -36,14 +36,14 @@ class Walks:
         self._walks.append((number, walk))
 
     def step(self) -> None:
-        """A slice for each."""
+        """Carry every walk on by a slice."""
         for number, walk in list(self._walks):
             until = time.monotonic() + _STEP_SECONDS
             try:
                 step = next(walk)
                 while step is None and time.monotonic() < until:
                     step = next(walk)
-            except Refused as error:
+            except RefusedRequest as error:
                 self._walks.remove((number, walk))
                 self._control.answer(number, {"refused": str(error)})
                 continue

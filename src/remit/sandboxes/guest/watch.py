@@ -1,4 +1,4 @@
-"""What a sandbox's commands use of the machine: memory, disk, files. Looked at from time to time while processes run.
+"""Memory, disk and files that commands use: looked at from time to time while processes run.
 
 It holds where neither a cgroup nor a quota can be had, and is late by one look. It sees memory of processes and of System V
 segments; files with a name and those kept open without one. What it cannot see is memory that the kernel holds for
@@ -74,7 +74,7 @@ class Watch:
         """One after the other."""
 
     def arm(self, now: float) -> None:
-        """Something runs: look soon."""
+        """Note that something runs, so that `look` is due soon."""
         if self._due is None:
             self._due = now + LOOK_SECONDS
             try:
@@ -84,7 +84,7 @@ class Watch:
 
     @property
     def due(self) -> float | None:
-        """When `look` wants to be called (monotonic); None: not before it is armed again."""
+        """Return when `look` wants to be called (monotonic); None: not before it is armed again."""
         return 0.0 if self._walk is not None else self._due
 
     def look(self, now: float, shell: int) -> Excess | None:

@@ -14,7 +14,7 @@ from remit.server.operations.router import Call, handles
 
 
 class NotMade(TypedDict):
-    """What there are none of."""
+    """A resource of which there are none."""
 
     id: str
 
@@ -23,14 +23,14 @@ LongLimit = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 
 
 class SkillPaging(Paging, frozen=True):
-    """As the hosted platform takes it."""
+    """The query of a list of skills, as the hosted platform takes it."""
 
     limit: LongLimit = LIMIT_DEFAULT
     source: str | None = None
 
 
 class VaultPaging(Paging, frozen=True):
-    """As the hosted platform takes it."""
+    """The query of a list of vaults, as the hosted platform takes it."""
 
     include_archived: bool = False
 
@@ -47,7 +47,7 @@ class EmptyLists:
         _list_of_none("/v1/vaults", "vaults", VaultPaging),
     )
     async def list(self, call: Call[None, Paging]) -> ListOf[NotMade]:
-        """Nothing; a query that the list does not take is refused as anywhere."""
+        """Answer an empty list; a query that the list does not take is refused as anywhere."""
         if call.query.page is not None:
             decode_list_cursor(call.query.page, list=call.operation.path, is_ascending=False)
         return {"data": [], "next_page": None}

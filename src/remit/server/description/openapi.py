@@ -33,7 +33,7 @@ class ErrorDetails(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class ErrorBody(msgspec.Struct, kw_only=True):
-    """What went wrong; the message names the field and what to do."""
+    """The error of an answer; the message names the field and what to do."""
 
     type: str
     message: str

@@ -1,4 +1,4 @@
-"""What official clients can call and this version does not serve: each is refused by its name, never by a bare 404."""
+"""Operations of official clients that are not served: refused by name, never by a bare 404."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from remit.server.operations.router import Route
 from remit.values import Principal
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class RefusedEndpoint(msgspec.Struct, frozen=True):
     """A method of the official SDK and what it calls."""
 
     method: str
@@ -28,7 +28,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What calls of it have in common, however their parameters are named."""
+        """Return what calls of the endpoint have in common, however their parameters are named."""
         return self.http_method, path_shape(self.path)
 
 
@@ -43,16 +43,16 @@ class Refusal(Route):
 
 
 @cache
-def endpoints() -> tuple[Endpoint, ...]:
+def endpoints() -> tuple[RefusedEndpoint, ...]:
     """Every method of the official SDK that Remit knows by name (`scripts/keep_endpoints.py` writes them down)."""
     text = files("remit.server.description").joinpath("endpoints.json").read_bytes()
-    return tuple(msgspec.json.decode(text, type=list[Endpoint]))
+    return tuple(msgspec.json.decode(text, type=list[RefusedEndpoint]))
 
 
 def refusals(served: Iterable[Route]) -> list[Refusal]:
     """A route for every method of the SDK that `served` lacks."""
     taken = {key for route in served for key in operation_keys(route.operation)}
-    names: dict[tuple[str, str], list[Endpoint]] = {}
+    names: dict[tuple[str, str], list[RefusedEndpoint]] = {}
     for one in endpoints():
         if one.key not in taken:
             names.setdefault((one.http_method, one.path), []).append(one)
@@ -65,7 +65,7 @@ def operation_keys(operation: AnyOperation) -> set[tuple[str, str]]:
 
 
 @cache
-def _refusal(called: tuple[Endpoint, ...]) -> Refusal:
+def _refusal(called: tuple[RefusedEndpoint, ...]) -> Refusal:
     """Says the same for every server of a process."""
     one, names = called[0], " or ".join(each.method for each in called)
     summary = f"{names} ({one.http_method} {one.path}) is not served by this version of Remit; see docs/compatibility.md."

@@ -1,4 +1,4 @@
-"""How much the edge takes on at once: requests, readers of event streams, uploads, and bytes of bodies in memory.
+"""Admission: how many requests, readers, uploads, and bytes of bodies in memory there are at once.
 
 Of each there is a limit for the server, a smaller one for a workspace and a smaller one yet for a key, so that none can
 fill it alone. What does not fit is refused before anything is done for it: 529 when the server is full, 429 when it is
@@ -27,7 +27,7 @@ _SCOPE_KEY = "remit.admitted"
 
 
 class AdmissionSettings(Value, frozen=True, kw_only=True):
-    """For the whole server; docs/limits.md has them all."""
+    """The limits of admission for the whole server; docs/limits.md has them all."""
 
     requests_max: int = 4_096
     readers_max: int = 8_192
@@ -36,7 +36,7 @@ class AdmissionSettings(Value, frozen=True, kw_only=True):
 
 
 class Gate:
-    """What one kind of thing adds up to now: in all, of each workspace, of each key."""
+    """The count of one kind of thing now: in all, of each workspace, of each key."""
 
     def __init__(self, what: str, most: int) -> None:
         self.most = most
@@ -69,7 +69,7 @@ class Gate:
         of[principal.workspace_id] += amount
 
     def leave(self, principal: Principal, amount: int = 1) -> None:
-        """What was entered."""
+        """Take back what was entered."""
         self.total -= amount
         for name in (principal.actor, principal.workspace_id):
             self._of[name] -= amount
@@ -90,12 +90,12 @@ class Admitted:
         self._bytes = 0
 
     def take_bytes(self, count: int) -> None:
-        """So much more of its body is in memory. Raises Overloaded, RateLimited."""
+        """Count so many more bytes of the request's body in memory. Raises Overloaded, RateLimited."""
         self._bodies.enter(self._principal, count)
         self._bytes += count
 
     def give_back(self) -> None:
-        """The request is over, and its body with it."""
+        """Give back what the request took: it is over, and its body with it."""
         if self._bytes:
             self._bodies.leave(self._principal, self._bytes)
 
@@ -117,7 +117,7 @@ class Admission:
 
     @property
     def gates(self) -> Mapping[str, Gate]:
-        """By what they count."""
+        """Return the gates by what they count."""
         return {
             "requests": self.requests,
             "readers": self.readers,
@@ -127,7 +127,7 @@ class Admission:
 
     @contextmanager
     def admit(self, at: GateName, scope: HttpScope, principal: Principal) -> Generator[None]:
-        """For as long as the request lasts. Raises Overloaded, RateLimited."""
+        """Admit a request for as long as it lasts. Raises Overloaded, RateLimited."""
         gate = self._at[at]
         if gate is not None:
             gate.enter(principal)
@@ -141,5 +141,5 @@ class Admission:
 
 
 def admitted_of(request: Request) -> Admitted:
-    """Every request that reaches a route was let in."""
+    """Return the admission of a request: every one that reaches a route was let in."""
     return request.scope[_SCOPE_KEY]

@@ -1,4 +1,4 @@
-"""Who asks: the key of a request, resolved once to a Principal."""
+"""Authentication: the key of a request, resolved once to a Principal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPENS_THE_API = ("api_key", "link")
 
 
 def hash_key(key: str) -> str:
-    """What the catalog keeps instead of the key."""
+    """Return the hash that the catalog keeps instead of the key."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

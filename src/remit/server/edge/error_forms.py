@@ -44,7 +44,7 @@ async def send_error(
 
 
 def openai_answer(error: Exception, request_id: str) -> ErrorAnswer:
-    """The same status, text and headers as everywhere, in the other envelope."""
+    """Return an answer with the status, text and headers of everywhere, in the other envelope."""
     plain = answer(error, request_id)
     said: dict[str, Any] = msgspec.json.decode(plain.body)["error"]  # Any: JSON, made by `answer`
     field = _FIELD.match(said["message"])

@@ -58,7 +58,7 @@ _KINDS: dict[type[RemitError], _Kind] = {
 
 
 def answer(error: Exception, request_id: str) -> ErrorAnswer:
-    """What to send for this failure. Anything unexpected is a 500 with a public text only: the caller logs it."""
+    """Return the answer to a failure. The unexpected is a 500 with a public text: the caller logs it."""
     match error:
         case RemitError():
             kind = _kind_of(error)

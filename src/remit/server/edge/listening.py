@@ -91,14 +91,14 @@ def listen_on_port(host: str, port: int) -> socket.socket:
 
 
 def url_of(host: str, listener: socket.socket) -> str:
-    """Where a program on this machine reaches it."""
+    """Return the URL by which a program on this machine reaches the listener."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     shown = f"[{reached}]" if ":" in reached else reached
     return f"http://{shown}:{listener.getsockname()[1]}"
 
 
 def raise_open_files() -> int:
-    """As many open files as the system lets this process have; how many. Connections, sandboxes and blobs share them."""
+    """Raise the limit of open files, which connections, sandboxes and blobs share; return it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = OPEN_FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES_MAX)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

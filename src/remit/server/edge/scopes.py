@@ -1,4 +1,4 @@
-"""What a key may call: its scopes against what the operation asks for. A link's token looks at one stream alone."""
+"""Scopes of a key against what the operation asks for. A link's token looks at one stream alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ READ_ONE = "read:"
 
 
 def scope_of(method: str) -> Scope:
-    """What a call asks for that no operation tells of: to look asks less than to do."""
+    """Return the scope for a call that no operation tells of: to look asks less than to do."""
     return "read" if method in ("GET", "HEAD") else "everything"
 
 

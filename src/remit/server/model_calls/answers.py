@@ -23,7 +23,7 @@ from remit.server.edge.error_forms import answer_in
 from remit.server.operations.requests import until_left
 from remit.server.operations.router import Call
 from remit.server.operations.services import Services
-from remit.server.streams.sse import Writer
+from remit.server.streams.sse import SseWriter
 from remit.values import (
     CallAttempt,
     JsonObject,
@@ -47,11 +47,11 @@ class ProtocolAnswer(Protocol):
     heartbeat: bytes
 
     def take(self, event: MessageEvent) -> bytes:
-        """What to send for a canonical event of the answer."""
+        """Return the bytes to send for a canonical event of the answer."""
         ...
 
     def finish(self, response: ModelResponse) -> bytes:
-        """What to send at the end."""
+        """Return the bytes to send at the end."""
         ...
 
     def whole(self, response: ModelResponse) -> JsonObject:
@@ -59,7 +59,7 @@ class ProtocolAnswer(Protocol):
         ...
 
     def error(self, body: bytes) -> bytes:
-        """What to send when a stream that has begun fails; `body` is the protocol's error body."""
+        """Return the bytes for a stream that fails; `body` is the protocol's error body."""
         ...
 
 
@@ -166,7 +166,7 @@ class _AnswerStream:
         self._answer = answer
         self._events = AnswerEvents(f"msg_{request_id.removeprefix('req_')}", model)
         self._send = send
-        self._writer = Writer(send)
+        self._writer = SseWriter(send)
 
     async def take(self, attempt: CallAttempt, delta: ModelDelta) -> None:
         if not self.has_begun:

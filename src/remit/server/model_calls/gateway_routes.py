@@ -10,10 +10,10 @@ from starlette.types import ASGIApp
 
 from remit.gateway.direct_calls import DirectCalls
 from remit.gateway.protocols.chat_input import request_from_chat
-from remit.gateway.protocols.chat_output import ChatAnswer
+from remit.gateway.protocols.chat_output import ChatReply
 from remit.gateway.protocols.messages import frame, message_of, request_from_messages
 from remit.gateway.protocols.responses_input import request_from_responses
-from remit.gateway.protocols.responses_output import ResponsesAnswer
+from remit.gateway.protocols.responses_output import ResponsesReply
 from remit.schema import model_calls
 from remit.schema.messages import GivenMessages
 from remit.schema.openai import ChatParams, ResponsesParams
@@ -36,7 +36,7 @@ class GatewayRoutes:
 
     @handles(model_calls.MESSAGES)
     async def messages(self, call: Call[GivenMessages, NoQuery]) -> ASGIApp:
-        answer = MessagesAnswer(_answer_id("msg_", call.request_id))
+        answer = MessagesReply(_answer_id("msg_", call.request_id))
         request = request_from_messages(call.body, betas=betas_of(call.request.headers))
         is_streamed = call.body.known.stream
         return ModelCallResponse(self._services, self._calls, call, request, answer, is_streamed=is_streamed)
@@ -45,7 +45,7 @@ class GatewayRoutes:
     async def chat_completions(self, call: Call[ChatParams, NoQuery]) -> ASGIApp:
         params = call.body
         options = params.stream_options
-        answer = ChatAnswer(
+        answer = ChatReply(
             _answer_id("chatcmpl-", call.request_id),
             params.model,
             created=self._now_seconds(),
@@ -57,7 +57,7 @@ class GatewayRoutes:
     @handles(model_calls.RESPONSES)
     async def responses(self, call: Call[ResponsesParams, NoQuery]) -> ASGIApp:
         params = call.body
-        answer = ResponsesAnswer(_answer_id("resp_", call.request_id), params, created=self._now_seconds())
+        answer = ResponsesReply(_answer_id("resp_", call.request_id), params, created=self._now_seconds())
         request, is_streamed = request_from_responses(params), bool(params.stream)
         return ModelCallResponse(self._services, self._calls, call, request, answer, is_streamed=is_streamed)
 
@@ -75,7 +75,7 @@ class GatewayRoutes:
         return self._services.clock.now_us() // 1_000_000
 
 
-class MessagesAnswer:
+class MessagesReply:
     """The canonical events as they are."""
 
     media_type = "text/event-stream; charset=utf-8"

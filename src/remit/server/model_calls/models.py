@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from remit.clock import Clock, rfc3339
 from remit.errors import InvalidRequest, NotFound
-from remit.gateway.routing import Router
+from remit.gateway.routing import ModelRouter
 from remit.ledger.prices import listed_model
 from remit.schema import models
 from remit.schema.models import ModelPaging, encode_list_by_id
@@ -28,7 +28,7 @@ _UNSUPPORTED: JsonObject = {"supported": False}
 class ModelList:
     """The router's models, kept for a while; one question to the providers at a time."""
 
-    def __init__(self, router: Router, clock: Clock) -> None:
+    def __init__(self, router: ModelRouter, clock: Clock) -> None:
         self._router = router
         self._clock = clock
         self._models: Sequence[ModelInfo] = ()
@@ -36,7 +36,7 @@ class ModelList:
         self._reading = asyncio.Lock()
 
     async def all(self) -> Sequence[ModelInfo]:
-        """As the router orders them; an id stands once."""
+        """List the models as the router orders them; an id stands once."""
         async with self._reading:
             now = self._clock.monotonic()
             if self._read_at is None or now - self._read_at >= KEPT_SECONDS:

@@ -35,7 +35,7 @@ class EventsCursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 def encode(cursor: ListCursor | EventsCursor) -> str:
-    """As it stands in `next_page`."""
+    """Encode a cursor as it stands in `next_page`."""
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
 
 
@@ -86,7 +86,7 @@ class ListPage(msgspec.Struct, frozen=True, kw_only=True):
         return self.cursor is not None and self.cursor.direction == "prev"
 
     def query(self) -> Page:
-        """For the store."""
+        """Return the page to ask the store for."""
         return Page(
             limit=self.limit + 1,
             position=self.cursor.position if self.cursor is not None else None,
@@ -94,7 +94,7 @@ class ListPage(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def check_within(self, after_us: int | None, before_us: int | None) -> None:
-        """A cursor that the time filter excludes cannot be gone on from. Raises InvalidRequest."""
+        """Refuse a cursor that the time filter excludes. Raises InvalidRequest."""
         if self.cursor is None:
             return
         at_us = self.cursor.position[0]

@@ -32,7 +32,7 @@ def read_query(type: Callable[..., Q], query: bytes) -> Q:
 
 
 def query_names(type: Any) -> Mapping[str, JsonSchema]:  # Any: a Struct's type
-    """What it takes, by the names that documentation has for it, each with its schema."""
+    """Return the fields of a query, by the names that documentation has for them, each with its schema."""
     (_, components) = msgspec.json.schema_components([type])
     properties: dict[str, JsonSchema] = components[type.__name__]["properties"]
     return {_documented(name, schema): _plain(schema) for name, schema in properties.items()}

@@ -36,7 +36,7 @@ async def read_body(request: Request, *, bytes_max: int) -> bytes:
 
 
 async def read_nothing(request: Request) -> None:
-    """For calls without fields: an empty body or `{}`. Raises InvalidRequest naming what is there."""
+    """Read an empty body or `{}`. Raises InvalidRequest naming what is there."""
     body = await read_body(request, bytes_max=SMALL_BODY_BYTES)
     if body.strip() and (fields := decode(body, dict[str, Any])):  # Any: whatever it is, it is refused
         raise InvalidRequest(f"`{next(iter(fields))}`: this call takes no fields; remove it.")

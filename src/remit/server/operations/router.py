@@ -43,13 +43,13 @@ class Call(Generic[B, Q]):
 
     @property
     def principal(self) -> Principal:
-        """Who asks."""
+        """Return the principal that asks."""
         assert self.caller is not None, "an operation for anybody has no principal"
         return self.caller
 
     @property
     def request_id(self) -> str:
-        """As it stands in the answer's header."""
+        """Return the request's id as it stands in the answer's header."""
         return self.request.scope["request_id"]
 
 
@@ -129,8 +129,8 @@ def routes_of(*objects: object) -> Iterator[Route]:
                 yield Route(operation, getattr(one, name))
 
 
-class Found(NamedTuple):
-    """Where a request goes, and what the path says; without a route, which methods the path takes."""
+class FoundRoute(NamedTuple):
+    """The route of a request, and what the path says; without a route, which methods the path takes."""
 
     route: Route | None
     path: Mapping[str, str]
@@ -148,16 +148,16 @@ class Router:
                 node = node.child(part)
             node.routes.update(dict.fromkeys(route.operation.methods, route))
 
-    def find(self, method: str, path: str) -> Found:
-        """A HEAD is a GET whose body nobody wants."""
+    def find(self, method: str, path: str) -> FoundRoute:
+        """Find the route of a request; a HEAD is a GET whose body nobody wants."""
         sought = "GET" if method == "HEAD" else method
         methods: set[str] = set()
         for routes, values in self._root.ends(path.split("/")[1:], 0, ()):
             route = routes.get(sought) or routes.get("*")
             if route is not None:
-                return Found(route, dict(zip(route.operation.path_parameters, values, strict=True)))
+                return FoundRoute(route, dict(zip(route.operation.path_parameters, values, strict=True)))
             methods |= routes.keys()
-        return Found(None, {}, frozenset(methods | {"HEAD"} if "GET" in methods else methods))
+        return FoundRoute(None, {}, frozenset(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 class _Node:

@@ -59,7 +59,7 @@ class ClientGone(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What is asked for, and how its place looks from outside."""
+    """The target of a request, and how its place looks from outside."""
 
     method: str
     path: bytes

@@ -1,4 +1,4 @@
-"""What listens in a session's sandbox: listed, and looked at through our own address.
+"""Services in a session's sandbox: listed, and looked at through our own address.
 
 A preview's address is either below its session, opened by a key, or below a token that opens this one port of this one
 session for a time. The token stands in the path and in no cookie: an agent's page runs in an origin of its own (see
@@ -81,7 +81,7 @@ class PreviewRoutes:
 
     @handles(previews.SERVICES)
     async def list(self, call: Call[None, NoQuery], session_id: str) -> previews.Services:
-        """What listens now; nothing while no sandbox is live."""
+        """List the services that listen now; none while no sandbox is live."""
         await self._services.states.load(call.principal, session_id)
         sandbox = self._live.use(session_id)
         found = await sandbox.services() if sandbox is not None else ()

@@ -45,7 +45,7 @@ class _Attended:
 
 
 class Attendance:
-    """Of one process. `folder` is where its successor reads on; None where there is none."""
+    """The attendance of remits in one process. Its successor reads on in `folder`, where there is one."""
 
     def __init__(self, services: Services, folder: Path | None = None) -> None:
         self._services = services
@@ -57,7 +57,7 @@ class Attendance:
 
     @contextmanager
     def attending(self, principal: Principal, remit_id: str) -> Generator[None]:
-        """For as long as somebody stands by."""
+        """Note somebody as standing by, for as long as the context lasts."""
         one = self._attended.get(remit_id)
         if one is None:
             one = self._attended[remit_id] = _Attended(principal.workspace_id)
@@ -74,15 +74,15 @@ class Attendance:
                 self._changed.set()
 
     def forget(self, remit_id: str) -> None:
-        """Nobody needs to stand by: it has ended, or it is to go on alone."""
+        """Forget a remit that nobody needs to stand by: it has ended, or is to go on alone."""
         self._attended.pop(remit_id, None)
         if self._folder is not None:
             (self._folder / remit_id).unlink(missing_ok=True)
         self._former_changed.set()
 
     async def take_over(self) -> None:
-        """What the former process knew; returns when those who attended are back, or were waited for in vain and their
-        remits are interrupted. `run` must be running."""
+        """Take over what the former process knew; return when those who attended are back, or were waited for
+        in vain and their remits are interrupted. `run` must be running."""
         for remit_id, mark in self._read_marks():
             if await self._is_at_work(mark.workspace_id, remit_id):
                 since = self._clock.monotonic()

@@ -20,7 +20,7 @@ from remit.values import Principal, StreamFilter
 
 
 class DeploymentRoutes:
-    """What the routes of every stream do not do."""
+    """The routes of deployments beside those of every stream."""
 
     def __init__(self, services: Services) -> None:
         self._services = services

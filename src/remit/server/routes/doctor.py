@@ -15,7 +15,7 @@ from anyio import to_thread
 
 from remit.catalog.web_settings import offer_mend
 from remit.errors import RemitError
-from remit.gateway.routing import Router
+from remit.gateway.routing import ModelRouter
 from remit.interfaces import SandboxProvider
 from remit.schema import inspection
 from remit.schema.operation import NoQuery
@@ -42,12 +42,12 @@ ProbeCredentials = Callable[[], Sequence[Probe]]
 
 
 def no_credentials() -> Sequence[Probe]:
-    """Where the operator names none."""
+    """Return no probes: for platforms whose operator names no credentials."""
     return ()
 
 
 async def no_local_servers() -> Sequence[str]:
-    """Where nobody looks for any."""
+    """Return no servers: for platforms where nobody looks for any."""
     return ()
 
 
@@ -71,7 +71,7 @@ class DoctorRoutes:
         services: Services,
         *,
         sandboxes: SandboxProvider,
-        router: Router,
+        router: ModelRouter,
         data_folder: Path | None,
         find_local_servers: FindLocalServers,
         probe_credentials: ProbeCredentials,
@@ -89,7 +89,7 @@ class DoctorRoutes:
 
     @handles(inspection.DOCTOR)
     async def doctor(self, call: Call[None, NoQuery]) -> inspection.Doctor:
-        """For an operator alone: it names folders of the machine."""
+        """Probe the platform. For an operator alone: it names folders of the machine."""
         principal = call.principal
         asked = monotonic()
         async with self._lock:

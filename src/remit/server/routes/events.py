@@ -11,7 +11,7 @@ from remit.server.operations.requests import encoded_response, json_response
 from remit.server.operations.router import Call, handles
 from remit.server.operations.services import Services
 from remit.server.routes.sessions import require_primary_thread
-from remit.server.streams.event_list import EventFilter, Place, list_events
+from remit.server.streams.event_list import EventFilter, PagePlace, list_events
 from remit.server.streams.sse import every_type, stream_response
 from remit.sessions.kind import SESSION
 from remit.sessions.wire import pending_events
@@ -83,7 +83,7 @@ class EventRoutes:
         *,
         is_ascending: bool = True,
     ) -> ASGIApp:
-        place = Place.read(query, session_id, is_ascending=is_ascending)
+        place = PagePlace.read(query, session_id, is_ascending=is_ascending)
         state, _ = await self._services.states.load(principal, session_id)
         page = await list_events(
             self._services.sessions, principal, session_id, place, shown, pending_events(state)

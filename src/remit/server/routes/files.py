@@ -19,7 +19,7 @@ from remit.server.operations.multipart import Multipart
 from remit.server.operations.requests import json_response, pieces
 from remit.server.operations.router import Call, handles
 from remit.server.operations.services import Services
-from remit.server.routes.outputs import settled_state
+from remit.server.routes.outputs import captured_state
 from remit.sessions.outputs import session_file_ids
 from remit.values import Principal
 
@@ -103,7 +103,7 @@ class FileRoutes:
     async def _of_session(self, principal: Principal, session_id: str, page: ListPage) -> list[File]:
         """The session's copies and outputs, newest first; an unknown scope has no files."""
         try:
-            state = await settled_state(self._services, principal, session_id)
+            state = await captured_state(self._services, principal, session_id)
         except NotFound:
             return []
         file_ids = await session_file_ids(state, self._services.blobs)

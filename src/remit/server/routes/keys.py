@@ -162,7 +162,7 @@ def workspace_named(text: str) -> str:
 
 
 def workspace_within(principal: Principal, workspace_id: str | None) -> Principal:
-    """An operator, asking for another workspace than its own."""
+    """Return an operator's principal, asking for another workspace than its own."""
     return msgspec.structs.replace(principal, workspace_id=workspace_id or principal.workspace_id)
 
 

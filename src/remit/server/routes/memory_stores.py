@@ -8,8 +8,8 @@ import msgspec
 from starlette.types import ASGIApp
 
 from remit.catalog.memory_stores import (
-    Change,
     MemoryBody,
+    MemoryChange,
     MemoryStores,
     VersionBody,
     memory_to_wire,
@@ -121,7 +121,7 @@ class MemoryStoreRoutes:
     ) -> api.Memory:
         body = call.body
         expected = body.precondition.content_sha256 if body.precondition is not None else None
-        change = Change(path=body.path, content=body.content, expected_sha256=expected)
+        change = MemoryChange(path=body.path, content=body.content, expected_sha256=expected)
         memory = await self._stores.change(call.principal, memory_store_id, memory_id, change)
         return await self._shown(memory, call.query.view or "basic")
 

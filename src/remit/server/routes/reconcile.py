@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp
 
 from remit.clock import rfc3339
-from remit.gateway.reconciliation import Call as PaidCall
 from remit.gateway.reconciliation import Correction, Reconciliation
+from remit.gateway.reconciliation import ReconciledCall as PaidCall
 from remit.ledger.exports import Charged, Entry, read_export
 from remit.remits.money import format_usd
 from remit.schema import caps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from remit.gateway.routing import Router
+from remit.gateway.routing import ModelRouter
 from remit.interfaces import SandboxProvider
 from remit.remits.creation import RemitCreation
 from remit.remits.forecaster import Forecaster
@@ -25,7 +25,7 @@ from remit.verifiers.composition import Verifiers
 def remit_routes(
     services: Services,
     *,
-    router: Router,
+    router: ModelRouter,
     sandboxes: SandboxProvider,
     verifiers: Verifiers,
     data_folder: Path | None = None,
@@ -34,7 +34,7 @@ def remit_routes(
     input_bytes_max: int = INPUT_BYTES_MAX,
     attendance: Attendance | None = None,
 ) -> list[object]:
-    """What answers them."""
+    """Make the objects that answer the operations of remits."""
     creation = RemitCreation(
         remits=services.remits,
         catalog=services.catalog,

@@ -276,7 +276,7 @@ class RemitRoutes:
 
 
 def refuse_command(remit_id: str, state: RemitState, type: str, participle: str) -> WrongState | None:
-    """Why a remit cannot be told this now; saying the same thing twice is fine."""
+    """Return the refusal of a command that cannot be told now; saying it twice is fine."""
     if state.ended is not None and not (state.is_being_raised and type == "remit.interrupt"):
         return WrongState(
             f"Remit {remit_id!r} has ended ({state.status}) and cannot be {participle}; create a new one."
@@ -289,8 +289,9 @@ def refuse_command(remit_id: str, state: RemitState, type: str, participle: str)
 
 
 def refuse_approval(remit_id: str, state: RemitState, command: Command) -> WrongState | None:
-    """Why this yes is not enough: what is known to be asked beside the cost is accepted by name. One that comes while the
-    input is still verified is kept, and passes if what is found lets it."""
+    """Return the refusal of an approval that is not enough: what is known to be asked beside the cost is
+    accepted by name. One that comes while the input is still verified is kept, and passes if what is found
+    lets it."""
     left = [
         reason
         for reason in state.reasons

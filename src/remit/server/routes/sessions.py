@@ -147,7 +147,7 @@ class SessionRoutes:
 
     @handles(sessions.ACCOUNTS)
     async def accounts(self, call: Call[None, NoQuery], session_id: str) -> ASGIApp:
-        """What is spent, held and left, from the ledger, in the receipt's form."""
+        """Show what is spent, held and left, from the ledger, in the receipt's form."""
         loaded = await self._services.states.load_all(call.principal, session_id, with_deleted=True)
         return json_response({"data": list(map(account_to_wire, loaded.accounts)), "next_page": None})
 

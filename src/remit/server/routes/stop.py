@@ -33,7 +33,7 @@ class StopRoutes:
 
     @handles(inspection.STOP)
     async def stop(self, call: Call[None, NoQuery]) -> inspection.Stopped:
-        """Everything is kept: what was interrupted goes on when somebody says so."""
+        """Stop all work and keep everything: what was interrupted goes on when somebody says so."""
         services, principal, clock = self._services, call.principal, self._services.clock
         deadline = clock.monotonic() + SECONDS_MAX
         stopped: dict[str, str | None] = {}

@@ -20,14 +20,14 @@ SEQ_MAX = 2**62
 
 
 class EventFilter(NamedTuple):
-    """What is shown; bounds are exclusive and of `processed_at`."""
+    """The selection of shown events; bounds are exclusive and of `processed_at`."""
 
     selects: Callable[[str], bool]
     after_us: int | None = None
     before_us: int | None = None
 
     def matches(self, row: EventRow) -> bool:
-        """Rows are public here."""
+        """Return whether a row is shown; rows are public here."""
         if not self.selects(row.type):
             return False
         if self.after_us is None and self.before_us is None:
@@ -38,7 +38,7 @@ class EventFilter(NamedTuple):
         )
 
     def matches_pending(self, event: JsonObject) -> bool:
-        """What has no time is in no range."""
+        """Return whether pending input is shown: what has no time is in no range."""
         return self.selects(str(event["type"])) and self.after_us is None and self.before_us is None
 
 
@@ -53,8 +53,8 @@ class EventPage(NamedTuple):
     next_page: str | None
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a page begins, how long it is and which way it goes."""
+class PagePlace(msgspec.Struct, frozen=True, kw_only=True):
+    """The place of a page: where it begins, how long it is and which way it goes."""
 
     list: str
     limit: int
@@ -62,7 +62,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     cursor: EventsCursor | None
 
     @classmethod
-    def read(cls, query: Paging, stream_id: str, *, is_ascending: bool = True) -> Place:
+    def read(cls, query: Paging, stream_id: str, *, is_ascending: bool = True) -> PagePlace:
         """Raises InvalidRequest."""
         name, page = f"events of {stream_id}", query.page
         return cls(
@@ -83,11 +83,11 @@ async def list_events(
     store: SessionStore,
     principal: Principal,
     stream_id: str,
-    place: Place,
+    place: PagePlace,
     shown: EventFilter,
     pending: Sequence[JsonObject] = (),
 ) -> EventPage:
-    """One page. Ascending: rows, then pending input; descending the other way round."""
+    """Read one page. Ascending: rows, then pending input; descending the other way round."""
     waiting = [event for event in pending if shown.matches_pending(event)]
     if place.is_ascending:
         return await _ascending(store, principal, stream_id, place, shown, waiting)
@@ -98,7 +98,7 @@ async def _ascending(
     store: SessionStore,
     principal: Principal,
     stream_id: str,
-    place: Place,
+    place: PagePlace,
     shown: EventFilter,
     waiting: Sequence[JsonObject],
 ) -> EventPage:
@@ -139,7 +139,7 @@ async def _descending(
     store: SessionStore,
     principal: Principal,
     stream_id: str,
-    place: Place,
+    place: PagePlace,
     shown: EventFilter,
     waiting: Sequence[JsonObject],
 ) -> EventPage:

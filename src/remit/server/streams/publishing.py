@@ -1,4 +1,4 @@
-"""What a route does after an append: tell live readers, and the dispatcher if something is due."""
+"""Publishing after an append: tell live readers, and the dispatcher if something is due."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from remit.values import Append, Appended
 
 
 def publish(services: Services, append: Append, appended: Appended) -> None:
-    """Only once the append is durable; not for a duplicate."""
+    """Publish an append. Only once it is durable; not for a duplicate."""
     tell(services.bus, services.dispatcher, append, appended)

@@ -1,4 +1,4 @@
-"""What streams of every kind have in common over HTTP: the object, its events, `/why`, `/check`."""
+"""Routes of streams of every kind: the object, its events, `/why`, `/check`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from remit.schema.stream_operations import StreamView, stream_operations
 from remit.server.operations.requests import encoded_response, json_response
 from remit.server.operations.router import Call, Route
 from remit.server.operations.services import Services
-from remit.server.streams.event_list import EventFilter, Place, list_events
+from remit.server.streams.event_list import EventFilter, PagePlace, list_events
 from remit.server.streams.sse import every_type, stream_response
 from remit.streams.kinds import S
 from remit.streams.streams import Streams
@@ -26,7 +26,7 @@ from remit.values import JsonObject, Principal
 
 
 def stream_routes(services: Services) -> Iterator[Route]:
-    """Of every kind that is shown; and those that take a stream of any of them."""
+    """Yield the routes of every kind that is shown; and those that take a stream of any of them."""
     of_kinds = {
         kind.name: _StreamRoutes[Any](services, services.streams[kind.name]) for kind in services.kinds.shown
     }
@@ -75,7 +75,7 @@ class _StreamRoutes(Generic[S]):
             self._services.sessions,
             call.principal,
             head.stream_id,
-            Place.read(call.query, head.stream_id, is_ascending=call.query.order == "asc"),
+            PagePlace.read(call.query, head.stream_id, is_ascending=call.query.order == "asc"),
             EventFilter(selects=every_type),
         )
         return encoded_response(encode_list(page.items, page.next_page))

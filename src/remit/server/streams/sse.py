@@ -63,7 +63,7 @@ async def stream_response(
     went_on_at_seq: int = 0,
     selects: Selects = every_type,
     deltas: Collection[str] = (),
-) -> EventStream:
+) -> EventStreamResponse:
     """The answer to a stream request: reads `after` and `Last-Event-ID` (which wins: it is newer when a browser
     reconnects). Ends after an event of `last_types`, unless it stands before `went_on_at_seq`: the
     stream was opened again there. Raises NotFound, InvalidRequest before any header."""
@@ -77,7 +77,7 @@ async def stream_response(
     after = call.request.headers.get("last-event-id") or call.query.after
     cursors = StreamCursors(stream_id)
     after_seq = await cursors.resolve(after, services.sessions, principal) if after is not None else None
-    return EventStream(
+    return EventStreamResponse(
         services,
         call,
         stream_id,
@@ -90,7 +90,7 @@ async def stream_response(
     )
 
 
-class EventStream:
+class EventStreamResponse:
     """An ASGI response that follows one stream until its last event or until the reader leaves."""
 
     def __init__(
@@ -116,7 +116,7 @@ class EventStream:
         self._last_types = last_types
         self._went_on_at_seq = went_on_at_seq
         self._selects = selects
-        self._previews = Previews(deltas)
+        self._previews = FollowedPreviews(deltas)
         self._position = 0
         self._is_over = False
 
@@ -128,7 +128,7 @@ class EventStream:
         async with self._services.bus.subscribe(self._stream_id) as subscription:
             head = await self._services.sessions.head(self._principal, self._stream_id)
             self._position = head.seq if self._after_seq is None else self._after_seq
-            writer = Writer(send)
+            writer = SseWriter(send)
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             # A first byte at once: readers know that they are registered.
             await writer.write([b": open\n\n"])
@@ -139,7 +139,7 @@ class EventStream:
                 await writer.close()
                 tasks.cancel_scope.cancel()
 
-    async def _follow(self, subscription: LiveSubscription, writer: Writer) -> None:
+    async def _follow(self, subscription: LiveSubscription, writer: SseWriter) -> None:
         try:
             if self._after_seq is not None:
                 await self._catch_up(writer)
@@ -167,11 +167,11 @@ class EventStream:
                 _log.exception("stream_failed", request_id=self._request_id, stream_id=self._stream_id)
             await self._say_failure(error, writer)
 
-    async def _say_failure(self, error: Exception, writer: Writer) -> None:
+    async def _say_failure(self, error: Exception, writer: SseWriter) -> None:
         body = answer(error, self._request_id).body
         await writer.write([b"event: error\ndata: " + body + b"\n\n"])
 
-    async def _take(self, items: Sequence[LiveItem], writer: Writer) -> None:
+    async def _take(self, items: Sequence[LiveItem], writer: SseWriter) -> None:
         frames: list[bytes] = []
         for item in items:
             last_seq = item.rows[-1].seq if item.rows else None
@@ -191,7 +191,7 @@ class EventStream:
                 break
         await writer.write(frames)
 
-    async def _catch_up(self, writer: Writer) -> None:
+    async def _catch_up(self, writer: SseWriter) -> None:
         """Send every public row after `position` that is durable now."""
         pieces = read_on(
             self._services.sessions,
@@ -234,7 +234,7 @@ class EventStream:
         # No id: what is live only is no place to come back to.
         frames.append(b"event: %b\ndata: %b\n\n" % (item.frame_type.encode(), item.frame))
 
-    async def _beat(self, writer: Writer, stream: anyio.CancelScope) -> None:
+    async def _beat(self, writer: SseWriter, stream: anyio.CancelScope) -> None:
         """Signs of life, for as long as the reader's key opens the API: one that was revoked or has expired ends it."""
         services = self._services
         while True:
@@ -249,7 +249,7 @@ class EventStream:
             await writer.write([b": heartbeat\n\n"])
 
 
-class Writer:
+class SseWriter:
     """Writes frames of concurrent tasks whole, many at a time."""
 
     def __init__(self, send: Send) -> None:
@@ -266,7 +266,7 @@ class Writer:
                 await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def close(self) -> None:
-        """The end of the body."""
+        """End the body."""
         async with self._lock:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -284,15 +284,15 @@ class _PreviewFrame(msgspec.Struct):
     event_id: str | None = None
 
 
-class Previews:
-    """Which previews this reader follows: those whose start it saw, of the types it asked for."""
+class FollowedPreviews:
+    """The previews that this reader follows: those whose start it saw, of the types it asked for."""
 
     def __init__(self, types: frozenset[str]) -> None:
         self._types = types
         self._open: set[str] = set()
 
     def wants(self, frame_type: str, frame: bytes) -> bool:
-        """Whether to pass this frame on."""
+        """Return whether to pass this frame on."""
         if not self._types:
             return False
         preview = msgspec.json.decode(frame, type=_PreviewFrame)
@@ -302,7 +302,7 @@ class Previews:
         return preview.event_id in self._open
 
     def ended(self, row: EventRow) -> None:
-        """The event is there, or its model call ended without one."""
+        """End a preview: its event is there, or its model call ended without one."""
         self._open.discard(row.event_id)
         if row.type == "span.model_request_end":
             self._open.clear()

@@ -20,7 +20,7 @@ from remit.ledger.accounts import (
     rows_needed,
 )
 from remit.stores.append_rules import referring
-from remit.stores.postgres.connection import Connection
+from remit.stores.postgres.connection import PostgresConnection
 from remit.stores.postgres.rows import (
     ACCOUNTS,
     EVENTS,
@@ -32,7 +32,7 @@ from remit.stores.postgres.rows import (
     grant_of,
     hold_of,
 )
-from remit.stores.postgres.views import Order, StreamView
+from remit.stores.postgres.views import BatchedStream, Order
 from remit.values import (
     Account,
     EventRow,
@@ -70,9 +70,9 @@ _LOOK = " UNION ALL ".join((_LOOK_STREAMS, _LOOK_KEYS, _LOOK_IDS))
 _LOOK_WITH_LEDGER = f"{_LOOK} UNION ALL {_LOOK_LEDGER}"
 
 
-async def look(connection: Connection, orders: Sequence[Order]) -> dict[str, StreamView]:
-    """What these appends depend on, by stream, of one instant."""
-    views = {order.stream_id: StreamView(order.stream_id, order.workspace_id) for order in orders}
+async def look(connection: PostgresConnection, orders: Sequence[Order]) -> dict[str, BatchedStream]:
+    """Read what these appends depend on, by stream, of one instant."""
+    views = {order.stream_id: BatchedStream(order.stream_id, order.workspace_id) for order in orders}
     keys: list[tuple[str, str]] = []
     ids: list[tuple[str, str]] = []
     with_effects: dict[str, None] = {}
@@ -224,8 +224,8 @@ class Statement(NamedTuple):
     streams: int
 
 
-def write_statement(views: Sequence[StreamView]) -> Statement:
-    """One statement that writes what changed; its first three values are the lane's."""
+def write_statement(views: Sequence[BatchedStream]) -> Statement:
+    """Make one statement that writes what changed; its first three values are the lane's."""
     moved = [view for view in views if view.new_stream is None]
     made = [view for view in views if view.new_stream is not None]
     parts = [_MOVED]
@@ -250,9 +250,9 @@ def write_statement(views: Sequence[StreamView]) -> Statement:
 
 
 async def rows_between(
-    connection: Connection, asked: Sequence[tuple[str, str, int, int]]
+    connection: PostgresConnection, asked: Sequence[tuple[str, str, int, int]]
 ) -> dict[str, list[EventRow]]:
-    """By stream: rows of appends that were made before. Of each (stream, workspace, first seq, last seq)."""
+    """Read rows of former appends, by stream. `asked`: (stream, workspace, first seq, last seq)."""
     found: dict[str, list[EventRow]] = {}
     workspaces = {stream_id: workspace_id for stream_id, workspace_id, _, _ in asked}
     statement = (
@@ -275,7 +275,7 @@ def _numbered(part: str, first: int) -> str:
     return pieces[0] + "".join(f"${first + n}{piece}" for n, piece in enumerate(pieces[1:], start=1))
 
 
-def _moved(view: StreamView) -> tuple[Any, ...]:
+def _moved(view: BatchedStream) -> tuple[Any, ...]:
     summary = view.summary
     return (
         view.stream_id,
@@ -289,7 +289,7 @@ def _moved(view: StreamView) -> tuple[Any, ...]:
     )
 
 
-def _made(view: StreamView, new: NewStream) -> tuple[Any, ...]:
+def _made(view: BatchedStream, new: NewStream) -> tuple[Any, ...]:
     return (
         view.stream_id,
         view.workspace_id,
@@ -331,11 +331,11 @@ def _event(row: EventRow) -> tuple[Any, ...]:
     )
 
 
-def _key(view: StreamView, key: str, first_seq: int, last_seq: int) -> tuple[Any, ...]:
+def _key(view: BatchedStream, key: str, first_seq: int, last_seq: int) -> tuple[Any, ...]:
     return view.stream_id, key, view.workspace_id, first_seq, last_seq
 
 
-def _account(view: StreamView, row: Account) -> tuple[Any, ...]:
+def _account(view: BatchedStream, row: Account) -> tuple[Any, ...]:
     return (
         row.stream_id,
         row.purpose,
@@ -349,7 +349,7 @@ def _account(view: StreamView, row: Account) -> tuple[Any, ...]:
     )
 
 
-def _hold(view: StreamView, row: HoldRow) -> tuple[Any, ...]:
+def _hold(view: BatchedStream, row: HoldRow) -> tuple[Any, ...]:
     return (
         row.stream_id,
         row.hold_id,
@@ -366,7 +366,7 @@ def _hold(view: StreamView, row: HoldRow) -> tuple[Any, ...]:
     )
 
 
-def _grant(view: StreamView, row: GrantRow) -> tuple[Any, ...]:
+def _grant(view: BatchedStream, row: GrantRow) -> tuple[Any, ...]:
     return (
         row.stream_id,
         row.grant_id,
@@ -381,5 +381,5 @@ def _grant(view: StreamView, row: GrantRow) -> tuple[Any, ...]:
     )
 
 
-def _outbox(view: StreamView, item: OutboxItem) -> tuple[Any, ...]:
+def _outbox(view: BatchedStream, item: OutboxItem) -> tuple[Any, ...]:
     return view.stream_id, view.workspace_id, item.target_stream_id, msgspec.msgpack.encode(item.event)

@@ -18,8 +18,8 @@ from remit.stores.catalog_rules import (
     parents_of,
     require_changeable,
 )
-from remit.stores.postgres.connection import Connection
-from remit.stores.postgres.database import Database
+from remit.stores.postgres.connection import PostgresConnection
+from remit.stores.postgres.database import PostgresDatabase
 from remit.stores.postgres.rows import KEY_COLUMNS, RESOURCE_COLUMNS, encoded, key, resource
 from remit.values import BlobOwner, BlobReference, KeyRow, Page, Principal, Resource, ResourceFilter
 
@@ -59,7 +59,7 @@ ON CONFLICT (id) DO UPDATE SET
 class PostgresCatalog:
     """`Catalog` in one PostgreSQL database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
 
     # ----------------------------------------------------------------------------------------- resources
@@ -72,7 +72,7 @@ class PostgresCatalog:
         along: Sequence[Resource] = (),
         parent_kind: str | None = None,
     ) -> None:
-        async def run(connection: Connection) -> None:
+        async def run(connection: PostgresConnection) -> None:
             async with connection.transaction():
                 await _hold_parents(connection, principal, parent_kind, (resource, *along))
                 await _create(connection, principal, (resource, *along))
@@ -82,7 +82,7 @@ class PostgresCatalog:
     async def retrieve(
         self, principal: Principal, kind: str, id: str, version: int | None = None
     ) -> Resource:
-        async def run(connection: Connection) -> Resource:
+        async def run(connection: PostgresConnection) -> Resource:
             row = await connection.fetchrow(
                 f"SELECT {RESOURCE_COLUMNS} FROM resources WHERE workspace_id = $1 AND kind = $2 AND id = $3 "
                 "AND (version = $4 OR ($4::bigint IS NULL AND is_current))",
@@ -110,7 +110,7 @@ class PostgresCatalog:
     ) -> None:
         name = (principal.workspace_id, resource.kind, resource.id)
 
-        async def run(connection: Connection) -> None:
+        async def run(connection: PostgresConnection) -> None:
             async with connection.transaction():
                 # Before its own row: a deletion with children locks them in this order.
                 await _hold_parents(connection, principal, parent_kind, along)
@@ -172,7 +172,7 @@ class PostgresCatalog:
         )
 
     async def delete(self, principal: Principal, kind: str, id: str, *, with_children: bool = False) -> None:
-        async def run(connection: Connection) -> None:
+        async def run(connection: PostgresConnection) -> None:
             async with connection.transaction():
                 status = await connection.execute(
                     "DELETE FROM resources WHERE workspace_id = $1 AND kind = $2 AND id = $3",
@@ -210,7 +210,7 @@ class PostgresCatalog:
     # ---------------------------------------------------------------------------------------------- keys
 
     async def put_key(self, key: KeyRow) -> None:
-        async def run(connection: Connection) -> None:
+        async def run(connection: PostgresConnection) -> None:
             try:
                 await connection.execute(
                     _PUT_KEY,
@@ -276,7 +276,7 @@ class PostgresCatalog:
     async def drop_references(
         self, principal: Principal, owner_id: str, *, said_before_us: int | None = None
     ) -> Sequence[str]:
-        async def run(connection: Connection) -> Sequence[str]:
+        async def run(connection: PostgresConnection) -> Sequence[str]:
             dropped = await connection.fetch(
                 "DELETE FROM blob_references WHERE workspace_id = $1 AND owner_id = $2 "
                 "AND ($3::bigint IS NULL OR said_at_us < $3) RETURNING digest",
@@ -370,7 +370,9 @@ def _conditions(
     return conditions, values
 
 
-async def _insert(connection: Connection, principal: Principal, resource: Resource, *, version: int) -> bool:
+async def _insert(
+    connection: PostgresConnection, principal: Principal, resource: Resource, *, version: int
+) -> bool:
     """False: the id, or the unique key, is taken."""
     inserted = await connection.fetchrow(
         _INSERT_RESOURCE,
@@ -390,7 +392,9 @@ async def _insert(connection: Connection, principal: Principal, resource: Resour
     return inserted is not None
 
 
-async def _create(connection: Connection, principal: Principal, resources: Sequence[Resource]) -> None:
+async def _create(
+    connection: PostgresConnection, principal: Principal, resources: Sequence[Resource]
+) -> None:
     """The first version of each."""
     for one in resources:
         if not await _insert(connection, principal, one, version=1):
@@ -401,7 +405,10 @@ async def _create(connection: Connection, principal: Principal, resources: Seque
 
 
 async def _hold_parents(
-    connection: Connection, principal: Principal, parent_kind: str | None, resources: Sequence[Resource]
+    connection: PostgresConnection,
+    principal: Principal,
+    parent_kind: str | None,
+    resources: Sequence[Resource],
 ) -> None:
     """Have a deletion of them wait until this transaction has ended: it finds what was inserted."""
     for kind, id in parents_of(parent_kind, resources):
@@ -417,7 +424,7 @@ async def _hold_parents(
 
 
 async def _refuse_key(
-    connection: Connection, principal: Principal, resource: Resource, *, parent_id: str | None
+    connection: PostgresConnection, principal: Principal, resource: Resource, *, parent_id: str | None
 ) -> None:
     holder = await connection.fetchval(
         _KEY_HOLDER, principal.workspace_id, resource.kind, parent_id, resource.unique_key, resource.id
@@ -425,12 +432,12 @@ async def _refuse_key(
     raise key_taken(resource, holder or "another")  # whoever had it may have let go of it since
 
 
-async def _require_resource(connection: Connection, principal: Principal, kind: str, id: str) -> None:
+async def _require_resource(connection: PostgresConnection, principal: Principal, kind: str, id: str) -> None:
     if await connection.fetchrow(_CURRENT, principal.workspace_id, kind, id) is None:
         raise no_such_resource(kind, id)
 
 
-async def _unreferenced(connection: Connection, digests: Sequence[str]) -> Sequence[str]:
+async def _unreferenced(connection: PostgresConnection, digests: Sequence[str]) -> Sequence[str]:
     if not digests:
         return []
     found = await connection.fetch(

@@ -1,4 +1,4 @@
-"""What we use of an asyncpg connection, with types, and what its errors mean."""
+"""The part of an asyncpg connection that we use, with types, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AWAY = (
 """The server is not there, or not able to; it may be in a moment."""
 
 
-class Connection(Protocol):
+class PostgresConnection(Protocol):
     """Runs statements on one connection."""
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str: ...
@@ -52,7 +52,7 @@ class Connection(Protocol):
 
 
 def translated(error: Exception, where: str) -> RemitError:
-    """What a failed statement means to whoever asked. `where` names the database without its password."""
+    """Translate a failed statement's error. `where` names the database without its password."""
     if isinstance(error, AWAY):
         return StoreAway(
             f"The database {where} does not answer ({_reason(error)}). Try again; look whether it runs."
@@ -63,7 +63,7 @@ def translated(error: Exception, where: str) -> RemitError:
 
 
 def start_failure(error: Exception, where: str, user: str, database: str) -> RemitError:
-    """Why a server cannot be used at a start, with the mend."""
+    """Explain why a server cannot be used at a start, with the mend."""
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         return InvalidRequest(
             f"The database {where} does not let user {user!r} in ({_reason(error)}). Correct the name or password in "

@@ -14,7 +14,7 @@ import structlog
 
 from remit.clock import Clock
 from remit.errors import InvalidRequest, RemitError, StoreUnavailable
-from remit.stores.postgres.connection import AWAY, OUT_OF_DATE, Connection, start_failure, translated
+from remit.stores.postgres.connection import AWAY, OUT_OF_DATE, PostgresConnection, start_failure, translated
 
 SERVER_VERSION_MIN = 14
 CONNECTIONS = 10
@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 _create_pool = cast("Callable[..., Awaitable[Any]]", asyncpg.create_pool)  # pyright: ignore[reportUnknownMemberType] -- it has no types
 
 
-class Database:
+class PostgresDatabase:
     """Runs work on connections of a pool. Everything here is for one statement each, or for a transaction of its own: a
     pooler in transaction mode may stand in between."""
 
@@ -47,7 +47,7 @@ class Database:
     @classmethod
     async def open(
         cls, url: str, clock: Clock, *, connections: int = CONNECTIONS, is_pooled: bool = False
-    ) -> Database:
+    ) -> PostgresDatabase:
         """Connect, and bring the schema up to date. `is_pooled`: a pooler in transaction mode is between, so no
         statement is kept prepared. Raises StoreAway, StoreUnavailable, InvalidRequest, with the mend."""
         where, user, name = _names(url)
@@ -82,7 +82,7 @@ class Database:
 
     async def run(
         self,
-        work: Callable[[Connection], Awaitable[Result]],
+        work: Callable[[PostgresConnection], Awaitable[Result]],
         *,
         is_repeatable: bool = True,
         patience_seconds: float = PATIENCE_SECONDS,
@@ -98,7 +98,7 @@ class Database:
             try:
                 async with self._pool.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
                     has_begun = True
-                    return await _whole(work, cast("Connection", connection))
+                    return await _whole(work, cast("PostgresConnection", connection))
             except RemitError:
                 raise
             except OUT_OF_DATE as error:
@@ -121,7 +121,7 @@ class Database:
             raise StoreUnavailable("The store is closed.")
 
     def stop_accepting(self) -> None:
-        """From now on every call is refused."""
+        """Refuse every call from now on."""
         self._is_closed = True
 
     def break_off(self) -> None:
@@ -145,7 +145,7 @@ def migrations() -> list[str]:
     return [script.read_text("utf-8") for script in scripts]
 
 
-async def migrate(connection: Connection, scripts: list[str] | None = None) -> None:
+async def migrate(connection: PostgresConnection, scripts: list[str] | None = None) -> None:
     """Bring the schema to the newest version, once, whoever else starts. Raises StoreUnavailable when it is of a newer
     Remit."""
     scripts = migrations() if scripts is None else scripts
@@ -163,7 +163,9 @@ async def migrate(connection: Connection, scripts: list[str] | None = None) -> N
             await connection.execute(f"INSERT INTO remit_schema (version) VALUES ({number})")
 
 
-async def _whole(work: Callable[[Connection], Awaitable[Result]], connection: Connection) -> Result:
+async def _whole(
+    work: Callable[[PostgresConnection], Awaitable[Result]], connection: PostgresConnection
+) -> Result:
     """Nobody gets a connection that broke."""
     try:
         return await work(connection)
@@ -210,8 +212,8 @@ def _names(url: str) -> tuple[str, str, str]:
     return f"{unquote(host)}:{port}/{name}", user, name
 
 
-async def skew_us(database: Database, clock: Clock) -> int:
-    """How far the database's clock is before this one; 0 when no more than asking takes. Leases are compared by it."""
+async def skew_us(database: PostgresDatabase, clock: Clock) -> int:
+    """Return the lead of the database's clock; 0 within the time of asking. Leases are compared by it."""
     asked_us = clock.now_us()
     theirs_us = await database.run(
         lambda connection: connection.fetchval(

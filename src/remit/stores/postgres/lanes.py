@@ -22,9 +22,9 @@ import structlog
 from remit.clock import Clock
 from remit.errors import Overloaded, RemitError, StoreAway, StoreUnavailable
 from remit.stores.postgres.appends import look, rows_between, write_statement
-from remit.stores.postgres.connection import Connection
-from remit.stores.postgres.database import Database
-from remit.stores.postgres.views import Decided, Order, Repeated, StreamView
+from remit.stores.postgres.connection import PostgresConnection
+from remit.stores.postgres.database import PostgresDatabase
+from remit.stores.postgres.views import BatchedStream, Decided, Order, Repeated
 from remit.values import Appended
 
 LANES = 3
@@ -44,7 +44,7 @@ OnCommit = Callable[[int, float], None]
 
 
 def unobserved(operations: int, seconds: float) -> None:
-    """Nobody wants to know."""
+    """Do nothing: nobody wants to know."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Lanes:
 
     def __init__(
         self,
-        database: Database,
+        database: PostgresDatabase,
         clock: Clock,
         name: str,
         *,
@@ -96,7 +96,7 @@ class Lanes:
 
 
 class _Lane:
-    def __init__(self, database: Database, clock: Clock, lane_id: str, on_commit: OnCommit) -> None:
+    def __init__(self, database: PostgresDatabase, clock: Clock, lane_id: str, on_commit: OnCommit) -> None:
         self.waiting: deque[_Waiting] = deque()
         self._database = database
         self._clock = clock
@@ -157,20 +157,20 @@ class _Lane:
                 return
         raise StoreUnavailable(f"Others write to {left[0].order.stream_id!r} all the time; try again.")
 
-    async def _decide(self, batch: Sequence[_Waiting]) -> tuple[dict[str, StreamView], list[Decided]]:
+    async def _decide(self, batch: Sequence[_Waiting]) -> tuple[dict[str, BatchedStream], list[Decided]]:
         orders = [one.order for one in batch]
         views = await self._database.run(lambda connection: look(connection, orders))
         now_us = self._clock.now_us()
         return views, [views[order.stream_id].decide(order, now_us) for order in orders]
 
-    async def _write(self, views: Sequence[StreamView]) -> frozenset[str]:
+    async def _write(self, views: Sequence[BatchedStream]) -> frozenset[str]:
         """Write these streams; those that were written, the others moved on since they were looked at."""
         if self._number is None:
             self._number = await self._database.run(self._register)
         number, at_us = self._number, self._clock.now_us()
         statement = write_statement(views)
 
-        async def run(connection: Connection) -> frozenset[str]:
+        async def run(connection: PostgresConnection) -> frozenset[str]:
             row = await connection.fetchrow(statement.text, self._id, number, at_us, *statement.values)
             assert row is not None  # an aggregate has one row
             return frozenset(row[0] or ())
@@ -186,7 +186,7 @@ class _Lane:
         self._number = number + 1
         return written
 
-    async def _register(self, connection: Connection) -> int:
+    async def _register(self, connection: PostgresConnection) -> int:
         await connection.execute(
             "DELETE FROM lanes WHERE at_us < $1 AND lane_id <> $2",
             self._clock.now_us() - _UNUSED_DAYS * _DAY_US,
@@ -199,7 +199,7 @@ class _Lane:
             self._clock.now_us(),
         )
 
-    async def _find_out(self, connection: Connection, number: int) -> frozenset[str]:
+    async def _find_out(self, connection: PostgresConnection, number: int) -> frozenset[str]:
         """What came of batch `number`, whose connection broke. It cannot be done any more afterwards. Twice is once."""
         await connection.execute(
             "UPDATE lanes SET number = $2 + 2 WHERE lane_id = $1 AND number = $2", self._id, number
@@ -208,7 +208,7 @@ class _Lane:
         is_done = row is not None and row[0] == number + 1
         return frozenset(row[1]) if is_done and row is not None else frozenset()
 
-    async def _tell(self, told: Sequence[tuple[_Waiting, Decided]], views: dict[str, StreamView]) -> None:
+    async def _tell(self, told: Sequence[tuple[_Waiting, Decided]], views: dict[str, BatchedStream]) -> None:
         repeated = list(
             dict.fromkeys(
                 (one.order.stream_id, views[one.order.stream_id].workspace_id, it.first_seq, it.last_seq)
@@ -245,8 +245,8 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
             one.future.set_exception(error)
 
 
-async def forget_lanes(database: Database, name: str) -> None:
-    """Of a process that ends in order."""
+async def forget_lanes(database: PostgresDatabase, name: str) -> None:
+    """Forget the lanes of a process that ends in order."""
     with suppress(RemitError):
         await database.run(
             lambda connection: connection.execute(

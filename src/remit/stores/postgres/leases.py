@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from remit.stores.fair_turns import Due, in_turns
-from remit.stores.postgres.connection import Connection
+from remit.stores.postgres.connection import PostgresConnection
 from remit.stores.postgres.views import no_such_stream
 from remit.values import NEAR_US, Lease
 
@@ -114,7 +114,7 @@ UPDATE streams SET
 
 
 async def claim(
-    connection: Connection,
+    connection: PostgresConnection,
     owner: str,
     *,
     kinds: Sequence[str],
@@ -160,7 +160,7 @@ async def claim(
 
 
 async def _find_due(
-    connection: Connection,
+    connection: PostgresConnection,
     owner: str,
     now_us: int,
     kinds: list[str],
@@ -183,14 +183,14 @@ async def _find_due(
     return wakes + lapsed
 
 
-async def _rows(connection: Connection, statement: str, *values: object) -> list[Due]:
+async def _rows(connection: PostgresConnection, statement: str, *values: object) -> list[Due]:
     return [
         Due(due_us, stream_id, workspace_id)
         for due_us, stream_id, workspace_id in await connection.fetch(statement, *values)
     ]
 
 
-async def renew(connection: Connection, leases: Sequence[Lease], *, until_us: int) -> list[str]:
+async def renew(connection: PostgresConnection, leases: Sequence[Lease], *, until_us: int) -> list[str]:
     """Extend leases; the ids of those that are lost."""
     held = await connection.fetch(
         _RENEW,
@@ -204,7 +204,7 @@ async def renew(connection: Connection, leases: Sequence[Lease], *, until_us: in
 
 
 async def release(
-    connection: Connection,
+    connection: PostgresConnection,
     lease: Lease,
     *,
     seen_seq: int,
@@ -218,19 +218,19 @@ async def release(
     )
 
 
-async def wake(connection: Connection, workspace_id: str, stream_id: str, *, at_us: int) -> None:
+async def wake(connection: PostgresConnection, workspace_id: str, stream_id: str, *, at_us: int) -> None:
     """Make due at this time or earlier. Raises NotFound."""
     if await connection.fetchrow(_WAKE, stream_id, workspace_id, at_us) is None:
         raise no_such_stream(stream_id)
 
 
 async def next_wake_us(
-    connection: Connection, kinds: Sequence[str], *, owner: str | None, now_us: int
+    connection: PostgresConnection, kinds: Sequence[str], *, owner: str | None, now_us: int
 ) -> int | None:
     """The earliest time at which something can be claimed, live leases left out."""
     return await connection.fetchval(_NEXT_WAKE, now_us, list(kinds), owner, NEAR_US)
 
 
-async def raise_epochs(connection: Connection, *, now_us: int) -> None:
+async def raise_epochs(connection: PostgresConnection, *, now_us: int) -> None:
     """Fence off every former holder."""
     await connection.execute(_RAISE_EPOCHS, now_us)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remit.clock import Clock
 from remit.stores.postgres.catalog import PostgresCatalog
-from remit.stores.postgres.database import CONNECTIONS, Database, skew_us
+from remit.stores.postgres.database import CONNECTIONS, PostgresDatabase, skew_us
 from remit.stores.postgres.lanes import OnCommit, unobserved
 from remit.stores.postgres.session_store import PostgresSessionStore
 
@@ -23,7 +23,7 @@ async def open_session_store(
 ) -> PostgresSessionStore:
     """Open the database's streams; `name` is this process's among those that work on it. `is_compared`: this clock is
     real, so what processes compare is told by the database's."""
-    database = await Database.open(url, clock, connections=connections, is_pooled=is_pooled)
+    database = await PostgresDatabase.open(url, clock, connections=connections, is_pooled=is_pooled)
     skew = await skew_us(database, clock) if is_compared else 0
     return PostgresSessionStore(database, clock, name=name, skew_us=skew, on_commit=on_commit)
 
@@ -31,7 +31,7 @@ async def open_session_store(
 async def open_catalog(url: str, clock: Clock, *, is_pooled: bool = False) -> PostgresCatalog:
     """Open the database's resources, keys and references."""
     return PostgresCatalog(
-        await Database.open(url, clock, connections=CATALOG_CONNECTIONS, is_pooled=is_pooled)
+        await PostgresDatabase.open(url, clock, connections=CATALOG_CONNECTIONS, is_pooled=is_pooled)
     )
 
 

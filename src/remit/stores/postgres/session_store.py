@@ -9,8 +9,8 @@ import msgspec
 from remit.clock import Clock
 from remit.stores.append_rules import referring, require_valid_append, require_valid_creation
 from remit.stores.postgres import leases as lease_rows
-from remit.stores.postgres.connection import Connection
-from remit.stores.postgres.database import Database, SkewedClock
+from remit.stores.postgres.connection import PostgresConnection
+from remit.stores.postgres.database import PostgresDatabase, SkewedClock
 from remit.stores.postgres.lanes import Lanes, OnCommit, forget_lanes, unobserved
 from remit.stores.postgres.rows import (
     ACCOUNTS,
@@ -105,7 +105,7 @@ class PostgresSessionStore:
 
     def __init__(
         self,
-        database: Database,
+        database: PostgresDatabase,
         clock: Clock,
         *,
         name: str,
@@ -137,7 +137,7 @@ class PostgresSessionStore:
         )
 
     async def delete_stream(self, principal: Principal, stream_id: str, *, expected_seq: int) -> None:
-        async def run(connection: Connection) -> None:
+        async def run(connection: PostgresConnection) -> None:
             async with connection.transaction():
                 row = await connection.fetchrow(
                     f"SELECT head_seq, parent_stream_id FROM streams WHERE {_THERE} FOR UPDATE",
@@ -297,7 +297,7 @@ class PostgresSessionStore:
         return [row for row in found if row[0] is not None]
 
     async def positions(self, stream_ids: Sequence[str]) -> Mapping[str, int]:
-        """How far these streams of any workspace have come; deleted ones are left out. See `bus.shared`."""
+        """Return the streams' positions, in any workspace; deleted ones are left out. See `bus.shared`."""
         found = await self._database.run(
             lambda connection: connection.fetch(
                 "SELECT stream_id, head_seq FROM streams WHERE stream_id = ANY($1::text[]) AND deleted_at_us IS NULL",
@@ -320,7 +320,7 @@ class PostgresSessionStore:
         running: Mapping[str, int] | None = None,
         each_max: int | None = None,
     ) -> Sequence[Lease]:
-        async def run(connection: Connection) -> list[Lease]:
+        async def run(connection: PostgresConnection) -> list[Lease]:
             now_us = self._clock.now_us()
             return await lease_rows.claim(
                 connection,
@@ -337,7 +337,7 @@ class PostgresSessionStore:
         return await self._database.run(run)
 
     async def renew(self, leases: Sequence[Lease], *, lease_seconds: float) -> Sequence[str]:
-        async def run(connection: Connection) -> list[str]:
+        async def run(connection: PostgresConnection) -> list[str]:
             until_us = self._clock.now_us() + round(lease_seconds * 1_000_000)
             return await lease_rows.renew(connection, leases, until_us=until_us)
 

@@ -1,4 +1,4 @@
-"""What a batch of appends makes of a stream: the rules of an append, carried out in memory in the order of the
+"""Views of streams in a batch of appends: the rules of an append, carried out in memory in the order of the
 contract."""
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ Decided = Appended | Repeated | RemitError
 
 
 @dataclass
-class StreamView:
-    """What is known of one stream, and what this batch makes of it."""
+class BatchedStream:
+    """A stream as it is known, and as this batch makes it."""
 
     stream_id: str
     workspace_id: str

@@ -94,7 +94,7 @@ def create_stream(
 
 
 def append_to_stream(cursor: Cursor, workspace_id: str, append: Append, now_us: int) -> Appended:
-    """One append, with all its checks, in the order of the contract."""
+    """Carry out one append, with all its checks, in the order of the contract."""
     if append.events and append.events[0].key is not None:
         known = cursor.execute(_FIND_KEY, (append.stream_id, workspace_id, append.events[0].key)).fetchone()
         if known is None:

@@ -19,7 +19,7 @@ from remit.stores.catalog_rules import (
     require_changeable,
 )
 from remit.stores.sqlite.cursor import Cursor
-from remit.stores.sqlite.database import Database
+from remit.stores.sqlite.database import SqliteDatabase
 from remit.stores.sqlite.rows import KEY_COLUMNS, RESOURCE_COLUMNS, bindings_of, key, resource
 from remit.values import BlobOwner, BlobReference, KeyRow, Page, Principal, Resource, ResourceFilter
 
@@ -56,7 +56,7 @@ ON CONFLICT (id) DO UPDATE SET
 class SqliteCatalog:
     """`Catalog` in one SQLite file."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     @property

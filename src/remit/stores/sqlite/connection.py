@@ -64,7 +64,7 @@ def migrate(connection: apsw.Connection, scripts: list[str]) -> None:
 
 
 def schema_version(connection: apsw.Connection) -> int:
-    """How many migrations the file has had."""
+    """Return how many migrations the file has had."""
     row = cursor_of(connection).execute("PRAGMA user_version").fetchone()
     assert row is not None
     return int(row[0])

@@ -1,4 +1,4 @@
-"""What we use of an apsw cursor, with types: its own stubs leave the values of rows and bindings open."""
+"""The part of an apsw cursor that we use, typed: its own stubs leave rows and bindings open."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 
 
-class Database:
+class SqliteDatabase:
     """Writes go through one thread. Short reads run at once on the caller's loop (tens of microseconds, never waiting
     for the writer); long ones in a few threads with connections of their own."""
 
@@ -40,12 +40,12 @@ class Database:
     @classmethod
     async def open(
         cls, path: Path, *, schema: str, vfs: str | None = None, on_commit: OnCommit = unobserved
-    ) -> Database:
+    ) -> SqliteDatabase:
         """Open or make the file and bring its schema up to date. Raises StoreUnavailable."""
         return await asyncio.to_thread(cls._open, path, schema, vfs, on_commit)
 
     @classmethod
-    def _open(cls, path: Path, schema: str, vfs: str | None, on_commit: OnCommit) -> Database:
+    def _open(cls, path: Path, schema: str, vfs: str | None, on_commit: OnCommit) -> SqliteDatabase:
         try:
             connection = open_writer(path, vfs=vfs)
             try:

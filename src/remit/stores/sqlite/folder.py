@@ -6,7 +6,7 @@ from pathlib import Path
 
 from remit.clock import Clock
 from remit.stores.sqlite.catalog import SqliteCatalog
-from remit.stores.sqlite.database import Database
+from remit.stores.sqlite.database import SqliteDatabase
 from remit.stores.sqlite.session_store import SqliteSessionStore
 from remit.stores.sqlite.writer import OnCommit, unobserved
 
@@ -18,13 +18,15 @@ async def open_session_store(
     folder: Path, clock: Clock, *, vfs: str | None = None, on_commit: OnCommit = unobserved
 ) -> SqliteSessionStore:
     """Open or make `sessions.db`. `vfs` names another SQLite file layer (one that encrypts, or injects faults)."""
-    database = await Database.open(folder / SESSIONS_FILE, schema="sessions", vfs=vfs, on_commit=on_commit)
+    database = await SqliteDatabase.open(
+        folder / SESSIONS_FILE, schema="sessions", vfs=vfs, on_commit=on_commit
+    )
     return SqliteSessionStore(database, clock)
 
 
 async def open_catalog(folder: Path, *, vfs: str | None = None) -> SqliteCatalog:
     """Open or make `catalog.db`."""
-    return SqliteCatalog(await Database.open(folder / CATALOG_FILE, schema="catalog", vfs=vfs))
+    return SqliteCatalog(await SqliteDatabase.open(folder / CATALOG_FILE, schema="catalog", vfs=vfs))
 
 
 async def open_sqlite(

@@ -58,7 +58,7 @@ def apply_effects_in(
 def load_accounts(
     cursor: Cursor, stream_id: str, purposes: Sequence[str] | None = None
 ) -> tuple[Account, ...]:
-    """By (purpose, unit): the order of the primary key."""
+    """Load accounts by (purpose, unit): the order of the primary key."""
     condition = "" if purposes is None else f"AND purpose IN ({', '.join('?' * len(purposes))})"
     found = cursor.execute(
         f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE stream_id = ? {condition} ORDER BY purpose, unit",
@@ -68,7 +68,7 @@ def load_accounts(
 
 
 def load_holds(cursor: Cursor, stream_id: str, *, only_open: bool) -> tuple[HoldRow, ...]:
-    """In order of creation."""
+    """Load holds in order of creation."""
     condition = "AND state = 'open'" if only_open else ""
     found = cursor.execute(
         f"SELECT {HOLD_COLUMNS} FROM holds WHERE stream_id = ? {condition} ORDER BY position", (stream_id,)
@@ -77,7 +77,7 @@ def load_holds(cursor: Cursor, stream_id: str, *, only_open: bool) -> tuple[Hold
 
 
 def load_grants(cursor: Cursor, stream_id: str) -> tuple[GrantRow, ...]:
-    """In order of creation."""
+    """Load grants in order of creation."""
     found = cursor.execute(
         f"SELECT {GRANT_COLUMNS} FROM grants WHERE stream_id = ? ORDER BY position", (stream_id,)
     )

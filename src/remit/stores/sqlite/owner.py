@@ -51,7 +51,7 @@ class DataFolderLock:
         self._descriptor = descriptor
 
     def is_of_the_folder(self) -> bool:
-        """Whether the folder is still there, and is the one that was locked."""
+        """Return whether the folder is still there, and is the one that was locked."""
         assert self._descriptor is not None, "held"
         try:
             there = (self._folder / LOCK_FILE).stat()

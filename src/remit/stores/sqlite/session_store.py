@@ -17,7 +17,7 @@ from remit.stores.sqlite.appends import (
     position_conflict,
 )
 from remit.stores.sqlite.cursor import Cursor
-from remit.stores.sqlite.database import Database
+from remit.stores.sqlite.database import SqliteDatabase
 from remit.stores.sqlite.ledger_rows import load_accounts, load_grants, load_holds
 from remit.stores.sqlite.rows import EVENT_COLUMNS, HEAD_COLUMNS, event_row, stream_head
 from remit.values import (
@@ -64,7 +64,7 @@ WHERE (checkpoints.version, checkpoints.seq) <= (excluded.version, excluded.seq)
 class SqliteSessionStore:
     """`SessionStore` in one SQLite file."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: SqliteDatabase, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 

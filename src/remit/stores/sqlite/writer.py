@@ -34,7 +34,7 @@ OnCommit = Callable[[int, float], None]
 
 
 def unobserved(operations: int, seconds: float) -> None:
-    """Nobody wants to know."""
+    """Do nothing: nobody wants to know."""
 
 
 class _Operation(Generic[Result]):
@@ -95,7 +95,7 @@ class Writer:
         return await operation.future
 
     def stop_accepting(self) -> None:
-        """From now on every call is refused; what was accepted goes on."""
+        """Refuse every call from now on; what was accepted goes on."""
         with self._accepting:
             self._is_closed = True
 

@@ -1,4 +1,4 @@
-"""What checks of sandboxes work on and with."""
+"""The bench and the helpers that checks of sandboxes work with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from remit.values import (
 
 
 class Bench(msgspec.Struct, frozen=True):
-    """What a check works on."""
+    """The bench that a check works on."""
 
     provider: SandboxProvider
     blobs: BlobStore
@@ -97,7 +97,7 @@ async def store_tree(blobs: BlobStore, files: dict[str, bytes], links: dict[str,
 
 
 async def refused(work: Awaitable[object]) -> str:
-    """Why it was refused; that it was is what is asserted."""
+    """Return why the work was refused; that it was is what is asserted."""
     try:
         await work
     except SandboxRefused as error:

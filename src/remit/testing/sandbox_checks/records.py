@@ -1,4 +1,4 @@
-"""What is recorded in sandboxes with a ground."""
+"""Checks of what is recorded in sandboxes with a ground."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the checks of stores start from."""
+"""The start of the checks of stores."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IDLE = StreamSummary(status="idle", title="A title", agent_id="agent_1", agent_v
 
 @contextmanager
 def refused(error: type[RemitError], saying: str = "") -> Generator[None, None, None]:
-    """The block must raise exactly this error, with this in its message."""
+    """Check that the block raises exactly this error, with this in its message."""
     raised: RemitError | None = None
     try:
         yield
@@ -43,7 +43,7 @@ def refused(error: type[RemitError], saying: str = "") -> Generator[None, None, 
 
 @contextmanager
 def crashes() -> Generator[None, None, None]:
-    """The block must raise AssertionError: a programmer's error."""
+    """Check that the block raises AssertionError: a programmer's error."""
     try:
         yield
     except AssertionError:

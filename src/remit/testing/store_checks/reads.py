@@ -125,7 +125,8 @@ async def check_visibility_selects_rows_before_the_limit(make_store: MakeStore) 
 
 
 async def check_a_refusal_that_is_kept_does_not_freeze_later_reads(make_store: MakeStore) -> None:
-    """An exception keeps the frames it went through alive, and with them whatever was being read."""
+    """Check that later reads go on: an exception keeps the frames it went through alive, and with them
+    whatever was being read."""
     async with make_store() as (store, _):
         await given_stream(store)
         await given_stream(store, "sesn_2")

@@ -42,7 +42,7 @@ class CannotConnect(Exception):
     """The server cannot be had; the message is for people."""
 
 
-class Connection:
+class McpConnection:
     """A live connection. `open` it once; call it; `close` it."""
 
     def __init__(
@@ -70,12 +70,12 @@ class Connection:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be called."""
+        """Return whether the server can be called."""
         return self._owner is not None and not self._owner.done() and not self._closing.is_set()
 
     @property
     def is_listed(self) -> bool:
-        """Whether what it listed is recent, as far as it says."""
+        """Return whether the server's list is recent, as far as it says."""
         return (
             not self._has_changed and self._clock.monotonic() - self._listed_at < self._limits.listed_seconds
         )

@@ -16,7 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from remit.toolsets.mcp.limits import Authorization, McpLimits
 from remit.toolsets.web.failures import WebFailure
-from remit.toolsets.web.fetching import Address, Gate, host_of, port_of
+from remit.toolsets.web.fetching import Address, AddressGate, host_of, port_of
 
 SSE_SECONDS_MAX = 3_600.0
 """How long the one stream of an older server may be open."""
@@ -34,12 +34,12 @@ _OLDER = frozenset({400, 404, 405, 406, 415, 422, 501})
 """What a server that speaks only the older HTTP+SSE answers a POST with."""
 
 
-class Refused(Exception):
-    """What it answered is not taken; the message is for people."""
+class RefusedAnswer(Exception):
+    """An answer of a server is not taken; the message is for people."""
 
 
 class Failures:
-    """What went wrong with the requests of one connection, newest last: the library's own errors hide it."""
+    """The failures of the requests of one connection, newest last: the library's own errors hide them."""
 
     def __init__(self) -> None:
         self.status: int | None = None
@@ -49,12 +49,12 @@ class Failures:
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
-    """What connects does so to what was judged. A request that cannot be made is answered as one that failed: the
-    library takes an exception for the end of everything."""
+    """A transport that connects only to what was judged. A request that cannot be made is answered as one
+    that failed: the library takes an exception for the end of everything."""
 
     def __init__(
         self,
-        gate: Gate,
+        gate: AddressGate,
         may_reach: Callable[[str], str | None],
         authorization: Authorization,
         *,
@@ -92,7 +92,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                 return await self._whole(response, request)
         except WebFailure as error:
             return self._failed(request, NOT_SENT, error.message)
-        except Refused as error:
+        except RefusedAnswer as error:
             return self._failed(request, NOT_ANSWERED, str(error))
         except TimeoutError:
             return self._failed(request, NOT_ANSWERED, "it did not answer in time")
@@ -108,7 +108,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             async for piece in response.aiter_raw():
                 body += piece
                 if len(body) > self._limits.answer_bytes:
-                    raise Refused(f"its answer is larger than {self._limits.answer_bytes:,} bytes")
+                    raise RefusedAnswer(f"its answer is larger than {self._limits.answer_bytes:,} bytes")
         finally:
             await response.aclose()
         content = await _cleaned(self._authorization, bytes(body))
@@ -145,7 +145,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                     self._authorization.count(host)
             if response.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
                 await response.aclose()
-                raise Refused("it answered in an encoding that was not asked for")
+                raise RefusedAnswer("it answered in an encoding that was not asked for")
             seconds = SSE_SECONDS_MAX if request.method == "GET" and self._is_older else ANSWER_SECONDS_MAX
             stream = response.stream
             assert isinstance(stream, httpx2.AsyncByteStream)
@@ -254,7 +254,7 @@ _FRAMING = frozenset({"content-length", "transfer-encoding"})
 @asynccontextmanager
 async def http_client(
     url: str,
-    gate: Gate,
+    gate: AddressGate,
     may_reach: Callable[[str], str | None],
     authorization: Authorization,
     failures: Failures,

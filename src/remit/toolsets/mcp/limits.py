@@ -1,4 +1,4 @@
-"""What one MCP server may take of the platform, and what its requests carry."""
+"""The limits of one MCP server, and what its requests carry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from remit.values import CredentialUse
 
 @dataclass(frozen=True, kw_only=True)
 class McpLimits:
-    """Of one connection, unless it says otherwise."""
+    """The limits of one connection, unless it says otherwise."""
 
     connect_seconds: float = 20.0
     """Until a server has said who it is and which tools it has."""
@@ -37,7 +37,7 @@ def _as_it_is(content: bytes) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Authorization:
-    """What requests to one server carry, and how its answers are kept from telling of that."""
+    """The secrets that requests to one server carry, and how its answers are kept from telling of them."""
 
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     clean: Callable[[bytes], bytes] = field(default=_as_it_is, compare=False)

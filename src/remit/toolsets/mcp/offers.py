@@ -1,4 +1,4 @@
-"""What an MCP server says of its tools, as the model is shown it: within limits, and marked as a stranger's words."""
+"""The tools of an MCP server, as the model is shown them: within limits, and marked as a stranger's words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OPEN: JsonObject = {"type": "object"}
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What is shown of a server's tools."""
+    """The part of a server's tools that is shown."""
 
     tools: tuple[Tool, ...]
     own_names: dict[str, str]

@@ -18,14 +18,14 @@ from remit.errors import LeaseLost, RemitError, StoreUnavailable, ToolsUnavailab
 from remit.ids import Ids
 from remit.interfaces import Sandbox, ToolSession, Toolset
 from remit.schema.mcp import MCP_TOOLSET
-from remit.toolsets.inputs import BadInput, refuse_unparsed
-from remit.toolsets.mcp.connection import CannotConnect, Connection
+from remit.toolsets.inputs import BadToolInput, refuse_unparsed
+from remit.toolsets.mcp.connection import CannotConnect, McpConnection
 from remit.toolsets.mcp.http import Failures, http_client
 from remit.toolsets.mcp.limits import Authorization, Authorize, McpLimits
 from remit.toolsets.mcp.offers import Offer, make_offer
 from remit.toolsets.mcp.stdio import stdio_client
 from remit.toolsets.offers import entries_of
-from remit.toolsets.web.fetching import Gate
+from remit.toolsets.web.fetching import AddressGate
 from remit.values import CredentialUse, JsonObject, JsonValue, Tool, ToolContext, ToolResult, ToolUse
 
 Connect = Callable[
@@ -52,22 +52,22 @@ class Server:
         self._clock = clock
         self.limits = limits
         self._lock = asyncio.Lock()
-        self._connection: Connection | None = None
+        self._connection: McpConnection | None = None
         self._sandbox_id: str | None = None
         self._told: str | None = None
         """What was said last of tools that are left out."""
 
     @property
     def is_current(self) -> bool:
-        """Whether it is connected, and what it listed is recent."""
+        """Return whether the server is connected, and its list is recent."""
         return self._connection is not None and self._connection.is_alive and self._connection.is_listed
 
     @property
     def tools(self) -> Sequence[mcp_types.Tool]:
-        """As it listed them last."""
+        """Return the tools as the server listed them last."""
         return self._connection.tools if self._connection is not None else ()
 
-    async def connected(self, session: ToolSession, sandbox: Sandbox | None = None) -> Connection:
+    async def connected(self, session: ToolSession, sandbox: Sandbox | None = None) -> McpConnection:
         """The live connection, made anew where the last one is over. Raises ToolsUnavailable, and what making a sandbox
         raises."""
         async with self._lock:
@@ -79,7 +79,7 @@ class Server:
                     return self._connection
                 await self._connection.close()
             failures = Failures()
-            connection = Connection(
+            connection = McpConnection(
                 self.name,
                 lambda heard: self._connect(session, sandbox, failures, heard),
                 self._clock,
@@ -123,7 +123,7 @@ class Pool:
     """All servers of all sessions."""
 
     def __init__(
-        self, *, gate: Gate, authorize: Authorize, clock: Clock, ids: Ids, limits: McpLimits
+        self, *, gate: AddressGate, authorize: Authorize, clock: Clock, ids: Ids, limits: McpLimits
     ) -> None:
         self._gate = gate
         self._authorize = authorize
@@ -244,7 +244,7 @@ class McpToolset(Toolset):
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
         try:
             refuse_unparsed(name, input, takes="what its schema says")
-        except BadInput as error:
+        except BadToolInput as error:
             return str(error)
         return None  # the server judges it
 

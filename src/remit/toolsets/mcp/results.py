@@ -1,4 +1,4 @@
-"""What an MCP server answers, as the model is shown it."""
+"""The answers of an MCP server, as the model is shown them."""
 
 from __future__ import annotations
 

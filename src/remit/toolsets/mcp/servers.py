@@ -11,7 +11,7 @@ from remit.ids import Ids
 from remit.interfaces import ToolSession, Toolset, ToolSource
 from remit.toolsets.composite import Toolsets
 from remit.toolsets.mcp.limits import Authorize, McpLimits
-from remit.toolsets.web.fetching import Gate
+from remit.toolsets.web.fetching import AddressGate
 
 if TYPE_CHECKING:
     from remit.toolsets.mcp.pool import Pool
@@ -21,7 +21,13 @@ class McpServers(ToolSource):
     """Opens the servers of an agent."""
 
     def __init__(
-        self, *, gate: Gate, authorize: Authorize, clock: Clock, ids: Ids, limits: McpLimits | None = None
+        self,
+        *,
+        gate: AddressGate,
+        authorize: Authorize,
+        clock: Clock,
+        ids: Ids,
+        limits: McpLimits | None = None,
     ) -> None:
         self._gate = gate
         self._authorize = authorize

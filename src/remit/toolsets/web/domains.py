@@ -1,4 +1,4 @@
-"""Which hosts a web tool's settings allow. Pure."""
+"""The hosts that a web tool's settings allow. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DomainRule:
     """The environment's allowed_hosts; None: its network is not limited."""
 
     def refusal(self, host: str, path: str = "/") -> str | None:
-        """Why an address is not allowed; None if it is."""
+        """Return why an address is not allowed; None if it is."""
         if self.opened is not None and not is_host_within(self.opened, host):
             return (
                 f"{host} is not in the allowed_hosts of this session's environment ({', '.join(self.opened) or 'none'}), "
@@ -34,7 +34,7 @@ class DomainRule:
 
 
 def domain_rule(settings: JsonObject, opened: tuple[str, ...] | None = None) -> DomainRule:
-    """From the resolved configuration of the tool, and what the environment opens."""
+    """Make the rule from the resolved configuration of the tool, and what the environment opens."""
     allowed = cast("Sequence[str]", settings.get("allowed_domains") or ())
     blocked = cast("Sequence[str]", settings.get("blocked_domains") or ())
     return DomainRule(allowed=tuple(allowed), blocked=tuple(blocked), opened=opened)

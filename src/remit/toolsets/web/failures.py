@@ -1,4 +1,4 @@
-"""What can go wrong with a web tool, by the codes that the wire's own web tools use."""
+"""Failures of web tools, by the codes that the wire's own web tools use."""
 
 from __future__ import annotations
 

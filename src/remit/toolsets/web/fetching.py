@@ -33,7 +33,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, kw_only=True)
 class FetchLimits:
-    """What one fetch may use."""
+    """The limits of one fetch."""
 
     seconds: float = 30.0
     """For all hops and the whole body."""
@@ -44,7 +44,7 @@ class FetchLimits:
     url_characters: int = 2048
 
 
-class Gate:
+class AddressGate:
     """Resolves a name once and judges what it stands for: whoever connects, connects to what was judged."""
 
     def __init__(self, judge: Judge, resolve: Resolve | None = None) -> None:
@@ -52,7 +52,7 @@ class Gate:
         self._resolve = resolve or Lookups()
 
     async def addresses(self, host: str, port: int) -> list[Address]:
-        """Those that may be connected to, to be tried one after the other. Raises WebFailure."""
+        """Return the addresses that may be connected to, to be tried in turn. Raises WebFailure."""
         try:
             addresses: Sequence[Address] = [ipaddress.ip_address(host)]
         except ValueError:
@@ -70,7 +70,7 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """What was fetched."""
+    """A document that was fetched."""
 
     url: str
     """Of the last hop."""
@@ -91,7 +91,7 @@ class Fetcher:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._limits = limits or FetchLimits()
-        self._gate = Gate(judge, resolve)
+        self._gate = AddressGate(judge, resolve)
         self._tls = tls
 
     async def fetch(self, url: str, may_visit: MayVisit) -> Document:
@@ -211,12 +211,12 @@ def parse_url(text: str) -> httpx2.URL:
 
 
 def host_of(url: httpx2.URL) -> str:
-    """In the one form that is compared."""
+    """Return the URL's host in the one form that is compared."""
     return url.raw_host.decode("ascii").lower().removesuffix(".")
 
 
 def port_of(url: httpx2.URL) -> int:
-    """Of the address, or its scheme's."""
+    """Return the port of the address, or its scheme's."""
     return url.port if url.port is not None else _DEFAULT_PORTS[url.scheme]
 
 
@@ -267,6 +267,6 @@ class Lookups:
 
 
 def look_up_name(host: str) -> Sequence[Address]:
-    """By the machine's own resolver. Blocking, for as long as that takes."""
+    """Resolve a name by the machine's own resolver. Blocking, for as long as that takes."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found))

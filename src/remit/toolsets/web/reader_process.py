@@ -23,7 +23,7 @@ _DROPPED = ("script", "style", "noscript", "template", "svg", "iframe", "object"
 
 
 def main(kind: str, url: str, charset: str, characters_max: int) -> int:
-    """The process."""
+    """Run the process."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))  # 0 would still give it to a handler

@@ -1,4 +1,4 @@
-"""What a fetched document says: text as it is, HTML and PDF through a process that only reads."""
+"""The text of a fetched document: text as it is, HTML and PDF through a process that only reads."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def read_document(document: Document) -> str:
 
 
 def kind_of(document: Document) -> Kind:
-    """How it is read. Raises WebFailure for what is not text."""
+    """Return the way in which a document is read. Raises WebFailure for what is not text."""
     media_type = document.media_type
     if media_type == "application/pdf" or document.content.startswith(b"%PDF-"):
         return "pdf"
@@ -65,7 +65,7 @@ def kind_of(document: Document) -> Kind:
 
 
 def decode(content: bytes, charset: str | None) -> str:
-    """By its byte order mark, else by the charset it came with, else as UTF-8; what does not fit is replaced."""
+    """Decode by byte order mark, else charset, else as UTF-8; what does not fit is replaced."""
     for mark, encoding in (
         (codecs.BOM_UTF8, "utf-8-sig"),
         (codecs.BOM_UTF16_LE, "utf-16"),

@@ -29,7 +29,7 @@ _TAG = re.compile(r"<[^<>]*>")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SearchHit:
     """One result, as the engine gave it."""
 
     url: str
@@ -45,7 +45,7 @@ class SearchEngine(Protocol):
     takes_location: bool
     """Whether `user_location` means anything to it."""
 
-    async def search(self, query: str, location: JsonObject | None) -> Sequence[Found]:
+    async def search(self, query: str, location: JsonObject | None) -> Sequence[SearchHit]:
         """Raises WebFailure."""
         ...
 
@@ -59,11 +59,11 @@ class SearxngSearch:
     def __init__(self, base_url: str) -> None:
         self._url = f"{base_url.rstrip('/')}/search"
 
-    async def search(self, query: str, location: JsonObject | None) -> Sequence[Found]:
+    async def search(self, query: str, location: JsonObject | None) -> Sequence[SearchHit]:
         """See SearchEngine."""
         answer = await _ask(self.name, self._url, {"q": query, "format": "json"}, {})
         return [
-            Found(
+            SearchHit(
                 url=_text(one.get("url")),
                 title=_text(one.get("title")),
                 snippet=_text(one.get("content")),
@@ -83,7 +83,7 @@ class BraveSearch:
         self._api_key = api_key
         self._url = f"{base_url}/res/v1/web/search"
 
-    async def search(self, query: str, location: JsonObject | None) -> Sequence[Found]:
+    async def search(self, query: str, location: JsonObject | None) -> Sequence[SearchHit]:
         """See SearchEngine."""
         if len(query) > BRAVE_QUERY_CHARACTERS_MAX:
             raise WebFailure(
@@ -96,7 +96,7 @@ class BraveSearch:
         answer = await _ask(self.name, self._url, parameters, headers)
         web = answer.get("web")
         return [
-            Found(
+            SearchHit(
                 url=_text(one.get("url")),
                 title=_text(one.get("title")),
                 snippet=_text(one.get("description")),

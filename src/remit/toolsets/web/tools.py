@@ -12,14 +12,14 @@ from msgspec.structs import replace
 from remit.catalog.web_settings import NO_WEB, WebOffer
 from remit.interfaces import Sandbox, ToolSession, Toolset, ToolSource
 from remit.session.web import canonical_url
-from remit.toolsets.inputs import BadInput, refuse_unparsed
+from remit.toolsets.inputs import BadToolInput, refuse_unparsed
 from remit.toolsets.marking import mark_untrusted
 from remit.toolsets.offers import OfferedTools, builtin_tools
 from remit.toolsets.web.domains import DomainRule, domain_rule
 from remit.toolsets.web.failures import WebFailure
 from remit.toolsets.web.fetching import Fetcher, host_of, parse_url
 from remit.toolsets.web.reading import read_document
-from remit.toolsets.web.search import Found, SearchEngine
+from remit.toolsets.web.search import SearchEngine, SearchHit
 from remit.values import JsonObject, JsonValue, Tool, ToolContext, ToolResult, ToolUse
 
 CONTENT_TOKENS = 25_000
@@ -35,7 +35,7 @@ USES_AT_ONCE_OF_SESSION = 4
 
 
 def web_offer(web: WebTools | None) -> WebOffer:
-    """What agents may be configured with."""
+    """Return the web tools that agents may be configured with."""
     if web is None:
         return NO_WEB
     return WebOffer(tools=web.names, takes_location=web.takes_location)
@@ -83,7 +83,7 @@ class WebTools(ToolSource):
 
     @property
     def takes_location(self) -> bool:
-        """Whether `user_location` means anything to the engine."""
+        """Return whether `user_location` means anything to the engine."""
         return self._engine is not None and self._engine.takes_location
 
     def check_input(self, name: str, input: dict[str, JsonValue]) -> str | None:
@@ -92,7 +92,7 @@ class WebTools(ToolSource):
         try:
             refuse_unparsed(name, input, takes=takes)
             msgspec.convert(input, type=FetchInput if name == "web_fetch" else SearchInput)
-        except BadInput as error:
+        except BadToolInput as error:
             return str(error)
         except msgspec.ValidationError as error:
             return f"{name}: {error}. It takes {takes}."
@@ -175,7 +175,7 @@ def _counts(source: str, sources: JsonObject) -> bool:
             return True
 
 
-def _is_allowed(found: Found, rule: DomainRule) -> bool:
+def _is_allowed(found: SearchHit, rule: DomainRule) -> bool:
     try:
         url = parse_url(found.url)
     except WebFailure:
@@ -183,7 +183,7 @@ def _is_allowed(found: Found, rule: DomainRule) -> bool:
     return rule.refusal(host_of(url), url.path) is None
 
 
-def _shown(number: int, found: Found) -> str:
+def _shown(number: int, found: SearchHit) -> str:
     snippet = found.snippet[:SNIPPET_CHARACTERS_MAX]
     lines = [f"{number}. {found.title or '(no title)'}", f"   {found.url}"]
     if found.age is not None:

@@ -50,7 +50,7 @@ class Log:
         self.stand_in(cwd)
 
     def stand_in(self, folder):
-        """Names from now on are relative to this folder."""
+        """Make names from now on relative to this folder."""
         relative = os.path.relpath(folder, self.tree) if folder else "."
         self.prefix = "" if relative == "." or relative.startswith("..") else relative + "/"
 
@@ -71,7 +71,7 @@ class Log:
             self.write({"t": "loaded", "files": files[start : start + _NAMES_A_LINE]})
 
     def end(self, code, how="normally", why=None):
-        """Once; the runs of this process may be several, one after the other."""
+        """Log the end once; the runs of this process may be several, one after the other."""
         if not self.is_owner() or self not in _active:
             return
         _active.remove(self)
@@ -104,7 +104,7 @@ def active():
 
 
 def note_loaded(reporter):
-    """By a worker of a run: what it loaded, for the run that it is part of."""
+    """Note what a worker of a run loaded, for the run that it is part of."""
     folder, run = os.environ.get(FOLDER), os.environ.get(RUN)
     if folder and run:
         write = _writer(os.path.join(folder, "%s-worker-%d.jsonl" % (reporter, os.getpid())))

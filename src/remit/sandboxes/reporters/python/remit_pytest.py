@@ -24,7 +24,7 @@ _RUN_NOTHING = (
 
 
 def install(config_module):
-    """Called once `_pytest.config` is executed."""
+    """Wrap the entries of `_pytest.config`; called once it is executed."""
     for name in ("main", "_main"):  # the second is what the command and the first call from pytest 9 on
         entry = getattr(config_module, name, None)
         if entry is not None:

@@ -103,14 +103,14 @@ class Script:
         atexit.register(self._end)
 
     def look(self, name):
-        """At every import that is not known yet."""
+        """Look at an import; called for every one that is not known yet."""
         if self._frame is None:
             self._find_main()
         if name in _NATIVE:
             self._note_native(self._importer())
 
     def note_exit(self, error):
-        """This SystemExit is about to leave sys.exit, or what calls it."""
+        """Note that this SystemExit is about to leave sys.exit, or what calls it."""
         try:
             if self.is_over or self._getpid() != self._pid or get_ident() != self._thread:
                 return
@@ -125,7 +125,7 @@ class Script:
             pass
 
     def leave(self, how, code):
-        """Nothing of this program will run after this call."""
+        """Note the end of the program: nothing of it will run after this call."""
         try:
             if self._frame is None:
                 self._find_main()
@@ -136,7 +136,7 @@ class Script:
             pass
 
     def is_running(self):
-        """Whether the main module is below the caller on the stack."""
+        """Return whether the main module is below the caller on the stack."""
         frame = sys._getframe(1)
         while frame is not None:
             if frame is self._frame:
@@ -145,7 +145,7 @@ class Script:
         return False
 
     def stop(self):
-        """A test runner reports from now on, or this is no program of the tree."""
+        """Stop: a test runner reports from now on, or this is no program of the tree."""
         self.is_over = True
         self._frame = None
         for module, name, ours, theirs in self._put_back:

@@ -9,7 +9,7 @@ remit_log = load("remit_log")  # noqa: F821  given by sitecustomize  # pyright: 
 
 
 def install(main_module):
-    """Called once `unittest.main` is executed, the last of what these wrap but for itself."""
+    """Wrap `unittest.main`; called once it is executed, the last of what these wrap but for itself."""
     import unittest.case
     import unittest.runner
     import unittest.suite

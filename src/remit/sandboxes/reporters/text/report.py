@@ -30,7 +30,8 @@ STATUS = {
 
 
 class Go:
-    """Without -v its programs print failures alone, with it each case: it is asked for, and hidden where the command did not."""
+    """The reader of Go's test output. Without -v its programs print failures alone, with it each case: it is
+    asked for, and hidden where the command did not."""
 
     reporter = "go"
 
@@ -46,7 +47,7 @@ class Go:
         self._is_in_log = False
 
     def read(self, line, log):
-        """What is shown of it."""
+        """Read a line; return what is shown of it."""
         bare = line.lstrip("\x16")
         self.has_ended = self.has_ended or bare.rstrip() in ("PASS", "FAIL")
         more = GO_MORE.match(bare)
@@ -73,7 +74,7 @@ class Go:
 
 
 class Cargo:
-    """Its programs print each case, but where they are to be quiet."""
+    """The reader of cargo's test output. Its programs print each case, but where they are to be quiet."""
 
     reporter = "cargo"
 
@@ -87,7 +88,7 @@ class Cargo:
         self.has_ended = False
 
     def read(self, line, log):
-        """What is shown of it."""
+        """Read a line; return what is shown of it."""
         case = CARGO_CASE.match(line)
         if case:
             log.case("%s %s" % (self.name, case.group(1)), STATUS[case.group(2)])

@@ -1,4 +1,4 @@
-"""What a grader is shown of the work: every changed file by name, and their contents as far as they fit."""
+"""Evidence of the work for a grader: every changed file by name, and their contents as far as they fit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OUTPUTS = "/mnt/session/outputs"
 
 
 @dataclass(frozen=True)
-class Change:
+class TreeChange:
     """One file that the work added, changed or removed."""
 
     path: str
@@ -32,7 +32,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Exhibits:
+class GraderEvidence:
     """Text for the grader, and whether it is all there is."""
 
     manifest: str
@@ -48,23 +48,23 @@ def with_outputs(tree: Tree, outputs: Tree) -> Tree:
     return Tree(entries=(*tree.entries, *handed))
 
 
-def changes(before: Tree, after: Tree) -> tuple[Change, ...]:
-    """What differs in content, kind or mode, by path; folders are left out."""
+def changes(before: Tree, after: Tree) -> tuple[TreeChange, ...]:
+    """Return the differences in content, kind or mode, by path; folders are left out."""
     old = {entry.path: entry for entry in before.entries if entry.kind != "dir"}
     new = {entry.path: entry for entry in after.entries if entry.kind != "dir"}
-    found: list[Change] = []
+    found: list[TreeChange] = []
     for path in sorted(old.keys() | new.keys()):
         was, now = old.get(path), new.get(path)
         if was is None:
-            found.append(Change(path, "added", None, now))
+            found.append(TreeChange(path, "added", None, now))
         elif now is None:
-            found.append(Change(path, "removed", was, None))
+            found.append(TreeChange(path, "removed", was, None))
         elif (was.kind, was.sha256, was.target, was.mode) != (now.kind, now.sha256, now.target, now.mode):
-            found.append(Change(path, "modified", was, now))
+            found.append(TreeChange(path, "modified", was, now))
     return tuple(found)
 
 
-async def gather_exhibits(blobs: BlobReader, before: Tree, after: Tree) -> Exhibits:
+async def gather_evidence(blobs: BlobReader, before: Tree, after: Tree) -> GraderEvidence:
     """Added files whole, changed ones as a diff, smallest first so that one large file does not hide the rest."""
     changed = changes(before, after)
     room = SHOWN_CHARACTERS_MAX
@@ -80,7 +80,7 @@ async def gather_exhibits(blobs: BlobReader, before: Tree, after: Tree) -> Exhib
         is_whole = is_whole and not is_cut
         sections[change.path] = text
         room -= len(text)
-    return Exhibits(
+    return GraderEvidence(
         manifest=_manifest(changed, sections),
         contents="\n\n".join(sections[path] for path in sorted(sections)),
         files_changed=len(changed),
@@ -89,11 +89,11 @@ async def gather_exhibits(blobs: BlobReader, before: Tree, after: Tree) -> Exhib
     )
 
 
-def _size(change: Change) -> int:
+def _size(change: TreeChange) -> int:
     return change.after.size if change.after is not None else 0
 
 
-def _manifest(changed: Sequence[Change], sections: dict[str, str]) -> str:
+def _manifest(changed: Sequence[TreeChange], sections: dict[str, str]) -> str:
     if not changed:
         return "(nothing was changed)"
     lines: list[str] = []
@@ -106,7 +106,7 @@ def _manifest(changed: Sequence[Change], sections: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-async def _section(blobs: BlobReader, change: Change) -> tuple[str, bool]:
+async def _section(blobs: BlobReader, change: TreeChange) -> tuple[str, bool]:
     """How one file is shown, and whether something of it is left out."""
     after = change.after
     assert after is not None

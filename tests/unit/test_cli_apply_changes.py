@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from remit.cli.land import land, plan_landing
-from remit.client.folders.changes import Change, changes_of
+from remit.cli.apply_changes import apply_changes, plan_changes
+from remit.client.folders.changes import FileChange, changes_of
 from remit.errors import LocalFailure
 from support.fake_api import sha256
 
 
-def change(path: str, before: bytes | None, after: bytes | None, mode: int = 0o644) -> Change:
+def change(path: str, before: bytes | None, after: bytes | None, mode: int = 0o644) -> FileChange:
     kind = "added" if before is None else "removed" if after is None else "modified"
     entry = {"path": path, "kind": kind, "mode": mode}
     entry |= {"base_sha256": before and sha256(before), "sha256": after and sha256(after)}
@@ -51,20 +51,20 @@ CHANGES = [change("a", b"old", b"new"), change("b", b"doomed", None), change("de
 
 
 def test_modified_added_and_removed_files_land_with_their_modes(folder: Path, tmp_path: Path) -> None:
-    land(plan_landing(folder, CHANGES), archive(tmp_path, {"a": b"new", "deep/er/c": b"c"}))
+    apply_changes(plan_changes(folder, CHANGES), archive(tmp_path, {"a": b"new", "deep/er/c": b"c"}))
     assert listing(folder) == {"a": b"new", "deep/er/c": b"c"}
     assert (folder / "deep/er/c").stat().st_mode & 0o777 == 0o755
 
 
 def test_a_second_time_there_is_nothing_to_do(folder: Path, tmp_path: Path) -> None:
-    land(plan_landing(folder, CHANGES), archive(tmp_path, {"a": b"new", "deep/er/c": b"c"}))
-    again = plan_landing(folder, CHANGES)
+    apply_changes(plan_changes(folder, CHANGES), archive(tmp_path, {"a": b"new", "deep/er/c": b"c"}))
+    again = plan_changes(folder, CHANGES)
     assert again.steps == again.conflicts == ()
 
 
 def test_what_a_broken_off_apply_left_half_done_is_finished(folder: Path, tmp_path: Path) -> None:
     (folder / "a").write_bytes(b"new")
-    land(plan_landing(folder, CHANGES), archive(tmp_path, {"a": b"new", "deep/er/c": b"c"}))
+    apply_changes(plan_changes(folder, CHANGES), archive(tmp_path, {"a": b"new", "deep/er/c": b"c"}))
     assert listing(folder) == {"a": b"new", "deep/er/c": b"c"}
 
 
@@ -74,7 +74,7 @@ def test_every_conflict_is_named_and_nothing_is_touched(folder: Path, tmp_path: 
     (folder / "deep").write_bytes(b"a file")
     before = listing(folder)
     with pytest.raises(LocalFailure) as caught:
-        land(plan_landing(folder, CHANGES), archive(tmp_path, {}))
+        apply_changes(plan_changes(folder, CHANGES), archive(tmp_path, {}))
     for words in ("a: changed here", "b: the remit removed it", "'deep' is not a folder"):
         assert words in caught.value.message
     assert listing(folder) == before
@@ -84,19 +84,19 @@ def test_nothing_is_written_through_a_symlink(folder: Path, tmp_path: Path) -> N
     outside = tmp_path / "outside"
     outside.mkdir()
     (folder / "deep").symlink_to(outside)
-    landing = plan_landing(folder, [change("deep/x", None, b"x")])
-    assert landing.conflicts == ("deep/x: 'deep' is a symlink here",)
+    plan = plan_changes(folder, [change("deep/x", None, b"x")])
+    assert plan.conflicts == ("deep/x: 'deep' is a symlink here",)
 
 
 def test_a_failure_in_the_middle_puts_everything_back(folder: Path, tmp_path: Path) -> None:
-    landing = plan_landing(folder, [*CHANGES, change("z", b"was", b"is")])
-    assert landing.conflicts
+    plan = plan_changes(folder, [*CHANGES, change("z", b"was", b"is")])
+    assert plan.conflicts
     (folder / "z").write_bytes(b"was")
-    landing = plan_landing(folder, [*CHANGES, change("z", b"was", b"is")])
+    plan = plan_changes(folder, [*CHANGES, change("z", b"was", b"is")])
     (folder / "z").write_bytes(b"moved on between the look and the leap")
     before = listing(folder)
     with pytest.raises(LocalFailure, match="the folder is as it was"):
-        land(landing, archive(tmp_path, {"a": b"new", "deep/er/c": b"c", "z": b"is"}))
+        apply_changes(plan, archive(tmp_path, {"a": b"new", "deep/er/c": b"c", "z": b"is"}))
     assert listing(folder) == before
     assert not (folder / "deep").exists()
 
@@ -104,7 +104,7 @@ def test_a_failure_in_the_middle_puts_everything_back(folder: Path, tmp_path: Pa
 def test_contents_that_are_not_what_the_list_says_are_refused(folder: Path, tmp_path: Path) -> None:
     before = listing(folder)
     with pytest.raises(LocalFailure, match="another hash"):
-        land(plan_landing(folder, CHANGES), archive(tmp_path, {"a": b"evil", "deep/er/c": b"c"}))
+        apply_changes(plan_changes(folder, CHANGES), archive(tmp_path, {"a": b"evil", "deep/er/c": b"c"}))
     assert listing(folder) == before
 
 
@@ -116,8 +116,8 @@ def test_a_path_that_leaves_the_folder_is_refused(path: str) -> None:
 
 def test_permission_bits_alone_are_a_change(folder: Path, tmp_path: Path) -> None:
     (folder / "a").chmod(0o644)
-    landing = plan_landing(folder, [change("a", b"old", b"old", 0o755)])
-    land(landing, archive(tmp_path, {"a": b"old"}))
+    plan = plan_changes(folder, [change("a", b"old", b"old", 0o755)])
+    apply_changes(plan, archive(tmp_path, {"a": b"old"}))
     assert (folder / "a").stat().st_mode & 0o777 == 0o755
 
 
@@ -132,12 +132,12 @@ def test_symlinks_land_as_symlinks_and_never_point_out(folder: Path, tmp_path: P
 
     entry = {"path": "link", "kind": "added", "mode": 0o777, "base_sha256": None, "sha256": None}
     inside = changes_of({"changed": [{**entry, "target": "a"}]})
-    land(plan_landing(folder, inside), link_to("a"))
+    apply_changes(plan_changes(folder, inside), link_to("a"))
     assert (folder / "link").readlink() == Path("a")
     (folder / "link").unlink()
     outside = changes_of({"changed": [{**entry, "target": "../x"}]})
     with pytest.raises(LocalFailure, match="points outside"):
-        land(plan_landing(folder, outside), link_to("../x"))
+        apply_changes(plan_changes(folder, outside), link_to("../x"))
 
 
 def test_whoever_ends_the_command_while_a_result_lands_waits_for_it(folder: Path, tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ def test_whoever_ends_the_command_while_a_result_lands_waits_for_it(folder: Path
 import os, signal, sys
 from pathlib import Path
 sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
-from test_cli_land import CHANGES
-from remit.cli.land import land, plan_landing, signals_wait
+from test_cli_apply_changes import CHANGES
+from remit.cli.apply_changes import land, plan_landing, signals_wait
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
 signal.signal(number, signal.SIG_DFL)  # whoever started the tests with `nohup` ignores one of them
 rename = os.rename

@@ -1,4 +1,4 @@
-"""How an attempt at a model call ends: what is settled, and what the log says of it. Pure."""
+"""Outcomes of attempts at model calls: what is settled, and what the log says of it. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def believed(response: ModelResponse) -> ModelResponse:
 
 
 def succeeded(started: Started, response: ModelResponse, rate: Rate | None) -> CallEnded:
-    """It was answered: the real cost, or the hold where no usage was reported."""
+    """Return the end of an answered call: the real cost, or the hold where no usage was reported."""
     attempt = started.attempt
     if not response.is_usage_known:
         return msgspec.structs.replace(assumed(started, reason=None, message=None), response=response)
@@ -70,8 +70,8 @@ def succeeded(started: Started, response: ModelResponse, rate: Rate | None) -> C
 def failed(
     started: Started, failure: ModelCallFailed, progress: CallProgress, *, pause_seconds: float | None
 ) -> CallEnded:
-    """It failed: nothing where the provider did no work, else a bound of what it did. It is made again after the
-    pause; None: it is not."""
+    """Return the end of a failed call: settled at nothing where the provider did no work, else at a bound of
+    what it did. It is made again after the pause; None: it is not."""
     if failure.billed == "no":
         ended = unbilled(started, reason=failure.reason, message=failure.message)
     else:
@@ -90,7 +90,7 @@ def failed(
 
 
 def unbilled(started: Started, *, reason: str | None, message: str | None) -> CallEnded:
-    """The provider did no work."""
+    """Return the end of an attempt for which the provider did no work."""
     return CallEnded(
         response=None,
         error_reason=reason,
@@ -103,7 +103,7 @@ def unbilled(started: Started, *, reason: str | None, message: str | None) -> Ca
 
 
 def interrupted(started: Started, progress: CallProgress) -> CallEnded:
-    """Somebody cut it while it was under way."""
+    """Return the end of an attempt that somebody cut while it was under way."""
     reason, message = "interrupted", "cut by an interrupt"
     if progress.reach == "unsent":
         return unbilled(started, reason=reason, message=message)
@@ -117,7 +117,7 @@ def interrupted(started: Started, progress: CallProgress) -> CallEnded:
 
 
 def output_bound(progress: CallProgress) -> int | None:
-    """How many output tokens a call that was cut can have made; None where nobody knows."""
+    """Return how many output tokens a call that was cut can have made; None where nobody knows."""
     if not progress.streams_all:
         return None
     if progress.reach == "sent":

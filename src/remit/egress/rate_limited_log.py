@@ -1,5 +1,5 @@
-"""What is told of one sandbox's connections: a line each, but only so many a second, or a sandbox could fill the log and
-drive out of it what others did. Standard library only: the proxy process imports it."""
+"""The log lines of one sandbox's connections: a line each, but only so many a second, or a sandbox could fill
+the log and drive out of it what others did. Standard library only: the proxy process imports it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any  # reports are JSON
 
-from .pace import Pace
+from .token_bucket import TokenBucket
 
 LINES_PER_SECOND = 20.0
 LINES_AT_ONCE = 200.0
 
 
-class Lines:
+class RateLimitedLog:
     """Beyond the limit connections are counted, and told with the next line; so is every use of a credential."""
 
     def __init__(
@@ -26,13 +26,13 @@ class Lines:
     ) -> None:
         self._sandbox_id = sandbox_id
         self._report = report
-        self._pace = Pace(LINES_PER_SECOND, LINES_AT_ONCE, now=now)
+        self._bucket = TokenBucket(LINES_PER_SECOND, LINES_AT_ONCE, now=now)
         self._untold = 0
         self._untold_uses: dict[str, Counter[str]] = {}
 
     def put(self, fields: dict[str, Any]) -> None:
-        """One connection has ended."""
-        if self._pace.try_take():
+        """Log that one connection has ended."""
+        if self._bucket.try_take():
             self._tell(fields)
             return
         self._untold += 1
@@ -40,7 +40,7 @@ class Lines:
             self._untold_uses.setdefault(fields["host"], Counter()).update(fields["credentials"])
 
     def finish(self) -> None:
-        """The sandbox is forgotten: what was only counted is told now."""
+        """Log what was only counted, now that the sandbox is forgotten."""
         if self._untold:
             self._tell({})
 

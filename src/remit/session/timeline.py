@@ -1,4 +1,4 @@
-"""What the log of a session shows beside its fold: when things began, and what went wrong last. Pure."""
+"""Signs in the log of a session that its fold forgets: when things began, and what went wrong last. Pure."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Queued(Value, frozen=True, kw_only=True):
     since_us: int
 
 
-class Signs(Value, frozen=True, kw_only=True):
-    """What the fold forgets: when things began, and what went wrong last."""
+class Timeline(Value, frozen=True, kw_only=True):
+    """The signs that the fold forgets: when things began, and what went wrong last."""
 
     began_us: dict[str, int]
     """By model call, tool use, span or state change, when it began."""
@@ -35,8 +35,8 @@ class Signs(Value, frozen=True, kw_only=True):
     trouble: Trouble | None
 
 
-def read_signs(rows: Sequence[EventRow]) -> Signs:
-    """When things began, and what went wrong last."""
+def read_timeline(rows: Sequence[EventRow]) -> Timeline:
+    """Read from the rows when things began, and what went wrong last."""
     began_us: dict[str, int] = {}
     pause_seconds: float | None = None
     trouble: Trouble | None = None
@@ -68,11 +68,11 @@ def read_signs(rows: Sequence[EventRow]) -> Signs:
             if row.type == "model.ended":
                 pause_seconds = cast("float | None", body.get("pause_seconds"))
             trouble = _trouble(row, body) or trouble
-    return Signs(began_us=began_us, pause_seconds=pause_seconds, trouble=trouble, queued=queued)
+    return Timeline(began_us=began_us, pause_seconds=pause_seconds, trouble=trouble, queued=queued)
 
 
 PACKAGES = "packages"
-"""In `Signs.began_us`: the installation of the environment's packages, while it lasts."""
+"""In `Timeline.began_us`: the installation of the environment's packages, while it lasts."""
 _ENDS_OF_INSTALLING = frozenset(
     {"packages.installed", "session.error", "session.status_idle", "session.status_running"}
 )

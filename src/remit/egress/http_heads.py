@@ -30,12 +30,12 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class BadMessage(Exception):
-    """What came is no HTTP that we pass on; the text says why."""
+    """Bytes that are no HTTP that we pass on; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a client asks the proxy for, or a server through it."""
+    """A request that a client sends to the proxy, or through it to a server."""
 
     method: str
     host: str
@@ -51,7 +51,7 @@ class Request:
     """The client may send another one behind it."""
 
     def head(self) -> bytes:
-        """As it goes to the server."""
+        """Encode the request's head as it goes to the server."""
         return b"%s %s HTTP/1.1\r\n%s" % (self.method.encode(), self.path, lines(self.headers))
 
     def header(self, name: bytes) -> bytes:
@@ -60,7 +60,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class AnswerHead:
     """The head of a server's answer."""
 
     status: int
@@ -121,13 +121,13 @@ def parse_inner_request(data: bytes, host: str, port: int) -> Request:
     )
 
 
-def parse_answer(data: bytes) -> Answer:
+def parse_answer(data: bytes) -> AnswerHead:
     """The head with its final empty line. Raises BadMessage."""
     first, headers = _split(data)
     found = _STATUS.fullmatch(first)
     if found is None:
         raise BadMessage("the server's status line is malformed")
-    return Answer(
+    return AnswerHead(
         status=int(found[1]),
         first=first,
         headers=_end_to_end(headers),
@@ -135,8 +135,8 @@ def parse_answer(data: bytes) -> Answer:
     )
 
 
-def answer_body(answer: Answer, method: str) -> Length:
-    """What follows it. Raises BadMessage."""
+def answer_body(answer: AnswerHead, method: str) -> Length:
+    """Return the length of the body that follows the answer's head. Raises BadMessage."""
     if method == "HEAD" or answer.status < 200 or answer.status in (204, 304):
         return 0
     lengths = [value for key, value in answer.headers if key.lower() == b"content-length"]

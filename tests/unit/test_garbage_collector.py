@@ -18,11 +18,11 @@ import pytest
 from remit.blobs.directory import DirectoryBlobStore
 from remit.catalog.expired_files import ExpiredFiles
 from remit.catalog.files import Files
-from remit.catalog.kept_blobs import KEPT_SECONDS, KeptBlobs
+from remit.catalog.owned_blobs import KEPT_SECONDS, OwnedBlobs
 from remit.clock import SystemClock
 from remit.errors import NotFound, StoreUnavailable
 from remit.ids import Ids
-from remit.orchestrator.collection import EVERY_SECONDS, START_SECONDS, Collection
+from remit.orchestrator.garbage_collector import EVERY_SECONDS, START_SECONDS, GarbageCollector
 from remit.orchestrator.kept_layers import LAYER, LAYER_KEPT_SECONDS, KeptLayers, Layer
 from remit.remits.creation import INPUT
 from remit.remits.inputs import INPUT_KEPT_SECONDS, Inputs, OldInputs
@@ -52,7 +52,7 @@ def catalog(clock: FakeClock) -> MemoryCatalog:
 
 
 @pytest.fixture
-def blobs(catalog: MemoryCatalog, clock: FakeClock) -> KeptBlobs:
+def blobs(catalog: MemoryCatalog, clock: FakeClock) -> OwnedBlobs:
     return kept(MemoryBlobStore(clock), catalog, clock)
 
 
@@ -64,7 +64,7 @@ async def pieces(content: bytes) -> AsyncIterator[bytes]:
 
 
 async def test_the_bytes_of_an_expired_file_go_though_nobody_asks_for_it(
-    catalog: MemoryCatalog, blobs: KeptBlobs, clock: FakeClock
+    catalog: MemoryCatalog, blobs: OwnedBlobs, clock: FakeClock
 ) -> None:
     files = Files(catalog, blobs, clock, Ids(clock))
     async with files.uploading(ONE) as upload:
@@ -86,7 +86,7 @@ async def test_the_bytes_of_an_expired_file_go_though_nobody_asks_for_it(
 
 
 async def test_an_upload_goes_after_a_month_and_what_a_remit_made_of_it_stays(
-    catalog: MemoryCatalog, blobs: KeptBlobs, clock: FakeClock
+    catalog: MemoryCatalog, blobs: OwnedBlobs, clock: FakeClock
 ) -> None:
     inputs = Inputs(catalog=catalog, blobs=blobs, clock=clock, ids=Ids(clock))
     given = await inputs.store(ONE, pieces(bytes(1024)))
@@ -139,13 +139,13 @@ async def test_an_upload_keeps_bytes_whose_last_other_owner_goes_while_it_is_rea
 
 
 async def test_a_package_layer_goes_a_week_after_it_was_made_when_nobody_needs_it(
-    catalog: MemoryCatalog, blobs: KeptBlobs, clock: FakeClock
+    catalog: MemoryCatalog, blobs: OwnedBlobs, clock: FakeClock
 ) -> None:
     layers = KeptLayers(blobs=blobs, catalog=catalog, clock=clock)
-    async with blobs.keeping(ONE, "layer_1") as keeping:
-        file = await keeping.put(b"a package")
-        tree = await keeping.put(b"its tree")
-        await keeping.commit()
+    async with blobs.puts(ONE, "layer_1") as puts:
+        file = await puts.put(b"a package")
+        tree = await puts.put(b"its tree")
+        await puts.commit()
         layer = Layer(tree_digest=tree, packages={}, image_digest="i", files=1, bytes=9)
         await catalog.create(
             ONE, _resource(LAYER.name, "layer_1", msgspec.json.encode(layer), clock.now_us())
@@ -187,11 +187,11 @@ async def main():
     catalog = await open_catalog(folder)
     blobs = kept(DirectoryBlobStore(folder / "blobs"), catalog)
     one = Principal(workspace_id="wrkspc_one", actor="apikey_one")
-    async with blobs.keeping(one, "file_never") as keeping:
-        await keeping.put(b"same")
-        await keeping.put(b"only referred to")
+    async with blobs.puts(one, "file_never") as puts:
+        await puts.put(b"same")
+        await puts.put(b"only referred to")
         if sys.argv[2] == "after":
-            await keeping.commit()
+            await puts.commit()
         print("put", flush=True)
         await asyncio.sleep(60)
 
@@ -361,7 +361,7 @@ async def test_it_runs_a_while_after_a_start_and_then_every_few_hours_whoever_fa
     failing, counting = Counting(fails=True), Counting()
     with anyio.fail_after(5):
         async with anyio.create_task_group() as group:
-            group.start_soon(Collection([failing, counting], clock).run)
+            group.start_soon(GarbageCollector([failing, counting], clock).run)
             await anyio.wait_all_tasks_blocked()
             await clock.advance(START_SECONDS - 1)
             assert counting.rounds == 0

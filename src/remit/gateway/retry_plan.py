@@ -1,12 +1,12 @@
-"""Where a call goes next when an attempt came to nothing: the same target again, the next one, back to the first, or
-nowhere. Pure."""
+"""The next target of a call when an attempt came to nothing: the same again, the next one, back to the first,
+or none. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from remit.errors import ModelCallFailed
-from remit.gateway.routing import Route
+from remit.gateway.routing import ModelRoute
 from remit.values import Value
 
 RETRY_SPREAD_SECONDS = 2.0
@@ -16,7 +16,7 @@ FALLBACK_REASONS = ("overloaded", "rate_limited", "unavailable")
 
 
 class RetrySettings(Value, frozen=True, kw_only=True):
-    """When a failed call is made again. Every attempt has its own hold."""
+    """Settings of when a failed call is made again. Every attempt has its own hold."""
 
     attempts_max: int = 10
     assumed_attempts_max: int = 2
@@ -27,11 +27,11 @@ class RetrySettings(Value, frozen=True, kw_only=True):
     backoff_max_seconds: float = 30.0
 
 
-class Course:
+class RetryPlan:
     """One call's way over the targets of its route. What gives seconds gives None where the call has failed for good."""
 
     def __init__(
-        self, targets: Sequence[Route], settings: RetrySettings, random_fraction: Callable[[], float]
+        self, targets: Sequence[ModelRoute], settings: RetrySettings, random_fraction: Callable[[], float]
     ) -> None:
         self._targets = list(targets)
         self._settings = settings
@@ -43,17 +43,17 @@ class Course:
         """Of the attempt, from 1."""
 
     @property
-    def route(self) -> Route:
+    def route(self) -> ModelRoute:
         """The target that is asked."""
         return self._targets[self._index]
 
-    def pass_over(self, is_closed: Callable[[Route], bool]) -> None:
-        """A key that asks to be left alone is not waited for where another model may answer."""
+    def pass_over(self, is_closed: Callable[[ModelRoute], bool]) -> None:
+        """Pass over a key that asks to be left alone, where another model may answer."""
         while self._has_next and is_closed(self.route):
             self._index += 1
 
     def after_no_place(self) -> bool:
-        """No place in the target's queue: whether there is another to ask, at once."""
+        """Go on after a full queue; return whether there is another target to ask, at once."""
         if not self._has_next or self._is_last_attempt:
             return False
         self._index += 1

@@ -11,7 +11,7 @@ import pytest
 
 from remit.app.kinds import KINDS
 from remit.catalog.blob_owners import BlobOwners
-from remit.catalog.kept_blobs import KEPT_SECONDS, KeptBlobs
+from remit.catalog.owned_blobs import KEPT_SECONDS, OwnedBlobs
 from remit.errors import BlobMissing
 from remit.interfaces import BlobStore, Catalog
 from remit.stores.memory import MemoryCatalog, MemorySessionStore
@@ -30,9 +30,9 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def kept_in(blobs: BlobStore, catalog: Catalog, clock: FakeClock) -> KeptBlobs:
+def kept_in(blobs: BlobStore, catalog: Catalog, clock: FakeClock) -> OwnedBlobs:
     sessions = MemorySessionStore(clock)
-    return KeptBlobs(blobs, catalog, BlobOwners(sessions, catalog, KINDS).is_there, clock)
+    return OwnedBlobs(blobs, catalog, BlobOwners(sessions, catalog, KINDS).is_there, clock)
 
 
 async def make_file(catalog: Catalog, file_id: str) -> None:
@@ -74,12 +74,12 @@ def catalog(clock: FakeClock) -> MemoryCatalog:
 
 
 @pytest.fixture
-def kept(blobs: MemoryBlobStore, catalog: MemoryCatalog, clock: FakeClock) -> KeptBlobs:
+def kept(blobs: MemoryBlobStore, catalog: MemoryCatalog, clock: FakeClock) -> OwnedBlobs:
     return kept_in(blobs, catalog, clock)
 
 
 async def test_what_nobody_needs_goes_a_day_after_it_was_touched(
-    kept: KeptBlobs, blobs: MemoryBlobStore, clock: FakeClock
+    kept: OwnedBlobs, blobs: MemoryBlobStore, clock: FakeClock
 ) -> None:
     await kept.put(ONE, "file_1", b"content")
     clock.jump(KEPT_SECONDS / 2)
@@ -96,7 +96,7 @@ async def test_what_nobody_needs_goes_a_day_after_it_was_touched(
 
 
 async def test_what_is_old_goes_with_its_last_owner(
-    kept: KeptBlobs, blobs: MemoryBlobStore, clock: FakeClock
+    kept: OwnedBlobs, blobs: MemoryBlobStore, clock: FakeClock
 ) -> None:
     await kept.put(ONE, "file_1", b"same")
     await kept.put(TWO, "file_2", b"same")
@@ -108,7 +108,7 @@ async def test_what_is_old_goes_with_its_last_owner(
 
 
 async def test_bytes_that_are_only_named_are_looked_for_before_they_are_promised(
-    kept: KeptBlobs, clock: FakeClock
+    kept: OwnedBlobs, clock: FakeClock
 ) -> None:
     digest = await kept.put(ONE, "file_first", b"same")
     await kept.keep(ONE, "sesn_1", [digest])
@@ -121,36 +121,36 @@ async def test_bytes_that_are_only_named_are_looked_for_before_they_are_promised
 
 
 async def test_who_puts_for_days_still_has_everything_when_it_commits(
-    kept: KeptBlobs, catalog: MemoryCatalog, clock: FakeClock
+    kept: OwnedBlobs, catalog: MemoryCatalog, clock: FakeClock
 ) -> None:
-    async with kept.keeping(ONE, "file_new") as keeping:
-        digest = await keeping.put(b"content")
+    async with kept.puts(ONE, "file_new") as puts:
+        digest = await puts.put(b"content")
         clock.jump(KEPT_SECONDS / 2)
         await kept.collect()
-        await keeping.commit()
+        await puts.commit()
         await make_file(catalog, "file_new")
     clock.jump(KEPT_SECONDS * 9)
     await kept.collect()
     assert await kept.read(digest) == b"content"
 
 
-async def test_who_commits_what_was_swept_meanwhile_is_told(kept: KeptBlobs, clock: FakeClock) -> None:
-    async with kept.keeping(ONE, "file_new") as keeping:
-        await keeping.put(b"content")
+async def test_who_commits_what_was_swept_meanwhile_is_told(kept: OwnedBlobs, clock: FakeClock) -> None:
+    async with kept.puts(ONE, "file_new") as puts:
+        await puts.put(b"content")
         clock.jump(KEPT_SECONDS * 2)
         await kept.collect()
         with pytest.raises(BlobMissing, match="file_new"):
-            await keeping.commit()
-        await keeping.put(b"content")
-        await keeping.commit()
+            await puts.commit()
+        await puts.put(b"content")
+        await puts.commit()
 
 
 async def test_needs_of_an_owner_that_never_came_to_be_are_dropped_a_day_later(
-    kept: KeptBlobs, blobs: MemoryBlobStore, catalog: MemoryCatalog, clock: FakeClock
+    kept: OwnedBlobs, blobs: MemoryBlobStore, catalog: MemoryCatalog, clock: FakeClock
 ) -> None:
-    async with kept.keeping(ONE, "file_refused") as keeping:
-        await keeping.put(b"content")
-        await keeping.commit()
+    async with kept.puts(ONE, "file_refused") as puts:
+        await puts.put(b"content")
+        await puts.commit()
     await kept.collect()
     assert len(await catalog.list_owners(after=None, limit=9)) == 1
     clock.jump(KEPT_SECONDS + 1)
@@ -160,7 +160,7 @@ async def test_needs_of_an_owner_that_never_came_to_be_are_dropped_a_day_later(
 
 
 async def test_one_of_the_same_id_that_is_made_anew_keeps_its_needs(
-    kept: KeptBlobs, blobs: MemoryBlobStore, clock: FakeClock
+    kept: OwnedBlobs, blobs: MemoryBlobStore, clock: FakeClock
 ) -> None:
     await kept.put(ONE, "layer_1", b"old")
     clock.jump(KEPT_SECONDS + 1)
@@ -204,13 +204,13 @@ class Dying:
         return write
 
 
-async def story(kept: KeptBlobs, catalog: Catalog) -> None:
+async def story(kept: OwnedBlobs, catalog: Catalog) -> None:
     """Two files with the same bytes come; one of them goes."""
     for file_id in ("file_a", "file_b"):
-        async with kept.keeping(ONE, file_id) as keeping:
-            await keeping.put(b"same")
-            await keeping.put(file_id.encode())
-            await keeping.commit()
+        async with kept.puts(ONE, file_id) as puts:
+            await puts.put(b"same")
+            await puts.put(file_id.encode())
+            await puts.commit()
             await make_file(catalog, file_id)
     await catalog.delete(ONE, "file", "file_a")
     await kept.forget(ONE, "file_a")
@@ -246,7 +246,7 @@ async def test_after_a_death_at_any_write_all_is_there_and_nothing_is_left_over(
 
 
 async def test_the_checker_names_a_lost_blob_and_counts_what_nobody_needs(
-    kept: KeptBlobs, blobs: MemoryBlobStore, clock: FakeClock
+    kept: OwnedBlobs, blobs: MemoryBlobStore, clock: FakeClock
 ) -> None:
     kept_digest = await kept.put(ONE, "file_1", b"kept")
     lost = await kept.put(ONE, "file_2", b"lost")
@@ -266,7 +266,7 @@ def test_nobody_else_puts_removes_or_refers() -> None:
     source = Path(__file__).parents[2] / "src" / "remit"
     words = ("reference_blobs(", "drop_references(", "blobs.remove(")
     allowed = {
-        "catalog/kept_blobs.py",
+        "catalog/owned_blobs.py",
         "interfaces/catalog.py",
         "interfaces/blobs.py",
         "testing/catalog_suite.py",

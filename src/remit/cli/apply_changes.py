@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from remit.cli.beneath import FOLDER, Beneath, Obstacle
 from remit.cli.failure import CommandFailed
 from remit.cli.swap import NotPutBack, Swap
-from remit.client.folders.changes import Change, FolderChange, unpack
+from remit.client.folders.changes import FileChange, FolderChange, unpack
 from remit.client.tree_links import leads_out
 from remit.hidden import on_one_line
 
@@ -24,23 +24,25 @@ STAGING_PREFIX = ".remit-apply-"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Landing:
-    """What is to be done in a folder. `conflicts` say why it cannot be."""
+class ApplyPlan:
+    """The steps that are to be taken in a folder. `conflicts` say why they cannot be."""
 
     folder: Path
-    steps: tuple[Change, ...]
-    done: tuple[Change, ...]
+    steps: tuple[FileChange, ...]
+    done: tuple[FileChange, ...]
     """Already as the result has them."""
     conflicts: tuple[str, ...]
     folders: tuple[FolderChange, ...] = ()
     """What is to be done with folders themselves."""
 
 
-def plan_landing(folder: Path, changes: Sequence[Change], folders: Sequence[FolderChange] = ()) -> Landing:
+def plan_changes(
+    folder: Path, changes: Sequence[FileChange], folders: Sequence[FolderChange] = ()
+) -> ApplyPlan:
     """Compare the folder with what the changes were made from. Reads only."""
     look = _Look(folder, changes, folders)
-    steps: list[Change] = []
-    done: list[Change] = []
+    steps: list[FileChange] = []
+    done: list[FileChange] = []
     conflicts: list[str] = []
     for change in changes:
         try:
@@ -56,7 +58,7 @@ def plan_landing(folder: Path, changes: Sequence[Change], folders: Sequence[Fold
             steps.append(change)
         else:
             conflicts.append(f"{on_one_line(change.path)}: {_moved_on(change, is_there=current is not None)}")
-    return Landing(
+    return ApplyPlan(
         folder=folder,
         steps=tuple(steps),
         done=tuple(done),
@@ -65,29 +67,27 @@ def plan_landing(folder: Path, changes: Sequence[Change], folders: Sequence[Fold
     )
 
 
-def land(landing: Landing, archive: Path) -> tuple[str, ...]:
+def apply_changes(plan: ApplyPlan, archive: Path) -> tuple[str, ...]:
     """Carry the plan out: everything is staged and checked first, each file is then put in place atomically, and a
     failure puts back what was there. Gives what could not be kept as it was. Raises CommandFailed; the folder is then
     as it was."""
-    if landing.conflicts:
-        raise _conflict(landing)
+    if plan.conflicts:
+        raise _conflict(plan)
     try:
-        staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=landing.folder))
+        staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=plan.folder))
     except OSError as error:
-        raise CommandFailed(
-            f"Nothing can be written to {str(landing.folder)!r}: {error.strerror}."
-        ) from error
+        raise CommandFailed(f"Nothing can be written to {str(plan.folder)!r}: {error.strerror}.") from error
     is_to_be_kept = False
     try:
         new, old = staging / "new", staging / "old"
-        changes = [*landing.steps, *landing.done]
+        changes = [*plan.steps, *plan.done]
         try:
             new.mkdir()
             old.mkdir()
             unpack(archive, changes, new)
         except OSError as error:
             raise CommandFailed(f"The result was not applied, the folder is as it was: {error}.") from error
-        notes = Swap(landing.folder, new, old).carry_out(landing.steps, landing.folders)
+        notes = Swap(plan.folder, new, old).carry_out(plan.steps, plan.folders)
         shutil.rmtree(staging, ignore_errors=True)
         left = (
             (f"{str(staging)!r} could not be removed; it is not needed any more",) if staging.exists() else ()
@@ -105,8 +105,8 @@ def land(landing: Landing, archive: Path) -> tuple[str, ...]:
 
 @contextmanager
 def signals_wait() -> Generator[None]:
-    """Whoever ends the command while a result lands (a closed terminal, `kill`) ends it when all is in its place: it is
-    the matter of a moment."""
+    """Let whoever ends the command while a result is put in its place (a closed terminal, `kill`) end it when
+    all is in its place: it is the matter of a moment."""
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda number, _: came.append(number))
@@ -124,7 +124,7 @@ def signals_wait() -> Generator[None]:
 class _Look:
     """Looks at the folder as the result would find it."""
 
-    def __init__(self, folder: Path, changes: Sequence[Change], folders: Sequence[FolderChange]) -> None:
+    def __init__(self, folder: Path, changes: Sequence[FileChange], folders: Sequence[FolderChange]) -> None:
         self._beneath = Beneath(folder)
         self._by_path = {change.path: change for change in changes}
         self._removed = {change.path for change in changes if change.kind == "removed"}
@@ -133,12 +133,12 @@ class _Look:
             if change.kind != "removed":
                 self._folders.update(str(above) for above in PurePosixPath(change.path).parents)
 
-    def current(self, change: Change) -> str | None:
+    def current(self, change: FileChange) -> str | None:
         """What stands there; a folder that the result empties, or has put there, is nothing."""
         digest = self._beneath.digest(change.path)
         return None if digest == FOLDER else digest
 
-    def has_mode(self, change: Change) -> bool:
+    def has_mode(self, change: FileChange) -> bool:
         """A change may be of the permission bits alone."""
         if change.kind == "removed" or change.target is not None:
             return True
@@ -147,7 +147,7 @@ class _Look:
         found = self._beneath.status(change.path)
         return found is not None and found.st_mode & 0o777 == change.mode
 
-    def obstacle(self, change: Change) -> str | None:
+    def obstacle(self, change: FileChange) -> str | None:
         """What stands in the way: nothing is written through a symlink, or where a file is that stays."""
         try:
             with self._beneath.parent(change.path) as (folder, name):
@@ -213,7 +213,7 @@ def _mode_at(folder: int, name: str) -> int | None:
         return None
 
 
-def _moved_on(change: Change, *, is_there: bool) -> str:
+def _moved_on(change: FileChange, *, is_there: bool) -> str:
     match change.kind:
         case "added":
             return "the remit added it, and another one is here"
@@ -223,12 +223,12 @@ def _moved_on(change: Change, *, is_there: bool) -> str:
             return "the remit removed it, and it changed here since"
 
 
-def _conflict(landing: Landing) -> CommandFailed:
-    named = landing.conflicts[:CONFLICTS_NAMED_MAX]
-    more = len(landing.conflicts) - len(named)
+def _conflict(plan: ApplyPlan) -> CommandFailed:
+    named = plan.conflicts[:CONFLICTS_NAMED_MAX]
+    more = len(plan.conflicts) - len(named)
     lines = "\n".join(f"  {conflict}" for conflict in named) + (f"\n  and {more} more" if more else "")
     return CommandFailed(
-        f"The folder {str(landing.folder)!r} has moved on; nothing was written. In conflict:\n{lines}",
+        f"The folder {str(plan.folder)!r} has moved on; nothing was written. In conflict:\n{lines}",
         mend="Merge by hand from the result's folder (for git: `git apply --3way result.patch`), "
         "or give an unchanged copy of the input with --to.",
     )

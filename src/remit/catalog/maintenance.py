@@ -1,4 +1,4 @@
-"""What collectors share: who tidies up, and what there is in all workspaces."""
+"""The ground that collectors share: who tidies up, and what there is in all workspaces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAGE = 500
 
 
 async def everywhere(catalog: Catalog, kind: ResourceKind[Config]) -> AsyncIterator[Stored[Config]]:
-    """All resources of a kind, in all workspaces, oldest first."""
+    """Yield all resources of a kind, in all workspaces, oldest first."""
     position: tuple[int, str] | None = None
     while page := await catalog.list_everywhere(
         kind.name, Page(limit=PAGE, position=position, is_ascending=True)
@@ -22,6 +22,6 @@ async def everywhere(catalog: Catalog, kind: ResourceKind[Config]) -> AsyncItera
         position = (page[-1].created_at_us, page[-1].id)
 
 
-def tidier_of(workspace_id: str) -> Principal:
-    """Who tidies up in a workspace."""
+def maintenance_principal(workspace_id: str) -> Principal:
+    """Return the principal that tidies up in a workspace."""
     return Principal(workspace_id=workspace_id, actor="system", kind="system")

@@ -46,7 +46,7 @@ _GZIP_OR_ZLIB = 47
 
 
 class BadEncoding(Exception):
-    """What came is not what its Content-Encoding says."""
+    """A body that is not what its Content-Encoding says."""
 
 
 def forms_of(secret: bytes) -> set[bytes]:
@@ -120,7 +120,7 @@ class _Sieve:
                     yield start, min(len(data), at + len(needle.core) + needle.back)
 
 
-class Scrubber:
+class Redactor:
     """Knows the secrets of one place."""
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
@@ -133,7 +133,7 @@ class Scrubber:
         """The longest way to write one; so many bytes must be seen before those in front of them are passed on."""
 
     def clean(self, data: bytes) -> tuple[bytes, int]:
-        """What may be passed on, and how many secrets were overwritten."""
+        """Overwrite secrets; return what may be passed on, and how many were overwritten."""
         found = self.find(data)
         if not found:
             return data, 0
@@ -142,7 +142,7 @@ class Scrubber:
         return bytes(masked), len(found)
 
     def find(self, data: bytes) -> list[tuple[int, int]]:
-        """Where secrets stand: from left to right, none inside another."""
+        """Find where secrets stand: from left to right, none inside another."""
         # Also as they are written: what stands in front may take the first letters into an escape.
         found = unfolded(data, list(_find(self._written, fold(data))))
         for between in _may_stand_between(data):
@@ -191,12 +191,12 @@ def mask(data: bytearray, found: Iterable[tuple[int, int]]) -> None:
         data[start:end] = data[start:end].translate(_NO_LINES)
 
 
-class ScrubbedStream:
+class RedactedStream:
     """A body that comes in pieces and goes on in pieces of one size, always as far behind."""
 
-    def __init__(self, scrubber: Scrubber) -> None:
-        self._scrubber = scrubber
-        self._step = max(1, scrubber.held // FLOW_BYTES)
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._step = max(1, redactor.held // FLOW_BYTES)
         """Pieces at a time: what is held back is looked through again each time, and must not be most of it."""
         self._seen = b""
         self._shown = bytearray()
@@ -206,10 +206,10 @@ class ScrubbedStream:
         self.count = 0
 
     def push(self, piece: bytes) -> list[bytes]:
-        """What can be passed on now."""
+        """Take a piece; return what can be passed on now."""
         self._seen += piece
         self._shown += piece
-        pieces = (len(self._seen) - self._scrubber.held) // FLOW_BYTES
+        pieces = (len(self._seen) - self._redactor.held) // FLOW_BYTES
         return self._take(pieces * FLOW_BYTES) if pieces >= self._step else []
 
     def finish(self) -> list[bytes]:
@@ -217,7 +217,7 @@ class ScrubbedStream:
         return self._take(len(self._seen))
 
     def _take(self, count: int) -> list[bytes]:
-        found = self._scrubber.find(self._seen)
+        found = self._redactor.find(self._seen)
         mask(self._shown, found)
         self.count += sum(1 for _, end in found if end > self._looked)
         taken = bytes(self._shown[:count])
@@ -233,11 +233,11 @@ class UnchangedStream:
     count = 0
 
     def push(self, piece: bytes) -> list[bytes]:
-        """The piece."""
+        """Return the piece."""
         return [piece] if piece else []
 
     def finish(self) -> list[bytes]:
-        """Nothing is left."""
+        """Return nothing: no bytes are held back."""
         return []
 
 

@@ -1,4 +1,4 @@
-"""From a name to a connection: resolved once, every address judged, the very one that was judged connected to.
+"""Connections by name: resolved once, every address judged, the very one that was judged connected to.
 
 Standard library only: the proxy process imports it.
 """
@@ -12,8 +12,8 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 from .addresses import Address, is_own
-from .limits import Limits
-from .policy import Guard, Refusal
+from .limits import EgressLimits
+from .policy import EgressRefusal, Guard
 from .stops import Stop, stop
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -21,13 +21,13 @@ Resolve = Callable[[str], Awaitable[Sequence[Address]]]
 Dial = Callable[[Address, int], Awaitable[Streams]]
 
 
-class Reach:
+class Connector:
     """Connects to what the operator's guard allows."""
 
     def __init__(
         self,
         guard: Guard,
-        limits: Limits,
+        limits: EgressLimits,
         *,
         resolve: Resolve | None = None,
         dial: Dial | None = None,
@@ -42,7 +42,7 @@ class Reach:
     async def connect(self, host: str, port: int, lookups: asyncio.Semaphore) -> Streams:
         """Raises Stop."""
         addresses = await self._addresses(host, lookups)
-        refusal: Refusal | None = None
+        refusal: EgressRefusal | None = None
         failure: BaseException | None = None
         for address in addresses[: self._limits.addresses]:
             judged = self._guard.address_refusal(host, port, address, is_own=self._is_own(address))

@@ -1,4 +1,4 @@
-"""Who needs which blob: everything that is put is put here, and nothing is removed anywhere else.
+"""References to blobs: everything that is put is put here, and nothing is removed anywhere else.
 
 A blob stays while a stream or resource refers to it (durable, in the catalog), and for a day after somebody put it or said
 that it is needed (by the blob's own time). So there is nothing between processes but these two, and no lock:
@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from remit.catalog.tidying import tidier_of
+from remit.catalog.maintenance import maintenance_principal
 from remit.clock import Clock
 from remit.errors import BlobMissing
 from remit.interfaces import BlobStore, Catalog
@@ -37,7 +37,7 @@ IsThere = Callable[[BlobOwner], Awaitable[bool]]
 """Whether a stream or resource exists."""
 
 
-class KeptBlobs:
+class OwnedBlobs:
     """A `BlobStore` and the references to what is in it."""
 
     def __init__(self, blobs: BlobStore, catalog: Catalog, is_there: IsThere, clock: Clock) -> None:
@@ -56,27 +56,28 @@ class KeptBlobs:
         return await self._blobs.has(digests)
 
     @asynccontextmanager
-    async def keeping(self, principal: Principal, owner_id: str) -> AsyncGenerator[Keeping]:
-        """Put blobs for this stream or resource. They stay if `Keeping.commit` was called and the owner exists within a
+    async def puts(self, principal: Principal, owner_id: str) -> AsyncGenerator[BlobPuts]:
+        """Put blobs for this stream or resource. They stay if `BlobPuts.commit` was called and the owner exists within a
         day; a new owner is made within the block."""
-        yield Keeping(self._blobs, self._catalog, self._clock, principal, owner_id)
+        yield BlobPuts(self._blobs, self._catalog, self._clock, principal, owner_id)
 
     async def keep(self, principal: Principal, owner_id: str, digests: Sequence[str]) -> None:
-        """This stream or resource, which exists, needs blobs that are there. Raises BlobMissing when they are not."""
-        async with self.keeping(principal, owner_id) as keeping:
-            await keeping.need(digests)
-            await keeping.commit()
+        """Note that an existing stream or resource needs blobs. Raises BlobMissing when they are not
+        there."""
+        async with self.puts(principal, owner_id) as puts:
+            await puts.need(digests)
+            await puts.commit()
 
     async def put(self, principal: Principal, owner_id: str, content: bytes) -> str:
-        """One blob for a stream or resource that exists."""
-        async with self.keeping(principal, owner_id) as keeping:
-            digest = await keeping.put(content)
-            await keeping.commit()
+        """Put one blob for a stream or resource that exists."""
+        async with self.puts(principal, owner_id) as puts:
+            digest = await puts.put(content)
+            await puts.commit()
         return digest
 
     async def forget(self, principal: Principal, owner_id: str, *, said_before_us: int | None = None) -> None:
-        """The owner is gone: drop its references, or those said before then (one of the same id may be made anew), and
-        remove what only it needed, as far as nobody has touched it for a day."""
+        """Forget an owner that is gone: drop its references, or those said before then (one of the same id
+        may be made anew), and remove what only it needed, as far as nobody has touched it for a day."""
         untouched_since_us = self._kept_since_us()
         unneeded = await self._catalog.drop_references(principal, owner_id, said_before_us=said_before_us)
         await self._remove_unneeded(unneeded, untouched_since_us)
@@ -121,14 +122,16 @@ class KeptBlobs:
                 if not await self._is_there(owner):
                     # What it says from now on is another one's of the same id.
                     await self._catalog.drop_references(
-                        tidier_of(owner.workspace_id), owner.owner_id, said_before_us=silent_since_us
+                        maintenance_principal(owner.workspace_id),
+                        owner.owner_id,
+                        said_before_us=silent_since_us,
                     )
                     count += 1
             after = page[-1]
         return count
 
     async def look(self, *, touched_before_us: int) -> BlobsReport:
-        """What is there, and of that what was touched before then and nobody needs."""
+        """Report what is there, and of that what was touched before then and nobody needs."""
         count = size_bytes = 0
         leftovers: list[StoredBlob] = []
         async for some in self._blobs.walk():
@@ -140,7 +143,7 @@ class KeptBlobs:
         return BlobsReport(count=count, size_bytes=size_bytes, leftovers=tuple(leftovers))
 
     async def missing(self, principal: Principal) -> list[BlobReference]:
-        """What this workspace's streams and resources need and is not there."""
+        """List the blobs that this workspace's streams and resources need and that are not there."""
         found: list[BlobReference] = []
         after: BlobReference | None = None
         while page := await self._catalog.list_references(principal, after=after, limit=REFERENCES_PAGE):
@@ -151,15 +154,15 @@ class KeptBlobs:
 
 
 class BlobsReport(Value, frozen=True, kw_only=True):
-    """How much is stored, and what of it nobody needs."""
+    """The number and size of stored blobs, and those that nobody needs."""
 
     count: int
     size_bytes: int
     leftovers: tuple[StoredBlob, ...]
 
 
-class Keeping:
-    """What one owner is putting; see `KeptBlobs.keeping`."""
+class BlobPuts:
+    """The blobs that one owner is putting; see `OwnedBlobs.keeping`."""
 
     def __init__(
         self, blobs: BlobStore, catalog: Catalog, clock: Clock, principal: Principal, owner_id: str
@@ -188,7 +191,7 @@ class Keeping:
         return digests
 
     async def need(self, digests: Iterable[str]) -> None:
-        """The owner needs these too, which are there already; `commit` says if they are not."""
+        """Note that the owner needs these too, which are there already; `commit` says if they are not."""
         await self._touch(list(dict.fromkeys(digests)))
 
     async def commit(self) -> None:

@@ -1,4 +1,4 @@
-"""So many a second, and some more at once; one at a time. Standard library only: the proxy process imports it."""
+"""A token bucket, and turns. Standard library only: the proxy process imports it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Pace:
+class TokenBucket:
     """A bucket that fills as time passes."""
 
     def __init__(
@@ -23,7 +23,7 @@ class Pace:
         self._filled_at = now()
 
     def try_take(self) -> bool:
-        """One, if there is one."""
+        """Take one token if there is one; return whether there was."""
         self._fill()
         if self._left < 1:
             return False
@@ -31,7 +31,7 @@ class Pace:
         return True
 
     def take(self) -> float:
-        """One, perhaps of the future: the seconds until it is due."""
+        """Take one token, perhaps of the future; return the seconds until it is due."""
         self._fill()
         self._left -= 1
         return max(0.0, -self._left / self._per_second)

@@ -13,10 +13,10 @@ from rich.text import Text
 
 from remit import wording
 from remit.cli import render
+from remit.cli.apply_changes import apply_changes, plan_changes, signals_wait
 from remit.cli.connect import Invocation, settings_of
 from remit.cli.do import retrieve, unowned_text
 from remit.cli.failure import EXIT_NOT_VERIFIED, EXIT_VERIFIED, BadUsage
-from remit.cli.land import land, plan_landing, signals_wait
 from remit.cli.links import page_link
 from remit.cli.owners import owner_probe
 from remit.cli.receipt import receipt_text
@@ -179,28 +179,28 @@ async def apply(invocation: Invocation, remit_id: str, *, to: Path | None) -> in
     """`remit apply`: land the result in the folder it came from."""
     async with invocation.look() as connection:
         remit = await retrieve(connection.client, remit_id)
-        folder = _landing_folder(remit, to)
+        folder = _apply_folder(remit, to)
         listing = await connection.client.remits.deliverables(remit["id"])
         changes = changes_of(listing)
         folders = folders_of(listing)
-        landing = await anyio.to_thread.run_sync(plan_landing, folder, changes, folders)
+        plan = await anyio.to_thread.run_sync(plan_changes, folder, changes, folders)
         if not changes and not folders:
             invocation.console.print("The remit changed no file; there is nothing to apply.")
             return EXIT_VERIFIED
-        if not landing.steps and not landing.folders and not landing.conflicts:
+        if not plan.steps and not plan.folders and not plan.conflicts:
             invocation.console.print(Text(f"Already applied to {folder}."))
             return EXIT_VERIFIED
         with tempfile.TemporaryDirectory(prefix="remit-apply-") as temporary:
             archive = Path(temporary) / CHANGED_FILES
-            if not landing.conflicts:
+            if not plan.conflicts:
                 await download(connection.client, remit["id"], CHANGED_FILES, archive)
             with signals_wait():
-                notes = await anyio.to_thread.run_sync(land, landing, archive)
-    for change in landing.steps:
+                notes = await anyio.to_thread.run_sync(apply_changes, plan, archive)
+    for change in plan.steps:
         invocation.console.print(_change_line(change.kind, change.path))
-    for one in landing.folders:
+    for one in plan.folders:
         invocation.console.print(_change_line(one.kind, f"{one.path}/"))
-    count = len(landing.steps) + len(landing.folders)
+    count = len(plan.steps) + len(plan.folders)
     invocation.console.print(Text(f"Applied {wording.counted(count, 'change')} to {folder}."))
     if strays := strays_of(listing):
         notes = (*notes, strays_text(strays))
@@ -215,7 +215,7 @@ def _change_line(kind: str, path: str) -> Text:
     return Text.assemble((f"{kind:>8}  ", "dim"), wording.printable_name(path))
 
 
-def _landing_folder(remit: JsonObject, to: Path | None) -> Path:
+def _apply_folder(remit: JsonObject, to: Path | None) -> Path:
     remembered = wording.as_object(remit.get("metadata")).get(INPUT_PATH)
     if to is None and not isinstance(remembered, str):
         raise BadUsage("The remit had no input folder.", mend="Name the folder to write to: --to DIR.")

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from remit.catalog.kept_blobs import KeptBlobs
-from remit.catalog.memory_stores import Change, MemoryBody, MemoryStores
+from remit.catalog.memory_stores import MemoryBody, MemoryChange, MemoryStores
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.catalog.resources import Stored
 from remit.catalog.trees import read_tree
 from remit.errors import (
@@ -68,7 +68,7 @@ class MemoryFolder:
 
 
 @dataclass
-class HeldMemory:
+class SandboxMemory:
     """The stores of one sandbox."""
 
     folders: tuple[MemoryFolder, ...] = ()
@@ -97,13 +97,13 @@ class _Look:
 class MemoryKeeper:
     """Lays and keeps the stores of all sandboxes of this worker."""
 
-    def __init__(self, stores: MemoryStores, blobs: KeptBlobs) -> None:
+    def __init__(self, stores: MemoryStores, blobs: OwnedBlobs) -> None:
         self._stores = stores
         self._blobs = blobs
 
     async def create(
         self, writer: SessionWriter, provider: SandboxProvider, spec: SandboxSpec
-    ) -> tuple[Sandbox, HeldMemory]:
+    ) -> tuple[Sandbox, SandboxMemory]:
         """Make a sandbox with the session's stores as they are now. What is changed and redacted while it is made is looked
         at again. Raises SandboxUnavailable, BlobMissing."""
         memory = await self._lay(writer)
@@ -116,9 +116,9 @@ class MemoryKeeper:
                     raise
         raise SandboxUnavailable("its memory stores are being redacted all the time; try again")
 
-    async def _lay(self, writer: SessionWriter) -> HeldMemory:
+    async def _lay(self, writer: SessionWriter) -> SandboxMemory:
         """A store that was deleted is an empty folder."""
-        return HeldMemory(
+        return SandboxMemory(
             tuple([await self._laid(writer, one) for one in attached_stores(writer.state.created)])
         )
 
@@ -128,7 +128,7 @@ class MemoryKeeper:
         digest = await self._blobs.put(writer.principal, writer.stream_id, tree.encode())
         return MemoryFolder(store, _contents(tree), digest)
 
-    async def find(self, writer: SessionWriter) -> HeldMemory:
+    async def find(self, writer: SessionWriter) -> SandboxMemory:
         """Return the stores of a sandbox that lives on from before a crash, as far as the log knows them."""
         record = writer.state.sandbox
         digests = (record.memory if record is not None else None) or {}
@@ -140,9 +140,9 @@ class MemoryKeeper:
                 agreed = _contents(await read_tree(self._blobs, digest))
             _agree(agreed, writer.state.memory_agreed.get(store.memory_store_id, {}))
             folders.append(MemoryFolder(store, agreed, None))
-        return HeldMemory(tuple(folders))
+        return SandboxMemory(tuple(folders))
 
-    async def sync(self, writer: SessionWriter, sandbox: Sandbox, held: HeldMemory) -> list[NewRow]:
+    async def sync(self, writer: SessionWriter, sandbox: Sandbox, held: SandboxMemory) -> list[NewRow]:
         """Make each store and its folder the same; returns the rows that say what came of it. Raises SandboxLost."""
         new: list[NewRow] = []
         async with held.lock:
@@ -286,7 +286,7 @@ class _Work:
             except STALE:
                 self.is_stale = True
         for rename in merged.renames:
-            change = Change(path=rename.path, expected_sha256=rename.sha256)
+            change = MemoryChange(path=rename.path, expected_sha256=rename.sha256)
             memory_id = self._memories[rename.before_path].id
             try:
                 await stores.change(principal, store_id, memory_id, change, session_id=session_id)
@@ -306,7 +306,7 @@ class _Work:
                         principal, store_id, path=write.path, content=content, session_id=session_id
                     )
                 else:
-                    change = Change(content=content, expected_sha256=write.before)
+                    change = MemoryChange(content=content, expected_sha256=write.before)
                     memory_id = self._memories[write.path].id
                     await stores.change(principal, store_id, memory_id, change, session_id=session_id)
                 self._look.agreed[write.path] = sha256

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from remit.sandboxes.patience import patience
+from remit.sandboxes.load_adjusted import load_adjusted
 
 
 @pytest.mark.parametrize(("processes_a_core", "times"), [(0.0, 1.0), (1.0, 1.0), (6.0, 6.0)])
@@ -15,4 +15,4 @@ def test_a_start_may_take_as_much_longer_as_there_are_processes_for_each_core(
 ) -> None:
     load = processes_a_core * (os.cpu_count() or 1)
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
-    assert patience(1.5) == pytest.approx(1.5 * times)
+    assert load_adjusted(1.5) == pytest.approx(1.5 * times)

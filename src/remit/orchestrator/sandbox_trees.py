@@ -11,12 +11,12 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from remit.catalog.files import Files
-from remit.catalog.kept_blobs import KeptBlobs
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.catalog.trees import read_tree
 from remit.clock import Clock, rfc3339
 from remit.errors import SandboxLost, SandboxRefused
 from remit.interfaces import Catalog, Sandbox
-from remit.orchestrator.held_memory import HeldMemory
+from remit.orchestrator.sandbox_memory import SandboxMemory
 from remit.orchestrator.stored_files import store_changes
 from remit.session.machine_rows import CredentialsUsed, ServicesSeen, SnapshotTaken
 from remit.sessions.kind import SessionWriter
@@ -38,13 +38,13 @@ EMPTY_TREE = Tree(entries=())
 
 
 @dataclass
-class Held:
+class LiveSandbox:
     """One live sandbox and what is known of its working tree."""
 
     workspace_id: str
     sandbox: Sandbox
     mounts: tuple[ReadOnlyTree, ...]
-    memory: HeldMemory = field(default_factory=HeldMemory)
+    memory: SandboxMemory = field(default_factory=SandboxMemory)
     resource_ids: tuple[str, ...] = ()
     """Whose files are in it."""
     tree: Tree | None = None
@@ -72,16 +72,16 @@ class _Stored:
     new_bytes: int
 
 
-class HeldTrees:
+class SandboxTrees:
     """Keeps them durable: one at a time for each sandbox, so many of all."""
 
-    def __init__(self, blobs: KeptBlobs, catalog: Catalog, clock: Clock) -> None:
+    def __init__(self, blobs: OwnedBlobs, catalog: Catalog, clock: Clock) -> None:
         self._blobs = blobs
         self._catalog = catalog
         self._clock = clock
         self._places = asyncio.Semaphore(SNAPSHOTS_AT_ONCE)
 
-    async def keep(self, writer: SessionWriter, held: Held) -> str:
+    async def keep(self, writer: SessionWriter, held: LiveSandbox) -> str:
         """The working tree, durable and told in the log; returns its digest. Raises SandboxLost."""
         async with held.snapshot_lock, self._places:
             await self._look_at_services(writer, held.sandbox)
@@ -123,7 +123,7 @@ class HeldTrees:
             await remove_outputs(shown, writer.principal, writer.stream_id, before=before, after=outputs)
             return digest
 
-    def unsaid(self, writer: SessionWriter, held: Held) -> Sequence[NewRow]:
+    def deferred_rows(self, writer: SessionWriter, held: LiveSandbox) -> Sequence[NewRow]:
         """The row of a snapshot that found the working tree as it was; it costs no append of its own, but goes with the
         next one that begins or ends something."""
         last = writer.state.snapshot
@@ -133,13 +133,13 @@ class HeldTrees:
             return ()
         return (replace(held.taken, covers_seq=held.unchanged_seq),)
 
-    async def _store(self, writer: SessionWriter, held: Held, tree: Tree, outputs: Tree) -> _Stored:
+    async def _store(self, writer: SessionWriter, held: LiveSandbox, tree: Tree, outputs: Tree) -> _Stored:
         """Both trees with all their files as blobs that the session needs."""
         session_id, sandbox = writer.stream_id, held.sandbox
-        async with self._blobs.keeping(writer.principal, session_id) as keeping:
-            work = await store_changes(keeping, sandbox, WORKING_TREE, tree, held.tree)
-            given = await store_changes(keeping, sandbox, OUTPUTS, outputs, held.outputs)
-            digest, outputs_digest = await keeping.put_many([work.tree.encode(), given.tree.encode()])
+        async with self._blobs.puts(writer.principal, session_id) as puts:
+            work = await store_changes(puts, sandbox, WORKING_TREE, tree, held.tree)
+            given = await store_changes(puts, sandbox, OUTPUTS, outputs, held.outputs)
+            digest, outputs_digest = await puts.put_many([work.tree.encode(), given.tree.encode()])
             files = [
                 entry.sha256
                 for entry in (*work.tree.entries, *given.tree.entries)
@@ -151,8 +151,8 @@ class HeldTrees:
                 if writer.state.snapshot is not None
                 else set[str | None]()
             )
-            await keeping.need(set(files) - before)
-            await keeping.commit()
+            await puts.need(set(files) - before)
+            await puts.commit()
         return _Stored(
             tree=work.tree,
             outputs=given.tree,

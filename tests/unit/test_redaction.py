@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from remit.egress.scrubbing import FLOW_BYTES, Inflated, ScrubbedStream, Scrubber, UnchangedStream
+from remit.egress.redaction import FLOW_BYTES, Inflated, RedactedStream, Redactor, UnchangedStream
 from remit.egress.unfolding import _KNOWN, Plain  # pyright: ignore[reportPrivateUsage]
 
 SECRET = "s3cr3t/Token+value=&"
@@ -70,7 +70,7 @@ WHOLE: Sequence[Callable[[bytes], bytes]] = (
 
 
 def shown(content: bytes, secret: str = SECRET, size: int = 65_536) -> bytes:
-    stream = ScrubbedStream(Scrubber([secret.encode()]))
+    stream = RedactedStream(Redactor([secret.encode()]))
     said: list[bytes] = []
     for at in range(0, len(content), size):
         said += stream.push(content[at : at + size])
@@ -209,7 +209,7 @@ def test_what_comes_when_depends_on_no_byte_of_the_body(ours: bytes, sizes: list
         likely += form[: chance.randint(1, len(form))]
     told: list[list[int]] = []
     for body in (ours, likely[: len(ours)], bytes(len(ours))):
-        stream, at, lengths = ScrubbedStream(Scrubber([secret])), 0, list[int]()
+        stream, at, lengths = RedactedStream(Redactor([secret])), 0, list[int]()
         for size in sizes:
             lengths += [-size, *map(len, stream.push(body[at : at + size]))]
             at += size
@@ -220,28 +220,28 @@ def test_what_comes_when_depends_on_no_byte_of_the_body(ours: bytes, sizes: list
 
 def test_no_longer_is_looked_for_what_begins_like_a_secret() -> None:
     """The ranks of times of bodies full of 18 right letters among those of wrong ones say nothing (AUC is 0.5)."""
-    scrubber = Scrubber([b"0123456789abcdefghijklmnopqrstuv"])
+    redactor = Redactor([b"0123456789abcdefghijklmnopqrstuv"])
     right, wrong = b"0123456789abcdefgh" * 3_000, b"9123456789abcdefgh" * 3_000
     times: dict[bytes, list[int]] = {right: [], wrong: []}
     chance = random.Random(9)
     for _ in range(100):
         for body in chance.sample((right, wrong), 2):
             began = process_time_ns()
-            scrubber.find(body)
+            redactor.find(body)
             times[body].append(process_time_ns() - began)
     above = sum(a > b for a in times[right] for b in times[wrong])
     assert 0.3 < above / 10_000 < 0.7  # without a difference one standard deviation is 0.04
 
 
 def test_secrets_that_overlap_are_all_starred_and_counted_once() -> None:
-    stream = ScrubbedStream(Scrubber([b"abcabcab"]))
+    stream = RedactedStream(Redactor([b"abcabcab"]))
     said = stream.push(b"abcabcab") + stream.push(b"cabx") + stream.finish()
     assert b"".join(said) == b"***********x"
     assert stream.count == 1
 
 
 def test_what_is_held_back_and_seen_again_is_counted_once() -> None:
-    stream = ScrubbedStream(Scrubber([SECRET.encode()]))
+    stream = RedactedStream(Redactor([SECRET.encode()]))
     for _ in range(3):
         stream.push(SECRET.encode() + bytes(FLOW_BYTES))
     stream.finish()
@@ -250,22 +250,22 @@ def test_what_is_held_back_and_seen_again_is_counted_once() -> None:
 
 def test_a_body_is_the_same_in_any_pieces() -> None:
     content = b"..".join(way(SECRET.encode()) for way in WHOLE)
-    whole, _ = Scrubber([SECRET.encode()]).clean(content)
+    whole, _ = Redactor([SECRET.encode()]).clean(content)
     for size in range(1, 60):
         assert shown(content, size=size) == whole
 
 
 def test_the_lines_of_a_head_stay_lines() -> None:
     head = b"HTTP/1.1 200 OK\r\nX-A: s3cr3t/Tok\r\nen+value=&\r\n\r\n"
-    told, count = Scrubber([SECRET.encode()]).clean(head)
+    told, count = Redactor([SECRET.encode()]).clean(head)
     assert (told.count(b"\r\n"), count, len(told)) == (4, 1, len(head))
 
 
 def test_several_secrets_of_one_place_are_all_found() -> None:
     secrets = [f"secret-{number:02}-{'x' * number}".encode() for number in range(20)]
-    scrubber = Scrubber(secrets)
+    redactor = Redactor(secrets)
     for secret in secrets:
-        assert scrubber.clean(b"<" + secret + b">")[0] == b"<" + b"*" * len(secret) + b">"
+        assert redactor.clean(b"<" + secret + b">")[0] == b"<" + b"*" * len(secret) + b">"
 
 
 def test_what_is_no_secret_stays_as_it_is() -> None:

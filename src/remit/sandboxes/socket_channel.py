@@ -1,4 +1,4 @@
-"""The host's end of a sandbox's lane: sockets that were made inside come out here."""
+"""The host's end of a sandbox's channel: sockets that were made inside come out here."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _UNCLAIMED_MAX = 64
 """Sockets whose caller was cancelled; the oldest are closed."""
 
 
-class Lane:
+class SocketChannel:
     """Call `tag`, ask execd for a socket under it, then `take` it: it arrives before the answer does."""
 
-    def __init__(self, sandbox_id: str, lane: socket.socket) -> None:
-        lane.setblocking(False)
+    def __init__(self, sandbox_id: str, channel: socket.socket) -> None:
+        channel.setblocking(False)
         self._sandbox_id = sandbox_id
-        self._lane = lane
+        self._channel = channel
         self._last = 0
         self._came: dict[int, int] = {}
 
     def tag(self) -> int:
-        """A fresh one."""
+        """Return a fresh tag."""
         self._last += 1
         return self._last
 
@@ -44,17 +44,17 @@ class Lane:
 
     def close(self) -> None:
         """Close it and what nobody took. Idempotent."""
-        if self._lane.fileno() >= 0:
+        if self._channel.fileno() >= 0:
             with contextlib.suppress(SandboxLost):
                 self._receive()
-            self._lane.close()
+            self._channel.close()
         while self._came:
             os.close(self._came.popitem()[1])
 
     def _receive(self) -> None:
         while True:
             try:
-                data, descriptors, _flags, _address = socket.recv_fds(self._lane, _TAG_BYTES_MAX, 1)
+                data, descriptors, _flags, _address = socket.recv_fds(self._channel, _TAG_BYTES_MAX, 1)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -72,7 +72,7 @@ class Lane:
                 os.close(self._came.pop(next(iter(self._came))))
 
 
-def lane_pair() -> tuple[socket.socket, int]:
+def channel_pair() -> tuple[socket.socket, int]:
     """Our end, and the descriptor to hand over (and close)."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     return ours, theirs.detach()

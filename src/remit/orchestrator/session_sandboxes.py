@@ -9,18 +9,18 @@ from typing import cast
 from weakref import WeakValueDictionary
 
 from remit.catalog.environment_config import packages_of
-from remit.catalog.kept_blobs import KeptBlobs
 from remit.catalog.memory_stores import MemoryStores
+from remit.catalog.owned_blobs import OwnedBlobs
 from remit.catalog.trees import read_tree
 from remit.clock import Clock
 from remit.errors import PackagesNotInstalled, SandboxLost, SandboxUnavailable
 from remit.interfaces import Catalog, CredentialSource, Sandbox, SandboxProvider
-from remit.orchestrator.berths import Berths
-from remit.orchestrator.held_memory import MemoryKeeper
-from remit.orchestrator.held_trees import Held, HeldTrees
 from remit.orchestrator.kept_layers import Layer
 from remit.orchestrator.literal_places import links_outside, place_links
 from remit.orchestrator.packages import PackageInstaller, Packages
+from remit.orchestrator.sandbox_memory import MemoryKeeper
+from remit.orchestrator.sandbox_slots import SandboxSlots
+from remit.orchestrator.sandbox_trees import LiveSandbox, SandboxTrees
 from remit.orchestrator.surroundings import (
     config_of,
     input_tree_digest,
@@ -54,22 +54,22 @@ from remit.values import (
 LIVE_MAX = 256
 """Sessions that have a live sandbox at once; one more waits until one that rests has left."""
 
-Rouse = Callable[[str, str], Awaitable[bool]]
+WakeNow = Callable[[str, str], Awaitable[bool]]
 """Have this workspace's session taken up now, before its turn: it makes room for others. False: it is at work."""
 
 
-class HeldSandboxes:
+class SessionSandboxes:
     """Keeps at most one sandbox per session."""
 
     def __init__(
         self,
         *,
         provider: SandboxProvider,
-        blobs: KeptBlobs,
+        blobs: OwnedBlobs,
         catalog: Catalog,
         clock: Clock,
         idle_seconds: float,
-        rouse: Rouse,
+        wake_now: WakeNow,
         memory: MemoryStores,
         live_max: int = LIVE_MAX,
         installer: PackageInstaller | None = None,
@@ -81,14 +81,14 @@ class HeldSandboxes:
         self.idle_seconds = idle_seconds
         self._blobs = blobs
         self._clock = clock
-        self._rouse = rouse
-        self.berths = Berths(live_max)
-        self._held: dict[str, Held] = {}
+        self._wake_now = wake_now
+        self.slots = SandboxSlots(live_max)
+        self._held: dict[str, LiveSandbox] = {}
         self._dropped = asyncio.Event()
         self._starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._not_installed: dict[str, str] = {}
         """Sessions whose packages could not be installed in this turn, with why."""
-        self._trees = HeldTrees(blobs, catalog, clock)
+        self._trees = SandboxTrees(blobs, catalog, clock)
         self._memory = MemoryKeeper(memory, blobs)
 
     def get(self, session_id: str) -> Sandbox | None:
@@ -98,7 +98,7 @@ class HeldSandboxes:
 
     @property
     def count(self) -> int:
-        """How many sessions have a live sandbox here."""
+        """Return how many sessions have a live sandbox here."""
         return len(self._held)
 
     def use(self, session_id: str) -> Sandbox | None:
@@ -114,7 +114,7 @@ class HeldSandboxes:
         held = self._held.get(session_id)
         if held is None:
             return None
-        must_leave = held.is_asked_to_leave or self.berths.waiting > self._leaving()
+        must_leave = held.is_asked_to_leave or self.slots.waiting > self._leaving()
         return 0.0 if must_leave else held.last_used + self.idle_seconds
 
     def _leaving(self) -> int:
@@ -135,21 +135,21 @@ class HeldSandboxes:
                 )  # where it cannot, the next turn has a sandbox that can
         return held.sandbox
 
-    async def _start_in_turn(self, writer: SessionWriter) -> Held:
+    async def _start_in_turn(self, writer: SessionWriter) -> LiveSandbox:
         workspace_id, session_id = writer.principal.workspace_id, writer.stream_id
-        if not self.berths.try_take(session_id):
+        if not self.slots.try_take(session_id):
             await writer.append(
                 WaitBegan(
                     what="sandbox",
-                    limit=f"the limit of live sandboxes ({self.berths.most})",
-                    ahead=self.berths.waiting,
+                    limit=f"the limit of live sandboxes ({self.slots.most})",
+                    ahead=self.slots.waiting,
                 )
             )
-            await self.berths.take(workspace_id, session_id, self._ask_longest_idle_to_leave)
+            await self.slots.take(workspace_id, session_id, self._ask_longest_idle_to_leave)
         try:
             return await self._start(writer)
         except BaseException:
-            self.berths.give_back(session_id)
+            self.slots.give_back(session_id)
             raise
 
     async def _ask_longest_idle_to_leave(self) -> None:
@@ -157,11 +157,11 @@ class HeldSandboxes:
         staying = [(one.last_used, id, one) for id, one in self._held.items() if not one.is_asked_to_leave]
         for _, session_id, held in sorted(staying, key=lambda one: one[:2]):
             held.is_asked_to_leave = True
-            if await self._rouse(held.workspace_id, session_id):
+            if await self._wake_now(held.workspace_id, session_id):
                 return
             held.is_asked_to_leave = False
 
-    async def _start(self, writer: SessionWriter) -> Held:
+    async def _start(self, writer: SessionWriter) -> LiveSandbox:
         state = writer.state
         digest = (
             state.snapshot.tree_digest if state.snapshot is not None else input_tree_digest(state.created)
@@ -211,7 +211,7 @@ class HeldSandboxes:
         except BaseException:
             await asyncio.shield(sandbox.destroy())
             raise
-        held = Held(
+        held = LiveSandbox(
             workspace_id=writer.principal.workspace_id,
             sandbox=sandbox,
             mounts=mounts,
@@ -224,14 +224,15 @@ class HeldSandboxes:
         return held
 
     async def mounts(self, writer: SessionWriter) -> tuple[ReadOnlyTree, ...]:
-        """What is read-only in the session's sandboxes now, ready to be mounted."""
+        """Return the read-only trees of the session's sandboxes now, ready to be mounted."""
         uploads = uploads_tree(writer.state.resources)
         if uploads is not None:
             await self._blobs.put(writer.principal, writer.stream_id, uploads.encode())
         return mounts_of(writer.state)
 
     async def credentials(self, state: SessionState) -> tuple[Credential, ...]:
-        """What its sandboxes' requests carry; nothing where no proxy stands between them and the network."""
+        """Return the credentials of the sandboxes' requests; none where no proxy stands before the
+        network."""
         mode = network_of(state).mode
         if (
             self._credentials is None
@@ -244,8 +245,9 @@ class HeldSandboxes:
         )
 
     async def install_packages(self, writer: SessionWriter) -> None:
-        """Once per session: every sandbox of it, and every verifier's, has the same ones. What takes its time is said before.
-        Raises PackagesNotInstalled, and the same again without another try until the next turn."""
+        """Install the packages once per session: every sandbox of it, and every verifier's, has the same
+        ones. What takes its time is said before. Raises PackagesNotInstalled, and the same again without
+        another try until the next turn."""
         packages = packages_of(config_of(writer.state))
         if not packages or writer.state.packages_digest is not None:
             return
@@ -282,7 +284,7 @@ class HeldSandboxes:
         return () if held is None else await self._memory.sync(writer, held.sandbox, held.memory)
 
     async def keep_memory(self, writer: SessionWriter) -> None:
-        """The same, told in the log. Raises SandboxLost."""
+        """Keep the files of memory stores, told in the log. Raises SandboxLost."""
         if new := await self.sync_memory(writer):
             await writer.append(*new)
 
@@ -304,7 +306,7 @@ class HeldSandboxes:
         except SandboxLost as loss:
             await self.announce_loss(writer, loss)
 
-    async def _renew_uploads(self, writer: SessionWriter, held: Held) -> bool:
+    async def _renew_uploads(self, writer: SessionWriter, held: LiveSandbox) -> bool:
         """False where the sandbox cannot take what the session has now."""
         ids = tuple(writer.state.resources)
         if held.resource_ids == ids and held.mounts == mounts_of(writer.state):
@@ -333,7 +335,7 @@ class HeldSandboxes:
         if sandbox is None and self.provider.capabilities().survives_server:
             sandbox = await self.provider.attach(str(record.key))
             if sandbox is not None:
-                held = Held(
+                held = LiveSandbox(
                     workspace_id=writer.principal.workspace_id,
                     sandbox=sandbox,
                     mounts=mounts_of(writer.state),
@@ -341,13 +343,13 @@ class HeldSandboxes:
                     last_used=self._clock.monotonic(),
                 )
                 self._held[writer.stream_id] = held
-                self.berths.adopt(writer.stream_id)
+                self.slots.adopt(writer.stream_id)
         return sandbox if sandbox is not None and sandbox.id == record.sandbox_id else None
 
     async def announce_loss(self, writer: SessionWriter, loss: SandboxLost) -> None:
         """Write down what was lost and where the next sandbox will start from."""
-        if unsaid := self.unsaid(writer):
-            await writer.buffer(*unsaid)
+        if deferred_rows := self.deferred_rows(writer):
+            await writer.buffer(*deferred_rows)
         await self.drop(writer.stream_id)
         state = writer.state
         restored: JsonObject | None = None
@@ -382,10 +384,11 @@ class HeldSandboxes:
         state = writer.state
         return state.snapshot.tree_digest if state.snapshot is not None else input_tree_digest(state.created)
 
-    def unsaid(self, writer: SessionWriter) -> Sequence[NewRow]:
-        """What the next append that begins or ends something takes along, see `HeldTrees.unsaid`."""
+    def deferred_rows(self, writer: SessionWriter) -> Sequence[NewRow]:
+        """Return the rows that the next append that begins or ends something takes along, see
+        `SandboxTrees.unsaid`."""
         held = self._held.get(writer.stream_id)
-        return () if held is None else self._trees.unsaid(writer, held)
+        return () if held is None else self._trees.deferred_rows(writer, held)
 
     async def release(self, writer: SessionWriter) -> None:
         """Snapshot, then let the sandbox go."""
@@ -405,14 +408,14 @@ class HeldSandboxes:
             await self.announce_loss(writer, released)
             return
         await writer.append(
-            *self.unsaid(writer),
+            *self.deferred_rows(writer),
             SandboxReleased(sandbox_id=sandbox.id, tree_digest=digest),
         )
         await self.drop(writer.stream_id)
 
     async def hand_over(self, writer: SessionWriter) -> None:
-        """In the middle of a turn, by a process that is about to leave: keep the files, let the sandbox go, and say what
-        went with it."""
+        """Hand the session over in the middle of a turn, by a process that is about to leave: keep the files,
+        let the sandbox go, and say what went with it."""
         try:
             await self.keep_memory(writer)
             await self.snapshot(writer)
@@ -427,7 +430,7 @@ class HeldSandboxes:
         leaving: set[str] = set()
         for session_id, held in list(self._held.items()):
             held.is_asked_to_leave = True
-            if await self._rouse(held.workspace_id, session_id):
+            if await self._wake_now(held.workspace_id, session_id):
                 leaving.add(session_id)
         while leaving & self._held.keys():
             self._dropped.clear()
@@ -441,7 +444,7 @@ class HeldSandboxes:
             try:
                 await held.sandbox.destroy()
             finally:
-                self.berths.give_back(session_id)
+                self.slots.give_back(session_id)
                 self._dropped.set()
 
     async def close(self, session_ids: Sequence[str] | None = None) -> None:

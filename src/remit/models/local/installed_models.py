@@ -18,7 +18,7 @@ from remit.models.local.install import (
 from remit.models.local.sources import NetworkSources
 
 
-class ModelShelf:
+class InstalledModels:
     """A folder of models and the sources that fill it."""
 
     runtime_requirement = RUNTIME_REQUIREMENT

@@ -22,8 +22,8 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 def has_proxy(url: str) -> bool:
-    """Whether the environment names a proxy for such addresses; which of them it spares, httpx2 then knows. A proxy is no
-    way to this machine."""
+    """Return whether the environment names a proxy for such addresses; which of them it spares, httpx2 then
+    knows. A proxy is no way to this machine."""
     parts = urlsplit(url)
     proxies = getproxies()
     return parts.hostname not in LOOPBACK_HOSTS and any(proxies.get(name) for name in (parts.scheme, "all"))

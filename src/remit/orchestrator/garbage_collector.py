@@ -22,7 +22,7 @@ EVERY_SECONDS = 6 * 3_600.0
 _log = structlog.get_logger(__name__)
 
 
-class Collection:
+class GarbageCollector:
     """Runs collectors one after the other."""
 
     def __init__(self, collectors: Sequence[Collector], clock: Clock) -> None:
@@ -30,14 +30,14 @@ class Collection:
         self._clock = clock
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Collect from time to time until cancelled."""
         await self._clock.sleep(START_SECONDS)
         while True:
             await self.collect()
             await self._clock.sleep(EVERY_SECONDS)
 
     async def collect(self) -> Sequence[Collected]:
-        """One round. What cannot be collected now can be in the next."""
+        """Run all collectors once. What cannot be collected now can be in the next round."""
         collected: list[Collected] = []
         for collector in self._collectors:
             try:

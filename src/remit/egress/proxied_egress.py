@@ -37,7 +37,7 @@ _RESTART_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class EgressSettings:
-    """What the operator allows for all sandboxes."""
+    """The operator's settings for the egress of all sandboxes."""
 
     ports: tuple[int, ...] = (80, 443)
     private_hosts: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class EgressSettings:
         self.registry_hosts()
 
     def registry_hosts(self) -> tuple[str, ...]:
-        """All of them. Raises InvalidRequest."""
+        """Return the hosts of all registries. Raises InvalidRequest."""
         hosts = [*self.registries, *(urlsplit(url).hostname or url for url in self.registry_urls)]
         try:
             return tuple(dict.fromkeys(parse_pattern(host) for host in hosts))
@@ -196,7 +196,7 @@ class ProxiedEgress:
 
     @property
     def process_id(self) -> int | None:
-        """Of the proxy, while it runs."""
+        """Return the id of the proxy's process, while it runs."""
         return self._child.process_id
 
     # ------------------------------------------------------------------------------------------ the process
