@@ -54,7 +54,7 @@ Starting = UserMessage | UserDefineOutcome | SystemMessage
 def stored_events(
     events: Sequence[InboundEvent], new_event_id: NewId, new_outcome_id: NewId, *, field: str = "events"
 ) -> list[JsonObject]:
-    """What goes into the log, without `processed_at`; rubrics that are files have been read before
+    """Return what goes into the log, without `processed_at`; rubrics that are files have been read before
     (`sessions.message_files`). Raises InvalidRequest naming the event and the field."""
     _check_order(events, field)
     stored: list[JsonObject] = []
