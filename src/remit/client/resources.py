@@ -25,6 +25,7 @@ from remit.schema import (
     files,
     inspection,
     keys,
+    memory_stores,
     model_calls,
     models,
     previews,
@@ -135,6 +136,25 @@ class Streams(Resource[M]):
     check = call_one(stream_operations.CHECK)
 
 
+class MemoryStores(Resource[M]):
+    """Texts that agents keep between sessions, with their versions."""
+
+    create = call(memory_stores.CREATE)
+    retrieve = call_one(memory_stores.RETRIEVE)
+    update = call_one(memory_stores.UPDATE)
+    archive = call_one(memory_stores.ARCHIVE)
+    delete = call_one(memory_stores.DELETE)
+    list = items(memory_stores.LIST)
+    add = call_one(memory_stores.CREATE_MEMORY)
+    memories = items_of(memory_stores.LIST_MEMORIES)
+    memory = call_two(memory_stores.RETRIEVE_MEMORY)
+    change = call_two(memory_stores.UPDATE_MEMORY)
+    remove = call_two(memory_stores.DELETE_MEMORY)
+    versions = items_of(memory_stores.LIST_VERSIONS)
+    version = call_two(memory_stores.RETRIEVE_VERSION)
+    redact = call_two(memory_stores.REDACT_VERSION)
+
+
 class Files(Resource[M]):
     """Bytes with a name."""
 
@@ -185,6 +205,7 @@ class Everything(Resource[M]):
         self.sessions = Sessions[M](caller)
         self.deployments = Deployments[M](caller)
         self.streams = Streams[M](caller)
+        self.memory_stores = MemoryStores[M](caller)
         self.files = Files[M](caller)
         self.models = Models[M](caller)
         self.messages = Messages[M](caller)
