@@ -148,7 +148,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
 from test_cli_apply_changes import CHANGES
-from remit.cli.apply_changes import land, plan_landing, signals_wait
+from remit.cli.apply_changes import apply_changes, plan_changes, signals_wait
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
 signal.signal(number, signal.SIG_DFL)  # whoever started the tests with `nohup` ignores one of them
 rename = os.rename
@@ -157,7 +157,7 @@ def slow(*arguments, **keywords):
     return rename(*arguments, **keywords)
 with signals_wait():
     os.rename = slow
-    land(plan_landing(folder, CHANGES), Path(sys.argv[3]))
+    apply_changes(plan_changes(folder, CHANGES), Path(sys.argv[3]))
 print("went on")
 """
     for number in (signal.SIGTERM, signal.SIGHUP):
