@@ -277,9 +277,7 @@ def verify_command(invocation: Invocation, id: RemitId) -> Running:
 @command(app, "check")
 def check_command(
     invocation: Invocation,
-    id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="A stream's id, or the end of a remit's.")
-    ] = None,
+    id: Annotated[str | None, typer.Argument(metavar="ID", help="A stream's id, or the end of it.")] = None,
     all: Annotated[bool, typer.Option("--all", help="Check every remit.")] = False,
 ) -> Running:
     """Check what must always hold of logs and accounts."""

@@ -21,11 +21,11 @@ from remit.cli.links import page_link
 from remit.cli.owners import owner_probe
 from remit.cli.receipt import receipt_text
 from remit.cli.receipt_html import receipt_html
+from remit.cli.stream_ids import ask
 from remit.cli.view import verdicts_of
 from remit.client.anew import INPUT_PATH
 from remit.client.client import AsyncClient
 from remit.client.consent import reason_lines, reasons_beside_cost
-from remit.client.errors import NotFoundError
 from remit.client.folders.changes import (
     CHANGED_FILES,
     changes_of,
@@ -228,16 +228,12 @@ def _apply_folder(remit: JsonObject, to: Path | None) -> Path:
 
 
 async def _checks(client: AsyncClient, id: str | None) -> AsyncIterator[CheckReport]:
-    """Of a stream of any kind by its id, of a remit also by the end of it."""
+    """Of one stream, or with None of every remit."""
     if id is None:
         async for remit in client.remits.list():
             yield await client.streams.check(remit["id"])
         return
-    try:
-        report = await client.streams.check(id)
-    except NotFoundError:
-        report = await client.streams.check((await retrieve(client, id))["id"])
-    yield report
+    yield await ask(client, id, client.streams.check)
 
 
 def _print_check(console: Console, answer: JsonObject) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
-from contextlib import suppress
-
 from rich.console import Console
 from rich.text import Text
 
 from remit import wording
 from remit.cli.connect import Invocation
-from remit.cli.failure import EXIT_VERIFIED, BadUsage
-from remit.client.client import AsyncClient
-from remit.client.errors import NotFoundError
+from remit.cli.failure import EXIT_VERIFIED
+from remit.cli.stream_ids import ask
 from remit.client.stream import JsonObject
 
 MOVING = frozenset({"verifying_input", "working", "running", "rescheduling"})
@@ -25,7 +21,7 @@ UNOWNED = (
 async def why(invocation: Invocation, id: str) -> int:
     """Explain a stream of any kind by its id; a remit, a session or a deployment also by the end of it."""
     async with invocation.look() as connection:
-        answer = await _ask(connection.client, id)
+        answer = await ask(connection.client, id, connection.client.streams.why)
         is_unowned = connection.is_unowned
     if invocation.is_json:
         invocation.print_json(answer)
@@ -34,21 +30,6 @@ async def why(invocation: Invocation, id: str) -> int:
         if is_unowned and answer["status"] in MOVING:
             invocation.console.print(Text(UNOWNED, style="yellow"), soft_wrap=True)
     return EXIT_VERIFIED
-
-
-async def _ask(client: AsyncClient, id: str) -> JsonObject:
-    with suppress(NotFoundError):
-        return await client.streams.why(id)
-    lists: tuple[AsyncIterable[JsonObject], ...] = (
-        client.remits.list(),
-        client.sessions.list(),
-        client.deployments.list(),
-    )
-    matches = [one["id"] for found in lists async for one in found if one["id"].endswith(id)]
-    if len(matches) != 1:
-        what = "no remit, session or deployment" if not matches else f"{len(matches)} streams"
-        raise BadUsage(f"{id!r} names {what}.", mend="`remit ls` shows the remits; give more of the id.")
-    return await client.streams.why(matches[0])
 
 
 def _print(console: Console, answer: JsonObject) -> None:
