@@ -137,6 +137,8 @@ class FakeApi:
                 Route("/v1/remits/{id}/receipt", self._receipt),
                 Route("/v1/streams/{id}/check", self._check),
                 Route("/v1/remits/{id}/{action}", self._act, methods=["POST"]),
+                Route("/v1/sessions", self._none),
+                Route("/v1/deployments", self._none),
                 Route("/v1/sessions/{id}", self._session),
                 Route("/v1/sessions/{id}/events/stream", self._session_stream),
                 Route("/v1/agents", self._agents),
@@ -225,6 +227,9 @@ class FakeApi:
 
     async def _list(self, request: Request) -> Response:
         return JSONResponse({"data": [self.remit] if self.remit else [], "next_page": None})
+
+    async def _none(self, request: Request) -> Response:
+        return JSONResponse({"data": [], "next_page": None})
 
     async def _retrieve(self, request: Request) -> Response:
         return JSONResponse(self.remit) if self._knows(request) else not_found(request)
