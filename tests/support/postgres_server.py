@@ -16,6 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -160,7 +161,7 @@ async def new_database(server: PostgresServer) -> str:
     """The URL of an empty database."""
     global _databases
     _databases += 1
-    name = f"test_{_databases}"
+    name = f"test_{os.getpid()}_{_databases}"
     connection = await asyncpg.connect(server.url())
     try:
         await connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
@@ -169,14 +170,16 @@ async def new_database(server: PostgresServer) -> str:
     return server.url(name)
 
 
-_emptied: list[str] = []
+_emptied: defaultdict[int, list[str]] = defaultdict(list)
+"""By process: a fork must not take what its parent and its siblings take."""
 
 
 @asynccontextmanager
 async def empty_database() -> AsyncGenerator[str, None]:
     """The URL of a database in which nothing is but the schema, of this test alone. Used again when it is given back."""
     server = shared_server()
-    url = _emptied.pop() if _emptied else await new_database(server)
+    mine = _emptied[os.getpid()]
+    url = mine.pop() if mine else await new_database(server)
     try:
         yield url
     finally:
@@ -193,4 +196,4 @@ async def empty_database() -> AsyncGenerator[str, None]:
                 )
         finally:
             await connection.close()
-        _emptied.append(url)
+        mine.append(url)

@@ -57,6 +57,10 @@ def translated(error: Exception, where: str) -> RemitError:
         return StoreAway(
             f"The database {where} does not answer ({_reason(error)}). Try again; look whether it runs."
         )
+    if isinstance(error, asyncpg.DivisionByZeroError):  # of `appends._LANE`
+        return StoreUnavailable(
+            f"Another process writes to {where} under this one's name. Nothing of this was kept."
+        )
     if isinstance(error, asyncpg.DataError):
         return InvalidRequest(f"A text cannot be kept by the database: {_reason(error)}.")
     return StoreUnavailable(f"The database {where} refuses ({_reason(error)}). Nothing of this was kept.")
