@@ -159,6 +159,7 @@ def test_an_environment_of_another_python_than_was_asked_for_is_seen(project: Pa
     assert "it has the Python of /usr/bin/python3.12, and " in fault_of(project / ".venv", is_exact=True)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_half_made_environment_is_made_anew_and_then_found_in_silence(project: Path) -> None:
     without_an_interpreter(project)
@@ -173,6 +174,7 @@ def test_a_half_made_environment_is_made_anew_and_then_found_in_silence(project:
     assert fault_of(moved / ".venv", is_exact=False) == "its folder was moved"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_what_pip_said_of_the_cause_is_shown_and_its_whole_log_kept(project: Path) -> None:
     text = PYPROJECT.format(dependencies='dependencies = ["no-such-package==4.1.2"]')

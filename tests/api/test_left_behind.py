@@ -22,6 +22,7 @@ OF_THE_SERVER = tuple(
 """The stores here are in memory, and keep what a store keeps."""
 
 
+@pytest.mark.long
 async def test_deleted_sessions_leave_no_object_and_no_blob_that_is_needed(tmp_path: Path) -> None:
     async with running(tmp_path) as (client, platform):
         agent = await client.beta.agents.create(name="a", model="scripted/inline", tools=[TOOLSET])

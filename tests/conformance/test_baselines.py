@@ -73,6 +73,7 @@ async def test_a_baseline_that_fits_is_taken_as_it_is(court: Court) -> None:
     assert not (await verify(court, BROKEN, FORGED, baseline=digest)).passed
 
 
+@pytest.mark.long
 async def test_a_baseline_of_something_else_is_not_taken(court: Court) -> None:
     empty = Protection(files=())
     others = {
@@ -209,6 +210,7 @@ cpSync('test', 'dist/test', { recursive: true });
 """
 
 
+@pytest.mark.long
 async def test_tests_that_a_build_compiles_pass_though_the_input_does_not_build(court: Court) -> None:
     start = {
         "package.json": '{"name": "x", "scripts": {"build": "node build.mjs", "test": "npm run -s build && node --test dist/test"}}',

@@ -150,6 +150,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.sandbox
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network of its own with two machines")

@@ -108,6 +108,7 @@ async def plain_stage(
             await provider.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", [bubblewrap_stage, plain_stage], ids=["bubblewrap", "unsafe-local"])
 async def test_doctor_names_every_wall_that_is_missing(stage: MakeStage, tmp_path: Path) -> None:
     async with stage(tmp_path) as made:

@@ -527,6 +527,7 @@ async def test_the_tree_of_the_judge_has_no_byte_of_the_work(bench: Bench) -> No
     } == {entry.sha256 for entry in trees[0].entries if entry.path in ("tests/t.py", "node_modules/m/i.js")}
 
 
+@pytest.mark.long
 async def test_isolated_work_is_verified_and_what_its_judge_imports_cannot_be(tmp_path: Path) -> None:
     start = {"check.py": _CHECK, "fizz.py": "print('buzz')\n", "lib.py": "word = 'fizz'\n"}
     async with make_court(tmp_path) as court:

@@ -262,6 +262,7 @@ async def so_many(acknowledged: dict[str, list[str]], count: int) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 async def test_while_the_server_is_away_calls_say_so_and_afterwards_all_goes_on(
     mortal: PostgresServer,

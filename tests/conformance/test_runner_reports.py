@@ -300,6 +300,7 @@ async def test_honest_work_of_another_language_has_a_report(bench: Bench, name: 
     assert verdict.judged_in_process
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("there")
 @pytest.mark.table(3)
 @pytest.mark.parametrize(("name", "command", "cheat"), _dishonest())

@@ -55,6 +55,7 @@ async def test_bubblewrap(check: SandboxCheck, tmp_path: Path) -> None:
         await check(bench)
 
 
+@pytest.mark.long
 @pytest.mark.sandbox
 @pytest.mark.slow
 @pytest.mark.skipif(

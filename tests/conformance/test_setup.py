@@ -183,6 +183,7 @@ PYTHON = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("command", "use"), PYTHON.values(), ids=PYTHON.keys())
 async def test_python_packages_are_found_wherever_pip_put_them(
     tmp_path: Path, command: str, use: str

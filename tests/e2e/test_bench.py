@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.sandbox]
 BENCH = Path(__file__).parents[2] / "scripts" / "bench"
 
 
+@pytest.mark.long
 @pytest.mark.table(2)
 @pytest.mark.parametrize(
     ("workload", "rows"),

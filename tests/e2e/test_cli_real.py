@@ -141,6 +141,7 @@ def test_an_outcome_is_verified_and_its_result_lands(world: World) -> None:
     assert {path.name for path in out.iterdir()} == {"files", "receipt.json", "result.patch", "result.bundle"}
 
 
+@pytest.mark.long
 def test_a_killed_remit_rests_while_it_is_watched_and_goes_on_when_it_is_resumed(world: World) -> None:
     # Held where a kill takes most: the edit's result is in the log, its change in no snapshot. What a real model would read
     # in the announcement, that it may be missing, the script answers by doing it again.
@@ -167,6 +168,7 @@ def test_a_killed_remit_rests_while_it_is_watched_and_goes_on_when_it_is_resumed
     world.succeed("check", remit_id)
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_with_130_and_resume_with_a_verified_result(world: World) -> None:
     # Given the outcome again, the model begins again: whatever it was cut off from may not have been done.
     slow = [one | {"delay_ms": 400} for one in STEPS]

@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.sandbox]
 LOAD = Path(__file__).parents[2] / "scripts" / "load"
 
 
+@pytest.mark.long
 @pytest.mark.table(2)
 @pytest.mark.parametrize(
     ("shape", "rows"),

@@ -74,6 +74,7 @@ def test_looking_at_a_remit_whose_processes_were_killed_begins_and_spends_nothin
     assert "nothing runs there" in looked.stdout
 
 
+@pytest.mark.long
 def test_two_commands_that_start_at_once_share_an_owner_and_the_end_of_one_is_nothing_to_the_other(
     folder: OwnedFolder,
 ) -> None:
@@ -99,6 +100,7 @@ def test_two_commands_that_start_at_once_share_an_owner_and_the_end_of_one_is_no
     assert types.count("remit.ended") == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", ["remit.created", "tool.started"])
 def test_an_owner_that_is_killed_is_replaced_by_the_command_that_stands_by(
     folder: OwnedFolder, state: str
@@ -131,6 +133,7 @@ def test_stop_interrupts_what_runs_then_ends_the_owner(folder: OwnedFolder) -> N
     assert list((folder.data / "attended").iterdir()) == []
 
 
+@pytest.mark.long
 def test_up_takes_over_at_a_rest_and_the_command_goes_on(folder: OwnedFolder) -> None:
     process = folder.start(*folder.do("gated"))
     folder.until_logged("tool.started")
@@ -158,6 +161,7 @@ def test_up_takes_over_at_a_rest_and_the_command_goes_on(folder: OwnedFolder) ->
     assert "sk-of-this-shell" not in differing.stderr + (folder.data / OWNER_FILE).read_text()
 
 
+@pytest.mark.long
 def test_an_owner_in_the_background_makes_room_for_another_version_and_other_settings_and_ends_with_its_folder(
     folder: OwnedFolder,
 ) -> None:

@@ -143,6 +143,7 @@ def test_work_of_both_is_done_once_and_the_log_of_each_session_is_whole(pair: Pa
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+@pytest.mark.long
 def test_a_database_that_is_away_for_a_while_is_said_and_then_all_goes_on(pair: Pair) -> None:
     first = pair.client(pair.one)
     session_id = new_session(first, "work")

@@ -123,6 +123,7 @@ async def fire(url: str, ups: dict[str, UpProcess], at: str) -> None:
     assert sorted(row["stream_id"] for row in sessions) == sorted(body["session_id"] for _, body in decided)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at", ["decided", "opening"])
 def test_a_firing_opens_one_session_whichever_server_is_killed_at_that_instant(
     server: PostgresServer, tmp_path: Path, at: str

@@ -133,6 +133,7 @@ def test_an_interrupted_session_does_what_it_is_told_instead(server: ExampleServ
     assert printed.index("(redirected)") < printed.index("agent: I looked once.")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("events send first")
 def test_programs_that_send_first_get_every_answer(server: ExampleServer, tmp_path: Path) -> None:
     printed = server.run("send_first", str(TIMES), folder=tmp_path)
@@ -170,6 +171,7 @@ def test_models_are_called_without_any_agent(server: ExampleServer, tmp_path: Pa
     ]
 
 
+@pytest.mark.long
 def test_a_chat_goes_on_over_a_kill_of_the_server_and_a_restart_of_the_program(tmp_path: Path) -> None:
     with ExampleServer(tmp_path / "server") as server:
         chat = Conversation(server.start("long_lived_chat", folder=tmp_path))

@@ -21,6 +21,7 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES_MAX, FILE_BYTES_MAX))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.sandbox
 def test_a_full_disk_stops_the_process_with_one_message_and_nothing_is_lost(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ def test_remits_survive_kills_of_their_processes() -> None:
     assert done.stdout.startswith("6 kills (")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.sandbox
 @pytest.mark.timeout(300)

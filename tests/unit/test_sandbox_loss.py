@@ -143,6 +143,7 @@ async def test_a_sandbox_that_is_cancelled_at_any_moment_of_its_start_leaves_no_
         await eventually(lambda: open_descriptors() <= before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("programs", [(), ("/usr/bin/false",), ("/no/bwrap",)])
 async def test_no_working_bwrap_is_refused_with_the_mend(programs: tuple[str, ...], tmp_path: Path) -> None:
     blobs = DirectoryBlobStore(tmp_path / "blobs")
