@@ -61,6 +61,7 @@ def operations() -> Iterator[Any]:
             yield pytest.param(operation, id=f"{operation.method.upper()} {operation.path}")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("no internal errors")
 @pytest.mark.parametrize("operation", list(operations()))
 async def test_no_request_makes_the_server_fail(tmp_path: Path, operation: Any) -> None:

@@ -127,6 +127,7 @@ async def test_bubblewrap_holds_what_it_declares(case: HostileCase, tmp_path: Pa
         await run_hostile_case(case, stage)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "case", [case for case in HOSTILE_TABLE if case.is_harmless], ids=lambda case: case.name
 )

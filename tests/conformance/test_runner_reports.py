@@ -253,6 +253,7 @@ CHEATS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.table(6)
 @pytest.mark.parametrize("command", ["plain", "unittest", "make", "npm", "script", "own_path", "two"])
 @pytest.mark.parametrize("work", CHEATS.values(), ids=list(CHEATS))
@@ -283,6 +284,7 @@ def there(request: pytest.FixtureRequest) -> None:
         pytest.skip(f"{program} is not installed here")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("there")
 @pytest.mark.table(2)
 @pytest.mark.parametrize(("name", "command"), _honest())

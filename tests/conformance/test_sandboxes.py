@@ -42,6 +42,7 @@ async def make_bench(kind: str, folder: Path) -> AsyncGenerator[Bench, None]:
             yield Bench(provider, blobs)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("check", SANDBOX_CHECKS, ids=lambda check: check.__name__)
 async def test_unsafe_local(check: SandboxCheck, tmp_path: Path) -> None:
     async with make_bench("local", tmp_path) as bench:

@@ -142,6 +142,7 @@ def test_a_second_owner_is_told_of_the_first_and_a_taken_port_of_the_flag(tmp_pa
         assert "Traceback" not in second.stderr + third.stderr
 
 
+@pytest.mark.long
 def test_the_settings_key_is_the_first_key_and_is_never_printed(tmp_path: Path) -> None:
     given = "a-key-of-my-own"
     with UpProcess(tmp_path, SCRIPTS, api_key=given, host="0.0.0.0").start() as up:
@@ -171,6 +172,7 @@ def test_the_settings_key_is_the_first_key_and_is_never_printed(tmp_path: Path) 
     assert "another-key" not in refused.stderr
 
 
+@pytest.mark.long
 def test_keys_are_made_listed_and_revoked_from_the_command_line(tmp_path: Path) -> None:
     with UpProcess(tmp_path, SCRIPTS).start() as up:
         made = up.run("keys", "create", "ci", "--expires", "7d", "--json")
@@ -196,6 +198,7 @@ def test_keys_are_made_listed_and_revoked_from_the_command_line(tmp_path: Path) 
         assert "apikey_none" in unknown.stderr
 
 
+@pytest.mark.long
 def test_the_list_and_a_remits_page_are_named_where_pages_are_served(tmp_path: Path) -> None:
     with UpProcess(tmp_path, SCRIPTS).start() as up:
         wanted = ["do", "anything", "--verify", "true", "--budget", "1000tokens", "--yes"]

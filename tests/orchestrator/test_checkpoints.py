@@ -64,6 +64,7 @@ async def long_session(bench: SessionBench) -> str:
     return session_id
 
 
+@pytest.mark.long
 async def test_another_worker_goes_on_from_the_stored_fold(tmp_path: Path) -> None:
     store = WatchedStore(SystemClock())
     bench = SessionBench(tmp_path, store=store, scripts=SCRIPTS)

@@ -53,6 +53,7 @@ async def until_quiet(bench: SessionBench, worker: Worker) -> None:
     assert due is None or due > clock.now_us()
 
 
+@pytest.mark.long
 async def test_a_herd_that_wakes_in_one_instant_is_served_whole(bench: SessionBench) -> None:
     sessions = [await bench.create() for _ in range(MANY)]
     for session_id in sessions:

@@ -22,6 +22,7 @@ for number in range(22_500): os.mknod(str(number))
 '"""
 
 
+@pytest.mark.long
 async def test_files_that_are_too_many_to_keep_are_lost_for_that_cause_and_the_session_goes_on(
     tmp_path: Path,
 ) -> None:

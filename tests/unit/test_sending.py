@@ -88,6 +88,7 @@ async def interrupted(bench: RemitBench) -> tuple[str, str]:
     return remit_id, session_id
 
 
+@pytest.mark.long
 async def test_what_a_remit_says_is_refused_when_its_session_has_no_room_and_said_again_later(
     bench: RemitBench,
 ) -> None:
