@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import remit
-from remit.errors import Conflict, NotFound, RateLimited, SequenceConflict, VerifierUnavailable, WrongState
+from remit.errors import Conflict, NotFound, RateLimited, VerifierUnavailable, WrongState
 from remit.remits.state import session_event_id
 from remit.remits.steps import ReopenOutcome
 from remit.remits.working_session import SessionInput
@@ -140,16 +140,6 @@ async def test_a_key_that_was_used_for_other_events_is_a_conflict(bench: RemitBe
     assert await sending.send(PRINCIPAL, session_id, [HELLO], key="once") == first
     with pytest.raises(Conflict):
         await sending.send(PRINCIPAL, session_id, [HELLO, HELLO], key="once")
-
-
-async def test_what_was_decided_on_an_older_log_is_not_put_in(bench: RemitBench) -> None:
-    session_id = await bench.sessions.create()
-    sending = bench.services.sending
-    seen = (await bench.store.head(PRINCIPAL, session_id)).seq
-    sent = await sending.send(PRINCIPAL, session_id, [HELLO], if_seq=seen)
-    with pytest.raises(SequenceConflict, match=f"at row {sent.seq}"):
-        await sending.send(PRINCIPAL, session_id, [HELLO], if_seq=seen)
-    assert (await bench.store.head(PRINCIPAL, session_id)).seq == sent.seq
 
 
 async def test_the_first_events_of_a_session_pass_the_same_looks(bench: RemitBench) -> None:

@@ -18,7 +18,7 @@ from remit.catalog.environment_config import packages_of
 from remit.catalog.files import Files
 from remit.catalog.owned_blobs import OwnedBlobs
 from remit.clock import Clock
-from remit.errors import Conflict, HoldRefused, InvalidRequest, SequenceConflict, VerifierUnavailable
+from remit.errors import Conflict, HoldRefused, InvalidRequest, VerifierUnavailable
 from remit.ids import Ids
 from remit.interfaces import Dispatcher, LiveBus, SessionStore, Verifier
 from remit.schema.events import STAMPED_ON_RECEIPT, InboundEvent
@@ -132,14 +132,12 @@ class Sending:
         *,
         key: str | None = None,
         command_id: str | None = None,
-        if_seq: int | None = None,
     ) -> Sent:
         """Put events into a session, all or none, and have it taken up.
 
         Said again with the same `key` it is answered as the first time, and Conflict for other events. `command_id` is of
-        one event that is decided in the sender's own log: what was said first stands, whatever is said again. With
-        `if_seq` it goes in only while the session's log ends there. Raises InvalidRequest, NotFound, WrongState,
-        RateLimited (no room), VerifierUnavailable, SequenceConflict."""
+        one event that is decided in the sender's own log: what was said first stands, whatever is said again. Raises
+        InvalidRequest, NotFound, WrongState, RateLimited (no room), VerifierUnavailable, SequenceConflict."""
         new_id = self._id_maker(session_id, key, command_id)
         read = await read_rubrics(self._files, principal, events)
         stored = self._stored(read, new_id)
@@ -154,7 +152,7 @@ class Sending:
         if input.files:
             needed = [str(file["sha256"]) for file in input.files.values()]
             await self._blobs.keep(principal, session_id, needed)
-        appended = await self._receive(principal, session_id, input, known, if_seq)
+        appended = await self._receive(principal, session_id, input, known)
         if appended.is_duplicate:
             # Another request with this key came at the same time and was first; its events may be others.
             repeated = await self._sent_before(principal, state, stored, new_id, is_command=key is None)
@@ -307,19 +305,14 @@ class Sending:
         session_id: str,
         input: Input,
         known: Mapping[str, JsonObject],
-        if_seq: int | None,
     ) -> Appended:
         """Admit and append, in one decision; again when the session moved on in between."""
 
         async def attempt() -> Appended:
             state, _, accounts = await self._sessions.load_all(principal, session_id)
-            if if_seq is not None and state.seq != if_seq:
-                raise SequenceConflict(
-                    f"Session {session_id!r} is at row {state.seq}, not {if_seq}; look at it again."
-                )
             admit(state, input.given, known)
             require_room(state, input.events)
-            append = self._receipt(state, input, accounts, if_seq)
+            append = self._receipt(state, input, accounts)
             # A state grows while others are asked.
             is_queued = state.status != "idle" or bool(state.pending)
             appended = await self._store.append(principal, append)
@@ -327,13 +320,11 @@ class Sending:
             return appended
 
         try:
-            return await (attempt() if if_seq is not None else decide(attempt))
+            return await decide(attempt)
         except HoldRefused as error:
             raise InvalidRequest(f"`events`: {error.message}", code=error.code) from error
 
-    def _receipt(
-        self, state: SessionState, input: Input, accounts: Sequence[Account], if_seq: int | None
-    ) -> Append:
+    def _receipt(self, state: SessionState, input: Input, accounts: Sequence[Account]) -> Append:
         """Input is always appended; while the session rests, only if it still rests as it was when this was decided."""
         is_resting = state.status == "idle"
         reason = (state.stop_reason or {}).get("type")
@@ -345,7 +336,7 @@ class Sending:
         return Append(
             stream_id=state.session_id,
             events=(*receipts(input.events), *self._pins(input)),
-            expected_seq=state.seq if is_resting else if_seq,
+            expected_seq=state.seq if is_resting else None,
             effects=reserve_for_graders(accounts) if has_priced_verifier(input.events) else (),
             wake_at_us=self._clock.now_us(),
             summary=replace(summarize(state), status="running") if starts else None,
