@@ -61,7 +61,7 @@ class Watch:
         self._at_start = _taken(folders[0])
         self._at_walk = self._at_start
         self._at_arming = self._at_start
-        self._walk: Generator[None, None, tuple[int, int]] | None = None
+        self._walk: Generator[None, None, tuple[int, int, bool]] | None = None
         self._next_walk = 0.0
         self._allowed = (self._bytes_max, self._files_max)
         self._was_cut = False
@@ -70,6 +70,8 @@ class Watch:
         self._is_resting = True
         """Nobody runs who could be cut."""
         self._is_suspect = False
+        self._is_hidden = False
+        """At the last walk something could not be looked at."""
         self._failures = 0
         """One after the other."""
 
@@ -154,15 +156,23 @@ class Watch:
             self._walk = self._measure(pids)
         return None
 
-    def _go_on_walking(self, walk: Generator[None, None, tuple[int, int]]) -> Excess | None:
+    def _go_on_walking(self, walk: Generator[None, None, tuple[int, int, bool]]) -> Excess | None:
         until = time.monotonic() + _SLICE_SECONDS
         try:
             while time.monotonic() < until:
                 next(walk)
         except StopIteration as end:
             self._walk = None
+            size, files, is_hidden = end.value
+            was_hidden, self._is_hidden = self._is_hidden, is_hidden
             self._next_walk = time.monotonic() + WALK_SECONDS_MAX
-            return self._judge(*end.value)
+            if is_hidden and was_hidden:
+                taken = _taken(self._folders[0])
+                size = max(size, taken[0] - self._at_start[0])
+                files = max(files, taken[1] - self._at_start[1])
+            elif is_hidden:
+                self._next_walk = 0.0  # every process that is about to become another hides for an instant
+            return self._judge(size, files)
         return None
 
     def _judge(self, size: int, files: int) -> Excess | None:
@@ -179,11 +189,11 @@ class Watch:
         limits = f"{_mib(self._bytes_max)} and {self._files_max:,} files"
         return Excess("disk", f"out of disk: {_mib(size)} in {files:,} files; the limit is {limits}")
 
-    def _measure(self, pids: Sequence[int]) -> Generator[None, None, tuple[int, int]]:
-        """Steps, then bytes and files of the folders, with those that have no name any more.
+    def _measure(self, pids: Sequence[int]) -> Generator[None, None, tuple[int, int, bool]]:
+        """Steps, then bytes and files of the folders, with those that have no name any more, and whether something could not
+        be looked at (a process that hides its descriptors, a folder too deep to be opened).
 
-        Where something cannot be looked at (a process that hides its descriptors, a folder too deep to be opened),
-        everything that the file system has grown by since the start counts as this sandbox's.
+        Where that is so twice in a row, everything that the file system has grown by since the start counts as this sandbox's.
         """
         seen: set[int] = set()
         size = files = 0
@@ -240,11 +250,7 @@ class Watch:
                     size += found.st_blocks * 512
                     files += 1
             yield
-        if is_hidden:
-            taken = _taken(self._folders[0])
-            size = max(size, taken[0] - self._at_start[0])
-            files = max(files, taken[1] - self._at_start[1])
-        return size, files
+        return size, files, is_hidden
 
 
 def _taken(folder: str) -> tuple[int, int]:
