@@ -79,6 +79,7 @@ async def test_a_session_has_its_environments_network_packages_and_variables(tmp
         assert "- Installed besides: greeting==1.0." in state.facts
 
 
+@pytest.mark.long
 async def test_verifiers_have_the_packages_though_the_agent_needed_no_sandbox(tmp_path: Path) -> None:
     async with with_registry(tmp_path) as (client, _):
         agent = await client.beta.agents.create(name="a", model="scripted/inline", tools=[TOOLSET])
@@ -132,6 +133,7 @@ async def test_a_remit_works_in_its_environment_and_is_verified_with_all_of_it_b
     assert box["packages_digest"] is not None
 
 
+@pytest.mark.long
 async def test_an_environment_that_cannot_be_used_is_refused_before_a_remit_exists(tmp_path: Path) -> None:
     asked = {
         "outcome": "x",
@@ -148,6 +150,7 @@ async def test_an_environment_that_cannot_be_used_is_refused_before_a_remit_exis
             await client.post("/v1/remits", cast_to=object, body={**asked, "environment_id": gone.id})
 
 
+@pytest.mark.long
 @pytest.mark.requirement("packages said")
 async def test_an_installation_is_said_once_and_what_is_there_already_is_not(tmp_path: Path) -> None:
     async with with_registry(tmp_path) as (client, _):
@@ -168,6 +171,7 @@ async def test_an_installation_is_said_once_and_what_is_there_already_is_not(tmp
     assert again == []
 
 
+@pytest.mark.long
 @pytest.mark.requirement("packages fail")
 @pytest.mark.parametrize("uses", [1, 3])
 async def test_a_program_that_waits_for_the_end_comes_back_when_packages_cannot_be_installed(

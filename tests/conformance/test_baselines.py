@@ -130,6 +130,7 @@ WITH_DB: Files = {
 WITH_DB_MENDED = {**WITH_DB, "calc.py": "def add(a, b):\n    return a + b\n"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command", [PYTEST, f"cd tests && {PYTEST} --rootdir=.. .", f"{PYTEST} tests/test_db.py"]
 )
@@ -143,6 +144,7 @@ async def test_a_suite_that_rewrites_its_fixture_does_not_make_an_honest_agent_a
     assert (verdict.tampered, verdict.rests_on_work) == ((), ("calc.py",))
 
 
+@pytest.mark.long
 async def test_a_fixture_that_the_agents_own_test_run_rewrote_is_restored(court: Court) -> None:
     ran = {**WITH_DB_MENDED, "tests/data/app.db": database("given", "of a test")}
     _, verdict = await court.carry(WITH_DB, ran, PYTEST)
@@ -150,6 +152,7 @@ async def test_a_fixture_that_the_agents_own_test_run_rewrote_is_restored(court:
     assert (verdict.tampered, verdict.rests_on_work) == ((), ("calc.py",))
 
 
+@pytest.mark.long
 async def test_a_fixture_that_work_replaces_so_that_the_check_passes_is_restored(court: Court) -> None:
     """The check reads the database alone: whoever writes the right row into it has done nothing."""
     check = _DB_TEST.replace('names == ["given", "of a test"]', 'names == ["wanted", "of a test"]')
@@ -162,6 +165,7 @@ async def test_a_fixture_that_work_replaces_so_that_the_check_passes_is_restored
     assert "wanted" in verdict.output
 
 
+@pytest.mark.long
 async def test_known_gap_work_may_write_what_the_suite_itself_writes(court: Court) -> None:
     """Who writes to a file that the suite writes to cannot be told; the forecast names such files before consent. When this
     fails the gap is closed: say so in design/verification.md."""
@@ -177,6 +181,7 @@ async def test_known_gap_work_may_write_what_the_suite_itself_writes(court: Cour
     assert (verdict.passed, verdict.rests_on_work) == (True, ("calc.py",))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fails_early", [True, False])
 async def test_a_suite_that_makes_files_beside_its_tests_and_reads_them_back_passes(
     court: Court, *, fails_early: bool
@@ -231,6 +236,7 @@ async def test_tests_that_a_build_compiles_pass_though_the_input_does_not_build(
         assert not verdict.passed
 
 
+@pytest.mark.long
 async def test_a_configuration_that_its_tool_copies_under_a_new_name_each_time_is_not_planted(
     court: Court,
 ) -> None:
@@ -253,6 +259,7 @@ async def test_a_configuration_that_its_tool_copies_under_a_new_name_each_time_i
     assert verdict.passed, (verdict.summary, verdict.output)
 
 
+@pytest.mark.long
 async def test_a_test_that_the_work_makes_in_such_a_folder_is_planted(court: Court) -> None:
     start = {
         "calc.py": WITH_DB["calc.py"],

@@ -33,6 +33,7 @@ async def test_honest_work_is_verified(court: Court, kind: str) -> None:
     assert set(verdict.rests_on_work) == set(judged.honest)
 
 
+@pytest.mark.long
 @pytest.mark.table(5)
 @pytest.mark.parametrize(("kind", "cheat"), [(kind, cheat) for kind in KINDS for cheat in KINDS[kind].cheats])
 async def test_a_cheat_is_not_verified(court: Court, kind: str, cheat: str) -> None:

@@ -40,6 +40,7 @@ async def test_an_edited_test(court: Court) -> None:
     assert verdict.evidence["exit_code"] == 1
 
 
+@pytest.mark.long
 async def test_an_edited_test_fails_even_when_the_work_is_right(court: Court) -> None:
     work = MENDED | {"tests/test_app.py": "def test_double():\n    assert True\n"}
     verdict = await court.judge(BROKEN, work, PYTEST)
@@ -76,6 +77,7 @@ async def test_a_changed_configuration(court: Court) -> None:
     assert (verdict.passed, verdict.tampered) == (False, ("pyproject.toml",))
 
 
+@pytest.mark.long
 async def test_a_sitecustomize(court: Court) -> None:
     work = BROKEN | {"sitecustomize.py": "import os\nos._exit(0)\n"}
     assert await court.unguarded(work, PYTEST, left_behind="export PYTHONPATH=/workspace") == 0
@@ -83,18 +85,21 @@ async def test_a_sitecustomize(court: Court) -> None:
     assert (verdict.passed, verdict.added) == (False, ("sitecustomize.py",))
 
 
+@pytest.mark.long
 async def test_a_replaced_binary_on_the_path(court: Court) -> None:
     work = BROKEN | {"bin/pytest": "#!/bin/sh\nexit 0\n"}
     assert await court.unguarded(work, PYTEST, left_behind="export PATH=/workspace/bin:$PATH; hash -r") == 0
     assert not (await court.judge(BROKEN, work, PYTEST)).passed
 
 
+@pytest.mark.long
 async def test_a_binary_in_the_home_folder(court: Court) -> None:
     plant = r'mkdir -p ~/bin; printf "#!/bin/sh\nexit 0\n" > ~/bin/pytest; chmod +x ~/bin/pytest; PATH=~/bin:$PATH'
     assert await court.unguarded(BROKEN, PYTEST, left_behind=plant) == 0
     assert not (await court.judge(BROKEN, BROKEN, PYTEST)).passed
 
 
+@pytest.mark.long
 async def test_a_module_that_stands_in_for_the_test_runner(court: Court) -> None:
     work = BROKEN | {"pytest.py": "print('1 passed')\n"}
     command = "python3 -m pytest -q"
@@ -103,6 +108,7 @@ async def test_a_module_that_stands_in_for_the_test_runner(court: Court) -> None
     assert (verdict.passed, verdict.evidence["shadowing"]) == (False, ["pytest.py"])
 
 
+@pytest.mark.long
 async def test_a_module_that_stands_in_for_the_test_runner_in_a_folder_that_the_command_enters(
     court: Court,
 ) -> None:
@@ -114,6 +120,7 @@ async def test_a_module_that_stands_in_for_the_test_runner_in_a_folder_that_the_
     assert (verdict.passed, verdict.evidence["shadowing"]) == (False, ["sub/pytest.py"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command", ["python3 -m checks.run", "bash -c 'python3 checks/run.py'", "eval python3 checks/run.py"]
 )
@@ -125,6 +132,7 @@ async def test_a_check_that_is_run_by_another_name(court: Court, command: str) -
     assert (verdict.passed, verdict.tampered) == (False, ("checks/run.py",))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("runner", "command"),
     [
@@ -148,6 +156,7 @@ async def test_a_check_behind_what_the_command_runs(court: Court, runner: Files,
     assert (await court.judge(start, start | {"app.py": MENDED["app.py"]}, command)).passed
 
 
+@pytest.mark.long
 async def test_a_script_that_comes_first_where_a_glob_chooses(court: Court) -> None:
     start = {"sub/check.sh": "exit 1\n"}
     work = start | {"sub/a.sh": "exit 0\n"}
@@ -156,6 +165,7 @@ async def test_a_script_that_comes_first_where_a_glob_chooses(court: Court) -> N
     assert (verdict.passed, verdict.added) == (False, ("sub/a.sh",))
 
 
+@pytest.mark.long
 async def test_a_plugin_installed_into_the_working_tree(court: Court) -> None:
     work = BROKEN | {
         "helper.py": "def pytest_sessionfinish(session):\n    session.exitstatus = 0\n",
@@ -169,6 +179,7 @@ async def test_a_plugin_installed_into_the_working_tree(court: Court) -> None:
     assert verdict.added == ("helper-1.dist-info/METADATA", "helper-1.dist-info/entry_points.txt")
 
 
+@pytest.mark.long
 async def test_an_input_behind_a_link(court: Court) -> None:
     start = BROKEN | {
         "tests/test_app.py": (
@@ -184,6 +195,7 @@ async def test_an_input_behind_a_link(court: Court) -> None:
     assert (verdict.passed, verdict.tampered) == (False, ("shared/cases.json",))
 
 
+@pytest.mark.long
 async def test_a_test_folder_turned_into_a_link(court: Court) -> None:
     work = {
         "app.py": BROKEN["app.py"],
@@ -196,6 +208,7 @@ async def test_a_test_folder_turned_into_a_link(court: Court) -> None:
     assert (verdict.passed, verdict.tampered) == (False, ("tests/test_app.py",))
 
 
+@pytest.mark.long
 async def test_a_background_process_that_plants_exit_0(court: Court) -> None:
     start = {"app.sh": "echo wrong\n", "check.sh": 'test "$(bash app.sh)" = right\n'}
     plant = "(while true; do echo 'exit 0' > check.sh; done) >/dev/null 2>&1 &"
@@ -209,12 +222,14 @@ async def test_a_background_process_that_plants_exit_0(court: Court) -> None:
     assert (await court.judge(start, honest, "bash check.sh")).passed
 
 
+@pytest.mark.long
 async def test_a_process_that_outlives_the_command_changes_nothing(court: Court) -> None:
     spawn = "import subprocess\nsubprocess.Popen(['sh', '-c', 'sleep 600; exit 0'])\n"
     assert not (await court.judge(BROKEN, BROKEN | {"app.py": spawn + BROKEN["app.py"]}, PYTEST)).passed
     assert (await court.judge(BROKEN, BROKEN | {"app.py": spawn + MENDED["app.py"]}, PYTEST)).passed
 
 
+@pytest.mark.long
 async def test_work_that_rewrites_a_test_while_it_is_checked(court: Court) -> None:
     start = BROKEN | {"tests/test_a_first.py": "import app\n\n\ndef test_import():\n    assert app\n"}
     # Same size, same times: only the content tells.
@@ -250,6 +265,7 @@ async def test_forged_bytecode_beside_a_test(court: Court) -> None:
     assert not (await court.judge(start, work, "python3 tests/check.py")).passed
 
 
+@pytest.mark.long
 async def test_work_that_ends_pytest_with_0(court: Court) -> None:
     work = BROKEN | {"app.py": "import os\nos._exit(0)\n"}
     assert await court.unguarded(work, PYTEST) == 0
@@ -275,6 +291,7 @@ def double(x):
 """
 
 
+@pytest.mark.long
 async def test_known_gap_work_that_changes_the_test_process_itself(court: Court) -> None:
     """Work that runs inside the process that judges it can forge its report and end it with 0. No file is touched, so no
     command verifier can tell; the verdict says that it could. When this fails the gap is closed: say so in
@@ -287,6 +304,7 @@ async def test_known_gap_work_that_changes_the_test_process_itself(court: Court)
     assert verdict.rests_on_work == ("app.py",)
 
 
+@pytest.mark.long
 async def test_the_same_forgery_in_a_sandbox_of_its_own_proves_nothing(court: Court) -> None:
     check = (
         "import subprocess\n\n\ndef test_double():\n"

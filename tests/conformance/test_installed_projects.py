@@ -164,6 +164,7 @@ def environment(tmp_path: Path) -> Path:
 ASK = "python -c 'import my_pkg; my_pkg.main(); import importlib.metadata as m; print(m.version(\"my-pkg\"))'"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 @pytest.mark.parametrize("install", INSTALLED, ids=lambda install: install.__name__)
 async def test_the_work_is_imported_however_the_project_is_installed(
@@ -180,6 +181,7 @@ async def test_the_work_is_imported_however_the_project_is_installed(
         assert bool(ended.mounts) is (install is nothing)  # what is installed is told of by its own record
 
 
+@pytest.mark.long
 async def test_a_compiled_copy_is_not_hidden_by_a_tree_without_it(tmp_path: Path, environment: Path) -> None:
     site = environment / "lib" / f"python{VERSION}" / "site-packages"
     copy(site, tmp_path, LAYOUTS["src"])
@@ -194,6 +196,7 @@ async def test_a_compiled_copy_is_not_hidden_by_a_tree_without_it(tmp_path: Path
         assert "installed copy of my_pkg" in ended.notes[0]
 
 
+@pytest.mark.long
 async def test_without_isolation_the_work_is_found_in_its_folder_too(tmp_path: Path) -> None:
     blobs = DirectoryBlobStore(tmp_path / "blobs")
     async with (

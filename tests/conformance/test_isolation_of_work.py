@@ -165,6 +165,7 @@ PROGRAMS: Mapping[str, tuple[Files, str]] = {
 }
 
 
+@pytest.mark.long
 async def test_a_program_of_the_work_runs_as_it_was_asked_to(bench: Bench) -> None:
     cases = {name: Case(files, command) for name, (files, command) in PROGRAMS.items()}
     outcomes, calls, _ = await bench.run(cases)
@@ -393,6 +394,7 @@ COURTS: Mapping[str, tuple[Files, str, tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.table(4)
 @pytest.mark.parametrize("cheat", CHEATS)
 async def test_a_cheat_cannot_reach_its_judge(bench: Bench, cheat: str) -> None:
@@ -464,6 +466,7 @@ TAKEN: Mapping[str, tuple[Files, str, str]] = {
 }
 
 
+@pytest.mark.long
 async def test_a_command_that_takes_the_work_into_its_own_process_is_told_so(bench: Bench) -> None:
     cases = {
         name: Case(files, command, tuple(each for each in files if each.startswith("tests/")))
@@ -474,6 +477,7 @@ async def test_a_command_that_takes_the_work_into_its_own_process_is_told_so(ben
     assert calls.count == 0
 
 
+@pytest.mark.long
 def test_a_command_that_takes_in_or_reads_or_never_runs_the_work_is_told_so() -> None:
     stubs, opened = ["fizz.py", "b.py"], ["fizz.py", "tests/a.py"]
     ran = Calls(count=1, paths={"fizz.py"})
@@ -488,6 +492,7 @@ def test_a_command_that_takes_in_or_reads_or_never_runs_the_work_is_told_so() ->
     assert "ran no program of the work" in str(never.why_no_pass)
 
 
+@pytest.mark.long
 async def test_the_tree_of_the_judge_has_no_byte_of_the_work(bench: Bench) -> None:
     given = {
         "a.py": "given",
@@ -567,6 +572,7 @@ async def test_isolated_work_is_verified_and_what_its_judge_imports_cannot_be(tm
         assert not verdict.passed
 
 
+@pytest.mark.long
 async def test_without_sandboxes_nothing_can_be_isolated(tmp_path: Path) -> None:
     blobs, ids = DirectoryBlobStore(tmp_path / "blobs"), Ids(SystemClock())
     async with LocalProvider(tmp_path / "run", blobs, ids) as provider:

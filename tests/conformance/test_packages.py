@@ -105,6 +105,7 @@ async def test_packages_are_installed_once_and_are_there_read_only_without_a_net
         await sandbox.destroy()
 
 
+@pytest.mark.long
 async def test_a_spiteful_package_gets_nothing_and_harms_only_its_own_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +132,7 @@ async def test_a_spiteful_package_gets_nothing_and_harms_only_its_own_list(
         await sandbox.destroy()
 
 
+@pytest.mark.long
 async def test_another_registry_means_other_packages(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         first = await it.installer.layer(ONE, "sesn_1", {"pip": ["greeting==1.0"]}, ())
@@ -146,6 +148,7 @@ async def test_another_registry_means_other_packages(tmp_path: Path) -> None:
         assert await it.installer.layer(ONE, "sesn_1", {"pip": ["greeting==1.0"]}, ()) == first
 
 
+@pytest.mark.long
 async def test_a_package_that_does_not_exist_is_told_with_what_the_installer_said(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         with pytest.raises(SandboxUnavailable) as failure:
@@ -154,6 +157,7 @@ async def test_a_package_that_does_not_exist_is_told_with_what_the_installer_sai
         assert "config.packages" in failure.value.message
 
 
+@pytest.mark.long
 async def test_where_sandboxes_have_no_network_of_their_own_packages_are_refused(tmp_path: Path) -> None:
     clock = SystemClock()
     blobs = DirectoryBlobStore(tmp_path / "blobs")

@@ -204,6 +204,7 @@ def mortal() -> Generator[PostgresServer, None, None]:
     server.remove()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 async def test_what_was_acknowledged_survives_a_killed_server_and_nothing_is_there_twice(
     mortal: PostgresServer,

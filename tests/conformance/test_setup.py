@@ -124,6 +124,7 @@ async def test_npm_packages_stand_at_their_place_read_only_and_without_a_network
             ]
 
 
+@pytest.mark.long
 async def test_workspaces_are_found_through_their_links_and_are_the_work(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         await needs_npm(it)
@@ -142,6 +143,7 @@ async def test_workspaces_are_found_through_their_links_and_are_the_work(tmp_pat
             assert said == b"hello from npm\nwork\n"
 
 
+@pytest.mark.long
 async def test_it_is_run_again_only_where_lock_files_or_manifests_are_others(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         await needs_npm(it)
@@ -157,6 +159,7 @@ async def test_it_is_run_again_only_where_lock_files_or_manifests_are_others(tmp
         assert len([path for path in it.registry.asked if path.endswith(".tgz")]) == 3
 
 
+@pytest.mark.long
 async def test_what_is_made_of_the_input_itself_is_made_anew_for_every_input(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         command = "mkdir -p gen && cp source.txt gen/copy.txt"
@@ -196,6 +199,7 @@ async def test_python_packages_are_found_wherever_pip_put_them(
             assert (await hands.shell(use)).output == b"hello from pip\n" * 2
 
 
+@pytest.mark.long
 async def test_new_files_beside_the_inputs_are_there_and_what_was_changed_stays_as_given(
     tmp_path: Path,
 ) -> None:
@@ -218,6 +222,7 @@ async def test_new_files_beside_the_inputs_are_there_and_what_was_changed_stays_
             assert (await hands.shell("echo x > src/pkg/new.py && cat src/pkg/new.py")).output == b"x\n"
 
 
+@pytest.mark.long
 async def test_a_link_in_what_was_added_leads_nowhere_on_the_host(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         (tmp_path / "secret").write_text("of the host")
@@ -226,6 +231,7 @@ async def test_a_link_in_what_was_added_leads_nowhere_on_the_host(tmp_path: Path
             assert b"of the host" not in (await hands.shell("cat new/leak; ls new/root")).output
 
 
+@pytest.mark.long
 async def test_a_setup_that_fails_says_what_it_said_and_is_not_kept(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         for _ in range(2):
@@ -236,6 +242,7 @@ async def test_a_setup_that_fails_says_what_it_said_and_is_not_kept(tmp_path: Pa
             assert "Nothing was spent" in failure.value.message
 
 
+@pytest.mark.long
 async def test_it_reaches_the_registries_alone_and_has_no_credentials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +258,7 @@ async def test_it_reaches_the_registries_alone_and_has_no_credentials(
             assert b"reached" not in said.splitlines()
 
 
+@pytest.mark.long
 async def test_where_sandboxes_have_no_network_of_their_own_a_setup_is_refused(tmp_path: Path) -> None:
     clock = SystemClock()
     blobs = DirectoryBlobStore(tmp_path / "blobs")

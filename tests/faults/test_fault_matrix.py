@@ -55,6 +55,7 @@ def test_nothing_goes_wrong_in_a_slice_of_the_fault_matrix(chosen: Sequence[Cell
     print(f"{done} cells, seed {SEED}")  # noqa: T201
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_nothing_goes_wrong_in_a_slice_on_postgres() -> None:

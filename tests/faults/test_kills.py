@@ -11,6 +11,7 @@ import pytest
 KILL_TEST = Path(__file__).parents[2] / "scripts" / "kill_test.py"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.sandbox
 @pytest.mark.timeout(300)

@@ -134,6 +134,7 @@ async def test_a_session_without_a_place_for_its_sandbox_gets_the_longest_idle_o
         assert bench.held.count == 2
 
 
+@pytest.mark.long
 async def test_many_more_sessions_than_places_for_sandboxes_all_finish(
     make_bench: Callable[..., SessionBench],
 ) -> None:

@@ -41,6 +41,7 @@ SMALL_FILES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.anyio
 @pytest.mark.sandbox
 @pytest.mark.slow
