@@ -25,14 +25,14 @@ ON_POSTGRES := tests/api tests/conformance/test_stores.py tests/conformance/test
 # Of `make test`; PYTEST_WORKERS=0 runs them in one process, where a debugger and the timings of single tests make sense.
 PYTEST_WORKERS ?= auto
 
-.PHONY: FORCE demo demo-rate test long check accept format lint types layers faults zoo cheats walls bench bench-turn bench-verification load soak clean help
+.PHONY: FORCE demo demo-rate test long check accept format lint types types-src types-tests quick layers faults zoo cheats walls bench bench-turn bench-verification load soak clean help
 
 help:
 	@echo "make demo [MODEL=ID]   real remits on a scripted model, in under a minute; MODEL=local adds one on a real small one (1.1 GB)"
 	@echo "make demo-rate         how often that one carries out ten fixed tasks [MODEL=ID] [RUNS=20]"
 	@echo "make test              set up and run all tests [STORE=postgres: the API on that store]"
 	@echo "make long              the tests of five seconds and more that make test leaves out; CI runs both"
-	@echo "make check             format, lint, types, layers, fast tests (some minutes)"
+	@echo "make check             format, lint, types, layers, tests of single parts (about a minute)"
 	@echo "make bench [ONLY=W1]   the workloads of docs/performance.md, each beside a raw limit of this machine [SCALE=0.1]"
 	@echo "make load [ONLY=storm] the load shapes of docs/load.md; none may fail [SCALE=0.1]"
 	@echo "make soak              sessions made, used and deleted: what of them stays behind [MINUTES=10] [WORKERS=24]"
@@ -70,23 +70,12 @@ test: $(DEV_STAMP)
 long: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -m long -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
-check: $(DEV_STAMP) lint types layers
-	@$(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal -m "not slow and not long" $(PYTEST_ARGS)
+# What to run before each commit: about a minute. What is left out, `make test` runs.
+check: lint layers
+	@$(MAKE) --no-print-directory -j3 types-src types-tests quick
 
-lint: $(DEV_STAMP)
-	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/ruff check --quiet .
-
-types: $(DEV_STAMP)
-	@$(BIN)/pyright
-	@$(BIN)/pyright -p tests
-
-layers: $(DEV_STAMP)
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
-
-format: $(DEV_STAMP)
-	@$(BIN)/ruff format --quiet .
-	@$(BIN)/ruff check --quiet --fix .
+quick: $(DEV_STAMP)
+	@$(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal -m "not slow and not long" $(PYTEST_ARGS) tests/unit tests/parity tests/replay tests/test_*.py
 
 accept: $(STAMP)
 	@$(BIN)/python scripts/accept/run.py
