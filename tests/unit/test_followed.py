@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 
 import pytest
@@ -102,6 +104,44 @@ def test_variables_that_name_each_other_many_times_stay_bounded() -> None:
     follow("make t", {"Makefile": f"{wide}E = x\nt:\n\techo $(A)\n"})
     loop = " ".join(str(n) for n in range(300))
     follow("bash a.sh", {"a.sh": f"for b in {loop}; do c=$b$b$b$b; bash $c$c$c$c; done"})
+
+
+def test_rules_that_make_ever_longer_names_stay_bounded() -> None:
+    follow("make '%%'", {"Makefile": f"%: {'%%%%b ' * 2_000}\n\t./check $^\n"})
+    follow("make '%'", {"Makefile": "".join(f"%{n}: %{n}%{n}\n%: %%{n}\n\techo $^ $+\n" for n in range(300))})
+
+
+def test_makefiles_and_recipes_that_take_each_other_in_many_times_stay_bounded() -> None:
+    follow("make t", {"Makefile": "include a.mk\n" * 5_000, "a.mk": "t:\n\tpython check.py\n" * 5_000})
+    names = " ".join(f"r{n}" for n in range(5_000))
+    follow("just r0", {"justfile": "".join(f"r{n}: {names[:40_000]}\n  just r{n}\n" for n in range(2))})
+
+
+def test_long_scripts_are_read_with_all_that_they_set_before() -> None:
+    filler = "".join(f"if true; then\n\techo {n}\n\n\techo more\nfi\n\n" for n in range(600))
+    assert "check.py" in checks("bash a", {"a": f"name=check\n\n{filler}python $name.py\n", "check.py": ""})
+
+
+def test_texts_that_a_grammar_stumbles_over_take_little_memory_and_are_still_followed() -> None:
+    never_ends = "a <<E\n" + "&$(b)a() { $(a:{b?just b${a}$(a)if (" * 6_000
+    ended = subprocess.run(
+        [sys.executable, "-c", FOLLOWS_BELOW_A_GIGABYTE],
+        input=f"{never_ends}\npython check.py\n",
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0
+
+
+FOLLOWS_BELOW_A_GIGABYTE = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+from remit.values import Tree, TreeEntry
+from remit.verifiers.protected import protection_of
+files = {"a": sys.stdin.read(), "check.py": ""}
+tree = Tree(entries=tuple(TreeEntry(path=path, kind="file", sha256=path) for path in sorted(files)))
+assert {file.path for file in protection_of(tree, "bash a", read=files.get).files} >= {"a", "check.py"}
+"""
 
 
 @given(st.text(alphabet="ab:%=$()\n\t#;@ \\include", max_size=60), st.text(alphabet="ab%", max_size=3))

@@ -32,6 +32,9 @@ _FILE = re.compile(r"(-f|--file|--makefile|--justfile)(?:=?(.+))?")
 _SHELL_NAME = re.compile(r"\.(ba|da|z|k)?sh$")
 _SHELLS = re.compile(r"(ba|da|z|k|a)?sh|\.|source")
 _SHEBANG = re.compile(r"#!.*\b(ba|da|z|k)?sh\b")
+_GOALS_MAX = 100
+"""Of a file of tasks: those that are asked for, and what they need."""
+_INCLUDED_MAX = 20
 
 
 @dataclass(frozen=True)
@@ -100,16 +103,26 @@ def _lines(file: str, text: str, goals: list[str], given: Mapping[str, str], rea
                 script = (package.scripts | package.tasks).get(name)
                 yield from script if isinstance(script, list) else [script] if isinstance(script, str) else []
     elif is_makefile(file):
-        text = re.sub(
-            r"^[-s]?include[ \t]+([\w./-]+)[ \t]*$", lambda found: read(found[1]) or "", text, flags=re.M
-        )
-        yield from read_rules(text, given).lines(goals)
+        yield from read_rules(_with_included(text, read), given).lines(goals)
     else:
         goals = ["commands", "commands_pre"] if file == "tox.ini" else goals or ["default"]
         for goal in goals:
             lines = list(_block(text, goal))
-            goals += [name for line in lines[:1] for name in re.findall(r"[\w-]+", line) if name not in goals]
+            needs = [name for line in lines[:1] for name in re.findall(r"[\w-]+", line) if name not in goals]
+            goals += needs[: max(0, _GOALS_MAX - len(goals))]
             yield from lines
+
+
+def _with_included(text: str, read: Read) -> str:
+    """A makefile with what it includes, one level deep and each file once: more of it says nothing new."""
+    seen: set[str] = set()
+
+    def included(found: re.Match[str]) -> str:
+        is_new = found[1] not in seen
+        seen.add(found[1])
+        return (read(found[1]) or "") if is_new and len(seen) <= _INCLUDED_MAX else ""
+
+    return re.sub(r"^[-s]?include[ \t]+([\w./-]+)[ \t]*$", included, text, flags=re.M)
 
 
 class _Package(msgspec.Struct):

@@ -21,6 +21,10 @@ _INCLUDE = re.compile(r"[-s]?include\s+(.*)")
 _CONDITION = re.compile(r"(ifn?eq|ifn?def|else|endif|unexport|vpath|undefine|define|endef)\b")
 _EXPANDED_MAX = 20_000
 _GOALS_MAX = 500
+_NAME_MAX = 4_096
+"""Of a goal: longer than any path, so nobody's file. A stem with a `%` of its own makes the next one longer."""
+_WORK_MAX = 4_000_000
+"""Characters of needs and recipes, for all goals together; of a real makefile it is some ten thousands."""
 
 
 def is_makefile(path: str) -> bool:
@@ -48,36 +52,55 @@ class Rules:
     def lines(self, goals: Sequence[str]) -> list[str]:
         """The shell lines that run for these goals, in this order; none: for the first target."""
         first = next((name for name in self.rules if not name.startswith(".") and "%" not in name), "")
-        lines: dict[str, list[str]] = {}
+        making = _Making(self)
         for goal in goals or [self.variables.get(".DEFAULT_GOAL", first)]:
-            self._make(goal, lines)
-        return [line for recipe in lines.values() for line in recipe]
+            making.make(goal, ())
+        return [line for recipe in making.lines.values() for line in recipe]
 
-    def _make(self, goal: str, lines: dict[str, list[str]], above: tuple[str, ...] = ()) -> None:
-        if goal in lines or goal in above or len(above) + len(lines) > _GOALS_MAX:
+
+class _Making:
+    """What make does for some goals, in order. All of it is bounded: whoever wrote the rules may mean harm."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.lines: dict[str, list[str]] = {}
+        self._rules = rules.rules
+        self._variables = rules.variables
+        self._left = _WORK_MAX
+
+    def make(self, goal: str, above: tuple[str, ...]) -> None:
+        if goal in self.lines or goal in above or len(above) + len(self.lines) > _GOALS_MAX:
             return
         made: list[str] = []
         for stem, rule in self._for(goal):
-            needs = [need.replace("%", stem) for need in rule.needs]
+            needs = [need.replace("%", stem, 1) for need in self._afford(rule.needs, len(stem))]
             for need in needs:
-                self._make(need, lines, (*above, goal))
-            given = {
-                "@": goal,
-                "<": "".join(needs[:1]),
-                "^": " ".join(needs),
-                "+": " ".join(needs),
-                "*": stem,
-            }
-            made += [expand(line, self.variables | given).replace("$$", "$") for line in rule.recipe]
-        lines[goal] = made
+                if len(need) <= _NAME_MAX:
+                    self.make(need, (*above, goal))
+            all_needs = " ".join(needs)
+            given = {"@": goal, "<": "".join(needs[:1]), "^": all_needs, "+": all_needs, "*": stem}
+            known = self._variables | given
+            for line in self._afford(rule.recipe, 0):
+                expanded = expand(line, known).replace("$$", "$")
+                self._left -= len(expanded)
+                made.append(expanded)
+        self.lines[goal] = made
 
     def _for(self, goal: str) -> Iterator[tuple[str, MakeRule]]:
-        own = self.rules.get(goal, MakeRule())
+        own = self._rules.get(goal, MakeRule())
         yield goal, own
-        for name, rule in self.rules.items() if not own.recipe else ():
+        for name, rule in self._rules.items() if not own.recipe else ():
+            self._left -= 1
             before, is_pattern, after = name.partition("%")
             if is_pattern and goal.startswith(before) and goal.endswith(after):
                 yield goal[len(before) : len(goal) - len(after)], rule
+
+    def _afford(self, texts: list[str], more: int) -> Iterator[str]:
+        """As many of them as may still be looked at; each grows by this much."""
+        for text in texts:
+            self._left -= len(text) + more + 1
+            if self._left < 0:
+                return
+            yield text
 
 
 def read_rules(text: str, given: Mapping[str, str]) -> Rules:

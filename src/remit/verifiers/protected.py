@@ -27,7 +27,7 @@ from remit.verifiers.naming import (
 from remit.verifiers.outcome_words import work_in_outcome
 from remit.verifiers.patterns import ProtectedPatterns
 from remit.verifiers.shadowing import places_of
-from remit.verifiers.shell import UNKNOWN, read_shell
+from remit.verifiers.shell import UNKNOWN, Word, read_shell
 from remit.verifiers.sources import is_source
 from remit.verifiers.texts import Read
 
@@ -281,6 +281,7 @@ def _reach(
     names = Names(inputs.files(), inputs.folders(), inputs.real)
     todo = [(ShellLine(command), 0)]
     done: set[tuple[str, str]] = set()
+    followed: set[tuple[tuple[Word, ...], str]] = set()
     while todo:
         line, depth = todo.pop(0)
         if (line.text, line.folder) in done or len(done) == LINES_MAX:
@@ -310,10 +311,8 @@ def _reach(
                 continue
             if path not in named.roles or stronger(role, named.roles[path]):
                 named.roles[path], named.via[path] = role, line.via
-        if depth < DEPTH_MAX:
-            todo += [
-                (each, depth + 1)
-                for each_command in reading.commands
-                for each in driven(each_command, names, read)
-            ]
+        for each_command in reading.commands if depth < DEPTH_MAX else ():
+            if (each_command.words, each_command.folder) not in followed:
+                followed.add((each_command.words, each_command.folder))
+                todo += [(each, depth + 1) for each in driven(each_command, names, read)]
     return named

@@ -20,6 +20,9 @@ UNKNOWN = "\0"
 """Stands in a value for text that only running tells, slashes included."""
 VALUES_MAX = 64
 _CHARACTERS_MAX = 100_000
+_PIECE_CHARACTERS_MAX = 16_000
+"""Of what the grammar is given at once: what it stumbles over takes memory by the square, 1.3 GB for 60,000."""
+_BETWEEN_STATEMENTS = re.compile(r"\n\s*\n(?=[^\s})])(?!(?:fi|done|esac|else|elif|then|do)\b)")
 COMMANDS_MAX = 2_000
 _DEPTH_MAX = 60
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
@@ -86,6 +89,17 @@ def _parser() -> Parser:
     return Parser(Language(tree_sitter_bash.language()))
 
 
+def _pieces_of(text: str) -> Iterator[str]:
+    """A long text in pieces, cut between statements where a blank line tells of such a place."""
+    start = end = 0
+    for place in (*(found.start() + 1 for found in _BETWEEN_STATEMENTS.finditer(text)), len(text)):
+        if place - start > _PIECE_CHARACTERS_MAX and end > start:
+            yield text[start:end]
+            start = end
+        end = place
+    yield text[start:]
+
+
 class _Reader:
     """Walks the syntax tree. What a statement prints is what the commands that are returned for it print."""
 
@@ -101,6 +115,12 @@ class _Reader:
 
     def read(self, text: str) -> list[ShellCommand]:
         """Read a text where the reader stands now."""
+        return [command for piece in _pieces_of(text) for command in self._read_piece(piece)]
+
+    def _read_piece(self, text: str) -> list[ShellCommand]:
+        if len(text) > _PIECE_CHARACTERS_MAX:
+            self.is_whole = False
+            return []
         around, self._source = self._source, text.replace("|&", "| ").encode(errors="replace")
         root = _parser().parse(self._source).root_node
         self.is_whole = self.is_whole and not root.has_error
