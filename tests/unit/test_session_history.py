@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from remit.models.drivers.anthropic_request import request_body
 from remit.session.history import History
 from remit.session.sendable import text_block
-from remit.values import EncodedObjects, JsonObject, ModelRequest
+from remit.values import EncodedObjects, JsonObject, ModelRequest, translated
 
 THINKING: JsonObject = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
 
@@ -66,11 +67,40 @@ def test_what_was_encoded_for_earlier_calls_is_what_would_be_encoded_now() -> No
     for step in steps:
         step()
         assert _content(made.encode()) == _content(tuple(made.encode()))
+        assert _body(made.encode()) == _body(tuple(made.encode()))
+
+
+def test_a_message_that_no_longer_grows_is_translated_once() -> None:
+    asked: list[JsonObject] = []
+
+    def noted(message: JsonObject) -> JsonObject | None:
+        asked.append(message)
+        return None if message["role"] == "assistant" else message
+
+    made = history()
+    before = made.encode()
+    assert [each["role"] for each in translated(before, noted)] == ["user"] * 3
+    made.add_assistant([text_block("Done.")])
+    made.add_user([text_block("Thanks.")])
+    asked.clear()
+    assert [each["role"] for each in translated(made.encode(), noted)] == ["user"] * 4
+    assert len(asked) == 3  # the last of before may have grown, the two after it are new
+    asked.clear()
+    assert (
+        len(translated(before, noted)) == 3
+    )  # a shorter one of the same conversation sees no more than it holds
+    made.clear_results(before_seq=9)
+    translated(made.encode(), noted)
+    assert len(asked) == 1 + len(made.messages)
 
 
 def test_tools_are_encoded_once_for_every_call_and_none_are_no_tools() -> None:
     assert _content((), EncodedObjects.all_of([])) == _content(())
     assert _content((), EncodedObjects.all_of([use("a"), use("b")])) == _content((), (use("a"), use("b")))
+
+
+def _body(messages: tuple[JsonObject, ...]) -> JsonObject:
+    return request_body(ModelRequest(model="claude-opus-5-5", messages=messages, max_tokens=1))
 
 
 def _content(messages: tuple[JsonObject, ...], tools: tuple[JsonObject, ...] = ()) -> bytes:

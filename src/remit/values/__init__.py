@@ -64,6 +64,8 @@ from remit.values.model_calls import ModelInfo as ModelInfo
 from remit.values.model_calls import ModelRequest as ModelRequest
 from remit.values.model_calls import ModelResponse as ModelResponse
 from remit.values.model_calls import StopReason as StopReason
+from remit.values.model_calls import Translations as Translations
+from remit.values.model_calls import translated as translated
 from remit.values.principals import KeyRow as KeyRow
 from remit.values.principals import Principal as Principal
 from remit.values.sandboxes import GROUND_FILES as GROUND_FILES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Literal, Self
 
@@ -19,6 +19,11 @@ THINKING_TOKENS_MIN = 1_024
 """The least that Anthropic takes as a budget of thinking."""
 
 
+Translate = Callable[[JsonObject], JsonObject | None]
+"""Makes of an object what a protocol has for it; None where it has nothing."""
+Translations = dict[Translate, list[JsonObject | None]]
+
+
 class EncodedObjects(tuple[JsonObject, ...]):
     """Objects of which the first were encoded earlier: a conversation is asked again with each call, and longer. Nobody
     changes one of them."""
@@ -26,10 +31,19 @@ class EncodedObjects(tuple[JsonObject, ...]):
     encoded: bytes
     """The first ones as JSON, with commas between them."""
     encoded_count: int
+    translations: Translations
+    """Of these first ones, for all tuples of one conversation."""
 
-    def __new__(cls, objects: Iterable[JsonObject], encoded: bytes, encoded_count: int) -> Self:
+    def __new__(
+        cls,
+        objects: Iterable[JsonObject],
+        encoded: bytes,
+        encoded_count: int,
+        translations: Translations | None = None,
+    ) -> Self:
         made = super().__new__(cls, objects)
         made.encoded, made.encoded_count = encoded, encoded_count
+        made.translations = {} if translations is None else translations
         return made
 
     @classmethod
@@ -42,6 +56,12 @@ class EncodedObjects(tuple[JsonObject, ...]):
         """The array of all."""
         rest = msgspec.json.encode(self[self.encoded_count :])[1:-1]
         return msgspec.Raw(b"[%b]" % b",".join(part for part in (self.encoded, rest) if part))
+
+    def translated(self, translate: Translate) -> list[JsonObject | None]:
+        """Return what `translate`, a function without state, makes of each; of what was encoded once for all."""
+        known = self.translations.setdefault(translate, [])
+        known += map(translate, self[len(known) : self.encoded_count])
+        return [*known[: self.encoded_count], *map(translate, self[self.encoded_count :])]
 
 
 class ModelRequest(Value, frozen=True, kw_only=True, dict=True):
@@ -103,6 +123,12 @@ class ModelRequest(Value, frozen=True, kw_only=True, dict=True):
         asked = msgspec.structs.replace(self, model=model)
         vars(asked).update(vars(self))
         return asked
+
+
+def translated(objects: tuple[JsonObject, ...], translate: Translate) -> list[JsonObject]:
+    """Return what `translate`, a function without state, makes of the objects, where it makes anything."""
+    made = objects.translated(translate) if isinstance(objects, EncodedObjects) else map(translate, objects)
+    return [each for each in made if each is not None]
 
 
 def _encoded(objects: tuple[JsonObject, ...]) -> msgspec.Raw | tuple[JsonObject, ...]:

@@ -28,6 +28,7 @@ def open_writer(path: Path, *, vfs: str | None) -> apsw.Connection:
     cursor.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA temp_store = MEMORY")  # what undoes a large savepoint goes into no file
     cursor.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT_MAX}")
     return connection
 
