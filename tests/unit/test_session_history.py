@@ -13,6 +13,11 @@ from remit.values import EncodedObjects, JsonObject, ModelRequest, translated
 THINKING: JsonObject = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
 
 
+TOOLS = EncodedObjects.all_of([{"name": "look", "input_schema": {"type": "object"}}])
+WORDS = (b'"thinking"', b'"tool_result"', b'"toolu_2"', b'"Seen."', b'"look"', b'"image"', b'"a, b"')
+"""Some come and go again with what is cleared, the last stands in a text alone."""
+
+
 def use(id: str) -> JsonObject:
     return {"type": "tool_use", "id": id, "name": "bash", "input": {}}
 
@@ -68,6 +73,8 @@ def test_what_was_encoded_for_earlier_calls_is_what_would_be_encoded_now() -> No
         step()
         assert _content(made.encode()) == _content(tuple(made.encode()))
         assert _body(made.encode()) == _body(tuple(made.encode()))
+        for word in WORDS:
+            assert _request(made.encode(), TOOLS).mentions(word) is (word in _content(made.encode(), TOOLS))
 
 
 def test_a_message_that_no_longer_grows_is_translated_once() -> None:
@@ -104,4 +111,8 @@ def _body(messages: tuple[JsonObject, ...]) -> JsonObject:
 
 
 def _content(messages: tuple[JsonObject, ...], tools: tuple[JsonObject, ...] = ()) -> bytes:
-    return ModelRequest(model="scripted/any", messages=messages, tools=tools, max_tokens=1).content_json
+    return _request(messages, tools).content_json
+
+
+def _request(messages: tuple[JsonObject, ...], tools: tuple[JsonObject, ...]) -> ModelRequest:
+    return ModelRequest(model="scripted/any", messages=messages, tools=tools, max_tokens=1)

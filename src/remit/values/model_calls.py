@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Self
 
@@ -21,7 +22,17 @@ THINKING_TOKENS_MIN = 1_024
 
 Translate = Callable[[JsonObject], JsonObject | None]
 """Makes of an object what a protocol has for it; None where it has nothing."""
-Translations = dict[Translate, list[JsonObject | None]]
+
+
+@dataclass
+class EncodedNotes:
+    """What was found out about the first objects of a conversation, for all that are made of it."""
+
+    translations: dict[Translate, list[JsonObject | None]] = field(
+        default_factory=dict[Translate, list[JsonObject | None]]
+    )
+    mentions: dict[bytes, tuple[int, int]] = field(default_factory=dict[bytes, tuple[int, int]])
+    """Of a word: where it stands first (-1: nowhere so far), and how far was looked."""
 
 
 class EncodedObjects(tuple[JsonObject, ...]):
@@ -31,19 +42,18 @@ class EncodedObjects(tuple[JsonObject, ...]):
     encoded: bytes
     """The first ones as JSON, with commas between them."""
     encoded_count: int
-    translations: Translations
-    """Of these first ones, for all tuples of one conversation."""
+    notes: EncodedNotes
 
     def __new__(
         cls,
         objects: Iterable[JsonObject],
         encoded: bytes,
         encoded_count: int,
-        translations: Translations | None = None,
+        notes: EncodedNotes | None = None,
     ) -> Self:
         made = super().__new__(cls, objects)
         made.encoded, made.encoded_count = encoded, encoded_count
-        made.translations = {} if translations is None else translations
+        made.notes = notes or EncodedNotes()
         return made
 
     @classmethod
@@ -54,12 +64,23 @@ class EncodedObjects(tuple[JsonObject, ...]):
 
     def to_json(self) -> msgspec.Raw:
         """The array of all."""
-        rest = msgspec.json.encode(self[self.encoded_count :])[1:-1]
-        return msgspec.Raw(b"[%b]" % b",".join(part for part in (self.encoded, rest) if part))
+        return msgspec.Raw(b"[%b]" % b",".join(part for part in (self.encoded, self._rest) if part))
+
+    @cached_property
+    def _rest(self) -> bytes:
+        return msgspec.json.encode(self[self.encoded_count :])[1:-1]
+
+    def mentions(self, word: bytes) -> bool:
+        """Return whether the JSON of one has the word; what was encoded is looked through once for all."""
+        at, end = self.notes.mentions.get(word, (-1, 0))
+        if at < 0 and end < len(self.encoded):
+            at, end = self.encoded.find(word, max(0, end - len(word))), len(self.encoded)
+            self.notes.mentions[word] = at, end
+        return 0 <= at <= len(self.encoded) - len(word) or word in self._rest
 
     def translated(self, translate: Translate) -> list[JsonObject | None]:
         """Return what `translate`, a function without state, makes of each; of what was encoded once for all."""
-        known = self.translations.setdefault(translate, [])
+        known = self.notes.translations.setdefault(translate, [])
         known += map(translate, self[len(known) : self.encoded_count])
         return [*known[: self.encoded_count], *map(translate, self[self.encoded_count :])]
 
@@ -102,6 +123,16 @@ class ModelRequest(Value, frozen=True, kw_only=True, dict=True):
         system = None if "system" in self.fields else self.system
         messages, tools = _encoded(self.messages), _encoded(self.tools)
         return msgspec.json.encode([system, messages, tools, self.tool_choice, self.fields])
+
+    def mentions(self, word: bytes) -> bool:
+        """Return whether `content_json` has a name or a string, written with its quotation marks."""
+        if isinstance(self.messages, EncodedObjects) and isinstance(self.tools, EncodedObjects):
+            return self.messages.mentions(word) or self.tools.mentions(word) or word in self._rest
+        return word in self.content_json
+
+    @cached_property
+    def _rest(self) -> bytes:
+        return msgspec.json.encode([self.tool_choice, self.fields])
 
     def limited_to(self, max_tokens: int) -> ModelRequest:
         """Return the request for less output. A budget of thinking that would not leave any of it is made

@@ -30,7 +30,7 @@ def request_headers(request: ModelRequest) -> dict[str, str]:
 def request_body(request: ModelRequest) -> JsonObject:
     """The body of POST /v1/messages."""
     messages = translated(request.messages, _message)
-    is_marked = request.is_cached and b'"cache_control"' not in request.content_json
+    is_marked = request.is_cached and not request.mentions(b'"cache_control"')
     body: JsonObject = {
         **_fields(request.fields),
         "model": request.model,
