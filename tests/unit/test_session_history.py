@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from remit.models.drivers.anthropic_request import request_body
+from remit.models.http.endpoint import encode_body
 from remit.session.history import History
 from remit.session.sendable import text_block
 from remit.values import EncodedObjects, JsonObject, ModelRequest, translated
@@ -86,11 +87,11 @@ def test_a_message_that_no_longer_grows_is_translated_once() -> None:
 
     made = history()
     before = made.encode()
-    assert [each["role"] for each in translated(before, noted)] == ["user"] * 3
+    assert [each.object["role"] for each in translated(before, noted)] == ["user"] * 3
     made.add_assistant([text_block("Done.")])
     made.add_user([text_block("Thanks.")])
     asked.clear()
-    assert [each["role"] for each in translated(made.encode(), noted)] == ["user"] * 4
+    assert [each.object["role"] for each in translated(made.encode(), noted)] == ["user"] * 4
     assert len(asked) == 3  # the last of before may have grown, the two after it are new
     asked.clear()
     assert (
@@ -106,8 +107,8 @@ def test_tools_are_encoded_once_for_every_call_and_none_are_no_tools() -> None:
     assert _content((), EncodedObjects.all_of([use("a"), use("b")])) == _content((), (use("a"), use("b")))
 
 
-def _body(messages: tuple[JsonObject, ...]) -> JsonObject:
-    return request_body(ModelRequest(model="claude-opus-5-5", messages=messages, max_tokens=1))
+def _body(messages: tuple[JsonObject, ...]) -> bytes:
+    return encode_body(request_body(ModelRequest(model="claude-opus-5-5", messages=messages, max_tokens=1)))
 
 
 def _content(messages: tuple[JsonObject, ...], tools: tuple[JsonObject, ...] = ()) -> bytes:

@@ -58,6 +58,7 @@ from remit.values.model_calls import UNPARSED_INPUT as UNPARSED_INPUT
 from remit.values.model_calls import CallAttempt as CallAttempt
 from remit.values.model_calls import CallEnded as CallEnded
 from remit.values.model_calls import EncodedNotes as EncodedNotes
+from remit.values.model_calls import EncodedObject as EncodedObject
 from remit.values.model_calls import EncodedObjects as EncodedObjects
 from remit.values.model_calls import MessageEvent as MessageEvent
 from remit.values.model_calls import ModelDelta as ModelDelta

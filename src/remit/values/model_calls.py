@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import msgspec
 
@@ -20,6 +20,18 @@ THINKING_TOKENS_MIN = 1_024
 """The least that Anthropic takes as a budget of thinking."""
 
 
+class EncodedObject(NamedTuple):
+    """An object with its JSON."""
+
+    object: JsonObject
+    json: bytes
+
+    @classmethod
+    def of(cls, object: JsonObject) -> Self:
+        """Encode the object."""
+        return cls(object, msgspec.json.encode(object))
+
+
 Translate = Callable[[JsonObject], JsonObject | None]
 """Makes of an object what a protocol has for it; None where it has nothing."""
 
@@ -28,8 +40,8 @@ Translate = Callable[[JsonObject], JsonObject | None]
 class EncodedNotes:
     """What was found out about the first objects of a conversation, for all that are made of it."""
 
-    translations: dict[Translate, list[JsonObject | None]] = field(
-        default_factory=dict[Translate, list[JsonObject | None]]
+    translations: dict[Translate, list[EncodedObject | None]] = field(
+        default_factory=dict[Translate, list[EncodedObject | None]]
     )
     mentions: dict[bytes, tuple[int, int]] = field(default_factory=dict[bytes, tuple[int, int]])
     """Of a word: where it stands first (-1: nowhere so far), and how far was looked."""
@@ -78,11 +90,18 @@ class EncodedObjects(tuple[JsonObject, ...]):
             self.notes.mentions[word] = at, end
         return 0 <= at <= len(self.encoded) - len(word) or word in self._rest
 
-    def translated(self, translate: Translate) -> list[JsonObject | None]:
+    @classmethod
+    def of_encoded(cls, encoded: Sequence[EncodedObject]) -> Self:
+        """Put together what was encoded one by one."""
+        return cls(
+            (each.object for each in encoded), b",".join([each.json for each in encoded]), len(encoded)
+        )
+
+    def translated(self, translate: Translate) -> list[EncodedObject | None]:
         """Return what `translate`, a function without state, makes of each; of what was encoded once for all."""
         known = self.notes.translations.setdefault(translate, [])
-        known += map(translate, self[len(known) : self.encoded_count])
-        return [*known[: self.encoded_count], *map(translate, self[self.encoded_count :])]
+        known += _translated(self[len(known) : self.encoded_count], translate)
+        return [*known[: self.encoded_count], *_translated(self[self.encoded_count :], translate)]
 
 
 class ModelRequest(Value, frozen=True, kw_only=True, dict=True):
@@ -156,10 +175,16 @@ class ModelRequest(Value, frozen=True, kw_only=True, dict=True):
         return asked
 
 
-def translated(objects: tuple[JsonObject, ...], translate: Translate) -> list[JsonObject]:
+def translated(objects: tuple[JsonObject, ...], translate: Translate) -> list[EncodedObject]:
     """Return what `translate`, a function without state, makes of the objects, where it makes anything."""
-    made = objects.translated(translate) if isinstance(objects, EncodedObjects) else map(translate, objects)
+    is_known = isinstance(objects, EncodedObjects)
+    made = objects.translated(translate) if is_known else _translated(objects, translate)
     return [each for each in made if each is not None]
+
+
+def _translated(objects: Iterable[JsonObject], translate: Translate) -> Iterator[EncodedObject | None]:
+    made = map(translate, objects)
+    return (None if each is None else EncodedObject.of(each) for each in made)
 
 
 def _encoded(objects: tuple[JsonObject, ...]) -> msgspec.Raw | tuple[JsonObject, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
+from typing import cast
 
 import msgspec
 
@@ -11,7 +12,7 @@ from remit.errors import ModelCallFailed
 from remit.models.drivers import openai_responses_request, reasoning
 from remit.models.drivers.tool_use_ids import MESSAGES_ID_LENGTH_MAX, with_ids
 from remit.schema.claude import EFFORTS, claude_model
-from remit.values import JsonObject, JsonValue, ModelRequest, translated
+from remit.values import EncodedObject, EncodedObjects, JsonObject, JsonValue, ModelRequest, translated
 
 _OUTPUT_PART = "output_config."
 _CACHE_MARK: JsonObject = {"type": "ephemeral"}
@@ -44,7 +45,8 @@ def request_body(request: ModelRequest) -> JsonObject:
     if is_marked:
         _mark_prefix(body)
         _mark_newest(messages)
-    body["messages"] = list[JsonValue](messages)
+    # Cast: a tuple of objects is as good as a list to whoever encodes it, and this one is encoded already.
+    body["messages"] = cast("list[JsonValue]", EncodedObjects.of_encoded(messages))
     if request.tool_choice is not None:
         body["tool_choice"] = request.tool_choice
     if request.temperature is not None:
@@ -159,10 +161,11 @@ def _mark_prefix(body: JsonObject) -> None:
             return
 
 
-def _mark_newest(messages: list[JsonObject]) -> None:
-    newest = (index for index in reversed(range(len(messages))) if messages[index].get("role") == "user")
+def _mark_newest(messages: list[EncodedObject]) -> None:
+    backwards = reversed(range(len(messages)))
+    newest = (index for index in backwards if messages[index].object.get("role") == "user")
     for index in islice(newest, MARKED_MESSAGES):
-        messages[index] = _marked(messages[index])
+        messages[index] = EncodedObject.of(_marked(messages[index].object))
 
 
 def _marked(message: JsonObject) -> JsonObject:
