@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from typing import Literal, NamedTuple, Self
 
 import msgspec
@@ -93,9 +94,8 @@ class EncodedObjects(tuple[JsonObject, ...]):
     @classmethod
     def of_encoded(cls, encoded: Sequence[EncodedObject]) -> Self:
         """Put together what was encoded one by one."""
-        return cls(
-            (each.object for each in encoded), b",".join([each.json for each in encoded]), len(encoded)
-        )
+        objects, json = map(itemgetter(0), encoded), map(itemgetter(1), encoded)
+        return cls(objects, b",".join(json), len(encoded))
 
     def translated(self, translate: Translate) -> list[EncodedObject | None]:
         """Return what `translate`, a function without state, makes of each; of what was encoded once for all."""
