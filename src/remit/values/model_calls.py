@@ -75,6 +75,12 @@ class EncodedObjects(tuple[JsonObject, ...]):
         objects = tuple(objects)
         return cls(objects, msgspec.json.encode(objects)[1:-1], len(objects))
 
+    @classmethod
+    def of_encoded(cls, encoded: Sequence[EncodedObject]) -> Self:
+        """Put together what was encoded one by one."""
+        objects, json = map(itemgetter(0), encoded), map(itemgetter(1), encoded)
+        return cls(objects, b",".join(json), len(encoded))
+
     def to_json(self) -> msgspec.Raw:
         """The array of all."""
         return msgspec.Raw(b"[%b]" % b",".join(part for part in (self.encoded, self._rest) if part))
@@ -90,12 +96,6 @@ class EncodedObjects(tuple[JsonObject, ...]):
             at, end = self.encoded.find(word, max(0, end - len(word))), len(self.encoded)
             self.notes.mentions[word] = at, end
         return 0 <= at <= len(self.encoded) - len(word) or word in self._rest
-
-    @classmethod
-    def of_encoded(cls, encoded: Sequence[EncodedObject]) -> Self:
-        """Put together what was encoded one by one."""
-        objects, json = map(itemgetter(0), encoded), map(itemgetter(1), encoded)
-        return cls(objects, b",".join(json), len(encoded))
 
     def translated(self, translate: Translate) -> list[EncodedObject | None]:
         """Return what `translate`, a function without state, makes of each; of what was encoded once for all."""
