@@ -25,11 +25,12 @@ class Ids:
 
     def new(self, prefix: str) -> str:
         """Return a new id with this prefix."""
-        value = (self._clock.now_us() // 1000) << 80 | int.from_bytes(self._random_bytes(10), "big")
-        if value >> 80 <= self._last >> 80:
-            value = self._last + 1
-        self._last = value
-        return f"{prefix}_{_encode(value)}"
+        now_ms = self._clock.now_us() // 1000
+        if now_ms <= self._last >> 80:
+            self._last += 1
+        else:
+            self._last = now_ms << 80 | int.from_bytes(self._random_bytes(10), "big")
+        return f"{prefix}_{_encode(self._last)}"
 
 
 def _encode(value: int) -> str:

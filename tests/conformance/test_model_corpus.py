@@ -26,7 +26,7 @@ from remit.models.drivers.openai_chat_request import chat_body
 from remit.models.drivers.openai_responses import OpenAIResponsesProvider
 from remit.models.drivers.openai_responses_request import responses_body
 from remit.models.drivers.vertex import vertex_provider
-from remit.models.http.endpoint import ModelTimeouts
+from remit.models.http.endpoint import ModelTimeouts, encode_body
 from remit.models.http.sse import SseParser
 from remit.values import UNPARSED_INPUT, ModelDelta, ModelRequest, ModelResponse
 from support.vendor_server import AWS, SSE, Vendor, aws_frame, set_usual_environment, sse_frame
@@ -203,7 +203,7 @@ def check_what_is_sent_back(recording: Recording, request: ModelRequest, respons
     assert all(re.fullmatch("[A-Za-z0-9_-]{1,40}", id) for id in ids)
     chat: dict[str, Any] = chat_body(again, is_vendor=False, provider="local")
     for body in (chat, responses_body(again), request_body(again)):
-        json.loads(msgspec.json.encode(body))
+        json.loads(encode_body(body))
     for message in chat["messages"]:
         for call in message.get("tool_calls", []):
             assert isinstance(json.loads(call["function"]["arguments"]), dict)

@@ -18,7 +18,7 @@ import apsw
 import pytest
 
 from remit.errors import DataFolderBusy, InvalidRequest, Overloaded, StoreUnavailable
-from remit.stores.sqlite.connection import migrate, migrations, open_writer
+from remit.stores.sqlite.connection import migrate, migrations, open_reader, open_writer
 from remit.stores.sqlite.cursor import Cursor
 from remit.stores.sqlite.database import SqliteDatabase
 from remit.stores.sqlite.folder import SESSIONS_FILE, open_session_store, open_sqlite
@@ -65,6 +65,24 @@ def disk() -> Generator[FailingDisk, None, None]:
     disk = FailingDisk(f"failing-{tempfile.mktemp(dir='')}")
     yield disk
     disk.unregister()
+
+
+def test_a_statement_is_planned_once_whatever_its_values(tmp_path: Path) -> None:
+    writer = open_writer(tmp_path / "any.db", vfs=None)
+    for connection in (writer, open_reader(tmp_path / "any.db", vfs=None)):
+        plans: list[int] = []
+
+        def plan(*_asked: object, plans: list[int] = plans) -> int:
+            plans.append(1)
+            return apsw.SQLITE_OK
+
+        connection.authorizer = plan
+        counts: list[int] = []
+        for limit in (1, 2, 3):
+            connection.execute("SELECT name FROM sqlite_schema LIMIT ?", (limit,)).fetchall()
+            counts.append(len(plans))
+        connection.close()
+        assert 0 < counts[0] == counts[1] == counts[2]
 
 
 async def test_everything_is_there_after_opening_again(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from remit.models.drivers.openai_chat_answer import ChatAnswer
 from remit.models.drivers.openai_chat_request import chat_body
 from remit.models.drivers.openai_responses import ResponsesAnswer
 from remit.models.drivers.openai_responses_request import responses_body
-from remit.models.http.endpoint import ModelEndpoint, ModelTimeouts
+from remit.models.http.endpoint import ModelEndpoint, ModelTimeouts, encode_body
 from remit.models.http.sse import SseEvent, SseParser
 from remit.values import ModelRequest, ModelResponse
 
@@ -169,4 +169,4 @@ def check_it_can_be_sent(response: ModelResponse) -> None:
         responses_body(again),
         request_body(again),
     ):
-        msgspec.json.encode(body)
+        encode_body(body)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from remit.models.drivers.anthropic_request import request_body
 from remit.models.drivers.openai_chat_request import chat_body
 from remit.models.drivers.openai_responses_request import responses_body
+from remit.models.http.endpoint import encode_body
 from remit.session.folding import fold
 from remit.session.history import History
 from remit.session.sendable import distinct_uses, within_limits
@@ -191,7 +192,7 @@ class Log:
             return
         asked = within_limits(request(state, ()))
         # The Messages driver's own body: with its ids, its cache marks, and without what other models thought.
-        found = violations(request_body(asked))
+        found = violations(msgspec.json.decode(encode_body(request_body(asked))))
         assert not found, (found, asked.messages)
         for is_vendor in (True, False):
             _check_chat(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from remit.models.drivers.tool_call_recovery import recover_tool_calls
 from remit.models.drivers.tool_calls import CallIds, input_of, tool_name
 from remit.toolsets.inputs import BadToolInput, parse_input
-from remit.values import UNPARSED_INPUT, JsonObject
+from remit.values import UNPARSED_INPUT, JsonObject, ModelRequest
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
@@ -27,7 +27,8 @@ JSON = st.recursive(
 )
 def test_ids_are_well_formed_and_no_two_are_the_same(taken: list[str], given_ids: list[Any]) -> None:
     blocks: list[Any] = [{"type": "tool_use", "id": id} for id in taken]
-    ids = CallIds([{"role": "assistant", "content": blocks}])
+    asked = ModelRequest(model="m", messages=({"role": "assistant", "content": blocks},), max_tokens=1)
+    ids = CallIds(asked)
     made = [ids.new(id, otherwise=f"call__{number}") for number, id in enumerate(given_ids)]
     assert all(re.fullmatch("[A-Za-z0-9_-]{1,40}", id) for id in made)
     assert len({*made, *taken}) == len(made) + len(set(taken))

@@ -16,7 +16,6 @@ from remit.ledger.prices import unpriced
 from remit.values import (
     Account,
     Hold,
-    JsonObject,
     JsonValue,
     ModelRequest,
     Purpose,
@@ -72,9 +71,7 @@ class WorstCase(NamedTuple):
 def input_tokens_bound(request: ModelRequest) -> int:
     """Return a bound above which no provider can count input tokens."""
     encoded = request.content_json
-    # Walking a long conversation costs more than encoding it, and most have neither.
-    has_media = b'"image"' in encoded or b'"document"' in encoded
-    images, documents, media_bytes = _media(request.messages) if has_media else _Media(0, 0, 0)
+    images, documents, media_bytes = _media(request)
     return (
         len(encoded)
         - media_bytes
@@ -90,8 +87,7 @@ def input_tokens_bound(request: ModelRequest) -> int:
 def input_tokens_usual(request: ModelRequest) -> int | None:
     """About what a provider will count, for what is no question of money; None where nobody can say (a document)."""
     encoded = request.content_json
-    has_media = b'"image"' in encoded or b'"document"' in encoded
-    images, documents, media_bytes = _media(request.messages) if has_media else _Media(0, 0, 0)
+    images, documents, media_bytes = _media(request)
     return None if documents else (len(encoded) - media_bytes) // BYTES_USUAL + IMAGE_TOKENS_USUAL * images
 
 
@@ -116,7 +112,7 @@ def dearest_rates(rate: Rate, request: ModelRequest, *, input_tokens_max: int) -
     may reach, cache writes included (of an hour only if the request asks for an hour)."""
     reachable: list[Rate | RateTier] = [rate]
     reachable += [tier for tier in rate.tiers if input_tokens_max > tier.above_input_tokens]
-    asks_for_hour = b'"1h"' in request.content_json
+    asks_for_hour = request.mentions(b'"1h"')
     input_rate = max(
         max(each.input, each.cache_read, each.cache_write_5m, each.cache_write_1h if asks_for_hour else 0)
         for each in reachable
@@ -239,11 +235,14 @@ class _Media(NamedTuple):
     """Base64 data that the allowances stand for."""
 
 
-def _media(messages: Sequence[JsonObject]) -> _Media:
+def _media(request: ModelRequest) -> _Media:
     """Images and documents of the messages and of their tool results, and nowhere else: what merely looks like one
     inside a tool's input is text to the provider."""
     images = documents = encoded_bytes = 0
-    pending: list[JsonValue] = [message.get("content") for message in messages]
+    # Walking a long conversation costs more than looking into what is encoded, and most have neither.
+    if not request.mentions(b'"image"') and not request.mentions(b'"document"'):
+        return _Media(0, 0, 0)
+    pending: list[JsonValue] = [message.get("content") for message in request.messages]
     while pending:
         item = pending.pop()
         if isinstance(item, list):

@@ -23,7 +23,7 @@ from remit.session.sendable import (
     text_block,
     user_blocks,
 )
-from remit.values import EncodedObjects, JsonObject, JsonValue
+from remit.values import EncodedNotes, EncodedObjects, JsonObject, JsonValue
 
 CLEARED: JsonObject = {
     "type": "text",
@@ -194,12 +194,13 @@ class History:
             json = msgspec.json.encode(finished)[1:-1]
             self._encoded_json = b"%b,%b" % (self._encoded_json, json) if self._encoded_json else json
         last = [_encode(self._answered(message)) for message in self.messages[-1:]]
-        return EncodedObjects((*self._encoded, *last), self._encoded_json, len(self._encoded))
+        return EncodedObjects((*self._encoded, *last), self._encoded_json, len(self._encoded), self._notes)
 
     def _forget_encoded(self) -> None:
         # The messages that no longer grow (all but the last), as `encode` made them; no part of the state.
         self._encoded: list[JsonObject] = []
         self._encoded_json = b""
+        self._notes = EncodedNotes()
 
     def _count(self, blocks: list[JsonObject]) -> None:
         self.bytes_added += len(msgspec.json.encode(blocks))

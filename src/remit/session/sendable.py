@@ -280,7 +280,7 @@ class _Media(NamedTuple):
 def within_limits(request: ModelRequest) -> ModelRequest:
     """The request with no more images and documents than one may have, the oldest left out first. One for one: blocks
     stay where they are."""
-    if b'"source"' not in request.content_json:
+    if not request.mentions(b'"source"'):
         return request
     messages: list[JsonObject] = [
         {**message, "content": list[JsonValue](_checked(cast("list[JsonObject]", message["content"])))}

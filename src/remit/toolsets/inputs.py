@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated
 
 import msgspec
@@ -106,6 +107,7 @@ def refuse_unparsed(name: str, input: dict[str, JsonValue], *, takes: str) -> No
         )
 
 
+@cache
 def _fields(name: str) -> str:
     fields = msgspec.structs.fields(_INPUTS[name])
     return ", ".join(field.name if field.required else f"{field.name} (optional)" for field in fields)

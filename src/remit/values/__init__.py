@@ -57,6 +57,8 @@ from remit.values.model_calls import ANSWER_SECONDS_MAX as ANSWER_SECONDS_MAX
 from remit.values.model_calls import UNPARSED_INPUT as UNPARSED_INPUT
 from remit.values.model_calls import CallAttempt as CallAttempt
 from remit.values.model_calls import CallEnded as CallEnded
+from remit.values.model_calls import EncodedNotes as EncodedNotes
+from remit.values.model_calls import EncodedObject as EncodedObject
 from remit.values.model_calls import EncodedObjects as EncodedObjects
 from remit.values.model_calls import MessageEvent as MessageEvent
 from remit.values.model_calls import ModelDelta as ModelDelta
@@ -64,6 +66,7 @@ from remit.values.model_calls import ModelInfo as ModelInfo
 from remit.values.model_calls import ModelRequest as ModelRequest
 from remit.values.model_calls import ModelResponse as ModelResponse
 from remit.values.model_calls import StopReason as StopReason
+from remit.values.model_calls import translated as translated
 from remit.values.principals import KeyRow as KeyRow
 from remit.values.principals import Principal as Principal
 from remit.values.sandboxes import GROUND_FILES as GROUND_FILES

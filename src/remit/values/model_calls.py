@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Self
+from operator import itemgetter
+from typing import Literal, NamedTuple, Self
 
 import msgspec
 
@@ -19,6 +21,33 @@ THINKING_TOKENS_MIN = 1_024
 """The least that Anthropic takes as a budget of thinking."""
 
 
+class EncodedObject(NamedTuple):
+    """An object with its JSON."""
+
+    object: JsonObject
+    json: bytes
+
+    @classmethod
+    def of(cls, object: JsonObject) -> Self:
+        """Encode the object."""
+        return cls(object, msgspec.json.encode(object))
+
+
+Translate = Callable[[JsonObject], JsonObject | None]
+"""Makes of an object what a protocol has for it; None where it has nothing."""
+
+
+@dataclass
+class EncodedNotes:
+    """What was found out about the first objects of a conversation, for all that are made of it."""
+
+    translations: dict[Translate, list[EncodedObject | None]] = field(
+        default_factory=dict[Translate, list[EncodedObject | None]]
+    )
+    mentions: dict[bytes, tuple[int, int]] = field(default_factory=dict[bytes, tuple[int, int]])
+    """Of a word: where it stands first (-1: nowhere so far), and how far was looked."""
+
+
 class EncodedObjects(tuple[JsonObject, ...]):
     """Objects of which the first were encoded earlier: a conversation is asked again with each call, and longer. Nobody
     changes one of them."""
@@ -26,10 +55,18 @@ class EncodedObjects(tuple[JsonObject, ...]):
     encoded: bytes
     """The first ones as JSON, with commas between them."""
     encoded_count: int
+    notes: EncodedNotes
 
-    def __new__(cls, objects: Iterable[JsonObject], encoded: bytes, encoded_count: int) -> Self:
+    def __new__(
+        cls,
+        objects: Iterable[JsonObject],
+        encoded: bytes,
+        encoded_count: int,
+        notes: EncodedNotes | None = None,
+    ) -> Self:
         made = super().__new__(cls, objects)
         made.encoded, made.encoded_count = encoded, encoded_count
+        made.notes = notes or EncodedNotes()
         return made
 
     @classmethod
@@ -38,10 +75,33 @@ class EncodedObjects(tuple[JsonObject, ...]):
         objects = tuple(objects)
         return cls(objects, msgspec.json.encode(objects)[1:-1], len(objects))
 
+    @classmethod
+    def of_encoded(cls, encoded: Sequence[EncodedObject]) -> Self:
+        """Put together what was encoded one by one."""
+        objects, json = map(itemgetter(0), encoded), map(itemgetter(1), encoded)
+        return cls(objects, b",".join(json), len(encoded))
+
     def to_json(self) -> msgspec.Raw:
         """The array of all."""
-        rest = msgspec.json.encode(self[self.encoded_count :])[1:-1]
-        return msgspec.Raw(b"[%b]" % b",".join(part for part in (self.encoded, rest) if part))
+        return msgspec.Raw(b"[%b]" % b",".join(part for part in (self.encoded, self._rest) if part))
+
+    @cached_property
+    def _rest(self) -> bytes:
+        return msgspec.json.encode(self[self.encoded_count :])[1:-1]
+
+    def mentions(self, word: bytes) -> bool:
+        """Return whether the JSON of one has the word; what was encoded is looked through once for all."""
+        at, end = self.notes.mentions.get(word, (-1, 0))
+        if at < 0 and end < len(self.encoded):
+            at, end = self.encoded.find(word, max(0, end - len(word))), len(self.encoded)
+            self.notes.mentions[word] = at, end
+        return 0 <= at <= len(self.encoded) - len(word) or word in self._rest
+
+    def translated(self, translate: Translate) -> list[EncodedObject | None]:
+        """Return what `translate`, a function without state, makes of each; of what was encoded once for all."""
+        known = self.notes.translations.setdefault(translate, [])
+        known += _translated(self[len(known) : self.encoded_count], translate)
+        return [*known[: self.encoded_count], *_translated(self[self.encoded_count :], translate)]
 
 
 class ModelRequest(Value, frozen=True, kw_only=True, dict=True):
@@ -83,6 +143,16 @@ class ModelRequest(Value, frozen=True, kw_only=True, dict=True):
         messages, tools = _encoded(self.messages), _encoded(self.tools)
         return msgspec.json.encode([system, messages, tools, self.tool_choice, self.fields])
 
+    def mentions(self, word: bytes) -> bool:
+        """Return whether `content_json` has a name or a string, written with its quotation marks."""
+        if isinstance(self.messages, EncodedObjects) and isinstance(self.tools, EncodedObjects):
+            return self.messages.mentions(word) or self.tools.mentions(word) or word in self._rest
+        return word in self.content_json
+
+    @cached_property
+    def _rest(self) -> bytes:
+        return msgspec.json.encode([self.tool_choice, self.fields])
+
     def limited_to(self, max_tokens: int) -> ModelRequest:
         """Return the request for less output. A budget of thinking that would not leave any of it is made
         smaller too."""
@@ -103,6 +173,18 @@ class ModelRequest(Value, frozen=True, kw_only=True, dict=True):
         asked = msgspec.structs.replace(self, model=model)
         vars(asked).update(vars(self))
         return asked
+
+
+def translated(objects: tuple[JsonObject, ...], translate: Translate) -> list[EncodedObject]:
+    """Return what `translate`, a function without state, makes of the objects, where it makes anything."""
+    is_known = isinstance(objects, EncodedObjects)
+    made = objects.translated(translate) if is_known else _translated(objects, translate)
+    return [each for each in made if each is not None]
+
+
+def _translated(objects: Iterable[JsonObject], translate: Translate) -> Iterator[EncodedObject | None]:
+    made = map(translate, objects)
+    return (None if each is None else EncodedObject.of(each) for each in made)
 
 
 def _encoded(objects: tuple[JsonObject, ...]) -> msgspec.Raw | tuple[JsonObject, ...]:

@@ -60,7 +60,7 @@ class MessagesAnswer:
     def __init__(self, endpoint: Endpoint, request: ModelRequest) -> None:
         self._endpoint = endpoint
         self._request = request
-        self._ids = CallIds(request.messages)
+        self._ids = CallIds(request)
         self._names = frozenset(str(tool.get("name")) for tool in request.tools)
         self._events: list[MessageEvent] = []
         self._message: JsonObject = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
+from typing import cast
 
 import msgspec
 
@@ -10,7 +12,7 @@ from remit.errors import ModelCallFailed
 from remit.models.drivers import openai_responses_request, reasoning
 from remit.models.drivers.tool_use_ids import MESSAGES_ID_LENGTH_MAX, with_ids
 from remit.schema.claude import EFFORTS, claude_model
-from remit.values import JsonObject, JsonValue, ModelRequest
+from remit.values import EncodedObject, EncodedObjects, JsonObject, JsonValue, ModelRequest, translated
 
 _OUTPUT_PART = "output_config."
 _CACHE_MARK: JsonObject = {"type": "ephemeral"}
@@ -28,14 +30,8 @@ def request_headers(request: ModelRequest) -> dict[str, str]:
 
 def request_body(request: ModelRequest) -> JsonObject:
     """The body of POST /v1/messages."""
-    told = with_ids(request.messages, length_max=MESSAGES_ID_LENGTH_MAX)
-    # A message that held nothing but another model's thinking is none; one that its caller sent empty is the caller's.
-    messages = [
-        sent for message in told if (sent := _message(message)).get("content") != [] or sent is message
-    ]
-    is_marked = request.is_cached and b'"cache_control"' not in msgspec.json.encode(
-        [request.messages, request.tools, request.fields]
-    )
+    messages = translated(request.messages, _message)
+    is_marked = request.is_cached and not request.mentions(b'"cache_control"')
     body: JsonObject = {
         **_fields(request.fields),
         "model": request.model,
@@ -49,7 +45,8 @@ def request_body(request: ModelRequest) -> JsonObject:
     if is_marked:
         _mark_prefix(body)
         _mark_newest(messages)
-    body["messages"] = list(messages)
+    # Cast: a tuple of objects is as good as a list to whoever encodes it, and this one is encoded already.
+    body["messages"] = cast("list[JsonValue]", EncodedObjects.of_encoded(messages))
     if request.tool_choice is not None:
         body["tool_choice"] = request.tool_choice
     if request.temperature is not None:
@@ -122,10 +119,13 @@ def _decides_to_think(model: str) -> bool:
     return known is not None and "adaptive" in known.thinking
 
 
-def _message(message: JsonObject) -> JsonObject:
-    """The message as it is, but for thinking that another provider's model did: without its own signature the API
-    refuses it, and it is of no use to this model."""
-    return _without(message, _is_foreign_thinking)
+def _message(message: JsonObject) -> JsonObject | None:
+    """The message as it is, with ids that the API takes, but for thinking that another provider's model did: without its
+    own signature the API refuses it, and it is of no use to this model. A message that held nothing else is none; one that
+    its caller sent empty is the caller's."""
+    told = with_ids(message, length_max=MESSAGES_ID_LENGTH_MAX)
+    sent = _without(told, _is_foreign_thinking)
+    return None if sent.get("content") == [] and sent is not told else sent
 
 
 def _without(message: JsonObject, is_left_out: Callable[[JsonValue], bool]) -> JsonObject:
@@ -161,10 +161,11 @@ def _mark_prefix(body: JsonObject) -> None:
             return
 
 
-def _mark_newest(messages: list[JsonObject]) -> None:
-    users = [index for index, message in enumerate(messages) if message.get("role") == "user"]
-    for index in users[-MARKED_MESSAGES:]:
-        messages[index] = _marked(messages[index])
+def _mark_newest(messages: list[EncodedObject]) -> None:
+    backwards = reversed(range(len(messages)))
+    newest = (index for index in backwards if messages[index].object.get("role") == "user")
+    for index in islice(newest, MARKED_MESSAGES):
+        messages[index] = EncodedObject.of(_marked(messages[index].object))
 
 
 def _marked(message: JsonObject) -> JsonObject:

@@ -151,7 +151,7 @@ class ChatAnswer:
         if self._finish_reason is None and not (is_told and self._has_begun):
             raise self._endpoint.failure("broke off the answer", reason="cut", billed="unknown")
         stop_reason = self._stop_reason((self._finish_reason or "stop").lower())
-        ids = CallIds(self._request.messages)
+        ids = CallIds(self._request)
         text = self._text.text()
         kept: JsonObject = {}
         uses = [

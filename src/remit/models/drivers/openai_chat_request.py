@@ -57,7 +57,8 @@ def chat_body(
         messages.append({"role": "system", "content": request.system})
     ids: dict[str, JsonValue] = {}
     length_max = CHAT_ID_LENGTH_MAX if is_vendor else SERVER_ID_LENGTH_MAX
-    for message in with_ids(request.messages, length_max=length_max, is_any_printable=not is_vendor):
+    for asked in request.messages:
+        message = with_ids(asked, length_max=length_max, is_any_printable=not is_vendor)
         for said in _messages(message):
             if said["role"] == "system" and not is_vendor:
                 said["role"] = "user"  # most templates take a system prompt at the beginning alone

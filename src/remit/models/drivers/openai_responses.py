@@ -204,7 +204,7 @@ class ResponsesAnswer:
         if whole is None:
             raise self._endpoint.failure("broke off the answer", reason="cut", billed="unknown")
         is_cut = whole.get("status") == "incomplete"
-        ids = CallIds(self._request.messages)
+        ids = CallIds(self._request)
         output = whole.get("output")
         listed = _distinct(
             [item for item in (output if isinstance(output, list) else []) if isinstance(item, dict)]

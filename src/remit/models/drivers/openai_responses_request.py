@@ -65,7 +65,8 @@ def responses_body(request: ModelRequest, *, left_out: Collection[str] = ()) -> 
     if request.stop_sequences:
         raise refused("stop sequences cannot be sent over Responses; leave them out")
     items: list[JsonValue] = []
-    for message in with_ids(request.messages, length_max=RESPONSES_ID_LENGTH_MAX):
+    for asked in request.messages:
+        message = with_ids(asked, length_max=RESPONSES_ID_LENGTH_MAX)
         items.extend(
             item
             for item in _items(message)

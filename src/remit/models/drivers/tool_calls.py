@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from typing import cast
 
 import msgspec
 
 from remit.models.http.json_text import read_loose_json
-from remit.values import UNPARSED_INPUT, JsonObject, JsonValue
+from remit.values import UNPARSED_INPUT, JsonObject, JsonValue, ModelRequest
 
 ID_CHARACTERS_MAX = 40
 """The least that a provider takes (OpenAI's Chat Completions)."""
@@ -24,26 +23,26 @@ _DECODER = json.JSONDecoder(strict=False)
 class CallIds:
     """Ids for the calls of one answer."""
 
-    def __init__(self, messages: Sequence[JsonObject]) -> None:
-        """`messages` are the conversation so far."""
-        self._taken = {
-            str(block.get("id"))
-            for message in messages
-            if isinstance(content := message.get("content"), list)
-            for block in content
-            if isinstance(block, dict) and block.get("type") == "tool_use"
-        }
+    def __init__(self, request: ModelRequest) -> None:
+        """`request` is what they answer."""
+        self._asked = request.content_json
+        self._made: set[str] = set()
 
     def new(self, given: JsonValue, *, otherwise: str) -> str:
         """The given id where it can stand, else one that is made of it, or of `otherwise`."""
         is_there = isinstance(given, str | int) and not isinstance(given, bool)
         written = well_formed((str(given) if is_there else "") or otherwise)
         made, number = written, 1
-        while made in self._taken:
+        while self._is_taken(made):
             number += 1
             made = f"{written[: ID_CHARACTERS_MAX - 8]}_{number}"
-        self._taken.add(made)
+        self._made.add(made)
         return made
+
+    def _is_taken(self, id: str) -> bool:
+        """Whether another call of the conversation has it, or anything else there that has an id: to look into what is
+        encoded already takes a hundredth of walking through it."""
+        return id in self._made or b'"id":"%b"' % id.encode() in self._asked
 
 
 def well_formed(id: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 
 from remit.values import JsonObject, JsonValue
 
@@ -20,16 +19,10 @@ _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _MADE_DIGITS = 24
 
 
-def with_ids(
-    messages: Sequence[JsonObject], *, length_max: int, is_any_printable: bool = False
-) -> list[JsonObject]:
-    """The messages with an id made of the old one wherever that has other characters than the Messages protocol takes (or
+def with_ids(message: JsonObject, *, length_max: int, is_any_printable: bool = False) -> JsonObject:
+    """The message with an id made of the old one wherever that has other characters than the Messages protocol takes (or
     than can be printed, where that is all that's asked), or too many; a result's follows its use's."""
     characters = _PRINTABLE if is_any_printable else _WELL_FORMED
-    return [_with_ids(message, characters, length_max) for message in messages]
-
-
-def _with_ids(message: JsonObject, characters: re.Pattern[str], length_max: int) -> JsonObject:
     content = message.get("content")
     if not isinstance(content, list):
         return message

@@ -72,6 +72,8 @@ class MessagesUsage:
     def __init__(self) -> None:
         self.reported: JsonObject = {}
         """All of them as one."""
+        self._read = 0
+        """Tokens that were read, by all of them."""
         self._is_final = False
 
     def begins(self, reported: JsonValue) -> None:
@@ -104,9 +106,12 @@ class MessagesUsage:
             before, now = count_of(self.reported.get(name)), count_of(given.get(name))
             if before is not None and now is not None and now < before:
                 merged[name] = self.reported[name]
-        if _read_by(merged) < _read_by(self.reported):  # a later report of nothing takes nothing back
+        read = _read_by(merged)
+        if read < self._read:  # a later report of nothing takes nothing back
             merged |= {name: self.reported[name] for name in _INPUT_OF_MESSAGES if name in self.reported}
-        known = _read_by(merged) + (count_of(merged.get("output_tokens")) or 0)
+            read = _read_by(merged)
+        self._read = read
+        known = read + (count_of(merged.get("output_tokens")) or 0)
         if given.get("total_tokens") is None and (count_of(merged.get("total_tokens")) or 0) < known:
             merged.pop("total_tokens", None)  # of the beginning alone
         self.reported = merged

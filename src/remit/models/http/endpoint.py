@@ -19,7 +19,7 @@ from remit.models.http.httpx2_transport import Httpx2Transport, has_proxy
 from remit.models.http.json_text import read_json
 from remit.models.http.sse import SseEvent, SseParser, SseTooLarge
 from remit.models.http.transport import HttpAnswer, Transport, TransportFailed
-from remit.values import ANSWER_SECONDS_MAX, JsonObject, JsonValue, Value, call_progress
+from remit.values import ANSWER_SECONDS_MAX, EncodedObjects, JsonObject, JsonValue, Value, call_progress
 
 ERROR_BODY_BYTES_MAX = 64 << 10
 ANSWER_BYTES_MAX = 16 << 20
@@ -200,7 +200,7 @@ class ModelEndpoint:
         if self._transport is None:
             make = Httpx2Transport if has_proxy(self._base_url) else Http1Transport
             self._transport = make(self._base_url, connect_seconds=self._timeouts.connect_seconds)
-        content = None if body is None else _encode(body)
+        content = None if body is None else encode_body(body)
         sent = {**self._headers, **(headers or {})}
         return await self._transport.send(
             method, path, content, sent, deadline=deadline, silence_seconds=silence_seconds
@@ -322,8 +322,12 @@ def _without_user(url: str) -> str:
     return url if "@" not in parts.netloc else url.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
 
 
-def _encode(body: JsonObject) -> bytes:
-    return msgspec.json.encode(body)
+def encode_body(body: JsonObject) -> bytes:
+    """Encode what is sent, but for what is encoded already."""
+    encoded = {
+        name: value.to_json() if isinstance(value, EncodedObjects) else value for name, value in body.items()
+    }
+    return msgspec.json.encode(encoded)
 
 
 async def _read(answer: HttpAnswer, body: bytearray, *, bytes_max: int) -> None:
