@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from remit.errors import Conflict, KeyTaken, NotFound, WrongState
+from remit.errors import Conflict, KeyTaken, NotFound, ParentFull, WrongState
 from remit.values import Resource
 
 
@@ -26,6 +26,11 @@ def key_taken(resource: Resource, holder_id: str) -> KeyTaken:
     return KeyTaken(
         f"{resource.kind} {holder_id!r} has the key {resource.unique_key!r} already.", holder_id=holder_id
     )
+
+
+def parent_full(resource: Resource, siblings_max: int) -> ParentFull:
+    """As many of its kind stand under its parent as may."""
+    return ParentFull(f"{siblings_max:,} of {resource.kind} stand under {resource.parent_id!r}, which is the most.")
 
 
 def parents_of(parent_kind: str | None, resources: Sequence[Resource]) -> list[tuple[str, str]]:
