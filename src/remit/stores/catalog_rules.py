@@ -30,7 +30,9 @@ def key_taken(resource: Resource, holder_id: str) -> KeyTaken:
 
 def parent_full(resource: Resource, siblings_max: int) -> ParentFull:
     """As many of its kind stand under its parent as may."""
-    return ParentFull(f"{siblings_max:,} of {resource.kind} stand under {resource.parent_id!r}, which is the most.")
+    return ParentFull(
+        f"{siblings_max:,} of {resource.kind} stand under {resource.parent_id!r}, which is the most."
+    )
 
 
 def parents_of(parent_kind: str | None, resources: Sequence[Resource]) -> list[tuple[str, str]]:

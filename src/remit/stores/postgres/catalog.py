@@ -412,9 +412,7 @@ async def _create(
             await _refuse_key(connection, principal, one, parent_id=one.parent_id)
 
 
-async def _count(
-    connection: PostgresConnection, conditions: Sequence[str], values: Sequence[object]
-) -> int:
+async def _count(connection: PostgresConnection, conditions: Sequence[str], values: Sequence[object]) -> int:
     return await connection.fetchval(
         f"SELECT count(*) FROM resources WHERE {' AND '.join(conditions)}", *values
     )
