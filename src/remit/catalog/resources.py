@@ -17,7 +17,7 @@ from remit.ids import Ids
 from remit.interfaces import Catalog
 from remit.values import Page, Principal, Resource, ResourceFilter
 
-ATTEMPTS_MAX = 5
+ATTEMPTS_MAX = 20
 """How often a change is decided anew when somebody else changed the same resource in between."""
 
 Config = TypeVar("Config", bound=msgspec.Struct)
