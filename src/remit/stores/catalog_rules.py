@@ -29,7 +29,7 @@ def key_taken(resource: Resource, holder_id: str) -> KeyTaken:
 
 
 def parent_full(resource: Resource, siblings_max: int) -> ParentFull:
-    """As many of its kind stand under its parent as may."""
+    """Say that as many of its kind stand under its parent as may."""
     return ParentFull(
         f"{siblings_max:,} of {resource.kind} stand under {resource.parent_id!r}, which is the most."
     )
