@@ -31,7 +31,7 @@ help:
 	@echo "make demo [MODEL=ID]   real remits on a scripted model, in under a minute; MODEL=local adds one on a real small one (1.1 GB)"
 	@echo "make demo-rate         how often that one carries out ten fixed tasks [MODEL=ID] [RUNS=20]"
 	@echo "make test              set up and run all tests [STORE=postgres: the API on that store]"
-	@echo "make long              the tests of five seconds and more that make test leaves out; CI runs both"
+	@echo "make long              the tests of five seconds and more that make test leaves out; CI runs both [STORE=postgres: with the fuzzer, on that store]"
 	@echo "make check             format, lint, types, layers, tests of single parts (about a minute)"
 	@echo "make bench [ONLY=W1]   the workloads of docs/performance.md, each beside a raw limit of this machine [SCALE=0.1]"
 	@echo "make load [ONLY=storm] the load shapes of docs/load.md; none may fail [SCALE=0.1]"
@@ -68,7 +68,7 @@ test: $(DEV_STAMP)
 	@$(if $(STORE),REMIT_TEST_STORE=$(STORE) )$(BIN)/python -m pytest $(if $(filter postgres,$(STORE)),$(ON_POSTGRES)) -m "not long" -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 long: $(DEV_STAMP)
-	@$(BIN)/python -m pytest -m long -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	@$(if $(STORE),REMIT_TEST_STORE=$(STORE) )$(BIN)/python -m pytest $(if $(filter postgres,$(STORE)),$(ON_POSTGRES)) -m long -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 # What to run before each commit: about a minute. What is left out, `make test` runs.
 check: lint layers

@@ -64,6 +64,10 @@ class KeyTaken(Conflict):
         self.holder_id = holder_id
 
 
+class ParentFull(Conflict):
+    """As many of this kind stand under the parent as may."""
+
+
 class PathConflict(Conflict):
     """Another memory of the store is at this path; `details` name it."""
 

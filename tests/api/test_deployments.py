@@ -215,6 +215,7 @@ async def test_each_run_has_a_budget_of_its_own(tmp_path: Path) -> None:
     [
         ({"schedule": {**NEVER_SOON, "expression": "@daily"}}, r"schedule\.expression"),
         ({"schedule": {**NEVER_SOON, "timezone": "Mars/Olympus"}}, r"schedule\.timezone"),
+        ({"schedule": {**NEVER_SOON, "expression": "30 2 25-31 3 */7"}}, "never comes in Europe/Berlin"),
         ({"schedule": {**NEVER_SOON, "type": "rrule"}}, r"schedule\.type"),
         ({"initial_events": []}, "initial_events"),
         ({"initial_events": [{"type": "user.interrupt"}]}, "initial_events"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,8 @@ import anthropic
 import pytest
 
 from api.world import World
-from remit.schema.memory_stores import CONTENT_BYTES_MAX
+from remit.schema.memory_stores import CONTENT_BYTES_MAX, MEMORIES_MAX
+from remit.values import Resource, ResourceFilter
 
 pytestmark = pytest.mark.anyio
 
@@ -214,3 +216,42 @@ async def test_the_two_betas_do_not_go_together(world: World) -> None:
                 await calling
         alone = {"anthropic-beta": "managed-agents-2026-04-01"}
         assert [one.id async for one in stores.list(extra_headers=alone)] == [store_id]
+
+
+async def test_a_store_that_is_nearly_full_takes_one_of_two_who_come_at_once(world: World) -> None:
+    async with a_store(world) as (stores, store_id):
+        catalog = world.services.catalog
+        for number in range(MEMORIES_MAX - 1):
+            row = Resource(
+                workspace_id=world.one.workspace_id,
+                kind="memory",
+                id=f"mem_{number}",
+                version=1,
+                name=None,
+                body=b"{}",
+                created_at_us=1,
+                updated_at_us=1,
+                parent_id=store_id,
+            )
+            await catalog.create(world.one, row)
+        answers = await asyncio.gather(
+            *(stores.memories.create(store_id, path=f"/{number}", content="") for number in range(2)),
+            return_exceptions=True,
+        )
+        (refused,) = [one for one in answers if isinstance(one, anthropic.BadRequestError)]
+        assert "has 2000 memories, which is the most" in refused.message
+        filter = ResourceFilter(kind="memory", parent_id=store_id)
+        assert await catalog.count(world.one, filter) == MEMORIES_MAX
+
+
+async def test_of_many_who_change_one_memory_at_once_each_is_heard(world: World) -> None:
+    async with a_store(world) as (stores, store_id):
+        made = await stores.memories.create(store_id, path="/a", content="0")
+        await asyncio.gather(
+            *(
+                stores.memories.update(made.id, memory_store_id=store_id, content=f"{number}")
+                for number in range(1, 13)
+            )
+        )
+        found = [one.content async for one in stores.memory_versions.list(store_id, view="full")]
+        assert sorted(found, key=int) == [f"{number}" for number in range(13)]

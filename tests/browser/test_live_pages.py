@@ -101,20 +101,19 @@ async def in_thread(call: Any, *arguments: Any) -> Any:
 
 
 def make_session(up: UpProcess, script: str, title: str, *, agent_name: str = "a") -> str:
-    client = anthropic.Anthropic(base_url=up.url, api_key=up.key)
     tools: Any = [
         {"type": "agent_toolset_20260401"},
         {"type": "custom", "name": "ask", "description": "d", "input_schema": {"type": "object"}},
     ]
-    agent = client.beta.agents.create(name=agent_name, model=f"scripted/{script}", tools=tools)
-    environment = client.beta.environments.create(name="e")
-    session = client.beta.sessions.create(agent=agent.id, environment_id=environment.id, title=title)
-    return session.id
+    with anthropic.Anthropic(base_url=up.url, api_key=up.key) as client:
+        agent = client.beta.agents.create(name=agent_name, model=f"scripted/{script}", tools=tools)
+        environment = client.beta.environments.create(name="e")
+        return client.beta.sessions.create(agent=agent.id, environment_id=environment.id, title=title).id
 
 
 def say(up: UpProcess, session_id: str, event: Any) -> None:
-    client = anthropic.Anthropic(base_url=up.url, api_key=up.key)
-    client.beta.sessions.events.send(session_id, events=[event])
+    with anthropic.Anthropic(base_url=up.url, api_key=up.key) as client:
+        client.beta.sessions.events.send(session_id, events=[event])
 
 
 def message(text: str) -> Any:

@@ -43,10 +43,10 @@ class Pair(NamedTuple):
     one: UpProcess
     two: UpProcess
     server: PostgresServer
+    clients: tuple[anthropic.Anthropic, anthropic.Anthropic]
 
     def client(self, of: UpProcess) -> anthropic.Anthropic:
-        """The same key opens both: keys stand in the database."""
-        return anthropic.Anthropic(base_url=of.url, api_key=self.one.key, max_retries=0)
+        return self.clients[0 if of is self.one else 1]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,13 @@ def pair(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Ge
         UpProcess(tmp_path / "one", SCRIPTS, **shared) as one,
         UpProcess(tmp_path / "two", SCRIPTS, **shared) as two,
     ):
-        yield Pair(one.start(), two.start(), server)
+        one.start()
+        two.start()
+        with (  # the same key opens both: keys stand in the database
+            anthropic.Anthropic(base_url=one.url, api_key=one.key, max_retries=0) as first,
+            anthropic.Anthropic(base_url=two.url, api_key=one.key, max_retries=0) as second,
+        ):
+            yield Pair(one, two, server, (first, second))
 
 
 def new_session(client: anthropic.Anthropic, script: str) -> str:

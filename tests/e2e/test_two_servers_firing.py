@@ -63,7 +63,12 @@ async def name_servers(url: str) -> None:
         await connection.close()
 
 
-def deploy(client: anthropic.Anthropic) -> None:
+def deploy(up: UpProcess) -> None:
+    with anthropic.Anthropic(base_url=up.url, api_key=up.key) as client:
+        deploy_all(client)
+
+
+def deploy_all(client: anthropic.Anthropic) -> None:
     agent = client.beta.agents.create(name="a", model="scripted/hello")
     environment = client.beta.environments.create(name="e")
     for number in range(DEPLOYMENTS):
@@ -96,8 +101,7 @@ async def fire(url: str, ups: dict[str, UpProcess], at: str) -> None:
     try:
         await watching.execute(TELL)
         await watching.add_listener("decided", lambda *heard: told.put_nowait(heard[3]))
-        await asyncio.to_thread(deploy, anthropic.Anthropic(base_url=ups["one"].url, api_key=ups["one"].key))
-
+        await asyncio.to_thread(deploy, ups["one"])
         if at == "decided":
             async with asyncio.timeout(FIRED_SECONDS):
                 victim = await told.get()

@@ -15,6 +15,7 @@ import anthropic
 import httpx2
 import pytest
 
+from e2e.conftest import MakeClient
 from remit.testing.up_process import WAIT_SECONDS, UpProcess
 
 pytestmark = pytest.mark.slow
@@ -95,9 +96,9 @@ def test_the_official_sdk_is_served_with_what_is_printed_and_nothing_secret_is_l
         assert str(again.data / "key") in again.printed
 
 
-def test_a_turn_under_way_goes_on_at_the_next_start(tmp_path: Path) -> None:
+def test_a_turn_under_way_goes_on_at_the_next_start(tmp_path: Path, sdk: MakeClient) -> None:
     with UpProcess(tmp_path, SCRIPTS).start() as up:
-        client = anthropic.Anthropic(base_url=up.url, api_key=up.key)
+        client = sdk(up)
         session = new_session(client, "slow")
         with client.beta.sessions.events.stream(session.id) as stream:
             say(client, session.id, "go")
@@ -108,7 +109,7 @@ def test_a_turn_under_way_goes_on_at_the_next_start(tmp_path: Path) -> None:
         assert up.wait() == 0
         assert "goes on at the next start" in up.printed
     with UpProcess(tmp_path, SCRIPTS).start() as up:
-        client = anthropic.Anthropic(base_url=up.url, api_key=up.key)
+        client = sdk(up)
         assert answer_of(client, session.id) == "At last."
         check = httpx2.get(
             f"{up.url}/v1/sessions/{session.id}/check", headers={"authorization": f"Bearer {up.key}"}
@@ -116,9 +117,9 @@ def test_a_turn_under_way_goes_on_at_the_next_start(tmp_path: Path) -> None:
         assert check.json()["ok"] is True, check.text
 
 
-def test_a_second_signal_leaves_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_leaves_at_once(tmp_path: Path, sdk: MakeClient) -> None:
     with UpProcess(tmp_path, SCRIPTS).start() as up:
-        client = anthropic.Anthropic(base_url=up.url, api_key=up.key)
+        client = sdk(up)
         session = new_session(client, "hello")
         # An open stream keeps the first, orderly end waiting.
         with client.beta.sessions.events.stream(session.id):
@@ -143,7 +144,7 @@ def test_a_second_owner_is_told_of_the_first_and_a_taken_port_of_the_flag(tmp_pa
 
 
 @pytest.mark.long
-def test_the_settings_key_is_the_first_key_and_is_never_printed(tmp_path: Path) -> None:
+def test_the_settings_key_is_the_first_key_and_is_never_printed(tmp_path: Path, sdk: MakeClient) -> None:
     given = "a-key-of-my-own"
     with UpProcess(tmp_path, SCRIPTS, api_key=given, host="0.0.0.0").start() as up:
         assert given not in up.printed
@@ -153,13 +154,13 @@ def test_the_settings_key_is_the_first_key_and_is_never_printed(tmp_path: Path) 
         assert "no TLS" in warning
         assert "short enough to be guessed" in warning
         assert up.url.startswith("http://127.0.0.1:")
-        client = anthropic.Anthropic(base_url=up.url, api_key=given)
+        client = sdk(up, given)
         assert list(client.beta.agents.list()) == []
         assert up.stop() == 0
     # Another one later is valid beside the first, which other commands go on using.
     with UpProcess(tmp_path, SCRIPTS, api_key="another-key").start() as up:
         for key in (given, "another-key"):
-            assert list(anthropic.Anthropic(base_url=up.url, api_key=key).beta.agents.list()) == []
+            assert list(sdk(up, key).beta.agents.list()) == []
         assert up.run("ls").returncode == 0
         listed = [json.loads(line) for line in up.run("keys", "list", "--json").stdout.splitlines()]
         # Newest first: the second of the two that were given.
@@ -173,12 +174,12 @@ def test_the_settings_key_is_the_first_key_and_is_never_printed(tmp_path: Path) 
 
 
 @pytest.mark.long
-def test_keys_are_made_listed_and_revoked_from_the_command_line(tmp_path: Path) -> None:
+def test_keys_are_made_listed_and_revoked_from_the_command_line(tmp_path: Path, sdk: MakeClient) -> None:
     with UpProcess(tmp_path, SCRIPTS).start() as up:
         made = up.run("keys", "create", "ci", "--expires", "7d", "--json")
         assert made.returncode == 0, made.stderr
         key = json.loads(made.stdout)
-        client = anthropic.Anthropic(base_url=up.url, api_key=key["secret"], max_retries=0)
+        client = sdk(up, key["secret"], max_retries=0)
         assert list(client.beta.agents.list()) == []
         listed = up.run("keys", "list")
         assert key["id"] in listed.stdout

@@ -117,3 +117,20 @@ async def test_a_sandbox_that_dies_with_its_server_after_the_work_is_told_only_w
         await bench.wait_idle(session_id, count=2)
     (lost,) = await bench.bodies(session_id, "session.sandbox_lost")
     assert lost["cause"] == "server_ended"
+
+
+async def test_a_sandbox_that_goes_since_its_server_stood_still_is_said_to_have_gone_for_that(
+    bench: SessionBench,
+) -> None:
+    """The server lives, and takes its own session up again."""
+    session_id = await bench.create()
+    async with bench.running():
+        await bench.say(session_id, "go")
+        await bench.wait_idle(session_id)
+    await bench.held.give_up(session_id)
+    async with bench.running():
+        await bench.say(session_id, "and on")
+        await bench.wait_idle(session_id, count=2)
+    (lost,) = await bench.bodies(session_id, "session.sandbox_lost")
+    assert lost["cause"] == "lease_lost"
+    assert "did not answer for longer than its lease" in str(lost["reason"])

@@ -117,6 +117,31 @@ def test_a_zone_that_is_none_is_refused_by_name(zone: str) -> None:
         Cron("0 9 * * *", zone)
 
 
+def test_a_time_that_is_always_in_the_hour_that_is_left_out_never_comes_and_is_not_looked_for_without_end() -> (
+    None
+):
+    """Every last Sunday of March at half past two, which is when the clock is set from two to three."""
+    cron = Cron("30 2 25-31 3 */7", "Europe/Berlin")
+    assert cron.next_after(parse_rfc3339("2026-01-01T00:00:00Z")) is None
+    assert cron.upcoming_few(parse_rfc3339("2026-01-01T00:00:00Z")) == []
+    assert cron.next_after(parse_rfc3339("1970-01-01T00:00:00Z")) == parse_rfc3339("1970-03-29T01:30:00Z"), (
+        "before there was any"
+    )
+
+
+@given(
+    asked=st.lists(st.integers(0, 86_400 * 5), min_size=1, max_size=30),
+    expression=st.sampled_from(["*/7 * * * *", "30 2 * * *", "5 1,2,3 29 3 *", "15 */5 * * 0"]),
+)
+@settings(max_examples=30, deadline=None)
+def test_what_is_remembered_is_what_would_be_found(asked: list[int], expression: str) -> None:
+    """In any order, over the days on which a clock is set forward."""
+    remembers = Cron.of(expression, "Europe/Berlin")
+    for second in asked:
+        instant = parse_rfc3339("2026-03-27T00:00:00Z") + second * 1_000_000
+        assert remembers.next_after(instant) == Cron(expression, "Europe/Berlin").next_after(instant)
+
+
 CLOCKS_SET = (
     ("America/New_York", "2026-03-08"),
     ("America/New_York", "2026-11-01"),

@@ -43,6 +43,16 @@ def test_names_that_would_be_one_are_told_apart() -> None:
     assert len({tool.name for tool in made.tools}) == 2
 
 
+def test_a_name_that_another_tool_gets_with_a_digest_can_be_a_tools_own() -> None:
+    """A server that chooses its names so would have two tools of one name, which no provider takes."""
+    long = "b" * 80
+    made = shown_name("forge", long, ()).removeprefix("mcp__forge__")
+    assert made < long, "it is named first"
+    assert len({tool.name for tool in offer(listed(made), listed(long)).tools}) == 2
+    again = shown_name("forge", long, {shown_name("forge", long, ())}).removeprefix("mcp__forge__")
+    assert len({tool.name for tool in offer(listed(made), listed(again), listed(long)).tools}) == 3
+
+
 @pytest.mark.parametrize("name", ["", "a\nb", "x" * 129, "a\u202eb"])
 def test_a_tool_whose_name_cannot_be_told_is_left_out(name: str) -> None:
     assert (offer(listed(name)).tools, offer(listed(name)).left_out) == ((), 1)
@@ -81,6 +91,30 @@ def test_a_description_says_whose_words_it_has_and_shows_nothing_hidden() -> Non
 def test_a_schema_that_no_provider_takes_is_shown_as_an_open_object(schema: dict[str, Any]) -> None:
     (tool,) = offer(listed("add", schema=schema)).tools
     assert tool.input_schema == OPEN
+
+
+def nested(levels: int) -> dict[str, Any]:
+    inner: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        inner = {"type": "object", "properties": {"a": inner}}
+    return inner
+
+
+def test_a_schema_that_would_take_long_to_judge_is_not_judged() -> None:
+    """Of megabytes, or nested so deep, it would be minutes in which nobody else is served."""
+    broad = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(60_000)}}
+    for schema in (broad, nested(400), nested(33)):
+        assert offer(listed("add", schema=schema)).tools[0].input_schema == OPEN
+    assert offer(listed("add", schema=nested(31))).tools[0].input_schema == nested(31)
+
+
+def test_schemas_that_are_judged_in_vain_use_up_the_room_as_well() -> None:
+    many = [
+        listed(f"tool{n}", schema={"type": "object", "title": f"{n}", "required": "x" * 16_000})
+        for n in range(100)
+    ]
+    made = offer(*many)
+    assert (len(made.tools), made.left_out) == (8, 92)
 
 
 def test_a_schema_as_most_are_is_shown_as_it_is() -> None:

@@ -22,6 +22,7 @@ from remit.errors import (
     InvalidRequest,
     KeyTaken,
     NotFound,
+    ParentFull,
     PathConflict,
     PreconditionFailed,
     WrongState,
@@ -113,6 +114,7 @@ MEMORY = ResourceKind(
     config=MemoryBody,
     unique_key=lambda memory: memory.path,
     parent_kind=STORE.name,
+    siblings_max=MEMORIES_MAX,
 )
 VERSION = ResourceKind(
     name="memory version", id_prefix="memver", config=VersionBody, labels=_labels, parent_kind=STORE.name
@@ -192,10 +194,6 @@ class MemoryStores:
         check_path(path, "path")
         encoded = check_content(content, "content")
         await self._stores.usable(principal, store_id)
-        if await self._memories.count(principal, parent_id=store_id) >= MEMORIES_MAX:
-            raise InvalidRequest(
-                f"Memory store {store_id!r} has {MEMORIES_MAX} memories, which is the most; delete some first."
-            )
         memory_id, version_id = self._ids.new(MEMORY.id_prefix), self._ids.new(VERSION.id_prefix)
         empty = MemoryBody(path=path, sha256="", size_bytes=0, version_id=version_id)
         body = _with_content(empty, encoded)
@@ -210,6 +208,10 @@ class MemoryStores:
                 )
             except KeyTaken as error:
                 raise _path_conflict(path, error) from error
+            except ParentFull as error:
+                raise InvalidRequest(
+                    f"Memory store {store_id!r} has {MEMORIES_MAX} memories, which is the most; delete some first."
+                ) from error
 
     async def memory(self, principal: Principal, store_id: str, memory_id: str) -> Stored[MemoryBody]:
         """Return a memory of this store. Raises NotFound."""

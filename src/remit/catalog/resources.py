@@ -17,7 +17,7 @@ from remit.ids import Ids
 from remit.interfaces import Catalog
 from remit.values import Page, Principal, Resource, ResourceFilter
 
-ATTEMPTS_MAX = 5
+ATTEMPTS_MAX = 20
 """How often a change is decided anew when somebody else changed the same resource in between."""
 
 Config = TypeVar("Config", bound=msgspec.Struct)
@@ -56,6 +56,8 @@ class ResourceKind(Generic[Config]):
     """What lists select by."""
     parent_kind: str | None = None
     """The kind of resource that it stands under, and without which there is none of it."""
+    siblings_max: int | None = None
+    """How many stand under one parent at most, archived ones aside; needs a `parent_kind`."""
 
     def read(self, row: Resource) -> Stored[Config]:
         """Return a row of this kind, decoded."""
@@ -130,9 +132,15 @@ class Resources(Generic[Config]):
         along: Sequence[Resource] = (),
     ) -> Stored[Config]:
         """Store version 1, and what goes `along` with it. Raises Conflict when an id is taken, KeyTaken when a unique key
-        is, NotFound when its parent is gone."""
+        is, NotFound when its parent is gone, ParentFull when it has as many as it may."""
         stored = self.made(principal, config, id=id, parent_id=parent_id)
-        await self._catalog.create(principal, stored.row, along=along, parent_kind=self.kind.parent_kind)
+        await self._catalog.create(
+            principal,
+            stored.row,
+            along=along,
+            parent_kind=self.kind.parent_kind,
+            siblings_max=self.kind.siblings_max,
+        )
         return stored
 
     def made(

@@ -57,6 +57,32 @@ _Sender = MemoryObjectSendStream[_Item | _Broken]
 _Receiver = MemoryObjectReceiveStream[_Item | _Broken]
 
 
+@dataclass
+class Answers:
+    """Whether a model has answered since the remit was paused last, told by the order of each log alone: which of two
+    logs' events came first nobody can tell, for each arrives by itself, and a clock may have been set back."""
+
+    pauses: int = 0
+    """Each stands for one turn of the session that failed."""
+    failed_turns: int = 0
+    failed_turns_before_last_word: int = -1
+
+    def take(self, event: JsonObject) -> None:
+        """Take an event of the remit or of its session, in the order of its log."""
+        type = str(event.get("type"))
+        if type == "remit.paused":
+            self.pauses += 1
+        elif type == "session.status_idle":
+            self.failed_turns += event.get("stop_reason") == {"type": "retries_exhausted"}
+        elif type.startswith("agent."):
+            self.failed_turns_before_last_word = self.failed_turns
+
+    @property
+    def has_come(self) -> bool:
+        """Return whether the last word came after the turn that the last pause stands for."""
+        return self.failed_turns_before_last_word >= self.pauses
+
+
 class Follower:
     """Follows one remit, in one go or in two: to the question before anything is spent, and on. `known` are the events of
     `ENDINGS` in its log that are not this one's end. An outage is waited for `wait_seconds`, or as long as it takes."""
@@ -79,7 +105,7 @@ class Follower:
         self._outage = anyio.Event()
         """It is paused, and no model has answered since."""
         self._answered = anyio.Event()
-        self._paused_at = ""
+        self._answers = Answers()
         self._has_given_up = False
         self._remit_id = view.remit_id
         self._cursors: dict[str, str] = {}
@@ -151,9 +177,9 @@ class Follower:
             self._cursors[item.source] = item.cursor
         if self._screen.wants_money:
             self._happened.set()
+        self._answers.take(item.event)
         if item.source != self._remit_id:
-            is_word = str(item.event.get("type")).startswith("agent.")
-            if is_word and str(item.event.get("processed_at")) > self._paused_at:
+            if self._answers.has_come:
                 self._answered.set()
             self.view = fold_session(self.view, item.event)
             self._screen.session_event(item.event, self.view)
@@ -170,11 +196,12 @@ class Follower:
             if left <= 0:
                 if type != "remit.paused" or event.get("wake_at") is None:
                     return ENDINGS[type]
-                self._begin_outage(str(event.get("processed_at")))
+                self._begin_outage()
         return "asked" if self._is_to_the_question and self.view.is_forecast_whole else None
 
-    def _begin_outage(self, paused_at: str) -> None:
-        self._paused_at = paused_at
+    def _begin_outage(self) -> None:
+        if self._answers.has_come:
+            return  # its session's events came before this one of the remit's
         if self._answered.is_set() or not self._outage.is_set():
             self._answered = anyio.Event()
             self._outage.set()

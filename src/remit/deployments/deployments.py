@@ -90,7 +90,7 @@ class Deployments:
             resources=_stored_resources(params.resources or ()),
             metadata=merge_metadata({}, params.metadata or {}),
             budget=None if params.budget is None else budget_body(params.budget),
-            schedule=_schedule(params.schedule),
+            schedule=_schedule(params.schedule, self._clock.now_us()),
         )
         await self._check(principal, config, is_newly_scheduled=config.schedule is not None)
         deployment_id = self._ids.new(DEPLOYMENT.names.id_prefix)
@@ -107,7 +107,7 @@ class Deployments:
 
         async def choose(state: DeploymentState) -> RowBody | None:
             before = state.asked
-            config = _updated(before, params)
+            config = _updated(before, params, self._clock.now_us())
             if pinned is not None:
                 config = replace(config, agent_id=pinned[0], agent_version=pinned[1])
             if config == before:
@@ -236,7 +236,7 @@ async def _now(row: RowBody | None) -> RowBody | None:
     return row
 
 
-def _updated(before: DeploymentConfig, params: DeploymentUpdate) -> DeploymentConfig:
+def _updated(before: DeploymentConfig, params: DeploymentUpdate, now_us: int) -> DeploymentConfig:
     """All but the agent, which is looked up."""
     changed = before
     if params.name is not UNSET:
@@ -254,15 +254,18 @@ def _updated(before: DeploymentConfig, params: DeploymentUpdate) -> DeploymentCo
     if params.budget is not UNSET:
         changed = replace(changed, budget=None if params.budget is None else budget_body(params.budget))
     if params.schedule is not UNSET:
-        changed = replace(changed, schedule=_schedule(params.schedule))
+        changed = replace(changed, schedule=_schedule(params.schedule, now_us))
     return changed
 
 
-def _schedule(params: ScheduleParams | None) -> Schedule | None:
-    """Raises InvalidRequest for one that is none, or never comes."""
+def _schedule(params: ScheduleParams | None, now_us: int) -> Schedule | None:
+    """Raises InvalidRequest for one that is none, or never comes from now on."""
     if params is None:
         return None
-    Cron(params.expression, params.timezone)
+    if Cron.of(params.expression, params.timezone).next_after(now_us) is None:
+        raise InvalidRequest(
+            f"`schedule.expression`: {params.expression!r} never comes in {params.timezone}; correct it."
+        )
     return Schedule(expression=params.expression, timezone=params.timezone)
 
 

@@ -53,7 +53,7 @@ def next_step(state: DeploymentState, deployment_id: str, now_us: int) -> Step:
     schedule = state.asked.schedule
     if schedule is None or not state.fires:
         return Rest()
-    cron = Cron(schedule.expression, schedule.timezone)
+    cron = Cron.of(schedule.expression, schedule.timezone)
     first = cron.next_after(state.settled_us)
     if first is None:
         return Rest()

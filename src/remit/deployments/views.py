@@ -69,7 +69,7 @@ def _schedule(state: DeploymentState, now_us: int) -> Schedule | None:
     schedule, last_us = state.asked.schedule, state.last_run_at_us
     if schedule is None:
         return None
-    cron = Cron(schedule.expression, schedule.timezone)
+    cron = Cron.of(schedule.expression, schedule.timezone)
     upcoming = [] if state.is_archived else cron.upcoming_few(now_us)
     return {
         "type": "cron",

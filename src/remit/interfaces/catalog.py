@@ -18,10 +18,13 @@ class Catalog(Protocol):
         *,
         along: Sequence[Resource] = (),
         parent_kind: str | None = None,
+        siblings_max: int | None = None,
     ) -> None:
         """Insert version 1; of those `along` as well, all of them or none. Raises Conflict when an id is taken, KeyTaken
         when a unique key is. With `parent_kind` their parents are resources of that kind, which must be there: raises
-        NotFound. Of a deletion of the parent at the same moment one comes first: what is inserted goes with it."""
+        NotFound. Of a deletion of the parent at the same moment one comes first: what is inserted goes with it. With
+        `siblings_max`, too, no more of the resource's kind than that stand under its parent, archived ones aside, however
+        many are created at once: raises ParentFull."""
         ...
 
     async def retrieve(

@@ -3,7 +3,6 @@ sandbox that lives on, a sandbox that does not is announced."""
 
 from __future__ import annotations
 
-from remit.errors import SandboxLost
 from remit.orchestrator.recorder import assumed_cost, assumed_settlements
 from remit.orchestrator.session_sandboxes import SessionSandboxes
 from remit.orchestrator.turn import MAY_HAVE_RUN, error_result, tool_result, unmeasured
@@ -35,8 +34,7 @@ async def recover(writer: SessionWriter, sandboxes: SessionSandboxes) -> None:
             effects=assumed_settlements(open_use.holds),
         )
     if writer.state.sandbox is not None and sandbox is None and _is_missed(writer.state):
-        ended = SandboxLost("it ended with the server that ran it", code="server_ended")
-        await sandboxes.announce_loss(writer, ended)
+        await sandboxes.announce_loss(writer, sandboxes.why_gone(writer))
 
 
 def _is_missed(state: SessionState) -> bool:

@@ -114,7 +114,7 @@ class SessionHandler:
         """Keep nothing of a stream that is deleted or owned by another worker."""
         self._folds.forget(stream_id)
         await self._tools.forget(stream_id)
-        await self._sandboxes.drop(stream_id)
+        await self._sandboxes.give_up(stream_id)
 
     def _harness(self, state: SessionState) -> Harness:
         wanted = cast("JsonObject", state.agent.get("harness") or {"name": "remit", "version": "1"})

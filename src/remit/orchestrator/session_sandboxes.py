@@ -51,6 +51,7 @@ from remit.values import (
     SandboxSpec,
 )
 
+GIVEN_UP_MAX = 1_000
 LIVE_MAX = 256
 """Sessions that have a live sandbox at once; one more waits until one that rests has left."""
 
@@ -86,6 +87,8 @@ class SessionSandboxes:
         self._held: dict[str, LiveSandbox] = {}
         self._dropped = asyncio.Event()
         self._starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._given_up: dict[str, str] = {}
+        """Sandboxes of sessions whose lease was lost, by session."""
         self._not_installed: dict[str, str] = {}
         """Sessions whose packages could not be installed in this turn, with why."""
         self._trees = SandboxTrees(blobs, catalog, clock)
@@ -446,6 +449,19 @@ class SessionSandboxes:
             finally:
                 self.slots.give_back(session_id)
                 self._dropped.set()
+
+    async def give_up(self, session_id: str) -> None:
+        """Destroy it since another worker owns the session, or this one does again, under another lease."""
+        if (held := self._held.get(session_id)) is not None:
+            self._given_up = {**dict([*self._given_up.items()][-GIVEN_UP_MAX:]), session_id: held.sandbox.id}
+        await self.drop(session_id)
+
+    def why_gone(self, writer: SessionWriter) -> SandboxLost:
+        """Tell why a sandbox that the log knows of is not here."""
+        record, given_up = writer.state.sandbox, self._given_up.pop(writer.stream_id, None)
+        if record is not None and given_up == record.sandbox_id:
+            return SandboxLost("its server did not answer for longer than its lease", code="lease_lost")
+        return SandboxLost("the server that ran it has ended, or lost its lease", code="server_ended")
 
     async def close(self, session_ids: Sequence[str] | None = None) -> None:
         """Destroy all; the log's snapshots remain."""

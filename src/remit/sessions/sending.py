@@ -45,8 +45,6 @@ from remit.values import (
 )
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
-GO_ON_ATTEMPTS_MAX = 20
-"""A session that is told to go on may be at work for others meanwhile."""
 
 NewId = Callable[[str, int], str]
 """Makes the id with this prefix of the event at this index."""
@@ -190,7 +188,7 @@ class Sending:
             appended = await self._put(principal, session_id, row, effects=effects, expected_seq=seq)
             return appended.rows[0].seq
 
-        return await decide(attempt, attempts_max=GO_ON_ATTEMPTS_MAX)
+        return await decide(attempt)
 
     # ------------------------------------------------------------------------------------- before it goes in
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from remit.errors import Conflict, KeyTaken, NotFound, WrongState
+from remit.errors import Conflict, KeyTaken, NotFound, ParentFull, WrongState
 from remit.values import Resource
 
 
@@ -25,6 +25,13 @@ def key_taken(resource: Resource, holder_id: str) -> KeyTaken:
     """Another one of its kind and parent has this key."""
     return KeyTaken(
         f"{resource.kind} {holder_id!r} has the key {resource.unique_key!r} already.", holder_id=holder_id
+    )
+
+
+def parent_full(resource: Resource, siblings_max: int) -> ParentFull:
+    """Say that as many of its kind stand under its parent as may."""
+    return ParentFull(
+        f"{siblings_max:,} of {resource.kind} stand under {resource.parent_id!r}, which is the most."
     )
 
 

@@ -14,6 +14,7 @@ from remit.stores.catalog_rules import (
     key_taken,
     no_such_resource,
     no_such_version,
+    parent_full,
     parents_of,
     require_changeable,
 )
@@ -40,9 +41,14 @@ class MemoryCatalog:
         *,
         along: Sequence[Resource] = (),
         parent_kind: str | None = None,
+        siblings_max: int | None = None,
     ) -> None:
         self._require_open()
         self._require_parents(principal, parent_kind, (resource, *along))
+        if siblings_max is not None:
+            siblings = ResourceFilter(kind=resource.kind, parent_id=resource.parent_id)
+            if len(self._matching(principal, siblings)) >= siblings_max:
+                raise parent_full(resource, siblings_max)
         before = dict(self._resources)
         try:
             for one in (resource, *along):

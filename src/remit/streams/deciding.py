@@ -9,7 +9,7 @@ from remit.errors import RemitError, SequenceConflict
 from remit.interfaces import Dispatcher, LiveBus
 from remit.values import Append, Appended, LiveItem
 
-ATTEMPTS_MAX = 8
+ATTEMPTS_MAX = 20
 """How often a decision is made anew when a stream moves on under it."""
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from remit.errors import Conflict, KeyTaken, NotFound
+from remit.errors import Conflict, KeyTaken, NotFound, ParentFull
 from remit.interfaces import Catalog
 from remit.testing.store_checks.given import ONE, TWO, refused
 from remit.values import Page, Resource, ResourceFilter
@@ -193,6 +193,32 @@ async def check_nothing_stays_behind_under_a_parent_that_is_deleted(make_catalog
             assert await catalog.count(ONE, ResourceFilter(kind="memory", parent_id="p")) == 0
             await catalog.create(ONE, _parent("p"))
             await catalog.create(ONE, _memory("changed", parent_id="p"), parent_kind="shelf")
+
+
+async def check_of_many_who_want_the_last_place_under_a_parent_one_has_it(make_catalog: MakeCatalog) -> None:
+    async def tried(id: str, parent_id: str) -> str:
+        along = [msgspec.structs.replace(_memory(f"{id}_v", parent_id=parent_id), kind="version")]
+        try:
+            await catalog.create(
+                ONE, _memory(id, parent_id=parent_id), along=along, parent_kind="shelf", siblings_max=3
+            )
+        except ParentFull:
+            return "full"
+        return id
+
+    async with make_catalog() as catalog:
+        for parent_id in ("p", "q"):
+            await catalog.create(ONE, _parent(parent_id))
+        answers = await asyncio.gather(*(tried(f"m_{n}", "p") for n in range(9)), tried("other", "q"))
+        kept = await catalog.list(ONE, ResourceFilter(kind="memory", parent_id="p"), Page(limit=9))
+        assert len(kept) == 3
+        assert sorted(answers) == sorted(["full"] * 6 + ["other"] + [one.id for one in kept])
+        assert await catalog.count(ONE, ResourceFilter(kind="version", parent_id="p")) == 3
+        # One that is archived, or deleted, makes room.
+        archived = msgspec.structs.replace(_memory(kept[0].id, parent_id="p"), archived_at_us=5)
+        await catalog.update(ONE, archived, expected_version=1, is_new_version=False)
+        await catalog.delete(ONE, "memory", kept[1].id)
+        assert [await tried(id, "p") for id in ("n_1", "n_2", "n_3")] == ["n_1", "n_2", "full"]
 
 
 def _parent(id: str) -> Resource:

@@ -29,7 +29,6 @@ from remit.streams.deciding import decide
 from remit.values import ConsentReason, JsonObject, Principal, StreamFilter, StreamHead
 from remit.verifiers.composition import Verifiers
 
-RAISE_ATTEMPTS_MAX = 20
 VERIFY_SECONDS_MAX = 16 * 3_600.0
 """As long as sixteen verifiers may take; after that the answer is only in the events."""
 VERIFY_POLL_SECONDS = 1.0
@@ -145,7 +144,7 @@ class RemitRoutes:
                 )
                 await self._append_command(principal, head, command, expected_seq=head.seq)
 
-        await decide(attempt, attempts_max=RAISE_ATTEMPTS_MAX)
+        await decide(attempt)
         return await self._answer(principal, remit_id)
 
     async def _append_command(

@@ -15,6 +15,7 @@ from remit.stores.catalog_rules import (
     key_taken,
     no_such_resource,
     no_such_version,
+    parent_full,
     parents_of,
     require_changeable,
 )
@@ -71,10 +72,18 @@ class PostgresCatalog:
         *,
         along: Sequence[Resource] = (),
         parent_kind: str | None = None,
+        siblings_max: int | None = None,
     ) -> None:
+        siblings = _conditions(principal, ResourceFilter(kind=resource.kind, parent_id=resource.parent_id))
+
         async def run(connection: PostgresConnection) -> None:
             async with connection.transaction():
-                await _hold_parents(connection, principal, parent_kind, (resource, *along))
+                is_counted = siblings_max is not None
+                await _hold_parents(
+                    connection, principal, parent_kind, (resource, *along), is_alone=is_counted
+                )
+                if siblings_max is not None and await _count(connection, *siblings) >= siblings_max:
+                    raise parent_full(resource, siblings_max)
                 await _create(connection, principal, (resource, *along))
 
         await self._database.run(run, is_repeatable=False)
@@ -159,8 +168,7 @@ class PostgresCatalog:
 
     async def count(self, principal: Principal, filter: ResourceFilter) -> int:
         conditions, values = _conditions(principal, filter)
-        statement = f"SELECT count(*) FROM resources WHERE {' AND '.join(conditions)}"
-        return await self._database.run(lambda connection: connection.fetchval(statement, *values))
+        return await self._database.run(lambda connection: _count(connection, conditions, values))
 
     async def versions(self, principal: Principal, kind: str, id: str, page: Page) -> Sequence[Resource]:
         await self._database.run(lambda connection: _require_resource(connection, principal, kind, id))
@@ -404,17 +412,27 @@ async def _create(
             await _refuse_key(connection, principal, one, parent_id=one.parent_id)
 
 
+async def _count(connection: PostgresConnection, conditions: Sequence[str], values: Sequence[object]) -> int:
+    return await connection.fetchval(
+        f"SELECT count(*) FROM resources WHERE {' AND '.join(conditions)}", *values
+    )
+
+
 async def _hold_parents(
     connection: PostgresConnection,
     principal: Principal,
     parent_kind: str | None,
     resources: Sequence[Resource],
+    *,
+    is_alone: bool = False,
 ) -> None:
-    """Have a deletion of them wait until this transaction has ended: it finds what was inserted."""
+    """Have a deletion of them wait until this transaction has ended: it finds what was inserted. `is_alone`: whoever else
+    wants to be alone under one of them waits as well, and counts what was inserted."""
+    lock = "FOR NO KEY UPDATE" if is_alone else "FOR KEY SHARE"
     for kind, id in parents_of(parent_kind, resources):
         held = await connection.fetchrow(
             "SELECT true FROM resources WHERE workspace_id = $1 AND kind = $2 AND id = $3 AND version = 1 "
-            "FOR KEY SHARE",
+            f"{lock}",
             principal.workspace_id,
             kind,
             id,

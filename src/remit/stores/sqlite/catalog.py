@@ -15,6 +15,7 @@ from remit.stores.catalog_rules import (
     key_taken,
     no_such_resource,
     no_such_version,
+    parent_full,
     parents_of,
     require_changeable,
 )
@@ -73,9 +74,14 @@ class SqliteCatalog:
         *,
         along: Sequence[Resource] = (),
         parent_kind: str | None = None,
+        siblings_max: int | None = None,
     ) -> None:
+        siblings = _conditions(principal, ResourceFilter(kind=resource.kind, parent_id=resource.parent_id))
+
         def run(cursor: Cursor) -> None:
             _require_parents(cursor, principal, parent_kind, (resource, *along))
+            if siblings_max is not None and _count(cursor, *siblings) >= siblings_max:
+                raise parent_full(resource, siblings_max)
             for one in (resource, *along):
                 _create(cursor, principal, one)
 
@@ -145,14 +151,7 @@ class SqliteCatalog:
 
     async def count(self, principal: Principal, filter: ResourceFilter) -> int:
         conditions, values = _conditions(principal, filter)
-        statement = f"SELECT count(*) FROM resources WHERE {' AND '.join(conditions)}"
-
-        def run(cursor: Cursor) -> int:
-            row = cursor.execute(statement, values).fetchone()
-            assert row is not None
-            return row[0]
-
-        return await self._database.read_in_thread(run)
+        return await self._database.read_in_thread(lambda cursor: _count(cursor, conditions, values))
 
     async def versions(self, principal: Principal, kind: str, id: str, page: Page) -> Sequence[Resource]:
         self._database.read(lambda cursor: _require_resource(cursor, principal, kind, id))
@@ -378,6 +377,14 @@ def _bindings(principal: Principal, resource: Resource, *, version: int) -> Mapp
         "version": version,
         "labels": labels,
     }
+
+
+def _count(cursor: Cursor, conditions: Sequence[str], values: Sequence[str | int]) -> int:
+    row = cursor.execute(
+        f"SELECT count(*) FROM resources WHERE {' AND '.join(conditions)}", values
+    ).fetchone()
+    assert row is not None
+    return row[0]
 
 
 def _require_parents(

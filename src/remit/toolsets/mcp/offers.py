@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import cast
 
 import msgspec
@@ -15,13 +17,17 @@ from remit.schema.tool_kinds import MCP
 from remit.toolsets.marking import printable
 from remit.toolsets.mcp.limits import McpLimits
 from remit.toolsets.offers import config_of, permission_of
-from remit.values import JsonObject, Tool
+from remit.values import JsonObject, JsonValue, Tool
 
 NAME_CHARACTERS_MAX = 128
 SHOWN_NAME_CHARACTERS_MAX = 64
 """What every provider of models takes."""
 DESCRIPTION_CHARACTERS_MAX = 2_000
 SCHEMA_BYTES_MAX = 16_384
+SCHEMA_LEVELS_MAX = 64
+"""Of objects and lists within each other: judging takes as long as their square."""
+SCHEMAS_KEPT_MAX = 512
+"""Judged schemas: lists are asked for again and again, and are mostly the same."""
 
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
 _PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -61,17 +67,18 @@ def make_offer(
         ):
             continue
         config = config_of(entry, one.name)
+        schema, looked_through = _schema(one.input_schema)
         tool = Tool(
             name=shown_name(server, one.name, names),
             description=_description(server, one.description or ""),
-            input_schema=_schema(one.input_schema),
+            input_schema=schema,
             kind=MCP,
             permission=permission_of(config, MCP),
             use_fields={"name": one.name, "mcp_server_name": server},
             needs_sandbox=is_in_sandbox,
             may_change_files=is_in_sandbox,
         )
-        bytes_left -= len(msgspec.json.encode(tool.definition))
+        bytes_left -= max(looked_through, len(msgspec.json.encode(tool.definition)))
         if len(tools) == limits.tools or bytes_left < 0:
             break
         names.add(tool.name)
@@ -80,13 +87,18 @@ def make_offer(
     return Offer(tuple(tools), own_names, left_out=len(listed) - len(tools))
 
 
-def shown_name(server: str, tool: str, taken: Iterable[str]) -> str:
-    """`mcp__SERVER__TOOL`; with a digest where that is too long, or another has it."""
+def shown_name(server: str, tool: str, taken: Collection[str]) -> str:
+    """`mcp__SERVER__TOOL`; with a digest where that is too long, or another has it. A server may give a tool the name that
+    another of its tools gets with a digest, so that is looked at as well."""
     plain = f"mcp__{_ODD.sub('_', server)}__{_ODD.sub('_', tool)}"
     if len(plain) <= SHOWN_NAME_CHARACTERS_MAX and plain not in taken:
         return plain
-    digest = hashlib.sha256(f"{server}\0{tool}".encode()).hexdigest()[:8]
-    return f"{plain[: SHOWN_NAME_CHARACTERS_MAX - len(digest) - 1]}_{digest}"
+    for attempt in itertools.count():
+        digest = hashlib.sha256(f"{server}\0{tool}{attempt or ''}".encode()).hexdigest()[:8]
+        name = f"{plain[: SHOWN_NAME_CHARACTERS_MAX - len(digest) - 1]}_{digest}"
+        if name not in taken:
+            return name
+    raise AssertionError("there are more digests than tools")
 
 
 def _description(server: str, text: str) -> str:
@@ -101,20 +113,43 @@ def _description(server: str, text: str) -> str:
     )
 
 
-def _schema(given: dict[str, object]) -> JsonObject:
-    """The schema, or an open one where no provider would take it: a refusal would end the turn."""
+def _schema(given: dict[str, object]) -> tuple[JsonObject, int]:
+    """The schema, or an open one where no provider would take it: a refusal would end the turn. With it how much was
+    looked through, which takes a hundred times as long as reading it: of one that is too large, nothing."""
     try:
         encoded = msgspec.json.encode(given)
+    except (RecursionError, TypeError, ValueError, OverflowError, msgspec.MsgspecError):
+        return _OPEN, 0
+    return (_judged(encoded), len(encoded)) if len(encoded) <= SCHEMA_BYTES_MAX else (_OPEN, 0)
+
+
+@functools.lru_cache(SCHEMAS_KEPT_MAX)
+def _judged(encoded: bytes) -> JsonObject:
+    try:
         schema = cast("JsonObject", msgspec.json.decode(printable(encoded.decode())))
-        Draft202012Validator.check_schema(schema)
-    except (SchemaError, RecursionError, TypeError, ValueError, msgspec.MsgspecError):
+    except (RecursionError, ValueError, msgspec.MsgspecError):
         return _OPEN
     properties = schema.get("properties", {})
     is_plain = (
-        len(encoded) <= SCHEMA_BYTES_MAX
-        and schema.get("type") == "object"
+        schema.get("type") == "object"
         and not any(word in schema for word in _COMBINING)
         and isinstance(properties, dict)
         and all(_PROPERTY.fullmatch(name) for name in properties)
+        and _levels(schema) <= SCHEMA_LEVELS_MAX
     )
+    try:
+        if is_plain:
+            Draft202012Validator.check_schema(schema)
+    except (SchemaError, RecursionError):
+        return _OPEN
     return schema if is_plain else _OPEN
+
+
+def _levels(value: JsonObject) -> int:
+    """How deep objects and lists stand in each other."""
+    count, level = 0, list[dict[str, JsonValue] | list[JsonValue]]([value])
+    while level:
+        count += 1
+        inner = [one for part in level for one in (part.values() if isinstance(part, dict) else part)]  # pyright: ignore
+        level = [one for one in inner if isinstance(one, dict | list)]
+    return count

@@ -144,7 +144,9 @@ class Pool:
             self._sessions[session.session_id] = {server.name: server for server in servers}
         await _close([server for server in former.values() if server not in servers])
         problems = await asyncio.gather(*(server.reach(session) for server in servers))
-        return McpToolset(session, servers, [problem for problem in problems if problem is not None])
+        told = [problem for problem in problems if problem is not None]
+        # Judging strangers' schemas takes its time, and nobody else is to wait for it.
+        return await asyncio.to_thread(McpToolset, session, servers, told)
 
     async def forget(self, session_id: str) -> None:
         """See ToolSource."""
