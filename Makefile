@@ -77,6 +77,25 @@ check: lint layers
 quick: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal -m "not slow and not long" $(PYTEST_ARGS) tests/unit tests/parity tests/replay tests/test_*.py
 
+lint: $(DEV_STAMP)
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+
+types: types-src types-tests
+
+types-src: $(DEV_STAMP)
+	@$(BIN)/pyright
+
+types-tests: $(DEV_STAMP)
+	@$(BIN)/pyright -p tests
+
+layers: $(DEV_STAMP)
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+format: $(DEV_STAMP)
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
 accept: $(STAMP)
 	@$(BIN)/python scripts/accept/run.py
 
