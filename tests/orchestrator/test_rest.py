@@ -101,8 +101,8 @@ async def test_a_sandbox_that_dies_with_its_server_after_the_work_is_told_only_w
     session_id = await bench.create()
     async with bench.running():
         await bench.say(session_id, "go")
-        await bench.wait_for(session_id, "session.status_idle")
-        await bench.wait_for(session_id, "snapshot.taken")
+        await bench.wait_idle(session_id)
+        await bench.wait_released(session_id)
     await bench.held.close()
     for _ in range(3):  # looked at, restarted, looked at again
         await bench.store.raise_epochs()

@@ -201,6 +201,12 @@ class SessionBench:
         """The count-th `session.status_idle`."""
         return await self.wait_for(session_id, "session.status_idle", count=count)
 
+    async def wait_released(self, session_id: str) -> None:
+        """Return when nobody works on it any more: then its last snapshot is taken too."""
+        with anyio.fail_after(TIMEOUT_SECONDS):
+            while (await self.store.read_stream(PRINCIPAL, session_id, limit=0)).head.owner is not None:  # noqa: ASYNC110 there is no event
+                await anyio.sleep(0.005)
+
 
 def script(*steps: JsonObject) -> JsonObject:
     """A scripted model that plays these steps."""

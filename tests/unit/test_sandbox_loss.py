@@ -42,7 +42,7 @@ def shell(command: str) -> ShellRequest:
 async def test_a_killed_daemon_is_a_lost_sandbox_and_the_key_gives_a_new_one(tmp_path: Path) -> None:
     async with local(tmp_path) as provider:
         sandbox = await provider.create(SandboxSpec(key="one", epoch=1))
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             with pytest.raises(SandboxLost):
                 await sandbox.shell(shell("kill -9 $PPID; sleep 10"))
             await sandbox.wait_lost()
@@ -59,7 +59,7 @@ async def test_a_killed_spawner_is_started_again_and_its_sandboxes_are_lost(tmp_
         daemon = int((await sandbox.shell(shell("echo $PPID"))).output)
         spawner = int(Path(f"/proc/{daemon}/stat").read_text().rsplit(")", 1)[1].split()[1])
         os.kill(spawner, signal.SIGKILL)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await sandbox.wait_lost()
             again = await provider.create(SandboxSpec(key="one", epoch=1))
             assert (await again.shell(shell("echo here"))).output == b"here\n"
@@ -111,7 +111,7 @@ async def test_a_killed_server_leaves_no_process_and_its_folder_is_removed_by_th
             await provider.create(SandboxSpec(key="two", epoch=1))
             assert dead.exists(), "its server lives: hands off"
         server.kill()
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         for descriptor in watched:
             await anyio.wait_readable(descriptor)
             os.close(descriptor)
@@ -169,5 +169,5 @@ async def test_a_bwrap_that_hangs_is_given_up_in_time(tmp_path: Path) -> None:
     async with BubblewrapProvider(
         tmp_path / "run", blobs, Ids(SystemClock()), programs=[str(hanging)]
     ) as provider:
-        with anyio.fail_after(5), pytest.raises(SandboxUnavailable):
+        with anyio.fail_after(60), pytest.raises(SandboxUnavailable):  # on a full machine the limit is longer
             await provider.create(SandboxSpec(key="one", epoch=1))
