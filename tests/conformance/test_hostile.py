@@ -121,6 +121,7 @@ def test_every_row_of_the_table_has_one_attack() -> None:
     check_table_and_attacks_agree()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", HOSTILE_TABLE, ids=lambda case: case.name)
 async def test_bubblewrap_holds_what_it_declares(case: HostileCase, tmp_path: Path) -> None:
     async with bubblewrap_stage(tmp_path) as stage:

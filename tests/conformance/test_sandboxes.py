@@ -50,7 +50,13 @@ async def test_unsafe_local(check: SandboxCheck, tmp_path: Path) -> None:
 
 
 @pytest.mark.sandbox
-@pytest.mark.parametrize("check", SANDBOX_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, id=check.__name__, marks=[pytest.mark.long] if "trick" in check.__name__ else [])
+        for check in SANDBOX_CHECKS
+    ],
+)
 async def test_bubblewrap(check: SandboxCheck, tmp_path: Path) -> None:
     async with make_bench("bubblewrap", tmp_path) as bench:
         await check(bench)
