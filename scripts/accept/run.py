@@ -40,7 +40,7 @@ SECTIONS = (
     Section(number=2, title="the doors", script="section_2_doors.py", seconds_max=420),
     Section(number=3, title="remit do", script="section_3_do.py", seconds_max=420),
     Section(number=4, title="the core", script="section_4_core.py", seconds_max=1_200),
-    Section(number=5, title="bad input", script="section_5_bad_input.py", seconds_max=240),
+    Section(number=5, title="bad input", script="section_5_bad_input.py", seconds_max=600),
     Section(number=6, title="proof", script="section_6_proof.py", seconds_max=900),
     Section(number=7, title="trust", script="section_7_trust.py", seconds_max=600),
 )

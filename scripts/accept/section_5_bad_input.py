@@ -121,7 +121,6 @@ def what_is_not_json_is_said() -> None:
 
 def what_is_not_supported_yet_is_refused_by_name() -> None:
     not_served: dict[str, Json] = {
-        "apt": {"type": "cloud", "packages": {"apt": ["jq"]}},
         "allowed_hosts": {
             "type": "cloud",
             "networking": {"type": "limited", "allowed_hosts": ["https://example.com/path"]},
